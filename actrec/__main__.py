@@ -1,0 +1,3 @@
+from actrec.cli.main import main
+
+main()

@@ -1,0 +1,195 @@
+"""Every default of actrec, once.
+
+Frozen dataclasses. A field made with `opt` becomes a command-line flag of the commands that take its dataclass
+(`actrec/cli/options.py`). Nothing edits a config: a derived value gets a name of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+def opt(default: Any, help: str, *, flag: str | None = None, choices: tuple[str, ...] | None = None) -> Any:
+    """A dataclass field that is also a flag.
+
+    Args:
+        default: its value; None means "decided later", and the help says by what.
+        help: one line for `--help`.
+        flag: the flag when it is not `--field-name`.
+        choices: legal values.
+    """
+    return field(default=default, metadata={"help": help, "flag": flag, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Input:
+    """How a net wants to be fed: the net states it, the loader obeys it.
+
+    Args:
+        mean, std: per RGB channel, for values in [0, 1].
+        frames: default clip length.
+        size: default height and width in pixels.
+        layout: of the clips, as torch sees them.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    frames: int
+    size: int
+    layout: str = "NCTHW"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Which frames of a video form a clip."""
+
+    frames: int | None = opt(None, "Frames of a clip.  [default: the net's own]")
+    stride: int = opt(1, "Source frames from one clip frame to the next (dense sampling).")
+    sampling: Literal["uniform", "dense"] = opt(
+        "uniform",
+        "uniform: one frame of each of FRAMES equal segments; dense: consecutive frames, STRIDE apart.",
+        choices=("uniform", "dense"),
+    )
+    rule: Literal["actrec", "comb", "ibm"] = opt(
+        "actrec",
+        "Index arithmetic: actrec's; comb (one random offset shared by all segments in training); "
+        "ibm (the reference's, its quirks included).",
+        flag="--sampling-rule",
+        choices=("actrec", "comb", "ibm"),
+    )
+
+    def __post_init__(self):
+        _at_least("frames", self.frames, 1)
+        _at_least("stride", self.stride, 1)
+        if self.sampling == "uniform" and self.stride != 1:
+            raise ValueError(f"stride {self.stride} with uniform sampling: a stride belongs to --sampling dense")
+        if self.sampling == "dense" and self.rule == "comb":
+            raise ValueError("sampling rule comb belongs to uniform sampling, not dense")
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What training does to a clip. Everything is drawn once per clip."""
+
+    geometry: Literal["multiscale", "jitter", "random-resized", "centre"] = opt(
+        "multiscale",
+        "multiscale: one of ten sizes at one of thirteen places; jitter: short side from SHORT_SIDES, then a random "
+        "crop; random-resized: random area and aspect; centre: the largest centred square.",
+        choices=("multiscale", "jitter", "random-resized", "centre"),
+    )
+    scales: tuple[float, ...] = opt((1.0, 0.875, 0.75, 0.66), "Sizes of multiscale, as parts of the short side.")
+    short_sides: tuple[int, int] = opt((256, 320), "Smallest and largest short side of jitter, in pixels.")
+    area: tuple[float, float] = opt((0.25, 1.0), "Smallest and largest part of the area that random-resized keeps.")
+    aspect: tuple[float, float] = opt((0.75, 4 / 3), "Smallest and largest aspect ratio of random-resized.")
+    flip: bool = opt(True, "Mirror half of the clips; labels follow flips.txt where the dataset has one.")
+
+    def __post_init__(self):
+        if not self.scales or not all(0 < s <= 1 for s in self.scales):
+            raise ValueError(f"scales {self.scales}: expected numbers above 0 and up to 1")
+        for name in ("short_sides", "area", "aspect"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name} {low} {high}: expected two positive numbers, the smaller one first")
+        if self.area[1] > 1:
+            raise ValueError(f"area up to {self.area[1]}: expected at most 1")
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which clips and crops of a video are scored."""
+
+    clips: int = opt(1, "Clips of a video, spread over its length.")
+    crops: int = opt(1, "Crops of a clip: 1, 3, 5 or 10 (5 and their mirror images).")
+    crop_ratio: float = opt(0.875, "The crop's size as a part of the resized short side; 1 takes all of it.")
+    rule: Literal["actrec", "ibm"] = opt(
+        "actrec",
+        "Where the crops lie: at the very borders, or within 3 pixels of them as in the reference.",
+        flag="--crop-rule",
+        choices=("actrec", "ibm"),
+    )
+
+    def __post_init__(self):
+        _at_least("clips", self.clips, 1)
+        if self.crops not in (1, 3, 5, 10):
+            raise ValueError(f"crops {self.crops}: expected 1, 3, 5 or 10")
+        if not 0 < self.crop_ratio <= 1:
+            raise ValueError(f"crop_ratio {self.crop_ratio}: expected a number above 0 and up to 1")
+
+    @property
+    def num_views(self) -> int:
+        return self.clips * self.crops
+
+
+@dataclass(frozen=True)
+class Loader:
+    """How clips are fed."""
+
+    batch_size: int = opt(16, "Videos of a batch.")
+    workers: int | None = opt(None, "Decoding threads.  [default: one per core]")
+    prefetch: int = opt(2, "Batches decoded ahead.")
+
+    def __post_init__(self):
+        _at_least("batch_size", self.batch_size, 1)
+        _at_least("workers", self.workers, 1)
+        _at_least("prefetch", self.prefetch, 1)
+
+
+@dataclass(frozen=True)
+class Net:
+    """The net and those of its options that a user sets; None leaves the family's own default."""
+
+    backbone: str = opt("s3d", "Name of the net: `actrec nets` lists them.")
+    dropout: float | None = opt(None, "Dropout before the last layer.")
+    temporal_stride: bool | None = opt(None, "Halve the time axis inside the net.")
+    temporal_pool: str | None = opt(None, "Temporal pooling.", choices=("max", "avg"))
+    depthwise_temporal: bool | None = opt(None, "Depthwise temporal convolutions (s3d).")
+    last_pool: str | None = opt(
+        None, "i3d's last temporal pool: same, or valid (as in the published mini tables).", choices=("same", "valid")
+    )
+
+
+@dataclass(frozen=True)
+class Optim:
+    """Optimiser and schedule. The schedule steps once per epoch."""
+
+    epochs: int = opt(50, "Passes over the training list.")
+    lr: float = opt(0.01, "Learning rate at the start.")
+    momentum: float = opt(0.9, "Momentum of SGD.")
+    nesterov: bool = opt(False, "Nesterov's momentum.")
+    weight_decay: float = opt(5e-4, "L2 penalty, on all parameters.")
+    schedule: Literal["cosine", "step", "multistep", "plateau"] = opt(
+        "cosine", "How the learning rate falls.", choices=("cosine", "step", "multistep", "plateau")
+    )
+    lr_steps: tuple[int, ...] = opt((15, 30, 45), "Epochs of multistep; step repeats the first.")
+    gamma: float = opt(0.1, "Factor of a step.")
+    patience: int = opt(10, "Epochs without a better validation loss before plateau steps.")
+    clip_gradient: float | None = opt(None, "Clip the gradient's total norm to this.")
+
+    def __post_init__(self):
+        _at_least("epochs", self.epochs, 1)
+        if self.lr <= 0:
+            raise ValueError(f"lr {self.lr}: expected a positive number")
+        if not self.lr_steps:
+            raise ValueError("lr_steps is empty: expected one or more epochs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What surrounds a training run."""
+
+    seed: int = opt(0, "Decides every random draw.")
+    device: Literal["auto", "cpu", "cuda"] = opt(
+        "auto", "auto takes the GPU where there is one.", choices=("auto", "cpu", "cuda")
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = opt(
+        "auto",
+        "Arithmetic of the net in training: auto is bfloat16 on GPUs and on CPUs with AVX512-BF16 or AMX.",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    channels_last: bool = opt(True, "Channels-last memory format.")
+
+
+def _at_least(name: str, value: int | None, lowest: int) -> None:
+    if value is not None and value < lowest:
+        raise ValueError(f"{name} {value}: expected at least {lowest}")

@@ -1,0 +1,342 @@
+"""What the lines of a list file mean.
+
+A row is `path start end label`, `path start end`, `path label` or `path`; further labels are further columns, or are
+joined by commas (`path 3,7`). Columns stand between blanks, `;`, tabs or commas. Start and end are frame numbers as
+the reference counts them, from 1 and both inclusive; a `Row` has the half-open range [start - 1, end).
+
+Nothing is quoted, so a path may hold the separator and a line can have several readings. Columns are taken from the
+right, the path is the rest, and the *whole file* decides what is a column: of all dialects (separator and form of the
+row) the one that leaves the fewest bad lines. If two do equally well, more columns win, then tab, `;`, blank, comma.
+So `clip 2 1 30 3` is the folder `clip 2` in a list whose other rows agree, and `walk 3 7` among such rows alone is
+frames 3 to 7. A list in which most lines show no columns at all is one of paths alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import re
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+from actrec.data.files import Problems, show
+from actrec.data.labels import Bad, Classes
+
+Form = Literal["range labels", "range label", "range", "label", "path"]
+
+SEPARATORS = {"\t": "a tab", ";": "';'", " ": "blanks", ",": "','"}  # the order decides between equals
+FORMS: dict[Form, str] = {  # likewise
+    "range labels": "path start end label",  # one or more labels: from the leftmost pair of numbers on
+    "range label": "path start end label",  # exactly one label column, so the path may end in numbers
+    "range": "path start end",
+    "label": "path label",
+}
+MAX_FRAME = 2**31 - 1
+SAMPLE = 500  # rows that decide about the dialect
+PART = 10_000
+_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_SUFFIX = re.compile(r"\.\w{1,5}$")
+
+
+class Row(NamedTuple):
+    """What a line says: the path as written, the range as a Video has it."""
+
+    path: str
+    start: int | None
+    stop: int | None
+    labels: tuple[int, ...]
+
+
+class Rows(NamedTuple):
+    """The same, one list per column: a million small objects less."""
+
+    paths: list[str]
+    starts: list[int | None]
+    stops: list[int | None]
+    labels: list[tuple[int, ...]]
+
+
+class Dialect(NamedTuple):
+    separator: str
+    form: Form
+
+
+def read_rows(lines: list[str], problems: Problems, classes: Classes) -> Rows:
+    texts = [line for line in lines if line and line[0] != "#"]
+    if not texts:
+        if not len(problems):
+            problems.add(1, lambda: "the list is empty: expected one video on each line")
+        problems.raise_any()
+    sample = texts[:: -(-len(texts) // SAMPLE)]
+    dialect = _choose(sample, classes)
+    rows = _bulk(texts, dialect, classes)
+    if rows is None:
+        rows, bad = _each(texts, dialect, classes)
+        # rows that the sample has missed may be what tells two dialects apart
+        if bad and len(texts) > len(sample) and dialect != (better := _choose(sample + bad[:SAMPLE], classes)):
+            dialect = better
+            rows, bad = _each(texts, dialect, classes)
+        if bad:
+            _explain(lines, dialect, classes, problems)
+    problems.raise_any()
+    return rows
+
+
+def _choose(sample: list[str], classes: Classes) -> Dialect:
+    """The dialect with the fewest bad lines; then that with the most lines that have its columns."""
+    best, most = Dialect(" ", "label"), (0, 0)
+    for form in FORMS:
+        for separator in SEPARATORS:
+            if not any(separator in line for line in sample):
+                continue
+            parse = _parser(Dialect(separator, form), classes)
+            good = columns = 0
+            for line in sample:
+                try:
+                    parse(line)
+                    good += 1
+                    columns += 1
+                except Bad as bad:
+                    columns += bad.columns
+            if (good, columns) > most:
+                best, most = Dialect(separator, form), (good, columns)
+    bare = sum(_looks_bare(line, classes) for line in sample)
+    if bare > most[1]:
+        return Dialect("", "path")
+    if most == (0, 0):  # nothing fits: complain about the separator that is there
+        return Dialect(next((s for s in SEPARATORS if all(s in line for line in sample)), " "), "label")
+    return best
+
+
+def _looks_bare(line: str, classes: Classes) -> bool:
+    """Whether a line in which no columns were found is a path alone, rather than a path and a misspelt class."""
+    head, *tail = re.split(r"[\t;, ](?=[^\t;, ]*$)", line, maxsplit=1)
+    if not tail:
+        return True
+    if tail[0] in classes:
+        return False
+    if "/" in tail[0] or _SUFFIX.search(tail[0]):
+        return True
+    return not classes.names and not re.search(r"[\t;,]", line) and not _SUFFIX.search(head)
+
+
+# ---- one line ----
+
+
+def _parser(dialect: Dialect, classes: Classes) -> Callable[[str], Row]:
+    """A function of one line. It raises Bad."""
+    columns = _Columns(dialect.separator, classes)
+    parsers: dict[Form, Callable[[str], Row]] = {
+        "range labels": lambda line: _range_labels(line, columns),
+        "range label": lambda line: _range_label(line, columns),
+        "range": lambda line: _range(line, (), columns),
+        "label": lambda line: _label(line, columns),
+        "path": lambda line: Row(line, None, None, ()),
+    }
+    return parsers[dialect.form]
+
+
+class _Columns:
+    """Cuts columns off the right end of a line."""
+
+    def __init__(self, separator: str, classes: Classes):
+        self.classes = classes
+        self.blank = separator == " "
+        self.separator = None if self.blank else separator  # None: a run of blanks, as str.rsplit has it
+        pieces = {len(name.split(self.separator)) for name in classes.names}
+        self.pieces = sorted(pieces - {0, 1}, reverse=True)  # separators in a class name, plus 1: longest name first
+        cuts = (name.rsplit(self.separator, 1) for name in classes.names)
+        self.endings = {cut[1].strip() for cut in cuts if len(cut) > 1}  # last pieces of such names
+
+    def cut(self, line: str, count: int) -> list[str]:
+        """[path, column, …]; fewer than `count` columns if there are no more."""
+        return [part.strip() for part in line.rsplit(self.separator, count)]
+
+    def labels(self, line: str) -> tuple[str, list[str]] | None:
+        """The line before its last column, and that column's labels; None if it is no label column."""
+        for count in self.pieces:
+            head, *tail = self.cut(line, count)
+            name = (self.separator or " ").join(tail)
+            if len(tail) == count and name in self.classes:
+                return head, [name]
+        head, *tail = self.cut(line, 1)
+        if tail and tail[0] in self.classes:
+            return head, tail
+        if self.separator == "," or "," not in line:
+            return None
+        head, tail = line.rsplit(",", 1)
+        if tail.strip() not in self.classes or (found := self.labels(head)) is None:
+            return None
+        return found[0], [*found[1], tail.strip()]
+
+
+def _range_labels(line: str, columns: _Columns) -> Row:
+    rests, texts = [line], []  # rests[i] stands before texts[i - 1]
+    while (found := columns.labels(rests[-1])) is not None and found[0]:
+        rests.append(found[0])
+        texts.append(found[1])
+    whole = [len(text) == 1 and _WHOLE.fullmatch(text[0]) is not None for text in texts]
+    for i in range(len(texts) - 1, 1, -1):  # from the left of the line, two at a time, at least one label after them
+        if whole[i] and whole[i - 1]:
+            labels = itertools.chain.from_iterable(reversed(texts[: i - 1]))
+            return _range(rests[i - 1], labels, columns)
+    raise _no_label(line, columns)
+
+
+def _range_label(line: str, columns: _Columns) -> Row:
+    found = columns.labels(line)
+    if found is None:
+        raise _no_label(line, columns)
+    return _range(found[0], found[1], columns)
+
+
+def _label(line: str, columns: _Columns) -> Row:
+    found = columns.labels(line)
+    if found is None:
+        raise Bad(lambda: _explain_label(line, columns), columns=False)
+    head, texts = found
+    return _row_of(head, None, None, texts, columns.classes)
+
+
+def _range(line: str, labels: Iterable[str], columns: _Columns) -> Row:
+    head, *pair = columns.cut(line, 2)
+    if len(pair) < 2 or not all(map(_WHOLE.fullmatch, pair)):
+        raise Bad(lambda: f"{show(line)} does not end in two frame numbers", columns=False)
+    start, end = map(int, pair)
+    if start < 0:
+        raise Bad(lambda: f"start {start}: expected 0 or more")
+    if end < start:
+        raise Bad(lambda: f"end {end} comes before start {start}: expected numbers of the first and the last frame")
+    if end > MAX_FRAME:
+        raise Bad(lambda: f"end {end}: expected at most {MAX_FRAME}")
+    return _row_of(head, start - 1, end, labels, columns.classes)
+
+
+def _row_of(path: str, start: int | None, stop: int | None, labels: Iterable[str], classes: Classes) -> Row:
+    if not path:
+        raise Bad(lambda: "there is no path: expected it in the first column")
+    return Row(path, start, stop, tuple(map(classes.label, labels)))
+
+
+def _no_label(line: str, columns: _Columns) -> Bad:
+    """The error of a line without labels behind its range: with a range, the rest of the line is an unknown class."""
+    words = columns.cut(line, -1)
+    pairs = (i for i in range(len(words) - 3, 0, -1) if all(map(_WHOLE.fullmatch, words[i : i + 2])))
+    if (pair := next(pairs, None)) is not None:
+        return Bad(lambda: columns.classes.unknown((columns.separator or " ").join(words[pair + 2 :])))
+    return Bad(lambda: f"{show(line)} does not end in two frame numbers and a label", columns=False)
+
+
+def _explain_label(line: str, columns: _Columns) -> str:
+    _, *tail = columns.cut(line, 1)
+    if not tail:
+        return f"{show(line)} has no label: expected 'path label'"
+    for count in (*columns.pieces, 1):
+        _, *words = columns.cut(line, count)
+        text = columns.classes.unknown((columns.separator or " ").join(words))
+        if "did you mean" in text:
+            break
+    return text
+
+
+def _each(texts: list[str], dialect: Dialect, classes: Classes) -> tuple[Rows, list[str]]:
+    """The rows, and the lines that are none."""
+    parse = _parser(dialect, classes)
+    rows, bad = Rows([], [], [], []), []
+    for line in texts:
+        try:
+            row = parse(line)
+        except Bad:
+            bad.append(line)
+        else:
+            for column, value in zip(rows, row):
+                column.append(value)
+    return rows, bad
+
+
+def _explain(lines: list[str], dialect: Dialect, classes: Classes, problems: Problems) -> None:
+    parse = _parser(dialect, classes)
+    expected = (
+        f": expected {FORMS[dialect.form]!r}, with {SEPARATORS[dialect.separator]} between them, as in most lines"
+    )
+    for number, line in enumerate(lines, 1):
+        if line and line[0] != "#":
+            try:
+                parse(line)
+            except Bad as bad:
+                problems.add(number, lambda b=bad: b.explain() + ("" if ": " in b.explain() else expected))
+
+
+# ---- a million lines ----
+
+
+def _bulk(texts: list[str], dialect: Dialect, classes: Classes) -> Rows | None:
+    """What `_each` gives for regular lines, column by column; None if one line might want a closer look."""
+    columns = _Columns(dialect.separator, classes)
+    nothing = [None] * len(texts)
+    if dialect.form == "path":
+        return Rows(texts, nothing, nothing, [()] * len(texts))
+    cut = _bulk_cut(texts, columns, {"range labels": 3, "range label": 3, "range": 2, "label": 1}[dialect.form])
+    if cut is None:
+        return None
+    paths, *rest = cut
+    if not all(paths) or (dialect.form == "range labels" and _ends_in_column(paths, columns)):
+        return None
+    pair = (nothing, nothing) if dialect.form == "label" else _bulk_range(*rest[:2])
+    labels = [()] * len(texts) if dialect.form == "range" else _bulk_labels(rest[-1], columns)
+    if pair is None or labels is None:
+        return None
+    return Rows(paths, *pair, labels)
+
+
+def _bulk_cut(texts: list[str], columns: _Columns, count: int) -> list[list[str]] | None:
+    """Paths, first column, …; in parts, so that there are never a million lists."""
+    cut: list[list[str]] = [[] for _ in range(count + 1)]
+    for first in range(0, len(texts), PART):
+        part = [line.rsplit(columns.separator, count) for line in texts[first : first + PART]]
+        if set(map(len, part)) != {count + 1}:
+            return None
+        for column, values in zip(cut, zip(*part)):
+            column.extend(values if columns.separator is None else map(str.strip, values))
+    return cut
+
+
+def _bulk_range(starts: list[str], ends: list[str]) -> tuple[list[int], list[int]] | None:
+    """Few different texts again."""
+    different = {*starts, *ends}
+    if not all(text.isascii() and text.isdigit() and len(text) <= 10 for text in different):
+        return None
+    number = {text: int(text) for text in different}
+    before = {text: value - 1 for text, value in number.items()}
+    start, stop = list(map(before.__getitem__, starts)), list(map(number.__getitem__, ends))
+    if any(map(operator.ge, start, stop)) or max(stop) > MAX_FRAME:
+        return None
+    return start, stop
+
+
+def _bulk_labels(texts: list[str], columns: _Columns) -> list[tuple[int, ...]] | None:
+    """Few different texts, so each is read once."""
+    different = set(texts)
+    if columns.endings & different:
+        return None  # a longer class name may end here
+    table = {}
+    for text in different:
+        found = columns.labels(f"x{columns.separator or ' '}{text}")
+        if found is None or found[0] != "x":
+            return None
+        try:
+            table[text] = tuple(map(columns.classes.label, found[1]))
+        except Bad:
+            return None
+    return list(map(table.__getitem__, texts))
+
+
+def _ends_in_column(paths: list[str], columns: _Columns) -> bool:
+    """Whether a path ends in something that "range labels" would take for a column."""
+    for path in paths:
+        _, *tail = path.rsplit(columns.separator, 1)
+        if tail:
+            last = tail[0].strip()
+            if (last in columns.classes or last in columns.endings or "," in last) and columns.labels(path):
+                return True
+    return False

@@ -1,0 +1,191 @@
+"""List files: which videos there are, which frames of them count, and their labels.
+
+`dialect.py` says what a row looks like. Files count frames from 1 and include the last one, a `Video` has a half-open
+range from 0: reading and writing convert, and nothing else in actrec does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from actrec.data.dialect import SEPARATORS, Row, Rows, read_rows
+from actrec.data.files import ListError, Problems, atomic_write, read_lines
+from actrec.data.labels import Classes, find_labels, read_flips, read_labels, write_labels
+
+__all__ = [
+    "ListError", "Video", "find_labels", "read_flips", "read_labels", "read_list", "write_labels", "write_list",
+]  # fmt: skip
+
+
+class Video(NamedTuple):
+    """One row of a list.
+
+    Args:
+        id: unique in its list: the path as written; ` start-end` as written and `#2` where rows share it.
+        path: what to open.
+        start, stop: the frames that count, half-open, from 0; None for all. Position p of a frame folder is the image
+            file numbered p + 1, so a folder numbered from 0 starts at -1.
+        labels: none, one or several.
+    """
+
+    id: str
+    path: str
+    start: int | None
+    stop: int | None
+    labels: tuple[int, ...]
+
+    @property
+    def label(self) -> int:
+        """The only label; -1 if there is none, or more than one."""
+        return self.labels[0] if len(self.labels) == 1 else -1
+
+
+def read_list(
+    path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None, labels: Sequence[str] | None = None
+) -> list[Video]:
+    """The videos of a list file. Blank lines and lines that begin with # are skipped.
+
+    Args:
+        root: what relative paths are joined to; default: the list's folder.
+        labels: class names, in the order of their labels; default: those of `labels.txt` or `classes.txt` in the
+            list's folder, if there is one. Empty: labels are numbers, and every number is legal.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ListError: a line for every bad row: file, line, what is wrong and what would be right.
+    """
+    with _no_collection():
+        lines, problems = read_lines(path)
+        rows = read_rows(lines, problems, _classes(path, labels))
+        prefix = _prefix(path, root)
+        paths = [text if text.startswith("/") else prefix + text for text in rows.paths]
+        return list(map(Video._make, zip(_ids(rows), paths, rows.starts, rows.stops, rows.labels)))
+
+
+def write_list(
+    path: str | os.PathLike[str],
+    videos: Sequence[Video],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    labels: Sequence[str] | None = None,
+    separator: str | None = " ",
+    with_range: bool | None = None,
+) -> None:
+    """Writes a list that `read_list(path, root=root, labels=labels)` reads back, all or nothing.
+
+    Ids are not written: reading makes them anew from the paths.
+
+    Args:
+        root, labels: as in `read_list`. Paths under `root` are written relative to it.
+        separator: blank, `;`, tab or comma; None: the first of these four that can hold these videos.
+        with_range: write start and end; default: if the videos have them. False leaves them out.
+
+    Raises:
+        ValueError: no video; some with and some without a range; or a row would read back as something else, such as
+            a path that holds the separator in the wrong place.
+        OSError: the file cannot be written.
+    """
+    if separator not in (*SEPARATORS, None):
+        raise ValueError(f"separator {separator!r}: expected ' ', ';', a tab, ',' or None")
+    if not videos:
+        raise ValueError(f"{os.fspath(path)}: there is no video to write: expected one or more")
+    if with_range is None:
+        with_range = any(video.start is not None for video in videos)
+    prefix = _prefix(path, root)
+    rows = [_row(video, prefix, with_range) for video in videos]
+    classes = _classes(path, labels)
+    for sep in (separator,) if separator else (" ", ";", "\t", ","):
+        lines = [_line(row, sep) for row in rows]
+        fault = _fault(path, lines, rows, classes)
+        if fault is None:
+            with atomic_write(path) as file:
+                file.writelines(f"{line}\n" for line in lines)
+            return
+    raise ValueError(f"{os.fspath(path)}: {fault} with {separator!r} between columns: expected a separator and paths "
+                     "that leave one reading")  # fmt: skip
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """A million new tuples start Python's garbage collector again and again, for nothing: two thirds of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _classes(path: str | os.PathLike[str], labels: Sequence[str] | None) -> Classes:
+    if labels is None:
+        file = find_labels(os.path.dirname(path))
+        labels = read_labels(file) if file else ()
+    return Classes(labels)
+
+
+def _prefix(path: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> str:
+    """What stands before a relative path: "", or a folder and a slash."""
+    return os.path.join(os.path.dirname(os.fspath(path)) if root is None else os.fspath(root), "")
+
+
+def _ids(rows: Rows) -> list[str]:
+    if len(set(rows.paths)) == len(rows.paths):
+        return rows.paths
+    times = Counter(rows.paths)
+    taken = {path for path, count in times.items() if count == 1}
+    copies: Counter[str] = Counter()
+    ids = []
+    for path, start, stop in zip(rows.paths, rows.starts, rows.stops):
+        name = path
+        if times[path] > 1:
+            name = base = path if start is None else f"{path} {start + 1}-{stop}"
+            copies[base] += 1
+            while name in taken:
+                copies[base] += 1
+                name = f"{base}#{copies[base]}"
+            taken.add(name)
+        ids.append(name)
+    return ids
+
+
+def _row(video: Video, prefix: str, with_range: bool) -> Row:
+    text = video.path.removeprefix(prefix)
+    if text.startswith("/"):  # below the root after two slashes
+        text = video.path
+    if any(c in text for c in "\n\0"):
+        raise ValueError(f"path {text!r}: expected no line break and no zero byte")
+    if not with_range:
+        return Row(text, None, None, tuple(video.labels))
+    if video.start is None or video.stop is None:
+        raise ValueError(f"path {text!r} has no range, others have one: expected start and stop, or with_range=False")
+    return Row(text, video.start, video.stop, tuple(video.labels))
+
+
+def _line(row: Row, separator: str) -> str:
+    if row.start is None:
+        return separator.join([row.path, ",".join(map(str, row.labels))] if row.labels else [row.path])
+    return separator.join(map(str, (row.path, row.start + 1, row.stop, *row.labels)))
+
+
+def _fault(path: str | os.PathLike[str], lines: list[str], rows: list[Row], classes: Classes) -> str | None:
+    """Reads the lines as `read_list` will, and says what comes out wrong."""
+    try:
+        "\n".join(lines).encode()
+    except UnicodeEncodeError as error:
+        return f"{error.object[error.start - 20 : error.end + 20]!r} cannot be written as UTF-8"
+    if lines[0].startswith("\ufeff"):
+        return f"path {rows[0].path!r} begins with a byte order mark"
+    try:
+        found = read_rows([line.strip() for line in lines], Problems(path), classes)
+    except ListError as error:
+        return f"the videos would not read back ({str(error).splitlines()[0]})"
+    for row, back in zip(rows, map(Row._make, zip(*found))):
+        if row != back:
+            return f"path {row.path!r}, range [{row.start}, {row.stop}), labels {row.labels} would read back as {back}"
+    return None if len(found.paths) == len(rows) else "a path that begins with # would read back as a comment"

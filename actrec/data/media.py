@@ -1,0 +1,545 @@
+"""Videos through PyAV: probe, exact frames, colour matrix and range, rotation. Nothing else decodes a video with av.
+
+Frame *i* of a video is the *i*-th picture of a plain decode from its start, whatever the container claims. A file may
+be entered at a keyframe only when a `Certificate` proves that this gives the same pictures (`certify`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import av
+import av.logging
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+
+av.logging.set_level(None)  # FFmpeg's own lines on stderr; what matters is raised or counted
+
+# Decoders in which a keyframe resets everything. H.264 and HEVC keyframes qualify one by one (`_is_idr`). MPEG-1, -2
+# and -4 do not: open GOPs and packed B-frames leak across keyframes without an error.
+_SEEKABLE = {"h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mjpeg"}
+_NONREF_EXACT = {"h264", "hevc"}  # decoders that can leave out non-reference frames without touching the others
+
+# AVCOL_SPC_* to swscale's matrix. What is not named is BT.601, FFmpeg's own choice (and DALI's only one).
+_MATRIX = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+
+_COLOUR = {
+    None: "rgb",
+    Colorspace.ITU601: "bt601",
+    Colorspace.ITU709: "bt709",
+    Colorspace.FCC: "fcc",
+    Colorspace.SMPTE240M: "smpte240m",
+    Colorspace.BT2020: "bt2020",
+}
+
+
+class MediaError(ValueError):
+    """A file that cannot be used. The message is one line: path, reason."""
+
+    def __init__(self, path: str | os.PathLike, reason: str):
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self.reason = reason
+
+    def __reduce__(self):
+        return (MediaError, (str(self).removesuffix(f": {self.reason}"), self.reason))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the index knows of a video file.
+
+    Args:
+        frames: packets of the stream that hold a picture; a damaged or packed file decodes to fewer.
+        width, height: as displayed, in pixels (rotation applied, sample aspect ratio not).
+        rate: average frames per second, 0 if unknown.
+        rotation: counter-clockwise degrees from the stored to the displayed picture: 0, 90, 180 or 270.
+        colour: matrix and range of the pictures: "bt601", "bt709-full" …, "rgb".
+    """
+
+    frames: int
+    width: int
+    height: int
+    rate: float
+    codec: str
+    pix_fmt: str
+    rotation: int
+    colour: str
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Proof that a file may be entered at any keyframe.
+
+    Args:
+        pts: timestamp of every frame, ascending; frame i of a plain decode carries pts[i].
+        key_pts, key_dts: timestamps of the keyframes, ascending.
+    """
+
+    pts: np.ndarray
+    key_pts: np.ndarray
+    key_dts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """How a decode went.
+
+    Args:
+        clamped: how many wanted frames lay past the last picture and became that one.
+        certificate: when the file was decoded to its end and earned it.
+        complete: the file was decoded to its end.
+    """
+
+    clamped: int
+    certificate: Certificate | None = None
+    complete: bool = False
+
+
+def probe(path: str | os.PathLike) -> Probe:
+    """Demuxes the whole file and decodes its first picture.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        MediaError: it is not a video that decodes.
+    """
+    with _open(path) as (container, stream):
+        num_packets = sum(1 for packet in _packets(container, stream) if packet.size and not packet.is_discard)
+    with _open(path) as (container, stream):
+        first = next(_pictures(container, stream), None)
+        if first is None:
+            raise MediaError(path, "no frame of its video stream decodes")
+        rotation = _rotation(first)
+        width, height = (first.width, first.height) if rotation % 180 == 0 else (first.height, first.width)
+        return Probe(
+            frames=max(num_packets, 1),
+            width=width,
+            height=height,
+            rate=float(stream.average_rate or 0),
+            codec=stream.codec_context.codec.canonical_name,
+            pix_fmt=first.format.name,
+            rotation=rotation,
+            colour=_colour(first),
+        )
+
+
+def frames(path: str | os.PathLike) -> Iterator[tuple[np.ndarray, float | None]]:
+    """Every frame in order: (RGB uint8 (H, W, 3) as displayed, time in seconds or None).
+
+    Damaged packets are passed over, as FFmpeg does.
+
+    Raises:
+        FileNotFoundError, MediaError: as `probe`.
+    """
+    with _open(path) as (container, stream):
+        to_rgb, count = _Converter(), 0
+        for picture in _pictures(container, stream):
+            count += 1
+            yield to_rgb(picture), picture.time
+        if not count:
+            raise MediaError(path, "no frame of its video stream decodes")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture, converted only when and as small as it is wanted.
+
+    Args:
+        width, height: as displayed.
+        time: in seconds, None where the file has no timestamp for it.
+        seconds: how long it is shown, 0 if the file does not say.
+    """
+
+    width: int
+    height: int
+    time: float | None
+    seconds: float
+    _frame: av.VideoFrame
+    _turns: int
+
+    def bgr(self, width: int, height: int) -> np.ndarray:
+        """uint8 (height, width, 3) as displayed, antialiased where that is smaller; blue first, as OpenCV has it."""
+        stored = (height, width) if self._turns % 2 else (width, height)
+        bgr = _to_bgr(self._frame, *stored)
+        return np.ascontiguousarray(np.rot90(bgr, self._turns)) if self._turns else bgr
+
+
+def pictures(path: str | os.PathLike) -> Iterator[Picture]:
+    """Every picture in order, as `frames` has them; much faster where the result is smaller than the video.
+
+    Raises:
+        FileNotFoundError, MediaError: as `probe`.
+    """
+    with _open(path) as (container, stream):
+        rate, turns = float(stream.average_rate or 0), None
+        for frame in _pictures(container, stream):
+            turns = _rotation(frame) // 90 if turns is None else turns
+            size = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+            duration = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
+            yield Picture(*size, frame.time, duration or (1 / rate if rate else 0.0), frame, turns)
+        if turns is None:
+            raise MediaError(path, "no frame of its video stream decodes")
+
+
+def read(
+    path: str | os.PathLike,
+    wanted: Sequence[int] | np.ndarray,
+    receive: Callable[[int, np.ndarray], None],
+    certificate: Certificate | None = None,
+    *,
+    certify: bool = False,
+) -> Decoded:
+    """Decodes exactly the wanted frames and hands each to `receive(i, rgb)`.
+
+    Args:
+        wanted: ascending positions without repetition, at least 0.
+        receive: called in ascending order, `i` is the place in `wanted` and `rgb` a uint8 (H, W, 3) array as displayed.
+        certificate: of this very file; without one it is decoded from its start.
+        certify: decode on to the end of the file and see whether it earns a certificate.
+
+    Raises:
+        FileNotFoundError, MediaError: as `probe`; also when a certified file no longer is what it was.
+    """
+    wanted = np.asarray(wanted, np.int64)
+    assert len(wanted) and wanted[0] >= 0 and (np.diff(wanted) > 0).all()
+    if certificate is not None:
+        return _read_runs(path, wanted, receive, certificate)
+    return _read_from_start(path, wanted, receive, certify)
+
+
+def _read_from_start(path, wanted: np.ndarray, receive: Callable, certify: bool) -> Decoded:
+    to_rgb, place, last = _Converter(), 0, None
+    with _open(path) as (container, stream):
+        trail = _Trail(stream) if certify else None
+        for i, picture in enumerate(_pictures(container, stream, trail)):
+            if place < len(wanted) and i == wanted[place]:
+                receive(place, to_rgb(picture))
+                place += 1
+            if trail is None and place == len(wanted):
+                return Decoded(clamped=0)
+            last = picture
+        if last is None:
+            raise MediaError(path, "no frame of its video stream decodes")
+        clamped = len(wanted) - place
+        if clamped:
+            rgb = to_rgb(last)
+            for i in range(place, len(wanted)):
+                receive(i, rgb)
+        return Decoded(clamped, trail.certificate() if trail else None, complete=True)
+
+
+def _read_runs(path, wanted: np.ndarray, receive: Callable, certificate: Certificate) -> Decoded:
+    """Enters the file at the keyframe before each wanted frame and leaves out what nobody wants."""
+    clamped = int((wanted >= len(certificate.pts)).sum())
+    wanted_pts = certificate.pts[np.minimum(wanted, len(certificate.pts) - 1)]
+    key_of = np.searchsorted(certificate.key_pts, wanted_pts, side="right") - 1
+    to_rgb = _Converter()
+    with _open(path) as (container, stream):
+        codec = stream.codec_context
+        for key in np.unique(key_of):
+            places = np.flatnonzero(key_of == key)
+            run = {int(pts): None for pts in wanted_pts[places]}
+            limit = certificate.key_pts[key + 1] if key + 1 < len(certificate.key_pts) else None
+            for picture in _run(container, stream, certificate, int(key), limit, set(run)):
+                run[picture.pts] = to_rgb(picture)
+                if all(rgb is not None for rgb in run.values()):
+                    break
+            for place in places:
+                rgb = run[int(wanted_pts[place])]
+                if rgb is None:
+                    raise MediaError(path, f"frame {wanted[place]} is no longer where the index found it")
+                receive(int(place), rgb)
+            depth = codec.reorder_depth
+            codec.flush_buffers()
+            codec.reorder_depth = depth  # the flush forgets it, and the decoder would then drop B-frames
+    return Decoded(clamped)
+
+
+def _run(container, stream, certificate: Certificate, key: int, limit, wanted: set[int]) -> Iterator[av.VideoFrame]:
+    """The wanted pictures from one keyframe up to the next."""
+    codec, key_pts = stream.codec_context, certificate.key_pts[key]
+    skip = codec.codec.canonical_name in _NONREF_EXACT
+    container.seek(int(certificate.key_dts[key]), stream=stream, backward=True)
+    entered = False
+    for packet in _packets(container, stream):
+        if packet.pts is None or packet.size == 0:
+            continue
+        if not entered:
+            if packet.pts != key_pts:
+                if packet.is_keyframe and packet.pts > key_pts:
+                    return  # the container's index points past it: the caller reports
+                continue
+            entered = True
+        if limit is not None and packet.is_keyframe and packet.pts >= limit:
+            break
+        if skip:
+            codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+        yield from (picture for picture in codec.decode(packet) if picture.pts in wanted)
+    codec.skip_frame = "DEFAULT"
+    yield from (picture for picture in codec.decode(None) if picture.pts in wanted)
+
+
+class _Trail:
+    """Watches a plain decode and judges whether the file may be entered at its keyframes."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self._name = stream.codec_context.codec.canonical_name
+        self._extradata = stream.codec_context.extradata or b""
+        self._sound = self._name in _SEEKABLE
+        self._packets: list[int] = []
+        self._keys: list[tuple[int, int]] = []
+        self._pictures: list[int | None] = []
+
+    def packet(self, packet) -> None:
+        if not self._sound or not packet.size:
+            return
+        if packet.pts is None or packet.is_discard or packet.is_corrupt:
+            self._sound = False
+            return
+        self._packets.append(packet.pts)
+        if packet.is_keyframe and self._resets(packet):
+            self._keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+
+    def picture(self, picture) -> None:
+        self._pictures.append(picture.pts)
+        self._sound = self._sound and picture.pts is not None and not picture.is_corrupt
+
+    def damaged(self) -> None:
+        self._sound = False
+
+    def certificate(self) -> Certificate | None:
+        if not self._sound or not self._keys or self._pictures != sorted(set(self._packets)):
+            return None
+        if len(self._packets) != len(self._pictures) or self._keys[0][0] > self._pictures[0]:
+            return None
+        key_pts, key_dts = np.array(sorted(self._keys), np.int64).T
+        return Certificate(np.array(self._pictures, np.int64), key_pts, key_dts)
+
+    def _resets(self, packet) -> bool:
+        if self._name not in ("h264", "hevc"):
+            return True
+        return _is_idr(bytes(packet), self._name, self._extradata)
+
+
+def _is_idr(data: bytes, codec: str, extradata: bytes) -> bool:
+    """Whether the first coded slice is of an IDR picture, after which nothing refers to anything before it."""
+    for header in _nal_headers(data, codec, extradata):
+        kind = header & 31 if codec == "h264" else header >> 1 & 63
+        if codec == "h264" and 1 <= kind <= 5:
+            return kind == 5
+        if codec == "hevc" and kind < 32:
+            return kind in (19, 20)
+    return False
+
+
+def _nal_headers(data: bytes, codec: str, extradata: bytes) -> Iterator[int]:
+    """First byte of each NAL unit: length-prefixed as in mp4 and mkv, or with start codes as in TS (H.264 Annex B)."""
+    if extradata[:1] == b"\x01":
+        at = 4 if codec == "h264" else 21
+        size = (extradata[at] & 3) + 1 if len(extradata) > at else 4
+        i = 0
+        while i + size < len(data):
+            yield data[i + size]
+            i += size + int.from_bytes(data[i : i + size], "big")
+    else:
+        i = data.find(b"\x00\x00\x01")
+        while 0 <= i < len(data) - 3:
+            yield data[i + 3]
+            i = data.find(b"\x00\x00\x01", i + 3)
+
+
+class _Converter:
+    """Pictures to RGB, all of the size of the first, upright."""
+
+    def __init__(self):
+        self._size: tuple[int, int] | None = None
+        self._turns = 0
+
+    def __call__(self, picture: av.VideoFrame) -> np.ndarray:
+        if self._size is None:
+            self._size = (picture.width, picture.height)
+            self._turns = _rotation(picture) // 90
+        rgb = _to_rgb(picture)
+        if self._size != (picture.width, picture.height):  # some streams change their size half way
+            rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(np.rot90(rgb, self._turns)) if self._turns else rgb
+
+
+def _to_rgb(picture: av.VideoFrame) -> np.ndarray:
+    """uint8 (H, W, 3), converted with the picture's own matrix and range; 10 and 12 bit are rounded to 8."""
+    matrix, full = _matrix_and_range(picture)
+    even = picture.width % 2 == 0 and picture.height % 2 == 0
+    if picture.format.name == "yuv420p" and matrix == Colorspace.ITU601 and not full and even:
+        return cv2.cvtColor(picture.to_ndarray(), cv2.COLOR_YUV2RGB_I420)  # a third of swscale's time
+    if matrix is not None:
+        picture = picture.reformat(
+            format="rgb24",
+            src_colorspace=matrix,
+            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG,
+            threads=1,
+        )
+    else:
+        picture = picture.reformat(format="rgb24", dst_color_range=ColorRange.JPEG, threads=1)
+    return picture.to_ndarray()
+
+
+def _matrix_and_range(picture: av.VideoFrame) -> tuple[Colorspace | None, bool]:
+    """(matrix or None for RGB, full range)."""
+    name = picture.format.name
+    if not name.startswith(("yuv", "nv", "p0", "gray")):
+        return None, True
+    full = picture.color_range == ColorRange.JPEG or name.startswith(("yuvj", "gray"))
+    return _MATRIX.get(picture.colorspace, Colorspace.ITU601), full
+
+
+def _colour(picture: av.VideoFrame) -> str:
+    matrix, full = _matrix_and_range(picture)
+    return _COLOUR[matrix] + ("-full" if full and matrix is not None else "")
+
+
+def _to_bgr(picture: av.VideoFrame, width: int, height: int) -> np.ndarray:
+    """uint8 (height, width, 3), resized before it is converted where that is less work."""
+    if picture.format.name in ("yuv420p", "yuvj420p") and width <= picture.width and height <= picture.height:
+        return _small_bgr(picture, width, height)
+    return cv2.cvtColor(_resize(_to_rgb(picture), width, height), cv2.COLOR_RGB2BGR)
+
+
+def _small_bgr(picture: av.VideoFrame, width: int, height: int) -> np.ndarray:
+    """A 4:2:0 picture, its three planes shrunk one by one. Odd sizes are padded to even ones and cut again."""
+    w, h = width + width % 2, height + height % 2
+    i420 = np.empty((h * 3 // 2, w), np.uint8)
+    luma, chroma = i420[:h], i420[h:].reshape(2, h // 2, w // 2)
+    luma[:height, :width] = _resize(_plane(picture, 0), width, height)
+    luma[height:, :width] = luma[height - 1, :width]
+    luma[:, width:] = luma[:, width - 1 : width]
+    for i in (0, 1):
+        chroma[i] = _resize(_plane(picture, i + 1), w // 2, h // 2)
+    matrix = _MATRIX.get(picture.colorspace, Colorspace.ITU601)
+    full = picture.color_range == ColorRange.JPEG or picture.format.name == "yuvj420p"
+    if matrix == Colorspace.ITU601 and not full:
+        return cv2.cvtColor(i420, cv2.COLOR_YUV2BGR_I420)[:height, :width]
+    small = av.VideoFrame.from_ndarray(i420, format="yuv420p").reformat(
+        format="bgr24",
+        src_colorspace=matrix,
+        src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG,
+        threads=1,
+    )
+    return small.to_ndarray()[:height, :width]
+
+
+def _plane(picture: av.VideoFrame, i: int) -> np.ndarray:
+    plane = picture.planes[i]
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+
+
+def _resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Antialiased along an axis that shrinks, bilinear along one that grows."""
+    rows, columns = image.shape[:2]
+    if height < rows or width < columns:
+        image = _shrink(image, min(width, columns), min(height, rows))
+    if image.shape[:2] != (height, width):
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return image
+
+
+def _shrink(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Close to INTER_AREA (0.1 to 0.6 of 255 in the mean, 1.2 on 4K foliage) in a fifth of its time.
+
+    INTER_AREA is vectorised only where it halves. So halve while that leaves enough, interpolate to twice the wanted
+    size, halve again. Interpolation shrinks by at most the root of 2: what it folds over lies in the frequencies that
+    the last halving takes away.
+    """
+    most = 2 * 2**0.5
+    rows, columns = image.shape[:2]
+    while rows % 2 == 0 and columns % 2 == 0 and min(rows / height, columns / width) > most:
+        rows, columns = rows // 2, columns // 2
+        image = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+    if max(rows / height, columns / width) <= most:
+        image = cv2.resize(image, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _rotation(picture: av.VideoFrame) -> int:
+    turn = picture.rotation % 360
+    return turn if turn % 90 == 0 else 0
+
+
+def _pictures(container, stream, trail: _Trail | None = None) -> Iterator[av.VideoFrame]:
+    """A plain decode. A packet that the decoder refuses is passed over."""
+    for packet in _packets(container, stream, trail):
+        if trail:
+            trail.packet(packet)
+        try:
+            pictures = stream.codec_context.decode(packet)
+        except av.error.FFmpegError:
+            if trail:
+                trail.damaged()
+            continue
+        for picture in pictures:
+            if trail:
+                trail.picture(picture)
+            yield picture
+
+
+def _packets(container, stream, trail: _Trail | None = None) -> Iterator[av.Packet]:
+    """Packets up to the end of the file or to where it is torn; the last one is empty and flushes the decoder."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.error.FFmpegError:
+            if trail:
+                trail.damaged()
+            yield av.Packet()
+            return
+        yield packet
+
+
+@contextlib.contextmanager
+def _open(path: str | os.PathLike):
+    """(container, video stream), for one thread.
+
+    Only local files: a "video" may be a playlist that names addresses, and a name may look like a protocol.
+    """
+    path = os.fspath(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: no such file")
+    if os.path.getsize(path) == 0:
+        raise MediaError(path, "the file is empty (0 bytes)")
+    try:
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    except PermissionError:
+        raise MediaError(path, "no permission to read it") from None
+    except av.error.FFmpegError as error:
+        raise MediaError(path, f"not a video that FFmpeg can open ({error.strerror})") from None
+    with container:
+        pictures = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not pictures:
+            kind = (
+                "a cover picture" if container.streams.video else "audio" if container.streams.audio else "other data"
+            )
+            raise MediaError(path, f"no video stream, only {kind}")
+        stream = container.streams.best("video")
+        stream = stream if stream in pictures else pictures[0]
+        if stream.codec_context is None:
+            raise MediaError(path, "its video codec is unknown to FFmpeg")
+        stream.codec_context.thread_count = 1
+        stream.codec_context.thread_type = "NONE"
+        try:
+            yield container, stream
+        except av.error.FFmpegError as error:
+            raise MediaError(path, f"FFmpeg cannot decode it ({error.strerror})") from None

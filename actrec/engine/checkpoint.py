@@ -1,0 +1,73 @@
+"""Checkpoints: everything that continues a run, in one file that is either whole or not there.
+
+They hold tensors, numbers, strings, lists and dicts only, so they load with `weights_only=True`; no times, no paths.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from actrec import nets
+from actrec.config import Input
+from actrec.data.files import atomic_write
+
+FORMAT = 1
+
+
+def save(path: str | os.PathLike, checkpoint: dict[str, Any]) -> None:
+    """Writes atomically: a crash or a full disk leaves the file that was there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with atomic_write(path, "wb") as file:
+        torch.save({"format": FORMAT, **checkpoint}, file)
+
+
+def load(path: str | os.PathLike) -> dict[str, Any]:
+    """Reads a checkpoint of actrec onto the CPU.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is torn, or not a checkpoint of actrec.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{os.fspath(path)}: no such checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the bytes lead it to
+        raise ValueError(f"{os.fspath(path)}: not a checkpoint that torch can read, or a torn one") from error
+    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
+        raise ValueError(f"{os.fspath(path)}: not a checkpoint of actrec; weights of other tools go to --weights")
+    return checkpoint
+
+
+def describe_net(net: torch.nn.Module, net_input: Input) -> dict[str, Any]:
+    """What rebuilds a net: its name, options and input."""
+    described = asdict(net_input)
+    return {
+        "name": net.name,
+        "options": dict(net.options),
+        "input": described | {"mean": list(net_input.mean), "std": list(net_input.std)},
+    }
+
+
+def build_net(checkpoint: dict[str, Any]) -> torch.nn.Module:
+    """The net of a checkpoint with its weights and its input.
+
+    Raises:
+        ValueError: the checkpoint is of a net that this version does not know.
+    """
+    described = checkpoint["net"]
+    net = nets.net(described["name"], **described["options"])
+    net.load_state_dict(checkpoint["state_dict"])
+    net.input = input_from(described["input"])
+    return net
+
+
+def input_from(described: dict[str, Any]) -> Input:
+    return Input(**described | {"mean": tuple(described["mean"]), "std": tuple(described["std"])})

@@ -1,0 +1,58 @@
+"""What a run was made with: versions, hardware, data. For whoever wants to repeat it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import actrec
+from actrec.data.lists import Video
+
+
+def environment(device: torch.device, precision: str) -> dict[str, Any]:
+    """Versions and hardware, for whoever wants to repeat the run."""
+    packages = ("torch", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "av", "opencv-python-headless", "numpy")
+    return {
+        "actrec": actrec.__version__,
+        "git": _git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: found for name in packages if (found := _version(name))},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+    }
+
+
+def fingerprint(videos: Sequence[Video]) -> dict[str, Any]:
+    """How many videos a list has and a hash over their ids, ranges and labels, whatever folder they lie in."""
+    digest = sha256()
+    for video in videos:
+        digest.update(f"{video.id}\0{video.start}\0{video.stop}\0{video.labels}\n".encode("utf-8", "surrogateescape"))
+    return {"videos": len(videos), "sha256": digest.hexdigest()}
+
+
+def _git_commit() -> str | None:
+    """Of actrec's own checkout, if it is one."""
+    try:
+        shown = subprocess.run(
+            ["git", "-C", str(Path(actrec.__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    return shown.stdout.strip() or None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

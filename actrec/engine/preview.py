@@ -1,0 +1,19 @@
+"""Pictures of what the loader feeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from actrec.config import Input
+from actrec.pipelines.loader import Batch
+
+
+def contact_sheet(batch: Batch, net_input: Input, *, columns: int = 16) -> np.ndarray:
+    """What the net is shown: one row per clip, its frames in order. RGB uint8 (rows * size, columns * size, 3)."""
+    clips = batch.clips.float().cpu()
+    shape = (1, -1, 1, 1, 1)
+    pixels = clips * torch.tensor(net_input.std).view(shape) + torch.tensor(net_input.mean).view(shape)
+    pixels = (pixels * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 3, 2, 4, 1)  # (N, H, T, W, C)
+    pixels = pixels[:, :, :columns]
+    return pixels.flatten(2, 3).flatten(0, 1).numpy()

@@ -1,0 +1,188 @@
+"""Parts that the nets are made of. Activations are NCTHW, in any memory format."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from actrec.config import Input
+
+Triple = tuple[int, int, int]
+PoolKind = Literal["max", "avg"]
+T = TypeVar("T")
+
+# The nine blocks of GoogLeNet: channels in, 1x1 branch, 3x3 branch (reduced, out), second 3x3 branch (the paper's 5x5;
+# reduced, out), pooling branch.
+INCEPTION_CHANNELS = {
+    "3a": (192, 64, (96, 128), (16, 32), 32),
+    "3b": (256, 128, (128, 192), (32, 96), 64),
+    "4a": (480, 192, (96, 208), (16, 48), 64),
+    "4b": (512, 160, (112, 224), (24, 64), 64),
+    "4c": (512, 128, (128, 256), (24, 64), 64),
+    "4d": (512, 112, (144, 288), (32, 64), 64),
+    "4e": (528, 256, (160, 320), (32, 128), 128),
+    "5a": (832, 256, (160, 320), (32, 128), 128),
+    "5b": (832, 384, (192, 384), (48, 128), 128),
+}
+INCEPTION_EPS = 1e-3  # of batch normalisation
+
+
+class Backbone(nn.Module):
+    """What all nets share: `features` (the map before the head), the head, and how to be fed.
+
+    The head averages over space, applies dropout to each time step, classifies each time step and averages the logits
+    over time; as the classifier is linear, the average comes first.
+
+    Args:
+        num_features: channels of the map that `features` returns.
+        in_channels: channels of a frame.
+        dropout: before the last layer; probability.
+    """
+
+    # Set by `actrec.net`.
+    name: str
+    input: Input
+    options: dict[str, bool | int | float | str]
+
+    def __init__(self, *, num_features: int, in_channels: int, dropout: float):
+        super().__init__()
+        if in_channels < 1:
+            raise ValueError(f"in_channels {in_channels}: expected at least 1")
+        self.in_channels = in_channels
+        self.num_features = num_features
+        self.min_frames = self.min_size = 1
+        self.options = {}
+        self.dropout = nn.Dropout(dropout)
+
+    def reset_head(self, num_classes: int) -> None:
+        """Replaces the last layer by a fresh one: weights N(0, 0.001), bias 0."""
+        if num_classes < 1:
+            raise ValueError(f"num_classes {num_classes}: expected at least 1")
+        like = next(self.parameters())
+        self.fc = nn.Linear(self.num_features, num_classes, device=like.device, dtype=like.dtype)
+        nn.init.normal_(self.fc.weight, std=0.001)
+        nn.init.zeros_(self.fc.bias)
+        self.options = {**self.options, "num_classes": num_classes}
+
+    def features(self, x_NCTHW: Tensor) -> Tensor:
+        """The map before the head, (N, num_features, T', H', W')."""
+        raise NotImplementedError
+
+    def head(self, features_NCTHW: Tensor) -> Tensor:
+        """Logits (N, num_classes)."""
+        steps_NCT = self.dropout(features_NCTHW.mean((3, 4)))
+        return self.fc(steps_NCT.mean(2))
+
+    def forward(self, x_NCTHW: Tensor) -> Tensor:
+        """Logits (N, num_classes). Raises ValueError if the clips do not fit the net."""
+        self._check(x_NCTHW)
+        return self.head(self.features(x_NCTHW))
+
+    def _check(self, x: Tensor) -> None:
+        if x.ndim != 5 or x.shape[1] != self.in_channels:
+            raise ValueError(f"clips of shape {tuple(x.shape)}: expected NCTHW with {self.in_channels} channels")
+        if x.shape[2] < self.min_frames:
+            raise ValueError(f"clips of {x.shape[2]} frames are too short: this net needs at least {self.min_frames}")
+        if min(x.shape[3], x.shape[4]) < self.min_size:
+            raise ValueError(
+                f"frames of {x.shape[3]}x{x.shape[4]} pixels are too small: this net needs at least "
+                f"{self.min_size}x{self.min_size}"
+            )
+
+
+class ConvUnit(nn.Module):
+    """Convolution, batch normalisation, ReLU. Padding keeps the size at stride 1."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, kernel: Triple = (1, 1, 1), stride: Triple = (1, 1, 1)):
+        super().__init__()
+        padding = tuple(k // 2 for k in kernel)
+        self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
+        self.bn = nn.BatchNorm3d(out_channels, eps=INCEPTION_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.conv(x)), inplace=True)
+
+
+class Pool3d(nn.Module):
+    """Max or average pooling; the average counts padding.
+
+    Same values as torch's 3D pooling, computed over space, then over time. On channels-last maps both steps work on
+    views and keep the format; torch's 3D average does not, nor does it take bfloat16 on the CPU or fewer frames than
+    its kernel has.
+    """
+
+    def __init__(self, kind: PoolKind, kernel: Triple, *, stride: Triple, padding: Triple = (0, 0, 0)):
+        super().__init__()
+        self.pool2d = one_of("temporal_pool", kind, {"max": F.max_pool2d, "avg": F.avg_pool2d})
+        self.kernel_size, self.stride, self.padding = kernel, stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._space(x)
+        return x if self.kernel_size[0] == 1 else self._time(x)
+
+    def _space(self, x: Tensor) -> Tensor:
+        frames = x.transpose(1, 2).flatten(0, 1)  # (N*T, C, H, W)
+        frames = self.pool2d(frames, self.kernel_size[1:], self.stride[1:], self.padding[1:])
+        return frames.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+
+    def _time(self, x: Tensor) -> Tensor:
+        kernel, stride, padding = self.kernel_size[0], self.stride[0], self.padding[0]
+        pooled = self.pool2d(x.flatten(3), (kernel, 1), (stride, 1), (padding, 0))  # (N, C, T', H*W)
+        return pooled.unflatten(3, x.shape[3:])
+
+    def extra_repr(self) -> str:
+        return f"{self.pool2d.__name__}, kernel={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class InceptionBlock(nn.Module):
+    """Four branches, concatenated: 1x1, two of 1x1 then `unit`, and max pooling then 1x1.
+
+    Args:
+        channels: a row of `INCEPTION_CHANNELS`.
+        unit: makes the second part of the middle branches from its numbers of channels, in and out.
+    """
+
+    def __init__(self, channels: tuple, *, unit: Callable[[int, int], nn.Module]):
+        super().__init__()
+        in_channels, out1, (reduced2, out2), (reduced3, out3), out4 = channels
+        self.branch1 = ConvUnit(in_channels, out1)
+        self.branch2 = nn.Sequential(ConvUnit(in_channels, reduced2), unit(reduced2, out2))
+        self.branch3 = nn.Sequential(ConvUnit(in_channels, reduced3), unit(reduced3, out3))
+        pool = Pool3d("max", (3, 3, 3), stride=(1, 1, 1), padding=(1, 1, 1))
+        self.branch4 = nn.Sequential(pool, ConvUnit(in_channels, out4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)), dim=1)
+
+
+def init_convs(net: nn.Module) -> None:
+    """Kaiming normal (fan out, ReLU) for the weights of all 3D convolutions."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def smallest_extent(layers: Iterable[nn.Module], *, axis: int) -> int:
+    """The smallest extent that passes through convolutions and pools along an axis: 0 time, 1 height, 2 width."""
+    windows = [(layer.kernel_size[axis], layer.stride[axis], layer.padding[axis]) for layer in layers]
+
+    def passes(extent: int) -> bool:
+        for kernel, stride, padding in windows:
+            extent = (extent + 2 * padding - kernel) // stride + 1
+            if extent < 1:
+                return False
+        return True
+
+    return next(extent for extent in itertools.count(1) if passes(extent))
+
+
+def one_of(option: str, value: str, choices: dict[str, T]) -> T:
+    """`choices[value]`. Raises ValueError that names the option and the legal values."""
+    if value not in choices:
+        raise ValueError(f"{option} {value!r}: expected {' or '.join(choices)}")
+    return choices[value]

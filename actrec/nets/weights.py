@@ -1,0 +1,235 @@
+"""Read weights files into nets, and account for every tensor.
+
+Files come from strangers: they are read as tensors only, and a file that would run code is refused. A layout is a row
+of `READERS` (what its files look like, whatever the net) and, for each net that reads it, a `Layout` in the net's own
+module (how names map).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from actrec.nets import NETS, Layout
+from actrec.nets.blocks import Backbone
+
+CONTAINERS = ("state_dict", "net")  # entries of a checkpoint that hold its weights
+HEAD = "fc."
+COUNTERS = r".+\.num_batches_tracked"  # decide nothing, and files of old or other software lack them
+NUM_LISTED = 5  # problems that an error message spells out
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What the files of a layout look like.
+
+    Args:
+        prefix: taken off the names if all of them have it (wrappers for parallel training add it).
+        inflate: the convolutions are 2D; 3D ones get them repeated in time and divided by the number of repeats.
+    """
+
+    prefix: str = ""
+    inflate: bool = False
+
+
+READERS = {
+    "actrec": Reader(),
+    "ibm": Reader(prefix="module."),
+    "torchvision2d": Reader(inflate=True),
+}
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of a file's tensors and of the net's.
+
+    Args:
+        layout: the file was read as this.
+        used: names in the net that got a tensor.
+        dropped: name in the file -> why it was not used.
+        missing: names in the net that kept their initial values.
+        reshaped: name in the net -> what was done to the tensor's shape.
+    """
+
+    layout: str
+    used: tuple[str, ...]
+    dropped: Mapping[str, str]
+    missing: tuple[str, ...]
+    reshaped: Mapping[str, str]
+
+    def __str__(self) -> str:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(self.dropped.values()).items())
+        return (
+            f"{self.layout}: {len(self.used)} tensors used ({len(self.reshaped)} reshaped), "
+            f"{len(self.dropped)} dropped{f' ({reasons})' if reasons else ''}, {len(self.missing)} missing"
+        )
+
+
+def load_weights(net: Backbone, path: str | Path, *, layout: str = "auto", new_head: bool = False) -> Account:
+    """Fills a net made by `actrec.net` with the weights of a file.
+
+    Args:
+        net: changed in place; not at all if this raises.
+        path: a file of torch, or `.safetensors`.
+        layout: a name of `READERS` that the net reads; auto takes the one that fits best.
+        new_head: leave the last layer as it is and drop the file's by name.
+
+    Returns:
+        An account of every tensor.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be read, or a tensor on either side is left unexplained.
+    """
+    layouts = {"actrec": Layout(), **NETS.get(net.name).weights}
+    if layout != "auto" and layout not in layouts:
+        raise ValueError(f"layout {layout!r} for net {net.name!r}: expected auto, {', '.join(layouts)}")
+    tensors = read_tensors(path)
+    wanted = layouts if layout == "auto" else [layout]
+    matches = [_match(tensors, net.state_dict(), name, layouts[name], new_head=new_head) for name in wanted]
+    best = min(matches, key=lambda match: (bool(match.problems), -len(match.found)))
+    if best.problems:
+        raise ValueError(f"{path} does not fit net {net.name!r} (read as {best.layout}): {_listed(best.problems)}")
+    net.load_state_dict({**net.state_dict(), **best.found})
+    return best.account()
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """The named tensors of a weights file or checkpoint, on the CPU. Raises as `load_weights` does."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file {path}")
+    with path.open("rb") as file:
+        start = file.read(64)
+    try:
+        if path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file makes the unpickler raise almost anything
+        raise ValueError(f"{path} {_why_unreadable(start, str(error))}") from error
+    return _state_dict(path, content)
+
+
+def _why_unreadable(start: bytes, error: str) -> str:
+    """The end of an error message, from a file's first bytes and what its reader said."""
+    if not start:
+        return "is empty"
+    if start.lstrip().startswith(b"<"):
+        return "is a web page, not a weights file: download it again"
+    if found := re.search(r"GLOBAL (\S+)", error):
+        return (
+            f"would run code to load ({found[1]}) and is refused: "
+            "where you trust it, load it yourself and save only its state_dict"
+        )
+    return "is not a weights file, or is damaged or cut short"
+
+
+def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
+    """The state dict in what a file holds: bare, or under one of `CONTAINERS`."""
+    if isinstance(content, dict):
+        content = next((content[name] for name in CONTAINERS if isinstance(content.get(name), dict)), content)
+    if isinstance(content, dict) and content and all(map(_is_named_tensor, content.items())):
+        return dict(content)
+    holds = ", ".join(map(str, list(content)[:NUM_LISTED])) if isinstance(content, dict) else type(content).__name__
+    expected = f"named tensors, bare or under {' or '.join(CONTAINERS)}"
+    raise ValueError(f"{path} holds no weights ({holds}): expected {expected}")
+
+
+def _is_named_tensor(item: tuple[object, object]) -> bool:
+    name, value = item
+    plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized and not value.is_meta
+    return isinstance(name, str) and plain
+
+
+@dataclass
+class _Match:
+    """A file's tensors beside a net's, in the making."""
+
+    layout: str
+    found: dict[str, Tensor] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    reshaped: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def account(self) -> Account:
+        return Account(self.layout, tuple(self.found), self.dropped, tuple(self.missing), self.reshaped)
+
+
+def _match(
+    tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], name: str, layout: Layout, *, new_head: bool
+) -> _Match:
+    """Finds a place for each of `tensors` among the net's `own`. What is left unexplained is in `problems`."""
+    reader, match, seen = READERS[name], _Match(name), set()
+    for source, tensor in _without_prefix(tensors, reader.prefix).items():
+        target = _renamed(source, layout.renames)
+        if reason := _why_dropped(source, layout.dropped):
+            match.dropped[source] = reason
+        elif new_head and target.startswith(HEAD):
+            match.dropped[source] = "new head"
+        elif target not in own:
+            match.problems.append(f"unexpected {source!r}")
+        elif target in seen:
+            match.problems.append(f"{source!r} is a second {target}")
+        else:
+            seen.add(target)
+            _place(match, target, tensor, own[target], inflate=reader.inflate)
+    fresh = [*layout.fresh, COUNTERS, *([re.escape(HEAD) + ".+"] if new_head else [])]
+    for target in own:
+        if target in seen:
+            continue
+        if any(re.fullmatch(pattern, target) for pattern in fresh):
+            match.missing.append(target)
+        else:
+            match.problems.append(f"missing {target}")
+    return match
+
+
+def _place(match: _Match, target: str, tensor: Tensor, own: Tensor, *, inflate: bool) -> None:
+    """Puts `tensor` where the net has `own`, or says why it does not fit."""
+    shape, wanted = tuple(tensor.shape), tuple(own.shape)
+    if inflate and own.ndim == 5 and shape == wanted[:2] + wanted[3:]:
+        match.found[target] = (tensor / wanted[2]).unsqueeze(2).expand(wanted)
+        match.reshaped[target] = f"{shape} repeated in time to {wanted}"
+    elif inflate and own.ndim == 5:
+        match.problems.append(f"{target} is {shape}, expected {wanted[:2] + wanted[3:]}")
+    elif target.startswith(HEAD) and shape != wanted and shape[1:] == wanted[1:]:
+        problem = f"it has {shape[0]} classes, the net {wanted[0]}: ask for a new head (--new-head, new_head=True)"
+        if problem not in match.problems:
+            match.problems.append(problem)
+    elif shape != wanted:
+        match.problems.append(f"{target} is {shape}, expected {wanted}")
+    elif tensor.is_floating_point() != own.is_floating_point():
+        match.problems.append(f"{target} is {tensor.dtype}, expected {own.dtype}")
+    else:
+        match.found[target] = tensor
+
+
+def _without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> Mapping[str, Tensor]:
+    if all(name.startswith(prefix) for name in tensors):
+        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _renamed(name: str, renames: Mapping[str, str]) -> str:
+    for pattern, replacement in renames.items():
+        if found := re.fullmatch(pattern, name):
+            return found.expand(replacement)
+    return name
+
+
+def _why_dropped(name: str, dropped: Mapping[str, str]) -> str | None:
+    return next((reason for pattern, reason in dropped.items() if re.fullmatch(pattern, name)), None)
+
+
+def _listed(problems: list[str]) -> str:
+    more = len(problems) - NUM_LISTED
+    return "; ".join(problems[:NUM_LISTED]) + (f"; and {more} more" if more > 0 else "")

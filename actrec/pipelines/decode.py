@@ -1,0 +1,22 @@
+"""Graph functions: encoded bytes to pictures. The same on both devices; `device` is decided when the graph is built."""
+
+from __future__ import annotations
+
+from nvidia.dali import fn, types
+from nvidia.dali.data_node import DataNode
+
+
+def video(encoded: DataNode, frames: DataNode, *, device: str) -> DataNode:
+    """The wanted frames of each file, uint8 FHWC at native size. A frame past the last becomes the last.
+
+    Args:
+        encoded: a whole file per sample.
+        frames: int32 positions per sample, in any order.
+        device: "cuda" decodes on NVDEC, one decoder per sample; "cpu" knows VP8, VP9 and MJPEG only.
+    """
+    return fn.decoders.video(encoded, frames=frames, pad_mode="edge", device="mixed" if device == "cuda" else "cpu")
+
+
+def images(encoded: DataNode, *, device: str) -> DataNode:
+    """One image file per sample, uint8 HWC: grey and CMYK come out as RGB, EXIF orientation is honoured."""
+    return fn.decoders.image(encoded, output_type=types.RGB, device="mixed" if device == "cuda" else "cpu")

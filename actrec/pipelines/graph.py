@@ -1,0 +1,107 @@
+"""The pipelines, each a sentence: source, decode, augment | views, normalise.
+
+`kind` says what the source hands over: "boxes" are finished uint8 pictures of the decode workers, "video" whole encoded
+video files, "images" one encoded image per sample. Python's `if` on it is decided when the graph is built.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from nvidia.dali import Pipeline, fn, pipeline_def, types
+from nvidia.dali.data_node import DataNode
+
+from actrec.config import Input
+from actrec.pipelines import augment, decode, views
+
+Kind = Literal["boxes", "video", "images"]
+_DTYPES = {"float32": types.FLOAT, "float16": types.FLOAT16}
+
+
+def train_pipeline(
+    kind: Kind, net_input: Input, *, device: str, device_id: int | None, threads: int, batch_size: int, dtype: str
+) -> Pipeline:
+    """One clip (or, for images, one frame) per sample: float FHWC (HWC) of the net's size."""
+
+    @pipeline_def
+    def pipeline():
+        if kind == "boxes":
+            clips = _source("clips", "FHWC", types.UINT8)
+            clips = clips.gpu() if device == "cuda" else clips
+        else:
+            frames = _decode(kind, device)
+            clips = augment.crop_resize(
+                frames,
+                start=_source("start", "", types.FLOAT),
+                end=_source("end", "", types.FLOAT),
+                size=net_input.size,
+            )
+        return normalise(clips, net_input, mirror=_source("flip", "", types.INT32), dtype=dtype, layout=_layout(kind))
+
+    return _build(pipeline, device_id, threads, batch_size)
+
+
+def eval_pipeline(
+    kind: Kind,
+    net_input: Input,
+    *,
+    flips: tuple[bool, ...],
+    device: str,
+    device_id: int | None,
+    threads: int,
+    batch_size: int,
+    dtype: str,
+) -> Pipeline:
+    """One output per crop: all needed frames of the video (or one image) cropped and normalised, float FHWC (HWC)."""
+
+    @pipeline_def
+    def pipeline():
+        if kind == "boxes":
+            frames = _source("clips", "FHWC", types.UINT8)
+            frames = frames.gpu() if device == "cuda" else frames
+        else:
+            frames = views.resize(_decode(kind, device), shape=_source("shape", "", types.FLOAT))
+        offsets = _source("offsets", "", types.INT32)
+        crops = views.crops(frames, offsets=offsets, num_crops=len(flips), size=net_input.size)
+        return tuple(
+            normalise(crop, net_input, mirror=int(flip), dtype=dtype, layout=_layout(kind))
+            for crop, flip in zip(crops, flips)
+        )
+
+    return _build(pipeline, device_id, threads, batch_size)
+
+
+def normalise(clips: DataNode, net_input: Input, *, mirror: DataNode | int, dtype: str, layout: str) -> DataNode:
+    """uint8 to (x / 255 - mean) / std, mirrored where `mirror` is 1."""
+    return fn.crop_mirror_normalize(
+        clips,
+        mirror=mirror,
+        mean=[255 * m for m in net_input.mean],
+        std=[255 * s for s in net_input.std],
+        dtype=_DTYPES[dtype],
+        output_layout=layout,
+    )
+
+
+def _decode(kind: Kind, device: str) -> DataNode:
+    encoded = _source("encoded", "", types.UINT8)
+    if kind == "images":
+        return decode.images(encoded, device=device)
+    return decode.video(encoded, _source("frames", "", types.INT32), device=device)
+
+
+def _layout(kind: Kind) -> str:
+    """Channels stay last: that is torch's channels-last format, seen through a permutation."""
+    return "HWC" if kind == "images" else "FHWC"
+
+
+def _source(name: str, layout: str, dtype: types.DALIDataType) -> DataNode:
+    """Fed by the loader with finished buffers: no callback that could block or raise."""
+    return fn.external_source(name=name, dtype=dtype, **({"layout": layout} if layout else {}))
+
+
+def _build(pipeline, device_id: int | None, threads: int, batch_size: int) -> Pipeline:
+    # One batch in flight per pipeline: a failed batch then takes no other with it. The loader owns several pipelines.
+    built = pipeline(batch_size=batch_size, num_threads=threads, device_id=device_id, prefetch_queue_depth=1)
+    built.build()
+    return built

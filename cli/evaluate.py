@@ -1,0 +1,181 @@
+"""`actrec evaluate`"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from actrec import config
+from actrec.cli.options import config_options
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), default=".", help="Dataset folder.", show_default=True)
+@click.option("--list", "list_path", type=click.Path(path_type=Path), help="List to score.  [default: DATA/val.txt]")
+@click.option(
+    "--run", "run_dir", type=click.Path(path_type=Path), help="Run folder.  [default: the newest in DATA/runs]"
+)
+@click.option("--checkpoint", "checkpoint_path", type=click.Path(path_type=Path), help="[default: best.pt of the run]")
+@click.option("--weights", type=click.Path(path_type=Path), help="Score these weights of --backbone, without a run.")
+@click.option("--size", type=click.IntRange(min=1), help="Height and width of the crops.  [default: as trained]")
+@click.option("--mean", nargs=3, type=float, help="RGB mean, in place of the checkpoint's.")
+@click.option("--std", nargs=3, type=float, help="RGB standard deviation, in place of the checkpoint's.")
+@click.option("--average", type=click.Choice(["logits", "probabilities"]), default="logits", show_default=True,
+              help="What is averaged over a video's views.")  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Scores.  [default: RUN/scores/<list>_<clips>x<crops>.npz]"
+)
+@click.option("--reference-files", is_flag=True, help="Also IBM's files: <name>_details.npy and <name>.csv.")
+@click.option(
+    "--topk-json", type=click.Path(path_type=Path), help="Also Hara's result file: the best classes per video."
+)
+@click.option("--topk", type=int, default=5, show_default=True, help="Classes per video in it; 0: all.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed as JSON.")
+@config_options(config.Views, config.Loader, without=("batch_size",))
+@config_options(config.Net)
+@click.option("--batch-size", type=click.IntRange(min=1), help="Videos at a time.  [default: as many as make 32 views]")
+@click.option("--frames", type=click.IntRange(min=1), help="Frames of a clip.  [default: as trained]")
+@click.option("--stride", type=click.IntRange(min=1), help="Source frames between two.  [default: as trained]")
+@click.option("--sampling", type=click.Choice(["uniform", "dense"]), help="[default: as trained]")
+@click.option("--sampling-rule", type=click.Choice(["actrec", "ibm"]), help="[default: as trained]")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True,
+              help="auto is float32 on the CPU, bfloat16 on GPUs.")  # fmt: skip
+def command(
+    data: Path,
+    list_path: Path | None,
+    run_dir: Path | None,
+    checkpoint_path: Path | None,
+    weights: Path | None,
+    size: int | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    average: str,
+    out: Path | None,
+    reference_files: bool,
+    topk_json: Path | None,
+    topk: int,
+    json_path: Path | None,
+    views: config.Views,
+    loader: config.Loader,
+    net: config.Net,
+    batch_size: int | None,
+    frames: int | None,
+    stride: int | None,
+    sampling: str | None,
+    sampling_rule: str | None,
+    device: str,
+    precision: str,
+) -> int:
+    """Score a list: one score per video, averaged over clips x crops.
+
+    The net and how to feed it come from the newest run's best checkpoint, unless told otherwise.
+    """
+    from actrec.cli import dataset
+    from actrec.cli.progress import Bar
+    from actrec.engine import evaluate as engine
+    from actrec.engine.train import BEST, choose_device
+    from actrec.pipelines.loader import eval_loader
+
+    if weights is not None and (checkpoint_path is not None or run_dir is not None):
+        raise click.UsageError("--weights together with --run or --checkpoint: expected one of them")
+    list_path = list_path if list_path is not None else dataset.find_list(data, "val")
+    if weights is None and checkpoint_path is None:
+        run_dir = run_dir if run_dir is not None else dataset.newest_run(data, with_file=BEST)
+        checkpoint_path = run_dir / BEST
+    found = dataset.load_list(list_path, workers=loader.workers)
+    if weights is not None:
+        scored = _from_weights(net, weights, len(dataset.class_names(list_path, [found])))
+    else:
+        scored = _from_checkpoint(checkpoint_path)
+    model, clip, classes = scored
+    changes = {"frames": frames, "stride": stride, "sampling": sampling, "rule": sampling_rule}
+    try:
+        clip = replace(clip, **{name: value for name, value in changes.items() if value is not None})
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    net_input = replace(
+        model.input,
+        size=size or model.input.size,
+        mean=tuple(mean) if mean else model.input.mean,
+        std=tuple(std) if std else model.input.std,
+    )
+    device = choose_device(device)
+    if precision == "auto":
+        precision = "bfloat16" if device == "cuda" else "float32"
+    batches = eval_loader(
+        found.videos,
+        clip,
+        net_input,
+        views=views,
+        batch_size=batch_size or max(1, 32 // views.num_views),
+        device=device,
+        index=found.index,
+        workers=loader.workers,
+        prefetch=loader.prefetch,
+        channels_last=True,
+    )
+    with Bar("videos", total=len(found.videos)) as bar:
+        model = model.to(device, memory_format=_channels_last())
+        result = engine.evaluate(model, batches, average=average, precision=precision, progress=bar.add)
+
+    name = f"{list_path.stem}_{views.clips}x{views.crops}"
+    out = (
+        out
+        if out is not None
+        else (run_dir or checkpoint_path and checkpoint_path.parent or data) / "scores" / f"{name}.npz"
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    engine.save_scores(out, result)
+    if reference_files:
+        for path in engine.save_reference(out.parent, out.stem, result):
+            click.echo(f"wrote {path}")
+    if topk_json is not None:
+        engine.save_topk_json(topk_json, result, classes or dataset.class_names(list_path, [found]), topk)
+        click.echo(f"wrote {topk_json}")
+    for id_, reason in list(result.missing.items())[:10]:
+        click.echo(f"missing: {id_}: {reason}", err=True)
+    if len(result.missing) > 10:
+        click.echo(f"missing: … and {len(result.missing) - 10} more", err=True)
+    if json_path is not None:
+        json_path.write_text(json.dumps(_summary(result, out)) + "\n", encoding="utf-8")
+    click.echo(f"scores -> {out}")
+    click.echo(str(result))
+    return 0
+
+
+def _from_checkpoint(path: Path):
+    """(net, clip, class names) as trained."""
+    from actrec.engine import checkpoint
+
+    saved = checkpoint.load(path)
+    return checkpoint.build_net(saved), config.Clip(**saved["clip"]), saved["classes"]
+
+
+def _from_weights(choice: config.Net, weights: Path, num_classes: int):
+    """(net, the net's own clip, no names)."""
+    from actrec.engine.train import build_net
+
+    net = build_net(choice, num_classes=num_classes, weights=str(weights), new_head=False)
+    return net, config.Clip(), None
+
+
+def _channels_last():
+    import torch
+
+    return torch.channels_last_3d
+
+
+def _summary(result, out: Path) -> dict:
+    return {
+        "top1": result.top1,
+        "top5": result.top5,
+        "mean_class": result.mean_class,
+        "videos": result.num_videos,
+        "missing": result.missing,
+        "clamped": result.clamped,
+        "scores": str(out),
+    }

@@ -1,0 +1,75 @@
+"""`actrec`: one small file per command, loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from actrec import __version__
+from actrec.registry import did_you_mean
+
+COMMANDS = {  # name: one line for --help
+    "toy": "Render a small action dataset to try things on.",
+    "extract-frames": "Turn videos into frame folders and lists.",
+    "index": "Look at every video of a list.",
+    "train": "Train a net.",
+    "evaluate": "Score a list with clips x crops.",
+    "nets": "List the nets.",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"actrec.cli.{name.replace('-', '_')}").command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):  # without loading them
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="actrec")
+def actrec() -> None:
+    """Train, evaluate and use action-recognition models on your own videos.
+
+    \b
+    In a folder with videos/<class>/*.mp4:
+        actrec extract-frames
+        actrec train --backbone s3d
+        actrec evaluate --clips 10 --crops 3
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command. What a user can cause ends in one line and exit code 1, wrong usage in exit code 2."""
+    try:
+        sys.exit(actrec.main(arguments, prog_name="actrec", standalone_mode=False) or 0)
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (ValueError, OSError) as error:
+        click.echo(f"Error: {_text(error)}", err=True)
+        sys.exit(1)
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)

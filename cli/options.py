@@ -1,0 +1,91 @@
+"""Click flags out of the dataclasses of `actrec.config`: every default is written once, there."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+
+def config_options(*configs: type, without: Sequence[str] = ()) -> Callable:
+    """Gives a command the flags of some dataclasses; it receives one instance of each, named after its class.
+
+    Args:
+        without: fields that this command has no flag for; they keep their defaults.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def call(*args: Any, **flags: Any):
+            built = {}
+            for kind in configs:
+                values = {f.name: flags.pop(f.name) for f in _fields(kind, without)}
+                built[kind.__name__.lower()] = _build(kind, values)
+            return function(*args, **flags, **built)
+
+        for kind in reversed(configs):
+            for f in reversed(_fields(kind, without)):
+                call = _option(kind, f)(call)
+        return call
+
+    return decorate
+
+
+def _fields(kind: type, without: Sequence[str]) -> list[dataclasses.Field]:
+    return [f for f in dataclasses.fields(kind) if "help" in f.metadata and f.name not in without]
+
+
+def _build(kind: type, values: dict[str, Any]) -> Any:
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _option(kind: type, f: dataclasses.Field) -> Callable:
+    flag = f.metadata["flag"] or "--" + f.name.replace("_", "-")
+    declared = _without_none(typing.get_type_hints(kind)[f.name])
+    arguments: dict[str, Any] = {
+        "default": f.default,
+        "help": f.metadata["help"],
+        "show_default": f.default is not None,
+    }
+    if declared is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", f.name, **arguments)
+    if typing.get_origin(declared) is tuple:
+        members = typing.get_args(declared)
+        if Ellipsis in members:
+            shown = " ".join(map(str, f.default))
+            return click.option(flag, f.name, type=_Numbers(members[0]), **arguments | {"show_default": shown})
+        return click.option(flag, f.name, nargs=len(members), type=members[0], **arguments)
+    if f.metadata["choices"]:
+        return click.option(flag, f.name, type=click.Choice(f.metadata["choices"]), **arguments)
+    return click.option(flag, f.name, type=declared, **arguments)
+
+
+def _without_none(declared: Any) -> Any:
+    if typing.get_origin(declared) in (typing.Union, types.UnionType):
+        return next(member for member in typing.get_args(declared) if member is not type(None))
+    return declared
+
+
+class _Numbers(click.ParamType):
+    """Numbers separated by commas or blanks: "15,30,45"."""
+
+    name = "numbers"
+
+    def __init__(self, kind: type):
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(self._kind(part) for part in value.replace(",", " ").split())
+        except ValueError:
+            self.fail(f"{value!r}: expected numbers such as 15,30,45", param, ctx)

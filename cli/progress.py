@@ -1,0 +1,86 @@
+"""Progress: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import click
+from tqdm import tqdm
+
+
+class Bar:
+    """Counts things done. Off a terminal it prints a line at each tenth.
+
+    Args:
+        what: what is counted ("videos").
+    """
+
+    def __init__(self, what: str, total: int | None = None):
+        self._what, self._total, self._done, self._tenth = what, total, 0, 0
+        self._bar = tqdm(total=total, unit=f" {what}", leave=False) if sys.stderr.isatty() else None
+
+    def add(self, count: int = 1) -> None:
+        self.to(self._done + count)
+
+    def to(self, done: int, total: int | None = None) -> None:
+        self._total = total if total is not None else self._total
+        if self._bar is not None:
+            self._bar.total = self._total
+            self._bar.update(done - self._done)
+        elif self._total and self._total >= 10 and done * 10 // self._total > self._tenth:
+            self._tenth = done * 10 // self._total
+            click.echo(f"{self._what}: {done}/{self._total}", err=True)
+        self._done = done
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class TrainReporter:
+    """Shows a training run: a bar per epoch on a terminal, a line every 30 s elsewhere, and one line per epoch."""
+
+    def __init__(self):
+        self._bar: tqdm | None = None
+        self._said = time.monotonic()
+        self._where = ""
+        self._done = self._steps = 0
+
+    def line(self, text: str) -> None:
+        self.close()
+        click.echo(text)
+
+    def epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None:
+        self.close()
+        self._where, self._steps, self._done = f"epoch {epoch + 1}/{epochs}", steps, done
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=steps, initial=done, desc=self._where, unit="step", leave=False)
+
+    def step(self, *, loss: float, top1: float, clips_per_second: float, waiting: float) -> None:
+        self._done += 1
+        text = f"loss {loss:.3f} top-1 {top1:.1f} {clips_per_second:.1f} clips/s waiting {100 * waiting:.0f} %"
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update()
+        elif time.monotonic() - self._said > 30:
+            self._said = time.monotonic()
+            click.echo(f"{self._where} step {self._done}/{self._steps}  {text}", err=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def index_progress(what: str) -> tuple[Bar, Callable[[int, int], None]]:
+    """A bar and the callback that `build_index` takes."""
+    bar = Bar(what)
+    return bar, lambda done, total: bar.to(done, total)

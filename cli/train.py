@@ -1,0 +1,156 @@
+"""`actrec train`"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from datetime import date
+from pathlib import Path
+
+import click
+
+from actrec import config
+from actrec.cli.options import config_options
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), default=".", help="Dataset folder.", show_default=True)
+@click.option("--list", "list_path", type=click.Path(path_type=Path), help="Training list.  [default: DATA/train.txt]")
+@click.option("--val-list", type=click.Path(path_type=Path), help="Validation list.  [default: DATA/val.txt]")
+@click.option(
+    "--run", "run_dir", type=click.Path(path_type=Path), help="Run folder.  [default: DATA/runs/<date>_<net>]"
+)
+@click.option("--resume", is_flag=True, help="Continue the run (without --run: the newest of this net).")
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights to start from.")
+@click.option("--new-head", is_flag=True, help="The weights are of other classes: begin with a fresh last layer.")
+@click.option("--size", type=click.IntRange(min=1), help="Height and width of the clips.  [default: the net's own]")
+@click.option("--mean", nargs=3, type=float, help="RGB mean, in place of the net's own.")
+@click.option("--std", nargs=3, type=float, help="RGB standard deviation, in place of the net's own.")
+@click.option("--preview", type=click.Path(path_type=Path), help="Write a picture of the first batch, train nothing.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed last as JSON.")
+@config_options(config.Net, config.Clip, config.Augment, config.Loader, config.Optim, config.Run)
+def command(
+    data: Path,
+    list_path: Path | None,
+    val_list: Path | None,
+    run_dir: Path | None,
+    resume: bool,
+    weights: Path | None,
+    new_head: bool,
+    size: int | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    preview: Path | None,
+    json_path: Path | None,
+    net: config.Net,
+    clip: config.Clip,
+    augment: config.Augment,
+    loader: config.Loader,
+    optim: config.Optim,
+    run: config.Run,
+) -> int:
+    """Train a net on the lists of a dataset folder.
+
+    Leaves last.pt, best.pt, the log and what made them in the run folder. Ctrl-C finishes the step, saves, and
+    --resume continues as if nothing had happened.
+    """
+    from actrec.cli.progress import TrainReporter
+    from actrec.engine import train as engine
+
+    recipe = engine.Recipe(net, clip, augment, loader, optim, run)
+    lists = _lists(data, list_path, val_list, loader.workers)
+    net_input = _input(net, clip, size, mean, std)
+    if preview is not None:
+        _preview(preview, recipe, lists, net_input)
+        return 0
+    run_dir = run_dir if run_dir is not None else _default_run(data, net.backbone, resume)
+    reporter = TrainReporter()
+    try:
+        trained = engine.train(
+            recipe,
+            lists,
+            run_dir,
+            reporter=reporter,
+            weights=str(weights) if weights is not None else None,
+            new_head=new_head,
+            net_input=net_input,
+            resume=resume,
+        )
+    finally:
+        reporter.close()
+    if trained.interrupted:
+        click.echo(f"stopped in epoch {trained.epochs + 1}: the same command with --run {run_dir} --resume continues")
+        return 130
+    _say(trained, run_dir, json_path)
+    return 0
+
+
+def _lists(data: Path, list_path: Path | None, val_list: Path | None, workers: int | None):
+    from actrec.cli import dataset
+    from actrec.engine.train import Data
+
+    train_path = list_path if list_path is not None else dataset.find_list(data, "train")
+    if val_list is None and list_path is None:
+        val_list = dataset.find_list(data, "val")
+    train = dataset.load_list(train_path, workers=workers)
+    val = dataset.load_list(val_list, workers=workers) if val_list is not None else None
+    classes = dataset.class_names(train_path, [train] if val is None else [train, val])
+    return Data(
+        train=train.videos,
+        train_index=train.index,
+        val=val.videos if val is not None else None,
+        val_index=val.index if val is not None else None,
+        classes=classes,
+        flip_map=dataset.flip_map(train_path, classes),
+    )
+
+
+def _input(net: config.Net, clip: config.Clip, size: int | None, mean, std) -> config.Input:
+    from actrec.nets import NETS
+
+    own = NETS.get(net.backbone).input
+    return replace(
+        own,
+        frames=clip.frames or own.frames,
+        size=size or own.size,
+        mean=tuple(mean) if mean else own.mean,
+        std=tuple(std) if std else own.std,
+    )
+
+
+def _preview(path: Path, recipe, lists, net_input: config.Input) -> None:
+    import cv2
+    import torch
+
+    from actrec.engine.preview import contact_sheet
+    from actrec.engine.train import make_loaders
+
+    loader, _ = make_loaders(recipe, lists, net_input, torch.device("cpu"))
+    batch = next(iter(loader))
+    sheet = contact_sheet(batch, net_input)
+    if not cv2.imwrite(str(path), sheet[:, :, ::-1]):
+        raise OSError(f"{path}: cannot be written")
+    for video, label in zip(batch.videos, batch.labels.tolist()):
+        click.echo(f"{lists.classes[label]:<24} {video}")
+    click.echo(f"{len(batch)} clips -> {path}, one per row, top to bottom as listed")
+
+
+def _default_run(data: Path, backbone: str, resume: bool) -> Path:
+    from actrec.cli.dataset import newest_run
+
+    runs = data / "runs"
+    if resume and list(runs.glob(f"*_{backbone}*/last.pt")):
+        return newest_run(data, with_file="last.pt", like=f"*_{backbone}*")
+    name = f"{date.today().isoformat()}_{backbone}"
+    taken = {path.name for path in runs.glob(f"{name}*")}
+    return runs / next(n for i in range(1, 10_000) if (n := name if i == 1 else f"{name}-{i}") not in taken)
+
+
+def _say(trained, run_dir: Path, json_path: Path | None) -> None:
+    if trained.skipped:
+        first = next(iter(trained.skipped.items()))
+        click.echo(f"{len(trained.skipped)} videos could not be decoded; the first: {first[0]}: {first[1]}", err=True)
+    best = f", best top-1 {trained.best_top1:.2f}" if trained.best_top1 == trained.best_top1 else ""
+    if json_path is not None:
+        json_path.write_text(json.dumps({"run": str(run_dir), **asdict(trained)}) + "\n", encoding="utf-8")
+    click.echo(f"{trained.epochs} epochs{best} -> {run_dir}/best.pt, {run_dir}/last.pt")

@@ -1,0 +1,44 @@
+"""Packages, console script and dependencies. Tool settings are in pyproject.toml."""
+
+import os
+
+from setuptools import setup
+
+# Both DALI wheels own the same folder, so an extra cannot swap them: the CUDA version is chosen at install time.
+CUDA = os.environ.get("ACTREC_CUDA", "13")
+DALI = {"12": "nvidia-dali-cuda120", "13": "nvidia-dali-cuda130"}
+if CUDA not in DALI:
+    raise SystemExit(f"ACTREC_CUDA={CUDA}: expected one of {', '.join(DALI)}")
+
+setup(
+    name="actrec",
+    version="0.1.0",
+    description="Train, evaluate and use action-recognition models on your own videos",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.15",
+    packages=[
+        "actrec",
+        "actrec.cli",
+        "actrec.data",
+        "actrec.engine",
+        "actrec.nets",
+        "actrec.pipelines",
+        "actrec.tools",
+    ],
+    package_dir={"actrec": "actrec", "actrec.cli": "cli", "actrec.tools": "tools"},
+    install_requires=[
+        "torch>=2.11",
+        f"{DALI[CUDA]}>=2.4,<3",
+        "av>=15",
+        "opencv-python-headless>=4.11",
+        "numpy>=2.0",
+        "click>=8.1.8",
+        "tqdm>=4.66",
+        "tensorboard>=2.18",
+        "safetensors>=0.5",
+    ],
+    extras_require={"dev": ["pytest>=8", "ruff>=0.9", "build>=1.2"]},
+    entry_points={"console_scripts": ["actrec=actrec.cli.main:main"]},
+)

@@ -1,0 +1,257 @@
+"""Weights files: the reference's logits from the reference's weights, inflation, and files that must be refused."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import os
+import random
+import zlib
+from collections import Counter, OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+import actrec
+from actrec.nets import NETS
+from actrec.nets.blocks import Backbone
+
+GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())["cases"]
+
+
+def filled(net: Backbone) -> dict[str, torch.Tensor]:
+    """Weights by the fill rule of golden.json."""
+    return {key: _fill(key, tuple(value.shape), value.dtype) for key, value in net.state_dict().items()}
+
+
+@functools.cache
+def _fill(key: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    random_state = np.random.RandomState(zlib.crc32(key.encode()))
+    if not dtype.is_floating_point:
+        return torch.zeros(shape, dtype=dtype)
+    if key.endswith("running_var") or (len(shape) == 1 and key.endswith("weight")):
+        values = random_state.uniform(0.5, 1.5, shape)
+    elif len(shape) == 1:
+        values = 0.1 * random_state.standard_normal(shape)
+    else:
+        values = random_state.standard_normal(shape) * math.sqrt(1 / math.prod(shape[1:]))
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def googlenet() -> dict[str, torch.Tensor]:
+    """Random weights with the names and shapes of torchvision's GoogLeNet, its auxiliary classifiers in part."""
+    generator = torch.Generator().manual_seed(0)
+    weights = {}
+    for key, value in actrec.net("i3d", num_classes=1000).state_dict().items():
+        shape = value.shape[:2] + value.shape[3:] if value.ndim == 5 else value.shape
+        weights[key] = torch.randn(shape, generator=generator).to(value.dtype)
+    weights["aux1.conv.conv.weight"] = torch.zeros(128, 512, 1, 1)
+    weights["aux2.fc2.bias"] = torch.zeros(1000)
+    return weights
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: "-".join(map(str, [case["net"], *case["options"].values()])))
+def test_logits_of_the_reference(case, tmp_path):
+    net = actrec.net(case["net"], num_classes=5, **case["options"]).eval()
+    weights = filled(net)
+    schema = "\n".join(sorted(f"{key} {'x'.join(map(str, value.shape))}" for key, value in weights.items()))
+    assert hashlib.sha1(schema.encode()).hexdigest() == case["schema_sha1"]
+    wrapped = OrderedDict((f"module.{key}", value) for key, value in weights.items())
+    path = tmp_path / "model_best.pth.tar"
+    torch.save({"epoch": 3, "arch": "net", "best_top1": torch.tensor(1.0), "state_dict": wrapped}, path)
+    account = actrec.load_weights(net, path, layout="ibm")
+    assert len(account.used) == len(weights)
+
+    clip = np.random.RandomState(1234).standard_normal(case["input_shape"]).astype(np.float32)
+    with torch.inference_mode():
+        logits = net(torch.from_numpy(clip)).numpy()
+    expected = np.array(case["logits"])
+    assert np.abs(logits - expected).max() / np.abs(expected).max() < 1e-4
+
+
+KINDS = ["state_dict", "net", "module", "legacy", "safetensors"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, "bare") for name in NETS] + [("s3d", kind) for kind in KINDS])
+def test_round_trip(name, kind, tmp_path):
+    net, other = actrec.net(name, num_classes=5), actrec.net(name, num_classes=5)
+    weights = net.state_dict()
+    path = tmp_path / ("weights.safetensors" if kind == "safetensors" else "weights.pt")
+    if kind == "safetensors":
+        save_file(weights, path)
+    elif kind == "legacy":
+        schedule = {"milestones": Counter([15, 30])}  # as schedulers save them
+        torch.save({"state_dict": weights, "scheduler": schedule}, path, _use_new_zipfile_serialization=False)
+    elif kind == "module":
+        torch.save({f"module.{key}": value for key, value in weights.items()}, path)
+    else:
+        torch.save(weights if kind == "bare" else {kind: weights, "epoch": 1}, path)
+    account = actrec.load_weights(other, path)
+    assert account.layout == ("ibm" if kind == "module" else "actrec")
+    assert (set(account.used), account.dropped, account.missing) == (set(weights), {}, ())
+    assert all(torch.equal(value, weights[key]) for key, value in other.state_dict().items())
+    assert str(account) == f"{account.layout}: {len(weights)} tensors used (0 reshaped), 0 dropped, 0 missing"
+
+
+def test_new_head(tmp_path):
+    net, path = actrec.net("s3d", num_classes=8), tmp_path / "weights.pt"
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    torch.save({"state_dict": actrec.net("s3d", num_classes=400).state_dict()}, path)
+    with pytest.raises(
+        ValueError, match=r"has 400 classes, the net 8: ask for a new head \(--new-head, new_head=True\)$"
+    ):
+        actrec.load_weights(net, path)
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    account = actrec.load_weights(net, path, new_head=True)
+    assert account.dropped == {"fc.weight": "new head", "fc.bias": "new head"}
+    assert account.missing == ("fc.weight", "fc.bias")
+    assert torch.equal(net.fc.weight, before["fc.weight"])
+    assert not torch.equal(net.conv1.conv.weight, before["conv1.conv.weight"])
+    assert str(account) == "actrec: 475 tensors used (0 reshaped), 2 dropped (2 new head), 2 missing"
+
+
+def test_half_precision_files_and_lost_counters(tmp_path):
+    net, path = actrec.net("s3d", num_classes=5), tmp_path / "weights.pt"
+    weights = {k: v.half() for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
+    torch.save(weights, path)
+    account = actrec.load_weights(net, path)
+    assert all(key.endswith("num_batches_tracked") for key in account.missing)
+    assert len(account.used) + len(account.missing) == 477
+    assert net.fc.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["i3d", "s3d"])
+def test_inflation_keeps_the_activations_of_a_still_clip(name, tmp_path):
+    net, path, weights = actrec.net(name, num_classes=8), tmp_path / "googlenet.pth", googlenet()
+    torch.save(weights, path)
+    with pytest.raises(ValueError, match="has 1000 classes, the net 8: ask for a new head"):
+        actrec.load_weights(net, path)
+    account = actrec.load_weights(net, path, new_head=True)
+    assert account.layout == "torchvision2d"
+    assert Counter(account.dropped.values()) == {"auxiliary classifier of GoogLeNet": 2, "new head": 2}
+    assert account.reshaped["conv1.conv.weight"].startswith("(64, 3, 7, 7) repeated in time to (64, 3, ")
+    assert set(account.used) | set(account.missing) == set(net.state_dict())
+    assert all(".conv_t." in key or ".bn_t." in key or key.startswith("fc.") for key in account.missing)
+
+    for layer, channels, padding in (("conv1", 3, 3), ("conv2", 64, 0), ("conv3", 64, 1)):
+        image = torch.randn(1, channels, 16, 16)
+        conv = net.get_submodule(layer).conv
+        still = conv(image.unsqueeze(2).expand(-1, -1, 9, -1, -1))[:, :, 4]
+        expected = F.conv2d(image, weights[f"{layer}.conv.weight"], stride=conv.stride[1:], padding=padding)
+        assert (still - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_inflation_takes_2d_weights_only(tmp_path):
+    # Else a file that lost its temporal convolutions would pass for ImageNet weights.
+    net, path = actrec.net("s3d", num_classes=5), tmp_path / "weights.pt"
+    torch.save({k: v for k, v in net.state_dict().items() if "_t." not in k}, path)
+    with pytest.raises(ValueError, match=r"missing conv3\.conv_t\.weight"):
+        actrec.load_weights(net, path)
+    with pytest.raises(ValueError, match=r"conv1\.conv\.weight is \(64, 3, 3, 7, 7\), expected \(64, 3, 7, 7\)"):
+        actrec.load_weights(net, path, layout="torchvision2d")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"extra.weight": torch.zeros(1)}, "unexpected 'extra.weight'"),
+        ({"fc.bias": None}, r"missing fc\.bias"),
+        ({"fc.weight": torch.zeros(5, 7)}, r"fc\.weight is \(5, 7\), expected \(5, 1024\)"),
+        (
+            {"conv1.bn.bias": torch.zeros(64, dtype=torch.long)},
+            r"conv1\.bn\.bias is torch.int64, expected torch.float32",
+        ),
+        (
+            {f"inception{block}.branch1.bn.bias": None for block in ("3a", "3b", "4a", "4b", "4c", "4d", "4e")},
+            r"missing inception3a\.branch1\.bn\.bias; .*; and 2 more$",
+        ),
+    ],
+)
+def test_nothing_is_left_unexplained(change, words, tmp_path):
+    net, path = actrec.net("s3d", num_classes=5), tmp_path / "weights.pt"
+    weights = {**net.state_dict(), **change}
+    torch.save({key: value for key, value in weights.items() if value is not None}, path)
+    with pytest.raises(ValueError, match=f"does not fit net 's3d' .*{words}"):
+        actrec.load_weights(net, path)
+
+
+class _Command:
+    def __reduce__(self):
+        return os.system, ("exit 1",)
+
+
+def _write(path: Path, kind: str) -> None:
+    if kind == "empty":
+        path.touch()
+    elif kind == "web page":
+        path.write_text("\n<!DOCTYPE html><html><body>Not found</body></html>")
+    elif kind == "text":
+        path.write_text("version https://git-lfs.github.com/spec/v1")
+    elif kind == "code":
+        torch.save({"state_dict": {"fc.weight": torch.zeros(1)}, "hook": _Command()}, path)
+    elif kind == "truncated":
+        torch.save({"fc.weight": torch.zeros(1000)}, path)
+        path.write_bytes(path.read_bytes()[:2000])
+    elif kind == "no tensors":
+        torch.save({"epoch": 3, "model": {}}, path)
+    elif kind == "list":
+        torch.save([torch.zeros(1)], path)
+    elif kind == "meta":
+        torch.save({"fc.weight": torch.zeros(1, device="meta")}, path)
+
+
+@pytest.mark.parametrize("suffix", [".pth.tar", ".safetensors"])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("empty", "is empty"),
+        ("web page", "is a web page, not a weights file"),
+        ("text", "is not a weights file, or is damaged"),
+        ("code", r"would run code to load \((posix|nt)\.system\) and is refused"),
+        ("truncated", "is not a weights file, or is damaged or cut short"),
+        ("no tensors", r"holds no weights \(epoch, model\): expected named tensors, bare or under state_dict or net"),
+        ("list", r"holds no weights \(list\)"),
+        ("meta", "holds no weights"),
+    ],
+)
+def test_files_that_are_no_weights(kind, words, suffix, tmp_path):
+    path = tmp_path / f"weights{suffix}"
+    _write(path, kind)
+    if suffix == ".safetensors" and kind in ("code", "no tensors", "list", "meta"):
+        words = "is not a weights file, or is damaged"
+    with pytest.raises(ValueError, match=words):
+        actrec.load_weights(_small(), path)
+
+
+def test_damaged_files_raise_value_error(tmp_path):
+    path, choose = tmp_path / "weights.pt", random.Random(0)
+    torch.save({"fc.weight": torch.zeros(8)}, path, _use_new_zipfile_serialization=False)
+    good = path.read_bytes()
+    for _ in range(200):
+        bad = bytearray(good)
+        for _ in range(4):
+            bad[choose.randrange(len(bad))] = choose.randrange(256)
+        path.write_bytes(bad)
+        with pytest.raises(ValueError):
+            actrec.load_weights(_small(), path)
+
+
+def test_no_file_and_unknown_layout(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no weights file .*absent.pt"):
+        actrec.load_weights(_small(), tmp_path / "absent.pt")
+    with pytest.raises(FileNotFoundError, match="no weights file"):
+        actrec.load_weights(_small(), tmp_path)
+    with pytest.raises(ValueError, match="layout 'caffe' for net 's3d': expected auto, actrec, ibm, torchvision2d"):
+        actrec.load_weights(_small(), tmp_path / "absent.pt", layout="caffe")
+
+
+@functools.cache
+def _small() -> Backbone:
+    """A net that no test fills."""
+    return actrec.net("s3d", num_classes=5)

@@ -1,0 +1,511 @@
+"""Render the toy dataset: eight actions in four time-reversed pairs, so that the demo needs no download.
+
+The two actions of a pair are one animation, played forwards or backwards, and everything random about it (path,
+speed, colours, background, drift, noise) is drawn before the direction matters. So no single frame, and no unordered
+set of frames, tells a pair apart: a net has to see the order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from actrec.data.encode import VideoWriter
+
+# Width, height.
+SIZES = ((160, 120), (176, 144), (160, 160), (160, 240), (180, 240), (208, 256), (224, 168))
+SIZES += ((240, 240), (256, 144), (256, 192), (320, 180), (320, 240), (340, 192), (340, 256))
+RATES = (24, 25, 30)
+SECONDS = (2.0, 4.0)
+GOP_SECONDS = 2
+SPLITS = ("train", "val")
+# In the order they are taken away; they are written in the reverse order, so labels.txt tells whose folder it is.
+LISTS = ("videos_train.txt", "videos_val.txt", "flips.txt", "labels.txt")
+CONTRAST = 60  # least difference of luma between the figure and its background, of 255
+SUBPIXEL_BITS = 4
+
+
+# Figures. A figure is a function: opening in [0, 1] -> layers, painted in turn. A layer is a tone (0 or 1) and closed
+# contours of (x, y), y down, within the unit circle; where contours overlap there is a hole.
+
+Layer = tuple[int, list[np.ndarray]]
+
+
+def _arc(start: float, stop: float, radius: float = 1.0) -> np.ndarray:
+    """Points on a circle, from one angle to another, in degrees."""
+    angles = np.radians(np.linspace(start, stop, 49))
+    return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _corners(number: int, inner: float = 1.0) -> np.ndarray:
+    """A regular polygon; with `inner` below 1, every other corner is drawn in, which makes a star."""
+    points = _arc(0, 360)[:-1][:: 48 // number].copy()
+    points[1::2] *= inner
+    return points
+
+
+def _static(*contours) -> Callable[[float], list[Layer]]:
+    layers = [(0, [np.asarray(contour, dtype=float) for contour in contours])]
+    return lambda opening: layers
+
+
+def _mouth(opening: float) -> list[Layer]:
+    half = 4 + 56 * opening
+    return [(0, [np.vstack([[[0, 0]], _arc(half, 360 - half)])])]
+
+
+def _gap(opening: float) -> list[Layer]:
+    half = 5 + 85 * opening
+    return [(0, [np.vstack([_arc(half, 360 - half), _arc(360 - half, half, 0.55)])])]
+
+
+def _doors(opening: float) -> list[Layer]:
+    width = 0.36 * (1 - opening) + 0.04
+    frame = np.array([[-0.85, -0.6], [0.85, -0.6], [0.85, 0.6], [-0.85, 0.6]])
+    panel = np.array([[-0.8, -0.55], [-0.8 + 2 * width, -0.55], [-0.8 + 2 * width, 0.55], [-0.8, 0.55]])
+    return [(1, [frame]), (0, [panel]), (0, [-panel])]
+
+
+def _jaws(opening: float) -> list[Layer]:
+    """Two bars that share a hinge, as of a pair of scissors."""
+    bar = np.array([[0, -0.17], [1.75, -0.17], [1.75, 0.17], [0, 0.17]])
+    half = 8 + 37 * opening
+    hinge = 0.22 * _arc(0, 360)
+    bars = [(0, [_turned(bar, angle) - [0.85, 0]]) for angle in (half, -half)]
+    return [*bars, (1, [hinge - [0.8, 0]])]
+
+
+def _eye(opening: float) -> list[Layer]:
+    x = np.linspace(-1, 1, 25)
+    lid = (0.06 + 0.7 * opening) * (1 - x**2)
+    lids = np.vstack([np.stack([x, -lid], axis=1), np.stack([x, lid], axis=1)[::-1]])
+    return [(0, [lids]), (1, [0.8 * lid.max() * _arc(0, 360)])]
+
+
+FIGURES: dict[str, Callable[[float], list[Layer]]] = {
+    "circle": _static(_arc(0, 360)),
+    "ring": _static(_arc(0, 360), _arc(0, 360, 0.5)),
+    "triangle": _static(_corners(3)),
+    "square": _static(_corners(4)),
+    "hexagon": _static(_corners(6)),
+    "star": _static(_corners(12, 0.5)),
+    "arrow": _static([[1, 0], [0.2, 0.7], [0.2, 0.25], [-0.95, 0.25], [-0.95, -0.25], [0.2, -0.25], [0.2, -0.7]]),
+    "letter L": _static([[-0.6, -0.8], [-0.15, -0.8], [-0.15, 0.35], [0.65, 0.35], [0.65, 0.75], [-0.6, 0.75]]),
+    "letter F": _static(
+        [[-0.5, -0.8], [0.6, -0.8], [0.6, -0.42], [-0.08, -0.42], [-0.08, -0.12], [0.45, -0.12], [0.45, 0.24]]
+        + [[-0.08, 0.24], [-0.08, 0.85], [-0.5, 0.85]]
+    ),
+    "flag": _static([[-0.7, -0.7], [0.75, -0.25], [-0.4, 0.2], [-0.4, 0.7], [-0.7, 0.7]]),
+    "comet": _static(np.vstack([[[-1, 0]], _arc(-110, 110, 0.5) + [0.5, 0]])),
+    "pointer": _static([[1, 0], [-0.8, 0.55], [-0.4, 0], [-0.8, -0.55]]),
+    "mouth": _mouth,
+    "gap": _gap,
+    "doors": _doors,
+    "jaws": _jaws,
+    "eye": _eye,
+}
+# Those that no turn of less than 360 degrees brings back to themselves.
+ASYMMETRIC = ("arrow", "letter L", "letter F", "flag", "comet", "pointer", "mouth", "gap", "jaws")
+OPENERS = ("mouth", "gap", "doors", "jaws", "eye")
+
+
+# Motions. Lengths are parts of the frame's short side, places are relative to its centre, so that the centre crop of a
+# wide frame still shows the motion. What a motion is not about changes a little too, as often one way as the other.
+
+
+@dataclass(frozen=True)
+class Pose:
+    """The figure at one time; `angle` in degrees, clockwise on the screen."""
+
+    x: float
+    y: float
+    diameter: float
+    angle: float
+    opening: float
+
+
+def _pose(rng: np.random.Generator, *, x: float, y: float, diameter: float, angle: float, opening: float) -> Pose:
+    """This pose, a little off in everything but the opening."""
+    dx, dy = rng.uniform(-0.03, 0.03, 2)
+    return Pose(x + dx, y + dy, diameter * rng.uniform(0.95, 1.05), angle + rng.uniform(-10, 10), opening)
+
+
+def _reach(diameter: float) -> float:
+    """How far from the centre a figure may be: near the border a corner of it may be cut off."""
+    return 0.5 - 0.45 * diameter
+
+
+def _slide(rng: np.random.Generator) -> tuple[Pose, Pose]:
+    """From left to right."""
+    diameter = rng.uniform(0.26, 0.42)
+    distance = rng.uniform(0.45, 2 * _reach(diameter))
+    x = rng.uniform(-1, 1) * (_reach(diameter) - distance / 2)
+    y = rng.uniform(-1, 1) * _reach(diameter)
+    rest = dict(y=y, diameter=diameter, angle=rng.uniform(0, 360), opening=rng.uniform(0.1, 0.9))
+    return _pose(rng, x=x - distance / 2, **rest), _pose(rng, x=x + distance / 2, **rest)
+
+
+def _grow(rng: np.random.Generator) -> tuple[Pose, Pose]:
+    small = rng.uniform(0.26, 0.36)
+    large = small * rng.uniform(1.8, 2.4)
+    x, y = rng.uniform(-1, 1, 2) * _reach(large)
+    rest = dict(x=x, y=y, angle=rng.uniform(0, 360), opening=rng.uniform(0.1, 0.9))
+    return _pose(rng, diameter=small, **rest), _pose(rng, diameter=large, **rest)
+
+
+def _turn(rng: np.random.Generator) -> tuple[Pose, Pose]:
+    """Clockwise. Of 8 frames spread over the video, each turns by far less than half a circle."""
+    diameter = rng.uniform(0.45, 0.75)
+    x, y = rng.uniform(-1, 1, 2) * _reach(diameter)
+    angle = rng.uniform(0, 360)
+    rest = dict(x=x, y=y, diameter=diameter, opening=rng.uniform(0.3, 0.6))
+    return _pose(rng, angle=angle, **rest), _pose(rng, angle=angle + rng.uniform(140, 260), **rest)
+
+
+def _open(rng: np.random.Generator) -> tuple[Pose, Pose]:
+    diameter = rng.uniform(0.45, 0.75)
+    x, y = rng.uniform(-1, 1, 2) * _reach(diameter)
+    rest = dict(x=x, y=y, diameter=diameter, angle=rng.uniform(0, 360))
+    return _pose(rng, opening=rng.uniform(0, 0.2), **rest), _pose(rng, opening=rng.uniform(0.75, 1), **rest)
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A pair of classes: one animation forwards and backwards."""
+
+    forwards: str
+    backwards: str
+    ends: Callable[[np.random.Generator], tuple[Pose, Pose]]
+    figures: tuple[str, ...]
+
+
+MOTIONS = (
+    Motion("moves_right", "moves_left", _slide, tuple(FIGURES)),
+    Motion("grows", "shrinks", _grow, tuple(FIGURES)),
+    Motion("turns_clockwise", "turns_counterclockwise", _turn, ASYMMETRIC),
+    Motion("opens", "closes", _open, OPENERS),
+)
+CLASSES = tuple(sorted(name for motion in MOTIONS for name in (motion.forwards, motion.backwards)))
+# Mirror images of each other; every other class is its own.
+FLIPS = (("moves_left", "moves_right"), ("turns_clockwise", "turns_counterclockwise"))
+
+
+# Scenes. Everything about one animation, drawn before a pixel is touched.
+
+
+@dataclass(frozen=True)
+class Distractor:
+    """A small figure that drifts behind the main one; places in pixels."""
+
+    figure: str
+    color: tuple[int, int, int]
+    radius: float
+    start: np.ndarray
+    end: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scene:
+    width: int
+    height: int
+    rate: int
+    num_frames: int
+    figure: str
+    mirrored: bool
+    tones: tuple[tuple[int, int, int], tuple[int, int, int]]
+    outline: int
+    start: Pose
+    end: Pose
+    ease: float
+    ground: np.ndarray  # uint8 RGB, larger than a frame, for the camera drifts over it
+    drift: np.ndarray  # (2, 2): x, y of the ground's visible centre at the start and at the end
+    light: tuple[float, float]
+    distractors: tuple[Distractor, ...]
+    noise: np.ndarray  # int8, larger than a frame
+    noise_at: np.ndarray  # (num_frames, 2): each frame's own corner of it
+
+
+def draw_scene(motion: Motion, rng: np.random.Generator) -> Scene:
+    width, height = SIZES[rng.integers(len(SIZES))]
+    rate = int(rng.choice(RATES))
+    num_frames = round(rate * rng.uniform(*SECONDS))
+    start, end = motion.ends(rng)
+    paper = _paper(rng)
+    ink = _color(rng, away_from=paper, luma=CONTRAST)
+    ground, drift = _ground(rng, paper, width=width, height=height)
+    spare = 16
+    noise = rng.standard_normal((height + spare, width + spare, 3), dtype=np.float32) * rng.uniform(0, 5)
+    return Scene(
+        width=width,
+        height=height,
+        rate=rate,
+        num_frames=num_frames,
+        figure=str(rng.choice(motion.figures)),
+        mirrored=bool(rng.integers(2)),
+        tones=(ink, _color(rng, away_from=(*paper, ink), luma=30)),
+        outline=int(rng.choice((0, 0, 1, 2))),
+        start=start,
+        end=end,
+        ease=rng.uniform(0, 1),
+        ground=ground,
+        drift=drift,
+        light=tuple(rng.uniform(0.85, 1.1, 2)),
+        distractors=tuple(
+            _distractor(rng, paper, width=width, height=height) for _ in range(rng.choice((0, 0, 1, 2, 3)))
+        ),
+        noise=np.clip(noise, -127, 127).astype(np.int8),
+        noise_at=rng.integers(spare, size=(num_frames, 2)),
+    )
+
+
+def _luma(color: tuple[int, int, int]) -> float:
+    return float(np.dot(color, (0.299, 0.587, 0.114)))
+
+
+def _paper(rng: np.random.Generator) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Two colours of a background, near each other; dark or bright, so that there is ink for it."""
+    low, high = (20, 120) if rng.integers(2) else (140, 235)
+    first = rng.integers(low, high, 3)
+    second = np.clip(first + rng.integers(-35, 36, 3), 0, 255)
+    return tuple(first.tolist()), tuple(second.tolist())
+
+
+def _color(rng: np.random.Generator, *, away_from: tuple, luma: float) -> tuple[int, int, int]:
+    """A colour that is so much brighter or darker than each of some others."""
+    while True:
+        color = tuple(rng.integers(0, 256, 3).tolist())
+        if all(abs(_luma(color) - _luma(other)) >= luma for other in away_from):
+            return color
+
+
+def _ground(rng: np.random.Generator, paper: tuple, *, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """A background and where over it the camera starts and ends."""
+    short = min(width, height)
+    margin = short // 16
+    height, width = height + 2 * margin, width + 2 * margin
+    y, x = np.mgrid[:height, :width].astype(np.float32) / short
+    direction = rng.uniform(0, 2 * np.pi)
+    along = x * np.cos(direction) + y * np.sin(direction)
+    across = y * np.cos(direction) - x * np.sin(direction)
+    pitch = 2 * np.pi / rng.uniform(0.12, 0.3)
+    kind = rng.choice(("plain", "gradient", "noise", "stripes", "checks"))
+    if kind == "plain":
+        field = np.zeros_like(x)
+    elif kind == "gradient":
+        field = (along - along.min()) / np.ptp(along)
+    elif kind == "noise":
+        cells = rng.integers(4, 24)
+        field = cv2.resize(rng.random((cells, cells), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    elif kind == "stripes":
+        field = 0.5 + 4 * np.sin(pitch * along)
+    else:
+        field = 0.5 + 8 * np.sin(pitch * along) * np.sin(pitch * across)
+    first, second = np.array(paper, dtype=np.float32)
+    ground = first + np.clip(field, 0, 1)[..., None] * (second - first)
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    return np.rint(ground).astype(np.uint8), centre + rng.uniform(-1, 1, (2, 2)) * (margin - 1)
+
+
+def _distractor(rng: np.random.Generator, paper: tuple, *, width: int, height: int) -> Distractor:
+    short = min(width, height)
+    middle = rng.uniform(0, 1, 2) * (width, height)
+    way = rng.uniform(-0.12, 0.12, 2) * short
+    return Distractor(
+        figure=str(rng.choice(("circle", "triangle", "square", "star"))),
+        color=_color(rng, away_from=paper, luma=20),
+        radius=rng.uniform(0.03, 0.05) * short,
+        start=middle - way,
+        end=middle + way,
+    )
+
+
+# Pixels.
+
+
+def frames(name: str, scene: Scene) -> Iterator[np.ndarray]:
+    """The class's frames, uint8 RGB: the scene forwards or backwards."""
+    order = range(scene.num_frames)
+    if name in {motion.backwards for motion in MOTIONS}:
+        order = reversed(order)
+    return (_frame(scene, number) for number in order)
+
+
+def _frame(scene: Scene, number: int) -> np.ndarray:
+    time = number / (scene.num_frames - 1)
+    # From constant speed to slow at both ends: the same when played backwards.
+    part = (1 - scene.ease) * time + scene.ease * time * time * (3 - 2 * time)
+    centre = _between(*scene.drift, time)
+    image = cv2.getRectSubPix(scene.ground, (scene.width, scene.height), centre.tolist())
+    for small in scene.distractors:
+        contours = FIGURES[small.figure](0)[0][1]
+        _fill(
+            image, [small.radius * points + _between(small.start, small.end, time) for points in contours], small.color
+        )
+    _draw_figure(image, scene, part)
+    image = cv2.convertScaleAbs(image, alpha=_between(*scene.light, time))
+    row, column = scene.noise_at[number]
+    noise = scene.noise[row : row + scene.height, column : column + scene.width]
+    return cv2.add(image, noise, dtype=cv2.CV_8U)
+
+
+def _draw_figure(image: np.ndarray, scene: Scene, part: float) -> None:
+    first, last = scene.start, scene.end
+    short = min(scene.width, scene.height)
+    centre = np.array([scene.width - 1, scene.height - 1]) / 2
+    centre = centre + short * np.array([_between(first.x, last.x, part), _between(first.y, last.y, part)])
+    radius = short * _between(first.diameter, last.diameter, part) / 2
+    angle = _between(first.angle, last.angle, part)
+    sides = (-1 if scene.mirrored else 1, 1)
+    for tone, contours in FIGURES[scene.figure](_between(first.opening, last.opening, part)):
+        placed = [radius * _turned(points * sides, angle) + centre for points in contours]
+        _fill(image, placed, scene.tones[tone])
+        if scene.outline:
+            points = [_fixed(contour) for contour in placed]
+            cv2.polylines(image, points, True, scene.tones[1], scene.outline, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def _between(start, end, part: float):
+    return start + part * (end - start)
+
+
+def _turned(points: np.ndarray, degrees: float) -> np.ndarray:
+    """Clockwise on the screen, whose y points down."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return points @ np.array([[cos, sin], [-sin, cos]])
+
+
+def _fixed(points: np.ndarray) -> np.ndarray:
+    """OpenCV's fixed-point coordinates."""
+    return np.rint(points * (1 << SUBPIXEL_BITS)).astype(np.int32)
+
+
+def _fill(image: np.ndarray, contours: list[np.ndarray], color: tuple[int, int, int]) -> None:
+    cv2.fillPoly(image, [_fixed(points) for points in contours], color, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+# Files.
+
+
+@dataclass(frozen=True)
+class Toy:
+    """What was made."""
+
+    root: Path
+    num_train: int
+    num_val: int
+    classes: tuple[str, ...]
+
+
+def make_toy(
+    root: Path,
+    *,
+    seed: int = 0,
+    train_per_class: int = 40,
+    val_per_class: int = 10,
+    progress: Callable[[int, int], None] | None = None,
+) -> Toy:
+    """Render the videos, then write the lists, labels.txt and flips.txt.
+
+    A folder that has its lists is complete: they are taken away first and written last. The same arguments make the
+    same videos, whatever the number of cores, so an interrupted call is simply made again.
+
+    Args:
+        root: the folder; made if missing.
+        seed: decides every random draw.
+        train_per_class, val_per_class: how many videos of each of the eight classes.
+        progress: called with (videos done, videos in all) after each video.
+    """
+    for name, value, lowest in (
+        ("seed", seed, 0),
+        ("train_per_class", train_per_class, 1),
+        ("val_per_class", val_per_class, 1),
+    ):
+        if value < lowest:
+            raise ValueError(f"{name} {value}: expected at least {lowest}")
+    root = Path(root)
+    counts = dict(zip(SPLITS, (train_per_class, val_per_class)))
+    videos = [(split, name, index) for split in SPLITS for name in CLASSES for index in range(counts[split])]
+    _make_folders(root)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [pool.submit(_write_video, root, *video, seed=seed) for video in videos]
+        try:
+            for done, job in enumerate(as_completed(jobs), start=1):
+                job.result()
+                if progress:
+                    progress(done, len(videos))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    _write_lists(root, videos)
+    return Toy(root, train_per_class * len(CLASSES), val_per_class * len(CLASSES), CLASSES)
+
+
+def _make_folders(root: Path) -> None:
+    if root.exists() and not root.is_dir():
+        raise NotADirectoryError(f"{root} is a file: expected a folder, or a name that is free")
+    found = [name for name in LISTS if (root / name).exists()]
+    labels = root / "labels.txt"
+    if found and not (labels.exists() and labels.read_text(encoding="utf-8").split() == list(CLASSES)):
+        raise FileExistsError(f"{root} holds {found[0]} of another dataset: expected a new folder, or one made here")
+    try:
+        for name in CLASSES:
+            (root / "videos" / name).mkdir(parents=True, exist_ok=True)
+        for name in found:
+            (root / name).unlink()
+    except OSError as error:
+        raise type(error)(f"{root} cannot be written ({error.strerror}): expected a folder of your own") from None
+
+
+def _video_name(split: str, name: str, index: int) -> str:
+    return f"videos/{name}/{split}_{index:03d}.mp4"
+
+
+def scene_of(split: str, name: str, index: int, *, seed: int) -> Scene:
+    """The scene of one video: it depends on these four and on nothing else."""
+    rng = np.random.default_rng([seed, SPLITS.index(split), CLASSES.index(name), index])
+    motion = next(motion for motion in MOTIONS if name in (motion.forwards, motion.backwards))
+    return draw_scene(motion, rng)
+
+
+def _write_video(root: Path, split: str, name: str, index: int, *, seed: int) -> None:
+    scene = scene_of(split, name, index, seed=seed)
+    with VideoWriter(
+        root / _video_name(split, name, index),
+        width=scene.width,
+        height=scene.height,
+        rate=scene.rate,
+        options={"preset": "veryfast", "crf": "23"},
+        gop=GOP_SECONDS * scene.rate,
+        bframes=2,
+        color=("bt601", "bt709")[index % 2],
+    ) as video:
+        for rgb in frames(name, scene):
+            video.write(rgb)
+
+
+def _write_lists(root: Path, videos: list[tuple[str, str, int]]) -> None:
+    texts = {
+        "labels.txt": [f"{name}\n" for name in CLASSES],
+        "flips.txt": [f"{one} {other}\n" for one, other in FLIPS],
+    }
+    for split in SPLITS:
+        rows = [(_video_name(*video), CLASSES.index(video[1])) for video in videos if video[0] == split]
+        texts[f"videos_{split}.txt"] = [f"{name} {label}\n" for name, label in rows]
+    for name in reversed(LISTS):
+        _write_text(root / name, "".join(texts[name]))
+
+
+def _write_text(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
