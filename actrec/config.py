@@ -184,7 +184,7 @@ class Run:
     )
     precision: Literal["auto", "float32", "bfloat16"] = opt(
         "auto",
-        "Arithmetic of the net in training: auto is bfloat16 on GPUs and on CPUs with AVX512-BF16 or AMX.",
+        "Arithmetic of the net in training: auto is bfloat16 on GPUs and float32 on CPUs.",
         choices=("auto", "float32", "bfloat16"),
     )
     channels_last: bool = opt(True, "Channels-last memory format.")

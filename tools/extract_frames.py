@@ -271,8 +271,8 @@ def _writing(path: Path) -> Iterator[None]:
 def _remove_leftovers(frames: Path) -> None:
     """Temporary folders of runs that were killed; not those of a run that still lives."""
     for part in (*frames.glob(".part-*"), *frames.glob("*/.part-*")):
-        pid = int(part.name.split("-")[1])
-        if pid == os.getpid() or not _lives(pid):
+        match = re.match(r"\.part-(\d{1,9})-", part.name)
+        if match and (int(match[1]) == os.getpid() or not _lives(int(match[1]))):
             shutil.rmtree(part, ignore_errors=True)
 
 
@@ -339,14 +339,15 @@ def _allot(names: Sequence[str], classes: Sequence[str], known: Mapping[str, str
     `known` is what earlier runs have allotted: a video keeps its folder when others come to stand beside it.
     """
     folders = dict(known)
-    taken = {folder.casefold() for folder in known.values()} | {_clean(name).casefold() for name in classes}
+    taken = {folder.casefold() for folder in known.values()} | {_clean(name).casefold() for name in classes if name}
     for name, class_name in zip(names, classes):
         if name in folders:
             continue
         file = name.rsplit("/", 1)[-1]
         inside = name.replace("/", "_")
         choices = [os.path.splitext(file)[0], file, inside, *(f"{inside}_{i}" for i in range(2, len(names) + 3))]
-        paths = ("/".join(filter(None, (_clean(class_name), _clean(choice)))) for choice in choices)
+        above = f"{_clean(class_name)}/" if class_name else ""
+        paths = (above + _clean(choice) for choice in choices)
         folders[name] = next(path for path in paths if path.casefold() not in taken)
         taken.add(folders[name].casefold())
     return {name: folders[name] for name in (*known, *names)}
@@ -650,8 +651,10 @@ def _write_lists(
                 target,
                 lambda path, v=videos: write_list(path, v, root=dst, labels=split.labels, separator=None),
             )
-        elif record.wrote(target):
-            target.unlink()
+        else:
+            log(f"{target.name}: none of its videos could be extracted, so there is no such list")
+            if record.wrote(target):
+                target.unlink()
         written[target.name] = len(videos)
     record.write()
     return written, bad

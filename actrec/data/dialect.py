@@ -6,9 +6,11 @@ the reference counts them, from 1 and both inclusive; a `Row` has the half-open 
 
 Nothing is quoted, so a path may hold the separator and a line can have several readings. Columns are taken from the
 right, the path is the rest, and the *whole file* decides what is a column: of all dialects (separator and form of the
-row) the one that leaves the fewest bad lines. If two do equally well, more columns win, then tab, `;`, blank, comma.
-So `clip 2 1 30 3` is the folder `clip 2` in a list whose other rows agree, and `walk 3 7` among such rows alone is
-frames 3 to 7. A list in which most lines show no columns at all is one of paths alone.
+row) the one that leaves the fewest bad lines. If several do equally well, more columns win, then shorter paths.
+Rows without a range or a label are believed only if one of them has a path that does not end in a number: else
+`walk 30 1 3`, a wrong range, would pass for a folder `walk 30`. So `clip 2 1 30 3` is the folder `clip 2` where the
+other rows agree, and `walk 3 7` among such rows alone is frames 3 to 7. A list in which most lines show no columns at
+all is one of paths alone.
 """
 
 from __future__ import annotations
@@ -62,6 +64,15 @@ class Dialect(NamedTuple):
 
 
 def read_rows(lines: list[str], problems: Problems, classes: Classes) -> Rows:
+    """The rows of all lines but blank ones and comments.
+
+    Args:
+        lines: stripped; the index is the line number - 1.
+        problems: those found before; all are raised together.
+
+    Raises:
+        ListError: there is a bad line, or no row.
+    """
     texts = [line for line in lines if line and line[0] != "#"]
     if not texts:
         if not len(problems):
@@ -83,29 +94,38 @@ def read_rows(lines: list[str], problems: Problems, classes: Classes) -> Rows:
 
 
 def _choose(sample: list[str], classes: Classes) -> Dialect:
-    """The dialect with the fewest bad lines; then that with the most lines that have its columns."""
-    best, most = Dialect(" ", "label"), (0, 0)
-    for form in FORMS:
+    """The dialect with the most good lines; if there are none, that with the most lines that have its columns."""
+    best, most, shown = Dialect(" ", "label"), (0, 0, 0, 0), 0
+    for rank, form in enumerate(FORMS):
         for separator in SEPARATORS:
-            if not any(separator in line for line in sample):
-                continue
-            parse = _parser(Dialect(separator, form), classes)
-            good = columns = 0
-            for line in sample:
-                try:
-                    parse(line)
-                    good += 1
-                    columns += 1
-                except Bad as bad:
-                    columns += bad.columns
-            if (good, columns) > most:
-                best, most = Dialect(separator, form), (good, columns)
-    bare = sum(_looks_bare(line, classes) for line in sample)
-    if bare > most[1]:
+            if any(separator in line for line in sample):
+                good, columns, length = _score(sample, Dialect(separator, form), classes)
+                score = (good, 0 if good else columns, -rank, -length)
+                if score > most:
+                    best, most, shown = Dialect(separator, form), score, columns
+    if sum(_looks_bare(line, classes) for line in sample) > shown:
         return Dialect("", "path")
-    if most == (0, 0):  # nothing fits: complain about the separator that is there
+    if not shown:  # nothing fits: complain about the separator that is there
         return Dialect(next((s for s in SEPARATORS if all(s in line for line in sample)), " "), "label")
     return best
+
+
+def _score(sample: list[str], dialect: Dialect, classes: Classes) -> tuple[int, int, int]:
+    """Good lines; lines that have the columns, be their values legal or not; characters of all paths."""
+    parse = _parser(dialect, classes)
+    good = columns = plain = length = 0
+    for line in sample:
+        try:
+            row = parse(line)
+        except Bad as bad:
+            columns += bad.columns
+        else:
+            good, columns, length = good + 1, columns + 1, length + len(row.path)
+            _, *last = row.path.rsplit(None if dialect.separator == " " else dialect.separator, 1)
+            plain += not (last and _WHOLE.fullmatch(last[0].strip()))
+    if dialect.form in ("range", "label") and not plain:
+        return 0, columns - good, 0
+    return good, columns, length
 
 
 def _looks_bare(line: str, classes: Classes) -> bool:
@@ -125,13 +145,14 @@ def _looks_bare(line: str, classes: Classes) -> bool:
 
 def _parser(dialect: Dialect, classes: Classes) -> Callable[[str], Row]:
     """A function of one line. It raises Bad."""
-    columns = _Columns(dialect.separator, classes)
+    if dialect.form == "path":
+        return lambda line: Row(line, None, None, ())
+    columns = _Columns(dialect, classes)
     parsers: dict[Form, Callable[[str], Row]] = {
         "range labels": lambda line: _range_labels(line, columns),
         "range label": lambda line: _range_label(line, columns),
         "range": lambda line: _range(line, (), columns),
         "label": lambda line: _label(line, columns),
-        "path": lambda line: Row(line, None, None, ()),
     }
     return parsers[dialect.form]
 
@@ -139,8 +160,10 @@ def _parser(dialect: Dialect, classes: Classes) -> Callable[[str], Row]:
 class _Columns:
     """Cuts columns off the right end of a line."""
 
-    def __init__(self, separator: str, classes: Classes):
+    def __init__(self, dialect: Dialect, classes: Classes):
+        separator, form = dialect
         self.classes = classes
+        self.expected = f"expected {FORMS[form]!r}, with {SEPARATORS[separator]} between them, as in most lines"
         self.blank = separator == " "
         self.separator = None if self.blank else separator  # None: a run of blanks, as str.rsplit has it
         pieces = {len(name.split(self.separator)) for name in classes.names}
@@ -154,14 +177,11 @@ class _Columns:
 
     def labels(self, line: str) -> tuple[str, list[str]] | None:
         """The line before its last column, and that column's labels; None if it is no label column."""
-        for count in self.pieces:
-            head, *tail = self.cut(line, count)
-            name = (self.separator or " ").join(tail)
+        for count in (*self.pieces, 1):
+            head, *tail = line.rsplit(self.separator, count)
+            name = line[len(head) + (not self.blank) :].strip()
             if len(tail) == count and name in self.classes:
-                return head, [name]
-        head, *tail = self.cut(line, 1)
-        if tail and tail[0] in self.classes:
-            return head, tail
+                return self._joined(head.strip(), name)
         if self.separator == "," or "," not in line:
             return None
         head, tail = line.rsplit(",", 1)
@@ -169,10 +189,17 @@ class _Columns:
             return None
         return found[0], [*found[1], tail.strip()]
 
+    def _joined(self, head: str, name: str) -> tuple[str, list[str]] | None:
+        """Between blanks, `path 3, 7` has one column of two labels, and `path; 7` another separator."""
+        if not self.blank or not head.endswith((",", ";")):
+            return head, [name]
+        found = self.labels(head[:-1]) if head.endswith(",") else None
+        return found and (found[0], [*found[1], name])
+
 
 def _range_labels(line: str, columns: _Columns) -> Row:
     rests, texts = [line], []  # rests[i] stands before texts[i - 1]
-    while (found := columns.labels(rests[-1])) is not None and found[0]:
+    while (found := columns.labels(rests[-1])) is not None:
         rests.append(found[0])
         texts.append(found[1])
     whole = [len(text) == 1 and _WHOLE.fullmatch(text[0]) is not None for text in texts]
@@ -201,12 +228,13 @@ def _label(line: str, columns: _Columns) -> Row:
 def _range(line: str, labels: Iterable[str], columns: _Columns) -> Row:
     head, *pair = columns.cut(line, 2)
     if len(pair) < 2 or not all(map(_WHOLE.fullmatch, pair)):
-        raise Bad(lambda: f"{show(line)} does not end in two frame numbers", columns=False)
+        raise Bad(lambda: f"{show(line)} does not end in two frame numbers: {columns.expected}", columns=False)
     start, end = map(int, pair)
     if start < 0:
         raise Bad(lambda: f"start {start}: expected 0 or more")
     if end < start:
-        raise Bad(lambda: f"end {end} comes before start {start}: expected numbers of the first and the last frame")
+        hint = " (a path that ends in a number needs ; between the columns)" if columns.separator is None else ""
+        raise Bad(lambda: f"end {end} comes before start {start}: expected the first and the last frame{hint}")
     if end > MAX_FRAME:
         raise Bad(lambda: f"end {end}: expected at most {MAX_FRAME}")
     return _row_of(head, start - 1, end, labels, columns.classes)
@@ -224,13 +252,13 @@ def _no_label(line: str, columns: _Columns) -> Bad:
     pairs = (i for i in range(len(words) - 3, 0, -1) if all(map(_WHOLE.fullmatch, words[i : i + 2])))
     if (pair := next(pairs, None)) is not None:
         return Bad(lambda: columns.classes.unknown((columns.separator or " ").join(words[pair + 2 :])))
-    return Bad(lambda: f"{show(line)} does not end in two frame numbers and a label", columns=False)
+    return Bad(lambda: f"{show(line)} does not end in two frame numbers and a label: {columns.expected}", columns=False)
 
 
 def _explain_label(line: str, columns: _Columns) -> str:
     _, *tail = columns.cut(line, 1)
     if not tail:
-        return f"{show(line)} has no label: expected 'path label'"
+        return f"{show(line)} has no label: {columns.expected}"
     for count in (*columns.pieces, 1):
         _, *words = columns.cut(line, count)
         text = columns.classes.unknown((columns.separator or " ").join(words))
@@ -256,15 +284,12 @@ def _each(texts: list[str], dialect: Dialect, classes: Classes) -> tuple[Rows, l
 
 def _explain(lines: list[str], dialect: Dialect, classes: Classes, problems: Problems) -> None:
     parse = _parser(dialect, classes)
-    expected = (
-        f": expected {FORMS[dialect.form]!r}, with {SEPARATORS[dialect.separator]} between them, as in most lines"
-    )
     for number, line in enumerate(lines, 1):
         if line and line[0] != "#":
             try:
                 parse(line)
             except Bad as bad:
-                problems.add(number, lambda b=bad: b.explain() + ("" if ": " in b.explain() else expected))
+                problems.add(number, bad.explain)
 
 
 # ---- a million lines ----
@@ -272,10 +297,10 @@ def _explain(lines: list[str], dialect: Dialect, classes: Classes, problems: Pro
 
 def _bulk(texts: list[str], dialect: Dialect, classes: Classes) -> Rows | None:
     """What `_each` gives for regular lines, column by column; None if one line might want a closer look."""
-    columns = _Columns(dialect.separator, classes)
     nothing = [None] * len(texts)
     if dialect.form == "path":
         return Rows(texts, nothing, nothing, [()] * len(texts))
+    columns = _Columns(dialect, classes)
     cut = _bulk_cut(texts, columns, {"range labels": 3, "range label": 3, "range": 2, "label": 1}[dialect.form])
     if cut is None:
         return None
@@ -285,6 +310,8 @@ def _bulk(texts: list[str], dialect: Dialect, classes: Classes) -> Rows | None:
     pair = (nothing, nothing) if dialect.form == "label" else _bulk_range(*rest[:2])
     labels = [()] * len(texts) if dialect.form == "range" else _bulk_labels(rest[-1], columns)
     if pair is None or labels is None:
+        return None
+    if columns.blank and dialect.form == "label" and any(path.endswith((",", ";")) for path in paths):
         return None
     return Rows(paths, *pair, labels)
 
@@ -317,7 +344,7 @@ def _bulk_range(starts: list[str], ends: list[str]) -> tuple[list[int], list[int
 def _bulk_labels(texts: list[str], columns: _Columns) -> list[tuple[int, ...]] | None:
     """Few different texts, so each is read once."""
     different = set(texts)
-    if columns.endings & different:
+    if columns.endings and any(text in columns.endings or "," in text for text in different):
         return None  # a longer class name may end here
     table = {}
     for text in different:

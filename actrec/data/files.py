@@ -14,6 +14,7 @@ from typing import IO, Any
 from actrec.registry import did_you_mean
 
 SHOWN = 20  # problems that an error message spells out
+LONGEST = 8192  # characters of a line: a path has 4096 at most
 
 
 class ListError(ValueError):
@@ -72,10 +73,11 @@ def read_lines(path: str | os.PathLike[str]) -> tuple[list[str], Problems]:
         lines = data.decode().split("\n")
     except UnicodeDecodeError:
         lines = [_decode(line, number, problems) for number, line in enumerate(data.split(b"\n"), 1)]
-    if b"\0" in data:
+    if b"\0" in data or max(map(len, lines)) > LONGEST:
         for i, line in enumerate(lines):
-            if "\0" in line:
-                problems.add(i + 1, lambda: "the line holds a zero byte: expected text")
+            if "\0" in line or len(line) > LONGEST:
+                what = "a zero byte" if "\0" in line else f"{len(line)} characters"
+                problems.add(i + 1, lambda w=what: f"the line holds {w}: expected text, at most {LONGEST} characters")
                 lines[i] = ""
     return [line.strip() for line in lines], problems
 

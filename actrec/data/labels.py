@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 
 from actrec.data.files import Problems, atomic_write, read_lines, show
@@ -71,11 +70,6 @@ class Classes:
         if not self.names:
             return f"class name {show(text)}: expected a number, as there is no {' or '.join(FILES)} to look it up in"
         return f"unknown class {show(text)}{did_you_mean(text, self.names)}"
-
-    @cached_property
-    def letters(self) -> frozenset[str]:
-        """Every character of every name."""
-        return frozenset("".join(self.names))
 
 
 def find_labels(folder: str | os.PathLike[str]) -> Path | None:

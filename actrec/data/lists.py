@@ -101,12 +101,13 @@ def write_list(
     classes = _classes(path, labels)
     for sep in (separator,) if separator else (" ", ";", "\t", ","):
         lines = [_line(row, sep) for row in rows]
-        fault = _fault(path, lines, rows, classes)
+        with _no_collection():
+            fault = _fault(path, lines, rows, classes)
         if fault is None:
             with atomic_write(path) as file:
                 file.writelines(f"{line}\n" for line in lines)
             return
-    raise ValueError(f"{os.fspath(path)}: {fault} with {separator!r} between columns: expected a separator and paths "
+    raise ValueError(f"{os.fspath(path)}: {fault} with {sep!r} between columns: expected a separator and paths "
                      "that leave one reading")  # fmt: skip
 
 
@@ -145,9 +146,8 @@ def _ids(rows: Rows) -> list[str]:
         name = path
         if times[path] > 1:
             name = base = path if start is None else f"{path} {start + 1}-{stop}"
-            copies[base] += 1
             while name in taken:
-                copies[base] += 1
+                copies[base] = max(copies[base], 1) + 1
                 name = f"{base}#{copies[base]}"
             taken.add(name)
         ids.append(name)
@@ -158,6 +158,10 @@ def _row(video: Video, prefix: str, with_range: bool) -> Row:
     text = video.path.removeprefix(prefix)
     if text.startswith("/"):  # below the root after two slashes
         text = video.path
+    if text == video.path and prefix and not text.startswith("/"):
+        raise ValueError(
+            f"path {text!r} is relative and not below {prefix!r}: expected an absolute path, or another root"
+        )
     if any(c in text for c in "\n\0"):
         raise ValueError(f"path {text!r}: expected no line break and no zero byte")
     if not with_range:
