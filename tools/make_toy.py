@@ -27,7 +27,7 @@ GOP_SECONDS = 2
 SPLITS = ("train", "val")
 # In the order they are taken away; they are written in the reverse order, so labels.txt tells whose folder it is.
 LISTS = ("videos_train.txt", "videos_val.txt", "flips.txt", "labels.txt")
-CONTRAST = 60  # least difference of luma between the figure and its background, of 255
+CONTRAST = 90  # least difference of luma between the figure and its background, of 255
 SUBPIXEL_BITS = 4
 
 
@@ -111,8 +111,9 @@ FIGURES: dict[str, Callable[[float], list[Layer]]] = {
     "eye": _eye,
 }
 # Those that no turn of less than 360 degrees brings back to themselves.
-ASYMMETRIC = ("arrow", "letter L", "letter F", "flag", "comet", "pointer", "mouth", "gap", "jaws")
+ASYMMETRIC = ("arrow", "letter L", "letter F", "flag", "comet", "pointer")
 OPENERS = ("mouth", "gap", "doors", "jaws", "eye")
+RIGID = tuple(name for name in FIGURES if name not in OPENERS)
 
 
 # Motions. Lengths are parts of the frame's short side, places are relative to its centre, so that the centre crop of a
@@ -132,8 +133,8 @@ class Pose:
 
 def _pose(rng: np.random.Generator, *, x: float, y: float, diameter: float, angle: float, opening: float) -> Pose:
     """This pose, a little off in everything but the opening."""
-    dx, dy = rng.uniform(-0.03, 0.03, 2)
-    return Pose(x + dx, y + dy, diameter * rng.uniform(0.95, 1.05), angle + rng.uniform(-10, 10), opening)
+    dx, dy = rng.uniform(-0.02, 0.02, 2)
+    return Pose(x + dx, y + dy, diameter * rng.uniform(0.97, 1.03), angle + rng.uniform(-5, 5), opening)
 
 
 def _reach(diameter: float) -> float:
@@ -143,8 +144,8 @@ def _reach(diameter: float) -> float:
 
 def _slide(rng: np.random.Generator) -> tuple[Pose, Pose]:
     """From left to right."""
-    diameter = rng.uniform(0.26, 0.42)
-    distance = rng.uniform(0.45, 2 * _reach(diameter))
+    diameter = rng.uniform(0.3, 0.45)
+    distance = rng.uniform(0.5, 2 * _reach(diameter))
     x = rng.uniform(-1, 1) * (_reach(diameter) - distance / 2)
     y = rng.uniform(-1, 1) * _reach(diameter)
     rest = dict(y=y, diameter=diameter, angle=rng.uniform(0, 360), opening=rng.uniform(0.1, 0.9))
@@ -161,7 +162,7 @@ def _grow(rng: np.random.Generator) -> tuple[Pose, Pose]:
 
 def _turn(rng: np.random.Generator) -> tuple[Pose, Pose]:
     """Clockwise. Of 8 frames spread over the video, each turns by far less than half a circle."""
-    diameter = rng.uniform(0.45, 0.75)
+    diameter = rng.uniform(0.55, 0.85)
     x, y = rng.uniform(-1, 1, 2) * _reach(diameter)
     angle = rng.uniform(0, 360)
     rest = dict(x=x, y=y, diameter=diameter, opening=rng.uniform(0.3, 0.6))
@@ -169,7 +170,7 @@ def _turn(rng: np.random.Generator) -> tuple[Pose, Pose]:
 
 
 def _open(rng: np.random.Generator) -> tuple[Pose, Pose]:
-    diameter = rng.uniform(0.45, 0.75)
+    diameter = rng.uniform(0.55, 0.85)
     x, y = rng.uniform(-1, 1, 2) * _reach(diameter)
     rest = dict(x=x, y=y, diameter=diameter, angle=rng.uniform(0, 360))
     return _pose(rng, opening=rng.uniform(0, 0.2), **rest), _pose(rng, opening=rng.uniform(0.75, 1), **rest)
@@ -186,8 +187,8 @@ class Motion:
 
 
 MOTIONS = (
-    Motion("moves_right", "moves_left", _slide, tuple(FIGURES)),
-    Motion("grows", "shrinks", _grow, tuple(FIGURES)),
+    Motion("moves_right", "moves_left", _slide, RIGID),
+    Motion("grows", "shrinks", _grow, RIGID),
     Motion("turns_clockwise", "turns_counterclockwise", _turn, ASYMMETRIC),
     Motion("opens", "closes", _open, OPENERS),
 )
@@ -257,7 +258,7 @@ def draw_scene(motion: Motion, rng: np.random.Generator) -> Scene:
         drift=drift,
         light=tuple(rng.uniform(0.85, 1.1, 2)),
         distractors=tuple(
-            _distractor(rng, paper, width=width, height=height) for _ in range(rng.choice((0, 0, 1, 2, 3)))
+            _distractor(rng, paper, width=width, height=height) for _ in range(rng.choice((0, 0, 0, 1)))
         ),
         noise=np.clip(noise, -127, 127).astype(np.int8),
         noise_at=rng.integers(spare, size=(num_frames, 2)),
@@ -287,7 +288,7 @@ def _color(rng: np.random.Generator, *, away_from: tuple, luma: float) -> tuple[
 def _ground(rng: np.random.Generator, paper: tuple, *, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     """A background and where over it the camera starts and ends."""
     short = min(width, height)
-    margin = short // 16
+    margin = short // 32 + 1
     height, width = height + 2 * margin, width + 2 * margin
     y, x = np.mgrid[:height, :width].astype(np.float32) / short
     direction = rng.uniform(0, 2 * np.pi)

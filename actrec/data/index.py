@@ -40,7 +40,7 @@ _ROW = np.dtype(
         ("reason", "S240"),
     ]
 )
-_IMAGE = re.compile(r"(.*?)(\d+)(\.(?:jpe?g|png|bmp|webp))", re.IGNORECASE | re.DOTALL)
+_IMAGE = re.compile(r"(.*?)(\d{1,18})(\.(?:jpe?g|png|bmp|webp))", re.IGNORECASE | re.DOTALL)
 
 Progress = Callable[[int, int], None]
 
@@ -190,10 +190,10 @@ def _load(cache: Path | None) -> dict:
     if cache is None or not cache.exists():
         return {}
     try:
-        rows = np.load(cache, mmap_mode="r", allow_pickle=False)
+        rows = np.lib.format.open_memmap(cache, mode="r")
     except (OSError, ValueError, EOFError):
         return {}
-    if rows.dtype != _ROW:
+    if rows.dtype != _ROW or rows.ndim != 1:
         return {}
     return {tuple(row["key"].tolist()): row for row in rows}
 
@@ -218,7 +218,7 @@ def _probe(path: str, key: tuple[int, int] | None) -> np.void:
     except FileNotFoundError:
         row["reason"] = b"no such file or folder"
     except media.MediaError as error:
-        row["reason"] = error.reason.encode()[:240]
+        row["reason"] = error.reason.encode("utf-8", "backslashreplace")[:240]
     except OSError as error:
         row["reason"] = (error.strerror or str(error)).encode()[:240]
     return row[()]
@@ -264,7 +264,10 @@ def read_image(path: str) -> np.ndarray:
         raise media.MediaError(path, "the image is missing") from None
     except OSError as error:
         raise media.MediaError(path, error.strerror or str(error)) from None
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+    except cv2.error:  # its header promises more pixels than OpenCV takes
+        image = None
     if image is None:
         raise media.MediaError(
             path, "not an image that OpenCV can decode" if len(data) else "the image is empty (0 bytes)"

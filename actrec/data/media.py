@@ -220,7 +220,8 @@ def read(
         FileNotFoundError, MediaError: as `probe`; also when a certified file no longer is what it was.
     """
     wanted = np.asarray(wanted, np.int64)
-    assert len(wanted) and wanted[0] >= 0
+    assert len(wanted)
+    assert wanted[0] >= 0
     assert (np.diff(wanted) > 0).all()
     if certificate is not None:
         return _read_runs(path, wanted, receive, certificate)
@@ -232,6 +233,7 @@ def _read_from_start(path, wanted: np.ndarray, receive: Callable, certify: bool)
     with _open(path) as (container, stream):
         trail = _Trail(stream) if certify else None
         for i, picture in enumerate(_pictures(container, stream, trail)):
+            to_rgb.see(picture)
             if place < len(wanted) and i == wanted[place]:
                 receive(place, to_rgb(picture))
                 place += 1
@@ -310,6 +312,7 @@ class _Trail:
         self._packets: list[int] = []
         self._keys: list[tuple[int, int]] = []
         self._pictures: list[int | None] = []
+        self._size: tuple[int, int] | None = None
 
     def packet(self, packet) -> None:
         if not self._sound or not packet.size:
@@ -323,7 +326,9 @@ class _Trail:
 
     def picture(self, picture) -> None:
         self._pictures.append(picture.pts)
-        self._sound = self._sound and picture.pts is not None and not picture.is_corrupt
+        size = (picture.width, picture.height)
+        self._size = self._size or size  # a picture of another size is shown in the first one's: it has to be known
+        self._sound = self._sound and picture.pts is not None and not picture.is_corrupt and size == self._size
 
     def damaged(self) -> None:
         self._sound = False
@@ -376,10 +381,14 @@ class _Converter:
         self._size: tuple[int, int] | None = None
         self._turns = 0
 
-    def __call__(self, picture: av.VideoFrame) -> np.ndarray:
+    def see(self, picture: av.VideoFrame) -> None:
+        """The file's first picture has to come here, wanted or not, or all are of one size."""
         if self._size is None:
             self._size = (picture.width, picture.height)
             self._turns = _rotation(picture) // 90
+
+    def __call__(self, picture: av.VideoFrame) -> np.ndarray:
+        self.see(picture)
         rgb = _to_rgb(picture)
         if self._size != (picture.width, picture.height):  # some streams change their size half way
             rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)

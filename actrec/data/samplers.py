@@ -37,7 +37,8 @@ def uniform(
     Videos shorter than T repeat frames, in order.
 
     Args:
-        per_segment: T is this many times the number of segments; distinct frames of a segment where it has so many.
+        per_segment: T is this many times the number of segments. Each draws from a part of the segment of its own;
+            by rule "ibm" from the whole segment, distinct ones where it has so many.
 
     Returns:
         (clips, frames) int64, each row in ascending order.
@@ -54,8 +55,8 @@ def uniform(
             return np.stack([_ibm_uniform_eval(num_frames, frames, clips, j) for j in range(clips)])
         return np.stack([_ibm_comb(num_frames, frames // per_segment, per_segment, rng) for _ in range(clips)])
     if rng is None:
-        phase = (np.arange(clips)[:, None] + 0.5) / clips  # (clips, 1): place inside a segment
-        return _floor_positions(np.arange(frames) + phase, num_frames, frames)
+        halves = 2 * clips * np.arange(frames) + 2 * np.arange(clips)[:, None] + 1  # (clips, frames), of 1 / (2 * k)
+        return halves * num_frames // (2 * clips * frames)  # whole numbers: floats miss the borders by one
     if rule == "comb":
         return np.stack([_comb(num_frames, frames, per_segment, rng) for _ in range(clips)])
     return np.stack([_segment_draw(num_frames, frames, per_segment, rng) for _ in range(clips)])
@@ -98,15 +99,14 @@ def dense(
 
 
 def _floor_positions(segments: np.ndarray, num_frames: int, frames: int) -> np.ndarray:
-    """floor(segments * M / T). The products are exact enough: x * M stays far below 2**53."""
+    """floor(segments * M / T)."""
     return np.minimum(np.floor(segments * num_frames / frames).astype(np.int64), num_frames - 1)
 
 
 def _segment_draw(num_frames: int, frames: int, per_segment: int, rng: np.random.Generator) -> np.ndarray:
     """TSN: each segment draws on its own. Always draws `frames` variates.
 
-    With several frames a segment, the segment is cut into `per_segment` parts and each part draws one: distinct
-    wherever a part holds a frame of its own.
+    With several frames a segment, the segment is cut into `per_segment` parts and each part draws one.
     """
     segments = frames // per_segment
     place = (np.arange(per_segment) + rng.random((segments, per_segment))) / per_segment

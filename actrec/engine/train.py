@@ -208,7 +208,10 @@ def build_net(choice: config.Net, *, num_classes: int, weights: str | None, new_
     return net
 
 
-def make_optimizer(net: torch.nn.Module, optim: config.Optim) -> torch.optim.SGD:
+def make_optimizer(net: torch.nn.Module, optim: config.Optim) -> torch.optim.Optimizer:
+    """torch's optimiser of that name over all parameters."""
+    if optim.optimizer == "adamw":
+        return torch.optim.AdamW(net.parameters(), lr=optim.lr, weight_decay=optim.weight_decay)
     return torch.optim.SGD(
         net.parameters(),
         lr=optim.lr,

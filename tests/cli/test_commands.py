@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import actrec
+from actrec.cli.main import COMMANDS, main
+
+SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs the command line in this process: (exit code, lines of stdout, lines of stderr)."""
+
+    def call(*arguments: object) -> tuple[int, list[str], list[str]]:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return stop.value.code or 0, said.out.splitlines(), said.err.splitlines()
+
+    return call
+
+
+@pytest.fixture
+def inside(dataset, tmp_path, monkeypatch) -> Path:
+    """A copy of the dataset folder, as the current folder."""
+    shutil.copytree(dataset, tmp_path / "data")
+    monkeypatch.chdir(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_train_and_evaluate_inside_a_dataset_folder(run, inside):
+    code, out, _ = run("train", "--backbone", "s3d", *SMALL)
+    assert code == 0
+    assert out[0].startswith("epoch 1/2  lr 0.01  train loss ")
+    runs = list((inside / "runs").iterdir())
+    assert len(runs) == 1
+    assert runs[0].name.endswith("_s3d")
+    assert out[-1].startswith("2 epochs, best top-1 ")
+
+    code, out, _ = run("evaluate", "--clips", "10", "--crops", "3")
+    assert code == 0
+    assert out[-1].startswith("top-1 ")
+    assert out[-1].endswith("(4 videos, 0 missing)")
+    scores = np.load(runs[0] / "scores/val_10x3.npz")
+    assert scores["scores"].shape == (4, 2)
+    assert scores["ids"].tolist() == [f"frames/val{i}" for i in range(4)]
+
+    code, out, _ = run("train", "--backbone", "s3d", *SMALL)
+    assert code == 0
+    assert len(list((inside / "runs").iterdir())) == 2
+
+
+def test_every_output_of_evaluate(run, inside):
+    assert run("train", *SMALL, "--run", "r", "--json", "train.json")[0] == 0
+    assert json.loads((inside / "train.json").read_text())["epochs"] == 2
+    code, out, _ = run(
+        "evaluate", "--run", "r", "--out", "here/s.npz", "--reference-files", "--topk-json", "hara.json",
+        "--topk", "1", "--json", "said.json", "--average", "probabilities",
+    )  # fmt: skip
+    assert code == 0
+    assert {path.name for path in (inside / "here").iterdir()} == {"s.npz", "s_details.npy", "s.csv"}
+    result = json.loads((inside / "hara.json").read_text())["results"]
+    assert {entry[0]["label"] for entry in result.values()} <= {"dark", "bright"}
+    said = json.loads((inside / "said.json").read_text())
+    assert out[-1].startswith(f"top-1 {said['top1']:.2f}  top-5 100.00  mean-class {said['mean_class']:.2f}")
+    code, out, _ = run("evaluate", "--weights", "r/best.pt", "--size", "32", "--frames", "5")
+    assert code == 0
+    assert (inside / "scores/val_1x1.npz").exists()
+
+
+def test_resume_from_the_command_line(run, inside):
+    assert run("train", *SMALL, "--run", "r")[0] == 0
+    code, _, err = run("train", *SMALL, "--run", "r")
+    assert (code, err) == (1, ["Error: r holds a run already: --resume continues it, another --run begins a new one"])
+    code, out, _ = run("train", *SMALL, "--run", "r", "--resume")
+    assert code == 0
+    assert out[-1].startswith("2 epochs")
+
+
+def test_preview(run, inside):
+    code, out, _ = run("train", *SMALL, "--preview", "p.png")
+    assert code == 0
+    assert out[-1] == "4 clips -> p.png, one per row, top to bottom as listed"
+    assert cv2.imread("p.png").shape == (4 * 32, 5 * 32, 3)
+    assert not (inside / "runs").exists()
+
+
+def test_index(run, inside):
+    code, out, _ = run("index", "train.txt", "val.txt")
+    assert code == 0
+    assert out[0] == "train.txt: 12 videos, 0 broken, 108 frames (9 to 9 each); mostly 32x24; jpg"
+    shutil.rmtree("frames/val1")
+    code, out, err = run("index", "val.txt")
+    assert code == 1
+    assert err[-1].endswith("frames/val1: no such file or folder")
+
+
+def test_nets(run):
+    code, out, _ = run("nets")
+    assert code == 0
+    assert [line.split()[0] for line in out] == ["i3d", "s3d"]
+    code, out, _ = run("nets", "s3d")
+    assert "  depthwise_temporal = False" in out
+    assert run("nets", "s3dd")[::2] == (1, ["Error: unknown net 's3dd': did you mean s3d or i3d?"])
+
+
+def test_toy(run, tmp_path):
+    code, out, _ = run("toy", tmp_path / "toy", "--train-per-class", "1", "--val-per-class", "1")
+    assert code == 0
+    assert out == [f"8 training and 8 validation videos of 8 classes -> {tmp_path / 'toy'}"]
+    assert len(actrec.read_list(tmp_path / "toy/videos_train.txt")) == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["train", "--data", "nowhere"], 1, "Error: nowhere: no such folder"),
+        (["train", "--list", "nowhere.txt"], 1, "Error: nowhere.txt: no such file"),
+        (["train", "--backbone", "s4d"], 1, "Error: unknown net 's4d': did you mean s3d"),
+        (["train", "--epochs", "0"], 2, "Error: epochs 0: expected at least 1"),
+        (["train", "--lr", "-1"], 2, "Error: lr -1.0: expected a positive number"),
+        (["train", "--lr-steps", "a,b"], 2, "Error: Invalid value for '--lr-steps': 'a,b': expected numbers"),
+        (["train", "--stride", "2"], 2, "Error: stride 2 with uniform sampling"),
+        (["train", "--nesterov", "--optimizer", "adamw"], 2, "Error: nesterov with optimizer adamw"),
+        (["train", "--last-pool", "valid"], 1, "Error: net 's3d' takes no option 'last_pool': it takes num_classes"),
+        (["train", "--frames", "3", "--size", "32", "--batch-size", "4"], 1, "Error: clips of 3 frames are too short"),
+        (["train", "--batch-size", "99"], 1, "Error: batch_size 99 with 12 videos: expected at most 12"),
+        (["train", "--weights", "nowhere.pth"], 1, "Error: no weights file nowhere.pth"),
+        (["train", "--weights", "labels.txt"], 1, "Error: labels.txt is not a weights file"),
+        (["train", *SMALL, "--run", "labels.txt/r"], 1, "Error: labels.txt/r"),
+        (["train", "--fraems", "8"], 2, "Error: No such option '--fraems'"),
+        (["evaluate"], 1, "Error: runs: no run with a best.pt; `actrec train` makes one"),
+        (["evaluate", "--checkpoint", "nowhere.pt"], 1, "Error: nowhere.pt: no such checkpoint"),
+        (["evaluate", "--checkpoint", "labels.txt"], 1, "Error: labels.txt: not a checkpoint that torch can read"),
+        (["evaluate", "--crops", "4"], 2, "Error: crops 4: expected 1, 3, 5 or 10"),
+        (["evaluate", "--weights", "a", "--run", "b"], 2, "Error: --weights together with --run or --checkpoint"),
+        (["index", "labels.txt/x"], 1, "Error: labels.txt/x: "),
+        (["toy", "labels.txt"], 1, "Error: "),
+        (["trian"], 2, "Error: no command 'trian': did you mean train?"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_mistakes_end_in_one_clear_line(run, inside, arguments, code, said):
+    found, _, err = run(*arguments)
+    assert found == code
+    assert err[-1].startswith(said), err
+    assert not list(inside.glob("runs/*/last.pt"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty"),
+        ("frames/train0 1 9 5\n", "train.txt:1: "),
+        ("frames/train0 1 9 drak\n", "did you mean dark"),
+        ("frames/nowhere 1 9 0\n", "none of the 1 videos can be used; the first: "),
+    ],
+)
+def test_bad_lists(run, inside, text, said):
+    (inside / "train.txt").write_text(text)
+    code, _, err = run("train", *SMALL)
+    assert code == 1
+    assert said in err[-1], err
+
+
+def test_unusable_videos_are_said_and_left_out(run, inside):
+    shutil.rmtree("frames/train3")
+    code, _, err = run("train", *SMALL[:-2], "--epochs", "1")
+    assert code == 0
+    assert any("train.txt: 1 of 12 videos cannot be used and are left out; the first: " in line for line in err)
+    shutil.rmtree("frames/val2")
+    code, out, err = run("evaluate")
+    assert out[-1].endswith("(3 videos, 1 missing)")
+    assert any("missing: frames/val2: " in line for line in err)
+
+
+def test_every_command_has_help_and_stands_in_the_docs(run):
+    docs = (Path(__file__).parents[2] / "docs/cli.md").read_text()
+    for name in COMMANDS:
+        code, out, _ = run(name, "--help")
+        assert code == 0
+        assert len(out) > 3
+        assert f"## actrec {name}" in docs
+
+
+def test_python_dash_m(tmp_path):
+    shown = subprocess.run([sys.executable, "-m", "actrec", "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout == f"actrec, version {actrec.__version__}\n"

@@ -1,0 +1,385 @@
+import base64
+import os
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+
+from actrec.data import index as index_module
+from actrec.data import media
+from actrec.data.encode import VideoWriter
+from actrec.data.index import build_index, cache_path, read_image
+from actrec.data.lists import Video
+
+
+def video(path, start=None, stop=None):
+    return Video(str(path), str(path), start, stop, (0,))
+
+
+def write_image(path, height=8, width=12, value=100):
+    done, data = cv2.imencode(path.suffix.lower(), np.full((height, width, 3), value, np.uint8))
+    assert done
+    path.write_bytes(data.tobytes())
+
+
+def folder(path, *names):
+    path.mkdir()
+    for name in names:
+        write_image(path / name)
+    return path
+
+
+def clip(path, num_frames=10, **options):
+    with VideoWriter(path, width=16, height=32, rate=25, **options) as writer:
+        for n in range(num_frames):
+            writer.write(np.full((32, 16, 3), n, np.uint8))
+    return path
+
+
+def only(path, start=None, stop=None):
+    """The index's only usable row, next to one that is always fine."""
+    good = path.parent / "good_folder"
+    if not good.exists():
+        folder(good, "1.jpg")
+    index = build_index([video(path, start, stop), video(good)])
+    return index[0]
+
+
+@pytest.fixture
+def probed(monkeypatch):
+    """Paths as they are probed."""
+    paths, probe = [], index_module._probe
+    monkeypatch.setattr(index_module, "_probe", lambda path, key: paths.append(path) or probe(path, key))
+    return paths
+
+
+# folders
+
+
+@pytest.mark.parametrize(
+    ("names", "template", "start", "frames"),
+    [
+        (["00001.jpg", "00002.jpg", "00003.jpg"], "{:05d}.jpg", 0, 3),
+        (["img_00001.jpg", "img_00002.jpg"], "img_{:05d}.jpg", 0, 2),
+        ([f"{n}.jpg" for n in range(1, 13)], "{:01d}.jpg", 0, 12),
+        (["00000.jpg", "00001.jpg"], "{:05d}.jpg", -1, 2),
+        ([f"frame{n}.PNG" for n in range(12)], "frame{:01d}.PNG", -1, 12),
+        (["007.jpg", "008.jpg", "009.jpg"], "{:03d}.jpg", 6, 3),
+        (["098.jpg", "099.jpg", "100.jpg", "101.jpg"], "{:03d}.jpg", 97, 4),
+        (["998.jpeg", "999.jpeg", "1000.jpeg"], "{:01d}.jpeg", 997, 3),
+        (["001.jpg", "002.jpg", "004.jpg", "005.jpg", "006.jpg"], "{:03d}.jpg", 0, 2),  # the run before the gap
+        (["a1b_01.bmp", "a1b_02.bmp"], "a1b_{:02d}.bmp", 0, 2),
+        (["{0}_01.jpg", "{0}_02.jpg"], "{{0}}_{:02d}.jpg", 0, 2),
+        (["00001.jpg", "00002.jpg", "thumb_1.jpg", "cover.jpg", "1.txt.jpg"], "{:05d}.jpg", 0, 2),
+        (["12345678901234567890123.jpg", "12345678901234567890124.jpg"], "12345{:01d}.jpg", 678901234567890122, 2),
+    ],
+)
+def test_folder_naming(tmp_path, names, template, start, frames):
+    found = only(folder(tmp_path / "video", *names))
+    assert (found.start, found.frames, found.width, found.height) == (start, frames, 12, 8)
+    assert found.codec == names[0].rpartition(".")[2].lower()
+    assert found.template == template
+    for position in range(start, start + frames):
+        assert os.path.exists(found.image(position)), position
+    assert found.image(start) == str(tmp_path / "video" / names[0])
+
+
+def test_a_folder_named_in_latin_1(tmp_path):
+    path = tmp_path / "video"
+    path.mkdir()
+    raw = os.fsencode(path)
+    write_image(tmp_path / "1.jpg")
+    try:
+        os.rename(tmp_path / "1.jpg", raw + b"/\xe9_01.jpg")
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    found = only(path)
+    assert os.path.exists(found.image(0))
+    long = tmp_path / "long"
+    long.mkdir()
+    write_image(tmp_path / "1.jpg")
+    os.rename(tmp_path / "1.jpg", os.fsencode(long) + b"/" + b"\xe9" * 80 + b"_01.jpg")
+    index = build_index([video(path), video(long)])
+    assert index.broken[1].startswith("its image names are too long (\\udce9")
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "expected"),
+    [
+        (None, None, (0, 6)),
+        (0, 6, (0, 6)),
+        (2, 5, (2, 3)),
+        (5, 6, (5, 1)),
+        (3, None, (3, 3)),
+        (0, 7, "the list says frames 1 to 7, but there are 1 to 6"),
+        (6, 7, "the list says frames 7 to 7, but there are 1 to 6"),
+        (-1, 3, "the list says frames 0 to 3, but there are 1 to 6"),
+        (4, 4, "the list says frames 5 to 4, but there are 1 to 6"),
+    ],
+)
+def test_range_of_a_folder(tmp_path, start, stop, expected):
+    path = folder(tmp_path / "video", *(f"{n:05d}.jpg" for n in (1, 2, 3, 4, 5, 6, 8, 9)))
+    if isinstance(expected, tuple):
+        found = only(path, start, stop)
+        assert (found.start, found.frames) == expected
+        assert found.image(found.start + found.frames - 1) == str(path / f"{sum(expected):05d}.jpg")
+        return
+    with pytest.raises(media.MediaError) as caught:
+        only(path, start, stop)
+    assert str(caught.value) == f"{path}: {expected}"
+
+
+def test_range_of_a_folder_numbered_from_zero(tmp_path):
+    path = folder(tmp_path / "video", "0.jpg", "1.jpg", "2.jpg")
+    found = only(path, -1, 2)
+    assert (found.start, found.frames, found.image(-1)) == (-1, 3, str(path / "0.jpg"))
+    with pytest.raises(media.MediaError, match="the list says frames 1 to 3, but there are 0 to 2"):
+        only(path, 0, 3)
+
+
+# video files
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "expected"),
+    [
+        (None, None, (0, 10)),
+        (2, 6, (2, 4)),
+        (9, 10, (9, 1)),
+        (4, None, (4, 6)),
+        (0, 13, (0, 10)),  # lists follow containers, and containers overstate
+        (7, 99, (7, 3)),
+        (10, 12, "the list says frames 11 to 10, but there are 1 to 10"),
+        (-1, 5, "the list says frames 0 to 5, but there are 1 to 10"),
+    ],
+)
+def test_range_of_a_video_file(tmp_path, start, stop, expected):
+    path = clip(tmp_path / "a.mp4")
+    if isinstance(expected, tuple):
+        found = only(path, start, stop)
+        assert (found.start, found.frames) == expected
+        return
+    with pytest.raises(media.MediaError) as caught:
+        only(path, start, stop)
+    assert str(caught.value) == f"{path}: {expected}"
+
+
+def test_what_is_known_of_a_video_file(tmp_path):
+    found = only(clip(tmp_path / "a.mkv", color="bt709", bframes=2))
+    assert (found.width, found.height, found.codec, found.pix_fmt) == (16, 32, "h264", "yuv420p")
+    assert (found.colour, found.rotation, found.rate, found.template) == ("bt709", 0, 25.0, None)
+
+
+# rows that cannot be used
+
+
+def test_broken_rows_have_a_reason(tmp_path):
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "no_images").mkdir()
+    (tmp_path / "no_images" / "readme.txt").touch()
+    (tmp_path / "bad_image").mkdir()
+    (tmp_path / "bad_image" / "1.jpg").write_text("no image")
+    (tmp_path / "empty_image").mkdir()
+    (tmp_path / "empty_image" / "1.jpg").touch()
+    (tmp_path / "huge_image").mkdir()
+    (tmp_path / "huge_image" / "1.png").write_bytes(png_header(100_000, 100_000))
+    expected = {
+        "text.mp4": "not a video that FFmpeg can open (Invalid data found when processing input)",
+        "empty.mp4": "the file is empty (0 bytes)",
+        "nowhere.mp4": "no such file or folder",
+        "no_images": "the folder holds no numbered images such as 00001.jpg",
+        "bad_image": "not an image that OpenCV can decode",
+        "empty_image": "the image is empty (0 bytes)",
+        "huge_image": "not an image that OpenCV can decode",
+    }
+    good = video(clip(tmp_path / "a.mp4"))
+    index = build_index([good, *(video(tmp_path / name) for name in expected)])
+    assert len(index) == 8
+    assert index.broken == dict(enumerate(expected.values(), 1))
+    assert index[0].frames == 10
+    for row, (name, reason) in enumerate(expected.items(), 1):
+        with pytest.raises(media.MediaError) as caught:
+            index[row]
+        assert str(caught.value) == f"{tmp_path / name}: {reason}"
+    assert index.certificates == {}
+
+
+def test_a_list_without_anything_to_use(tmp_path):
+    with pytest.raises(ValueError) as caught:
+        build_index([video(tmp_path / "a.mp4"), video(tmp_path / "b.mp4")])
+    words = f"none of the 2 videos can be used; the first: {tmp_path / 'a.mp4'}: no such file or folder"
+    assert str(caught.value) == words
+    with pytest.raises(ValueError, match=r"^the list holds no video$"):
+        build_index([])
+
+
+# looking once
+
+
+def test_each_path_is_probed_once_with_progress(tmp_path, probed):
+    a, b = clip(tmp_path / "a.mp4"), folder(tmp_path / "b", "1.jpg", "2.jpg")
+    seen = []
+    rows = [video(a, 0, 5), video(b), video(a, 5, 10), video(a), video(b, 0, 1)]
+    index = build_index(rows, workers=1, progress=lambda *done: seen.append(done))
+    assert sorted(probed) == sorted([str(a), str(b)])
+    assert seen == [(1, 2), (2, 2)]
+    assert [(index[i].start, index[i].frames) for i in range(5)] == [(0, 5), (0, 2), (5, 5), (0, 10), (0, 1)]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_rows_keep_their_order(tmp_path, workers):
+    paths = [clip(tmp_path / f"{n}.mp4", num_frames=n) for n in (5, 1, 4, 2, 3)]
+    index = build_index([video(path) for path in paths], workers=workers)
+    assert [found.frames for found in index] == [5, 1, 4, 2, 3]
+
+
+def test_the_cache_is_written_and_used(tmp_path, probed):
+    cache = cache_path(tmp_path / "train.txt")
+    assert cache == tmp_path / "train.txt.index.npy"
+    (tmp_path / "text.mp4").write_text("no video")
+    names = ("gone", "text.mp4")
+    rows = [video(clip(tmp_path / "a.mp4")), video(folder(tmp_path / "b", "img_{1}_01.jpg"))]
+    rows += [video(tmp_path / name) for name in names]
+    first = build_index(rows, cache=cache)
+    assert len(probed) == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b", "text.mp4", "train.txt.index.npy"]
+    del probed[:]
+    again = build_index(rows, cache=cache, progress=lambda *done: None)
+    assert sorted(probed) == [str(tmp_path / name) for name in names]  # what failed is looked at again
+    assert len(again.broken) == 2
+    assert [again[0], again[1]] == [first[0], first[1]]
+    assert again.broken == first.broken
+
+
+def test_a_changed_file_is_probed_again(tmp_path, probed):
+    cache = tmp_path / "cache.npy"
+    rows = [video(clip(tmp_path / "a.mp4")), video(clip(tmp_path / "b.mp4")), video(folder(tmp_path / "c", "1.jpg"))]
+    build_index(rows, cache=cache)
+    del probed[:]
+    clip(tmp_path / "b.mp4", num_frames=7)
+    write_image(tmp_path / "c" / "2.jpg")
+    os.utime(tmp_path / "c", ns=(1, 1))
+    index = build_index(rows, cache=cache)
+    assert sorted(probed) == [str(tmp_path / "b.mp4"), str(tmp_path / "c")]
+    assert [found.frames for found in index] == [10, 7, 2]
+    del probed[:]
+    assert [found.frames for found in build_index(rows, cache=cache)] == [10, 7, 2]
+    assert not probed
+    os.utime(tmp_path / "a.mp4", ns=(1, 1))
+    build_index(rows, cache=cache)
+    assert probed == [str(tmp_path / "a.mp4")]
+
+
+@pytest.mark.parametrize("damage", ["torn", "empty", "text", "dtype", "scalar", "archive", "no rows"])
+def test_a_useless_cache_is_done_without(tmp_path, probed, damage):
+    cache = tmp_path / "cache.npy"
+    rows = [video(clip(tmp_path / "a.mp4"))]
+    build_index(rows, cache=cache)
+    whole = cache.read_bytes()
+    if damage == "dtype":
+        np.save(cache, np.zeros(3))
+    elif damage == "scalar":
+        np.save(cache, np.load(cache)[0])
+    elif damage == "no rows":
+        np.save(cache, np.load(cache)[:0])
+    elif damage == "archive":
+        np.savez(tmp_path / "other.npz", np.zeros(3))
+        cache.write_bytes((tmp_path / "other.npz").read_bytes())
+    else:
+        cache.write_bytes({"torn": whole[:-7], "empty": b"", "text": b"hello"}[damage])
+    del probed[:]
+    assert build_index(rows, cache=cache)[0].frames == 10
+    assert len(probed) == 1
+    assert cache.read_bytes() == whole
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
+    rows = [video(clip(tmp_path / "a.mp4"))]
+    assert build_index(rows, cache=tmp_path / "missing" / "cache.npy")[0].frames == 10
+    (tmp_path / "cache.npy").mkdir()
+    assert build_index(rows, cache=tmp_path / "cache.npy")[0].frames == 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "cache.npy"]
+
+
+# images
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_header(width, height):
+    """A picture of that size by its header, with next to nothing in it."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+
+
+CMYK = (  # 8 x 8 of cyan 0, magenta 200, yellow 200, key 0
+    "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwAbEhQXFBEbFxYXHhwbIChCKyglJShROj0wQmBVZWRfVV1baniZgWpxkHNbXYW1hpCeo6utq2eAvMm6pseZ"
+    "qKuk/8AAFAgACAAIBEMRAE0RAFkRAEsRAP/EABUAAQEAAAAAAAAAAAAAAAAAAAUG/8QAFBABAAAAAAAAAAAAAAAAAAAAAP/aAA4EQwBNAFkASwAA"
+    "PwCmEiVM/9k="
+)
+
+
+def test_a_cmyk_image_becomes_rgb(tmp_path):
+    (tmp_path / "1.jpg").write_bytes(base64.b64decode(CMYK))
+    rgb = read_image(str(tmp_path / "1.jpg"))
+    assert rgb.shape == (8, 8, 3)
+    np.testing.assert_allclose(rgb.reshape(-1, 3), np.broadcast_to([255, 55, 55], (64, 3)), atol=3)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp"])
+def test_a_grey_image_becomes_rgb(tmp_path, suffix):
+    path = tmp_path / f"1{suffix}"
+    path.write_bytes(cv2.imencode(suffix, np.full((8, 8), 77, np.uint8))[1].tobytes())
+    rgb = read_image(str(path))
+    assert (rgb.shape, rgb.dtype) == ((8, 8, 3), np.uint8)
+    np.testing.assert_allclose(rgb.astype(int), 77, atol=2)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp"])
+def test_red_comes_first(tmp_path, suffix):
+    path = tmp_path / f"1{suffix}"
+    bgr = np.zeros((16, 16, 3), np.uint8)
+    bgr[:] = 30, 60, 200
+    path.write_bytes(cv2.imencode(suffix, bgr)[1].tobytes())
+    np.testing.assert_allclose(read_image(str(path))[8, 8].astype(int), [200, 60, 30], atol=4)
+
+
+@pytest.mark.parametrize(("orientation", "red"), [(1, (0, 0)), (3, (1, 1)), (6, (0, 1)), (8, (1, 0))])
+def test_exif_orientation(tmp_path, orientation, red):
+    """Red is stored top left; 6 is a quarter turn clockwise."""
+    bgr = np.zeros((32, 64, 3), np.uint8)
+    bgr[:16, :32, 2] = 255
+    data = cv2.imencode(".jpg", bgr)[1].tobytes()
+    tag = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
+    exif = b"Exif\0\0" + b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", 1) + tag + struct.pack("<I", 0)
+    path = folder(tmp_path / "video") / "1.jpg"
+    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
+    rgb = read_image(str(path))
+    height, width = (32, 64) if orientation in (1, 3) else (64, 32)
+    assert rgb.shape == (height, width, 3)
+    corners = rgb[height // 4 :: height // 2, width // 4 :: width // 2, 0]
+    assert np.argwhere(corners > 200).tolist() == [list(red)]
+    found = only(path.parent)
+    assert (found.width, found.height) == (width, height)
+
+
+def test_an_image_that_is_none(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("text")
+    (tmp_path / "huge.png").write_bytes(png_header(100_000, 100_000))
+    for name, reason in {
+        "empty.jpg": "the image is empty (0 bytes)",
+        "text.jpg": "not an image that OpenCV can decode",
+        "huge.png": "not an image that OpenCV can decode",
+        "gone.jpg": "the image is missing",
+        ".": "Is a directory",
+    }.items():
+        path = os.path.join(tmp_path, name)
+        with pytest.raises(media.MediaError) as caught:
+            read_image(path)
+        assert str(caught.value) == f"{path}: {reason}"

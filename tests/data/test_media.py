@@ -1,0 +1,480 @@
+import csv
+import io
+import pickle
+import struct
+import zlib
+from dataclasses import replace
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from actrec.data import media
+from actrec.data.encode import VideoWriter
+
+BITS, BLOCK = 8, 16
+WIDTH, HEIGHT = BITS * BLOCK, 64
+NOISE = np.random.default_rng(0).integers(0, 256, (4, WIDTH // 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+
+
+def numbered(number):
+    """Its number in binary, as black and white blocks, above noise that moves."""
+    bits = np.repeat([(number >> bit) & 1 for bit in range(BITS)], BLOCK).astype(np.uint8) * 255
+    strip = np.broadcast_to(bits[None, :, None], (HEIGHT // 2, WIDTH, 3))
+    return np.concatenate([strip, np.roll(NOISE, 3 * number, axis=1)])
+
+
+def number_of(rgb):
+    return sum(1 << bit for bit, value in enumerate(rgb[16, BLOCK // 2 :: BLOCK, 1]) if value > 127)
+
+
+def write(path, frames, **options):
+    height, width, _ = frames[0].shape
+    with VideoWriter(path, width=width, height=height, **{"rate": 25, **options}) as video:
+        for rgb in frames:
+            video.write(rgb)
+    return path
+
+
+def read(path, wanted, certificate=None):
+    frames = {}
+    went = media.read(path, wanted, lambda i, rgb: frames.update({i: rgb.copy()}), certificate)
+    assert list(frames) == [*range(len(wanted))]  # in order, each once
+    return [*frames.values()], went
+
+
+def certificate_of(path):
+    went = media.read(path, [0], lambda i, rgb: None, certify=True)
+    assert went.complete
+    return went.certificate
+
+
+def plain_decode(path):
+    """Every picture from the start, by nothing but av. The conversion to RGB is ours: it is looked at further below."""
+    rgb = []
+    with av.open(str(path)) as container:
+        stream = container.streams.best("video")
+        stream.thread_count = 1
+        for packet in container.demux(stream):
+            try:
+                pictures = packet.decode()
+            except av.FFmpegError:
+                continue
+            for picture in pictures:
+                turns = (
+                    picture.rotation // 90 if picture.rotation in (-180, -90, 90, 180) else 0
+                )  # else no quarter turn
+                rgb.append(np.rot90(media._to_rgb(picture), turns))
+    return rgb
+
+
+def checksums(frames):
+    return [(rgb.shape, zlib.crc32(np.ascontiguousarray(rgb))) for rgb in frames]
+
+
+def check_draws(path, expected, certificate, *, draws=5, frames=6):
+    rng = np.random.default_rng(len(expected))
+    for _ in range(draws):
+        wanted = np.sort(rng.choice(len(expected), min(frames, len(expected)), replace=False))
+        for proof in {id(c): c for c in (None, certificate)}.values():
+            drawn, went = read(path, wanted, proof)
+            assert checksums(drawn) == [expected[i] for i in wanted], (path.name, wanted, proof is not None)
+            assert went.clamped == 0
+
+
+X265 = {"x265-params": "log-level=error"}
+CLOSED_X265 = {"x265-params": "log-level=error:open-gop=0"}
+OPEN_X265 = {"x265-params": "log-level=error:open-gop=1:scenecut=0"}
+VP9 = {"deadline": "realtime", "cpu-used": "8"}
+HIDDEN_VP9 = {**VP9, "lag-in-frames": "10", "auto-alt-ref": "1"}  # with pictures that are never shown
+NUM_FRAMES = 60
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "num_keys"),
+    [
+        ("a.mp4", {}, 2),  # a key frame every 50 frames
+        ("a.mp4", {"gop": 10, "options": {"sc_threshold": "0"}}, 6),
+        ("a.mp4", {"gop": 15, "bframes": 3, "options": {"sc_threshold": "0"}}, 4),
+        ("a.mkv", {"gop": 15, "bframes": 3, "options": {"sc_threshold": "0", "b-pyramid": "normal"}}, 4),
+        ("a.avi", {"gop": 15}, 4),
+        ("a.mp4", {"gop": 15, "rate": Fraction(30000, 1001), "bframes": 1, "options": {"sc_threshold": "0"}}, 4),
+        ("a.mp4", {"codec": "libx265", "gop": 15, "bframes": 2, "options": CLOSED_X265}, 4),
+        ("a.mkv", {"codec": "libx265", "gop": 15, "options": CLOSED_X265}, 4),
+        ("a.webm", {"codec": "libvpx-vp9", "gop": 15, "options": VP9}, 4),
+        ("a.mp4", {"codec": "libvpx-vp9", "gop": 15, "options": HIDDEN_VP9}, 4),
+        ("a.mov", {"codec": "mjpeg", "full_range": True}, NUM_FRAMES),
+        ("a.avi", {"codec": "mjpeg", "full_range": True}, NUM_FRAMES),
+        ("a.mp4", {"codec": "mpeg4", "gop": 15, "bframes": 2}, None),
+        ("a.avi", {"codec": "mpeg4", "gop": 15}, None),
+        # a key frame does not reset these: pictures after it may show what came before
+        ("a.mp4", {"gop": 12, "bframes": 2, "options": {"x264-params": "open-gop=1:scenecut=0"}}, 1),
+        ("a.mkv", {"gop": 12, "bframes": 2, "options": {"x264-params": "open-gop=1:scenecut=0"}}, 1),
+        ("a.mp4", {"gop": 12, "options": {"x264-params": "intra-refresh=1"}}, 1),
+        ("a.mp4", {"codec": "libx265", "gop": 12, "bframes": 2, "options": OPEN_X265}, 1),
+    ],
+)  # fmt: skip
+def test_exact_frames(tmp_path, name, options, num_keys):
+    path = write(tmp_path / name, [numbered(n) for n in range(NUM_FRAMES)], **options)
+    frames = plain_decode(path)
+    assert [number_of(rgb) for rgb in frames] == [*range(NUM_FRAMES)]
+    certificate = certificate_of(path)
+    assert (certificate and len(certificate.key_pts)) == num_keys
+    check_draws(path, checksums(frames), certificate, draws=8)
+    for proof in (None, certificate):
+        for wanted in ([*range(NUM_FRAMES)], [NUM_FRAMES - 1], [0, NUM_FRAMES - 1]):
+            drawn, _ = read(path, wanted, proof)
+            assert [number_of(rgb) for rgb in drawn] == wanted
+    assert checksums(rgb for rgb, _ in media.frames(path)) == checksums(frames)
+    assert media.probe(path).frames == NUM_FRAMES
+
+
+def stream(frames, format):
+    """H.264 in a container that VideoWriter does not write."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=format) as container:
+        video = container.add_stream("libx264", rate=25, options={"g": "10"})
+        video.height, video.width, _ = frames[0].shape
+        for number, rgb in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+            picture.pts = number
+            container.mux(video.encode(picture))
+        container.mux(video.encode(None))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("format", "earned"), [("mpegts", True), ("h264", False)])
+def test_start_codes_and_missing_timestamps(tmp_path, format, earned):
+    path = tmp_path / "a"
+    path.write_bytes(stream([numbered(n) for n in range(40)], format))
+    frames = plain_decode(path)
+    assert [number_of(rgb) for rgb in frames] == [*range(40)]
+    certificate = certificate_of(path)
+    assert (certificate is not None) == earned
+    check_draws(path, checksums(frames), certificate)
+
+
+def test_a_stream_that_changes_its_size_keeps_the_first(tmp_path):
+    """Whichever of its pictures are wanted."""
+    path = tmp_path / "a.ts"
+    small = [numbered(n)[:, : WIDTH // 2] for n in range(20)]
+    path.write_bytes(stream([numbered(n) for n in range(20)], "mpegts") + stream(small, "mpegts"))
+    assert {rgb.shape for rgb in plain_decode(path)} == {(64, 128, 3), (64, 64, 3)}
+    certificate = certificate_of(path)
+    for wanted in ([0, 25], [25], [25, 39]):
+        drawn, _ = read(path, wanted, certificate)
+        assert {rgb.shape for rgb in drawn} == {(64, 128, 3)}
+
+
+def test_a_size_change_with_sound_timestamps_earns_no_certificate(tmp_path):
+    sources = [
+        write(tmp_path / name, frames, codec="libvpx-vp9", options=VP9)
+        for name, frames in (
+            ("large.webm", [numbered(n) for n in range(20)]),
+            ("small.webm", [numbered(n)[:, : WIDTH // 2] for n in range(20)]),
+        )
+    ]
+    path, offset, ends = tmp_path / "both.webm", 0, 0
+    with av.open(str(path), "w") as out, av.open(str(sources[0])) as template:
+        video = out.add_stream_from_template(template.streams.video[0])
+        for source in sources:
+            with av.open(str(source)) as container:
+                for packet in container.demux(video=0):
+                    if packet.size:
+                        packet.pts = packet.dts = packet.pts + offset
+                        ends, packet.stream = packet.pts, video
+                        out.mux(packet)
+            offset = ends + 40
+    assert [rgb.shape for rgb in plain_decode(path)[19:21]] == [(64, 128, 3), (64, 64, 3)]
+    certificate = certificate_of(path)
+    assert certificate is None
+    assert [rgb.shape for rgb in read(path, [25], certificate)[0]] == [(64, 128, 3)]
+
+
+def test_frames_past_the_end_become_the_last_one(tmp_path):
+    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(20)], gop=8, bframes=2)
+    for certificate in (None, certificate_of(path)):
+        drawn, went = read(path, [3, 19, 20, 500], certificate)
+        assert [number_of(rgb) for rgb in drawn] == [3, 19, 19, 19]
+        assert went.clamped == 2
+        drawn, went = read(path, [70, 71], certificate)
+        assert [number_of(rgb) for rgb in drawn] == [19, 19]
+        assert went.clamped == 2
+
+
+def test_reading_stops_at_the_last_wanted_frame_unless_asked(tmp_path):
+    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(20)])
+    assert read(path, [3])[1] == media.Decoded(clamped=0)
+    assert certificate_of(path).pts.shape == (20,)
+
+
+def test_a_certificate_of_another_file_is_noticed(tmp_path):
+    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(30)], gop=10)
+    certificate = certificate_of(path)
+    wrong = replace(certificate, pts=certificate.pts + 1)
+    with pytest.raises(media.MediaError, match=r"a\.mp4: frame 15 is no longer where the index found it"):
+        read(path, [15], wrong)
+
+
+# what a probe tells
+
+
+def test_probe(tmp_path):
+    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(30)], rate=Fraction(30000, 1001), color="bt709")
+    assert media.probe(path) == media.Probe(
+        frames=30,
+        width=WIDTH,
+        height=HEIGHT,
+        rate=pytest.approx(29.97, abs=0.001),
+        codec="h264",
+        pix_fmt="yuv420p",
+        rotation=0,
+        colour="bt709",
+    )
+
+
+def test_one_frame(tmp_path):
+    path = write(tmp_path / "a.mp4", [numbered(5)])
+    assert media.probe(path).frames == 1
+    drawn, went = read(path, [0, 1, 2])
+    assert ([number_of(rgb) for rgb in drawn], went.clamped) == ([5] * 3, 2)
+
+
+def test_times(tmp_path):
+    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(5)], bframes=2)
+    assert [time for _, time in media.frames(path)] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
+
+
+COLOURS = np.array([(200, 30, 60), (20, 180, 90), (40, 60, 210), (128, 128, 128), (250, 250, 250), (5, 5, 5)], np.uint8)
+
+
+def patches(height=32, width=32):
+    return np.repeat(COLOURS[None], height, axis=0).repeat(width, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "colour"),
+    [
+        ("a.mp4", {}, "bt601"),
+        ("a.mp4", {"color": "bt709"}, "bt709"),
+        ("a.mp4", {"full_range": True}, "bt601-full"),
+        ("a.mp4", {"color": "bt709", "full_range": True}, "bt709-full"),
+        ("a.mp4", {"color": "bt709", "pix_fmt": "yuv444p"}, "bt709"),
+        ("a.mp4", {"pix_fmt": "yuv420p10le"}, "bt601"),
+        ("a.mp4", {"pix_fmt": "yuv420p10le", "color": "bt709"}, "bt709"),
+        ("a.mkv", {"codec": "libx265", "pix_fmt": "yuv420p10le", "options": X265}, "bt601"),
+        ("a.mov", {"codec": "mjpeg", "full_range": True}, "bt601-full"),
+        ("a.mkv", {"codec": "ffv1", "pix_fmt": "bgr0"}, "rgb"),
+    ],
+)
+def test_colours(tmp_path, name, options, colour):
+    quality = {} if "codec" in options else {"options": {"crf": "5"}}
+    path = write(tmp_path / name, [patches()] * 3, **quality, **options)
+    probe = media.probe(path)
+    assert probe.colour == colour
+    assert probe.pix_fmt in (options.get("pix_fmt"), "yuv420p", "yuvj420p")
+    for rgb in read(path, [0, 2])[0]:
+        assert rgb.dtype == np.uint8
+        np.testing.assert_allclose(rgb[16, 16::32].astype(int), COLOURS, atol=6 if "codec" in options else 3)
+
+
+@pytest.mark.parametrize(("width", "height"), [(33, 21), (101, 2), (2, 101), (1, 1), (130, 77)])
+@pytest.mark.parametrize("full_range", [False, True])
+def test_odd_sizes(tmp_path, width, height, full_range):
+    frame = np.zeros((height, width, 3), np.uint8)
+    frame[:] = 200, 30, 60
+    path = write(tmp_path / "a.mp4", [frame] * 3, pix_fmt="yuv444p", full_range=full_range, options={"crf": "5"})
+    probe = media.probe(path)
+    assert (probe.width, probe.height) == (width, height)
+    drawn, _ = read(path, [1])
+    np.testing.assert_allclose(drawn[0].astype(int), frame.astype(int), atol=4)
+
+
+# 16.16 fixed point a, b, c, d of ISO 14496-12: a stored (x, y) is shown at (a * x + c * y, b * x + d * y)
+MATRICES = {0: (1, 0, 0, 1), 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1), 270: (0, 1, -1, 0)}
+
+
+def turned(path, matrix):
+    """Writes the matrix into the track header of an mp4."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value << 16 for value in matrix)
+    assert struct.unpack_from(">9i", data, at) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    struct.pack_into(">9i", data, at, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("rotation", MATRICES)
+def test_rotation_is_as_a_player_shows_it(tmp_path, rotation):
+    frame = np.zeros((32, 64, 3), np.uint8)
+    corners = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)  # red is top left
+    frame = corners.repeat(16, 0).repeat(32, 1)
+    path = write(tmp_path / "a.mp4", [frame] * 3, pix_fmt="yuv444p", options={"crf": "5"})
+    turned(path, MATRICES[rotation])
+    a, b, c, d = MATRICES[rotation]
+    probe = media.probe(path)
+    assert probe.rotation == rotation
+    assert (probe.width, probe.height) == ((64, 32) if rotation % 180 == 0 else (32, 64))
+    shown = np.zeros_like(corners)
+    for y, x in np.ndindex(2, 2):  # around the middle, where the corners are at -1 and 1
+        u, v = 2 * x - 1, 2 * y - 1
+        shown[(b * u + d * v + 1) // 2, (a * u + c * v + 1) // 2] = corners[y, x]
+    for certificate in (None, certificate_of(path)):
+        rgb = read(path, [1], certificate)[0][0]
+        assert rgb.shape == (probe.height, probe.width, 3)
+        assert rgb.flags.c_contiguous
+        quarter = rgb[probe.height // 4 :: probe.height // 2, probe.width // 4 :: probe.width // 2]
+        np.testing.assert_allclose(quarter.astype(int), shown.astype(int), atol=6)
+        assert checksums([rgb]) == checksums([next(media.frames(path))[0]])
+
+
+def test_av_s_own_rotation_agrees(tmp_path):
+    for degrees, rotation in ((-90, 270), (90, 90), (180, 180)):
+        with av.open(str(tmp_path / "a.mp4"), "w") as container:
+            video = container.add_stream("libx264", rate=25)
+            video.width, video.height = 64, 32
+            video.set_display_rotation(degrees)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((32, 64, 3), np.uint8), format="rgb24")))
+            container.mux(video.encode(None))
+        assert media.probe(tmp_path / "a.mp4").rotation == rotation
+
+
+# files that are no use
+
+
+def audio(path):
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("pcm_s16le" if path.suffix == ".wav" else "aac", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+
+
+def broken(folder, name):
+    path = folder / name
+    if name == "empty.mp4":
+        path.touch()
+    elif name == "text.mp4":
+        path.write_text("not a video\n" * 20)
+    elif name.startswith("audio"):
+        audio(path)
+    elif name == "torn.mp4":  # its table of contents comes last
+        write(path, [numbered(n) for n in range(10)])
+        path.write_bytes(path.read_bytes()[:-2000])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("empty.mp4", "the file is empty (0 bytes)"),
+        ("text.mp4", "not a video that FFmpeg can open (Invalid data found when processing input)"),
+        ("torn.mp4", "not a video that FFmpeg can open (Invalid data found when processing input)"),
+        ("audio.wav", "no video stream, only audio"),
+        ("audio.mp4", "no video stream, only audio"),
+    ],
+)
+def test_a_useless_file_is_named_with_its_reason(tmp_path, name, words):
+    path = broken(tmp_path, name)
+    for use in (
+        lambda: media.probe(path),
+        lambda: read(path, [0]),
+        lambda: list(media.frames(path)),
+        lambda: list(media.pictures(path)),
+        lambda: certificate_of(path),
+    ):
+        with pytest.raises(media.MediaError) as caught:
+            use()
+        assert str(caught.value) == f"{path}: {words}"
+        assert caught.value.reason == words
+
+
+def test_a_missing_file_is_named(tmp_path):
+    for use in (media.probe, lambda path: read(path, [0]), lambda path: list(media.frames(path))):
+        with pytest.raises(FileNotFoundError) as caught:
+            use(tmp_path / "nowhere.mp4")
+        assert str(caught.value) == f"{tmp_path / 'nowhere.mp4'}: no such file"
+
+
+def test_a_playlist_opens_no_address(tmp_path):
+    path = tmp_path / "a.m3u8"
+    path.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n")
+    with pytest.raises(media.MediaError, match=r"a\.m3u8: "):
+        media.probe(path)
+
+
+def test_a_name_is_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("http:.mp4", "-i.mp4", "a%03d.mp4", "näme 动作.mp4"):
+        write(tmp_path / "a.mp4", [numbered(7)]).rename(tmp_path / name)
+        assert number_of(read(name, [0])[0][0]) == 7
+
+
+def test_the_error_survives_a_process_border():
+    error = pickle.loads(pickle.dumps(media.MediaError("a: b.mp4", "bad: very")))
+    assert (str(error), error.reason) == ("a: b.mp4: bad: very", "bad: very")
+
+
+def test_damage_in_the_middle_is_passed_over(tmp_path):
+    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(40)], gop=10)
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][15]
+        position, size = packet.pos, packet.size
+    data = bytearray(path.read_bytes())
+    data[position : position + size] = b"\xff" * size
+    path.write_bytes(data)
+    frames = plain_decode(path)
+    assert 30 <= len(frames) < 40
+    assert certificate_of(path) is None
+    check_draws(path, checksums(frames), None)
+
+
+# real videos
+
+UNLIKE_FFMPEG = {  # decoded frames where we take another stream than files.csv
+    "peer/torchcodec_nasa_13013.mp4": 390,
+    "odd/derived/audio_with_cover_art.mp4": 0,
+}
+
+
+def check_real(path, num_frames, *, draws):
+    expected = checksums(plain_decode(path))
+    assert len(expected) == num_frames, path.name
+    probe = media.probe(path)
+    assert expected[0][0] == (probe.height, probe.width, 3)
+    assert probe.frames >= num_frames
+    certificate = certificate_of(path)
+    drawn, went = read(path, [num_frames + 3])
+    assert (checksums(drawn), went.clamped) == (expected[-1:], 1)
+    check_draws(path, expected, certificate, draws=draws)
+    return certificate is not None
+
+
+def test_real_files(shared_videos):
+    with open(shared_videos / "files.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 70
+    earned = set()
+    for row in rows:
+        path, num_frames = shared_videos / row["path"], UNLIKE_FFMPEG.get(row["path"], int(row["decoded_frames"]))
+        if num_frames:
+            if check_real(path, num_frames, draws=3 if path.stat().st_size > 900_000 else 5):
+                earned.add(row["codec"])
+        else:
+            with pytest.raises(media.MediaError) as caught:
+                media.probe(path)
+            assert str(caught.value) == f"{path}: {caught.value.reason}"
+            assert "\n" not in caught.value.reason
+    assert earned == {"h264", "hevc", "vp8", "vp9", "av1", "mjpeg"}
+
+
+def test_real_packed_mpeg4(shared_videos):
+    with open(shared_videos / "ut_interaction" / "index.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))[::10]
+    assert len(rows) == 12
+    for row in rows:
+        path = shared_videos / "ut_interaction" / row["path"]
+        assert not check_real(path, int(row["frames_decoded"]), draws=5)
+        assert 1 <= media.probe(path).frames - int(row["frames_decoded"]) <= 3

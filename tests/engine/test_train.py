@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import actrec
+from actrec import config
+from actrec.config import Input
+from actrec.data.index import build_index
+from actrec.data.lists import read_list
+from actrec.engine import checkpoint, runlog
+from actrec.engine import train as engine
+from actrec.engine.preview import contact_sheet
+
+INPUT = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=5, size=32)
+
+
+class Notes:
+    """A reporter that remembers what it was told, and may do something at a step."""
+
+    def __init__(self, at_step=None):
+        self.lines, self.steps, self._at_step = [], 0, at_step
+
+    def line(self, text):
+        self.lines.append(text)
+
+    def epoch(self, epoch, epochs, steps, done):
+        pass
+
+    def step(self, **shown):
+        self.steps += 1
+        assert 0 <= shown["waiting"] <= 1
+        if self._at_step:
+            self._at_step(self.steps)
+
+    def close(self):
+        pass
+
+
+def recipe(**optim) -> engine.Recipe:
+    return engine.Recipe(
+        config.Net(backbone="s3d", dropout=0.2),
+        config.Clip(frames=5),
+        config.Augment(),
+        config.Loader(batch_size=4),
+        config.Optim(**{"epochs": 3, "lr": 0.01, **optim}),
+        config.Run(device="cpu"),
+    )
+
+
+@pytest.fixture
+def data(dataset) -> engine.Data:
+    train, val = read_list(dataset / "train.txt"), read_list(dataset / "val.txt")
+    return engine.Data(train, build_index(train), val, build_index(val), ["dark", "bright"])
+
+
+def run(path, data, made=None, **options):
+    reporter = options.pop("reporter", Notes())
+    trained = engine.train(made or recipe(), data, path, reporter=reporter, net_input=INPUT, **options)
+    return trained, reporter
+
+
+def weights(path) -> dict[str, torch.Tensor]:
+    return checkpoint.load(path)["state_dict"]
+
+
+def same(one: dict, other: dict) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_a_run_and_its_folder(tmp_path, data):
+    trained, reporter = run(tmp_path / "run", data)
+    assert (trained.epochs, trained.interrupted, trained.skipped) == (3, False, {})
+    assert reporter.steps == 9
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "config.json", "environment.json", "data.json", "log.jsonl", "tensorboard", "last.pt", "best.pt",
+    }  # fmt: skip
+    rows = runlog.read(tmp_path / "run")
+    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    assert trained.best_top1 == max(row["val_top1"] for row in rows)
+    assert json.loads((tmp_path / "run/config.json").read_text())["net"]["backbone"] == "s3d"
+    assert json.loads((tmp_path / "run/data.json").read_text())["train"]["videos"] == 12
+    saved = torch.load(tmp_path / "run/last.pt", weights_only=True)
+    assert saved["classes"] == ["dark", "bright"]
+    assert saved["loader"] == {"epoch": 3, "step": 0}
+
+
+def test_it_learns_and_the_checkpoint_scores_alike(tmp_path, data):
+    trained, _ = run(tmp_path / "run", data, recipe(epochs=6, optimizer="adamw", lr=0.003))
+    assert trained.best_top1 == 100
+    net = checkpoint.build_net(checkpoint.load(tmp_path / "run/best.pt"))
+    assert net.input == INPUT
+    result = actrec.evaluate(net, actrec.eval_loader(data.val, actrec.Clip(), net.input, index=data.val_index))
+    assert result.top1 == 100
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path, data):
+    for name in ("a", "b"):
+        run(tmp_path / name, data)
+    assert same(weights(tmp_path / "a/last.pt"), weights(tmp_path / "b/last.pt"))
+    made = replace(recipe(), run=config.Run(device="cpu", seed=1))
+    run(tmp_path / "c", data, made)
+    assert not same(weights(tmp_path / "a/last.pt"), weights(tmp_path / "c/last.pt"))
+
+
+@pytest.mark.parametrize("step", [1, 3, 5, 9])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_and_continued_is_the_same_run(tmp_path, data, step, number, uninterrupted):
+    stop = Notes(lambda done: os.kill(os.getpid(), number) if done == step else None)
+    trained, _ = run(tmp_path / "run", data, reporter=stop)
+    assert trained.interrupted == (step < 9)
+    trained, reporter = run(tmp_path / "run", data, resume=True)
+    assert not trained.interrupted
+    assert reporter.lines[0].startswith("continuing")
+    assert same(weights(tmp_path / "run/last.pt"), weights(uninterrupted / "last.pt"))
+    logs = [[{k: v for k, v in row.items() if "loss" in k or "top" in k} for row in runlog.read(path)]
+            for path in (tmp_path / "run", uninterrupted)]  # fmt: skip
+    assert logs[0] == logs[1]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, dataset):
+    train, val = read_list(dataset / "train.txt"), read_list(dataset / "val.txt")
+    path = tmp_path_factory.mktemp("whole") / "run"
+    run(path, engine.Data(train, build_index(train), val, build_index(val), ["dark", "bright"]))
+    return path
+
+
+def test_resume_without_a_checkpoint_begins(tmp_path, data):
+    _, reporter = run(tmp_path / "run", data, recipe(epochs=1), resume=True)
+    assert reporter.lines[0].startswith("nothing to continue")
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path, data):
+    run(tmp_path / "run", data, recipe(epochs=1))
+    before = (tmp_path / "run/last.pt").read_bytes()
+    with pytest.raises(ValueError, match="holds a run already: --resume continues it"):
+        run(tmp_path / "run", data, recipe(epochs=1))
+    assert (tmp_path / "run/last.pt").read_bytes() == before
+
+
+def test_resume_refuses_other_options(tmp_path, data):
+    run(tmp_path / "run", data, recipe(epochs=1))
+    with pytest.raises(ValueError, match=r"was begun with lr 0.01 \(now 0.02\): expected the same options"):
+        run(tmp_path / "run", data, recipe(epochs=1, lr=0.02), resume=True)
+
+
+def test_a_torn_checkpoint_is_told(tmp_path, data):
+    run(tmp_path / "run", data, recipe(epochs=1))
+    whole = (tmp_path / "run/last.pt").read_bytes()
+    (tmp_path / "run/last.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="last.pt: not a checkpoint that torch can read, or a torn one"):
+        run(tmp_path / "run", data, recipe(epochs=1), resume=True)
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, data, monkeypatch):
+    run(tmp_path / "run", data, recipe(epochs=1))
+    before = (tmp_path / "run/last.pt").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(tmp_path / "run/last.pt", {"state_dict": {}})
+    assert (tmp_path / "run/last.pt").read_bytes() == before
+    assert not [path for path in (tmp_path / "run").iterdir() if "tmp" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"schedule": "cosine"}, [0.01, 0.0075, 0.0025]),
+        ({"schedule": "step", "lr_steps": (1,)}, [0.01, 0.001, 0.0001]),
+        ({"schedule": "multistep", "lr_steps": (2,), "gamma": 0.5}, [0.01, 0.01, 0.005]),
+        ({"schedule": "plateau", "patience": 0, "gamma": 0.5}, None),
+    ],
+)
+def test_schedules(options, expected):
+    optim = config.Optim(epochs=3, lr=0.01, **options)
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=optim.lr)
+    schedule = engine.make_schedule(optimizer, optim)
+    rates = []
+    for loss in (1.0, 2.0, 0.5):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step(loss) if options["schedule"] == "plateau" else schedule.step()
+    assert rates == pytest.approx(expected or [0.01, 0.01, 0.005])
+
+
+def test_plateau_run(tmp_path, data):
+    run(tmp_path / "run", data, recipe(schedule="plateau", patience=0, epochs=2))
+    run(tmp_path / "stopped", data, recipe(schedule="plateau", patience=0, epochs=2), reporter=Notes(
+        lambda done: os.kill(os.getpid(), signal.SIGINT) if done == 3 else None))  # fmt: skip
+    run(tmp_path / "stopped", data, recipe(schedule="plateau", patience=0, epochs=2), resume=True)
+    assert same(weights(tmp_path / "run/last.pt"), weights(tmp_path / "stopped/last.pt"))
+
+
+def test_clipping_and_nesterov_change_the_run(tmp_path, data):
+    run(tmp_path / "plain", data, recipe(epochs=1))
+    run(tmp_path / "clipped", data, recipe(epochs=1, clip_gradient=0.01))
+    run(tmp_path / "nesterov", data, recipe(epochs=1, nesterov=True))
+    found = [weights(tmp_path / name / "last.pt") for name in ("plain", "clipped", "nesterov")]
+    assert not any(same(found[i], found[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
+def test_without_validation_the_last_is_the_best(tmp_path, data):
+    trained, _ = run(tmp_path / "run", replace(data, val=None, val_index=None), recipe(epochs=2))
+    assert np.isnan(trained.best_top1)
+    assert same(weights(tmp_path / "run/best.pt"), weights(tmp_path / "run/last.pt"))
+
+
+def test_starting_from_weights(tmp_path, data):
+    run(tmp_path / "first", data, recipe(epochs=1))
+    first = tmp_path / "first/best.pt"
+    run(tmp_path / "second", data, recipe(epochs=1, lr=1e-9), weights=str(first))
+    parts = [weights(path)["conv1.conv.weight"] for path in (first, tmp_path / "second/last.pt")]
+    assert torch.allclose(*parts, atol=1e-5)
+    three = replace(data, classes=["dark", "bright", "other"])
+    with pytest.raises(ValueError, match="new-head"):
+        run(tmp_path / "third", three, recipe(epochs=1), weights=str(first))
+    run(tmp_path / "third", three, recipe(epochs=1), weights=str(first), new_head=True)
+    assert weights(tmp_path / "third/last.pt")["fc.weight"].shape == (3, 1024)
+
+
+def test_an_undecodable_video_is_skipped_and_counted(tmp_path, data, dataset):
+    missing = actrec.Video("gone", str(tmp_path / "gone"), None, None, (0,))
+    train = [*data.train, missing]
+    made = replace(recipe(epochs=1), loader=config.Loader(batch_size=13))
+    trained, _ = run(tmp_path / "run", replace(data, train=train, train_index=build_index(train)), made)
+    assert trained.skipped == {"gone": f"{tmp_path / 'gone'}: no such file or folder"}
+    assert runlog.read(tmp_path / "run")[0]["skipped"] == 1
+
+
+def test_bad_labels(tmp_path, data):
+    unlabelled = [data.train[0]._replace(labels=()), *data.train[1:]]
+    with pytest.raises(ValueError, match="frames/train0 has no label: training needs one per video"):
+        run(tmp_path / "run", replace(data, train=unlabelled))
+    high = [data.train[0]._replace(labels=(2,)), *data.train[1:]]
+    with pytest.raises(ValueError, match="has label 2: expected at most 1 for 2 classes"):
+        run(tmp_path / "run", replace(data, train=high))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_explodes_stops_the_run(tmp_path, data):
+    with pytest.raises(ValueError, match="the loss became (nan|inf) in epoch .*a lower --lr"):
+        run(tmp_path / "run", data, recipe(lr=1e30))
+
+
+def test_precision_and_device():
+    assert engine.choose_precision("auto", torch.device("cpu")) == "float32"
+    assert engine.choose_precision("bfloat16", torch.device("cpu")) == "bfloat16"
+    if not torch.cuda.is_available():
+        assert engine.choose_device("auto") == "cpu"
+        with pytest.raises(ValueError, match="device cuda: torch finds no GPU"):
+            engine.choose_device("cuda")
+
+
+def test_bfloat16_and_contiguous_train(tmp_path, data):
+    made = replace(recipe(epochs=1), run=config.Run(device="cpu", precision="bfloat16", channels_last=False))
+    run(tmp_path / "run", data, made)
+    assert runlog.read(tmp_path / "run")[0]["train_loss"] > 0
+
+
+@pytest.mark.gpu
+def test_a_run_on_a_gpu(tmp_path, data):
+    made = replace(recipe(epochs=2), run=config.Run(device="cuda"))
+    trained, _ = run(tmp_path / "run", data, made)
+    assert trained.epochs == 2
+
+
+def test_contact_sheet(dataset, data):
+    loader = actrec.eval_loader(data.val, actrec.Clip(), INPUT, index=data.val_index, batch_size=4)
+    sheet = contact_sheet(next(iter(loader)), INPUT)
+    assert sheet.shape == (4 * 32, 5 * 32, 3)
+    rows = sheet.reshape(4, 32, -1).mean((1, 2))
+    assert rows[0] < 80 < 170 < rows[1]
+
+
+def test_a_torn_log_row_is_left_out(tmp_path):
+    runlog.append(tmp_path, {"epoch": 0})
+    with open(tmp_path / runlog.NAME, "a") as file:
+        file.write('{"epoch": 1, "lo')
+    assert runlog.read(tmp_path) == [{"epoch": 0}]
+    runlog.cut(tmp_path, 0)
+    assert runlog.read(tmp_path) == []

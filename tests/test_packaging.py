@@ -1,0 +1,41 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import actrec
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_a_wheel_holds_the_command_line_and_the_tools(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("actrec", "cli", "tools"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    subprocess.run(
+        [*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, source], check=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    installed = tmp_path / "installed"
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--target", installed, wheel], check=True)
+    assert {path.name for path in installed.iterdir() if "info" not in path.name and path.name != "bin"} == {"actrec"}
+    code = (
+        "import actrec.cli.main, actrec.cli.train, actrec.tools.make_toy, actrec.tools.extract_frames\n"
+        "print(actrec.cli.main.__file__)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(installed)}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert Path(shown.stdout.strip()).is_relative_to(installed)
+
+
+def test_every_package_is_named_in_setup():
+    named = {line.strip().strip('",') for line in (ROOT / "setup.py").read_text().splitlines() if '"actrec' in line}
+    folders = [path.parent for path in Path(actrec.__file__).parent.rglob("__init__.py")]
+    found = {".".join(("actrec", *folder.relative_to(Path(actrec.__file__).parent).parts)) for folder in folders}
+    assert found | {"actrec.cli", "actrec.tools"} <= named
