@@ -1,6 +1,7 @@
 """Packages, console script and dependencies. Tool settings are in pyproject.toml."""
 
 import os
+from pathlib import Path
 
 from setuptools import setup
 
@@ -14,7 +15,7 @@ setup(
     name="actrec",
     version="0.1.0",
     description="Train, evaluate and use action-recognition models on your own videos",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.15",

@@ -189,7 +189,7 @@ class Run:
     )
     precision: Literal["auto", "float32", "bfloat16"] = opt(
         "auto",
-        "Arithmetic of the net in training: auto is bfloat16 on GPUs and float32 on CPUs.",
+        "Arithmetic of the net in training: auto is bfloat16 where the hardware has it (GPUs; AVX512-BF16, AMX).",
         choices=("auto", "float32", "bfloat16"),
     )
     channels_last: bool = opt(True, "Channels-last memory format.")

@@ -257,9 +257,7 @@ def draw_scene(motion: Motion, rng: np.random.Generator) -> Scene:
         ground=ground,
         drift=drift,
         light=tuple(rng.uniform(0.85, 1.1, 2)),
-        distractors=tuple(
-            _distractor(rng, paper, width=width, height=height) for _ in range(rng.choice((0, 0, 0, 1)))
-        ),
+        distractors=tuple(_distractor(rng, paper, width=width, height=height) for _ in range(rng.choice((0, 0, 0, 1)))),
         noise=np.clip(noise, -127, 127).astype(np.int8),
         noise_at=rng.integers(spare, size=(num_frames, 2)),
     )

@@ -268,14 +268,13 @@ def choose_device(device: str) -> str:
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """auto is bfloat16 on GPUs that multiply in it, and float32 on CPUs.
-
-    Not bfloat16 on a CPU: torch 2.13's weight gradient of a 3D convolution over two frames (kernel 3) is uninitialised
-    memory there (docs/numbers/bfloat16_cpu_202611.md).
-    """
+    """auto is bfloat16 where the hardware multiplies in it, else float32."""
     if precision != "auto":
         return precision
-    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    able = torch.cpu.get_capabilities()
+    return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
 
 
 def _train_epoch(net, loader, optimizer, recipe, state, device, precision, reporter, stop) -> bool:

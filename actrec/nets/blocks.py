@@ -95,13 +95,39 @@ class Backbone(nn.Module):
             )
 
 
+class Conv3d(nn.Conv3d):
+    """torch's Conv3d, computed as a 2D convolution where its kernel has extent in space or in time only.
+
+    On channels-last maps that is the same work on views. It is also the only form that torch 2.13 gets right in
+    bfloat16 on a CPU: its 3D weight gradient leaves memory uninitialised where the kernel is longer than the clip
+    (docs/numbers/bfloat16_cpu_202611.md); such clips are padded with frames of zeros, which changes nothing else.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride, padding = self.kernel_size, self.stride, self.padding
+        if kernel[0] == 1 and stride[0] == 1:
+            frames = x.transpose(1, 2).flatten(0, 1)  # (N*T, C, H, W)
+            frames = F.conv2d(frames, self.weight.squeeze(2), self.bias, stride[1:], padding[1:], groups=self.groups)
+            return frames.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+        if kernel[1:] == (1, 1) and stride[1:] == (1, 1):
+            steps = x.flatten(3)  # (N, C, T, H*W)
+            weight = self.weight.squeeze(4)
+            steps = F.conv2d(steps, weight, self.bias, (stride[0], 1), (padding[0], 0), groups=self.groups)
+            return steps.unflatten(3, x.shape[3:])
+        if x.device.type == "cpu" and 1 < x.shape[2] < kernel[0] and torch.is_autocast_enabled("cpu"):
+            frames = x.shape[2]
+            out_frames = (frames + 2 * padding[0] - kernel[0]) // stride[0] + 1
+            return super().forward(F.pad(x, (0, 0, 0, 0, 0, 2 * kernel[0] - frames)))[:, :, :out_frames]
+        return super().forward(x)
+
+
 class ConvUnit(nn.Module):
     """Convolution, batch normalisation, ReLU. Padding keeps the size at stride 1."""
 
     def __init__(self, in_channels: int, out_channels: int, *, kernel: Triple = (1, 1, 1), stride: Triple = (1, 1, 1)):
         super().__init__()
         padding = tuple(k // 2 for k in kernel)
-        self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
+        self.conv = Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
         self.bn = nn.BatchNorm3d(out_channels, eps=INCEPTION_EPS)
 
     def forward(self, x: Tensor) -> Tensor:

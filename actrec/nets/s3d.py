@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from actrec.nets import NETS, Entry, Layout
-from actrec.nets.blocks import INCEPTION_EPS, PoolKind
+from actrec.nets.blocks import INCEPTION_EPS, Conv3d, PoolKind
 from actrec.nets.i3d import GOOGLENET_DROPPED, INPUT, Inception3d
 
 
@@ -32,10 +32,10 @@ class SeparableUnit(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, depthwise: bool):
         super().__init__()
         groups = out_channels if depthwise else 1
-        self.conv = nn.Conv3d(in_channels, out_channels, (1, 3, 3), padding=(0, 1, 1), bias=False)
+        self.conv = Conv3d(in_channels, out_channels, (1, 3, 3), padding=(0, 1, 1), bias=False)
         self.bn = nn.BatchNorm3d(out_channels, eps=INCEPTION_EPS)
         # The bias does nothing before a batch normalisation, but published weights have it.
-        self.conv_t = nn.Conv3d(out_channels, out_channels, (3, 1, 1), padding=(1, 0, 0), groups=groups)
+        self.conv_t = Conv3d(out_channels, out_channels, (3, 1, 1), padding=(1, 0, 0), groups=groups)
         self.bn_t = nn.BatchNorm3d(out_channels, eps=INCEPTION_EPS)
 
     def forward(self, x: Tensor) -> Tensor:

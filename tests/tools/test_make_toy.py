@@ -3,6 +3,7 @@ import filecmp
 import av
 import numpy as np
 import pytest
+
 from actrec.tools.make_toy import CLASSES, FLIPS, MOTIONS, draw_scene, frames, make_toy, scene_of
 
 PAIRS = {

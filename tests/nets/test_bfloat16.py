@@ -1,0 +1,52 @@
+"""bfloat16 on the CPU: torch 2.13's own 3D convolution gives uninitialised weight gradients for clips shorter than the
+kernel, on processors with AVX512-BF16."""
+
+import pytest
+import torch
+
+import actrec
+from actrec.nets import NETS
+from actrec.nets.blocks import Conv3d
+
+
+def dirty_memory() -> None:
+    """So that what is left uninitialised does not happen to be zero."""
+    for size in (16 * 16 * 3, 16 * 16 * 27, 48 * 48 * 3, 48 * 48 * 27):
+        for dtype in (torch.bfloat16, torch.float32):
+            for _ in range(4):
+                torch.full((size,), float("nan"), dtype=dtype)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [(3, 1, 1), (3, 3, 3), (1, 3, 3), (1, 1, 1), (7, 7, 7)])
+def test_gradients_of_a_convolution(kernel, frames, stride):
+    padding = tuple(k // 2 for k in kernel)
+    torch.manual_seed(0)
+    conv = Conv3d(16, 16, kernel, (stride, 1, 1), padding, bias=True)
+    x = torch.randn(4, 16, frames, 8, 8).to(memory_format=torch.channels_last_3d)
+    plain = torch.nn.functional.conv3d(x, conv.weight, conv.bias, (stride, 1, 1), padding)
+    assert torch.allclose(conv(x), plain, atol=1e-4)
+    upstream = torch.randn_like(plain)
+    expected = torch.autograd.grad(plain, conv.weight, upstream)[0]
+    for _ in range(3):
+        dirty_memory()
+        with torch.autocast("cpu", torch.bfloat16):
+            out = conv(x)
+        found = torch.autograd.grad(out, conv.weight, upstream.bfloat16())[0]
+        assert out.shape == plain.shape
+        assert (found - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", NETS.names())
+def test_gradients_of_a_net(name):
+    torch.manual_seed(0)
+    net = actrec.net(name, num_classes=4, dropout=0.0).to(memory_format=torch.channels_last_3d)
+    x = torch.randn(2, 3, 8, 32, 32).to(memory_format=torch.channels_last_3d)
+    for _ in range(3):
+        net.zero_grad()
+        dirty_memory()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = torch.nn.functional.cross_entropy(net(x).float(), torch.tensor([1, 2]))
+        loss.backward()
+        assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
