@@ -111,7 +111,7 @@ def test_nets(run):
     assert [line.split()[0] for line in out] == ["i3d", "s3d"]
     code, out, _ = run("nets", "s3d")
     assert "  depthwise_temporal = False" in out
-    assert run("nets", "s3dd")[::2] == (1, ["Error: unknown net 's3dd': did you mean s3d or i3d?"])
+    assert run("nets", "s3dd")[::2] == (1, ["Error: unknown net 's3dd': did you mean s3d?"])
 
 
 def test_toy(run, tmp_path):

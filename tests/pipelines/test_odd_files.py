@@ -1,0 +1,54 @@
+"""What users' folders really hold, through the loaders: each file is a clip or a reason, and none disturbs another."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+import actrec
+from actrec.config import Input
+from actrec.data.index import build_index
+
+INPUT = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=4, size=32)
+
+
+def odd_rows(shared_videos):
+    """(videos, ids that FFmpeg gets at least one frame out of)"""
+    with open(shared_videos / "files.csv", encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["path"].startswith("odd/") and "4k60" not in row["path"]]
+    videos = [actrec.Video(row["path"], str(shared_videos / row["path"]), None, None, (0,)) for row in rows]
+    decodable = {row["path"] for row in rows if int(row["decoded_frames"]) > 0 and "cover_art" not in row["path"]}
+    return videos, decodable
+
+
+def test_every_odd_file_is_a_clip_or_a_reason(shared_videos):
+    videos, decodable = odd_rows(shared_videos)
+    index = build_index(videos)
+    loader = actrec.eval_loader(videos, actrec.Clip(), INPUT, views=actrec.Views(clips=2, crops=3), index=index)
+    scored = set()
+    for batch in loader:
+        assert batch.clips.isfinite().all()
+        scored |= set(batch.videos)
+    assert scored == decodable
+    assert set(loader.skipped) == {video.id for video in videos} - decodable
+    assert all("\n" not in reason and reason.startswith(str(shared_videos)) for reason in loader.skipped.values())
+
+    train = actrec.train_loader(videos, actrec.Clip(), INPUT, batch_size=10, keep_last=True, index=index)
+    assert {id_ for batch in train for id_ in batch.videos} == decodable
+
+
+@pytest.mark.parametrize("name", ["one_frame.mp4", "two_frames.mp4", "odd_101x77.mp4", "gray.mp4", "tiny_16x16.mp4"])
+def test_short_and_odd_videos_fill_a_clip(shared_videos, name):
+    videos = [actrec.Video(name, str(shared_videos / "odd/derived" / name), None, None, (0,))]
+    for clip in (actrec.Clip(frames=16), actrec.Clip(frames=16, stride=4, sampling="dense")):
+        batch = next(iter(actrec.train_loader(videos, clip, INPUT, batch_size=1)))
+        assert batch.clips.shape == (1, 3, 16, 32, 32)
+        assert batch.clips.std() > 0
+
+
+def test_a_list_of_frame_folders_from_elsewhere(shared_videos):
+    videos = actrec.read_list(shared_videos / "frames/raivokoot_demo_dataset/annotations.txt")
+    batches = list(actrec.eval_loader(videos, actrec.Clip(frames=15), INPUT))
+    assert np.concatenate([batch.labels for batch in batches]).tolist() == [0, 0, 1, 1]
