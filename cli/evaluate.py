@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from actrec import config
-from actrec.cli.options import config_options
+from actrec.cli.options import Numbers, config_options
 
 
 @click.command()
@@ -21,8 +21,8 @@ from actrec.cli.options import config_options
 @click.option("--checkpoint", "checkpoint_path", type=click.Path(path_type=Path), help="[default: best.pt of the run]")
 @click.option("--weights", type=click.Path(path_type=Path), help="Score these weights of --backbone, without a run.")
 @click.option("--size", type=click.IntRange(min=1), help="Height and width of the crops.  [default: as trained]")
-@click.option("--mean", nargs=3, type=float, help="RGB mean, in place of the checkpoint's.")
-@click.option("--std", nargs=3, type=float, help="RGB standard deviation, in place of the checkpoint's.")
+@click.option("--mean", type=Numbers(float, 3), help="RGB mean, in place of the checkpoint's.")
+@click.option("--std", type=Numbers(float, 3), help="RGB standard deviation, in place of the checkpoint's.")
 @click.option("--average", type=click.Choice(["logits", "probabilities"]), default="logits", show_default=True,
               help="What is averaged over a video's views.")  # fmt: skip
 @click.option(
@@ -100,8 +100,8 @@ def command(
     net_input = replace(
         model.input,
         size=size or model.input.size,
-        mean=tuple(mean) if mean else model.input.mean,
-        std=tuple(std) if std else model.input.std,
+        mean=mean if mean else model.input.mean,
+        std=std if std else model.input.std,
     )
     device = choose_device(device)
     if precision == "auto":

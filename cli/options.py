@@ -59,10 +59,9 @@ def _option(kind: type, f: dataclasses.Field) -> Callable:
         return click.option(f"{flag}/--no-{flag[2:]}", f.name, **arguments)
     if typing.get_origin(declared) is tuple:
         members = typing.get_args(declared)
-        if Ellipsis in members:
-            shown = " ".join(map(str, f.default))
-            return click.option(flag, f.name, type=_Numbers(members[0]), **arguments | {"show_default": shown})
-        return click.option(flag, f.name, nargs=len(members), type=members[0], **arguments)
+        numbers = Numbers(members[0], count=None if Ellipsis in members else len(members))
+        shown = ",".join(f"{value:.4g}" for value in f.default)
+        return click.option(flag, f.name, type=numbers, **arguments | {"show_default": shown})
     if f.metadata["choices"]:
         return click.option(flag, f.name, type=click.Choice(f.metadata["choices"]), **arguments)
     return click.option(flag, f.name, type=declared, **arguments)
@@ -74,18 +73,28 @@ def _without_none(declared: Any) -> Any:
     return declared
 
 
-class _Numbers(click.ParamType):
-    """Numbers separated by commas or blanks: "15,30,45"."""
+class Numbers(click.ParamType):
+    """Numbers separated by commas or blanks: "15,30,45".
+
+    Args:
+        kind: int or float.
+        count: how many; any number of them by default.
+    """
 
     name = "numbers"
 
-    def __init__(self, kind: type):
-        self._kind = kind
+    def __init__(self, kind: type, count: int | None = None):
+        self._kind, self._count = kind, count
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple:
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(self._kind(part) for part in value.replace(",", " ").split())
+            numbers = tuple(self._kind(part) for part in value.replace(",", " ").split())
         except ValueError:
-            self.fail(f"{value!r}: expected numbers such as 15,30,45", param, ctx)
+            numbers = None
+        if numbers is None or self._count not in (None, len(numbers)):
+            example = {int: "15,30,45", float: "0.5,0.25,1"}[self._kind]
+            how_many = "" if self._count is None else f"{self._count} "
+            self.fail(f"{value!r}: expected {how_many}numbers such as {example}", param, ctx)
+        return numbers

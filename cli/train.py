@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from actrec import config
-from actrec.cli.options import config_options
+from actrec.cli.options import Numbers, config_options
 
 
 @click.command()
@@ -24,8 +24,8 @@ from actrec.cli.options import config_options
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights to start from.")
 @click.option("--new-head", is_flag=True, help="The weights are of other classes: begin with a fresh last layer.")
 @click.option("--size", type=click.IntRange(min=1), help="Height and width of the clips.  [default: the net's own]")
-@click.option("--mean", nargs=3, type=float, help="RGB mean, in place of the net's own.")
-@click.option("--std", nargs=3, type=float, help="RGB standard deviation, in place of the net's own.")
+@click.option("--mean", type=Numbers(float, 3), help="RGB mean, in place of the net's own.")
+@click.option("--std", type=Numbers(float, 3), help="RGB standard deviation, in place of the net's own.")
 @click.option("--preview", type=click.Path(path_type=Path), help="Write a picture of the first batch, train nothing.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed last as JSON.")
 @config_options(config.Net, config.Clip, config.Augment, config.Loader, config.Optim, config.Run)
@@ -113,8 +113,8 @@ def _input(net: config.Net, clip: config.Clip, size: int | None, mean, std) -> c
         own,
         frames=clip.frames or own.frames,
         size=size or own.size,
-        mean=tuple(mean) if mean else own.mean,
-        std=tuple(std) if std else own.std,
+        mean=mean if mean else own.mean,
+        std=std if std else own.std,
     )
 
 

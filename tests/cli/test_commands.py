@@ -60,6 +60,26 @@ def test_train_and_evaluate_inside_a_dataset_folder(run, inside):
     assert len(list((inside / "runs").iterdir())) == 2
 
 
+def test_the_three_commands_on_raw_videos(run, tmp_path, monkeypatch):
+    assert run("toy", tmp_path / "toy", "--train-per-class", "2", "--val-per-class", "1")[0] == 0
+    monkeypatch.chdir(tmp_path / "toy")
+    code, out, _ = run("extract-frames")
+    assert code == 0
+    assert out[-1].endswith("train.txt 16, val.txt 8")
+    assert len(actrec.read_list("train.txt")) == 16
+    code, out, _ = run("train", "--backbone", "s3d", *SMALL)
+    assert code == 0
+    code, out, _ = run("evaluate", "--clips", "10", "--crops", "3")
+    assert code == 0
+    assert out[-1].endswith("(8 videos, 0 missing)")
+    code, out, _ = run(
+        "train", *SMALL, "--list", "videos_train.txt", "--val-list", "videos_val.txt", "--run", "runs/videos"
+    )
+    assert code == 0
+    code, out, _ = run("evaluate", "--list", "videos_val.txt", "--run", "runs/videos")
+    assert out[-1].endswith("(8 videos, 0 missing)")
+
+
 def test_every_output_of_evaluate(run, inside):
     assert run("train", *SMALL, "--run", "r", "--json", "train.json")[0] == 0
     assert json.loads((inside / "train.json").read_text())["epochs"] == 2
@@ -130,6 +150,8 @@ def test_toy(run, tmp_path):
         (["train", "--epochs", "0"], 2, "Error: epochs 0: expected at least 1"),
         (["train", "--lr", "-1"], 2, "Error: lr -1.0: expected a positive number"),
         (["train", "--lr-steps", "a,b"], 2, "Error: Invalid value for '--lr-steps': 'a,b': expected numbers"),
+        (["train", "--area", "0.5"], 2, "Error: Invalid value for '--area': '0.5': expected 2 numbers"),
+        (["train", "--mean", "1,2"], 2, "Error: Invalid value for '--mean': '1,2': expected 3 numbers"),
         (["train", "--stride", "2"], 2, "Error: stride 2 with uniform sampling"),
         (["train", "--nesterov", "--optimizer", "adamw"], 2, "Error: nesterov with optimizer adamw"),
         (["train", "--last-pool", "valid"], 1, "Error: net 's3d' takes no option 'last_pool': it takes num_classes"),

@@ -2,6 +2,7 @@ import csv
 import errno
 import itertools
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from actrec.cli.extract_frames import command
 from actrec.data import media
 from actrec.data.encode import VideoWriter
 from actrec.tools import extract_frames as tool
+from actrec.tools import extract_video as one
 from actrec.tools.extract_frames import ExtractOptions, SplitOptions, extract_frames, extract_video
+from actrec.tools.frame_lists import RECORD
 
 SMALL = ExtractOptions(short_side=32)
 
@@ -208,15 +211,15 @@ class FakePicture:
 )
 def test_fps_goes_by_timestamps(times, fps, wanted):
     pictures = [FakePicture(time) for time in times]
-    copies = dict.fromkeys(pictures, 0) | dict(tool._resampled(pictures, path=Path("a.mp4"), fps=fps))
+    copies = dict.fromkeys(pictures, 0) | dict(one._resampled(pictures, path=Path("a.mp4"), fps=fps))
     assert list(copies.values()) == wanted
 
 
 def test_fps_refuses_wild_timestamps():
     with pytest.raises(media.MediaError, match="jumps by 9000 s"):
-        list(tool._resampled([FakePicture(0.0), FakePicture(9000.0)], path=Path("a.mp4"), fps=10))
+        list(one._resampled([FakePicture(0.0), FakePicture(9000.0)], path=Path("a.mp4"), fps=10))
     with pytest.raises(media.MediaError, match="neither timestamps nor a frame rate"):
-        list(tool._resampled([FakePicture(None, 0.0)], path=Path("a.mp4"), fps=10))
+        list(one._resampled([FakePicture(None, 0.0)], path=Path("a.mp4"), fps=10))
 
 
 # ---- layouts and splits ----
@@ -340,7 +343,7 @@ def test_our_own_lists_are_no_split(videos, tmp_path):
 def test_frames_folder_removed_starts_over(videos, tmp_path):
     src = videos(*names("a/{1,2}.mp4"))
     extract_frames(src, tmp_path, SMALL)
-    tool.shutil.rmtree(tmp_path / "frames")
+    shutil.rmtree(tmp_path / "frames")
     made = extract_frames(src, tmp_path, ExtractOptions(short_side=16))
     assert (made.done, made.failed) == (2, ())
     assert not (tmp_path / "videos_train.txt").exists()
@@ -431,7 +434,7 @@ def test_continues_after_an_interrupt(videos, tmp_path, monkeypatch):
 def test_a_long_video_stops_at_once(one_video, tmp_path):
     stop = threading.Event()
     stop.set()
-    with pytest.raises(tool.Stopped):
+    with pytest.raises(one.Stopped):
         extract_video(one_video, tmp_path / "out", SMALL, stop=stop.is_set)
     assert tree(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
@@ -442,7 +445,7 @@ def test_other_settings_are_refused(videos, tmp_path):
     extract_frames(src, tmp_path, SMALL)
     with pytest.raises(ValueError, match=r"other settings \(short_side 32 there, 16 now; quality 90 there, 80 now\)"):
         extract_frames(src, tmp_path, ExtractOptions(short_side=16, quality=80))
-    (tmp_path / tool.RECORD).unlink()
+    (tmp_path / RECORD).unlink()
     with pytest.raises(ValueError, match="frames of unknown origin"):
         extract_frames(src, tmp_path, SMALL)
 
@@ -479,7 +482,7 @@ def test_a_full_disk_stops_the_run(videos, tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         return real(path, *args, **kwargs)
 
-    monkeypatch.setattr(tool, "open", full, raising=False)
+    monkeypatch.setattr(one, "open", full, raising=False)
     result = cli(src, tmp_path, "--workers", 1)
     assert result.exit_code == 1
     assert result.output.splitlines()[-1].endswith("cannot be written (No space left on device)")

@@ -4,7 +4,8 @@ import av
 import numpy as np
 import pytest
 
-from actrec.tools.make_toy import CLASSES, FLIPS, MOTIONS, draw_scene, frames, make_toy, scene_of
+from actrec.tools.make_toy import make_toy, scene_of
+from actrec.tools.toy_scenes import CLASSES, FLIPS, MOTIONS, draw_scene, frames
 
 PAIRS = {
     ("moves_right", "moves_left"),

@@ -1,0 +1,211 @@
+"""One video to one folder of frames, which appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from actrec.data import media
+
+MAX_STILL = 600.0  # seconds: with --fps a wrong timestamp must not fill the disk with copies of one picture
+
+
+class OutputError(OSError):
+    """The output cannot be written: that stops the run, it is not the fault of one video."""
+
+
+class Stopped(Exception):
+    """The run was interrupted while this video was being extracted."""
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """What a frame folder holds.
+
+    Args:
+        short_side: of the frames; a smaller video stays as it is unless `upscale`. The long side keeps the aspect
+            ratio, rounded to the nearest pixel, halves up.
+        resize: exact width and height instead.
+        fps: frames a second; None keeps every frame.
+        quality: of the JPEGs.
+        template: file names, with one field for the number, which begins at 1.
+        upscale: enlarge smaller videos to `short_side`.
+
+    Raises:
+        ValueError: a value that makes no sense.
+    """
+
+    short_side: int = 256
+    resize: tuple[int, int] | None = None
+    fps: float | None = None
+    quality: int = 90
+    template: str = "{:05d}.jpg"
+    upscale: bool = False
+
+    def __post_init__(self):
+        if self.short_side < 1:
+            raise ValueError(f"short side {self.short_side}: expected at least 1")
+        if self.resize and min(self.resize) < 1:
+            raise ValueError(f"resize {self.resize[0]}x{self.resize[1]}: expected at least 1x1")
+        if self.fps is not None and not 0 < self.fps < math.inf:
+            raise ValueError(f"fps {self.fps}: expected a number above 0")
+        if not 1 <= self.quality <= 100:
+            raise ValueError(f"quality {self.quality}: expected 1 to 100")
+        _check_template(self.template)
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the frames of a video of this displayed size."""
+        if self.resize:
+            return self.resize
+        short, long = sorted((width, height))
+        if short == self.short_side or (short < self.short_side and not self.upscale):
+            return width, height
+        long = (2 * long * self.short_side + short) // (2 * short)
+        return (self.short_side, long) if width < height else (long, self.short_side)
+
+
+def _check_template(template: str) -> None:
+    wrong = f"template {template!r}: expected a file name with one number and .jpg, .jpeg or .png, such as {{:05d}}.jpg"
+    try:
+        names = {template.format(number) for number in (1, 2, 11)}
+    except (ValueError, IndexError, KeyError, AttributeError):
+        raise ValueError(wrong) from None
+    plain = all(os.path.basename(name) == name and not name.startswith(".") for name in names)
+    if len(names) < 3 or not plain or not template.endswith((".jpg", ".jpeg", ".png")) or template.count("{") != 1:
+        raise ValueError(wrong)
+
+
+def extract_video(path: Path, folder: Path, options: ExtractOptions, *, stop: Callable[[], bool] | None = None) -> int:
+    """Writes the frames of one video; `folder` appears whole or not at all.
+
+    Args:
+        stop: asked before each frame.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        FileNotFoundError, media.MediaError, cv2.error: the video is unusable.
+        OutputError: a file or folder cannot be written.
+        Stopped: `stop` said so.
+    """
+    count, size = 0, None
+    with _whole_folder(folder) as part:
+        for picture, copies in _resampled(media.pictures(path), path=path, fps=options.fps):
+            if stop and stop():
+                raise Stopped
+            size = size or options.size(picture.width, picture.height)
+            data = _encoded(picture.bgr(*size), options)
+            for _ in range(copies):
+                count += 1
+                with writing(folder), open(part / options.template.format(count), "wb") as file:
+                    file.write(data)
+    return count
+
+
+def _encoded(bgr, options: ExtractOptions):
+    extension = options.template[options.template.rindex(".") :]
+    params = [] if extension == ".png" else [cv2.IMWRITE_JPEG_QUALITY, options.quality]
+    done, data = cv2.imencode(extension, bgr, params)
+    if not done:
+        raise ValueError(f"a frame of {bgr.shape[1]}x{bgr.shape[0]} cannot be encoded as {extension}")
+    return data
+
+
+def _resampled(
+    pictures: Iterable[media.Picture], *, path: Path, fps: float | None
+) -> Iterator[tuple[media.Picture, int]]:
+    """(picture, how many frames show it). Frame k shows what is on the screen k/fps seconds after the first picture.
+
+    A picture without a timestamp follows the one before at the average rate; time never runs backwards.
+    """
+    if fps is None:
+        yield from ((picture, 1) for picture in pictures)
+        return
+    shown, start, now, made = None, 0.0, 0.0, 0
+    for picture in pictures:
+        if picture.time is None and not picture.seconds:
+            raise media.MediaError(path, "neither timestamps nor a frame rate: --fps has nothing to go by")
+        if shown is None:
+            start = now = picture.time or 0.0
+        else:
+            before, now = now, max(now, now + shown.seconds if picture.time is None else picture.time)
+            if now - before > MAX_STILL:
+                raise media.MediaError(path, f"a timestamp jumps by {now - before:.0f} s: --fps cannot follow")
+            if copies := _due(now - start, fps) - made:
+                yield shown, copies
+                made += copies
+        shown = picture
+    if shown is not None:
+        copies = max(_due(now + min(shown.seconds, MAX_STILL) - start, fps), 1) - made
+        if copies > 0:
+            yield shown, copies
+
+
+def _due(seconds: float, fps: float) -> int:
+    """How many frames lie before this time."""
+    return max(math.ceil(seconds * fps - 1e-4), 0)
+
+
+@contextlib.contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder that takes the name `folder` in the end; after an exception nothing is left."""
+    part = folder.parent / f".part-{os.getpid()}-{uuid.uuid4().hex}"
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir()
+    try:
+        yield part
+        with writing(folder):
+            os.rename(part, folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around any writing: what the system refuses becomes an OutputError that names this path."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(error.errno, f"cannot be written ({error.strerror})", str(path)) from None
+
+
+def remove_leftovers(frames: Path) -> None:
+    """Temporary folders of runs that were killed; not those of a run that still lives."""
+    for part in (*frames.glob(".part-*"), *frames.glob("*/.part-*")):
+        match = re.match(r"\.part-(\d{1,9})-", part.name)
+        if match and (int(match[1]) == os.getpid() or not _lives(int(match[1]))):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def count_frames(folder: Path, template: str) -> int:
+    """Frames of a finished folder, 0 if there is none. It may hold other files (flow) beside them."""
+    try:
+        names = set(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    count = 0
+    while template.format(count + 1) in names:
+        count += 1
+    return count
