@@ -2,10 +2,10 @@
 
     python benchmarks/loader.py LIST [--device cuda] [--frames 8] [--size 224] [--batch-size 16] [--seconds 10]
 
-Prints a table: what each decoder delivers, median over the turns, and its ratio to a plain PyAV decode of the same files
-from their start up to the last wanted frame, one thread per core, without resizing (video lists only). On a GPU the
-decoders are DALI's ("dali": NVDEC, nvJPEG) and the decode workers ("workers"); elsewhere the workers alone, and DALI's
-own CPU decoders where they know the files.
+Prints what each decoder delivers, median over the turns, and its ratio to a plain PyAV decode of the same files from
+their start to the last wanted frame, one thread per core, without resizing (video lists only). On a GPU the decoders
+are DALI's ("dali": NVDEC, nvJPEG) and the decode workers ("workers"); elsewhere the workers, and DALI's own CPU decoders
+where they know the files.
 """
 
 from __future__ import annotations

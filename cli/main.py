@@ -55,9 +55,9 @@ def actrec() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command. What a user can cause ends in one line and exit code 1, wrong usage in exit code 2."""
-    # torch's threads would spin while they wait, and starve the decode workers (and whoever shares the machine) so
-    # that training runs ten times slower. libgomp reads this when torch is first imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # How long torch's threads spin before they sleep. By default so long that training runs ten times slower as soon as
+    # the decode workers, or anyone else, need the cores; not at all costs half the speed. Read when torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         sys.exit(actrec.main(arguments, prog_name="actrec", standalone_mode=False) or 0)
     except click.Abort:

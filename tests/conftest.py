@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: as the command line does
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: as the command line does
 
 from pathlib import Path  # noqa: E402
 

@@ -97,7 +97,7 @@ def evaluate(
         raise ValueError(f"average {average!r}: expected logits or probabilities")
     ids: list[str] = []
     scores, labels = [], []
-    training = net.training
+    training, clamped_before = net.training, loader.clamped
     net.eval()
     try:
         with torch.inference_mode(), autocast(loader.device.type, precision):
@@ -115,7 +115,9 @@ def evaluate(
     if not ids:
         reason = next(iter(loader.skipped.items()), ("", "the list is empty"))
         raise ValueError(f"no video could be scored; {reason[0]}: {reason[1]}")
-    return Result(ids, np.concatenate(scores), np.concatenate(labels), dict(loader.skipped), loader.clamped)
+    scored = set(ids)
+    missing = {id_: reason for id_, reason in loader.skipped.items() if id_ not in scored}
+    return Result(ids, np.concatenate(scores), np.concatenate(labels), missing, loader.clamped - clamped_before)
 
 
 def check_labels(videos: Sequence[Video], num_classes: int) -> None:
