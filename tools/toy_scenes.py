@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 # Width, height.
-SIZES = ((160, 120), (176, 144), (160, 160), (160, 240), (180, 240), (208, 256), (224, 168))
-SIZES += ((240, 240), (256, 144), (256, 192), (320, 180), (320, 240), (340, 192), (340, 256))
+SIZES = ((160, 120), (176, 144), (160, 160), (176, 224), (180, 240), (208, 256), (224, 168))
+SIZES += ((240, 240), (200, 160), (256, 192), (256, 224), (320, 240), (288, 224), (340, 256))
 RATES = (24, 25, 30)
 SECONDS = (2.0, 4.0)
 CONTRAST = 100  # least difference of luma between the figure and its background, of 255
@@ -153,15 +153,15 @@ def _grow(rng: np.random.Generator) -> tuple[Pose, Pose]:
 
 def _turn(rng: np.random.Generator) -> tuple[Pose, Pose]:
     """Clockwise. Of 8 frames spread over the video, each turns by far less than half a circle."""
-    diameter = rng.uniform(0.55, 0.85)
+    diameter = rng.uniform(0.65, 0.9)
     x, y = rng.uniform(-0.6, 0.6, 2) * _reach(diameter)
     angle = rng.uniform(0, 360)
     rest = dict(x=x, y=y, diameter=diameter, opening=rng.uniform(0.3, 0.6))
-    return _pose(rng, angle=angle, **rest), _pose(rng, angle=angle + rng.uniform(160, 250), **rest)
+    return _pose(rng, angle=angle, **rest), _pose(rng, angle=angle + rng.uniform(90, 150), **rest)
 
 
 def _open(rng: np.random.Generator) -> tuple[Pose, Pose]:
-    diameter = rng.uniform(0.6, 0.85)
+    diameter = rng.uniform(0.65, 0.9)
     x, y = rng.uniform(-0.6, 0.6, 2) * _reach(diameter)
     rest = dict(x=x, y=y, diameter=diameter, angle=rng.uniform(0, 360))
     return _pose(rng, opening=rng.uniform(0, 0.1), **rest), _pose(rng, opening=rng.uniform(0.85, 1), **rest)

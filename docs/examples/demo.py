@@ -28,7 +28,7 @@ def main(folder: Path) -> int:
     actrec(f"toy {folder} --train-per-class 80", Path())
     actrec("extract-frames", folder)
     rows = [
-        train_and_evaluate("frames", folder, "--epochs 16 --lr 0.001", ""),
+        train_and_evaluate("frames", folder, "--epochs 20 --lr 0.001", ""),
         train_and_evaluate(
             "videos",
             folder,
