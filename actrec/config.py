@@ -173,8 +173,8 @@ class Optim:
         _at_least("epochs", self.epochs, 1)
         if self.lr <= 0:
             raise ValueError(f"lr {self.lr}: expected a positive number")
-        if not self.lr_steps:
-            raise ValueError("lr_steps is empty: expected one or more epochs")
+        if not self.lr_steps or min(self.lr_steps) < 1:
+            raise ValueError(f"lr_steps {self.lr_steps}: expected one or more epochs from 1")
         if self.nesterov and self.optimizer != "sgd":
             raise ValueError(f"nesterov with optimizer {self.optimizer}: it belongs to sgd")
 

@@ -4,7 +4,7 @@
 
 Prints what each decoder delivers, median over the turns, and its ratio to a plain PyAV decode of the same files from
 their start to the last wanted frame, one thread per core, without resizing (video lists only). On a GPU the decoders
-are DALI's ("dali": NVDEC, nvJPEG) and the decode workers ("workers"); elsewhere the workers, and DALI's own CPU decoders
+are DALI's ("dali": NVDEC, nvJPEG) and the decode workers ("workers"); elsewhere the workers, and DALI's CPU decoders
 where they know the files.
 """
 

@@ -66,6 +66,16 @@ def class_names(path: Path, lists: Sequence[List]) -> list[str]:
     return [str(i) for i in range(largest + 1)]
 
 
+def refuse_other_classes(path: Path, classes: Sequence[str]) -> None:
+    """Raises ValueError if names beside a list give its labels another meaning than the net's classes have."""
+    found = find_labels(path.parent)
+    if found is None:
+        return
+    for label, (here, there) in enumerate(zip(read_labels(found), classes)):
+        if here != there:
+            raise ValueError(f"{found}: label {label} is {here!r}, but the net was trained with {there!r}")
+
+
 def flip_map(path: Path, classes: Sequence[str]) -> tuple[int, ...] | None:
     """`flips.txt` beside a list, None where there is none."""
     flips = path.parent / "flips.txt"

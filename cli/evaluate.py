@@ -92,6 +92,8 @@ def command(
     else:
         scored = _from_checkpoint(checkpoint_path)
     model, clip, classes = scored
+    if classes is not None:
+        dataset.refuse_other_classes(list_path, classes)
     changes = {"frames": frames, "stride": stride, "sampling": sampling, "rule": sampling_rule}
     try:
         clip = replace(clip, **{name: value for name, value in changes.items() if value is not None})

@@ -71,6 +71,11 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         click.echo(f"Error: {_text(error)}", err=True)
         sys.exit(1)
+    except RuntimeError as error:
+        if "out of memory" not in str(error):
+            raise
+        click.echo("Error: the GPU's memory is full: a smaller --batch-size, --size or --frames needs less", err=True)
+        sys.exit(1)
 
 
 def _text(error: Exception) -> str:

@@ -95,6 +95,8 @@ def _lists(data: Path, list_path: Path | None, val_list: Path | None, workers: i
     train = dataset.load_list(train_path, workers=workers)
     val = dataset.load_list(val_list, workers=workers) if val_list is not None else None
     classes = dataset.class_names(train_path, [train] if val is None else [train, val])
+    if val is not None:
+        dataset.refuse_other_classes(val.path, classes)
     return Data(
         train=train.videos,
         train_index=train.index,
@@ -122,16 +124,24 @@ def _preview(path: Path, recipe, lists, net_input: config.Input) -> None:
     import cv2
     import torch
 
+    from actrec.engine.evaluate import check_labels
     from actrec.engine.preview import contact_sheet
     from actrec.engine.train import make_loaders
 
+    check_labels(lists.train, len(lists.classes))
     loader, _ = make_loaders(recipe, lists, net_input, torch.device("cpu"))
     batch = next(iter(loader))
+    if not len(batch):
+        raise ValueError(f"no video of the first batch could be decoded; {next(iter(loader.skipped.values()))}")
     sheet = contact_sheet(batch, net_input)
-    if not cv2.imwrite(str(path), sheet[:, :, ::-1]):
+    try:
+        written = cv2.imwrite(str(path), sheet[:, :, ::-1])
+    except cv2.error:
+        raise ValueError(f"{path}: expected a name that ends in .png or .jpg") from None
+    if not written:
         raise OSError(f"{path}: cannot be written")
     for video, label in zip(batch.videos, batch.labels.tolist()):
-        click.echo(f"{lists.classes[label]:<24} {video}")
+        click.echo(f"{lists.classes[label] if label >= 0 else '-':<24} {video}")
     click.echo(f"{len(batch)} clips -> {path}, one per row, top to bottom as listed")
 
 

@@ -25,7 +25,7 @@ from actrec.engine.evaluate import Result, autocast, check_labels, evaluate
 from actrec.nets.weights import load_weights
 from actrec.pipelines.loader import EvalLoader, TrainLoader, eval_loader, train_loader
 
-LAST, BEST, CONFIG = "last.pt", "best.pt", "config.json"
+LAST, BEST, CONFIG, DATA = "last.pt", "best.pt", "config.json", "data.json"
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,13 @@ def train(
     saved = checkpoint.load(run_dir / LAST) if resume and (run_dir / LAST).exists() else None
     if saved is not None:
         refuse_other_config(run_dir, recipe, net.input)
+        refuse_other_data(run_dir, data)
+        if saved["progress"]["epoch"] >= recipe.optim.epochs:
+            reporter.line(f"{run_dir} is finished: {recipe.optim.epochs} epochs are done")
         _restore(saved, net, optimizer, schedule, loader, state)
         runlog.cut(run_dir, state.epoch)
-        reporter.line(f"continuing {run_dir} at epoch {state.epoch + 1}, step {loader.state_dict()['step'] + 1}")
+        if state.epoch < recipe.optim.epochs:
+            reporter.line(f"continuing {run_dir} at epoch {state.epoch + 1}, step {loader.state_dict()['step'] + 1}")
     else:
         if resume:
             reporter.line(f"nothing to continue in {run_dir}: beginning")
@@ -153,9 +157,9 @@ def train(
                 return _trained(state, loader, interrupted=True)
             result = evaluate(net, val_loader, precision=precision) if val_loader is not None else None
             _end_epoch(run_dir, recipe, optimizer, schedule, state, loader, result, reporter)
-            save(LAST)
             if state.improved:
-                save(BEST)
+                save(BEST)  # first: a crash in between repeats the epoch, and loses nothing
+            save(LAST)
             if stop and state.epoch < recipe.optim.epochs:
                 return _trained(state, loader, interrupted=True)
     return _trained(state, loader, interrupted=False)
@@ -175,6 +179,7 @@ class Progress:
     waited: float = 0.0
     last_rate: float = 0.0
     last_waiting: float = 0.0
+    clamped_before: int = 0
 
     def saved(self) -> dict[str, Any]:
         """What a checkpoint keeps: nothing that a clock decided."""
@@ -308,6 +313,9 @@ def _train_epoch(net, loader, optimizer, recipe, state, device, precision, repor
                 waiting=state.waiting,
             )
         if stop and loader.state_dict()["step"]:  # an epoch's last step is left to the end of the epoch
+            position = loader.state_dict()
+            batches.close()  # which moves the loader to the next epoch
+            loader.load_state_dict(position)
             return False
     reporter.close()
     if not state.clips:
@@ -345,7 +353,7 @@ def _end_epoch(run_dir, recipe, optimizer, schedule, state, loader, result: Resu
         "clips_per_second": round(state.rate, 2),
         "waiting": round(state.waiting, 4),
         "skipped": len(loader.skipped),
-        "clamped": loader.clamped,
+        "clamped": loader.clamped - state.clamped_before,
     }
     text = f"train loss {train_loss:.4f} top-1 {row['train_top1']:.2f}"
     if result is not None:
@@ -359,6 +367,7 @@ def _end_epoch(run_dir, recipe, optimizer, schedule, state, loader, result: Resu
     _tensorboard(run_dir, row)
     speed = f"{state.rate:.1f} clips/s, waiting {100 * state.waiting:.0f} %"
     reporter.line(f"epoch {state.epoch + 1}/{recipe.optim.epochs}  lr {lr:.4g}  {text}  {speed}")
+    state.clamped_before = loader.clamped
     state.next_epoch()
 
 
@@ -380,7 +389,7 @@ def _snapshot(net, optimizer, schedule, loader, state, recipe, data) -> dict[str
         "loader": loader.state_dict(),
         "progress": state.saved(),
         "rng": torch.get_rng_state(),
-        "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "rng_cuda": torch.cuda.get_rng_state() if loader.device.type == "cuda" else None,
         "clip": asdict(replace(recipe.clip, frames=loader.clip.frames)),
         "channels_last": recipe.run.channels_last,
         "classes": list(data.classes),
@@ -395,8 +404,8 @@ def _restore(saved, net, optimizer, schedule, loader, state) -> None:
     for name, value in saved["progress"].items():
         setattr(state, name, value)
     torch.set_rng_state(saved["rng"])
-    if saved["rng_cuda"]:
-        torch.cuda.set_rng_state_all(saved["rng_cuda"])
+    if saved["rng_cuda"] is not None and loader.device.type == "cuda":
+        torch.cuda.set_rng_state(saved["rng_cuda"])
 
 
 def _plain(value: Any) -> Any:
@@ -425,18 +434,34 @@ def _begin(run_dir, recipe: Recipe, data: Data, net_input: Input, device: torch.
         pass
     runlog.write_json(run_dir / CONFIG, {**asdict(recipe), "input": asdict(net_input)})
     runlog.write_json(run_dir / "environment.json", environment(device, precision))
-    lists = {"train": data.train, "val": data.val or []}
-    runlog.write_json(
-        run_dir / "data.json",
-        {"classes": list(data.classes)} | {name: fingerprint(videos) for name, videos in lists.items()},
-    )
+    runlog.write_json(run_dir / DATA, _describe_data(data))
+
+
+def _describe_data(data: Data) -> dict[str, Any]:
+    return {
+        "classes": list(data.classes),
+        "flip_map": list(data.flip_map) if data.flip_map is not None else None,
+        "train": fingerprint(data.train),
+        "val": fingerprint(data.val or []),
+    }
+
+
+def refuse_other_data(run_dir: Path, data: Data) -> None:
+    """Raises ValueError if the folder's run was begun with other lists, classes or mirror images, and names them."""
+    begun = json.loads((run_dir / DATA).read_text(encoding="utf-8"))
+    different = [name for name, value in _describe_data(data).items() if begun.get(name) != value]
+    if different:
+        raise ValueError(
+            f"{run_dir} was begun with other data ({', '.join(different)}): expected the same lists and labels to "
+            "continue it"
+        )
 
 
 def refuse_other_config(run_dir: Path, recipe: Recipe, net_input: Input) -> None:
     """Raises ValueError if the folder's run was begun with other options, and names them."""
     begun = json.loads((run_dir / CONFIG).read_text(encoding="utf-8"))
     now = json.loads(json.dumps({**asdict(recipe), "input": asdict(net_input)}))
-    free = {("loader", "workers"), ("loader", "prefetch"), ("run", "device")}  # change nothing in the result
+    free = {("loader", "workers"), ("loader", "prefetch"), ("run", "device")}  # decide nothing random
     different = [
         f"{name} {begun[part].get(name)} (now {value})"
         for part, values in now.items()

@@ -11,13 +11,15 @@ def crop_resize(frames: DataNode, *, start: DataNode, end: DataNode, size: int) 
 
     Args:
         frames: uint8 FHWC or HWC.
-        start, end: float32 (y, x) corners of the region, in pixels.
+        start, end: float32 (y, x) corners of the region, as parts of the height and width: images of a folder may
+            differ in size.
         size: height and width of the result.
     """
     return fn.resize(
         frames,
         roi_start=start,
         roi_end=end,
+        roi_relative=True,
         resize_x=size,
         resize_y=size,
         interp_type=types.INTERP_LINEAR,

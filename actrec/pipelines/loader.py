@@ -111,6 +111,8 @@ class Loader:
         self.device = torch.device(device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device {device}: torch finds no GPU; device='cpu' works without one")
+        if self.device.type == "cuda" and self.device.index is None:
+            self.device = torch.device("cuda", torch.cuda.current_device())
         self.skipped: dict[str, str] = {}
         self.clamped = 0
         self.epoch = 0
@@ -216,6 +218,7 @@ class Loader:
             lost = samples[i]
             try:
                 samples[i] = self._read(lost.row, lost.media, lost.plan, "boxes", epoch=0)
+                self.clamped += samples[i].clamped
             except (MediaError, OSError) as error:
                 samples[i] = replace(lost, error=str(error))
                 self.skipped[self.videos[lost.row].id] = str(error)
@@ -229,14 +232,16 @@ class Loader:
         pipes = self._pipes.setdefault(kind, [None] * (_IN_FLIGHT + 1))
         turn = _IN_FLIGHT if spare else self._turn
         if pipes[turn] is None:
-            device_id = (self.device.index or 0) if self.device.type == "cuda" else None
+            device_id = self.device.index if self.device.type == "cuda" else None
             pipes[turn] = self._build(
                 kind, device=self.device.type, device_id=device_id, threads=self._workers, dtype=self._dtype
             )
         return pipes[turn]
 
     def _collect(self, pipe: Pipeline, kind: Kind, samples: list[_Sample]) -> Sequence:
-        outputs = pipe.share_outputs()
+        # On a GPU the outputs are bound to torch's stream: what torch queues on it comes before DALI reuses the memory.
+        stream = torch.cuda.current_stream(self.device) if self.device.type == "cuda" else None
+        outputs = pipe.share_outputs(cuda_stream=stream)
         try:
             return self._to_torch(outputs, kind, samples)
         finally:
@@ -313,9 +318,10 @@ class TrainLoader(Loader):
             pipe.feed_input("clips", [s.data for s in samples])
             return
         pipe.feed_input("encoded", [buffer for s in samples for buffer in s.data])
-        corners = np.array([s.plan.box for s in samples], np.float32)  # x, y, w, h
-        pipe.feed_input("start", _repeat(corners[:, [1, 0]], times))
-        pipe.feed_input("end", _repeat(corners[:, [1, 0]] + corners[:, [3, 2]], times))
+        boxes = np.array([s.plan.box for s in samples], np.float32)  # x, y, w, h
+        sizes = np.array([(s.media.height, s.media.width) for s in samples], np.float32)
+        pipe.feed_input("start", _repeat(boxes[:, [1, 0]] / sizes, times))
+        pipe.feed_input("end", _repeat((boxes[:, [1, 0]] + boxes[:, [3, 2]]) / sizes, times))
         if kind == "video":
             pipe.feed_input("frames", [(s.plan.frames + s.media.start).astype(np.int32) for s in samples])
 

@@ -150,6 +150,8 @@ def test_toy(run, tmp_path):
         (["train", "--epochs", "0"], 2, "Error: epochs 0: expected at least 1"),
         (["train", "--lr", "-1"], 2, "Error: lr -1.0: expected a positive number"),
         (["train", "--lr-steps", "a,b"], 2, "Error: Invalid value for '--lr-steps': 'a,b': expected numbers"),
+        (["train", "--schedule", "step", "--lr-steps", "0"], 2, "Error: lr_steps (0,): expected one or more epochs"),
+        (["train", *SMALL, "--preview", "p.unknown"], 1, "Error: p.unknown: expected a name that ends in .png"),
         (["train", "--area", "0.5"], 2, "Error: Invalid value for '--area': '0.5': expected 2 numbers"),
         (["train", "--mean", "1,2"], 2, "Error: Invalid value for '--mean': '1,2': expected 3 numbers"),
         (["train", "--stride", "2"], 2, "Error: stride 2 with uniform sampling"),
@@ -193,6 +195,13 @@ def test_bad_lists(run, inside, text, said):
     code, _, err = run("train", *SMALL)
     assert code == 1
     assert said in err[-1], err
+
+
+def test_labels_keep_their_names(run, inside):
+    assert run("train", *SMALL, "--run", "r")[0] == 0
+    (inside / "labels.txt").write_text("bright\ndark\n")
+    code, _, err = run("evaluate", "--run", "r")
+    assert (code, err[-1]) == (1, "Error: labels.txt: label 0 is 'bright', but the net was trained with 'dark'")
 
 
 def test_unusable_videos_are_said_and_left_out(run, inside):

@@ -93,7 +93,8 @@ def test_a_run_and_its_folder(tmp_path, data):
 
 
 def test_it_learns_and_the_checkpoint_scores_alike(tmp_path, data):
-    trained, _ = run(tmp_path / "run", data, recipe(epochs=12, optimizer="adamw", lr=0.001))
+    made = replace(recipe(epochs=12, optimizer="adamw", lr=0.001), run=config.Run(device="cpu", precision="float32"))
+    trained, _ = run(tmp_path / "run", data, made)
     assert trained.best_top1 == 100
     net = checkpoint.build_net(checkpoint.load(tmp_path / "run/best.pt"))
     assert net.input == INPUT
@@ -116,9 +117,10 @@ def test_stopped_and_continued_is_the_same_run(tmp_path, data, step, number, uni
     stop = Notes(lambda done: os.kill(os.getpid(), number) if done == step else None)
     trained, _ = run(tmp_path / "run", data, reporter=stop)
     assert trained.interrupted == (step < 9)
+    assert checkpoint.load(tmp_path / "run/last.pt")["loader"] == {"epoch": step // 3, "step": step % 3}
     trained, reporter = run(tmp_path / "run", data, resume=True)
     assert not trained.interrupted
-    assert reporter.lines[0].startswith("continuing")
+    assert ("continuing" if step < 9 else "is finished") in reporter.lines[0]
     assert same(weights(tmp_path / "run/last.pt"), weights(uninterrupted / "last.pt"))
     logs = [[{k: v for k, v in row.items() if "loss" in k or "top" in k} for row in runlog.read(path)]
             for path in (tmp_path / "run", uninterrupted)]  # fmt: skip
@@ -150,6 +152,24 @@ def test_resume_refuses_other_options(tmp_path, data):
     run(tmp_path / "run", data, recipe(epochs=1))
     with pytest.raises(ValueError, match=r"was begun with lr 0.01 \(now 0.02\): expected the same options"):
         run(tmp_path / "run", data, recipe(epochs=1, lr=0.02), resume=True)
+
+
+def test_resume_refuses_other_data(tmp_path, data):
+    run(tmp_path / "run", data, recipe(epochs=1))
+    fewer = replace(data, train=data.train[:8], train_index=build_index(data.train[:8]))
+    with pytest.raises(ValueError, match=r"was begun with other data \(train\): expected the same lists"):
+        run(tmp_path / "run", fewer, recipe(epochs=1), resume=True)
+    with pytest.raises(ValueError, match=r"was begun with other data \(flip_map\)"):
+        run(tmp_path / "run", replace(data, flip_map=(1, 0)), recipe(epochs=1), resume=True)
+
+
+def test_a_finished_run_says_so(tmp_path, data):
+    run(tmp_path / "run", data, recipe(epochs=1))
+    before = (tmp_path / "run/last.pt").read_bytes()
+    trained, reporter = run(tmp_path / "run", data, recipe(epochs=1), resume=True)
+    assert reporter.lines == [f"{tmp_path / 'run'} is finished: 1 epochs are done"]
+    assert (trained.epochs, trained.interrupted) == (1, False)
+    assert (tmp_path / "run/last.pt").read_bytes() == before
 
 
 def test_a_torn_checkpoint_is_told(tmp_path, data):
