@@ -58,10 +58,11 @@ def main() -> None:
     print(_versions())
     print("| videos | frames | actrec s | ffmpeg s | **ratio** | CPU s | ratio of CPU | PSNR dB | KiB a frame |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for name, paths in groups.items():
-        if paths:
-            with tempfile.TemporaryDirectory(dir=args.out) as work:
-                print(_row(name, {p: sizes[p] for p in paths}, args, Path(work)), flush=True)
+    # Nothing is deleted before the end: ext4 makes new files up to five times slower just after a deletion of many.
+    with tempfile.TemporaryDirectory(dir=args.out) as work:
+        for number, (name, paths) in enumerate(groups.items()):
+            if paths:
+                print(_row(name, {p: sizes[p] for p in paths}, args, Path(work) / str(number)), flush=True)
 
 
 def _files(given: Path) -> list[Path]:
@@ -82,13 +83,12 @@ def _row(name: str, sizes: dict[Path, tuple[int, int]], args: argparse.Namespace
         link.symlink_to(path.resolve())
         jobs.append((link, size, path.stat().st_size))
     seconds: dict[str, list[tuple[float, float]]] = {"actrec": [], "ffmpeg": []}
-    for _ in range(args.repeat):
-        made = _timed(seconds["actrec"], lambda: extract_frames(src, work / "actrec", OPTIONS, workers=args.workers))
-        _timed(seconds["ffmpeg"], lambda: _ffmpeg_pool(jobs, work / "ffmpeg", quality, args.workers))
-        ours_kib, theirs_kib = (_kib(work / tool) for tool in ("actrec", "ffmpeg"))
-        assert sum(1 for _ in (work / "ffmpeg").rglob("*.jpg")) == made.frames, "not the same work"
-        for tool in seconds:
-            shutil.rmtree(work / tool)
+    for turn in range(args.repeat):
+        out = {tool: work / f"{turn}_{tool}" for tool in seconds}
+        made = _timed(seconds["actrec"], lambda: extract_frames(src, out["actrec"], OPTIONS, workers=args.workers))
+        _timed(seconds["ffmpeg"], lambda: _ffmpeg_pool(jobs, out["ffmpeg"], quality, args.workers))
+        ours_kib, theirs_kib = (_kib(folder) for folder in out.values())
+        assert sum(1 for _ in out["ffmpeg"].rglob("*.jpg")) == made.frames, "not the same work"
     wall = {tool: statistics.median(t[0] for t in times) for tool, times in seconds.items()}
     cpu = {tool: statistics.median(t[1] for t in times) for tool, times in seconds.items()}
     ratio = statistics.median(b[0] / a[0] for a, b in zip(seconds["actrec"], seconds["ffmpeg"]))
@@ -106,14 +106,13 @@ def _same_count(sizes: dict[Path, tuple[int, int]], work: Path) -> dict[Path, tu
     for i, (path, size) in enumerate(sizes.items()):
         count = extract_video(path, work / "count" / f"{i}_actrec", OPTIONS)
         folder = work / "count" / f"{i}_ffmpeg"
-        folder.mkdir()
+        folder.mkdir(parents=True)
         subprocess.run([*_ffmpeg(path, size), "-q:v", "5", f"{folder}/%05d.jpg"], check=True)
         other = len(list(folder.iterdir()))
         if count == other:
             same[path] = size
         else:
             print(f"left out: {path.name}, {count} frames here, {other} from ffmpeg", file=sys.stderr)
-    shutil.rmtree(work / "count")
     return same
 
 
@@ -163,9 +162,6 @@ def _quality(sizes: dict[Path, tuple[int, int]], work: Path) -> tuple[float, dic
             frames = ["-frames:v", str(SAMPLE), "-q:v", str(q), f"{folder}/%05d.jpg"]
             subprocess.run([*_ffmpeg(path, size), *frames], check=True)
             theirs[q].append(_psnr(_luma(["ffmpeg", "-loglevel", "error", "-i", f"{folder}/%05d.jpg"], shape), scaled))
-            shutil.rmtree(folder)
-        shutil.rmtree(jpg)
-        shutil.rmtree(png)
     return float(np.mean(ours)), {q: float(np.mean(values)) for q, values in theirs.items()}
 
 

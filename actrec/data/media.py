@@ -7,6 +7,7 @@ be entered at a keyframe only when a `Certificate` proves that this gives the sa
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -434,15 +435,16 @@ def _to_bgr(picture: av.VideoFrame, width: int, height: int) -> np.ndarray:
     if smaller and picture.format.name.removeprefix("yuvj").removeprefix("yuv") in ("420p", "422p", "444p"):
         luma = _resize(_plane(picture, 0), width, height)
         yuv = cv2.merge([luma, *(_chroma(_plane(picture, i), width, height) for i in (1, 2))])
-        return cv2.transform(yuv, _yuv_to_bgr(picture))
+        full = picture.color_range == ColorRange.JPEG or picture.format.name.startswith("yuvj")
+        return cv2.transform(yuv, _yuv_to_bgr(picture.colorspace, full))
     return cv2.cvtColor(_resize(_to_rgb(picture), width, height), cv2.COLOR_RGB2BGR)
 
 
-def _yuv_to_bgr(picture: av.VideoFrame) -> np.ndarray:
-    """float32 (3, 4): the picture's matrix and range, as ITU-T H.273 has them, with the offset as the last column."""
-    red, blue = _LUMA[_MATRIX.get(picture.colorspace, Colorspace.ITU601)]
+@functools.cache
+def _yuv_to_bgr(colorspace: int, full: bool) -> np.ndarray:
+    """float32 (3, 4): a picture's matrix and range, as ITU-T H.273 has them, with the offset as the last column."""
+    red, blue = _LUMA[_MATRIX.get(colorspace, Colorspace.ITU601)]
     green = 1 - red - blue
-    full = picture.color_range == ColorRange.JPEG or picture.format.name.startswith("yuvj")
     black, luma, chroma = (0, 1, 1) if full else (16, 255 / 219, 255 / 224)
     cb, cr = 2 * (1 - blue) * chroma, 2 * (1 - red) * chroma
     rows = np.array(
