@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,8 +86,8 @@ def _row(name: str, sizes: dict[Path, tuple[int, int]], args: argparse.Namespace
     seconds: dict[str, list[tuple[float, float]]] = {"actrec": [], "ffmpeg": []}
     for turn in range(args.repeat):
         out = {tool: work / f"{turn}_{tool}" for tool in seconds}
-        made = _timed(seconds["actrec"], lambda: extract_frames(src, out["actrec"], OPTIONS, workers=args.workers))
-        _timed(seconds["ffmpeg"], lambda: _ffmpeg_pool(jobs, out["ffmpeg"], quality, args.workers))
+        made = _timed(seconds["actrec"], extract_frames, src, out["actrec"], OPTIONS, workers=args.workers)
+        _timed(seconds["ffmpeg"], _ffmpeg_pool, jobs, out["ffmpeg"], quality, args.workers)
         ours_kib, theirs_kib = (_kib(folder) for folder in out.values())
         assert sum(1 for _ in out["ffmpeg"].rglob("*.jpg")) == made.frames, "not the same work"
     wall = {tool: statistics.median(t[0] for t in times) for tool, times in seconds.items()}
@@ -116,9 +117,9 @@ def _same_count(sizes: dict[Path, tuple[int, int]], work: Path) -> dict[Path, tu
     return same
 
 
-def _timed(times: list[tuple[float, float]], work):
+def _timed(times: list[tuple[float, float]], work: Callable, *args, **kwargs):
     wall, before = time.perf_counter(), os.times()
-    result = work()
+    result = work(*args, **kwargs)
     wall, after = time.perf_counter() - wall, os.times()
     times.append((wall, sum(after[:4]) - sum(before[:4])))
     return result

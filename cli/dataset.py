@@ -82,15 +82,8 @@ def flip_map(path: Path, classes: Sequence[str]) -> tuple[int, ...] | None:
     return read_flips(flips, classes) if flips.exists() else None
 
 
-def newest_run(data: Path, *, with_file: str, like: str = "*") -> Path:
-    """The newest folder of `runs/` of such a name that holds the file.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    found = sorted((data / "runs").glob(f"{like}/{with_file}"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise FileNotFoundError(
-            f"{data / 'runs'}: no run with a {with_file}; `actrec train` makes one, --run names one"
-        )
-    return found[-1].parent
+def newest_run(data: Path, with_file: str, *, net: str | None = None) -> Path | None:
+    """The newest folder of `runs/` that holds the file, or None; of this net, if one is named."""
+    names = ["*"] if net is None else [f"*_{net}", f"*_{net}-[0-9]*"]
+    found = [path for name in names for path in (data / "runs").glob(f"{name}/{with_file}")]
+    return max(found, key=lambda path: path.stat().st_mtime).parent if found else None

@@ -77,21 +77,23 @@ def command(
     from actrec.cli import dataset
     from actrec.cli.progress import Bar
     from actrec.engine import evaluate as engine
-    from actrec.engine.train import BEST, choose_device
+    from actrec.engine.train import BEST, choose_device, memory_format
     from actrec.pipelines.loader import eval_loader
 
     if weights is not None and (checkpoint_path is not None or run_dir is not None):
         raise click.UsageError("--weights together with --run or --checkpoint: expected one of them")
     list_path = list_path if list_path is not None else dataset.find_list(data, "val")
     if weights is None and checkpoint_path is None:
-        run_dir = run_dir if run_dir is not None else dataset.newest_run(data, with_file=BEST)
+        run_dir = run_dir if run_dir is not None else dataset.newest_run(data, BEST)
+        if run_dir is None:
+            raise FileNotFoundError(f"{data / 'runs'}: no run with a {BEST}; `actrec train` makes one, --run names one")
         checkpoint_path = run_dir / BEST
     found = dataset.load_list(list_path, workers=loader.workers)
     if weights is not None:
         scored = _from_weights(net, weights, len(dataset.class_names(list_path, [found])))
     else:
         scored = _from_checkpoint(checkpoint_path)
-    model, clip, classes = scored
+    model, clip, classes, channels_last = scored
     if classes is not None:
         dataset.refuse_other_classes(list_path, classes)
     changes = {"frames": frames, "stride": stride, "sampling": sampling, "rule": sampling_rule}
@@ -118,13 +120,15 @@ def command(
         index=found.index,
         workers=loader.workers,
         prefetch=loader.prefetch,
-        channels_last=True,
+        channels_last=channels_last,
     )
     with Bar("videos", total=len(found.videos)) as bar:
-        model = model.to(device, memory_format=_channels_last())
+        model = model.to(device, memory_format=memory_format(channels_last))
         result = engine.evaluate(model, batches, average=average, precision=precision, progress=bar.add)
 
     name = f"{list_path.stem}_{views.clips}x{views.crops}"
+    if checkpoint_path is not None and checkpoint_path.name != BEST:
+        name += f"_{checkpoint_path.stem}"
     out = (
         out
         if out is not None
@@ -150,25 +154,19 @@ def command(
 
 
 def _from_checkpoint(path: Path):
-    """(net, clip, class names) as trained."""
+    """(net, clip, class names, whether channels-last) as trained."""
     from actrec.engine import checkpoint
 
     saved = checkpoint.load(path)
-    return checkpoint.build_net(saved), config.Clip(**saved["clip"]), saved["classes"]
+    return checkpoint.build_net(saved), config.Clip(**saved["clip"]), saved["classes"], saved["channels_last"]
 
 
 def _from_weights(choice: config.Net, weights: Path, num_classes: int):
-    """(net, the net's own clip, no names)."""
+    """(net, the net's own clip, no names, channels-last)."""
     from actrec.engine.train import build_net
 
     net = build_net(choice, num_classes=num_classes, weights=str(weights), new_head=False)
-    return net, config.Clip(), None
-
-
-def _channels_last():
-    import torch
-
-    return torch.channels_last_3d
+    return net, config.Clip(), None, True
 
 
 def _summary(result, out: Path) -> dict:

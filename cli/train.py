@@ -149,8 +149,8 @@ def _default_run(data: Path, backbone: str, resume: bool) -> Path:
     from actrec.cli.dataset import newest_run
 
     runs = data / "runs"
-    if resume and list(runs.glob(f"*_{backbone}*/last.pt")):
-        return newest_run(data, with_file="last.pt", like=f"*_{backbone}*")
+    if resume and (found := newest_run(data, "last.pt", net=backbone)) is not None:
+        return found
     name = f"{date.today().isoformat()}_{backbone}"
     taken = {path.name for path in runs.glob(f"{name}*")}
     return runs / next(n for i in range(1, 10_000) if (n := name if i == 1 else f"{name}-{i}") not in taken)

@@ -125,8 +125,7 @@ def train(
         check_labels(videos, len(data.classes))
     if not all(video.labels for video in data.train):
         raise ValueError(f"{next(v.id for v in data.train if not v.labels)} has no label: training needs one per video")
-    memory = torch.channels_last_3d if recipe.run.channels_last else torch.contiguous_format
-    net = net.to(device, memory_format=memory)
+    net = net.to(device, memory_format=memory_format(recipe.run.channels_last))
     optimizer = make_optimizer(net, recipe.optim)
     schedule = make_schedule(optimizer, recipe.optim)
     loader, val_loader = make_loaders(recipe, data, net.input, device)
@@ -262,6 +261,10 @@ def make_loaders(
     if data.val is None:
         return loader, None
     return loader, eval_loader(data.val, recipe.clip, net_input, index=data.val_index, **common)
+
+
+def memory_format(channels_last: bool) -> torch.memory_format:
+    return torch.channels_last_3d if channels_last else torch.contiguous_format
 
 
 def choose_device(device: str) -> str:

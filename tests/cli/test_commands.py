@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -227,3 +228,18 @@ def test_every_command_has_help_and_stands_in_the_docs(run):
 def test_python_dash_m(tmp_path):
     shown = subprocess.run([sys.executable, "-m", "actrec", "--version"], capture_output=True, text=True, check=True)
     assert shown.stdout == f"actrec, version {actrec.__version__}\n"
+
+
+def test_resume_and_evaluate_take_the_newest_run_of_that_very_net(tmp_path):
+    from actrec.cli.dataset import newest_run
+    from actrec.cli.train import _default_run
+
+    for age, name in enumerate(["a_s3d", "b_s3d-2", "c_s3d_resnet18", "d_s3d-resnet", "e_tsn"]):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "last.pt").touch()
+        os.utime(tmp_path / "runs" / name / "last.pt", (age, age))
+    assert newest_run(tmp_path, "last.pt", net="s3d").name == "b_s3d-2"
+    assert newest_run(tmp_path, "last.pt").name == "e_tsn"
+    assert newest_run(tmp_path, "best.pt") is None
+    assert _default_run(tmp_path, "s3d", resume=True).name == "b_s3d-2"
+    assert _default_run(tmp_path, "i3d", resume=True).name.endswith("_i3d")
