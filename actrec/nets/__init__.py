@@ -8,12 +8,12 @@ A family is one module of this package: it ends with a table of variants and one
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from actrec.config import Input
 from actrec.nets.blocks import Backbone
-from actrec.registry import Registry
+from actrec.registry import Registry, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,28 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Published:
+    """An accuracy that someone published for a net's weights, in percent.
+
+    Args:
+        dataset: it was measured on.
+        top1, top5: None where only the other was published.
+        frames: of a clip.
+        views: clips x crops of a video; None where that was not said.
+        size: pixels of the crops' sides.
+        source: who published it.
+    """
+
+    dataset: str
+    top1: float | None
+    top5: float | None
+    frames: int
+    views: str | None
+    size: int
+    source: str
+
+
+@dataclass(frozen=True)
 class Entry:
     """A registered net.
 
@@ -41,15 +63,22 @@ class Entry:
         build: makes the module; its keyword arguments are the net's options.
         input: how the net wants to be fed.
         paper: where it was published.
-        num_params: parameters without the last layer, with default options.
         weights: layouts of weights it reads besides actrec's own (see `weights.READERS`).
+        forms: option sets with which its weights have other names or shapes.
+        published: accuracies.
     """
 
     build: Callable[..., Backbone]
     input: Input
     paper: str
-    num_params: int
     weights: Mapping[str, Layout] = field(default_factory=dict)
+    forms: Sequence[Mapping[str, bool | int | float | str]] = ()
+    published: Sequence[Published] = ()
+
+    @property
+    def options(self) -> dict[str, bool | int | float | str]:
+        """The net's options and their defaults."""
+        return {name: option.default for name, option in inspect.signature(self.build).parameters.items()}
 
 
 NETS: Registry[Entry] = Registry("net", "actrec.nets")
@@ -72,13 +101,12 @@ def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: b
         ValueError: for an unknown name, an option that the net does not take, or an illegal value.
     """
     entry = NETS.get(name)
-    signature = inspect.signature(entry.build)
+    known = entry.options
     for option in options:
-        if option not in signature.parameters:
-            takes = ", ".join(signature.parameters)
-            raise ValueError(f"net {name!r} takes no option {option!r}: it takes {takes}")
-    bound = signature.bind(num_classes=num_classes, in_channels=in_channels, **options)
-    bound.apply_defaults()
-    module = entry.build(**bound.arguments)
-    module.name, module.input, module.options = name, entry.input, dict(bound.arguments)
+        if option not in known:
+            close = did_you_mean(option, known)
+            raise ValueError(f"net {name!r} takes no option {option!r}{close or ': it takes ' + ', '.join(known)}")
+    chosen = {**known, "num_classes": num_classes, "in_channels": in_channels, **options}
+    module = entry.build(**chosen)
+    module.name, module.input, module.options = name, entry.input, chosen
     return module

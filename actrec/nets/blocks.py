@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal, TypeVar
 
 import torch
@@ -42,6 +43,7 @@ class Backbone(nn.Module):
         num_features: channels of the map that `features` returns.
         in_channels: channels of a frame.
         dropout: before the last layer; probability.
+        head_std: of the last layer's fresh weights, with bias 0; None keeps torch's own.
     """
 
     # Set by `actrec.net`.
@@ -49,25 +51,34 @@ class Backbone(nn.Module):
     input: Input
     options: dict[str, bool | int | float | str]
 
-    def __init__(self, *, num_features: int, in_channels: int, dropout: float):
+    channels_last = torch.channels_last_3d  # torch's name for it: of the weights; clips are always channels_last_3d
+
+    def __init__(self, *, num_features: int, in_channels: int, dropout: float, head_std: float | None = 0.001):
         super().__init__()
         if in_channels < 1:
             raise ValueError(f"in_channels {in_channels}: expected at least 1")
         self.in_channels = in_channels
         self.num_features = num_features
-        self.min_frames = self.min_size = 1
+        self.min_frames = self.min_size = self.frames_multiple = 1
         self.options = {}
         self.dropout = nn.Dropout(dropout)
+        self._head_std = head_std
 
     def reset_head(self, num_classes: int) -> None:
-        """Replaces the last layer by a fresh one: weights N(0, 0.001), bias 0."""
+        """Replaces the last layer by a fresh one."""
         if num_classes < 1:
             raise ValueError(f"num_classes {num_classes}: expected at least 1")
         like = next(self.parameters())
-        self.fc = nn.Linear(self.num_features, num_classes, device=like.device, dtype=like.dtype)
-        nn.init.normal_(self.fc.weight, std=0.001)
-        nn.init.zeros_(self.fc.bias)
+        self.fc = nn.Linear(self.head_features, num_classes, device=like.device, dtype=like.dtype)
+        if self._head_std is not None:
+            nn.init.normal_(self.fc.weight, std=self._head_std)
+            nn.init.zeros_(self.fc.bias)
         self.options = {**self.options, "num_classes": num_classes}
+
+    @property
+    def head_features(self) -> int:
+        """Inputs of the last layer."""
+        return self.num_features
 
     def features(self, x_NCTHW: Tensor) -> Tensor:
         """The map before the head, (N, num_features, T', H', W')."""
@@ -88,11 +99,36 @@ class Backbone(nn.Module):
             raise ValueError(f"clips of shape {tuple(x.shape)}: expected NCTHW with {self.in_channels} channels")
         if x.shape[2] < self.min_frames:
             raise ValueError(f"clips of {x.shape[2]} frames are too short: this net needs at least {self.min_frames}")
+        if x.shape[2] % self.frames_multiple:
+            raise ValueError(
+                f"clips of {x.shape[2]} frames: with temporal_stride this net needs a multiple of "
+                f"{self.frames_multiple}, at least {self.frames_multiple}"
+            )
         if min(x.shape[3], x.shape[4]) < self.min_size:
             raise ValueError(
                 f"frames of {x.shape[3]}x{x.shape[4]} pixels are too small: this net needs at least "
                 f"{self.min_size}x{self.min_size}"
             )
+
+
+class Conv2d(nn.Conv2d):
+    """torch's Conv2d for each frame of NCTHW. Kernel, stride and padding are triples as those of `Conv3d`, 1, 1 and 0
+    in time."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: Triple,
+        stride: Triple = (1, 1, 1),
+        padding: Triple = (0, 0, 0),
+        **options,
+    ):
+        assert (kernel[0], stride[0], padding[0]) == (1, 1, 0)
+        super().__init__(in_channels, out_channels, kernel[1:], stride[1:], padding[1:], **options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return unfolded(super().forward(folded(x)), like=x)
 
 
 class Conv3d(nn.Conv3d):
@@ -105,10 +141,12 @@ class Conv3d(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride, padding = self.kernel_size, self.stride, self.padding
-        if kernel[0] == 1 and stride[0] == 1:
-            frames = x.transpose(1, 2).flatten(0, 1)  # (N*T, C, H, W)
-            frames = F.conv2d(frames, self.weight.squeeze(2), self.bias, stride[1:], padding[1:], groups=self.groups)
-            return frames.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+        if kernel[0] == 1 and padding[0] == 0:
+            x = x[:, :, :: stride[0]]
+            frames = F.conv2d(
+                folded(x), self.weight.squeeze(2), self.bias, stride[1:], padding[1:], groups=self.groups
+            )
+            return unfolded(frames, like=x)
         if kernel[1:] == (1, 1) and stride[1:] == (1, 1):
             steps = x.flatten(3)  # (N, C, T, H*W)
             weight = self.weight.squeeze(4)
@@ -121,13 +159,43 @@ class Conv3d(nn.Conv3d):
         return super().forward(x)
 
 
+def folded(x_NCTHW: Tensor) -> Tensor:
+    """The frames (N*T, C, H, W); a view of channels-last maps."""
+    return x_NCTHW.transpose(1, 2).flatten(0, 1)
+
+
+def unfolded(frames: Tensor, *, like: Tensor) -> Tensor:
+    """NCTHW of frames (N*T, C, H, W), with the clips and the length of `like`."""
+    return frames.unflatten(0, (like.shape[0], like.shape[2])).transpose(1, 2)
+
+
+def same_conv(
+    in_channels: int,
+    out_channels: int,
+    kernel: Triple,
+    stride: Triple = (1, 1, 1),
+    *,
+    conv: type = Conv3d,
+    groups: int = 1,
+) -> nn.Module:
+    """A convolution without bias whose padding keeps the size at stride 1."""
+    return conv(in_channels, out_channels, kernel, stride, tuple(k // 2 for k in kernel), groups=groups, bias=False)
+
+
 class ConvUnit(nn.Module):
     """Convolution, batch normalisation, ReLU. Padding keeps the size at stride 1."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, kernel: Triple = (1, 1, 1), stride: Triple = (1, 1, 1)):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: Triple = (1, 1, 1),
+        stride: Triple = (1, 1, 1),
+        conv: type = Conv3d,
+    ):
         super().__init__()
-        padding = tuple(k // 2 for k in kernel)
-        self.conv = Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
+        self.conv = same_conv(in_channels, out_channels, kernel, stride, conv=conv)
         self.bn = nn.BatchNorm3d(out_channels, eps=INCEPTION_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -142,23 +210,27 @@ class Pool3d(nn.Module):
     its kernel has.
     """
 
-    def __init__(self, kind: PoolKind, kernel: Triple, *, stride: Triple, padding: Triple = (0, 0, 0)):
+    def __init__(
+        self, kind: PoolKind, kernel: Triple, *, stride: Triple, padding: Triple = (0, 0, 0), ceil_mode: bool = False
+    ):
         super().__init__()
         self.pool2d = one_of("temporal_pool", kind, {"max": F.max_pool2d, "avg": F.avg_pool2d})
-        self.kernel_size, self.stride, self.padding = kernel, stride, padding
+        self.kernel_size, self.stride, self.padding, self.ceil_mode = kernel, stride, padding, ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._space(x)
+        x = x if self.kernel_size[1:] == (1, 1) else self._space(x)
         return x if self.kernel_size[0] == 1 else self._time(x)
 
     def _space(self, x: Tensor) -> Tensor:
-        frames = x.transpose(1, 2).flatten(0, 1)  # (N*T, C, H, W)
-        frames = self.pool2d(frames, self.kernel_size[1:], self.stride[1:], self.padding[1:])
-        return frames.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+        frames = self.pool2d(
+            folded(x), self.kernel_size[1:], self.stride[1:], self.padding[1:], ceil_mode=self.ceil_mode
+        )
+        return unfolded(frames, like=x)
 
     def _time(self, x: Tensor) -> Tensor:
         kernel, stride, padding = self.kernel_size[0], self.stride[0], self.padding[0]
-        pooled = self.pool2d(x.flatten(3), (kernel, 1), (stride, 1), (padding, 0))  # (N, C, T', H*W)
+        steps = x.flatten(3)  # (N, C, T, H*W)
+        pooled = self.pool2d(steps, (kernel, 1), (stride, 1), (padding, 0), ceil_mode=self.ceil_mode)
         return pooled.unflatten(3, x.shape[3:])
 
     def extra_repr(self) -> str:
@@ -171,35 +243,48 @@ class InceptionBlock(nn.Module):
     Args:
         channels: a row of `INCEPTION_CHANNELS`.
         unit: makes the second part of the middle branches from its numbers of channels, in and out.
+        conv: of the 1x1 convolutions.
+        pool: kernel of the pooling branch.
     """
 
-    def __init__(self, channels: tuple, *, unit: Callable[[int, int], nn.Module]):
+    def __init__(
+        self,
+        channels: tuple,
+        *,
+        unit: Callable[[int, int], nn.Module],
+        conv: type = Conv3d,
+        pool: Triple = (3, 3, 3),
+    ):
         super().__init__()
         in_channels, out1, (reduced2, out2), (reduced3, out3), out4 = channels
-        self.branch1 = ConvUnit(in_channels, out1)
-        self.branch2 = nn.Sequential(ConvUnit(in_channels, reduced2), unit(reduced2, out2))
-        self.branch3 = nn.Sequential(ConvUnit(in_channels, reduced3), unit(reduced3, out3))
-        pool = Pool3d("max", (3, 3, 3), stride=(1, 1, 1), padding=(1, 1, 1))
-        self.branch4 = nn.Sequential(pool, ConvUnit(in_channels, out4))
+        point = partial(ConvUnit, conv=conv)
+        self.branch1 = point(in_channels, out1)
+        self.branch2 = nn.Sequential(point(in_channels, reduced2), unit(reduced2, out2))
+        self.branch3 = nn.Sequential(point(in_channels, reduced3), unit(reduced3, out3))
+        pooling = Pool3d("max", pool, stride=(1, 1, 1), padding=tuple(k // 2 for k in pool))
+        self.branch4 = nn.Sequential(pooling, point(in_channels, out4))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat((self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)), dim=1)
 
 
 def init_convs(net: nn.Module) -> None:
-    """Kaiming normal (fan out, ReLU) for the weights of all 3D convolutions."""
+    """Kaiming normal (fan out, ReLU) for the weights of all convolutions."""
     for module in net.modules():
-        if isinstance(module, nn.Conv3d):
+        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def smallest_extent(layers: Iterable[nn.Module], *, axis: int) -> int:
     """The smallest extent that passes through convolutions and pools along an axis: 0 time, 1 height, 2 width."""
-    windows = [(layer.kernel_size[axis], layer.stride[axis], layer.padding[axis]) for layer in layers]
+    axis -= 3  # from the end: 2D convolutions have no time
+    layers = [layer for layer in layers if len(layer.kernel_size) >= -axis]
 
     def passes(extent: int) -> bool:
-        for kernel, stride, padding in windows:
-            extent = (extent + 2 * padding - kernel) // stride + 1
+        for layer in layers:
+            room = extent + 2 * layer.padding[axis] - layer.kernel_size[axis]
+            stride = layer.stride[axis]
+            extent = (-(-room // stride) if getattr(layer, "ceil_mode", False) else room // stride) + 1
             if extent < 1:
                 return False
         return True

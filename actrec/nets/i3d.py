@@ -117,9 +117,5 @@ def i3d(
     )
 
 
-VARIANTS = {  # name: builder, parameters without the last layer
-    "i3d": (i3d, 12_287_264),
-}
 LAYOUTS = {"ibm": Layout(), "torchvision2d": Layout(dropped=GOOGLENET_DROPPED)}
-for _name, (_build, _num_params) in VARIANTS.items():
-    NETS.add(_name, Entry(_build, input=INPUT, paper="arXiv:1705.07750", num_params=_num_params, weights=LAYOUTS))
+NETS.add("i3d", Entry(i3d, input=INPUT, paper="arXiv:1705.07750", weights=LAYOUTS))

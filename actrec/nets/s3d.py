@@ -65,12 +65,11 @@ def s3d(
     )
 
 
-VARIANTS = {  # name: builder, parameters without the last layer
-    "s3d": (s3d, 7_903_328),
-}
 LAYOUTS = {
     "ibm": Layout(),
     "torchvision2d": Layout(dropped=GOOGLENET_DROPPED, fresh=(r".+\.(conv|bn)_t\..+",)),
 }
-for _name, (_build, _num_params) in VARIANTS.items():
-    NETS.add(_name, Entry(_build, input=INPUT, paper="arXiv:1712.04851", num_params=_num_params, weights=LAYOUTS))
+NETS.add(
+    "s3d",
+    Entry(s3d, input=INPUT, paper="arXiv:1712.04851", weights=LAYOUTS, forms=({"depthwise_temporal": True},)),
+)

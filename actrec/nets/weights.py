@@ -42,7 +42,11 @@ class Reader:
 READERS = {
     "actrec": Reader(),
     "ibm": Reader(prefix="module."),
+    "hara": Reader(prefix="module."),
+    "torchvision": Reader(),
     "torchvision2d": Reader(inflate=True),
+    "tsm": Reader(prefix="module."),
+    "mmaction2": Reader(),
 }
 
 

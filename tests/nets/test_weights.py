@@ -26,8 +26,15 @@ GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())["cases"
 
 
 def filled(net: Backbone) -> dict[str, torch.Tensor]:
-    """Weights by the fill rule of golden.json."""
-    return {key: _fill(key, tuple(value.shape), value.dtype) for key, value in net.state_dict().items()}
+    """Weights by the fill rule of golden.json, under the reference's names."""
+    own = {reference_name(net, key): value for key, value in net.state_dict().items()}
+    return {key: _fill(key, tuple(value.shape), value.dtype) for key, value in own.items()}
+
+
+def reference_name(net: Backbone, key: str) -> str:
+    if net.name.startswith("densenet3d"):
+        return key.replace("fc.", "classifier.") if key.startswith("fc.") else f"features.{key}"
+    return key
 
 
 @functools.cache
@@ -56,6 +63,16 @@ def googlenet() -> dict[str, torch.Tensor]:
     return weights
 
 
+def reference_clips(case: dict) -> torch.Tensor:
+    n, c, t, h, w = case["input_shape"]
+    random_state = np.random.RandomState(1234)
+    if case.get("frames_in_channels"):
+        values = random_state.standard_normal((n, t * c, h, w)).reshape(n, t, c, h, w).swapaxes(1, 2)
+    else:
+        values = random_state.standard_normal((n, c, t, h, w))
+    return torch.from_numpy(values.astype(np.float32))
+
+
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: "-".join(map(str, [case["net"], *case["options"].values()])))
 def test_logits_of_the_reference(case, tmp_path):
     net = actrec.net(case["net"], num_classes=5, **case["options"]).eval()
@@ -65,12 +82,11 @@ def test_logits_of_the_reference(case, tmp_path):
     wrapped = OrderedDict((f"module.{key}", value) for key, value in weights.items())
     path = tmp_path / "model_best.pth.tar"
     torch.save({"epoch": 3, "arch": "net", "best_top1": torch.tensor(1.0), "state_dict": wrapped}, path)
-    account = actrec.load_weights(net, path, layout="ibm")
+    account = actrec.load_weights(net, path, layout=case["layout"])
     assert len(account.used) == len(weights)
 
-    clip = np.random.RandomState(1234).standard_normal(case["input_shape"]).astype(np.float32)
     with torch.inference_mode():
-        logits = net(torch.from_numpy(clip)).numpy()
+        logits = net(reference_clips(case)).numpy()
     expected = np.array(case["logits"])
     assert np.abs(logits - expected).max() / np.abs(expected).max() < 1e-4
 

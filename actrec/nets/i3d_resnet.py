@@ -1,0 +1,72 @@
+"""I3D-ResNet: an image ResNet whose 3x3 kernels are 3x3x3.
+
+Paper: Chen et al., "Deep Analysis of CNN-based Spatio-temporal Representations for Action Recognition", CVPR 2021
+(arXiv:2010.11757), whose weights it reads (layout `ibm`). It also starts from torchvision's ImageNet ResNet
+(`torchvision2d`): each kernel is repeated in time and divided by the number of repeats; the reference does not divide.
+
+T frames leave as T without temporal stride, as ceil(T / 8) with it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from actrec.config import Input
+from actrec.nets import NETS, Entry, Layout, Published
+from actrec.nets.residual import ResNet, block_of, halving, image_pool, plain_stem
+
+INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), frames=8, size=224)
+DEPTHS = (18, 34, 50, 101, 152)
+
+
+def i3d_resnet(
+    depth: int,
+    /,
+    *,
+    num_classes: int = 400,
+    in_channels: int = 3,
+    dropout: float = 0.5,
+    temporal_stride: bool = True,
+) -> ResNet:
+    """I3D-ResNet.
+
+    Args:
+        num_classes: logits per clip.
+        in_channels: channels of a frame.
+        dropout: before the last layer; probability.
+        temporal_stride: halve the time axis at the second, third and fourth stage.
+    """
+    block, expansion = block_of(depth)
+    return ResNet(
+        num_classes=num_classes,
+        in_channels=in_channels,
+        dropout=dropout,
+        stem=plain_stem(in_channels, 64, (3, 7, 7), (1, 2, 2)),
+        pool=image_pool(),
+        stem_channels=64,
+        depth=depth,
+        strides=halving(temporal_stride),
+        block=block,
+        expansion=expansion,
+        head_std=0.001,
+    )
+
+
+PUBLISHED = {
+    50: (Published("Kinetics-400", 76.61, None, frames=32, views="10x3", size=256, source="arXiv:2010.11757"),
+         Published("Something-Something V2", 62.84, None, frames=32, views="2x3", size=256, source="arXiv:2010.11757")),
+    101: (Published("Kinetics-400", 77.80, None, frames=32, views="10x3", size=256, source="arXiv:2010.11757"),
+          Published("Something-Something V2", 64.29, None, frames=32, views="2x3", size=256, source="arXiv:2010.11757")),
+}  # fmt: skip
+LAYOUTS = {"ibm": Layout(), "torchvision2d": Layout()}
+for _depth in DEPTHS:
+    NETS.add(
+        f"i3d_resnet{_depth}",
+        Entry(
+            partial(i3d_resnet, _depth),
+            input=INPUT,
+            paper="arXiv:2010.11757",
+            weights=LAYOUTS,
+            published=PUBLISHED.get(_depth, ()),
+        ),
+    )

@@ -1,0 +1,129 @@
+"""mmaction2's own forms of I3D-ResNet-50 and R(2+1)D-34, for its published weights (layout `mmaction2`).
+
+I3D: Carreira and Zisserman, CVPR 2017 (arXiv:1705.07750) on ResNet-50: the stem and two pools halve the time axis, and
+every second bottleneck has a 3x1x1 kernel in place of its first 1x1x1. R(2+1)D: Tran et al., CVPR 2018
+(arXiv:1711.11248): every convolution is split, those of the shortcuts too, and the stages halve the time axis.
+
+mmaction2's names of weights lead here and to TSN and TSM (`actrec.nets.resnet2d`) by the same table.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from actrec.config import Input
+from actrec.nets import NETS, Entry, Layout, Published
+from actrec.nets.blocks import Pool3d, Triple, same_conv, smallest_extent
+from actrec.nets.residual import BasicBlock, Bottleneck, ResNet, halving, image_pool, plain_stem, projection
+
+LAYOUT = Layout(
+    renames={
+        r"backbone\.conv1\.conv\.(.+)": r"conv1.\1",
+        r"backbone\.conv1\.bn\.(.+)": r"bn1.\1",
+        r"backbone\.(layer\d\.\d+)\.conv(\d)\.conv\.(?:net\.)?(.+)": r"\1.conv\2.\3",
+        r"backbone\.(layer\d\.\d+)\.conv(\d)\.bn\.(.+)": r"\1.bn\2.\3",
+        r"backbone\.(layer\d\.\d+)\.downsample\.conv\.(.+)": r"\1.downsample.0.\2",
+        r"backbone\.(layer\d\.\d+)\.downsample\.bn\.(.+)": r"\1.downsample.1.\2",
+        r"cls_head\.fc_cls\.(.+)": r"fc.\1",
+    },
+    dropped={r"data_preprocessor\..+": "mean and standard deviation of the input"},
+)
+INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), frames=32, size=224)
+INFLATED = ((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0))  # blocks of I3D with a temporal kernel
+SYNC_EPS = 1e-3  # of R(2+1)D's normalisations, but for those inside the split convolutions
+
+
+class I3DResNet50(ResNet):
+    """I3D on ResNet-50 as mmaction2 has it; arguments as for `Backbone`."""
+
+    def __init__(self, *, num_classes: int = 400, in_channels: int = 3, dropout: float = 0.5):
+        super().__init__(
+            num_classes=num_classes,
+            in_channels=in_channels,
+            dropout=dropout,
+            stem=plain_stem(in_channels, 64, (5, 7, 7), (2, 2, 2)),
+            pool=Pool3d("max", (1, 3, 3), stride=(2, 2, 2), padding=(0, 1, 1)),
+            stem_channels=64,
+            depth=50,
+            strides=halving(temporal=False),
+            block=partial(Bottleneck, kernel=(1, 3, 3), kernel1=(3, 1, 1)),
+            expansion=4,
+            head_std=0.01,
+        )
+        for stage, inflated in zip(self.stages, INFLATED):
+            for block, grows in zip(stage, inflated):
+                if not grows:
+                    conv = block.conv1
+                    block.conv1 = same_conv(conv.in_channels, conv.out_channels, (1, 1, 1))
+                    nn.init.kaiming_normal_(block.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.pool2 = Pool3d("max", (2, 1, 1), stride=(2, 1, 1))
+        self.min_frames = smallest_extent([self.conv1, self.maxpool, self.pool2], axis=0)
+
+    def features(self, x_NCTHW: Tensor) -> Tensor:
+        x = self.layer1(self.maxpool(self.stem_map(x_NCTHW)))
+        return self.layer4(self.layer3(self.layer2(self.pool2(x))))
+
+
+class SplitConv(nn.Module):
+    """A convolution over space, normalised, then one over time, with as many weights as one over both.
+
+    The middle has floor(3 k^2 in out / (k^2 in + 3 out)) channels, also where the temporal kernel is 1 (as in the
+    reference).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: Triple, stride: Triple = (1, 1, 1)):
+        super().__init__()
+        area = kernel[1] * kernel[2]
+        middle = 3 * in_channels * out_channels * area // (in_channels * area + 3 * out_channels)
+        self.conv_s = same_conv(in_channels, middle, (1, *kernel[1:]), (1, *stride[1:]))
+        self.bn_s = nn.BatchNorm3d(middle)
+        self.conv_t = same_conv(middle, out_channels, (kernel[0], 1, 1), (stride[0], 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv_t(F.relu(self.bn_s(self.conv_s(x)), inplace=True))
+
+
+def r2plus1d_34(*, num_classes: int = 400, in_channels: int = 3, dropout: float = 0.5) -> ResNet:
+    """R(2+1)D-34 as mmaction2 has it; arguments as for `Backbone`."""
+    norm = partial(nn.BatchNorm3d, eps=SYNC_EPS)
+    return ResNet(
+        num_classes=num_classes,
+        in_channels=in_channels,
+        dropout=dropout,
+        stem={"conv1": SplitConv(in_channels, 64, (3, 7, 7), (1, 2, 2)), "bn1": norm(64)},
+        pool=image_pool(),
+        stem_channels=64,
+        depth=34,
+        strides=halving(temporal=True),
+        block=partial(BasicBlock, conv=SplitConv, norm=norm),
+        expansion=1,
+        shortcut=partial(projection, conv=SplitConv, norm=norm),
+        head_std=0.01,
+    )
+
+
+ZOO = "mmaction2's model zoo"
+VARIANTS = {  # name: builder, input, paper, published
+    "i3d_resnet50_mmaction2": (
+        I3DResNet50,
+        INPUT,
+        "arXiv:1705.07750",
+        (Published("Kinetics-400", 73.47, 91.27, frames=32, views="10x3", size=256, source=ZOO),),
+        {"torchvision2d": Layout()},
+    ),
+    "r2plus1d_34_mmaction2": (
+        r2plus1d_34,
+        INPUT,
+        "arXiv:1711.11248",
+        (Published("Kinetics-400", 75.46, 92.28, frames=32, views="10x3", size=256, source=ZOO),),
+        {},
+    ),
+}
+for _name, (_build, _input, _paper, _published, _layouts) in VARIANTS.items():
+    NETS.add(
+        _name,
+        Entry(_build, input=_input, paper=_paper, weights={"mmaction2": LAYOUT, **_layouts}, published=_published),
+    )

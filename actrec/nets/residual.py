@@ -1,0 +1,229 @@
+"""What the ResNet families share: blocks, shortcuts, and four stages of them behind a stem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from actrec.nets.blocks import Backbone, Pool3d, Triple, init_convs, one_of, same_conv, smallest_extent
+
+STAGES = {  # depth: blocks of each stage
+    10: (1, 1, 1, 1),
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+    200: (3, 24, 36, 3),
+}
+PLANES = (64, 128, 256, 512)
+BASIC = (10, 18, 34)  # depths of two 3x3 convolutions a block; the others have bottlenecks
+
+ConvMaker = Callable[..., nn.Module]  # (in_channels, out_channels, kernel, stride=) -> convolution without bias
+Shortcut = Callable[[int, int, Triple], nn.Module]
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions, the first with the stride, and a shortcut around them.
+
+    Args:
+        in_channels: channels of the block's input.
+        planes: channels of both convolutions.
+        stride: of the first.
+        shortcut: leads the input to the sum; None where it fits as it is.
+        conv: makes the convolutions.
+        norm: makes the normalisations.
+        kernel: of the convolutions.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        planes: int,
+        *,
+        stride: Triple,
+        shortcut: nn.Module | None,
+        conv: ConvMaker = same_conv,
+        norm: Callable[[int], nn.Module] = nn.BatchNorm3d,
+        kernel: Triple = (3, 3, 3),
+    ):
+        super().__init__()
+        self.conv1 = conv(in_channels, planes, kernel, stride)
+        self.bn1 = norm(planes)
+        self.conv2 = conv(planes, planes, kernel)
+        self.bn2 = norm(planes)
+        self.downsample = shortcut
+
+    def branch(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return self.bn2(self.conv2(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return F.relu(self.branch(x).add_(shortcut), inplace=True)
+
+
+class Bottleneck(BasicBlock):
+    """A 1x1 convolution to fewer channels, a 3x3 one with the stride, and a 1x1 one to more.
+
+    Args:
+        expansion: the block's output has that many times `planes`.
+        width: channels in the middle, `planes` if not given.
+        groups: of the middle convolution.
+        kernel: of the middle convolution.
+        kernel1: of the first.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        planes: int,
+        *,
+        stride: Triple,
+        shortcut: nn.Module | None,
+        conv: ConvMaker = same_conv,
+        kernel: Triple = (3, 3, 3),
+        kernel1: Triple = (1, 1, 1),
+        expansion: int = 4,
+        width: int | None = None,
+        groups: int = 1,
+    ):
+        nn.Module.__init__(self)
+        width = width if width is not None else planes
+        self.conv1 = conv(in_channels, width, kernel1)
+        self.bn1 = nn.BatchNorm3d(width)
+        self.conv2 = conv(width, width, kernel, stride, groups=groups)
+        self.bn2 = nn.BatchNorm3d(width)
+        self.conv3 = conv(width, planes * expansion, (1, 1, 1))
+        self.bn3 = nn.BatchNorm3d(planes * expansion)
+        self.downsample = shortcut
+
+    def branch(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
+        return self.bn3(self.conv3(x))
+
+
+class PaddedShortcut(nn.Module):
+    """Type A: the input subsampled, with channels of zeros added. It has no parameters and passes gradients."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: Triple):
+        super().__init__()
+        self.extra, self.stride = out_channels - in_channels, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        t, h, w = self.stride
+        return F.pad(x[:, :, ::t, ::h, ::w], (0, 0, 0, 0, 0, 0, 0, self.extra))
+
+
+def projection(
+    in_channels: int,
+    out_channels: int,
+    stride: Triple,
+    *,
+    conv: ConvMaker = same_conv,
+    norm: Callable[[int], nn.Module] = nn.BatchNorm3d,
+) -> nn.Module:
+    """Type B: a 1x1 convolution and a batch normalisation."""
+    return nn.Sequential(conv(in_channels, out_channels, (1, 1, 1), stride), norm(out_channels))
+
+
+SHORTCUTS: Mapping[str, Shortcut] = {"A": PaddedShortcut, "B": projection}
+
+
+def shortcut_of(kind: str) -> Shortcut:
+    """By the letter of the paper. Raises ValueError for another."""
+    return one_of("shortcut", kind, SHORTCUTS)
+
+
+def block_of(depth: int) -> tuple[type[BasicBlock], int]:
+    """The kind of block that ResNets of this depth have, and its expansion."""
+    return (BasicBlock, 1) if depth in BASIC else (Bottleneck, 4)
+
+
+class ResNet(Backbone):
+    """A stem and four stages of blocks.
+
+    Args:
+        num_classes, in_channels, dropout, head_std: as for `Backbone`.
+        stem: the stem's modules by the names that weights have for them; `stem_map` runs them.
+        pool: after the stem, or None.
+        stem_channels: that the stages begin with.
+        depth: a key of `STAGES`.
+        planes: of each stage.
+        strides: of each stage's first block.
+        block: makes a block from channels in, planes, `stride` and `shortcut`.
+        expansion: channels of a stage's output by its planes.
+        shortcut: makes what leads a block's input to its sum, where sizes differ.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        in_channels: int,
+        dropout: float,
+        stem: Mapping[str, nn.Module],
+        pool: Pool3d | None,
+        stem_channels: int,
+        depth: int,
+        planes: Sequence[int] = PLANES,
+        strides: Sequence[Triple],
+        block: Callable[..., nn.Module],
+        expansion: int,
+        shortcut: Shortcut = projection,
+        head_std: float | None,
+    ):
+        super().__init__(
+            num_features=planes[-1] * expansion, in_channels=in_channels, dropout=dropout, head_std=head_std
+        )
+        for name, module in stem.items():
+            self.add_module(name, module)
+        self.maxpool = pool if pool is not None else nn.Identity()
+        channels = stem_channels
+        for number, (count, width, stride) in enumerate(zip(STAGES[depth], planes, strides), 1):
+            blocks = []
+            for i in range(count):
+                step, out_channels = stride if i == 0 else (1, 1, 1), width * expansion
+                fits = step == (1, 1, 1) and channels == out_channels
+                lead = None if fits else shortcut(channels, out_channels, step)
+                blocks.append(block(channels, width, stride=step, shortcut=lead))
+                channels = out_channels
+            self.add_module(f"layer{number}", nn.Sequential(*blocks))
+        init_convs(self)
+        self.reset_head(num_classes)
+        if pool is not None:
+            self.min_frames = smallest_extent([pool], axis=0)
+
+    @property
+    def stages(self) -> tuple[nn.Sequential, ...]:
+        return self.layer1, self.layer2, self.layer3, self.layer4
+
+    def stem_map(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn1(self.conv1(x)), inplace=True)
+
+    def features(self, x_NCTHW: Tensor) -> Tensor:
+        x = self.maxpool(self.stem_map(x_NCTHW))
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+
+def plain_stem(
+    in_channels: int, out_channels: int, kernel: Triple, stride: Triple, *, conv: ConvMaker = same_conv
+) -> dict[str, nn.Module]:
+    """One convolution and its normalisation."""
+    return {"conv1": conv(in_channels, out_channels, kernel, stride), "bn1": nn.BatchNorm3d(out_channels)}
+
+
+def image_pool() -> Pool3d:
+    """The pool after the stem of an image ResNet."""
+    return Pool3d("max", (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+
+
+def halving(temporal: bool) -> tuple[Triple, ...]:
+    """Strides of the stages: the last three halve space, and time if asked."""
+    return ((1, 1, 1), *[(2 if temporal else 1, 2, 2)] * 3)
+

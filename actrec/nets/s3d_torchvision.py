@@ -1,0 +1,104 @@
+"""S3D as torchvision has it, for its published weights (layout `torchvision`).
+
+Paper: Xie et al., "Rethinking Spatiotemporal Feature Learning", ECCV 2018 (arXiv:1712.04851). Against `s3d`, every
+convolution is split (the first into 1x7x7 and 7x1x1, with temporal stride), the temporal ones have no bias, the second
+pool does not touch time, and the head averages windows of 2x7x7 before it averages all of them.
+
+T frames leave as about T / 8; at least 5 enter (torchvision says 14).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from actrec.config import Input
+from actrec.nets import NETS, Entry, Layout, Published
+from actrec.nets.blocks import INCEPTION_CHANNELS, INCEPTION_EPS, Backbone, Pool3d, same_conv, smallest_extent
+from actrec.nets.video_resnet import INPUT as VIDEO_INPUT
+
+INPUT = Input(mean=VIDEO_INPUT.mean, std=VIDEO_INPUT.std, frames=64, size=224)
+WINDOW = (2, 7, 7)  # of the head's first average
+norm = partial(nn.BatchNorm3d, eps=INCEPTION_EPS, momentum=0.001)
+
+
+def _unit(in_channels: int, out_channels: int, kernel, stride=(1, 1, 1)) -> nn.Sequential:
+    """Convolution, normalisation, ReLU."""
+    conv = same_conv(in_channels, out_channels, kernel, stride)
+    return nn.Sequential(conv, norm(out_channels), nn.ReLU(inplace=True))
+
+
+def _split(in_channels: int, out_channels: int, size: int, stride: int = 1) -> nn.Sequential:
+    """A unit over space and one over time."""
+    space = _unit(in_channels, out_channels, (1, size, size), (1, stride, stride))
+    return nn.Sequential(space, _unit(out_channels, out_channels, (size, 1, 1), (stride, 1, 1)))
+
+
+class Block(nn.Module):
+    """GoogLeNet's block of split units."""
+
+    def __init__(self, channels: tuple):
+        super().__init__()
+        in_channels, out0, (reduced1, out1), (reduced2, out2), out3 = channels
+        point = (1, 1, 1)
+        self.branch0 = _unit(in_channels, out0, point)
+        self.branch1 = nn.Sequential(_unit(in_channels, reduced1, point), _split(reduced1, out1, 3))
+        self.branch2 = nn.Sequential(_unit(in_channels, reduced2, point), _split(reduced2, out2, 3))
+        pool = Pool3d("max", (3, 3, 3), stride=(1, 1, 1), padding=(1, 1, 1))
+        self.branch3 = nn.Sequential(pool, _unit(in_channels, out3, point))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((self.branch0(x), self.branch1(x), self.branch2(x), self.branch3(x)), 1)
+
+
+class TorchvisionS3D(Backbone):
+    """S3D; the arguments are those of `Backbone`."""
+
+    def __init__(self, *, num_classes: int = 400, in_channels: int = 3, dropout: float = 0.2):
+        super().__init__(num_features=1024, in_channels=in_channels, dropout=dropout, head_std=None)
+        blocks = {name: Block(channels) for name, channels in INCEPTION_CHANNELS.items()}
+        over_space = partial(Pool3d, "max", (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+        self.body = nn.Sequential(
+            _split(in_channels, 64, 7, stride=2),
+            over_space(),
+            _unit(64, 64, (1, 1, 1)),
+            _split(64, 192, 3),
+            over_space(),
+            blocks["3a"],
+            blocks["3b"],
+            Pool3d("max", (3, 3, 3), stride=(2, 2, 2), padding=(1, 1, 1)),
+            *[blocks[name] for name in ("4a", "4b", "4c", "4d", "4e")],
+            Pool3d("max", (2, 2, 2), stride=(2, 2, 2)),
+            blocks["5a"],
+            blocks["5b"],
+        )
+        self.reset_head(num_classes)
+        narrowing = [m for m in self.body if isinstance(m, Pool3d)]
+        self.min_frames = smallest_extent([self.body[0][1][0], *narrowing], axis=0)
+        self.min_size = smallest_extent([self.body[0][0][0], *narrowing], axis=1)
+
+    def features(self, x_NCTHW: Tensor) -> Tensor:
+        return self.body(x_NCTHW)
+
+    def head(self, features_NCTHW: Tensor) -> Tensor:
+        window = [min(size, extent) for size, extent in zip(WINDOW, features_NCTHW.shape[2:])]
+        windows = F.avg_pool3d(features_NCTHW, window, stride=1)
+        return self.fc(self.dropout(windows).mean((2, 3, 4)))
+
+
+LAYOUT = Layout(renames={r"features\.(.+)": r"body.\1", r"classifier\.1\.(.+)": r"fc.\1"})
+NETS.add(
+    "s3d_torchvision",
+    Entry(
+        TorchvisionS3D,
+        input=INPUT,
+        paper="arXiv:1712.04851",
+        weights={"torchvision": LAYOUT},
+        published=(
+            Published("Kinetics-400", 68.37, 88.05, frames=128, views="1 clip", size=224, source="torchvision 0.14"),
+        ),
+    ),
+)

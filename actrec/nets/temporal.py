@@ -1,0 +1,107 @@
+"""Temporal modules of image nets: aggregation (TAM) and shift (TSM). They map NCTHW to the same shape."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from actrec.nets.blocks import one_of
+
+SHIFT_DIV = 8  # one in so many channels comes from the next frame, as many from the one before
+
+
+class TemporalAggregation(nn.Module):
+    """Each frame becomes the ReLU of a learned blend of its neighbours; frames outside the clip are zero.
+
+    Fan et al., "More Is Less: Learning Efficient Video Representations by Big-Little Network and Depthwise Temporal
+    Aggregation", NeurIPS 2019 (arXiv:1912.00869).
+
+    Args:
+        channels: of the map.
+        frames: how many frames are blended; frame t blends t - frames // 2 and on.
+        blending: sum, or element-wise max (the zeros outside take part).
+        depthwise: a weight per channel and frame; else a matrix.
+    """
+
+    def __init__(self, channels: int, *, frames: int = 3, blending: str = "sum", depthwise: bool = True):
+        super().__init__()
+        if frames < 1:
+            raise ValueError(f"blending_frames {frames}: expected at least 1")
+        self.sums = one_of("blending", blending, {"sum": True, "max": False})
+        self.frames, self.depthwise = frames, depthwise
+        if frames == 3:  # the names and their order are those of published weights
+            for name in ("prev_se", "next_se", "curr_se"):
+                self.add_module(name, _Weight(channels, depthwise))
+        else:
+            self.blending_layers = nn.ModuleList(_Weight(channels, depthwise) for _ in range(frames))
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """(C, 1 or C, 1, 1) for each blended frame, the earliest first."""
+        if self.frames == 3:
+            return [module.fc1.weight for module in (self.prev_se, self.curr_se, self.next_se)]
+        return [module.fc1.weight for module in self.blending_layers]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self._sum(x) if self.sums else self._max(x), inplace=True)
+
+    def _sum(self, x: Tensor) -> Tensor:
+        """One temporal convolution."""
+        steps = x.flatten(3)  # (N, C, T, H*W)
+        kernel = torch.cat(self.weights, 2)  # (C, 1 or C, frames, 1)
+        groups = x.shape[1] if self.depthwise else 1
+        blended = F.conv2d(steps, kernel, padding=(self.frames // 2, 0), groups=groups)
+        return blended[:, :, : x.shape[2]].unflatten(3, x.shape[3:])  # an even number of frames makes one step more
+
+    def _max(self, x: Tensor) -> Tensor:
+        blended = None
+        for i, weight in enumerate(self.weights):
+            term = x * weight.unsqueeze(0) if self.depthwise else _points(x, weight)
+            term = _shifted(term, i - self.frames // 2)
+            blended = term if blended is None else torch.maximum(blended, term)
+        return blended
+
+    def multiply_adds(self, out: Tensor) -> int:
+        """Of one pass with this output: each frame through each 1x1 convolution."""
+        return out.numel() * self.frames * self.weights[0].shape[1]
+
+    def extra_repr(self) -> str:
+        return f"frames={self.frames}, {'sum' if self.sums else 'max'}, depthwise={self.depthwise}"
+
+
+class _Weight(nn.Module):
+    """The 1x1 convolution of one blended frame, under the name that published weights have for it."""
+
+    def __init__(self, channels: int, depthwise: bool):
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, channels, 1, bias=False, groups=channels if depthwise else 1)
+
+
+class TemporalShift(nn.Module):
+    """An eighth of the channels comes from the next frame, an eighth from the one before; zero outside the clip.
+
+    Lin et al., "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV 2019 (arXiv:1811.08383).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        fold = x.shape[1] // SHIFT_DIV
+        later = F.pad(x[:, :fold, 1:], (0, 0, 0, 0, 0, 1))
+        earlier = F.pad(x[:, fold : 2 * fold, :-1], (0, 0, 0, 0, 1, 0))
+        return torch.cat((later, earlier, x[:, 2 * fold :]), 1)
+
+
+def _points(x: Tensor, weight: Tensor) -> Tensor:
+    """A 1x1 convolution of every frame."""
+    return F.conv2d(x.flatten(3), weight).unflatten(3, x.shape[3:])
+
+
+def _shifted(x: Tensor, frames: int) -> Tensor:
+    """Frame t becomes frame t + frames, zero outside the clip."""
+    if frames == 0:
+        return x
+    if abs(frames) >= x.shape[2]:
+        return torch.zeros_like(x)
+    if frames > 0:
+        return F.pad(x[:, :, frames:], (0, 0, 0, 0, 0, frames))
+    return F.pad(x[:, :, :frames], (0, 0, 0, 0, -frames, 0))
