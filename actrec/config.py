@@ -143,10 +143,21 @@ class Net:
     dropout: float | None = opt(None, "Dropout before the last layer.")
     temporal_stride: bool | None = opt(None, "Halve the time axis inside the net.")
     temporal_pool: str | None = opt(None, "Temporal pooling.", choices=("max", "avg"))
-    depthwise_temporal: bool | None = opt(None, "Depthwise temporal convolutions (s3d).")
+    depthwise_temporal: bool | None = opt(None, "Depthwise temporal convolutions (s3d, s3d_resnet).")
     last_pool: str | None = opt(
         None, "i3d's last temporal pool: same, or valid (as in the published mini tables).", choices=("same", "valid")
     )
+    blending_frames: int | None = opt(None, "Frames that TAM blends.")
+    blending: str | None = opt(None, "How TAM blends.", choices=("sum", "max"))
+    depthwise_blending: bool | None = opt(None, "TAM blends each channel by itself.")
+    shortcut: str | None = opt(None, "Shortcuts of 3D ResNets: padded (A), convolution (B).", choices=("A", "B"))
+    stem_kernel_t: int | None = opt(None, "Frames of a 3D ResNet's first kernel.")
+    stem_stride_t: int | None = opt(None, "Step in frames of a 3D ResNet's first convolution.")
+    stem_pool: bool | None = opt(None, "Pool behind a 3D ResNet's first convolution.")
+    widen: float | None = opt(None, "Times as many channels (3D ResNets).")
+    cardinality: int | None = opt(None, "Groups of ResNeXt's convolutions.")
+    batch_norm: bool | None = opt(None, "c3d with batch normalisation.")
+    global_pooling: bool | None = opt(None, "c3d with a global average in place of fully connected layers.")
 
 
 @dataclass(frozen=True)

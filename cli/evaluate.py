@@ -123,7 +123,7 @@ def command(
         channels_last=channels_last,
     )
     with Bar("videos", total=len(found.videos)) as bar:
-        model = model.to(device, memory_format=memory_format(channels_last))
+        model = model.to(device, memory_format=memory_format(model, channels_last))
         result = engine.evaluate(model, batches, average=average, precision=precision, progress=bar.add)
 
     name = f"{list_path.stem}_{views.clips}x{views.crops}"

@@ -125,7 +125,7 @@ def train(
         check_labels(videos, len(data.classes))
     if not all(video.labels for video in data.train):
         raise ValueError(f"{next(v.id for v in data.train if not v.labels)} has no label: training needs one per video")
-    net = net.to(device, memory_format=memory_format(recipe.run.channels_last))
+    net = net.to(device, memory_format=memory_format(net, recipe.run.channels_last))
     optimizer = make_optimizer(net, recipe.optim)
     schedule = make_schedule(optimizer, recipe.optim)
     loader, val_loader = make_loaders(recipe, data, net.input, device)
@@ -263,8 +263,9 @@ def make_loaders(
     return loader, eval_loader(data.val, recipe.clip, net_input, index=data.val_index, **common)
 
 
-def memory_format(channels_last: bool) -> torch.memory_format:
-    return torch.channels_last_3d if channels_last else torch.contiguous_format
+def memory_format(net: nets.Backbone, channels_last: bool) -> torch.memory_format:
+    """Of the net's weights."""
+    return net.channels_last if channels_last else torch.contiguous_format
 
 
 def choose_device(device: str) -> str:

@@ -143,9 +143,7 @@ class Conv3d(nn.Conv3d):
         kernel, stride, padding = self.kernel_size, self.stride, self.padding
         if kernel[0] == 1 and padding[0] == 0:
             x = x[:, :, :: stride[0]]
-            frames = F.conv2d(
-                folded(x), self.weight.squeeze(2), self.bias, stride[1:], padding[1:], groups=self.groups
-            )
+            frames = F.conv2d(folded(x), self.weight.squeeze(2), self.bias, stride[1:], padding[1:], groups=self.groups)
             return unfolded(frames, like=x)
         if kernel[1:] == (1, 1) and stride[1:] == (1, 1):
             steps = x.flatten(3)  # (N, C, T, H*W)

@@ -4,7 +4,8 @@ Paper: Huang et al., "Densely Connected Convolutional Networks", CVPR 2017 (arXi
 Kataoka and Satoh, CVPR 2018 (arXiv:1711.09577), whose weights they read (layout `hara`). The reference cannot build
 them from its command line.
 
-The stem's pool and the three transitions halve time and space: at least 15 frames of 29x29 pixels enter with the default stem.
+The stem's pool and the three transitions halve time and space: at least 15 frames of 29x29 pixels enter with the
+default stem.
 """
 
 from __future__ import annotations

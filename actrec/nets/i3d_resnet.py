@@ -52,12 +52,11 @@ def i3d_resnet(
     )
 
 
+published = partial(Published, top5=None, frames=32, size=256, source="arXiv:2010.11757")
 PUBLISHED = {
-    50: (Published("Kinetics-400", 76.61, None, frames=32, views="10x3", size=256, source="arXiv:2010.11757"),
-         Published("Something-Something V2", 62.84, None, frames=32, views="2x3", size=256, source="arXiv:2010.11757")),
-    101: (Published("Kinetics-400", 77.80, None, frames=32, views="10x3", size=256, source="arXiv:2010.11757"),
-          Published("Something-Something V2", 64.29, None, frames=32, views="2x3", size=256, source="arXiv:2010.11757")),
-}  # fmt: skip
+    50: (published("Kinetics-400", 76.61, views="10x3"), published("Something-Something V2", 62.84, views="2x3")),
+    101: (published("Kinetics-400", 77.80, views="10x3"), published("Something-Something V2", 64.29, views="2x3")),
+}
 LAYOUTS = {"ibm": Layout(), "torchvision2d": Layout()}
 for _depth in DEPTHS:
     NETS.add(

@@ -137,9 +137,7 @@ def tam_inception_v1(
         dropout=dropout,
         temporal_stride=temporal_stride,
         temporal_pool=temporal_pool,
-        mix_after=partial(
-            TemporalAggregation, frames=blending_frames, blending=blending, depthwise=depthwise_blending
-        ),
+        mix_after=partial(TemporalAggregation, frames=blending_frames, blending=blending, depthwise=depthwise_blending),
     )
 
 

@@ -19,18 +19,31 @@ from actrec.nets import NETS, Entry, Layout, Published
 from actrec.nets.blocks import Pool3d, Triple, same_conv, smallest_extent
 from actrec.nets.residual import BasicBlock, Bottleneck, ResNet, halving, image_pool, plain_stem, projection
 
-LAYOUT = Layout(
-    renames={
-        r"backbone\.conv1\.conv\.(.+)": r"conv1.\1",
-        r"backbone\.conv1\.bn\.(.+)": r"bn1.\1",
-        r"backbone\.(layer\d\.\d+)\.conv(\d)\.conv\.(?:net\.)?(.+)": r"\1.conv\2.\3",
-        r"backbone\.(layer\d\.\d+)\.conv(\d)\.bn\.(.+)": r"\1.bn\2.\3",
-        r"backbone\.(layer\d\.\d+)\.downsample\.conv\.(.+)": r"\1.downsample.0.\2",
-        r"backbone\.(layer\d\.\d+)\.downsample\.bn\.(.+)": r"\1.downsample.1.\2",
-        r"cls_head\.fc_cls\.(.+)": r"fc.\1",
-    },
-    dropped={r"data_preprocessor\..+": "mean and standard deviation of the input"},
-)
+
+def layout(shifted: str = "") -> Layout:
+    """Names of mmaction2's weights.
+
+    Args:
+        shifted: pattern of the blocks whose first convolution TSM wraps; such a name differs, so that weights of TSN do
+            not pass for those of TSM, nor the other way round.
+    """
+    wrapped = {rf"backbone\.({shifted})\.conv1\.conv\.net\.(.+)": r"\1.conv1.\2"} if shifted else {}
+    plain = rf"(?!{shifted}\.conv1\.conv\.)" if shifted else ""
+    return Layout(
+        renames={
+            **wrapped,
+            r"backbone\.conv1\.conv\.(.+)": r"conv1.\1",
+            r"backbone\.conv1\.bn\.(.+)": r"bn1.\1",
+            rf"backbone\.{plain}(layer\d\.\d+)\.conv(\d)\.conv\.(.+)": r"\1.conv\2.\3",
+            r"backbone\.(layer\d\.\d+)\.conv(\d)\.bn\.(.+)": r"\1.bn\2.\3",
+            r"backbone\.(layer\d\.\d+)\.downsample\.conv\.(.+)": r"\1.downsample.0.\2",
+            r"backbone\.(layer\d\.\d+)\.downsample\.bn\.(.+)": r"\1.downsample.1.\2",
+            r"cls_head\.fc_cls\.(.+)": r"fc.\1",
+        },
+        dropped={r"data_preprocessor\..+": "mean and standard deviation of the input"},
+    )
+
+
 INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), frames=32, size=224)
 INFLATED = ((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0))  # blocks of I3D with a temporal kernel
 SYNC_EPS = 1e-3  # of R(2+1)D's normalisations, but for those inside the split convolutions
@@ -70,14 +83,26 @@ class I3DResNet50(ResNet):
 class SplitConv(nn.Module):
     """A convolution over space, normalised, then one over time, with as many weights as one over both.
 
-    The middle has floor(3 k^2 in out / (k^2 in + 3 out)) channels, also where the temporal kernel is 1 (as in the
-    reference).
+    The middle has floor(3 k^2 in out / (k^2 in + 3 out)) channels, also where the temporal kernel is 1, as in the
+    reference.
+
+    Args:
+        middle: that number of channels.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: Triple, stride: Triple = (1, 1, 1)):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: Triple,
+        stride: Triple = (1, 1, 1),
+        *,
+        middle: int | None = None,
+    ):
         super().__init__()
         area = kernel[1] * kernel[2]
-        middle = 3 * in_channels * out_channels * area // (in_channels * area + 3 * out_channels)
+        if middle is None:
+            middle = 3 * in_channels * out_channels * area // (in_channels * area + 3 * out_channels)
         self.conv_s = same_conv(in_channels, middle, (1, *kernel[1:]), (1, *stride[1:]))
         self.bn_s = nn.BatchNorm3d(middle)
         self.conv_t = same_conv(middle, out_channels, (kernel[0], 1, 1), (stride[0], 1, 1))
@@ -93,7 +118,7 @@ def r2plus1d_34(*, num_classes: int = 400, in_channels: int = 3, dropout: float 
         num_classes=num_classes,
         in_channels=in_channels,
         dropout=dropout,
-        stem={"conv1": SplitConv(in_channels, 64, (3, 7, 7), (1, 2, 2)), "bn1": norm(64)},
+        stem={"conv1": SplitConv(in_channels, 64, (3, 7, 7), (1, 2, 2), middle=83), "bn1": norm(64)},
         pool=image_pool(),
         stem_channels=64,
         depth=34,
@@ -106,24 +131,18 @@ def r2plus1d_34(*, num_classes: int = 400, in_channels: int = 3, dropout: float 
 
 
 ZOO = "mmaction2's model zoo"
-VARIANTS = {  # name: builder, input, paper, published
-    "i3d_resnet50_mmaction2": (
-        I3DResNet50,
-        INPUT,
-        "arXiv:1705.07750",
-        (Published("Kinetics-400", 73.47, 91.27, frames=32, views="10x3", size=256, source=ZOO),),
-        {"torchvision2d": Layout()},
-    ),
-    "r2plus1d_34_mmaction2": (
-        r2plus1d_34,
-        INPUT,
-        "arXiv:1711.11248",
-        (Published("Kinetics-400", 75.46, 92.28, frames=32, views="10x3", size=256, source=ZOO),),
-        {},
-    ),
+VARIANTS = {  # name: builder, paper, accuracies, other layouts
+    "i3d_resnet50_mmaction2": (I3DResNet50, "arXiv:1705.07750", (73.47, 91.27), {"torchvision2d": Layout()}),
+    "r2plus1d_34_mmaction2": (r2plus1d_34, "arXiv:1711.11248", (75.46, 92.28), {}),
 }
-for _name, (_build, _input, _paper, _published, _layouts) in VARIANTS.items():
+for _name, (_build, _paper, _accuracies, _layouts) in VARIANTS.items():
     NETS.add(
         _name,
-        Entry(_build, input=_input, paper=_paper, weights={"mmaction2": LAYOUT, **_layouts}, published=_published),
+        Entry(
+            _build,
+            input=INPUT,
+            paper=_paper,
+            weights={"mmaction2": layout(), **_layouts},
+            published=(Published("Kinetics-400", *_accuracies, frames=32, views="10x3", size=256, source=ZOO),),
+        ),
     )

@@ -226,4 +226,3 @@ def image_pool() -> Pool3d:
 def halving(temporal: bool) -> tuple[Triple, ...]:
     """Strides of the stages: the last three halve space, and time if asked."""
     return ((1, 1, 1), *[(2 if temporal else 1, 2, 2)] * 3)
-

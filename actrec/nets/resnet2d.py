@@ -11,16 +11,15 @@ and TSM (`mmaction2`), and torchvision's ImageNet ResNet (`torchvision2d`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from actrec.config import Input
-from actrec.nets import NETS, Entry, Layout, Published
+from actrec.nets import NETS, Entry, Layout, Published, mmaction2
 from actrec.nets.blocks import Conv2d, Pool3d, PoolKind, same_conv
-from actrec.nets.mmaction2 import LAYOUT as MMACTION2
 from actrec.nets.residual import BasicBlock, ResNet, block_of, halving, image_pool, plain_stem, projection
 from actrec.nets.temporal import TemporalAggregation, TemporalShift
 
@@ -167,7 +166,7 @@ def tsm_resnet(
     temporal_pool: PoolKind = "max",
 ) -> ResNet2d:
     """TSM, in every block of ResNets up to 50, in every second one of deeper ones; arguments as of `ResNet2d`."""
-    step = 2 if depth > 50 else 1
+    step = 1 if depth <= 50 else 2
     return ResNet2d(
         depth,
         num_classes=num_classes,
@@ -179,26 +178,37 @@ def tsm_resnet(
     )
 
 
-TSM_AUTHORS = Layout(
-    renames={
-        r"base_model\.(layer\d\.\d+\.conv1)\.net\.(.+)": r"\1.\2",
-        r"base_model\.(.+)": r"\1",
-        r"new_fc\.(.+)": r"fc.\1",
-    }
-)
-IMAGE_LAYOUTS: Mapping[str, Layout] = {"torchvision2d": Layout(), "tsm": TSM_AUTHORS, "mmaction2": MMACTION2}
+def shifted_blocks(depth: int) -> str:
+    """Pattern of the blocks that TSM shifts."""
+    return r"layer\d\.\d+" if depth <= 50 else r"layer\d\.\d*[02468]"
+
+
+def authors_layout(shifted: str = "") -> Layout:
+    """Names in the weights of TSM's authors; `shifted` as for `mmaction2.layout`."""
+    wrapped = {rf"base_model\.({shifted}\.conv1)\.net\.(.+)": r"\1.\2"} if shifted else {}
+    plain = rf"(?!{shifted}\.conv1\.)" if shifted else ""
+    return Layout(renames={**wrapped, rf"base_model\.({plain}.+)": r"\1", r"new_fc\.(.+)": r"fc.\1"})
+
+
+def layouts_of(family: str, depth: int) -> dict[str, Layout]:
+    if family == "tam":
+        return {"ibm": Layout(), "torchvision2d": Layout(fresh=(r".+\.tam\..+",))}
+    shifted = shifted_blocks(depth) if family == "tsm" else ""
+    found = {"torchvision2d": Layout(), "tsm": authors_layout(shifted), "mmaction2": mmaction2.layout(shifted)}
+    return found if family == "tsm" else {"ibm": Layout(), **found}
+
+
 K400, SSV2 = "Kinetics-400", "Something-Something V2"
 MM = "mmaction2's model zoo"
 PAPER = "arXiv:2010.11757"
-FAMILIES = {  # name: builder, paper, layouts, option sets of other shapes
-    "tsn": (tsn_resnet, "arXiv:1608.00859", {"ibm": Layout(), **IMAGE_LAYOUTS}, ()),
+FAMILIES = {  # name: builder, paper, option sets of other shapes
+    "tsn": (tsn_resnet, "arXiv:1608.00859", ()),
     "tam": (
         tam_resnet,
         "arXiv:1912.00869",
-        {"ibm": Layout(), "torchvision2d": Layout(fresh=(r".+\.tam\..+",))},
         ({"blending_frames": 5}, {"blending_frames": 4}, {"depthwise_blending": False}),
     ),
-    "tsm": (tsm_resnet, "arXiv:1811.08383", IMAGE_LAYOUTS, ()),
+    "tsm": (tsm_resnet, "arXiv:1811.08383", ()),
 }
 PUBLISHED = {
     "tsn_resnet50": (
@@ -221,7 +231,7 @@ PUBLISHED = {
         Published(SSV2, 65.32, None, frames=32, views="2x3", size=256, source=PAPER),
     ),
 }
-for _family, (_build, _paper, _layouts, _forms) in FAMILIES.items():
+for _family, (_build, _paper, _forms) in FAMILIES.items():
     for _depth in DEPTHS:
         _name = f"{_family}_resnet{_depth}"
         NETS.add(
@@ -230,7 +240,7 @@ for _family, (_build, _paper, _layouts, _forms) in FAMILIES.items():
                 partial(_build, _depth),
                 input=INPUT,
                 paper=_paper,
-                weights=_layouts,
+                weights=layouts_of(_family, _depth),
                 forms=_forms,
                 published=PUBLISHED.get(_name, ()),
             ),

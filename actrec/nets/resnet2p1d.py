@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from actrec.nets import NETS, Entry, Layout
 from actrec.nets.blocks import Triple, same_conv
-from actrec.nets.resnet3d import DEPTHS, INPUT, SHAPED, stem_kernel, stem_pool_of, widened
 from actrec.nets.residual import BASIC, PLANES, ResNet, halving, shortcut_of
+from actrec.nets.resnet3d import DEPTHS, INPUT, SHAPED, stem_kernel, stem_pool_of, widened
 
 
 def middle_channels(in_channels: int, out_channels: int) -> int:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from actrec.config import Input
 from actrec.nets import NETS, Entry, Layout
-from actrec.nets.blocks import Pool3d, Triple, same_conv
+from actrec.nets.blocks import Pool3d, Triple
 from actrec.nets.residual import (
     BASIC,
     PLANES,

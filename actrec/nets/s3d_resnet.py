@@ -28,9 +28,7 @@ class SeparableBasicBlock(BasicBlock):
         depthwise: let the temporal convolutions see one channel at a time.
     """
 
-    def __init__(
-        self, in_channels: int, planes: int, *, stride: Triple, shortcut: nn.Module | None, depthwise: bool
-    ):
+    def __init__(self, in_channels: int, planes: int, *, stride: Triple, shortcut: nn.Module | None, depthwise: bool):
         space = (1, *stride[1:])
         super().__init__(in_channels, planes, stride=space, shortcut=shortcut, kernel=(1, 3, 3))
         groups = planes if depthwise else 1
@@ -49,9 +47,7 @@ class SeparableBasicBlock(BasicBlock):
 class SeparableBottleneck(Bottleneck):
     """A bottleneck with a 3x1x1 convolution behind the 1x3x3 one; arguments as of `SeparableBasicBlock`."""
 
-    def __init__(
-        self, in_channels: int, planes: int, *, stride: Triple, shortcut: nn.Module | None, depthwise: bool
-    ):
+    def __init__(self, in_channels: int, planes: int, *, stride: Triple, shortcut: nn.Module | None, depthwise: bool):
         space = (1, *stride[1:])
         super().__init__(in_channels, planes, stride=space, shortcut=shortcut, kernel=(1, 3, 3))
         groups = planes if depthwise else 1

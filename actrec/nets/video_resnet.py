@@ -17,12 +17,10 @@ from torch import Tensor, nn
 from actrec.config import Input
 from actrec.nets import NETS, Entry, Layout, Published
 from actrec.nets.blocks import Triple, same_conv
-from actrec.nets.resnet2p1d import middle_channels
 from actrec.nets.residual import ResNet, halving
+from actrec.nets.resnet2p1d import middle_channels
 
-INPUT = Input(
-    mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989), frames=16, size=112
-)
+INPUT = Input(mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989), frames=16, size=112)
 Conv = Callable[..., nn.Module]  # (in_channels, out_channels, stride, middle=) -> convolution
 
 

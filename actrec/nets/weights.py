@@ -7,12 +7,14 @@ module (how names map).
 
 from __future__ import annotations
 
+import _codecs
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -24,6 +26,14 @@ CONTAINERS = ("state_dict", "net")  # entries of a checkpoint that hold its weig
 HEAD = "fc."
 COUNTERS = r".+\.num_batches_tracked"  # decide nothing, and files of old or other software lack them
 NUM_LISTED = 5  # problems that an error message spells out
+# Beside tensors many checkpoints hold an accuracy as a number of numpy, which is as harmless.
+NUMPY_NUMBERS = [
+    np.dtype,
+    _codecs.encode,
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")),
+]
 
 
 @dataclass(frozen=True)
@@ -97,10 +107,10 @@ def load_weights(net: Backbone, path: str | Path, *, layout: str = "auto", new_h
         raise ValueError(f"layout {layout!r} for net {net.name!r}: expected auto, {', '.join(layouts)}")
     tensors = read_tensors(path)
     wanted = layouts if layout == "auto" else [layout]
-    matches = [_match(tensors, net.state_dict(), name, layouts[name], new_head=new_head) for name in wanted]
+    matches = [match_names(tensors, net.state_dict(), name, layouts[name], new_head=new_head) for name in wanted]
     best = min(matches, key=lambda match: (bool(match.problems), -len(match.found)))
     if best.problems:
-        raise ValueError(f"{path} does not fit net {net.name!r} (read as {best.layout}): {_listed(best.problems)}")
+        raise ValueError(f"{path} does not fit net {net.name!r} (read as {best.layout}): {listed(best.problems)}")
     net.load_state_dict({**net.state_dict(), **best.found})
     return best.account()
 
@@ -116,7 +126,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(NUMPY_NUMBERS):
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes the unpickler raise almost anything
         raise ValueError(f"{path} {_why_unreadable(start, str(error))}") from error
     return _state_dict(path, content)
@@ -154,7 +165,7 @@ def _is_named_tensor(item: tuple[object, object]) -> bool:
 
 
 @dataclass
-class _Match:
+class Match:
     """A file's tensors beside a net's, in the making."""
 
     layout: str
@@ -168,11 +179,12 @@ class _Match:
         return Account(self.layout, tuple(self.found), self.dropped, tuple(self.missing), self.reshaped)
 
 
-def _match(
+def match_names(
     tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], name: str, layout: Layout, *, new_head: bool
-) -> _Match:
+) -> Match:
     """Finds a place for each of `tensors` among the net's `own`. What is left unexplained is in `problems`."""
-    reader, match, seen = READERS[name], _Match(name), set()
+    reader, match, seen = READERS[name], Match(name), set()
+    stem = next(target for target, tensor in own.items() if tensor.ndim > 2)
     for source, tensor in _without_prefix(tensors, reader.prefix).items():
         target = _renamed(source, layout.renames)
         if reason := _why_dropped(source, layout.dropped):
@@ -185,7 +197,7 @@ def _match(
             match.problems.append(f"{source!r} is a second {target}")
         else:
             seen.add(target)
-            _place(match, target, tensor, own[target], inflate=reader.inflate)
+            _place(match, target, tensor, own[target], inflate=reader.inflate, stem=stem)
     fresh = [*layout.fresh, COUNTERS, *([re.escape(HEAD) + ".+"] if new_head else [])]
     for target in own:
         if target in seen:
@@ -197,24 +209,38 @@ def _match(
     return match
 
 
-def _place(match: _Match, target: str, tensor: Tensor, own: Tensor, *, inflate: bool) -> None:
+def _place(match: Match, target: str, tensor: Tensor, own: Tensor, *, inflate: bool, stem: str) -> None:
     """Puts `tensor` where the net has `own`, or says why it does not fit."""
-    shape, wanted = tuple(tensor.shape), tuple(own.shape)
-    if inflate and own.ndim == 5 and shape == wanted[:2] + wanted[3:]:
-        match.found[target] = (tensor / wanted[2]).unsqueeze(2).expand(wanted)
-        match.reshaped[target] = f"{shape} repeated in time to {wanted}"
-    elif inflate and own.ndim == 5:
-        match.problems.append(f"{target} is {shape}, expected {wanted[:2] + wanted[3:]}")
-    elif target.startswith(HEAD) and shape != wanted and shape[1:] == wanted[1:]:
+    was, wanted = tuple(tensor.shape), tuple(own.shape)
+    expected = wanted[:2] + wanted[3:] if inflate and own.ndim == 5 else wanted
+    done = []
+    if target.startswith(HEAD) and was[2:] == (1,) * len(was[2:]) and own.ndim < tensor.ndim:
+        tensor = tensor.flatten(1)
+        done.append("1x1 convolution")
+    if target == stem and was[1] == 3 != wanted[1]:
+        tensor = tensor.mean(1, keepdim=True).expand(-1, wanted[1], *was[2:])
+        done.append(f"colours averaged for {wanted[1]} channels")
+    shape = tuple(tensor.shape)
+    if target.startswith(HEAD) and shape != wanted and shape[1:] == wanted[1:]:
         problem = f"it has {shape[0]} classes, the net {wanted[0]}: ask for a new head (--new-head, new_head=True)"
         if problem not in match.problems:
             match.problems.append(problem)
-    elif shape != wanted:
-        match.problems.append(f"{target} is {shape}, expected {wanted}")
+    elif shape != expected:
+        match.problems.append(f"{target} is {was}, expected {expected}")
     elif tensor.is_floating_point() != own.is_floating_point():
         match.problems.append(f"{target} is {tensor.dtype}, expected {own.dtype}")
     else:
+        if expected != wanted:
+            tensor = (tensor / wanted[2]).unsqueeze(2).expand(wanted)
+            done.append("repeated in time")
         match.found[target] = tensor
+        if done:
+            match.reshaped[target] = f"{was} to {wanted}: {', '.join(done)}"
+
+
+def renamed_tensors(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
+    """The tensors under the net's names, with the prefix of parallel training taken off."""
+    return {_renamed(name, layout.renames): tensor for name, tensor in _without_prefix(tensors, "module.").items()}
 
 
 def _without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> Mapping[str, Tensor]:
@@ -234,6 +260,6 @@ def _why_dropped(name: str, dropped: Mapping[str, str]) -> str | None:
     return next((reason for pattern, reason in dropped.items() if re.fullmatch(pattern, name)), None)
 
 
-def _listed(problems: list[str]) -> str:
+def listed(problems: list[str]) -> str:
     more = len(problems) - NUM_LISTED
     return "; ".join(problems[:NUM_LISTED]) + (f"; and {more} more" if more > 0 else "")
