@@ -85,10 +85,26 @@ class TemporalShift(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        fold = x.shape[1] // SHIFT_DIV
-        later = F.pad(x[:, :fold, 1:], (0, 0, 0, 0, 0, 1))
-        earlier = F.pad(x[:, fold : 2 * fold, :-1], (0, 0, 0, 0, 1, 0))
-        return torch.cat((later, earlier, x[:, 2 * fold :]), 1)
+        return _Shift.apply(x, x.shape[1] // SHIFT_DIV)
+
+
+class _Shift(torch.autograd.Function):
+    """One copy forward and one backward; slices alone would add up a whole map per slice on the way back."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, fold: int) -> Tensor:
+        ctx.fold = fold
+        return _exchanged(x, fold, 1)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        return _exchanged(grad, ctx.fold, -1), None
+
+
+def _exchanged(x: Tensor, fold: int, frames: int) -> Tensor:
+    """The first `fold` channels shifted by `frames`, as many next to them by `-frames`."""
+    first, second, rest = x.split((fold, fold, x.shape[1] - 2 * fold), 1)
+    return torch.cat((_shifted(first, frames), _shifted(second, -frames), rest), 1)
 
 
 def _points(x: Tensor, weight: Tensor) -> Tensor:

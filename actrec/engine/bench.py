@@ -1,0 +1,127 @@
+"""How fast nets train: clips per second on random clips, several forms in turn."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from actrec import config, nets
+from actrec.engine.evaluate import autocast
+from actrec.engine.train import choose_precision, memory_format
+
+CLASSES = 16
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a net is computed.
+
+    Args:
+        precision: float32 or bfloat16 (autocast).
+        channels_last: memory format of weights and clips.
+        compiled: by `torch.compile`.
+    """
+
+    precision: str
+    channels_last: bool
+    compiled: bool = False
+
+    def __str__(self) -> str:
+        compiled = " compiled" if self.compiled else ""
+        return f"{self.precision} {'channels-last' if self.channels_last else 'contiguous'}{compiled}"
+
+
+FORMS = tuple(Form(precision, last) for precision in ("float32", "bfloat16") for last in (False, True))
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Training clips per second, one value a turn."""
+
+    net: str
+    form: Form
+    turns: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.turns)
+
+    def ratio(self, other: Speed) -> float:
+        """The median over the turns of this speed by the other's."""
+        return statistics.median(a / b for a, b in zip(self.turns, other.turns))
+
+
+def default_form(device: str) -> Form:
+    """How training computes on a device unless told otherwise."""
+    return Form(choose_precision("auto", torch.device(device)), channels_last=config.Run().channels_last)
+
+
+def training_speeds(
+    names: Sequence[str],
+    forms: Sequence[Form] = FORMS,
+    *,
+    options: dict[str, bool | int | float | str] | None = None,
+    frames: int | None = None,
+    size: int | None = None,
+    batch_size: int = 8,
+    steps: int = 2,
+    turns: int = 5,
+    device: str | torch.device = "cpu",
+    progress: Callable[[int], None] | None = None,
+) -> list[Speed]:
+    """Trains every net in every form, one after the other, turn by turn; a first turn is not counted.
+
+    Args:
+        names: of nets.
+        options: of all of them.
+        frames, size: of the clips, by default each net's own.
+        steps: of the optimiser (SGD with momentum) in a turn.
+        progress: called with 1 after each net and form of each turn, the first included.
+
+    Raises:
+        ValueError: as `actrec.net`, and for clips that do not fit a net.
+    """
+    device = torch.device(device)
+    cases = [_Case(name, form, options or {}, frames, size, batch_size, device) for name in names for form in forms]
+    speeds: list[list[float]] = [[] for _ in cases]
+    for turn in range(turns + 1):
+        for case, found in zip(cases, speeds):
+            begun = time.perf_counter()
+            for _ in range(steps):
+                case.step()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if turn:
+                found.append(steps * batch_size / (time.perf_counter() - begun))
+            if progress:
+                progress(1)
+    return [Speed(case.name, case.form, tuple(found)) for case, found in zip(cases, speeds)]
+
+
+class _Case:
+    """A net in a form, with its optimiser and a batch."""
+
+    def __init__(self, name: str, form: Form, options, frames, size, batch_size: int, device: torch.device):
+        torch.manual_seed(0)
+        self.name, self.form, self.device = name, form, device
+        net = nets.net(name, num_classes=CLASSES, **options).train()
+        net = net.to(device, memory_format=memory_format(net, form.channels_last))
+        frames, size = frames or net.input.frames, size or net.input.size
+        layout = torch.channels_last_3d if form.channels_last else torch.contiguous_format
+        clips = torch.randn(batch_size, net.in_channels, frames, size, size)
+        self.clips = clips.to(device, memory_format=layout)
+        self.labels = torch.randint(CLASSES, (batch_size,), device=device)
+        self.optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
+        self.net = torch.compile(net) if form.compiled else net
+
+    def step(self) -> None:
+        with autocast(self.device.type, self.form.precision):
+            logits = self.net(self.clips)
+        loss = torch.nn.functional.cross_entropy(logits.float(), self.labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
