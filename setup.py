@@ -28,6 +28,7 @@ setup(
         "actrec.pipelines",
         "actrec.tools",
     ],
+    package_data={"actrec.nets": ["mini_benchmark.csv"]},
     package_dir={"actrec": "actrec", "actrec.cli": "cli", "actrec.tools": "tools"},
     install_requires=[
         "torch>=2.11",

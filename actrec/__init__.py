@@ -23,6 +23,7 @@ _PUBLIC = {
     "samplers": "actrec.data",
     "net": "actrec.nets",
     "load_weights": "actrec.nets.weights",
+    "profile": "actrec.nets.profile",
     "train_loader": "actrec.pipelines.loader",
     "eval_loader": "actrec.pipelines.loader",
     "evaluate": "actrec.engine.evaluate",

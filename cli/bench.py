@@ -52,8 +52,7 @@ def command(
     options = {} if temporal_stride is None else {"temporal_stride": temporal_stride}
     with Bar("turns", total=(turns + 1) * len(names) * len(forms)) as bar:
         speeds = bench.training_speeds(
-            names,
-            forms,
+            [(name, form) for name in names for form in forms],
             options=options,
             frames=frames,
             size=size,

@@ -17,11 +17,23 @@ COMMANDS = {  # name: one line for --help
     "index": "Look at every video of a list.",
     "train": "Train a net.",
     "evaluate": "Score a list with clips x crops.",
-    "nets": "List the nets.",
+    "nets": "List the nets, or show one.",
+    "weights": "Tell what a weights file is, or convert it.",
+    "bench": "Measure how fast nets train here.",
 }
 
 
-class _Lazy(click.Group):
+class Group(click.Group):
+    """A group that suggests what a mistyped command may have meant."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0]!r}{did_you_mean(args[0], known)}")
+        return super().resolve_command(ctx, args)
+
+
+class _Lazy(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -29,11 +41,6 @@ class _Lazy(click.Group):
         if name not in COMMANDS:
             return None
         return importlib.import_module(f"actrec.cli.{name.replace('-', '_')}").command
-
-    def resolve_command(self, ctx: click.Context, args: list[str]):
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):  # without loading them

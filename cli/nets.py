@@ -2,25 +2,110 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from pathlib import Path
+
 import click
 
 
 @click.command()
 @click.argument("name", required=False)
-def command(name: str | None) -> int:
-    """List the nets, or show one with its options."""
-    import inspect
+@click.option(
+    "--benchmark", is_flag=True, help="The published trainings on mini datasets (arXiv:2010.11757), or those of NAME."
+)
+@click.option("--markdown", is_flag=True, help="The page docs/nets.md.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed as JSON.")
+def command(name: str | None, benchmark: bool, markdown: bool, json_path: Path | None) -> int:
+    """List the nets by family, or show one: cost, input, options, weights, published accuracies."""
+    from actrec.nets import catalogue
 
-    from actrec.nets import NETS
-
-    for each in [name] if name else NETS.names():
-        entry = NETS.get(each)
-        click.echo(
-            f"{each:<24} {entry.num_params / 1e6:6.1f} M parameters  {entry.input.frames} frames of "
-            f"{entry.input.size}x{entry.input.size}  {entry.paper}"
-        )
-        if name:
-            for option in inspect.signature(entry.build).parameters.values():
-                click.echo(f"  {option.name} = {option.default}")
-            click.echo(f"  weights: actrec, {', '.join(entry.weights)}")
+    if markdown:
+        if name or benchmark or json_path:
+            raise click.UsageError("--markdown goes with nothing else: it prints the page of all nets")
+        click.echo(catalogue.markdown(), nl=False)
+        return 0
+    if benchmark:
+        said = _benchmark(name)
+    else:
+        said = _net(name) if name else _families()
+    if json_path is not None:
+        json_path.write_text(json.dumps(said) + "\n", encoding="utf-8")
     return 0
+
+
+def _families() -> list[dict]:
+    from actrec.nets import catalogue
+
+    families = catalogue.families()
+    width = max(len(family.label) for family in families)
+    for family in families:
+        entry = family.entry
+        click.echo(
+            f"{family.label:<{width}}  {entry.input.frames:>2} x {entry.input.size}x{entry.input.size}  {entry.paper}  "
+            f"weights: {', '.join(catalogue.layouts_of(entry))}"
+        )
+    return [
+        {
+            "names": family.names,
+            "paper": family.entry.paper,
+            "input": asdict(family.entry.input),
+            "weights": catalogue.layouts_of(family.entry),
+        }
+        for family in families
+    ]
+
+
+def _net(name: str) -> dict:
+    from actrec.nets import catalogue
+
+    net = catalogue.describe(name)
+    own = net.input
+    multiple = f", a multiple of {net.frames_multiple}" if net.frames_multiple > 1 else ""
+    click.echo(f"{net.name}  {net.paper}")
+    click.echo(
+        f"cost: {net.params / 1e6:.2f} M parameters, {net.flops / 1e9:.2f} GFLOPs (multiply-adds of convolutions)"
+    )
+    normalised = f"mean {_numbers(own.mean)}, std {_numbers(own.std)}"
+    click.echo(f"input: {own.frames} frames of {own.size}x{own.size}, {normalised}")
+    click.echo(f"takes: clips from {net.min_frames} frames{multiple}, from {net.min_size}x{net.min_size} pixels")
+    click.echo(f"weights: {', '.join(net.weights)}")
+    click.echo("options:")
+    for option, default in net.options.items():
+        click.echo(f"  {option} = {default}")
+    if net.published:
+        click.echo("published:")
+    for published in net.published:
+        click.echo(f"  {catalogue.accuracy(published)}")
+    return asdict(net)
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ",".join(f"{value:g}" for value in values)
+
+
+def _benchmark(name: str | None) -> list[dict]:
+    from actrec.cli.progress import Bar
+    from actrec.nets import NETS, published
+
+    rows = published.rows()
+    if name is not None:
+        NETS.get(name)
+        having = sorted({row.net for row in rows})
+        rows = [row for row in rows if row.net == name]
+        if not rows:
+            raise ValueError(f"nothing of net {name!r} in the mini benchmark: expected one of {', '.join(having)}")
+    costs = []
+    with Bar("rows", total=len(rows)) as bar:
+        for row in rows:
+            costs.append(published.measured(row))
+            bar.add()
+    click.echo(f"{'dataset':<16} {'net':<16} frames stride  top-1  top-5   GFLOPs  M params")
+    for row, cost in zip(rows, costs):
+        stride = "yes" if row.options["temporal_stride"] else "no"
+        others = "".join(f"  {option}={value}" for option, value in row.options.items() if option != "temporal_stride")
+        click.echo(
+            f"{row.dataset:<16} {row.net:<16} {row.frames:>6} {stride:>6} {row.top1:>6.2f} {row.top5:>6.2f} "
+            f"{cost.flops / 1e9:>8.2f} {cost.params / 1e6:>9.2f}{others}"
+        )
+    return [asdict(row) | asdict(cost) for row, cost in zip(rows, costs)]

@@ -34,6 +34,7 @@ ONLY_IN = {
         "actrec.pipelines.resize",
         "actrec.cli.train",
         "actrec.cli.evaluate",
+        "actrec.cli.weights",
     },
 }
 

@@ -61,8 +61,7 @@ def default_form(device: str) -> Form:
 
 
 def training_speeds(
-    names: Sequence[str],
-    forms: Sequence[Form] = FORMS,
+    cases: Sequence[tuple[str, Form]],
     *,
     options: dict[str, bool | int | float | str] | None = None,
     frames: int | None = None,
@@ -73,23 +72,23 @@ def training_speeds(
     device: str | torch.device = "cpu",
     progress: Callable[[int], None] | None = None,
 ) -> list[Speed]:
-    """Trains every net in every form, one after the other, turn by turn; a first turn is not counted.
+    """Trains nets, one after the other, turn by turn; a first turn is not counted.
 
     Args:
-        names: of nets.
-        options: of all of them.
+        cases: nets by name, and their forms.
+        options: of all nets.
         frames, size: of the clips, by default each net's own.
         steps: of the optimiser (SGD with momentum) in a turn.
-        progress: called with 1 after each net and form of each turn, the first included.
+        progress: called with 1 after each case of each turn, the first turn included.
 
     Raises:
         ValueError: as `actrec.net`, and for clips that do not fit a net.
     """
     device = torch.device(device)
-    cases = [_Case(name, form, options or {}, frames, size, batch_size, device) for name in names for form in forms]
+    made = [_Case(name, form, options or {}, frames, size, batch_size, device) for name, form in cases]
     speeds: list[list[float]] = [[] for _ in cases]
     for turn in range(turns + 1):
-        for case, found in zip(cases, speeds):
+        for case, found in zip(made, speeds):
             begun = time.perf_counter()
             for _ in range(steps):
                 case.step()
@@ -99,7 +98,7 @@ def training_speeds(
                 found.append(steps * batch_size / (time.perf_counter() - begun))
             if progress:
                 progress(1)
-    return [Speed(case.name, case.form, tuple(found)) for case, found in zip(cases, speeds)]
+    return [Speed(name, form, tuple(found)) for (name, form), found in zip(cases, speeds)]
 
 
 class _Case:
@@ -107,7 +106,7 @@ class _Case:
 
     def __init__(self, name: str, form: Form, options, frames, size, batch_size: int, device: torch.device):
         torch.manual_seed(0)
-        self.name, self.form, self.device = name, form, device
+        self.form, self.device = form, device
         net = nets.net(name, num_classes=CLASSES, **options).train()
         net = net.to(device, memory_format=memory_format(net, form.channels_last))
         frames, size = frames or net.input.frames, size or net.input.size

@@ -104,8 +104,7 @@ def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: b
     known = entry.options
     for option in options:
         if option not in known:
-            close = did_you_mean(option, known)
-            raise ValueError(f"net {name!r} takes no option {option!r}{close or ': it takes ' + ', '.join(known)}")
+            raise ValueError(f"net {name!r} takes no option {option!r}{did_you_mean(option, known)}")
     chosen = {**known, "num_classes": num_classes, "in_channels": in_channels, **options}
     module = entry.build(**chosen)
     module.name, module.input, module.options = name, entry.input, chosen

@@ -62,42 +62,64 @@ class Recognised:
     frames: int | None
 
 
-def recognise(path: str | Path) -> Recognised:
-    """Compares a weights file with every net and layout. Raises as `load_weights` does for files it cannot read."""
+def recognise(path: str | Path, name: str | None = None, **options: bool | int | float | str) -> Recognised:
+    """Compares a weights file with every net and layout.
+
+    Args:
+        name: compare with this net alone.
+        options: of that net; without any, those of its forms that fit are found.
+
+    Raises:
+        As `load_weights` does for files it cannot read, as `actrec.net` for a wrong name or option.
+    """
     tensors = read_tensors(path)
     guesses: list[Guess] = []
     nearest = (1 << 30, None)
-    for name in NETS.names():
-        for net in _forms(name, tensors):
-            for layout, names in {"actrec": Layout(), **NETS.get(name).weights}.items():
-                found = _compare(net, layout, names, tensors)
-                if isinstance(found, Guess):
-                    guesses.append(found)
-                elif found is not None and len(found) < nearest[0]:
-                    nearest = (len(found), f"{name} (read as {layout}): {listed(found)}")
+    for net in _nets(tensors) if name is None else _forms(name, options):
+        for layout, names in _layouts(net.name).items():
+            if any((guess.net, guess.layout) == (net.name, layout) for guess in guesses):
+                continue  # an earlier form, the default one first, fits already
+            found = _compare(net, layout, names, tensors)
+            if isinstance(found, Guess):
+                guesses.append(found)
+            elif found is not None and len(found) < nearest[0]:
+                nearest = (len(found), f"{net.name} (read as {layout}): {listed(found)}")
     guesses.sort(key=lambda guess: (READERS[guess.layout].inflate, len(guess.options)))
-    once = {(guess.net, tuple(guess.options.items()), guess.in_channels): guess for guess in reversed(guesses)}
+    once: dict[tuple, Guess] = {}
+    for guess in guesses:
+        once.setdefault((guess.net, tuple(guess.options.items()), guess.in_channels), guess)
     return Recognised(
         num_tensors=len(tensors),
         num_values=sum(tensor.numel() for tensor in tensors.values()),
         dtypes=tuple(sorted({str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()})),
-        guesses=tuple(reversed(once.values())),
+        guesses=tuple(once.values()),
         nearest=None if guesses else nearest[1],
         frames=_frames(Path(path).name),
     )
 
 
-def _forms(name: str, tensors: Mapping[str, Tensor]) -> Iterator[Backbone]:
-    """The net with each of its option sets that changes weights, on no device; None of them if it is far off."""
-    with torch.device("meta"):
-        net = nets.net(name, num_classes=1)
+def _nets(tensors: Mapping[str, Tensor]) -> Iterator[Backbone]:
+    """The forms of all nets that share enough names with the file."""
+    for name in NETS.names():
+        forms = _forms(name, {})
+        net = next(forms)
         own = {key for key in net.state_dict() if not re.fullmatch(COUNTERS, key)}
-        layouts = [Layout(), *NETS.get(name).weights.values()]
-        if max(len(own & set(renamed_tensors(tensors, layout))) for layout in layouts) < SHARED * len(own):
-            return
+        layouts = _layouts(name).values()
+        if max(len(own & set(renamed_tensors(tensors, layout))) for layout in layouts) >= SHARED * len(own):
+            yield net
+            yield from forms
+
+
+def _forms(name: str, options: Mapping[str, bool | int | float | str]) -> Iterator[Backbone]:
+    """The net with these options, on no device; if there are none, then with each of its option sets."""
+    for form in [options] if options else [{}, *NETS.get(name).forms]:
+        with torch.device("meta"):
+            net = nets.net(name, num_classes=1, **form)
         yield net
-        for options in NETS.get(name).forms:
-            yield nets.net(name, num_classes=1, **options)
+
+
+def _layouts(name: str) -> dict[str, Layout]:
+    return {"actrec": Layout(), **NETS.get(name).weights}
 
 
 def _compare(net: Backbone, layout: str, names: Layout, tensors: Mapping[str, Tensor]) -> Guess | list[str] | None:
@@ -105,7 +127,7 @@ def _compare(net: Backbone, layout: str, names: Layout, tensors: Mapping[str, Te
     renamed = renamed_tensors(tensors, names)
     own = net.state_dict()
     stem = next(key for key, value in own.items() if value.ndim > 2)
-    if stem not in renamed or f"{HEAD}weight" not in renamed:
+    if stem not in renamed or f"{HEAD}weight" not in renamed or renamed[f"{HEAD}weight"].ndim < 2:
         return None
     in_channels = renamed[stem].shape[1] if renamed[stem].ndim > 2 else net.in_channels
     if in_channels != net.in_channels:

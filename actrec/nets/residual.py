@@ -25,14 +25,36 @@ ConvMaker = Callable[..., nn.Module]  # (in_channels, out_channels, kernel, stri
 Shortcut = Callable[[int, int, Triple], nn.Module]
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions, the first with the stride, and a shortcut around them.
+class Residual(nn.Module):
+    """ReLU of a branch and a shortcut around it.
+
+    Args:
+        shortcut: leads the input to the sum; None where it fits as it is.
+    """
+
+    def __init__(self, shortcut: nn.Module | None):
+        super().__init__()
+        self.downsample = shortcut
+
+    def branch(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        return x if self.downsample is None else self.downsample(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.shortcut(x)
+        return F.relu(self.branch(x).add_(shortcut), inplace=True)
+
+
+class BasicBlock(Residual):
+    """Two 3x3 convolutions, the first with the stride.
 
     Args:
         in_channels: channels of the block's input.
         planes: channels of both convolutions.
         stride: of the first.
-        shortcut: leads the input to the sum; None where it fits as it is.
+        shortcut: as for `Residual`.
         conv: makes the convolutions.
         norm: makes the normalisations.
         kernel: of the convolutions.
@@ -49,31 +71,27 @@ class BasicBlock(nn.Module):
         norm: Callable[[int], nn.Module] = nn.BatchNorm3d,
         kernel: Triple = (3, 3, 3),
     ):
-        super().__init__()
+        super().__init__(shortcut)
         self.conv1 = conv(in_channels, planes, kernel, stride)
         self.bn1 = norm(planes)
         self.conv2 = conv(planes, planes, kernel)
         self.bn2 = norm(planes)
-        self.downsample = shortcut
 
     def branch(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         return self.bn2(self.conv2(x))
 
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return F.relu(self.branch(x).add_(shortcut), inplace=True)
 
-
-class Bottleneck(BasicBlock):
+class Bottleneck(Residual):
     """A 1x1 convolution to fewer channels, a 3x3 one with the stride, and a 1x1 one to more.
 
     Args:
+        in_channels, planes, stride, shortcut, conv: as for `BasicBlock`.
+        kernel: of the middle convolution.
+        kernel1: of the first.
         expansion: the block's output has that many times `planes`.
         width: channels in the middle, `planes` if not given.
         groups: of the middle convolution.
-        kernel: of the middle convolution.
-        kernel1: of the first.
     """
 
     def __init__(
@@ -90,7 +108,7 @@ class Bottleneck(BasicBlock):
         width: int | None = None,
         groups: int = 1,
     ):
-        nn.Module.__init__(self)
+        super().__init__(shortcut)
         width = width if width is not None else planes
         self.conv1 = conv(in_channels, width, kernel1)
         self.bn1 = nn.BatchNorm3d(width)
@@ -98,7 +116,6 @@ class Bottleneck(BasicBlock):
         self.bn2 = nn.BatchNorm3d(width)
         self.conv3 = conv(width, planes * expansion, (1, 1, 1))
         self.bn3 = nn.BatchNorm3d(planes * expansion)
-        self.downsample = shortcut
 
     def branch(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
@@ -138,7 +155,7 @@ def shortcut_of(kind: str) -> Shortcut:
     return one_of("shortcut", kind, SHORTCUTS)
 
 
-def block_of(depth: int) -> tuple[type[BasicBlock], int]:
+def block_of(depth: int) -> tuple[type[Residual], int]:
     """The kind of block that ResNets of this depth have, and its expansion."""
     return (BasicBlock, 1) if depth in BASIC else (Bottleneck, 4)
 

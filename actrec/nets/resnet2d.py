@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from actrec.config import Input
 from actrec.nets import NETS, Entry, Layout, Published, mmaction2
 from actrec.nets.blocks import Conv2d, Pool3d, PoolKind, same_conv
-from actrec.nets.residual import BasicBlock, ResNet, block_of, halving, image_pool, plain_stem, projection
+from actrec.nets.residual import Residual, ResNet, block_of, halving, image_pool, plain_stem, projection
 from actrec.nets.temporal import TemporalAggregation, TemporalShift
 
 INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), frames=8, size=224)
@@ -87,7 +87,7 @@ def temporal_halving(kind: PoolKind) -> Pool3d:
     return Pool3d(kind, (3, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0))
 
 
-def _mixing(block: type[BasicBlock]) -> type[BasicBlock]:
+def _mixing(block: type[Residual]) -> type[Residual]:
     """The block with a temporal module, called `tam` in published weights, at the input of its branch."""
 
     class Mixing(block):

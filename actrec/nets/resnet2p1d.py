@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from actrec.nets import NETS, Entry, Layout
 from actrec.nets.blocks import Triple, same_conv
-from actrec.nets.residual import BASIC, PLANES, ResNet, halving, shortcut_of
+from actrec.nets.residual import BASIC, PLANES, Residual, ResNet, halving, shortcut_of
 from actrec.nets.resnet3d import DEPTHS, INPUT, SHAPED, stem_kernel, stem_pool_of, widened
 
 
@@ -22,12 +22,8 @@ def middle_channels(in_channels: int, out_channels: int) -> int:
     return 27 * in_channels * out_channels // (9 * in_channels + 3 * out_channels)
 
 
-class SplitBlock(nn.Module):
+class SplitBlock(Residual):
     """What both blocks share. A split convolution `name` is `name_s`, `bn_s`, ReLU, `name_t`, then `bn_t`."""
-
-    def __init__(self, shortcut: nn.Module | None):
-        super().__init__()
-        self.downsample = shortcut
 
     def add_split(self, number: int, in_channels: int, out_channels: int, stride: Triple = (1, 1, 1)) -> None:
         middle = middle_channels(in_channels, out_channels)
@@ -37,13 +33,6 @@ class SplitBlock(nn.Module):
         self.add_module(f"bn{number}_s", nn.BatchNorm3d(middle))
         self.add_module(f"conv{number}_t", time)
         self.add_module(f"bn{number}_t", nn.BatchNorm3d(out_channels))
-
-    def branch(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return F.relu(self.branch(x).add_(shortcut), inplace=True)
 
 
 class SplitBasicBlock(SplitBlock):

@@ -50,7 +50,7 @@ class PreactBasicBlock(BasicBlock):
         return self.conv2(F.relu(self.bn2(x), inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.branch(x) + (x if self.downsample is None else self.downsample(x))
+        return self.branch(x).add_(self.shortcut(x))
 
 
 class PreactBottleneck(Bottleneck):
@@ -66,7 +66,7 @@ class PreactBottleneck(Bottleneck):
         return self.conv3(F.relu(self.bn3(x), inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.branch(x) + (x if self.downsample is None else self.downsample(x))
+        return self.branch(x).add_(self.shortcut(x))
 
 
 def stem_pool_of(wanted: bool) -> Pool3d | None:

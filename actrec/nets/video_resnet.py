@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from actrec.config import Input
 from actrec.nets import NETS, Entry, Layout, Published
 from actrec.nets.blocks import Triple, same_conv
-from actrec.nets.residual import ResNet, halving
+from actrec.nets.residual import Residual, ResNet, halving
 from actrec.nets.resnet2p1d import middle_channels
 
 INPUT = Input(mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989), frames=16, size=112)
@@ -44,20 +43,18 @@ def split(in_channels: int, out_channels: int, stride: Triple = (1, 1, 1), *, mi
     )
 
 
-class VideoBlock(nn.Module):
+class VideoBlock(Residual):
     """Two convolutions and a shortcut; both have as many middle channels as the first."""
 
     def __init__(self, in_channels: int, planes: int, *, stride: Triple, shortcut: nn.Module | None, conv: Conv):
-        super().__init__()
+        super().__init__(shortcut)
         middle = middle_channels(in_channels, planes)
         first = conv(in_channels, planes, stride, middle=middle)
         self.conv1 = nn.Sequential(first, nn.BatchNorm3d(planes), nn.ReLU(inplace=True))
         self.conv2 = nn.Sequential(conv(planes, planes, middle=middle), nn.BatchNorm3d(planes))
-        self.downsample = shortcut
 
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return F.relu(self.conv2(self.conv1(x)).add_(shortcut), inplace=True)
+    def branch(self, x: Tensor) -> Tensor:
+        return self.conv2(self.conv1(x))
 
 
 class VideoResNet(ResNet):

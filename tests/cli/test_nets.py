@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from actrec.cli.main import main
+from actrec.nets import NETS, catalogue
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs the command line in this process: (exit code, lines of stdout, lines of stderr)."""
+
+    def call(*arguments: object) -> tuple[int, list[str], list[str]]:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return stop.value.code or 0, said.out.splitlines(), said.err.splitlines()
+
+    return call
+
+
+def test_one_line_per_family(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("actrec.nets.net", lambda *_, **__: pytest.fail("a net was built"))
+    code, out, _ = run("nets", "--json", tmp_path / "nets.json")
+    assert code == 0
+    lines = {line.split()[0]: " ".join(line.split()) for line in out}
+    assert lines["tsn_resnet{18,34,50,101,152}"].endswith(
+        "} 8 x 224x224 arXiv:1608.00859 weights: actrec, ibm, torchvision2d, tsm, mmaction2"
+    )
+    written = json.loads((tmp_path / "nets.json").read_text())
+    assert len(written) == len(out)
+    assert sorted(name for family in written for name in family["names"]) == NETS.names()
+
+
+def test_one_net(run, tmp_path):
+    code, out, _ = run("nets", "tam_resnet50", "--json", tmp_path / "net.json")
+    assert code == 0
+    assert out[:4] == [
+        "tam_resnet50  arXiv:1912.00869",
+        "cost: 24.37 M parameters, 14.21 GFLOPs (multiply-adds of convolutions)",
+        "input: 8 frames of 224x224, mean 0.485,0.456,0.406, std 0.229,0.224,0.225",
+        "takes: clips from 8 frames, a multiple of 8, from 1x1 pixels",
+    ]
+    assert "  depthwise_blending = True" in out
+    assert out[-1].startswith("  Something-Something V2 top-1 63.83 (32 frames, 2x3 clips x crops, 256x256; arXiv:")
+    written = json.loads((tmp_path / "net.json").read_text())
+    assert (written["input"]["frames"], written["options"]["blending"]) == (8, "sum")
+
+
+def test_benchmark_of_a_net(run, tmp_path):
+    code, out, _ = run("nets", "i3d", "--benchmark", "--json", tmp_path / "rows.json")
+    assert code == 0
+    assert len(out) == 1 + 24
+    assert out[1].split() == ["mini_st2stv2", "i3d", "8", "no", "56.36", "82.49", "33.57", "12.38", "last_pool=valid"]
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert len(rows) == 24
+    assert {row["net"] for row in rows} == {"i3d"}
+
+
+def test_markdown(run, monkeypatch):
+    monkeypatch.setattr(catalogue, "markdown", lambda: "# Nets\n")
+    assert run("nets", "--markdown")[:2] == (0, ["# Nets"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["s3dd"], 1, "Error: unknown net 's3dd': did you mean s3d?"),
+        (["resnet3d_51"], 1, "Error: unknown net 'resnet3d_51': did you mean "),
+        (["s3dd", "--benchmark"], 1, "Error: unknown net 's3dd': did you mean s3d?"),
+        (["c3d", "--benchmark"], 1, "Error: nothing of net 'c3d' in the mini benchmark: expected one of i3d, "),
+        (["s3d", "--markdown"], 2, "Error: --markdown goes with nothing else"),
+        (["--json", "/nowhere/nets.json"], 1, "Error: /nowhere/nets.json: No such file or directory"),
+    ],
+)
+def test_mistakes(run, arguments, code, said):
+    found, _, err = run("nets", *arguments)
+    assert found == code
+    assert err[-1].startswith(said)

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import actrec
+from actrec.cli.main import COMMANDS, main
+from actrec.cli.weights import LAYOUTS
+from actrec.nets.recognise import recognise
+from actrec.nets.weights import READERS
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs the command line in this process: (exit code, lines of stdout, lines of stderr)."""
+
+    def call(*arguments: object) -> tuple[int, list[str], list[str]]:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return stop.value.code or 0, said.out.splitlines(), said.err.splitlines()
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def save_wrapped(net: torch.nn.Module, path: str) -> dict[str, torch.Tensor]:
+    """The net's weights, written as parallel training leaves them."""
+    weights = net.state_dict()
+    wrapped = OrderedDict((f"module.{name}", value) for name, value in weights.items())
+    torch.save({"epoch": 200, "arch": "resnet-18", "state_dict": wrapped, "optimizer": {"param_groups": []}}, path)
+    return weights
+
+
+def test_inspect_recognises_a_file_of_hara(run):
+    save_wrapped(actrec.net("resnet3d_18", num_classes=700, shortcut="A"), "my r3d18.pth")
+    code, out, _ = run("weights", "inspect", "my r3d18.pth", "--json", "said.json")
+    assert code == 0
+    assert out[0].startswith("my r3d18.pth: 104 tensors, 33.")
+    assert out[0].endswith(" M values, float32")
+    assert out[1:] == [
+        "fits resnet3d_18 (read as hara, shortcut=A): 700 classes, 3 channels",
+        "frames: 16, the net's own; neither the file nor its name tells",
+        "actrec train --backbone resnet3d_18 --shortcut A --weights 'my r3d18.pth' --new-head",
+    ]
+    assert json.loads(Path("said.json").read_text())["guesses"][0]["num_classes"] == 700
+    # and the command is one
+    with pytest.raises(SystemExit):
+        main([*shlex.split(out[-1])[1:], "--help"])
+
+
+def test_inspect_takes_the_frames_from_the_name_and_puts_inflation_last(run):
+    weights = actrec.net("resnet3d_18", num_classes=1000).state_dict()
+    torch.save({k: v[:, :, 0] if v.ndim == 5 else v for k, v in weights.items()}, "resnet18-f32.pth")
+    code, out, _ = run("weights", "inspect", "resnet18-f32.pth")
+    assert code == 0
+    fits = [line for line in out if line.startswith("fits")]
+    inflated = ["torchvision2d" in line for line in fits]
+    assert inflated == sorted(inflated)
+    nets = [line.split()[1] for line in fits]
+    assert len(nets) == len(set(nets))
+    assert {"tsn_resnet18", "i3d_resnet18", "resnet3d_18"} <= set(nets)
+    assert out[-2] == "frames: 32, by the file's name"
+    assert "--frames 32" in out[-1]
+
+
+def test_inspect_of_other_channels_says_how_in_python(run):
+    torch.save(actrec.net("c3d", num_classes=2, in_channels=2, global_pooling=True).state_dict(), "flow.pth")
+    code, out, _ = run("weights", "inspect", "flow.pth")
+    assert code == 0
+    names = {"actrec": actrec}
+    exec(out[-1], names)
+    assert names["net"].in_channels == 2
+
+
+def test_a_file_of_no_net(run):
+    weights = actrec.net("s3d", num_classes=2).state_dict()
+    torch.save({**weights, "extra": torch.zeros(1)}, "other.pth")
+    code, out, err = run("weights", "inspect", "other.pth")
+    assert (code, len(out)) == (1, 1)
+    assert err == ["Error: other.pth fits no net here; nearest: s3d (read as actrec): unexpected 'extra'"]
+    torch.save({"conv1.weight": torch.zeros(3), "fc.weight": torch.tensor(1.0)}, "other.pth")
+    code, _, err = run("weights", "convert", "other.pth", "out.pt", "--backbone", "tsn_resnet18")
+    assert (code, err) == (1, ["Error: other.pth does not fit net 'tsn_resnet18': its names are others"])
+
+
+class _Command:
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["convert", "--backbone", "s3d"], ["convert"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("web page", "is a web page, not a weights file: download it again"),
+        ("truncated", "is not a weights file, or is damaged or cut short"),
+        ("code", "would run code to load (posix.system) and is refused"),
+        ("absent", "Error: no weights file bad.pth"),
+    ],
+)
+def test_files_that_cannot_be_read(run, command, kind, said):
+    path = Path("bad.pth")
+    if kind == "web page":
+        path.write_text("<!DOCTYPE html><html><body>Not found</body></html>")
+    elif kind == "truncated":
+        torch.save({"fc.weight": torch.zeros(1000)}, path)
+        path.write_bytes(path.read_bytes()[:2000])
+    elif kind == "code":
+        torch.save({"state_dict": {"fc.weight": torch.zeros(1)}, "hook": _Command()}, path)
+    out = ["out.pt"] if command[0] == "convert" else []
+    code, _, err = run("weights", *command, path, *out)
+    assert (code, len(err)) == (1, 1)
+    assert said in err[0]
+    assert not {"ran", "out.pt"} & set(os.listdir())
+
+
+@pytest.mark.parametrize("out", ["out.safetensors", "out.pt", "out.pth"])
+def test_convert_gives_equal_tensors_under_the_nets_own_names(run, out):
+    weights = save_wrapped(actrec.net("s3d", num_classes=5, depthwise_temporal=True), "ibm.pth.tar")
+    code, said, _ = run("weights", "convert", "ibm.pth.tar", out, "--backbone", "s3d")
+    assert code == 0
+    assert said == [f"ibm: 477 tensors used (0 reshaped), 0 dropped, 0 missing -> {out}"]
+    written = load_file(out) if out.endswith("safetensors") else torch.load(out, weights_only=True)["state_dict"]
+    assert list(sorted(written)) == sorted(weights)
+    assert all(torch.equal(value, weights[name]) for name, value in written.items())
+
+
+def test_convert_finds_the_net_by_itself(run):
+    weights = save_wrapped(actrec.net("densenet3d_121", num_classes=5), "hara.pth")
+    renamed = {
+        f"module.{name.replace('fc.', 'classifier.') if name.startswith('fc.') else f'features.{name}'}": value
+        for name, value in weights.items()
+    }
+    torch.save({"state_dict": renamed}, "hara.pth")
+    code, said, _ = run("weights", "convert", "hara.pth", "out.pt")
+    assert code == 0
+    assert said[0].startswith("taken for densenet3d_121 (read as hara): 5 classes, 3 channels")
+    assert set(torch.load("out.pt", weights_only=True)["state_dict"]) == set(weights)
+
+
+def test_convert_with_options_that_inspect_does_not_try(run):
+    save_wrapped(actrec.net("resnet3d_10", num_classes=5, widen=0.25), "narrow.pth")
+    arguments = ["weights", "convert", "narrow.pth", "out.pt", "--backbone", "resnet3d_10"]
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert err[0].startswith("Error: narrow.pth does not fit net 'resnet3d_10'; nearest: resnet3d_10 (read as ")
+    assert run(*arguments, "--widen", "0.25", "--classes", "5", "--layout", "hara")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["s.pt", "out.bin"], 1, "Error: out.bin: expected a name that ends in .safetensors, .pt, .pth"),
+        (["s.pt", "nowhere/out.pt"], 1, "Error: nowhere/out.pt: there is no folder nowhere"),
+        (["s.pt", "folder.pt"], 1, "Error: folder.pt: cannot be written: not a regular file"),
+        (["s.pt", "out.pt", "--backbone", "s3dd"], 1, "Error: unknown net 's3dd': did you mean s3d?"),
+        (["s.pt", "out.pt", "--layout", "hra"], 2, "Error: Invalid value for '--layout': 'hra' is not one of"),
+        (["s.pt", "out.pt", "--layout", "hara"], 1, "Error: layout 'hara' for net 's3d': expected auto, actrec, ibm"),
+        (["s.pt", "out.pt", "--classes", "8"], 1, "Error: s.pt has 2 classes, not 8"),
+        (["s.pt", "out.pt", "--widen", "2"], 1, "Error: net 's3d' takes no option 'widen': expected one of depthwise_"),
+        (["s.pt", "out.pt", "--backbone", "c3d"], 1, "Error: s.pt does not fit net 'c3d'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_of_convert(run, arguments, code, said):
+    torch.save(actrec.net("s3d", num_classes=2).state_dict(), "s.pt")
+    Path("folder.pt").mkdir()
+    net = [] if "--backbone" in arguments else ["--backbone", "s3d"]
+    found, out, err = run("weights", "convert", *arguments, *net)
+    assert found == code
+    assert err[-1].startswith(said)
+    assert set(os.listdir()) == {"s.pt", "folder.pt"}
+
+
+def test_other_mistakes(run):
+    code, _, err = run("weights", "inspct", "x.pt")
+    assert (code, err[-1]) == (2, "Error: no command 'inspct': did you mean inspect?")
+    code, _, err = run("weights", "convert", "x.pt", "y.pt", "--shortcut", "A")
+    assert (code, err[-1]) == (2, "Error: --shortcut A without --backbone: a net's options need its name")
+    assert "weights" in COMMANDS
+
+
+def test_layouts_of_the_command_line_are_those_of_the_reader():
+    assert ("auto", *READERS) == LAYOUTS
+
+
+def test_where_the_default_form_fits_no_other_form_is_listed():
+    weights = actrec.net("tam_resnet18", num_classes=5).state_dict()
+    torch.save({name: value for name, value in weights.items() if ".tam." not in name}, "image.pth")
+    guesses = recognise("image.pth", "tam_resnet18").guesses
+    assert [(guess.layout, guess.options) for guess in guesses] == [("torchvision2d", {})]

@@ -1,0 +1,64 @@
+"""The published mini benchmark, and the page of all nets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import torch
+
+from actrec import config, nets
+from actrec.nets import NETS, catalogue, published
+from actrec.nets.profile import Profile, profile
+from actrec.nets.weights import READERS
+
+PAGE = Path(__file__).parents[2] / "docs/nets.md"
+
+
+def test_every_published_row_is_reproduced_exactly():
+    rows = published.rows()
+    assert len(rows) == 288
+    wrong = {
+        (row.dataset, row.net, row.frames, *row.options.items()): cost
+        for row in rows
+        if (cost := published.measured(row)) != Profile(row.params, row.flops)
+    }
+    assert not wrong
+
+
+def test_seven_rows_are_of_an_older_i3d():
+    rows = published.rows()
+    older = [row for row in rows if "last_pool" in row.options]
+    assert len(older) == len(published.OLDER_I3D) == 7
+    assert {row.options["temporal_stride"] for row in older} == {False}
+    for row in older[:2]:
+        now = dataclasses.replace(row, options={"temporal_stride": False})
+        assert published.measured(now).flops - row.flops == 232_967_168
+
+
+def test_a_row_is_measured_with_its_own_classes():
+    row = next(row for row in published.rows() if row.net == "tam_resnet18" and row.frames == 8)
+    with torch.device("meta"):
+        net = nets.net(row.net, num_classes=row.num_classes, **row.options)
+    assert published.measured(row) == profile(net, frames=8, size=224)
+
+
+def test_families_hold_every_net_once():
+    families = catalogue.families()
+    assert Counter(name for family in families for name in family.names) == Counter(NETS.names())
+    labels = [family.label for family in families]
+    assert "resnet3d_{10,18,34,50,101,152,200}" in labels
+    assert {"i3d", "c3d", "tsn_inception_v1", "r2plus1d_34_mmaction2"} < set(labels)
+
+
+def test_every_layout_and_every_option_is_explained():
+    assert list(catalogue.LAYOUT_HELP) == list(READERS)
+    taken = {option for name in NETS for option in NETS.get(name).options}
+    assert taken - {"num_classes", "in_channels"} == {field.name for field in dataclasses.fields(config.Net)} - {
+        "backbone"
+    }
+
+
+def test_the_page_of_nets_is_up_to_date():
+    assert PAGE.read_text(encoding="utf-8") == catalogue.markdown(), "actrec nets --markdown > docs/nets.md"
