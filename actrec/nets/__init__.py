@@ -105,6 +105,9 @@ def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: b
     for option in options:
         if option not in known:
             raise ValueError(f"net {name!r} takes no option {option!r}{did_you_mean(option, known)}")
+    for option, value in (("num_classes", num_classes), ("in_channels", in_channels)):
+        if value < 1:
+            raise ValueError(f"{option} {value}: expected at least 1")
     chosen = {**known, "num_classes": num_classes, "in_channels": in_channels, **options}
     module = entry.build(**chosen)
     module.name, module.input, module.options = name, entry.input, chosen

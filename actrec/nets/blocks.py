@@ -55,8 +55,6 @@ class Backbone(nn.Module):
 
     def __init__(self, *, num_features: int, in_channels: int, dropout: float, head_std: float | None = 0.001):
         super().__init__()
-        if in_channels < 1:
-            raise ValueError(f"in_channels {in_channels}: expected at least 1")
         self.in_channels = in_channels
         self.num_features = num_features
         self.min_frames = self.min_size = self.frames_multiple = 1
@@ -217,7 +215,7 @@ class Pool3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x if self.kernel_size[1:] == (1, 1) else self._space(x)
-        return x if self.kernel_size[0] == 1 else self._time(x)
+        return x if (self.kernel_size[0], self.stride[0]) == (1, 1) else self._time(x)
 
     def _space(self, x: Tensor) -> Tensor:
         frames = self.pool2d(

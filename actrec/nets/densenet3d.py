@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from actrec.nets import NETS, Entry, Layout
 from actrec.nets.blocks import Backbone, Pool3d, init_convs, same_conv, smallest_extent
-from actrec.nets.resnet3d import INPUT, PAPER, stem_kernel, stem_pool_of
+from actrec.nets.resnet3d import INPUT, PAPER, stem_pool_of, stem_window
 
 BLOCKS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32), 264: (6, 12, 64, 48)}
 GROWTH = 32  # channels that a layer adds
@@ -92,8 +92,7 @@ class DenseNet3d(Backbone):
                 layers[f"transition{number}"] = Transition(channels)
                 channels //= 2
         super().__init__(num_features=channels, in_channels=in_channels, dropout=dropout, head_std=None)
-        kernel = (stem_kernel(stem_kernel_t), 7, 7)
-        self.conv1 = same_conv(in_channels, STEM_CHANNELS, kernel, (stem_stride_t, 2, 2))
+        self.conv1 = same_conv(in_channels, STEM_CHANNELS, *stem_window(stem_kernel_t, stem_stride_t))
         self.norm1 = nn.BatchNorm3d(STEM_CHANNELS)
         pool = stem_pool_of(stem_pool)
         self.maxpool = pool if pool is not None else nn.Identity()

@@ -73,7 +73,8 @@ class Inception2d(Backbone):
                 self.add_module(f"tam{name}", mix_after(channels))
         self._mixes_after = mix_after is not None
         self.shift = mix_before() if mix_before is not None else nn.Identity()
-        self.halve = temporal_halving(temporal_pool) if temporal_stride else nn.Identity()
+        halve = temporal_halving(temporal_pool)
+        self.halve = halve if temporal_stride else nn.Identity()
         self.frames_multiple = FRAMES_MULTIPLE if temporal_stride else 1
         self.reset_head(num_classes)
         narrowing = (self.conv1.conv, self.pool, self.pool, self.pool, self.last_pool)

@@ -15,7 +15,7 @@ from actrec.nets import NETS, Layout
 from actrec.nets.blocks import Backbone
 from actrec.nets.weights import COUNTERS, HEAD, READERS, listed, match_names, read_tensors, renamed_tensors
 
-SHARED = 0.8  # of a net's names that a file must have to be compared with it at all
+SHARED = 0.6  # of a net's names that a file must have to be compared with it at all
 FRAMES_IN_NAME = (  # of published files: IBM's -f32, mmaction2's 32x2x1 and 1x1x8, TSM's segment8, torchvision's none
     r"[-_]f(\d+)(?:[-_.]|$)",
     r"(?<!\d)1x1x(\d+)(?!\d)",

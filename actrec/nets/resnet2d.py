@@ -71,7 +71,8 @@ class ResNet2d(ResNet):
         for stage in self.stages:
             for number, unit in enumerate(stage):
                 unit.tam = mix(unit.in_channels, number)
-        self.halve = temporal_halving(temporal_pool) if temporal_stride else nn.Identity()
+        halve = temporal_halving(temporal_pool)
+        self.halve = halve if temporal_stride else nn.Identity()
         self.frames_multiple = FRAMES_MULTIPLE if temporal_stride else 1
 
     def features(self, x_NCTHW: Tensor) -> Tensor:

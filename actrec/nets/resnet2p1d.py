@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from actrec.nets import NETS, Entry, Layout
 from actrec.nets.blocks import Triple, same_conv
 from actrec.nets.residual import BASIC, PLANES, Residual, ResNet, halving, shortcut_of
-from actrec.nets.resnet3d import DEPTHS, INPUT, SHAPED, stem_kernel, stem_pool_of, widened
+from actrec.nets.resnet3d import DEPTHS, INPUT, SHAPED, stem_pool_of, stem_window, widened
 
 
 def middle_channels(in_channels: int, out_channels: int) -> int:
@@ -91,17 +91,17 @@ def resnet2p1d(
 ) -> ResNet2p1d:
     """R(2+1)D; the arguments are those of `resnet3d.resnet3d`."""
     planes = tuple(widened(width, widen) for width in PLANES)
-    first, frames = planes[0], stem_kernel(stem_kernel_t)
-    middle = 3 * first * frames * 49 // (3 * 49 + frames * first)  # for 3 channels, however many there are
+    first, (kernel, stride) = planes[0], stem_window(stem_kernel_t, stem_stride_t)
+    middle = 3 * first * kernel[0] * 49 // (3 * 49 + kernel[0] * first)  # for 3 channels, however many there are
     basic = depth in BASIC
     return ResNet2p1d(
         num_classes=num_classes,
         in_channels=in_channels,
         dropout=dropout,
         stem={
-            "conv1_s": same_conv(in_channels, middle, (1, 7, 7), (1, 2, 2)),
+            "conv1_s": same_conv(in_channels, middle, (1, *kernel[1:]), (1, *stride[1:])),
             "bn1_s": nn.BatchNorm3d(middle),
-            "conv1_t": same_conv(middle, first, (frames, 1, 1), (stem_stride_t, 1, 1)),
+            "conv1_t": same_conv(middle, first, (kernel[0], 1, 1), (stride[0], 1, 1)),
             "bn1_t": nn.BatchNorm3d(first),
         },
         pool=stem_pool_of(stem_pool),

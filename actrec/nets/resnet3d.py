@@ -96,12 +96,11 @@ def _net(
     block: Callable[..., nn.Module],
     expansion: int,
 ) -> ResNet:
-    stride: Triple = (stem_stride_t, 2, 2)
     return ResNet(
         num_classes=num_classes,
         in_channels=in_channels,
         dropout=dropout,
-        stem=plain_stem(in_channels, stem_channels, (stem_kernel(stem_kernel_t), 7, 7), stride),
+        stem=plain_stem(in_channels, stem_channels, *stem_window(stem_kernel_t, stem_stride_t)),
         pool=stem_pool_of(stem_pool),
         stem_channels=stem_channels,
         depth=depth,
@@ -114,11 +113,14 @@ def _net(
     )
 
 
-def stem_kernel(frames: int) -> int:
-    """Raises ValueError for an even kernel, whose padding would not keep the length."""
-    if frames < 1 or frames % 2 == 0:
-        raise ValueError(f"stem_kernel_t {frames}: expected an odd number")
-    return frames
+def stem_window(kernel_t: int, stride_t: int) -> tuple[Triple, Triple]:
+    """Kernel and stride of the first convolution. Raises ValueError for an even kernel, whose padding would not keep
+    the length, and for no stride."""
+    if kernel_t < 1 or kernel_t % 2 == 0:
+        raise ValueError(f"stem_kernel_t {kernel_t}: expected an odd number")
+    if stride_t < 1:
+        raise ValueError(f"stem_stride_t {stride_t}: expected at least 1")
+    return (kernel_t, 7, 7), (stride_t, 2, 2)
 
 
 def resnet3d(

@@ -34,19 +34,18 @@ def test_a_net_describes_itself(name, meta_net):
 
 @pytest.mark.parametrize("name", NETS.names())
 def test_options_build_it_again(name, meta_net):
-    net = meta_net(name, num_classes=5, in_channels=2, dropout=0.25)
+    net = meta_net(name)
     with torch.device("meta"):
         again = actrec.net(name, **net.options)
-    assert again.options == net.options == {**NETS.get(name).options, **net.options}
+    assert again.options == net.options
     assert shapes(again) == shapes(net)
-    assert net.fc.weight.shape == (5, net.head_features)
+    assert net.fc.weight.shape == (400, net.head_features)
 
 
-@pytest.mark.parametrize("name", NETS.names())
-def test_forms_have_weights_of_their_own(name, meta_net):
-    known = [shapes(meta_net(name))]
-    for options in NETS.get(name).forms:
-        known.append(shapes(meta_net(name, **options)))
+def test_forms_have_weights_of_their_own(family, meta_net):
+    known = [shapes(meta_net(family))]
+    for options in NETS.get(family).forms:
+        known.append(shapes(meta_net(family, **options)))
         assert known[-1] not in known[:-1]
 
 
@@ -125,15 +124,26 @@ def test_dropout_differs_from_step_to_step():
     assert logits.std().item() == pytest.approx(expected, rel=0.4)
 
 
-def test_initial_weights():
+def test_reset_head():
+    net = actrec.net("s3d").to(torch.float64)
+    net.reset_head(7)
+    assert net.fc.weight.dtype == torch.float64
+    assert net.fc.weight.std().item() == pytest.approx(0.001, rel=0.1)
+    assert not net.fc.bias.any()
+    with pytest.raises(ValueError, match="num_classes 0: expected at least 1"):
+        net.reset_head(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"), [("s3d", "conv1.conv"), ("i3d_resnet18", "conv1"), ("tsn_resnet18", "conv1")]
+)
+def test_initial_weights(name, stem):
     torch.manual_seed(0)
-    for net, conv, bn in (
-        (n := actrec.net("s3d"), n.conv1.conv, n.conv1.bn),
-        (n := actrec.net("i3d_resnet18"), n.conv1, n.bn1),
-    ):
-        frames = conv.weight.shape[2]
-        assert conv.weight.std().item() == pytest.approx((2 / (64 * frames * 7 * 7)) ** 0.5, rel=0.05)
-        assert bool((bn.weight == 1).all())
-        assert not bn.bias.any()
+    net = actrec.net(name)
+    weight = net.get_submodule(stem).weight
+    assert weight.std().item() == pytest.approx((2 / (64 * weight[0, 0].numel())) ** 0.5, rel=0.05)
+    norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm3d)]
+    assert all(bool((norm.weight == 1).all()) and not norm.bias.any() for norm in norms)
+    if name != "tsn_resnet18":
         assert net.fc.weight.std().item() == pytest.approx(0.001, rel=0.1)
         assert not net.fc.bias.any()

@@ -9,7 +9,7 @@ import math
 import os
 import random
 import zlib
-from collections import Counter, OrderedDict
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 import actrec
-from actrec.nets import NETS, weights
+from actrec.nets import weights
 from actrec.nets.blocks import Backbone
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())["cases"]
@@ -100,9 +100,9 @@ def test_logits_of_the_reference(case, monkeypatch):
 KINDS = ["state_dict", "net", "module", "legacy", "safetensors"]
 
 
-@pytest.mark.parametrize(("name", "kind"), [(name, "bare") for name in NETS] + [("s3d", kind) for kind in KINDS])
-def test_round_trip(name, kind, tmp_path):
-    net, other = actrec.net(name, num_classes=5), actrec.net(name, num_classes=5)
+@pytest.mark.parametrize("kind", ["bare", *KINDS])
+def test_round_trip(kind, tmp_path):
+    net, other = actrec.net("s3d", num_classes=5), actrec.net("s3d", num_classes=5)
     weights = net.state_dict()
     path = tmp_path / ("weights.safetensors" if kind == "safetensors" else "weights.pt")
     if kind == "safetensors":

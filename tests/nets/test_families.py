@@ -1,0 +1,127 @@
+"""A small net of each family computes: gradients, memory formats, bfloat16, export and compilation."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import sysconfig
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import actrec
+from actrec.nets import NETS
+
+TRACED = {"c3d": {"global_pooling": True}}  # options of nets to export and compile
+
+
+def far(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return ((found - expected).abs().max() / expected.abs().max()).item()
+
+
+def builder(name: str):
+    build = NETS.get(name).build
+    return getattr(build, "func", build)
+
+
+def test_every_family_is_here(small):
+    assert {builder(name) for name in small} == {builder(name) for name in NETS}
+
+
+def test_shapes(net, clips, logits):
+    with torch.inference_mode():
+        features = net.features(clips)
+        assert features.shape[:2] == (2, net.num_features)
+        assert logits.shape == (2, 5)
+        assert far(net.head(features), logits) < 1e-5
+
+
+def test_gradient_reaches_every_parameter(net, clips):
+    # In eval mode: in training a bias before batch normalisation has none.
+    net(clips).square().sum().backward()
+    without = [key for key, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+    net.zero_grad()
+    assert not without
+
+
+def test_channels_last_changes_nothing(net, clips, logits):
+    last = copy.deepcopy(net).to(memory_format=net.channels_last)
+    with torch.inference_mode():
+        assert far(last(clips.to(memory_format=torch.channels_last_3d)), logits) < 1e-4
+
+
+def test_bfloat16(net, clips, logits):
+    """Close to float32, and no step leaves channels-last."""
+    last = copy.deepcopy(net).to(memory_format=net.channels_last)
+    strays = []
+
+    def check(module: nn.Module, args: tuple, out: torch.Tensor) -> None:
+        if out.ndim == 5 and out.shape[2] > 1 and out.stride(1) != 1:
+            strays.append(type(module).__name__)
+
+    for module in last.modules():
+        module.register_forward_hook(check)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        found = last(clips.to(memory_format=torch.channels_last_3d))
+    assert not strays
+    assert far(found.float(), logits) < 0.1
+
+
+def test_reset_head(net):
+    before, head, options = dict(net.named_parameters()), net.fc, net.options
+    net.reset_head(7)
+    after, found = dict(net.named_parameters()), net.fc
+    changed, net.fc, net.options = net.options, head, options
+    assert found.weight.shape == (7, net.head_features)
+    assert changed == {**options, "num_classes": 7}
+    assert {key for key in before if after[key] is not before[key]} == {"fc.weight", "fc.bias"}
+
+
+def test_dropout(net):
+    features, usual = torch.randn(1, net.num_features, 3, 2, 2), net.dropout.p
+    assert torch.equal(net.head(features), net.head(features))
+    net.dropout.p = 0.5
+    net.dropout.train()
+    found = [net.head(features) for _ in range(2)]
+    net.dropout.p = usual
+    net.dropout.eval()
+    assert not torch.equal(*found)
+
+
+def traced(name: str) -> tuple[nn.Module, torch.Tensor]:
+    torch.manual_seed(0)
+    net = actrec.net(name, num_classes=5, **TRACED.get(name, {})).eval()
+    frames, size = {"densenet3d_121": (16, 32), "c3d": (8, 16)}.get(name, (8, 32))
+    return net, torch.randn(1, 3, frames, size, size)
+
+
+def test_exports(family):
+    net, clip = traced(family)
+    exported = torch.export.export(net, (clip,))
+    with torch.inference_mode():
+        assert far(exported.module()(clip), net(clip)) < 1e-4
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+def test_traces_as_one_graph(family):
+    net, clip = traced(family)
+    torch.compiler.reset()
+    with torch.no_grad():
+        assert far(torch.compile(net, backend="aot_eager", fullgraph=True)(clip), net(clip)) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+@pytest.mark.parametrize("name", ["mc3_18", "tam_resnet18", "tsm_resnet18"])
+def test_compiles(name):
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        pytest.skip("no C++ compiler")
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        pytest.skip("no headers of Python")
+    net, clip = traced(name)
+    torch.compiler.reset()
+    with torch.no_grad():
+        assert far(torch.compile(net, fullgraph=True)(clip), net(clip)) < 1e-4
