@@ -130,29 +130,57 @@ class Conv2d(nn.Conv2d):
 
 
 class Conv3d(nn.Conv3d):
-    """torch's Conv3d, computed as a 2D convolution where its kernel has extent in space or in time only.
+    """torch's Conv3d; on channels-last maps and in low precision computed as a 2D convolution where that is less work.
 
-    On channels-last maps that is the same work on views. It is also the only form that torch 2.13 gets right in
-    bfloat16 on a CPU: its 3D weight gradient leaves memory uninitialised where the kernel is longer than the clip
-    (docs/numbers/bfloat16_cpu_202611.md); such clips are padded with frames of zeros, which changes nothing else.
+    Kernels with extent in space or in time only are 2D convolutions of views. Clips shorter than the kernel are unrolled:
+    their frames become channels, and no weight meets padding. These are also the forms that torch 2.13 gets right in
+    bfloat16 on a CPU, where its 3D weight gradient leaves memory uninitialised if the kernel is longer than the clip
+    (docs/numbers/bfloat16_cpu_202611.md).
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        low = torch.is_autocast_enabled(x.device.type) or x.dtype in (torch.bfloat16, torch.float16)
+        if not low and not is_channels_last(x):
+            return super().forward(x)
         kernel, stride, padding = self.kernel_size, self.stride, self.padding
         if kernel[0] == 1 and padding[0] == 0:
             x = x[:, :, :: stride[0]]
-            frames = F.conv2d(folded(x), self.weight.squeeze(2), self.bias, stride[1:], padding[1:], groups=self.groups)
+            frames = F.conv2d(
+                folded(x), self.weight.squeeze(2), self.bias, stride[1:], padding[1:], groups=self.groups
+            )
             return unfolded(frames, like=x)
+        if x.shape[2] < kernel[0] and self.groups == 1:
+            return self._unrolled(x)
         if kernel[1:] == (1, 1) and stride[1:] == (1, 1):
             steps = x.flatten(3)  # (N, C, T, H*W)
             weight = self.weight.squeeze(4)
             steps = F.conv2d(steps, weight, self.bias, (stride[0], 1), (padding[0], 0), groups=self.groups)
             return steps.unflatten(3, x.shape[3:])
-        if x.device.type == "cpu" and 1 < x.shape[2] < kernel[0] and torch.is_autocast_enabled("cpu"):
+        if x.device.type == "cpu" and 1 < x.shape[2] < kernel[0]:  # frames of zeros behind the clip change nothing
             frames = x.shape[2]
             out_frames = (frames + 2 * padding[0] - kernel[0]) // stride[0] + 1
             return super().forward(F.pad(x, (0, 0, 0, 0, 0, 2 * kernel[0] - frames)))[:, :, :out_frames]
         return super().forward(x)
+
+    def _unrolled(self, x: Tensor) -> Tensor:
+        """One 2D convolution from all frames' channels to all output frames' channels."""
+        kernel, stride, padding = self.kernel_size[0], self.stride[0], self.padding[0]
+        frames = x.shape[2]
+        out_frames = (frames + 2 * padding - kernel) // stride + 1
+        taps = self.weight.permute(0, 2, 3, 4, 1).unbind(1)  # (out channels, h, w, in channels)
+        nothing = torch.zeros_like(taps[0])
+        places = [[frame - out * stride + padding for frame in range(frames)] for out in range(out_frames)]
+        rows = [torch.cat([taps[i] if 0 <= i < kernel else nothing for i in row], 3) for row in places]
+        weight = torch.cat(rows).permute(0, 3, 1, 2)
+        bias = self.bias.repeat(out_frames) if self.bias is not None else None
+        last = x.permute(0, 3, 4, 2, 1).flatten(3)  # (N, H, W, T*C)
+        out = F.conv2d(last.permute(0, 3, 1, 2), weight, bias, self.stride[1:], self.padding[1:])
+        out = out.unflatten(1, (out_frames, -1)).transpose(1, 2)
+        return out.contiguous(memory_format=torch.channels_last_3d)
+
+
+def is_channels_last(x_NCTHW: Tensor) -> bool:
+    return x_NCTHW.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def folded(x_NCTHW: Tensor) -> Tensor:
@@ -214,6 +242,8 @@ class Pool3d(nn.Module):
         self.kernel_size, self.stride, self.padding, self.ceil_mode = kernel, stride, padding, ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.pool2d is F.max_pool2d and x.dtype == torch.float32 and not is_channels_last(x):
+            return F.max_pool3d(x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
         x = x if self.kernel_size[1:] == (1, 1) else self._space(x)
         return x if (self.kernel_size[0], self.stride[0]) == (1, 1) else self._time(x)
 
