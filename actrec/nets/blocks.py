@@ -167,11 +167,12 @@ class Conv3d(nn.Conv3d):
         kernel, stride, padding = self.kernel_size[0], self.stride[0], self.padding[0]
         frames = x.shape[2]
         out_frames = (frames + 2 * padding - kernel) // stride + 1
-        taps = self.weight.permute(0, 2, 3, 4, 1).unbind(1)  # (out channels, h, w, in channels)
-        nothing = torch.zeros_like(taps[0])
-        places = [[frame - out * stride + padding for frame in range(frames)] for out in range(out_frames)]
-        rows = [torch.cat([taps[i] if 0 <= i < kernel else nothing for i in row], 3) for row in places]
-        weight = torch.cat(rows).permute(0, 3, 1, 2)
+        before, behind = max((out_frames - 1) * stride - padding, 0), max(padding + frames - kernel, 0)
+        taps = self.weight.permute(0, 2, 3, 4, 1)  # as it lies in memory, and its gradient too
+        taps = F.pad(taps, (0, 0, 0, 0, 0, 0, before, behind)) if before or behind else taps
+        first = padding + before  # tap of the first frame for the first output frame
+        rows = [taps.narrow(1, first - out * stride, frames).permute(0, 2, 3, 1, 4) for out in range(out_frames)]
+        weight = (torch.cat(rows) if out_frames > 1 else rows[0]).flatten(3).permute(0, 3, 1, 2)
         bias = self.bias.repeat(out_frames) if self.bias is not None else None
         last = x.permute(0, 3, 4, 2, 1).flatten(3)  # (N, H, W, T*C)
         out = F.conv2d(last.permute(0, 3, 1, 2), weight, bias, self.stride[1:], self.padding[1:])
