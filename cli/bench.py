@@ -13,7 +13,7 @@ import click
 @click.option("--frames", type=click.IntRange(min=1), help="Frames of a clip.  [default: each net's own]")
 @click.option("--size", type=click.IntRange(min=1), help="Height and width of the clips.  [default: each net's own]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Clips of a step.")
-@click.option("--steps", type=click.IntRange(min=1), default=2, show_default=True, help="Steps of a turn.")
+@click.option("--steps", type=click.IntRange(min=1), default=2, show_default=True, help="Steps that a turn counts.")
 @click.option("--turns", type=click.IntRange(min=1), default=5, show_default=True, help="Turns; the table has medians.")
 @click.option("--temporal-stride/--no-temporal-stride", default=None, help="For nets that have this option.")
 @click.option("--only-default", is_flag=True, help="Only the form that training uses by default on this device.")
@@ -50,7 +50,7 @@ def command(
     if compiled:
         forms.append(replace(default, compiled=True))
     options = {} if temporal_stride is None else {"temporal_stride": temporal_stride}
-    with Bar("turns", total=(turns + 1) * len(names) * len(forms)) as bar:
+    with Bar("turns", total=turns * len(names) * len(forms)) as bar:
         speeds = bench.training_speeds(
             [(name, form) for name in names for form in forms],
             options=options,

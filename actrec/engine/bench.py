@@ -72,14 +72,14 @@ def training_speeds(
     device: str | torch.device = "cpu",
     progress: Callable[[int], None] | None = None,
 ) -> list[Speed]:
-    """Trains nets, one after the other, turn by turn; a first turn is not counted.
+    """Trains nets, one after the other, turn by turn; the first step of each turn is not counted.
 
     Args:
         cases: nets by name, and their forms.
         options: of all nets.
         frames, size: of the clips, by default each net's own.
-        steps: of the optimiser (SGD with momentum) in a turn.
-        progress: called with 1 after each case of each turn, the first turn included.
+        steps: of the optimiser (SGD with momentum) that a turn counts.
+        progress: called with 1 after each case of each turn.
 
     Raises:
         ValueError: as `actrec.net`, and for clips that do not fit a net.
@@ -87,15 +87,16 @@ def training_speeds(
     device = torch.device(device)
     made = [_Case(name, form, options or {}, frames, size, batch_size, device) for name, form in cases]
     speeds: list[list[float]] = [[] for _ in cases]
-    for turn in range(turns + 1):
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    for _ in range(turns):
         for case, found in zip(made, speeds):
+            case.step()  # compiles, and gets its memory back from the others
+            wait()
             begun = time.perf_counter()
             for _ in range(steps):
                 case.step()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            if turn:
-                found.append(steps * batch_size / (time.perf_counter() - begun))
+            wait()
+            found.append(steps * batch_size / (time.perf_counter() - begun))
             if progress:
                 progress(1)
     return [Speed(name, form, tuple(found)) for (name, form), found in zip(cases, speeds)]
