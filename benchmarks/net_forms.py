@@ -58,7 +58,7 @@ class LiteralShift(TemporalShift):
 
 class LiteralPool(Pool3d):
     def forward(self, x: Tensor) -> Tensor:
-        pool = F.max_pool3d if self.pool2d is F.max_pool2d else F.avg_pool3d
+        pool = F.max_pool3d if self.is_max else F.avg_pool3d
         return pool(x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
 
 

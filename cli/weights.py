@@ -71,7 +71,8 @@ def convert(file: Path, out: Path, backbone: str | None, layout: str, classes: i
     found = recognise(file, backbone, **options)
     if not found.guesses:
         raise ValueError(_misfit(file, found.nearest, backbone))
-    best = found.guesses[0]
+    fitting = [guess for guess in found.guesses if layout in ("auto", guess.layout)]
+    best = next(iter(fitting or found.guesses))
     if classes not in (None, best.num_classes):
         raise ValueError(f"{file} has {best.num_classes} classes, not {classes}: leave out --classes, or name its own")
     if backbone is None:

@@ -132,22 +132,20 @@ class Conv2d(nn.Conv2d):
 class Conv3d(nn.Conv3d):
     """torch's Conv3d; on channels-last maps and in low precision computed as a 2D convolution where that is less work.
 
-    Kernels with extent in space or in time only are 2D convolutions of views. Clips shorter than the kernel are unrolled:
-    their frames become channels, and no weight meets padding. These are also the forms that torch 2.13 gets right in
-    bfloat16 on a CPU, where its 3D weight gradient leaves memory uninitialised if the kernel is longer than the clip
-    (docs/numbers/bfloat16_cpu_202611.md).
+    Kernels with extent in space or in time only are 2D convolutions of views. Clips shorter than the kernel are
+    unrolled: their frames become channels, and no weight meets padding. These are also the forms that torch 2.13 gets
+    right in bfloat16 on a CPU, where its 3D weight gradient leaves memory uninitialised if the kernel is longer than the
+    clip (docs/numbers/bfloat16_cpu_202611.md).
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        low = torch.is_autocast_enabled(x.device.type) or x.dtype in (torch.bfloat16, torch.float16)
-        if not low and not is_channels_last(x):
+        autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
+        if not autocast and x.dtype in (torch.float32, torch.float64) and not is_channels_last(x):
             return super().forward(x)
         kernel, stride, padding = self.kernel_size, self.stride, self.padding
         if kernel[0] == 1 and padding[0] == 0:
             x = x[:, :, :: stride[0]]
-            frames = F.conv2d(
-                folded(x), self.weight.squeeze(2), self.bias, stride[1:], padding[1:], groups=self.groups
-            )
+            frames = F.conv2d(folded(x), self.weight.squeeze(2), self.bias, stride[1:], padding[1:], groups=self.groups)
             return unfolded(frames, like=x)
         if x.shape[2] < kernel[0] and self.groups == 1:
             return self._unrolled(x)
@@ -239,14 +237,18 @@ class Pool3d(nn.Module):
         self, kind: PoolKind, kernel: Triple, *, stride: Triple, padding: Triple = (0, 0, 0), ceil_mode: bool = False
     ):
         super().__init__()
-        self.pool2d = one_of("temporal_pool", kind, {"max": F.max_pool2d, "avg": F.avg_pool2d})
+        self.is_max = one_of("temporal_pool", kind, {"max": True, "avg": False})
         self.kernel_size, self.stride, self.padding, self.ceil_mode = kernel, stride, padding, ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.pool2d is F.max_pool2d and x.dtype == torch.float32 and not is_channels_last(x):
+        if self.is_max and x.dtype == torch.float32 and not is_channels_last(x):
             return F.max_pool3d(x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
         x = x if self.kernel_size[1:] == (1, 1) else self._space(x)
         return x if (self.kernel_size[0], self.stride[0]) == (1, 1) else self._time(x)
+
+    @property
+    def pool2d(self) -> Callable[..., Tensor]:
+        return F.max_pool2d if self.is_max else F.avg_pool2d
 
     def _space(self, x: Tensor) -> Tensor:
         frames = self.pool2d(
@@ -261,7 +263,8 @@ class Pool3d(nn.Module):
         return pooled.unflatten(3, x.shape[3:])
 
     def extra_repr(self) -> str:
-        return f"{self.pool2d.__name__}, kernel={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        kind = "max" if self.is_max else "avg"
+        return f"{kind}, kernel={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class InceptionBlock(nn.Module):

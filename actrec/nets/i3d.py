@@ -5,8 +5,8 @@ Paper: Carreira and Zisserman, "Quo Vadis, Action Recognition? A New Model and t
 Action Recognition", CVPR 2021 (arXiv:2010.11757), whose weights it reads (layout `ibm`).
 
 It also starts from torchvision's ImageNet GoogLeNet (`torchvision2d`): each kernel is repeated in time and divided by
-the number of repeats, so that a still clip gives the activations of the image. The reference does not divide, and loads
-these weights whether asked to or not; here nothing is loaded or downloaded unasked.
+the number of repeats, so that a still clip gives the activations of the image, but at its ends. The reference does not
+divide, and loads these weights whether asked to or not; here nothing is loaded or downloaded unasked.
 
 T frames leave as T without temporal stride, as ceil(T / 8) with it.
 """

@@ -51,13 +51,14 @@ def profile(net: Backbone, *, frames: int | None = None, size: int | None = None
     hooks = [module.register_forward_hook(count) for module in net.modules() if isinstance(module, counted)]
     state = {key: value.to("meta") for key, value in net.state_dict(keep_vars=True).items()}
     clip = torch.empty(1, net.in_channels, frames, size, size, device="meta", dtype=next(net.parameters()).dtype)
-    training = net.training
+    training = [module for module in net.modules() if module.training]
     net.eval()
     try:
         with torch.no_grad():
             functional_call(net, state, clip)
     finally:
-        net.train(training)
+        for module in training:
+            module.training = True
         for hook in hooks:
             hook.remove()
     return Profile(sum(parameter.numel() for parameter in net.parameters()), sum(counts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +13,16 @@ from torch import Tensor
 from actrec import nets
 from actrec.nets import NETS, Layout
 from actrec.nets.blocks import Backbone
-from actrec.nets.weights import COUNTERS, HEAD, READERS, listed, match_names, read_tensors, renamed_tensors
+from actrec.nets.weights import (
+    COUNTERS,
+    HEAD,
+    READERS,
+    listed,
+    match_names,
+    read_description,
+    read_tensors,
+    renamed_tensors,
+)
 
 SHARED = 0.6  # of a net's names that a file must have to be compared with it at all
 FRAMES_IN_NAME = (  # of published files: IBM's -f32, mmaction2's 32x2x1 and 1x1x8, TSM's segment8, torchvision's none
@@ -84,7 +93,17 @@ def recognise(path: str | Path, name: str | None = None, **options: bool | int |
                 guesses.append(found)
             elif found is not None and len(found) < nearest[0]:
                 nearest = (len(found), f"{net.name} (read as {layout}): {listed(found)}")
-    guesses.sort(key=lambda guess: (READERS[guess.layout].inflate, len(guess.options)))
+    named = read_description(path)
+    guesses.sort(
+        key=lambda guess: (
+            guess.net != (named or {}).get("name"),
+            READERS[guess.layout].inflate,
+            len(guess.options),
+            guess.net.startswith("tsm"),  # TSN's names and shapes are the same, and more files are TSN's
+        )
+    )
+    if guesses and named is not None and guesses[0].net == named["name"]:
+        guesses[0] = replace(guesses[0], options=_unusual(named["name"], named["options"]))
     once: dict[tuple, Guess] = {}
     for guess in guesses:
         once.setdefault((guess.net, tuple(guess.options.items()), guess.in_channels), guess)
@@ -137,9 +156,13 @@ def _compare(net: Backbone, layout: str, names: Layout, tensors: Mapping[str, Te
     match = match_names(tensors, own, layout, names, new_head=True)
     if match.problems:
         return match.problems
-    defaults = NETS.get(net.name).options
-    options = {k: v for k, v in net.options.items() if v != defaults[k] and k not in ("num_classes", "in_channels")}
-    return Guess(net.name, layout, options, renamed[f"{HEAD}weight"].shape[0], in_channels)
+    return Guess(net.name, layout, _unusual(net.name, net.options), renamed[f"{HEAD}weight"].shape[0], in_channels)
+
+
+def _unusual(name: str, options: Mapping[str, bool | int | float | str]) -> dict[str, bool | int | float | str]:
+    """The options that are not the net's defaults."""
+    defaults = NETS.get(name).options
+    return {k: v for k, v in options.items() if v != defaults.get(k) and k not in ("num_classes", "in_channels")}
 
 
 def _frames(name: str) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from actrec.nets.blocks import Backbone, Pool3d, Triple, init_convs, one_of, same_conv, smallest_extent
+from actrec.nets.blocks import Backbone, Pool3d, Triple, init_convs, one_of, same_conv
 
 STAGES = {  # depth: blocks of each stage
     10: (1, 1, 1, 1),
@@ -211,8 +211,6 @@ class ResNet(Backbone):
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
         init_convs(self)
         self.reset_head(num_classes)
-        if pool is not None:
-            self.min_frames = smallest_extent([pool], axis=0)
 
     @property
     def stages(self) -> tuple[nn.Sequential, ...]:

@@ -20,7 +20,17 @@ from torch import Tensor, nn
 from actrec.config import Input
 from actrec.nets import NETS, Entry, Layout, Published, mmaction2
 from actrec.nets.blocks import Conv2d, Pool3d, PoolKind, same_conv
-from actrec.nets.residual import Residual, ResNet, block_of, halving, image_pool, plain_stem, projection
+from actrec.nets.residual import (
+    BASIC,
+    BasicBlock,
+    Bottleneck,
+    Residual,
+    ResNet,
+    halving,
+    image_pool,
+    plain_stem,
+    projection,
+)
 from actrec.nets.temporal import TemporalAggregation, TemporalShift
 
 INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), frames=8, size=224)
@@ -53,7 +63,7 @@ class ResNet2d(ResNet):
         temporal_pool: PoolKind,
         mix: Callable[[int, int], nn.Module | None] = lambda channels, number: None,
     ):
-        block, expansion = block_of(depth)
+        block, expansion = (MixingBasicBlock, 1) if depth in BASIC else (MixingBottleneck, 4)
         super().__init__(
             num_classes=num_classes,
             in_channels=in_channels,
@@ -63,7 +73,7 @@ class ResNet2d(ResNet):
             stem_channels=64,
             depth=depth,
             strides=halving(temporal=False),
-            block=partial(_mixing(block), conv=conv2d, kernel=(1, 3, 3)),
+            block=partial(block, conv=conv2d, kernel=(1, 3, 3)),
             expansion=expansion,
             shortcut=partial(projection, conv=conv2d),
             head_std=None,
@@ -88,19 +98,24 @@ def temporal_halving(kind: PoolKind) -> Pool3d:
     return Pool3d(kind, (3, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0))
 
 
-def _mixing(block: type[Residual]) -> type[Residual]:
-    """The block with a temporal module, called `tam` in published weights, at the input of its branch."""
+class _Mixing(Residual):
+    """A block with a temporal module, called `tam` in published weights, at the input of its branch."""
 
-    class Mixing(block):
-        def __init__(self, in_channels: int, planes: int, **options):
-            super().__init__(in_channels, planes, **options)
-            self.in_channels = in_channels
-            self.tam: nn.Module | None = None
+    def __init__(self, in_channels: int, planes: int, **options):
+        super().__init__(in_channels, planes, **options)
+        self.in_channels = in_channels
+        self.tam: nn.Module | None = None
 
-        def branch(self, x: Tensor) -> Tensor:
-            return super().branch(x if self.tam is None else self.tam(x))
+    def branch(self, x: Tensor) -> Tensor:
+        return super().branch(x if self.tam is None else self.tam(x))
 
-    return Mixing
+
+class MixingBasicBlock(_Mixing, BasicBlock):
+    pass
+
+
+class MixingBottleneck(_Mixing, Bottleneck):
+    pass
 
 
 def tsn_resnet(

@@ -12,7 +12,6 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from actrec.config import Input
@@ -84,8 +83,8 @@ class TorchvisionS3D(Backbone):
         return self.body(x_NCTHW)
 
     def head(self, features_NCTHW: Tensor) -> Tensor:
-        window = [min(size, extent) for size, extent in zip(WINDOW, features_NCTHW.shape[2:])]
-        windows = F.avg_pool3d(features_NCTHW, window, stride=1)
+        window = tuple(min(size, extent) for size, extent in zip(WINDOW, features_NCTHW.shape[2:]))
+        windows = Pool3d("avg", window, stride=(1, 1, 1))(features_NCTHW)
         return self.fc(self.dropout(windows).mean((2, 3, 4)))
 
 

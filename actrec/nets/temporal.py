@@ -57,7 +57,7 @@ class TemporalAggregation(nn.Module):
     def _max(self, x: Tensor) -> Tensor:
         blended = None
         for i, weight in enumerate(self.weights):
-            term = x * weight.unsqueeze(0) if self.depthwise else _points(x, weight)
+            term = x * weight.unsqueeze(0).to(x.dtype) if self.depthwise else _points(x, weight)
             term = _shifted(term, i - self.frames // 2)
             blended = term if blended is None else torch.maximum(blended, term)
         return blended

@@ -7,7 +7,6 @@ module (how names map).
 
 from __future__ import annotations
 
-import _codecs
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -26,13 +25,29 @@ CONTAINERS = ("state_dict", "net")  # entries of a checkpoint that hold its weig
 HEAD = "fc."
 COUNTERS = r".+\.num_batches_tracked"  # decide nothing, and files of old or other software lack them
 NUM_LISTED = 5  # problems that an error message spells out
-# Beside tensors many checkpoints hold an accuracy as a number of numpy, which is as harmless.
+
+
+def _bytes(text: str, encoding: str = "latin1") -> bytes:
+    """In place of `_codecs.encode`, whose other codecs can blow a few bytes up to gigabytes."""
+    if encoding != "latin1":
+        raise ValueError(f"bytes as {encoding}")
+    return text.encode("latin1")
+
+
+def _number(kind: np.dtype, data: bytes = b"") -> float | int | bool:
+    """In place of numpy's `scalar`: plain numbers only."""
+    if kind.kind not in "fiub" or len(data) != kind.itemsize:
+        raise ValueError(f"a number of kind {kind}")
+    return np.frombuffer(data, kind)[0].item()
+
+
+# Beside tensors many checkpoints hold an accuracy as a number of numpy. torch calls these for the names beside them.
 NUMPY_NUMBERS = [
     np.dtype,
-    _codecs.encode,
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
-    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")),
+    (_bytes, "_codecs.encode"),
+    (_number, "numpy.core.multiarray.scalar"),
+    (_number, "numpy._core.multiarray.scalar"),
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")),
 ]
 
 
@@ -42,10 +57,12 @@ class Reader:
 
     Args:
         prefix: taken off the names if all of them have it (wrappers for parallel training add it).
+        names: pattern of all its names without the prefix; others are unexpected.
         inflate: the convolutions are 2D; 3D ones get them repeated in time and divided by the number of repeats.
     """
 
     prefix: str = ""
+    names: str = ".+"
     inflate: bool = False
 
 
@@ -55,8 +72,8 @@ READERS = {
     "hara": Reader(prefix="module."),
     "torchvision": Reader(),
     "torchvision2d": Reader(inflate=True),
-    "tsm": Reader(prefix="module."),
-    "mmaction2": Reader(),
+    "tsm": Reader(prefix="module.", names=r"(base_model|new_fc)\..+"),
+    "mmaction2": Reader(names=r"(backbone|cls_head|data_preprocessor)\..+"),
 }
 
 
@@ -117,7 +134,18 @@ def load_weights(net: Backbone, path: str | Path, *, layout: str = "auto", new_h
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """The named tensors of a weights file or checkpoint, on the CPU. Raises as `load_weights` does."""
-    path = Path(path)
+    return _state_dict(Path(path), _read(Path(path)))
+
+
+def read_description(path: str | Path) -> dict | None:
+    """Name and options of the net that a checkpoint of actrec is of; None for other files."""
+    content = _read(Path(path))
+    found = content.get("net") if isinstance(content, dict) else None
+    known = isinstance(found, dict) and found.get("name") in NETS and isinstance(found.get("options"), dict)
+    return found if known else None
+
+
+def _read(path: Path) -> object:
     if not path.is_file():
         raise FileNotFoundError(f"no weights file {path}")
     with path.open("rb") as file:
@@ -130,7 +158,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes the unpickler raise almost anything
         raise ValueError(f"{path} {_why_unreadable(start, str(error))}") from error
-    return _state_dict(path, content)
+    return content
 
 
 def _why_unreadable(start: bytes, error: str) -> str:
@@ -144,6 +172,8 @@ def _why_unreadable(start: bytes, error: str) -> str:
             f"would run code to load ({found[1]}) and is refused: "
             "where you trust it, load it yourself and save only its state_dict"
         )
+    if "Can only build" in error:
+        return "holds objects other than tensors and is refused: load it yourself and save only its state_dict"
     return "is not a weights file, or is damaged or cut short"
 
 
@@ -191,7 +221,7 @@ def match_names(
             match.dropped[source] = reason
         elif new_head and target.startswith(HEAD):
             match.dropped[source] = "new head"
-        elif target not in own:
+        elif target not in own or not re.fullmatch(reader.names, source):
             match.problems.append(f"unexpected {source!r}")
         elif target in seen:
             match.problems.append(f"{source!r} is a second {target}")
@@ -217,11 +247,11 @@ def _place(match: Match, target: str, tensor: Tensor, own: Tensor, *, inflate: b
     if target.startswith(HEAD) and was[2:] == (1,) * len(was[2:]) and own.ndim < tensor.ndim:
         tensor = tensor.flatten(1)
         done.append("1x1 convolution")
-    if target == stem and was[1] == 3 != wanted[1]:
+    if target == stem and len(was) == len(expected) and was[1] == 3 != wanted[1]:
         tensor = tensor.mean(1, keepdim=True).expand(-1, wanted[1], *was[2:])
         done.append(f"colours averaged for {wanted[1]} channels")
     shape = tuple(tensor.shape)
-    if target.startswith(HEAD) and shape != wanted and shape[1:] == wanted[1:]:
+    if target.startswith(HEAD) and len(shape) == len(wanted) and shape != wanted and shape[1:] == wanted[1:]:
         problem = f"it has {shape[0]} classes, the net {wanted[0]}: ask for a new head (--new-head, new_head=True)"
         if problem not in match.problems:
             match.problems.append(problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
 import pytest
 import torch
@@ -147,3 +148,18 @@ def test_initial_weights(name, stem):
     if name != "tsn_resnet18":
         assert net.fc.weight.std().item() == pytest.approx(0.001, rel=0.1)
         assert not net.fc.bias.any()
+
+
+def test_a_net_can_be_pickled():
+    for name in ("tam_resnet18", "i3d"):
+        net = actrec.net(name, num_classes=2)
+        assert pickle.loads(pickle.dumps(net)).name == name
+
+
+def test_profile_leaves_the_net_as_it_was():
+    net = actrec.net("s3d", num_classes=2).train()
+    net.conv1.bn.eval()
+    actrec.profile(net, frames=8, size=32)
+    assert net.training
+    assert not net.conv1.bn.training
+    assert not net._forward_hooks

@@ -278,3 +278,38 @@ def test_no_file_and_unknown_layout(tmp_path):
 def _small() -> Backbone:
     """A net that no test fills."""
     return actrec.net("s3d", num_classes=5)
+
+
+class _Blown:
+    """Bytes that grow by a codec."""
+
+    def __reduce__(self):
+        import _codecs
+
+        return _codecs.encode, ("00" * 8, "hex")
+
+
+def test_numbers_of_numpy_load_and_codecs_do_not(tmp_path):
+    net, path = _small(), tmp_path / "weights.pt"
+    weights = net.state_dict()
+    for number in (np.float64(0.5), np.float32(0.5), np.uint8(3), np.int16(3), np.bool_(True)):
+        torch.save({"state_dict": weights, "best": number}, path)
+        assert actrec.load_weights(net, path).layout == "actrec"
+    torch.save({"state_dict": weights, "best": _Blown()}, path)
+    with pytest.raises(ValueError, match="is not a weights file|is refused"):
+        actrec.load_weights(net, path)
+
+
+def test_weights_of_tsn_under_other_names_are_none_of_tsms_authors(tmp_path):
+    path = tmp_path / "weights.pth.tar"
+    weights = actrec.net("tsn_resnet18", num_classes=5).state_dict()
+    torch.save({"state_dict": {f"module.{key}": value for key, value in weights.items()}}, path)
+    with pytest.raises(ValueError, match="does not fit net 'tsm_resnet18'"):
+        actrec.load_weights(actrec.net("tsm_resnet18", num_classes=5), path)
+
+
+def test_a_first_convolution_without_axes_is_refused(tmp_path):
+    net, path = _small(), tmp_path / "weights.pt"
+    torch.save({**net.state_dict(), "conv1.conv.weight": torch.zeros(3), "fc.bias": torch.tensor(0.0)}, path)
+    with pytest.raises(ValueError, match="does not fit net 's3d'"):
+        actrec.load_weights(net, path)
