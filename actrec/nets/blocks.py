@@ -134,8 +134,8 @@ class Conv3d(nn.Conv3d):
 
     Kernels with extent in space or in time only are 2D convolutions of views. Clips shorter than the kernel are
     unrolled: their frames become channels, and no weight meets padding. These are also the forms that torch 2.13 gets
-    right in bfloat16 on a CPU, where its 3D weight gradient leaves memory uninitialised if the kernel is longer than the
-    clip (docs/numbers/bfloat16_cpu_202611.md).
+    right in bfloat16 on a CPU, where its 3D weight gradient leaves memory uninitialised if the clip is shorter than the
+    kernel (docs/numbers/bfloat16_cpu_202611.md).
     """
 
     def forward(self, x: Tensor) -> Tensor:
