@@ -134,8 +134,18 @@ def _use(file: Path, guess, frames: int | None) -> str:
         options = "".join(f", {name}={value!r}" for name, value in guess.options.items())
         built = f'actrec.net("{guess.net}", num_classes={guess.num_classes}, in_channels={guess.in_channels}{options})'
         return f'net = {built}; actrec.load_weights(net, "{file}")'
-    flags = [*_flags(guess.options), *([f"--frames {frames}"] if frames is not None else [])]
+    options = {**_untold(file, guess), **guess.options}
+    flags = [*_flags(options), *([f"--frames {frames}"] if frames is not None else [])]
     return " ".join([f"actrec train --backbone {guess.net}", *flags, f"--weights {shlex.quote(str(file))} --new-head"])
+
+
+def _untold(file: Path, guess) -> dict[str, bool]:
+    """Options that change no weight, as the owners of published files have them."""
+    from actrec.nets import NETS
+
+    strided = NETS.get(guess.net).options.get("temporal_stride", False)
+    without = guess.layout in ("tsm", "mmaction2") or (guess.layout == "ibm" and "-ts" not in file.name)
+    return {"temporal_stride": False} if strided and without else {}
 
 
 def _flags(options: Mapping[str, bool | int | float | str]) -> list[str]:

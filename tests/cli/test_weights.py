@@ -203,3 +203,20 @@ def test_where_the_default_form_fits_no_other_form_is_listed():
     torch.save({name: value for name, value in weights.items() if ".tam." not in name}, "image.pth")
     guesses = recognise("image.pth", "tam_resnet18").guesses
     assert [(guess.layout, guess.options) for guess in guesses] == [("torchvision2d", {})]
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "flag"),
+    [
+        ("K400-resnet-50-f32.pth.tar", "ibm", "--no-temporal-stride"),
+        ("K400-resnet-50-ts-max-f8.pth.tar", "ibm", ""),
+        ("tsn_r50_1x1x8.pth", "mmaction2", "--no-temporal-stride"),
+        ("tsn.pt", "actrec", ""),
+    ],
+)
+def test_the_command_names_what_published_nets_leave_out(name, layout, flag):
+    from actrec.cli.weights import _use
+    from actrec.nets.recognise import Guess
+
+    said = _use(Path(name), Guess("tsn_resnet50", layout, {}, 400, 3), None)
+    assert said == " ".join(["actrec train --backbone tsn_resnet50", *flag.split(), f"--weights {name} --new-head"])
