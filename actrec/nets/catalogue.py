@@ -132,7 +132,8 @@ def markdown() -> str:
         "mini\ndatasets, `actrec weights inspect FILE` which net a weights file is of.",
         "Parameters are those with 400 classes. FLOPs are counted as in the published tables (arXiv:2010.11757): the\n"
         "multiply-adds of the convolutions for one clip of the net's own input. Accuracies are what others\n"
-        "published, in percent.",
+        "published, in percent; all of them are of nets without temporal stride where that is an option\n"
+        "(`--no-temporal-stride`).",
         _table(
             ("net", "paper", "parameters", "FLOPs", "input", "reads, besides actrec", "published"),
             [

@@ -19,8 +19,7 @@ from actrec.nets.weights import (
     READERS,
     listed,
     match_names,
-    read_description,
-    read_tensors,
+    read_checkpoint,
     renamed_tensors,
 )
 
@@ -81,7 +80,7 @@ def recognise(path: str | Path, name: str | None = None, **options: bool | int |
     Raises:
         As `load_weights` does for files it cannot read, as `actrec.net` for a wrong name or option.
     """
-    tensors = read_tensors(path)
+    tensors, named = read_checkpoint(path)
     guesses: list[Guess] = []
     nearest = (1 << 30, None)
     for net in _nets(tensors) if name is None else _forms(name, options):
@@ -93,7 +92,6 @@ def recognise(path: str | Path, name: str | None = None, **options: bool | int |
                 guesses.append(found)
             elif found is not None and len(found) < nearest[0]:
                 nearest = (len(found), f"{net.name} (read as {layout}): {listed(found)}")
-    named = read_description(path)
     guesses.sort(
         key=lambda guess: (
             guess.net != (named or {}).get("name"),

@@ -134,15 +134,15 @@ def load_weights(net: Backbone, path: str | Path, *, layout: str = "auto", new_h
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """The named tensors of a weights file or checkpoint, on the CPU. Raises as `load_weights` does."""
-    return _state_dict(Path(path), _read(Path(path)))
+    return read_checkpoint(path)[0]
 
 
-def read_description(path: str | Path) -> dict | None:
-    """Name and options of the net that a checkpoint of actrec is of; None for other files."""
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict | None]:
+    """The tensors, and name and options of the net if it is a checkpoint of actrec. Raises as `load_weights` does."""
     content = _read(Path(path))
     found = content.get("net") if isinstance(content, dict) else None
     known = isinstance(found, dict) and found.get("name") in NETS and isinstance(found.get("options"), dict)
-    return found if known else None
+    return _state_dict(Path(path), content), found if known else None
 
 
 def _read(path: Path) -> object:

@@ -12,23 +12,9 @@ import numpy as np
 import pytest
 
 import actrec
-from actrec.cli.main import COMMANDS, main
+from actrec.cli.main import COMMANDS
 
 SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs the command line in this process: (exit code, lines of stdout, lines of stderr)."""
-
-    def call(*arguments: object) -> tuple[int, list[str], list[str]]:
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return stop.value.code or 0, said.out.splitlines(), said.err.splitlines()
-
-    return call
 
 
 @pytest.fixture

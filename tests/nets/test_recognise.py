@@ -110,3 +110,12 @@ def test_frames_by_the_name(file, frames, tmp_path, monkeypatch):
     torch.save({"weight": torch.zeros(1)}, tmp_path / file)
     found = recognise(tmp_path / file)
     assert (found.frames, found.guesses) == (frames, ())
+
+
+def test_a_checkpoint_says_itself_what_it_is(tmp_path):
+    net = nets.net("tsm_resnet18", num_classes=3, temporal_stride=True)
+    path = tmp_path / "last.pt"
+    described = {"name": net.name, "options": net.options}
+    torch.save({"format": 1, "net": described, "state_dict": net.state_dict()}, path)
+    best = recognise(path).guesses[0]
+    assert (best.net, best.options, best.num_classes) == ("tsm_resnet18", {"temporal_stride": True}, 3)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+SMALL = ["--frames", 8, "--size", 32, "--batch-size", 2, "--steps", 1, "--turns", 1]
+
+
+def test_every_form_of_every_net(run, tmp_path):
+    path = tmp_path / "speeds.json"
+    names = ["--net", "tsn_resnet18", "--net", "tsm_resnet18"]
+    code, out, _ = run("bench", *names, *SMALL, "--temporal-stride", "--device", "cpu", "--json", path)
+    assert code == 0
+    rows = json.loads(path.read_text())
+    assert len(rows) == len(out) - 1 == 8
+    assert [row["net"] for row in rows[::4]] == ["tsn_resnet18", "tsm_resnet18"]
+    assert sum("(default)" in row["form"] for row in rows) == 2
+    assert all(row["clips_per_second"] > 0 for row in rows)
+    assert [row["by_first_form"] for row in rows[::4]] == [1, 1]
+    assert [row["by_first_net"] for row in rows[:4]] == [1, 1, 1, 1]
+
+
+def test_the_default_form_alone(run):
+    code, out, _ = run("bench", "--net", "tsn_resnet18", *SMALL, "--only-default")
+    assert (code, len(out)) == (0, 2)
+    assert "channels-last (default)" in out[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "Missing option '--net'"),
+        (["--net", "tsn_resnet1"], 1, "Error: unknown net 'tsn_resnet1': did you mean tsn_resnet1"),
+        (["--net", "s3d", "--frames", "2"], 1, "Error: clips of 2 frames are too short"),
+        (["--net", "r3d_18", "--temporal-stride"], 1, "Error: net 'r3d_18' takes no option 'temporal_stride'"),
+    ],
+)
+def test_mistakes(run, arguments, code, words):
+    found, _, err = run("bench", *arguments)
+    assert found == code
+    assert words in err[-1]
