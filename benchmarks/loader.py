@@ -1,117 +1,361 @@
-"""Clips per second of the training loader, its decoders in turn, in one run.
+"""Clips per second of the loaders against other ways to the same clips, and against the decoder alone, in one run.
 
-    python benchmarks/loader.py LIST [--device cuda] [--frames 8] [--size 224] [--batch-size 16] [--seconds 10]
+    python benchmarks/loader.py VIDEO... [--slow VIDEO...] [--out docs/numbers]          on the CPU
+    python benchmarks/loader.py VIDEO... --device cuda                                    on a GPU
 
-Prints what each decoder delivers, median over the turns, and its ratio to a plain PyAV decode of the same files from
-their start to the last wanted frame, one thread per core, without resizing (video lists only). On a GPU the decoders
-are DALI's ("dali": NVDEC, nvJPEG) and the decode workers ("workers"); elsewhere the workers, and DALI's CPU decoders
-where they know the files.
+Every contestant makes the same clips (same frames, same boxes), cropped, resized, normalised, float32 in batches, with
+as many threads or processes as there are cores; each library in the best of its settings, found in a trial turn. They
+take turns; figures are medians, ratios are medians of the ratios within a turn.
+
+Peers are optional: `pip install torchcodec==0.13.0 decord==0.6.0 pillow matplotlib`. What is missing is left out.
 """
 
 from __future__ import annotations
 
+import datetime
+import importlib.metadata
 import os
+import platform
 import statistics
+import subprocess
+import sys
+import tempfile
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import av
 import click
-import torch
 
 import actrec
-from actrec.data.index import build_index, cache_path
-from actrec.data.plan import epoch_order, plan_train
-from actrec.nets import NETS
+from actrec.config import Input
+from actrec.data import media
+from actrec.data.index import Index, build_index
+from actrec.data.plan import plan_eval, plan_train
+from actrec.pipelines.loader import Loader
+from actrec.tools.extract_frames import ExtractOptions, extract_video
+
+sys.path.insert(0, str(Path(__file__).parent))
+import loader_peers as peers
+
+SIZE = 224
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Turn = Callable[[], int]
 
 
-@click.command()
-@click.argument("list_path", metavar="LIST", type=click.Path(path_type=Path))
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--frames", default=8, show_default=True)
-@click.option("--size", default=224, show_default=True)
-@click.option("--sampling", type=click.Choice(["uniform", "dense"]), default="uniform", show_default=True)
-@click.option("--stride", default=1, show_default=True)
-@click.option("--batch-size", default=16, show_default=True)
-@click.option("--workers", default=os.cpu_count(), show_default=True)
-@click.option("--seconds", default=10.0, show_default=True, help="Of each turn.")
+@dataclass
+class Contest:
+    """Contestants that make the same clips.
+
+    Args:
+        name: what they make.
+        unit: what is counted.
+        settings: by contestant the ways to run it; the fastest in a trial is kept.
+        of: whom the targets speak of: (contestant, ratio of actrec to it).
+    """
+
+    name: str
+    unit: str
+    settings: dict[str, dict[str, Turn]]
+    targets: dict[str, float] = field(default_factory=dict)
+    chosen: dict[str, str] = field(default_factory=dict)
+    rates: dict[str, list[float]] = field(default_factory=dict)
+
+    def run(self, turns: int) -> None:
+        for contestant, ways in self.settings.items():
+            trials = {}
+            for way, turn in ways.items():
+                _rate(turn)  # warm: processes, certificates, page cache
+                trials[way] = _rate(turn)
+                click.echo(f"  trial  {contestant:<22} {way:<34} {trials[way]:8.2f} {self.unit}/s")
+            self.chosen[contestant] = max(trials, key=trials.get)
+        self.rates = {contestant: [] for contestant in self.settings}
+        for _ in range(turns):
+            for contestant, ways in self.settings.items():
+                self.rates[contestant].append(_rate(ways[self.chosen[contestant]]))
+        self.settings = {}  # processes of the peers end
+
+    def ratio(self, contestant: str) -> float:
+        return statistics.median(a / b for a, b in zip(self.rates["actrec"], self.rates[contestant]))
+
+    def markdown(self) -> str:
+        lines = [
+            f"### {self.name}",
+            "",
+            f"| contestant | setting | {self.unit}/s | from - to | **actrec by it** |",
+            "|---|---|---|---|---|",
+        ]
+        for contestant, found in self.rates.items():
+            lines.append(
+                f"| {contestant} | {self.chosen[contestant]} | {statistics.median(found):.2f} | "
+                f"{min(found):.2f} - {max(found):.2f} | {self.ratio(contestant):.2f} |"
+            )
+        lines.append("")
+        others = [c for c in self.rates if c not in ("actrec", "floor")]
+        if others:
+            best = min(others, key=self.ratio)
+            lines.append(f"Against the fastest, {best}: **{self.ratio(best):.2f}x**{self._target('fastest')}.")
+        for contestant in ("floor", *(c for c in others if c in self.targets)):
+            if contestant in self.rates:
+                lines.append(f"Of {contestant}: **{self.ratio(contestant):.2f}**{self._target(contestant)}.")
+        return "\n".join(lines)
+
+    def _target(self, contestant: str) -> str:
+        return f" (target {self.targets[contestant]})" if contestant in self.targets else ""
+
+
+def _rate(turn: Turn) -> float:
+    begun = time.perf_counter()
+    count = turn()
+    return count / (time.perf_counter() - begun)
+
+
+@click.command(help=__doc__)
+@click.argument("paths", metavar="VIDEO...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--slow", multiple=True, type=click.Path(path_type=Path, exists=True), help="Videos for a row of their own."
+)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--clips", default=160, show_default=True, help="Of a turn.")
+@click.option("--batch-size", default=8, show_default=True)
+@click.option("--workers", default=len(os.sched_getaffinity(0)), show_default=True)
 @click.option("--turns", default=5, show_default=True)
-def main(list_path, device, frames, size, sampling, stride, batch_size, workers, seconds, turns) -> None:
-    videos = actrec.read_list(list_path)
-    videos *= -(-4 * batch_size // len(videos))  # a short list is repeated
-    index = build_index(videos, cache=cache_path(list_path))
-    clip = actrec.Clip(frames=frames, stride=stride, sampling=sampling)
-    net_input = NETS.get("s3d").input
-    net_input = type(net_input)(net_input.mean, net_input.std, frames, size)
-    loaders = {
-        decoder: actrec.train_loader(
-            videos, clip, net_input, batch_size=batch_size, device=device, index=index, workers=workers,
-            channels_last=True, decoder=decoder,
-        )
-        for decoder in ("workers", "dali")
-    }  # fmt: skip
-    contestants = {name: lambda loader=loader: _loader_rate(loader, seconds) for name, loader in loaders.items()}
-    if all(index[i].template is None for i in range(len(videos))):
-        contestants["plain PyAV"] = lambda: _floor_rate(videos, index, clip, size, workers, seconds)
-    for loader in loaders.values():  # certificates, pipelines, page cache
-        for _ in loader:
-            pass
-    rates = {name: [] for name in contestants}
-    for _ in range(turns):
-        for name, measure in contestants.items():
-            rates[name].append(measure())
-    print(
-        f"{list_path}: {frames} frames, {sampling}, size {size}, batch {batch_size}, {workers} workers, {_name(device)}"
+@click.option("--only", multiple=True, help="Only contests whose name contains this.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for loader_<hardware>_<yyyymm>.md and a plot.")
+def main(paths, slow, device, clips, batch_size, workers, turns, only, out) -> None:
+    peers.one_thread()
+    if device == "cuda":
+        import loader_gpu
+
+        loader_gpu.main(paths, batch_size=batch_size, workers=workers, turns=turns, out=out)
+        return
+    with tempfile.TemporaryDirectory() as work:
+        makers = {
+            "8 uniform frames": lambda: _train(paths, actrec.Clip(frames=8), clips, batch_size, workers, 1.4, 0.85),
+            "32 frames, stride 2": lambda: _train(
+                paths, actrec.Clip(frames=32, stride=2, sampling="dense"), clips, batch_size, workers, 1.5, 0.72
+            ),
+            "evaluation, 10 clips x 3 crops of 8 frames": lambda: _evaluation(paths, 2 * len(paths), workers),
+            "JPEG folders, 8 uniform frames": lambda: _folders(paths, Path(work), 4 * clips, batch_size, workers),
+            "8 uniform frames of packed MPEG-4": lambda: (
+                slow and _train(slow, actrec.Clip(frames=8), clips, batch_size, workers)
+            ),
+        }
+        contests = []
+        for name, make in makers.items():
+            if (only and not any(part in name for part in only)) or (name.endswith("MPEG-4") and not slow):
+                continue
+            click.echo(name)
+            contest = make()
+            contest.name = name
+            contest.run(turns)
+            click.echo(contest.markdown() + "\n")
+            contests.append(contest)
+    if out:
+        _write(out, contests, workers)
+
+
+def _videos(paths: Sequence[Path], count: int) -> list[actrec.Video]:
+    """A list of `count` rows that repeats these files; equal ids do no harm here."""
+    return [actrec.Video(str(i), str(paths[i % len(paths)]), None, None, (0,)) for i in range(count)]
+
+
+def _input(frames: int) -> Input:
+    return Input(MEAN, STD, frames, SIZE)
+
+
+def _ours(loader: Loader) -> Turn:
+    def turn() -> int:
+        loader.load_state_dict({"epoch": 1, "step": 0})  # the same plans in every turn
+        return sum(len(batch) for batch in loader)
+
+    return turn
+
+
+def _peers(jobs: list[peers.Job], batch_size: int, workers: int, ways: dict[str, Sequence[str]]) -> dict:
+    """By library its settings: each way to decode, in threads and in processes."""
+    settings: dict[str, dict[str, Turn]] = {}
+    for library, names in ways.items():
+        if library in ("torchcodec", "decord") and not _installed(library):
+            continue
+        for name in names:
+            make = peers.Maker(name, MEAN, STD)
+            settings.setdefault(library, {})
+            settings[library][f"{name}, {workers} threads"] = peers.by_threads(make, jobs, batch_size, workers)
+            settings[library][f"{name}, DataLoader, {workers} processes"] = peers.by_processes(
+                make, jobs, batch_size, workers
+            )
+    return settings
+
+
+LIBRARIES = {
+    "torchcodec": ("TorchCodec exact", "TorchCodec approximate"),
+    "decord": ("decord",),
+    "PyAV": ("plain PyAV",),
+    "OpenCV": ("OpenCV",),
+}
+
+
+def _certify(index: Index, paths: Sequence[Path]) -> dict[str, media.Certificate | None]:
+    for path in paths:
+        went = media.read(path, [0], lambda i, rgb: None, certify=True)
+        index.certificates[str(path)] = went.certificate
+    return dict(index.certificates)
+
+
+def _train(paths, clip, count, batch_size, workers, fastest=None, of_floor=None) -> Contest:
+    videos = _videos(paths, count)
+    index = build_index(videos)
+    certificates = _certify(index, paths)
+    loader = actrec.train_loader(
+        videos, clip, _input(clip.frames), batch_size=batch_size, index=index, workers=workers, channels_last=True
     )
-    floor = statistics.median(rates.get("plain PyAV", [float("nan")]))
-    for name, found in rates.items():
-        median = statistics.median(found)
-        print(
-            f"{name:<12} {median:8.1f} clips/s  (from {min(found):.1f} to {max(found):.1f})  ratio {median / floor:.2f}"
-        )
-
-
-def _loader_rate(loader, seconds: float) -> float:
-    count, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        for batch in loader:
-            count += len(batch)
-            if time.perf_counter() - began >= seconds:
-                break
-    if loader.device.type == "cuda":
-        torch.cuda.synchronize()
-    return count / (time.perf_counter() - began)
-
-
-def _floor_rate(videos, index, clip, size: int, workers: int, seconds: float) -> float:
-    """Decoding alone, from the start of each file to the last frame of its plan."""
-    until = time.perf_counter() + seconds
-
-    def decode(row: int) -> int:
-        if time.perf_counter() >= until:
-            return 0
+    jobs = []
+    for row, video in enumerate(videos):
         found = index[row]
         plan = plan_train(
-            num_frames=found.frames, width=found.width, height=found.height, clip=clip, size=size,
+            num_frames=found.frames, width=found.width, height=found.height, clip=clip, size=SIZE,
             augment=actrec.Augment(), seed=0, epoch=1, index=row,
         )  # fmt: skip
-        with av.open(found.path) as container:
-            container.streams.video[0].codec_context.thread_count = 1
-            for i, _ in enumerate(container.decode(video=0)):
-                if i >= plan.frames.max():
-                    break
-        return 1
-
-    began, count = time.perf_counter(), 0
-    with ThreadPoolExecutor(workers) as pool:
-        while time.perf_counter() < until:
-            count += sum(pool.map(decode, epoch_order(len(videos), seed=0, epoch=1).tolist()))
-    return count / (time.perf_counter() - began)
+        jobs.append(peers.Job(video.path, plan.frames, plan.box, SIZE, plan.flip))
+    settings = {"actrec": {f"{workers} workers": _ours(loader)}}
+    settings["floor"] = {f"libavcodec alone, {workers} threads": _floor(jobs, certificates, workers)}
+    settings |= _peers(jobs, batch_size, workers, LIBRARIES)
+    targets = {"fastest": fastest, "floor": of_floor} if fastest else {}
+    return Contest("", "clips", settings, targets)
 
 
-def _name(device: str) -> str:
-    return torch.cuda.get_device_name() if device.startswith("cuda") else f"{os.cpu_count()} CPU cores"
+def _evaluation(paths, count, workers) -> Contest:
+    """All views of a video, against a loader that decodes once per clip."""
+    videos = _videos(paths, count)
+    clip, views = actrec.Clip(frames=8), actrec.Views(clips=10, crops=3)
+    index = build_index(videos)
+    _certify(index, paths)
+    loader = actrec.eval_loader(
+        videos, clip, _input(8), views=views, batch_size=1, index=index, workers=workers, channels_last=True
+    )
+    jobs = []
+    for row, video in enumerate(videos):
+        found = index[row]
+        plan = plan_eval(
+            num_frames=found.frames, width=found.width, height=found.height, clip=clip, size=SIZE, views=views
+        )
+        for frames in plan.frames:
+            for x, y in plan.offsets.tolist():
+                jobs.append(peers.Job(video.path, frames, (x, y, SIZE, SIZE), SIZE, resize=plan.resize))
+    settings = _peers(jobs, views.num_views, workers, LIBRARIES)
+    per_video = {
+        library: {way: lambda turn=turn: turn() // views.num_views for way, turn in ways.items()}
+        for library, ways in settings.items()
+    }
+    return Contest("", "videos", {"actrec": {f"{workers} workers": _ours(loader)}, **per_video}, {"fastest": 3})
+
+
+def _folders(paths, work: Path, count, batch_size, workers) -> Contest:
+    """Short side 256."""
+    folders = []
+    for path in paths:
+        folder = work / path.stem
+        extract_video(path, folder, ExtractOptions(short_side=256))
+        folders.append(folder)
+    videos = _videos(folders, count)
+    clip = actrec.Clip(frames=8)
+    index = build_index(videos)
+    loader = actrec.train_loader(
+        videos, clip, _input(8), batch_size=batch_size, index=index, workers=workers, channels_last=True
+    )
+    jobs = []
+    for row, video in enumerate(videos):
+        found = index[row]
+        plan = plan_train(
+            num_frames=found.frames, width=found.width, height=found.height, clip=clip, size=SIZE,
+            augment=actrec.Augment(), seed=0, epoch=1, index=row,
+        )  # fmt: skip
+        template = os.path.join(video.path, found.template.replace("%", "%%").replace("{:05d}", "%05d"))
+        jobs.append(peers.Job(template, plan.frames + found.start, plan.box, SIZE, plan.flip))
+    ways = {"OpenCV": ("OpenCV folder",)} | ({"reference": ("reference (PIL)",)} if _installed("pillow") else {})
+    settings = {"actrec": {f"{workers} workers": _ours(loader)}, **_peers(jobs, batch_size, workers, ways)}
+    if "reference" in settings:  # which knows no threads
+        settings["reference"] = {way: turn for way, turn in settings["reference"].items() if "DataLoader" in way}
+    return Contest("", "clips", settings, {"reference": 3, "OpenCV": 1.2})
+
+
+def _floor(jobs: list[peers.Job], certificates: dict, workers: int) -> Turn:
+    from concurrent.futures import ThreadPoolExecutor
+
+    mine = threading.local()
+    pool = ThreadPoolExecutor(workers)
+
+    def decode(job: peers.Job) -> int:
+        floors = mine.__dict__.setdefault("floors", {})
+        if job.path not in floors:
+            floors[job.path] = peers.Floor(job.path, certificates[job.path])
+        return floors[job.path](job.frames)
+
+    def turn() -> int:
+        list(pool.map(decode, jobs))
+        return len(jobs)
+
+    return turn
+
+
+def _installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _hardware() -> str:
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "cpu")
+    return f"{model.split()[1] if len(model.split()) > 1 else model}-{os.cpu_count()}core".lower()
+
+
+def versions() -> str:
+    names = ["torch", "nvidia-dali-cuda130", "av", "opencv-python-headless", "numpy", "torchcodec", "decord", "pillow"]
+    found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names if _installed(name))
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return f"{datetime.date.today()}, Python {platform.python_version()}, {found}; commit {commit.stdout.strip()}."
+
+
+def _write(out: Path, contests: list[Contest], workers: int) -> None:
+    name = f"loader_{_hardware()}_{datetime.date.today():%Y%m}"
+    text = f"# Loader throughput, {os.cpu_count()} CPU cores\n\n{versions()}\n\n    {_command()}\n\n"
+    plot = _plot(out / f"{name}.png", contests)
+    text += f"![actrec by each contestant]({name}.png)\n\n" if plot else ""
+    text += "\n\n".join(contest.markdown() for contest in contests) + "\n"
+    (out / f"{name}.md").write_text(text, encoding="utf-8")
+    click.echo(f"{out / name}.md")
+
+
+def _command() -> str:
+    return "python benchmarks/loader.py " + " ".join(
+        os.path.join("…", os.path.basename(word)) if os.path.sep in word else word for word in sys.argv[1:]
+    )
+
+
+def _plot(path: Path, contests: list[Contest]) -> bool:
+    if not _installed("matplotlib"):
+        return False
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(contests), figsize=(4 * len(contests), 3.6), squeeze=False)
+    for axis, contest in zip(axes[0], contests):
+        names = list(contest.rates)
+        axis.barh(names, [statistics.median(contest.rates[n]) for n in names],
+                  color=["tab:green" if n == "actrec" else "tab:gray" for n in names])  # fmt: skip
+        axis.invert_yaxis()
+        axis.set_title(contest.name, fontsize=9)
+        axis.set_xlabel(f"{contest.unit}/s")
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
+    return True
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import av
@@ -107,13 +107,41 @@ class Decoded:
 
     Args:
         clamped: how many wanted frames lay past the last picture and became that one.
+        decoded: how many pictures the decoder worked out.
         certificate: when the file was decoded to its end and earned it.
         complete: the file was decoded to its end.
     """
 
     clamped: int
+    decoded: int
     certificate: Certificate | None = None
     complete: bool = False
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box of a picture: (x, y) is its top left corner, all in pixels of the picture as displayed.
+
+    Args:
+        width, height: of the whole picture. One of another size is resized to this first.
+    """
+
+    width: int
+    height: int
+    x: int
+    y: int
+    w: int
+    h: int
+
+    @classmethod
+    def whole(cls, width: int, height: int) -> Region:
+        return cls(width, height, 0, 0, width, height)
+
+    def cut(self, rgb: np.ndarray) -> np.ndarray:
+        """The box of uint8 (H, W, 3), as a view."""
+        if rgb.shape[:2] != (self.height, self.width):
+            rgb = _resize(rgb, self.width, self.height)
+        return rgb[self.y : self.y + self.h, self.x : self.x + self.w]
 
 
 def probe(path: str | os.PathLike) -> Probe:
@@ -207,6 +235,7 @@ def read(
     receive: Callable[[int, np.ndarray], None],
     certificate: Certificate | None = None,
     *,
+    region: Region | None = None,
     certify: bool = False,
 ) -> Decoded:
     """Decodes exactly the wanted frames and hands each to `receive(i, rgb)`.
@@ -215,6 +244,7 @@ def read(
         wanted: ascending positions without repetition, at least 0.
         receive: called in ascending order, `i` is the place in `wanted` and `rgb` a uint8 (H, W, 3) array as displayed.
         certificate: of this very file; without one it is decoded from its start.
+        region: hand out only this part of each frame.
         certify: decode on to the end of the file and see whether it earns a certificate.
 
     Raises:
@@ -224,13 +254,14 @@ def read(
     assert len(wanted)
     assert wanted[0] >= 0
     assert (np.diff(wanted) > 0).all()
+    to_rgb = _Converter(region)
     if certificate is not None:
-        return _read_runs(path, wanted, receive, certificate)
-    return _read_from_start(path, wanted, receive, certify)
+        return _read_runs(path, wanted, receive, to_rgb, certificate)
+    return _read_from_start(path, wanted, receive, to_rgb, certify)
 
 
-def _read_from_start(path, wanted: np.ndarray, receive: Callable, certify: bool) -> Decoded:
-    to_rgb, place, last = _Converter(), 0, None
+def _read_from_start(path, wanted: np.ndarray, receive: Callable, to_rgb: _Converter, certify: bool) -> Decoded:
+    place, last, i = 0, None, -1
     with _open(path) as (container, stream):
         trail = _Trail(stream) if certify else None
         for i, picture in enumerate(_pictures(container, stream, trail)):
@@ -239,7 +270,7 @@ def _read_from_start(path, wanted: np.ndarray, receive: Callable, certify: bool)
                 receive(place, to_rgb(picture))
                 place += 1
             if trail is None and place == len(wanted):
-                return Decoded(clamped=0)
+                return Decoded(clamped=0, decoded=i + 1)
             last = picture
         if last is None:
             raise MediaError(path, "no frame of its video stream decodes")
@@ -248,25 +279,24 @@ def _read_from_start(path, wanted: np.ndarray, receive: Callable, certify: bool)
             rgb = to_rgb(last)
             for i in range(place, len(wanted)):
                 receive(i, rgb)
-        return Decoded(clamped, trail.certificate() if trail else None, complete=True)
+        return Decoded(clamped, i + 1, trail.certificate() if trail else None, complete=True)
 
 
-def _read_runs(path, wanted: np.ndarray, receive: Callable, certificate: Certificate) -> Decoded:
+def _read_runs(path, wanted: np.ndarray, receive: Callable, to_rgb: _Converter, certificate: Certificate) -> Decoded:
     """Enters the file at the keyframe before each wanted frame and leaves out what nobody wants."""
     clamped = int((wanted >= len(certificate.pts)).sum())
     wanted_pts = certificate.pts[np.minimum(wanted, len(certificate.pts) - 1)]
     key_of = np.searchsorted(certificate.key_pts, wanted_pts, side="right") - 1
-    to_rgb = _Converter()
+    decoded = 0
     with _open(path) as (container, stream):
         codec = stream.codec_context
         for key in np.unique(key_of):
             places = np.flatnonzero(key_of == key)
-            run = {int(pts): None for pts in wanted_pts[places]}
-            limit = certificate.key_pts[key + 1] if key + 1 < len(certificate.key_pts) else None
-            for picture in _run(container, stream, certificate, int(key), limit, set(run)):
-                run[picture.pts] = to_rgb(picture)
-                if all(rgb is not None for rgb in run.values()):
-                    break
+            run: dict[int, np.ndarray | None] = dict.fromkeys(wanted_pts[places].tolist())
+            for picture in _run(container, stream, certificate, int(key), run.keys()):
+                decoded += 1
+                if picture.pts in run:
+                    run[picture.pts] = to_rgb(picture)
             for place in places:
                 rgb = run[int(wanted_pts[place])]
                 if rgb is None:
@@ -275,31 +305,34 @@ def _read_runs(path, wanted: np.ndarray, receive: Callable, certificate: Certifi
             depth = codec.reorder_depth
             codec.flush_buffers()
             codec.reorder_depth = depth  # the flush forgets it, and the decoder would then drop B-frames
-    return Decoded(clamped)
+    return Decoded(clamped, decoded)
 
 
-def _run(container, stream, certificate: Certificate, key: int, limit, wanted: set[int]) -> Iterator[av.VideoFrame]:
-    """The wanted pictures from one keyframe up to the next."""
-    codec, key_pts = stream.codec_context, certificate.key_pts[key]
+def _run(container, stream, certificate: Certificate, key: int, wanted: Set[int]) -> Iterator[av.VideoFrame]:
+    """Pictures from one keyframe on until all the wanted ones, which come before the next keyframe, have been there."""
+    codec, key_pts = stream.codec_context, int(certificate.key_pts[key])
     skip = codec.codec.canonical_name in _NONREF_EXACT
+    missing, entered, skipping = len(wanted), False, False
     container.seek(int(certificate.key_dts[key]), stream=stream, backward=True)
-    entered = False
-    for packet in _packets(container, stream):
-        if packet.pts is None or packet.size == 0:
+    for packet in container.demux(stream):
+        pts = packet.pts
+        if pts is None or not packet.size:
             continue
         if not entered:
-            if packet.pts != key_pts:
-                if packet.is_keyframe and packet.pts > key_pts:
+            if pts != key_pts:
+                if packet.is_keyframe and pts > key_pts:
                     return  # the container's index points past it: the caller reports
                 continue
             entered = True
-        if limit is not None and packet.is_keyframe and packet.pts >= limit:
+        if skip and skipping == (pts in wanted):
+            skipping = not skipping
+            codec.skip_frame = "NONREF" if skipping else "DEFAULT"
+        yield from codec.decode(packet)
+        missing -= pts in wanted
+        if not missing:
             break
-        if skip:
-            codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
-        yield from (picture for picture in codec.decode(packet) if picture.pts in wanted)
     codec.skip_frame = "DEFAULT"
-    yield from (picture for picture in codec.decode(None) if picture.pts in wanted)
+    yield from codec.decode(None)  # what the decoder holds back to reorder it
 
 
 class _Trail:
@@ -376,11 +409,12 @@ def _nal_headers(data: bytes, codec: str, extradata: bytes) -> Iterator[int]:
 
 
 class _Converter:
-    """Pictures to RGB, all of the size of the first, upright."""
+    """Pictures to RGB, all of the size of the first, upright; or a region of them."""
 
-    def __init__(self):
+    def __init__(self, region: Region | None = None):
         self._size: tuple[int, int] | None = None
         self._turns = 0
+        self._region = region
 
     def see(self, picture: av.VideoFrame) -> None:
         """The file's first picture has to come here, wanted or not, or all are of one size."""
@@ -390,18 +424,22 @@ class _Converter:
 
     def __call__(self, picture: av.VideoFrame) -> np.ndarray:
         self.see(picture)
+        region, size = self._region, (picture.width, picture.height)
+        if region is not None and not self._turns and size == self._size == (region.width, region.height):
+            return _to_rgb(picture, region)
         rgb = _to_rgb(picture)
-        if self._size != (picture.width, picture.height):  # some streams change their size half way
+        if self._size != size:  # some streams change their size half way
             rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
-        return np.ascontiguousarray(np.rot90(rgb, self._turns)) if self._turns else rgb
+        rgb = np.ascontiguousarray(np.rot90(rgb, self._turns)) if self._turns else rgb
+        return rgb if region is None else region.cut(rgb)
 
 
-def _to_rgb(picture: av.VideoFrame) -> np.ndarray:
+def _to_rgb(picture: av.VideoFrame, region: Region | None = None) -> np.ndarray:
     """uint8 (H, W, 3), converted with the picture's own matrix and range; 10 and 12 bit are rounded to 8."""
     matrix, full = _matrix_and_range(picture)
     even = picture.width % 2 == 0 and picture.height % 2 == 0
     if picture.format.name == "yuv420p" and matrix == Colorspace.ITU601 and not full and even:
-        return cv2.cvtColor(picture.to_ndarray(), cv2.COLOR_YUV2RGB_I420)  # a third of swscale's time
+        return _i420_to_rgb(picture, region or Region.whole(picture.width, picture.height))
     if matrix is not None:
         picture = picture.reformat(
             format="rgb24",
@@ -412,7 +450,20 @@ def _to_rgb(picture: av.VideoFrame) -> np.ndarray:
         )
     else:
         picture = picture.reformat(format="rgb24", dst_color_range=ColorRange.JPEG, threads=1)
-    return picture.to_ndarray()
+    rgb = picture.to_ndarray()
+    return rgb if region is None else region.cut(rgb)
+
+
+def _i420_to_rgb(picture: av.VideoFrame, region: Region) -> np.ndarray:
+    """BT.601 in limited range, by OpenCV: a third of swscale's time. A pair of rows and columns shares its colour."""
+    x, y = region.x // 2, region.y // 2
+    w, h = (region.x + region.w + 1) // 2 - x, (region.y + region.h + 1) // 2 - y
+    packed = np.empty(6 * w * h, np.uint8)
+    packed[: 4 * w * h].reshape(2 * h, 2 * w)[...] = _plane(picture, 0)[2 * y : 2 * (y + h), 2 * x : 2 * (x + w)]
+    packed[4 * w * h : 5 * w * h].reshape(h, w)[...] = _plane(picture, 1)[y : y + h, x : x + w]
+    packed[5 * w * h :].reshape(h, w)[...] = _plane(picture, 2)[y : y + h, x : x + w]
+    rgb = cv2.cvtColor(packed.reshape(3 * h, 2 * w), cv2.COLOR_YUV2RGB_I420)
+    return rgb[region.y - 2 * y :, region.x - 2 * x :][: region.h, : region.w]
 
 
 def _matrix_and_range(picture: av.VideoFrame) -> tuple[Colorspace | None, bool]:
@@ -436,14 +487,14 @@ def _to_bgr(picture: av.VideoFrame, width: int, height: int) -> np.ndarray:
         luma = _resize(_plane(picture, 0), width, height)
         yuv = cv2.merge([luma, *(_chroma(_plane(picture, i), width, height) for i in (1, 2))])
         full = picture.color_range == ColorRange.JPEG or picture.format.name.startswith("yuvj")
-        return cv2.transform(yuv, _yuv_to_bgr(picture.colorspace, full))
+        return cv2.transform(yuv, _yuv_to_bgr(_MATRIX.get(picture.colorspace, Colorspace.ITU601), full))
     return cv2.cvtColor(_resize(_to_rgb(picture), width, height), cv2.COLOR_RGB2BGR)
 
 
 @functools.cache
-def _yuv_to_bgr(colorspace: int, full: bool) -> np.ndarray:
+def _yuv_to_bgr(matrix: Colorspace, full: bool) -> np.ndarray:
     """float32 (3, 4): a picture's matrix and range, as ITU-T H.273 has them, with the offset as the last column."""
-    red, blue = _LUMA[_MATRIX.get(colorspace, Colorspace.ITU601)]
+    red, blue = _LUMA[matrix]
     green = 1 - red - blue
     black, luma, chroma = (0, 1, 1) if full else (16, 255 / 219, 255 / 224)
     cb, cr = 2 * (1 - blue) * chroma, 2 * (1 - red) * chroma
@@ -452,6 +503,19 @@ def _yuv_to_bgr(colorspace: int, full: bool) -> np.ndarray:
         np.float64,
     )
     return np.column_stack([rows, -rows @ (black, 128, 128)]).astype(np.float32)
+
+
+def colour_change(colour: str) -> tuple[np.ndarray, np.ndarray]:
+    """What turns RGB that was made as if from BT.601 in limited range into that of `colour`, a `Probe`'s.
+
+    Returns:
+        (float32 (3, 3), float32 (3,)): matrix and offset for RGB columns of 0 to 255.
+    """
+    matrix = next(matrix for matrix, name in _COLOUR.items() if matrix and colour.removesuffix("-full") == name)
+    wrong = _yuv_to_bgr(Colorspace.ITU601, False).astype(np.float64)[::-1]
+    right = _yuv_to_bgr(matrix, colour.endswith("-full")).astype(np.float64)[::-1]
+    change = right[:, :3] @ np.linalg.inv(wrong[:, :3])
+    return change.astype(np.float32), (right[:, 3] - change @ wrong[:, 3]).astype(np.float32)
 
 
 def _plane(picture: av.VideoFrame, i: int) -> np.ndarray:

@@ -35,6 +35,11 @@ class TrainPlan:
     box: tuple[int, int, int, int]
     flip: bool
 
+    @property
+    def crops(self) -> list[tuple[int, int, bool]]:
+        """x, y and whether it is mirrored, of each crop of the resized picture: here the whole."""
+        return [(0, 0, self.flip)]
+
 
 @dataclass(frozen=True)
 class EvalPlan:
@@ -53,6 +58,11 @@ class EvalPlan:
     offsets: np.ndarray
     flips: np.ndarray
     size: int
+
+    @property
+    def crops(self) -> list[tuple[int, int, bool]]:
+        """x, y and whether it is mirrored, of each crop of the resized picture."""
+        return [(x, y, flip) for (x, y), flip in zip(self.offsets.tolist(), self.flips.tolist())]
 
 
 def plan_train(

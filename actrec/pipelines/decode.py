@@ -20,3 +20,13 @@ def video(encoded: DataNode, frames: DataNode, *, device: str) -> DataNode:
 def images(encoded: DataNode, *, device: str) -> DataNode:
     """One image file per sample, uint8 HWC: grey and CMYK come out as RGB, EXIF orientation is honoured."""
     return fn.decoders.image(encoded, output_type=types.RGB, device="mixed" if device == "cuda" else "cpu")
+
+
+def recolour(frames: DataNode, matrix: DataNode, offset: DataNode) -> DataNode:
+    """A linear change of colour, rounded and clipped: DALI takes every video for BT.601 in limited range.
+
+    Args:
+        frames: uint8 RGB.
+        matrix, offset: float32 (3, 3) and (3,), of `actrec.data.media.colour_change`.
+    """
+    return fn.coord_transform(frames, M=matrix, T=offset, dtype=types.UINT8)

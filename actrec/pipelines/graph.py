@@ -1,7 +1,8 @@
 """The pipelines, each a sentence: source, decode, augment | views, normalise.
 
 `kind` says what the source hands over: "boxes" are finished uint8 pictures of the decode workers, "video" whole encoded
-video files, "images" one encoded image per sample. Python's `if` on it is decided when the graph is built.
+video files, "recoloured" such files in other colours than BT.601, "images" one encoded image per sample. Python's `if`
+on it is decided when the graph is built.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from nvidia.dali.data_node import DataNode
 from actrec.config import Input
 from actrec.pipelines import augment, decode, views
 
-Kind = Literal["boxes", "video", "images"]
+Kind = Literal["boxes", "video", "recoloured", "images"]
 _DTYPES = {"float32": types.FLOAT, "float16": types.FLOAT16}
 
 
@@ -26,8 +27,7 @@ def train_pipeline(
     @pipeline_def
     def pipeline():
         if kind == "boxes":
-            clips = _source("clips", "FHWC", types.UINT8)
-            clips = clips.gpu() if device == "cuda" else clips
+            clips = _boxes(device)
         else:
             frames = _decode(kind, device)
             clips = augment.crop_resize(
@@ -36,6 +36,7 @@ def train_pipeline(
                 end=_source("end", "", types.FLOAT),
                 size=net_input.size,
             )
+            clips = _recolour(kind, clips)
         return normalise(clips, net_input, mirror=_source("flip", "", types.INT32), dtype=dtype, layout=_layout(kind))
 
     return _build(pipeline, device_id, threads, batch_size)
@@ -57,10 +58,10 @@ def eval_pipeline(
     @pipeline_def
     def pipeline():
         if kind == "boxes":
-            frames = _source("clips", "FHWC", types.UINT8)
-            frames = frames.gpu() if device == "cuda" else frames
+            frames = _boxes(device)
         else:
             frames = views.resize(_decode(kind, device), shape=_source("shape", "", types.FLOAT))
+            frames = _recolour(kind, frames)
         offsets = _source("offsets", "", types.INT32)
         crops = views.crops(frames, offsets=offsets, num_crops=len(flips), size=net_input.size)
         return tuple(
@@ -83,11 +84,23 @@ def normalise(clips: DataNode, net_input: Input, *, mirror: DataNode | int, dtyp
     )
 
 
+def _boxes(device: str) -> DataNode:
+    clips = _source("clips", "FHWC", types.UINT8, copy=device == "cuda")
+    return clips.gpu() if device == "cuda" else clips
+
+
 def _decode(kind: Kind, device: str) -> DataNode:
-    encoded = _source("encoded", "", types.UINT8)
+    # The copy is pinned memory, which a GPU needs. On a CPU the sample's own bytes stay until the run has ended.
+    encoded = _source("encoded", "", types.UINT8, copy=device == "cuda")
     if kind == "images":
         return decode.images(encoded, device=device)
     return decode.video(encoded, _source("frames", "", types.INT32), device=device)
+
+
+def _recolour(kind: Kind, frames: DataNode) -> DataNode:
+    if kind != "recoloured":
+        return frames
+    return decode.recolour(frames, _source("matrix", "", types.FLOAT), _source("offset", "", types.FLOAT))
 
 
 def _layout(kind: Kind) -> str:
@@ -95,9 +108,9 @@ def _layout(kind: Kind) -> str:
     return "HWC" if kind == "images" else "FHWC"
 
 
-def _source(name: str, layout: str, dtype: types.DALIDataType) -> DataNode:
+def _source(name: str, layout: str, dtype: types.DALIDataType, *, copy: bool = True) -> DataNode:
     """Fed by the loader with finished buffers: no callback that could block or raise."""
-    return fn.external_source(name=name, dtype=dtype, **({"layout": layout} if layout else {}))
+    return fn.external_source(name=name, dtype=dtype, no_copy=not copy, **({"layout": layout} if layout else {}))
 
 
 def _build(pipeline, device_id: int | None, threads: int, batch_size: int) -> Pipeline:

@@ -1,11 +1,13 @@
-"""Clips for a net: the torch end of the pipelines, and the only module here that imports torch.
+"""Clips for a net: the torch end of the pipelines.
 
-A loader plans samples, lets the decode workers fetch them, runs them through DALI and yields `Batch`es in the order of
-the plan. A sample that cannot be decoded is left out and counted, and takes nothing else with it.
+A loader plans samples, lets the decode workers fetch them, has them finished (by the workers on a CPU, by DALI on a
+GPU and where DALI decodes) and yields `Batch`es in the order of the plan. A sample that cannot be decoded is left out
+and counted, and takes nothing else with it.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -24,14 +26,19 @@ from actrec.data.lists import Video
 from actrec.data.media import MediaError
 from actrec.data.plan import EvalPlan, TrainPlan, batch_slice, epoch_order, plan_eval, plan_train
 from actrec.pipelines import graph, source
+from actrec.pipelines.buffers import Buffers
+from actrec.pipelines.finish import Finisher, Finishing
 from actrec.pipelines.graph import Kind
+from actrec.pipelines.runner import Runner, Running
+from actrec.pipelines.source import Sample
 
-# What NVDEC (from Turing to Hopper) and DALI's colour conversion decode as the CPU does. Other files, rotated or in
-# other colours, go through the decode workers, also on a GPU.
+# What NVDEC (from Turing to Hopper) and DALI's colour conversion decode as the CPU does. Other files, rotated, deeper
+# than 8 bit or in full range, go through the decode workers, also on a GPU.
 _NVDEC = {"h264", "hevc", "vp8", "vp9"}
 _DALI_CPU = {"vp8", "vp9", "mjpeg"}  # all that DALI's wheel decodes without a GPU
+_MATRICES = {"bt709", "fcc", "smpte240m", "bt2020"}  # DALI takes every file for BT.601: corrected afterwards
 _JPEG = {"jpg", "jpeg"}
-_IN_FLIGHT = 2  # pipelines of a kind, each with one batch
+_IN_FLIGHT = 2  # batches being finished
 
 Decoder = Literal["auto", "workers", "dali"]
 
@@ -57,26 +64,11 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class _Sample:
-    """A fetched sample, or the reason why there is none."""
-
-    row: int
-    kind: Kind = "boxes"
-    plan: TrainPlan | EvalPlan | None = None
-    media: Media | None = None
-    data: np.ndarray | list[np.ndarray] | None = None
-    gather: np.ndarray | None = None  # evaluation: (clips, T) places of the clips' frames in `data`
-    clamped: int = 0
-    error: str | None = None
-
-
-@dataclass(frozen=True)
 class _Part:
-    """The samples of a batch that one pipeline works on, by their places in the batch."""
+    """The samples of a batch that go one way, by their places in the batch."""
 
-    kind: Kind
     places: list[int]
-    pipe: Pipeline
+    work: Finishing | Running
 
 
 class Loader:
@@ -86,6 +78,8 @@ class Loader:
         epoch: the epoch that the next `iter` begins (or the one being iterated).
         skipped: reason by video id, for samples left out so far.
         clamped: how many planned frames lay past a video's last one and became that one.
+        decoded: how many pictures the decode workers decoded so far, `delivered` how many different ones of them were
+            wanted; both of video files only, and not what DALI decodes.
     """
 
     def __init__(
@@ -114,7 +108,7 @@ class Loader:
         if self.device.type == "cuda" and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())
         self.skipped: dict[str, str] = {}
-        self.clamped = 0
+        self.clamped = self.decoded = self.delivered = 0
         self.epoch = 0
         self._step = 0
         self._workers = workers or os.cpu_count() or 1
@@ -122,17 +116,23 @@ class Loader:
         self._dtype = dtype
         self._channels_last = channels_last
         self._decoder = decoder
-        self._pipes: dict[Kind, list[Pipeline | None]] = {}
-        self._turn = 0
+        on_cpu = self.device.type == "cpu"
+        self._finisher = Finisher(net_input, dtype=dtype, channels_last=channels_last, in_flight=_IN_FLIGHT)
+        self._runner = Runner(self._build_pipeline, self._parameters, self.device)
+        self._buffers = Buffers(keep=batch_size * (prefetch + _IN_FLIGHT))
+        self._finished_here = {"boxes"} if on_cpu else set()
 
     def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)  # the workers are the parallelism
         epoch, first = self.epoch, self._step
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="actrec-decode") as pool:
+        with (
+            ThreadPoolExecutor(self._workers, thread_name_prefix="actrec-decode") as decoding,
+            ThreadPoolExecutor(self._workers, thread_name_prefix="actrec-finish") as finishing,
+        ):
             try:
-                yield from self._batches(pool, epoch, first)
+                yield from self._batches(decoding, finishing, epoch, first)
             finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+                decoding.shutdown(wait=True, cancel_futures=True)
                 if self.epoch == epoch:  # also when the consumer left early
                     self.epoch, self._step = epoch + 1, 0
 
@@ -148,123 +148,115 @@ class Loader:
         """The next `iter` continues there, with the very batches that would have followed."""
         self.epoch, self._step = int(state["epoch"]), int(state["step"])
 
-    def _batches(self, pool: ThreadPoolExecutor, epoch: int, first: int) -> Iterator[Batch]:
+    def _batches(
+        self, decoding: ThreadPoolExecutor, finishing: ThreadPoolExecutor, epoch: int, first: int
+    ) -> Iterator[Batch]:
         steps = iter(range(first, len(self)))
-        fetching: deque[list[Future]] = deque()
-        running: deque[tuple[list[_Sample], list[_Part]]] = deque()
-        try:
-            while True:
-                while len(fetching) < self._prefetch and (step := next(steps, None)) is not None:
-                    fetching.append([pool.submit(self._fetch, epoch, int(row)) for row in self._rows(epoch, step)])
-                while fetching and len(running) < _IN_FLIGHT and (not running or all(f.done() for f in fetching[0])):
-                    running.append(self._launch([future.result() for future in fetching.popleft()]))
-                if not running:
-                    return
-                batch = self._finish(*running.popleft())
-                self._step += 1
-                if self._step == len(self):
-                    self.epoch, self._step = epoch + 1, 0
-                yield batch
-        finally:
-            if running:  # the consumer left early: what is in flight must not turn up in the next epoch
-                self._pipes.clear()
+        fetching: deque[list[Future[Sample]]] = deque()
+        running: deque[tuple[list[Sample], list[_Part]]] = deque()
+        while True:
+            while len(fetching) < self._prefetch and (step := next(steps, None)) is not None:
+                fetching.append([decoding.submit(self._fetch, epoch, int(row)) for row in self._rows(epoch, step)])
+            while fetching and len(running) < _IN_FLIGHT and (not running or all(f.done() for f in fetching[0])):
+                running.append(self._launch([future.result() for future in fetching.popleft()], finishing))
+            if not running:
+                return
+            batch = self._finish(*running.popleft(), finishing)
+            self._step += 1
+            if self._step == len(self):
+                self.epoch, self._step = epoch + 1, 0
+            yield batch
 
-    def _fetch(self, epoch: int, row: int) -> _Sample:
+    def _fetch(self, epoch: int, row: int) -> Sample:
         """In a decode worker. Never raises for a bad file."""
         try:
             found = self.index[row]
             kind = _route(found, self.device, self._decoder)
-            return self._read(row, found, self._plan(epoch, row, found), kind, epoch)
+            return self._read(row, found, self._plan(epoch, row, found), kind, certify=self._certify(epoch))
         except (MediaError, OSError) as error:
-            return _Sample(row, error=str(error))
+            return Sample(row, error=str(error))
 
-    def _launch(self, samples: list[_Sample]) -> tuple[list[_Sample], list[_Part]]:
-        """Feeds the good samples to DALI, kind by kind, without waiting for the result."""
+    def _read(self, row: int, found: Media, plan: TrainPlan | EvalPlan, kind: Kind, *, certify: bool) -> Sample:
+        """Raises MediaError or OSError."""
+        if kind != "boxes":
+            return source.fetch_encoded(row, found, plan, kind)
+        box, shape = self._target(plan, found)
+        return source.fetch_boxes(row, self.index, found, plan, box, shape, self._buffers, certify=certify)
+
+    def _launch(self, samples: list[Sample], finishing: ThreadPoolExecutor) -> tuple[list[Sample], list[_Part]]:
+        """Sends the good samples their ways, kind by kind, without waiting for the result."""
         for sample in samples:
             if sample.error is not None:
                 self.skipped[self.videos[sample.row].id] = sample.error
-            self.clamped += sample.clamped
+            self._count(sample)
         good = [sample for sample in samples if sample.error is None]
         parts = []
-        self._turn = (self._turn + 1) % _IN_FLIGHT
         for kind in dict.fromkeys(sample.kind for sample in good):
             places = [i for i, sample in enumerate(good) if sample.kind == kind]
-            parts.append(_Part(kind, places, self._run(self._pipe(kind), kind, [good[i] for i in places])))
+            parts.append(_Part(places, self._start(kind, [good[i] for i in places], finishing)))
         return good, parts
 
-    def _run(self, pipe: Pipeline, kind: Kind, samples: list[_Sample]) -> Pipeline:
-        self._feed(pipe, kind, samples)
-        pipe.schedule_run()
-        return pipe
+    def _count(self, sample: Sample) -> None:
+        self.clamped += sample.clamped
+        self.decoded += sample.decoded
+        self.delivered += len(sample.wanted) if sample.decoded else 0
 
-    def _finish(self, samples: list[_Sample], parts: list[_Part]) -> Batch:
-        """Waits for DALI and puts the parts together in the planned order."""
-        samples = list(samples)
-        outputs: dict[int, torch.Tensor | list[torch.Tensor]] = {}
+    def _start(self, kind: Kind, samples: list[Sample], finishing: ThreadPoolExecutor) -> Finishing | Running:
+        if kind in self._finished_here:
+            return self._finisher.start(samples, finishing)
+        return self._runner.start(kind, samples)
+
+    def _finish(self, samples: list[Sample], parts: list[_Part], finishing: ThreadPoolExecutor) -> Batch:
+        """Waits for the clips and puts the parts together in the planned order."""
+        samples, clips = list(samples), {}
         for part in parts:
             try:
-                produced = self._collect(part.pipe, part.kind, [samples[i] for i in part.places])
-            except RuntimeError:
-                produced = self._rescue(part, samples)
-            if len(produced) == len(samples):  # the usual case: one part, already in order
-                return self._assemble(samples, produced)
-            outputs |= dict(zip([i for i in part.places if samples[i].error is None], produced))
-        return self._assemble([samples[i] for i in sorted(outputs)], [outputs[i] for i in sorted(outputs)])
+                produced = part.work.collect()
+                places = part.places
+            except RuntimeError:  # DALI lost them all to one bad file
+                places = self._rescue(part, samples)
+                produced = self._start("boxes", [samples[i] for i in places], finishing).collect() if places else ()
+            if len(places) == len(samples):  # the usual case: one part, already in order
+                return self._batch(samples, produced)
+            clips |= dict(zip(places, produced))
+        order = sorted(clips)
+        views = torch.stack([clips[i] for i in order]) if order else self._nothing()
+        return self._batch([samples[i] for i in order], views)
 
-    def _rescue(self, part: _Part, samples: list[_Sample]) -> Sequence:
-        """DALI lost a whole batch to one bad file: the decode workers take it over, sample by sample, in `samples`."""
-        self._pipes[part.kind] = [None if pipe is part.pipe else pipe for pipe in self._pipes[part.kind]]
+    def _rescue(self, part: _Part, samples: list[Sample]) -> list[int]:
+        """The decode workers' way, sample by sample, replaced in `samples`. Returns the places of the good ones."""
         for i in part.places:
             lost = samples[i]
             try:
-                samples[i] = self._read(lost.row, lost.media, lost.plan, "boxes", epoch=0)
-                self.clamped += samples[i].clamped
+                samples[i] = self._read(lost.row, lost.media, lost.plan, "boxes", certify=False)
+                self._count(samples[i])
             except (MediaError, OSError) as error:
                 samples[i] = replace(lost, error=str(error))
                 self.skipped[self.videos[lost.row].id] = str(error)
-        rescued = [samples[i] for i in part.places if samples[i].error is None]
-        if not rescued:
-            return []
-        return self._collect(self._run(self._pipe("boxes", spare=True), "boxes", rescued), "boxes", rescued)
+        return [i for i in part.places if samples[i].error is None]
 
-    def _pipe(self, kind: Kind, *, spare: bool = False) -> Pipeline:
-        """A pipeline with nothing in flight, built when first needed. `spare` ones are for rescued batches."""
-        pipes = self._pipes.setdefault(kind, [None] * (_IN_FLIGHT + 1))
-        turn = _IN_FLIGHT if spare else self._turn
-        if pipes[turn] is None:
-            device_id = self.device.index if self.device.type == "cuda" else None
-            pipes[turn] = self._build(
-                kind, device=self.device.type, device_id=device_id, threads=self._workers, dtype=self._dtype
-            )
-        return pipes[turn]
+    def _batch(self, samples: list[Sample], clips_NVTHWC: torch.Tensor) -> Batch:
+        clips = clips_NVTHWC.flatten(0, 1).permute(0, 4, 1, 2, 3)
+        clips = clips if self._channels_last else clips.contiguous()
+        ids = [self.videos[sample.row].id for sample in samples]
+        return Batch(clips, self._labels(samples), ids, clips_NVTHWC.shape[1])
 
-    def _collect(self, pipe: Pipeline, kind: Kind, samples: list[_Sample]) -> Sequence:
-        # On a GPU the outputs are bound to torch's stream: what torch queues on it comes before DALI reuses the memory.
-        stream = torch.cuda.current_stream(self.device) if self.device.type == "cuda" else None
-        outputs = pipe.share_outputs(cuda_stream=stream)
-        try:
-            return self._to_torch(outputs, kind, samples)
-        finally:
-            pipe.release_outputs()  # the tensors keep their memory: the dynamic executor counts references
-
-    def _labels(self, samples: list[_Sample], flip_map: Sequence[int] | None = None) -> torch.Tensor:
-        labels = []
-        for sample in samples:
-            label = next(iter(self.videos[sample.row].labels), -1)
-            labels.append(flip_map[label] if flip_map is not None and sample.plan.flip and label >= 0 else label)
+    def _labels(self, samples: list[Sample]) -> torch.Tensor:
+        labels = [self._label(sample, next(iter(self.videos[sample.row].labels), -1)) for sample in samples]
         return torch.tensor(labels, dtype=torch.int64).to(self.device, non_blocking=True)
 
-    def _layout(self, clips_NTHWC: torch.Tensor) -> torch.Tensor:
-        clips = clips_NTHWC.permute(0, 4, 1, 2, 3)
-        return clips if self._channels_last else clips.contiguous()
+    def _label(self, sample: Sample, label: int) -> int:
+        return label
 
-    def _empty(self, frames: int) -> torch.Tensor:
-        shape = (0, frames, self.input.size, self.input.size, len(self.input.mean))
+    def _nothing(self) -> torch.Tensor:
+        shape = (0, self._views, self.clip.frames, self.input.size, self.input.size, len(self.input.mean))
         return torch.empty(shape, dtype=getattr(torch, self._dtype), device=self.device)
 
 
 class TrainLoader(Loader):
     """See `train_loader`."""
+
+    _views = 1
 
     def __init__(self, videos, *, clip, augment, seed, keep_last, flip_map, rank, world, **common):
         super().__init__(videos, **common)
@@ -275,16 +267,19 @@ class TrainLoader(Loader):
         self._num_steps = full + (1 if rest and keep_last else 0)
         if not self._num_steps:
             raise ValueError(f"batch_size {self.batch_size} with {len(videos)} videos: expected at most {len(videos)}")
+        self._order = functools.lru_cache(maxsize=1)(functools.partial(epoch_order, len(videos), seed=seed))
 
     def __len__(self) -> int:
         return self._num_steps
 
     def _rows(self, epoch: int, step: int) -> np.ndarray:
-        order = epoch_order(len(self.videos), seed=self._seed, epoch=epoch)
         part = batch_slice(
             step, batch_size=self.batch_size, num_videos=len(self.videos), rank=self._rank, world=self._world
         )
-        return order[part]
+        return self._order(epoch=epoch)[part]
+
+    def _certify(self, epoch: int) -> bool:
+        return True
 
     def _plan(self, epoch: int, row: int, found: Media) -> TrainPlan:
         labels = self.videos[row].labels
@@ -301,42 +296,27 @@ class TrainLoader(Loader):
             may_flip=self._flip_map is None or all(self._flip_map[label] >= 0 for label in labels),
         )
 
-    def _read(self, row: int, found: Media, plan: TrainPlan, kind: Kind, epoch: int) -> _Sample:
-        if kind == "boxes":
-            data, clamped = source.fetch_clip(self.index, found, plan, self.input.size, certify=True)
-            return _Sample(row, kind, plan, found, data, clamped=clamped)
-        return _Sample(row, kind, plan, found, source.fetch_encoded(found, plan.frames))
+    def _target(self, plan: TrainPlan, found: Media) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+        return plan.box, (self.input.size, self.input.size)
 
-    def _build(self, kind: Kind, **common):
+    def _build_pipeline(self, kind: Kind, **common) -> Pipeline:
         samples = self.batch_size * (self.clip.frames if kind == "images" else 1)
-        return graph.train_pipeline(kind, self.input, batch_size=samples, **common)
-
-    def _feed(self, pipe: Pipeline, kind: Kind, samples: list[_Sample]) -> None:
-        times = self.clip.frames if kind == "images" else 1  # an image is a sample of its own: the plan is repeated
-        pipe.feed_input("flip", _repeat([np.int32(s.plan.flip) for s in samples], times))
-        if kind == "boxes":
-            pipe.feed_input("clips", [s.data for s in samples])
-            return
-        pipe.feed_input("encoded", [buffer for s in samples for buffer in s.data])
-        boxes = np.array([s.plan.box for s in samples], np.float32)  # x, y, w, h
-        sizes = np.array([(s.media.height, s.media.width) for s in samples], np.float32)
-        pipe.feed_input("start", _repeat(boxes[:, [1, 0]] / sizes, times))
-        pipe.feed_input("end", _repeat((boxes[:, [1, 0]] + boxes[:, [3, 2]]) / sizes, times))
-        if kind == "video":
-            pipe.feed_input("frames", [(s.plan.frames + s.media.start).astype(np.int32) for s in samples])
-
-    def _to_torch(self, outputs, kind: Kind, samples: list[_Sample]) -> torch.Tensor:
-        """(N, T, H, W, C), in DALI's own memory."""
-        clips = torch.from_dlpack(outputs[0].as_tensor())
-        return clips.unflatten(0, (len(samples), self.clip.frames)) if kind == "images" else clips
-
-    def _assemble(self, samples: list[_Sample], outputs: torch.Tensor | list[torch.Tensor]) -> Batch:
-        if isinstance(outputs, list):
-            outputs = torch.stack(outputs) if outputs else self._empty(self.clip.frames)
-        clips = outputs
-        return Batch(
-            self._layout(clips), self._labels(samples, self._flip_map), [self.videos[s.row].id for s in samples]
+        return graph.train_pipeline(
+            kind, self.input, batch_size=samples, threads=self._workers, dtype=self._dtype, **common
         )
+
+    def _parameters(self, sample: Sample) -> dict[str, np.ndarray]:
+        flip = {"flip": np.int32(sample.plan.flip)}
+        if sample.kind == "boxes":
+            return flip
+        x, y, w, h = sample.plan.box
+        size = np.array([sample.media.height, sample.media.width], np.float32)
+        start, end = np.array([y, x], np.float32), np.array([y + h, x + w], np.float32)
+        return flip | {"start": start / size, "end": end / size}
+
+    def _label(self, sample: Sample, label: int) -> int:
+        flipped = self._flip_map is not None and sample.plan.flip and label >= 0
+        return self._flip_map[label] if flipped else label
 
 
 class EvalLoader(Loader):
@@ -346,6 +326,7 @@ class EvalLoader(Loader):
         super().__init__(videos, **common)
         self.clip = _with_frames(clip, self.input)
         self.views = views
+        self._views = views.num_views
         self._mine = np.arange(rank, len(videos), world)
 
     def __len__(self) -> int:
@@ -353,6 +334,9 @@ class EvalLoader(Loader):
 
     def _rows(self, epoch: int, step: int) -> np.ndarray:
         return self._mine[batch_slice(step, batch_size=self.batch_size, num_videos=len(self._mine))]
+
+    def _certify(self, epoch: int) -> bool:
+        return epoch > 0  # a first pass reads each file once: only from the second on it is worth decoding to the end
 
     def _plan(self, epoch: int, row: int, found: Media) -> EvalPlan:
         return plan_eval(
@@ -364,51 +348,21 @@ class EvalLoader(Loader):
             views=self.views,
         )
 
-    def _read(self, row: int, found: Media, plan: EvalPlan, kind: Kind, epoch: int) -> _Sample:
-        if kind == "boxes":
-            # A first pass reads each file once: only from the second on is a certificate worth decoding to the end.
-            pictures, gather, clamped = source.fetch_pictures(self.index, found, plan, certify=epoch > 0)
-            return _Sample(row, kind, plan, found, pictures, gather, clamped)
-        wanted, gather = np.unique(plan.frames, return_inverse=True)
-        gather = gather.reshape(plan.frames.shape)
-        return _Sample(row, kind, plan, found, source.fetch_encoded(found, wanted), gather)
+    def _target(self, plan: EvalPlan, found: Media) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+        return (0, 0, found.width, found.height), plan.resize
 
-    def _build(self, kind: Kind, **common):
+    def _build_pipeline(self, kind: Kind, **common) -> Pipeline:
         samples = self.batch_size * (self.views.clips * self.clip.frames if kind == "images" else 1)
         flips = (False, True) * 5 if self.views.crops == 10 else (False,) * self.views.crops
-        return graph.eval_pipeline(kind, self.input, flips=flips, batch_size=samples, **common)
-
-    def _feed(self, pipe: Pipeline, kind: Kind, samples: list[_Sample]) -> None:
-        times = [len(s.data) if kind == "images" else 1 for s in samples]
-        offsets = [s.plan.offsets[:, ::-1].astype(np.int32) for s in samples]  # y, x
-        pipe.feed_input("offsets", [o for o, n in zip(offsets, times) for _ in range(n)])
-        if kind == "boxes":
-            pipe.feed_input("clips", [s.data for s in samples])
-            return
-        shapes = [np.array(s.plan.resize[::-1], np.float32) for s in samples]
-        pipe.feed_input("encoded", [buffer for s in samples for buffer in s.data])
-        pipe.feed_input("shape", [shape for shape, n in zip(shapes, times) for _ in range(n)])
-        if kind == "video":
-            pipe.feed_input("frames", [(np.unique(s.plan.frames) + s.media.start).astype(np.int32) for s in samples])
-
-    def _to_torch(self, outputs, kind: Kind, samples: list[_Sample]) -> list[list[torch.Tensor]]:
-        """For each sample its crops, each (frames, H, W, C)."""
-        if kind == "images":
-            counts = [len(s.data) for s in samples]
-            crops = [torch.from_dlpack(output.as_tensor()).split(counts) for output in outputs]
-        else:
-            crops = [[torch.from_dlpack(tensor) for tensor in output] for output in outputs]
-        return [list(of_sample) for of_sample in zip(*crops)]
-
-    def _assemble(self, samples: list[_Sample], outputs: list[list[torch.Tensor]]) -> Batch:
-        views = []
-        for sample, crops in zip(samples, outputs):
-            gather = torch.from_numpy(sample.gather).to(self.device)
-            views += [crop[gather] for crop in crops]  # (clips, T, H, W, C) each
-        clips = torch.cat(views) if views else self._empty(self.clip.frames)
-        return Batch(
-            self._layout(clips), self._labels(samples), [self.videos[s.row].id for s in samples], self.views.num_views
+        return graph.eval_pipeline(
+            kind, self.input, flips=flips, batch_size=samples, threads=self._workers, dtype=self._dtype, **common
         )
+
+    def _parameters(self, sample: Sample) -> dict[str, np.ndarray]:
+        offsets = {"offsets": sample.plan.offsets[:, ::-1].astype(np.int32)}  # y, x
+        if sample.kind == "boxes":
+            return offsets
+        return offsets | {"shape": np.array(sample.plan.resize[::-1], np.float32)}
 
 
 def train_loader(
@@ -509,19 +463,18 @@ def eval_loader(
 
 
 def _route(found: Media, device: torch.device, decoder: Decoder) -> Kind:
-    """Who decodes a file: DALI ("video", "images") or the decode workers ("boxes")."""
+    """Who decodes a file: DALI, or the decode workers ("boxes")."""
     on_gpu = device.type == "cuda"
     if decoder == "workers" or (decoder == "auto" and not on_gpu):
         return "boxes"
     if found.template:
         return "images" if found.codec in _JPEG else "boxes"
-    plain = found.rotation == 0 and found.colour == "bt601" and found.pix_fmt == "yuv420p"
-    return "video" if plain and found.codec in (_NVDEC if on_gpu else _DALI_CPU) else "boxes"
+    if found.rotation or found.pix_fmt != "yuv420p" or found.codec not in (_NVDEC if on_gpu else _DALI_CPU):
+        return "boxes"
+    if found.colour == "bt601":
+        return "video"
+    return "recoloured" if found.colour in _MATRICES else "boxes"
 
 
 def _with_frames(clip: Clip, net_input: Input) -> Clip:
     return clip if clip.frames is not None else replace(clip, frames=net_input.frames)
-
-
-def _repeat(values: Sequence | np.ndarray, times: int) -> np.ndarray:
-    return np.repeat(np.asarray(values), times, axis=0)

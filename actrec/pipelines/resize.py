@@ -1,20 +1,25 @@
 """The one resize of the CPU path: antialiased bilinear, as PIL's in the references and DALI's on the GPU.
 
-torch's uint8 kernel equals Pillow's to the bit, is as fast as OpenCV's area average, and unlike it stays within
-0.2/255 of DALI at every scale (OpenCV: up to 1.8/255 when shrinking to a quarter).
+Where nothing shrinks there is nothing to antialias, and OpenCV's bilinear is the fastest and the nearest to DALI's
+(0.13/255 in the mean). Where something does, torch's uint8 kernel equals Pillow's to the bit, and unlike OpenCV's area
+average (up to 1.8/255 when shrinking to a quarter) stays within 0.2/255 of DALI at every scale.
 """
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 
 
 def resize(image: np.ndarray, *, out: np.ndarray) -> None:
     """Resizes uint8 (H, W, 3), which may be a cut-out of a larger image, into uint8 `out` (h, w, 3)."""
+    height, width = out.shape[:2]
     if image.shape == out.shape:
         out[...] = image
-        return
-    image_NCHW = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-    resized = torch.nn.functional.interpolate(image_NCHW, out.shape[:2], mode="bilinear", antialias=True)
-    out[...] = resized[0].permute(1, 2, 0).numpy()
+    elif image.shape[0] <= height and image.shape[1] <= width:
+        cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
+    else:
+        image_NCHW = torch.from_numpy(image).unsqueeze(0).permute(0, 3, 1, 2)  # channels-last, so the result is too
+        resized = torch.nn.functional.interpolate(image_NCHW, (height, width), mode="bilinear", antialias=True)
+        out[...] = resized.permute(0, 2, 3, 1).numpy()[0]
