@@ -136,7 +136,7 @@ def main(paths, slow, device, clips, batch_size, workers, turns, only, out) -> N
             "32 frames, stride 2": lambda: _train(
                 paths, actrec.Clip(frames=32, stride=2, sampling="dense"), clips, batch_size, workers, 1.5, 0.72
             ),
-            "evaluation, 10 clips x 3 crops of 8 frames": lambda: _evaluation(paths, 2 * len(paths), workers),
+            "evaluation, 10 clips x 3 crops of 8 frames": lambda: _evaluation(paths, 4 * len(paths), workers),
             "JPEG folders, 8 uniform frames": lambda: _folders(paths, Path(work), 4 * clips, batch_size, workers),
             "8 uniform frames of packed MPEG-4": lambda: (
                 slow and _train(slow, actrec.Clip(frames=8), clips, batch_size, workers)
@@ -218,7 +218,7 @@ def _train(paths, clip, count, batch_size, workers, fastest=None, of_floor=None)
             num_frames=found.frames, width=found.width, height=found.height, clip=clip, size=SIZE,
             augment=actrec.Augment(), seed=0, epoch=1, index=row,
         )  # fmt: skip
-        jobs.append(peers.Job(video.path, plan.frames, plan.box, SIZE, plan.flip))
+        jobs.append(peers.Job(video.path, plan.frames, [plan.box], SIZE, plan.flip))
     settings = {"actrec": {f"{workers} workers": _ours(loader)}}
     settings["floor"] = {f"libavcodec alone, {workers} threads": _floor(jobs, certificates, workers)}
     settings |= _peers(jobs, batch_size, workers, LIBRARIES)
@@ -227,7 +227,7 @@ def _train(paths, clip, count, batch_size, workers, fastest=None, of_floor=None)
 
 
 def _evaluation(paths, count, workers) -> Contest:
-    """All views of a video, against a loader that decodes once per clip."""
+    """All views of a video, against loaders that decode once per clip (and take its crops from that)."""
     videos = _videos(paths, count)
     clip, views = actrec.Clip(frames=8), actrec.Views(clips=10, crops=3)
     index = build_index(videos)
@@ -241,12 +241,11 @@ def _evaluation(paths, count, workers) -> Contest:
         plan = plan_eval(
             num_frames=found.frames, width=found.width, height=found.height, clip=clip, size=SIZE, views=views
         )
-        for frames in plan.frames:
-            for x, y in plan.offsets.tolist():
-                jobs.append(peers.Job(video.path, frames, (x, y, SIZE, SIZE), SIZE, resize=plan.resize))
-    settings = _peers(jobs, views.num_views, workers, LIBRARIES)
+        boxes = [(x, y, SIZE, SIZE) for x, y in plan.offsets.tolist()]
+        jobs += [peers.Job(video.path, frames, boxes, SIZE, resize=plan.resize) for frames in plan.frames]
+    settings = _peers(jobs, views.clips, workers, LIBRARIES)
     per_video = {
-        library: {way: lambda turn=turn: turn() // views.num_views for way, turn in ways.items()}
+        library: {way: lambda turn=turn: turn() // views.clips for way, turn in ways.items()}
         for library, ways in settings.items()
     }
     return Contest("", "videos", {"actrec": {f"{workers} workers": _ours(loader)}, **per_video}, {"fastest": 3})
@@ -273,7 +272,7 @@ def _folders(paths, work: Path, count, batch_size, workers) -> Contest:
             augment=actrec.Augment(), seed=0, epoch=1, index=row,
         )  # fmt: skip
         template = os.path.join(video.path, found.template.replace("%", "%%").replace("{:05d}", "%05d"))
-        jobs.append(peers.Job(template, plan.frames + found.start, plan.box, SIZE, plan.flip))
+        jobs.append(peers.Job(template, plan.frames + found.start, [plan.box], SIZE, plan.flip))
     ways = {"OpenCV": ("OpenCV folder",)} | ({"reference": ("reference (PIL)",)} if _installed("pillow") else {})
     settings = {"actrec": {f"{workers} workers": _ours(loader)}, **_peers(jobs, batch_size, workers, ways)}
     if "reference" in settings:  # which knows no threads

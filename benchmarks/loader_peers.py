@@ -27,13 +27,14 @@ class Job:
 
     Args:
         frames: ascending positions.
-        resize: (width, height) that the whole picture gets before `box` is cut out; None: `box` is cut out, then
-            resized to `size`.
+        boxes: one, or several crops of the same frames, whose clips follow each other.
+        resize: (width, height) that the whole picture gets before the boxes are cut out; None: the one box is cut out,
+            then resized to `size`.
     """
 
     path: str
     frames: np.ndarray
-    box: Box
+    boxes: list[Box]
     size: int
     flip: bool = False
     resize: tuple[int, int] | None = None
@@ -46,17 +47,19 @@ def table(mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
 
 
 def finish(frames: Sequence[np.ndarray], job: Job, look_up: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) frames to a float32 clip."""
-    clip = np.empty((len(frames), job.size, job.size, 3), np.uint8)
-    x, y, w, h = job.box
-    for rgb, out in zip(frames, clip):
-        if job.resize:
-            out[...] = cv2.resize(rgb, job.resize, interpolation=cv2.INTER_LINEAR)[y : y + h, x : x + w]
-        else:
-            cv2.resize(rgb[y : y + h, x : x + w], (job.size, job.size), dst=out, interpolation=cv2.INTER_LINEAR)
-        if job.flip:
-            cv2.flip(out, 1, dst=out)
-    return cv2.LUT(clip.reshape(-1, job.size, 3), look_up).reshape(clip.shape)
+    """uint8 (H, W, 3) frames to a float32 clip (crops * T, size, size, 3)."""
+    clips = np.empty((len(job.boxes), len(frames), job.size, job.size, 3), np.uint8)
+    for t, rgb in enumerate(frames):
+        whole = cv2.resize(rgb, job.resize, interpolation=cv2.INTER_LINEAR) if job.resize else rgb
+        for (x, y, w, h), clip in zip(job.boxes, clips):
+            cut, out = whole[y : y + h, x : x + w], clip[t]
+            if job.resize:
+                out[...] = cut
+            else:
+                cv2.resize(cut, (job.size, job.size), dst=out, interpolation=cv2.INTER_LINEAR)
+            if job.flip:
+                cv2.flip(out, 1, dst=out)
+    return cv2.LUT(clips.reshape(-1, job.size, 3), look_up).reshape(-1, *clips.shape[2:])
 
 
 # ---- ways to decode ----
@@ -127,7 +130,7 @@ def reference_folder(job: Job, mean: Sequence[float], std: Sequence[float]) -> t
     """As IBM's code does it: PIL images, cropped, resized and mirrored one by one, stacked, each channel normalised."""
     from PIL import Image
 
-    x, y, w, h = job.box
+    ((x, y, w, h),) = job.boxes
     images = []
     for i in job.frames.tolist():
         with Image.open(job.path % (i + 1)) as file:

@@ -7,10 +7,18 @@ from pathlib import Path
 
 import click
 
+from actrec import config
+from actrec.cli.options import config_options
+
 
 @click.command()
 @click.option("--net", "names", multiple=True, required=True, help="Net to measure; may be given several times.")
-@click.option("--frames", type=click.IntRange(min=1), help="Frames of a clip.  [default: each net's own]")
+@click.option("--list", "list_path", type=click.Path(path_type=Path), help="Feed the net from these videos.")
+@click.option(
+    "--videos", type=click.IntRange(min=1), default=256, show_default=True, help="Of the list, spread over it."
+)
+@click.option("--seconds", type=float, default=10.0, show_default=True, help="Of each measurement with --list.")
+@config_options(config.Clip, config.Loader, without=("batch_size",))
 @click.option("--size", type=click.IntRange(min=1), help="Height and width of the clips.  [default: each net's own]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Clips of a step.")
 @click.option("--steps", type=click.IntRange(min=1), default=2, show_default=True, help="Steps that a turn counts.")
@@ -22,7 +30,11 @@ import click
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed as JSON.")
 def command(
     names: tuple[str, ...],
-    frames: int | None,
+    list_path: Path | None,
+    videos: int,
+    seconds: float,
+    clip: config.Clip,
+    loader: config.Loader,
     size: int | None,
     batch_size: int,
     steps: int,
@@ -33,10 +45,11 @@ def command(
     device: str,
     json_path: Path | None,
 ) -> int:
-    """Measure how fast nets train on random clips, in clips per second.
+    """Measure how fast nets train on random clips, or with --list how fast your videos can be fed to a net.
 
-    Every net runs in every form (float32 or bfloat16, contiguous or channels-last) in turn, so that a busy machine
-    slows all alike; ratios are medians over the turns.
+    On random clips every net runs in every form (float32 or bfloat16, contiguous or channels-last) in turn, so that a
+    busy machine slows all alike; ratios are medians over the turns. With a list: the loader alone, the net alone, both
+    together and the decoding alone, in clips per second, and what limits training.
     """
     from dataclasses import replace
 
@@ -45,6 +58,14 @@ def command(
     from actrec.engine.train import choose_device
 
     device = choose_device(device)
+    if list_path is not None:
+        if len(names) > 1:
+            raise click.UsageError("--list takes one --net")
+        return _feeding(
+            list_path, names[0], clip, loader, videos=videos, size=size, batch_size=batch_size, seconds=seconds,
+            device=device, json_path=json_path,
+        )  # fmt: skip
+    frames = clip.frames
     default = bench.default_form(device)
     forms = [default] if only_default else list(bench.FORMS)
     if compiled:
@@ -83,4 +104,63 @@ def command(
         )
     if json_path is not None:
         json_path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _feeding(
+    list_path: Path,
+    net: str,
+    clip: config.Clip,
+    loader: config.Loader,
+    *,
+    videos: int,
+    size: int | None,
+    batch_size: int,
+    seconds: float,
+    device: str,
+    json_path: Path | None,
+) -> int:
+    from dataclasses import asdict
+
+    from actrec.cli.dataset import load_list
+    from actrec.cli.progress import Bar
+    from actrec.engine.feeding import measure
+
+    found = load_list(list_path, workers=loader.workers)
+    usable = [i for i in range(len(found.videos)) if i not in found.index.broken]
+    taken = [usable[int(i * len(usable) / videos)] for i in range(videos)] if videos < len(usable) else usable
+    taken *= -(-batch_size // len(taken))  # a short list is repeated
+    with Bar("stages", total=5) as bar:
+        fed = measure(
+            [found.videos[i] for i in taken],
+            net,
+            clip,
+            batch_size=batch_size,
+            size=size,
+            workers=loader.workers,
+            prefetch=loader.prefetch,
+            seconds=seconds,
+            device=device,
+            progress=bar.add,
+        )
+    rows = {
+        "loader alone": f"{fed.loader:.1f} clips/s",
+        "net alone": f"{fed.net:.1f} clips/s",
+        "both together": f"{fed.both:.1f} clips/s, waiting for the loader {100 * fed.waiting:.0f} % of the time",
+    }
+    if fed.decoding is not None:
+        share = 100 * fed.loader / fed.decoding
+        rows["decoding alone"] = f"{fed.decoding:.1f} clips/s; the loader reaches {share:.0f} % of it"
+    if fed.decoded_per_clip is not None:
+        rows["decoded frames"] = f"{fed.decoded_per_clip:.1f} per clip, {fed.decoded_per_frame:.1f} per delivered frame"
+    if fed.gop is not None:
+        rows["keyframes"] = f"{fed.gop:.0f} frames apart; {fed.from_start} of {fed.files} files decode from the start"
+    elif fed.from_start:
+        rows["keyframes"] = f"{fed.from_start} of {fed.files} files decode from the start"
+    rows |= {name: f"{100 * busy:.0f} % busy with the loader alone" for name, busy in fed.engines.items()}
+    for name, text in rows.items():
+        click.echo(f"{name:<16} {text}")
+    click.echo(fed.advice)
+    if json_path is not None:
+        json_path.write_text(json.dumps(asdict(fed) | {"advice": fed.advice}, indent=1) + "\n", encoding="utf-8")
     return 0

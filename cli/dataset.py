@@ -39,12 +39,16 @@ def find_list(data: Path, name: str) -> Path:
     )
 
 
-def load_list(path: Path, *, workers: int | None) -> List:
-    """Reads a list and looks at its videos, with a bar. Says how many of them cannot be used."""
+def load_list(path: Path, *, workers: int | None, lazy: bool | None = None) -> List:
+    """Reads a list and looks at its videos, with a bar. Says how many of them cannot be used.
+
+    Args:
+        lazy: as in `build_index`.
+    """
     videos = read_list(path)
     bar, progress = index_progress("videos")
     with bar:
-        index = build_index(videos, cache=cache_path(path), workers=workers, progress=progress)
+        index = build_index(videos, cache=cache_path(path), workers=workers, progress=progress, lazy=lazy)
     if index.broken:
         row, reason = next(iter(index.broken.items()))
         click.echo(

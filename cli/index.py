@@ -21,7 +21,7 @@ def command(lists: tuple[Path, ...], workers: int | None) -> int:
 
     broken = 0
     for path in lists:
-        found = load_list(path, workers=workers)
+        found = load_list(path, workers=workers, lazy=False)
         for row, reason in found.index.broken.items():
             click.echo(f"{found.videos[row].path}: {reason}", err=True)
         broken += len(found.index.broken)

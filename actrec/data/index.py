@@ -1,14 +1,18 @@
 """What is known of every video of a list before a frame of it is wanted: kind, frames, displayed size.
 
-One row per file or folder, in one numpy record array, cached beside the list as `<list>.index.npy` and reused by every
-command while the file's size and time of change are the same. Nothing is kept open.
+One row per file or folder, in one numpy record array, cached beside the list as `<list>.index.npy`, memory-mapped, and
+reused by every command while the file's size and time of change are the same. A long list is not looked through before
+it is used: a row is checked, or probed, when it is first drawn. Nothing is kept open.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import os
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +26,17 @@ from actrec.data import media
 from actrec.data.files import atomic_write
 from actrec.data.lists import Video
 
-_BROKEN, _VIDEO, _FOLDER = 0, 1, 2
+LAZY = 20_000  # longer lists are looked at row by row, as they are drawn
+_CERTIFICATES = 256 << 20  # bytes of certificates in memory; all are dropped beyond, and made again by demuxing
+
+_UNKNOWN, _VIDEO, _FOLDER = 0, 1, 2
+_UNTRIED, _SOUND, _UNSOUND = 0, 1, 2  # what decoding a file to its end has shown
 _ROW = np.dtype(
     [
-        ("key", "u8", 2),  # of path, size and time of change
+        ("name", "u4"),  # checksum of the path, by which a row is found again
+        ("key", "u8", 2),  # of path, size and time of change, by which it is believed
         ("kind", "u1"),
+        ("proof", "u1"),
         ("frames", "i8"),
         ("first", "i8"),  # number of a folder's first image
         ("width", "i4"),
@@ -37,7 +47,6 @@ _ROW = np.dtype(
         ("pix_fmt", "S16"),
         ("colour", "S16"),
         ("template", "S64"),
-        ("reason", "S240"),
     ]
 )
 _IMAGE = re.compile(r"(.*?)(\d{1,18})(\.(?:jpe?g|png|bmp|webp))", re.IGNORECASE | re.DOTALL)
@@ -78,31 +87,36 @@ class Index(Sequence[Media]):
     """The media of a list, row by row.
 
     Args:
-        broken: reason by row number, for rows that cannot be used. Asking for such a row raises its MediaError.
-        certificates: by path, of the files decoded to their end so far; None for those that did not earn one.
+        broken: reason by row number, for rows that were looked at and cannot be used. Asking for such a row raises its
+            MediaError.
+        certificates: by path, of files decoded to their end; None for those that did not earn one.
     """
 
-    def __init__(self, videos: Sequence[Video], rows: np.ndarray):
-        self._videos = videos
-        self._rows = rows
+    def __init__(self, videos: Sequence[Video], rows: np.ndarray, row_of: np.ndarray, cache: Path | None):
+        self._videos, self._rows, self._row_of, self._cache = videos, rows, row_of, cache
+        self._seen = np.zeros(len(rows), bool)
+        self._reasons: dict[int, str] = {}
+        self._changed = False
+        self._held = 0
         self.broken: dict[int, str] = {}
         self.certificates: dict[str, media.Certificate | None] = {}
-        self._spans = np.zeros((len(videos), 2), np.int64)
-        for i, video in enumerate(videos):
-            self._spans[i] = self._span(i, video)
 
     def __len__(self) -> int:
         return len(self._videos)
 
     def __getitem__(self, i: int) -> Media:
-        if i in self.broken:
-            raise media.MediaError(self._videos[i].path, self.broken[i])
-        row = self._rows[i]
-        start, frames = self._spans[i].tolist()
+        video, r = self._videos[i], int(self._row_of[i])
+        if not self._seen[r]:
+            self.look(r, video.path)
+        row = self._rows[r]
+        span = _span(row, video) if r not in self._reasons else self._reasons[r]
+        if isinstance(span, str):
+            self.broken[i] = span
+            raise media.MediaError(video.path, span)
         return Media(
-            path=self._videos[i].path,
-            start=start,
-            frames=frames,
+            path=video.path,
+            start=span[0],
+            frames=span[1],
             width=int(row["width"]),
             height=int(row["height"]),
             codec=row["codec"].decode(),
@@ -113,22 +127,67 @@ class Index(Sequence[Media]):
             template=row["template"].decode("utf-8", "surrogateescape") if row["kind"] == _FOLDER else None,
         )
 
-    def _span(self, i: int, video: Video) -> tuple[int, int]:
-        """(first position, frames) of a row; (0, 0) and a reason where there is none."""
-        row = self._rows[i]
-        if row["kind"] == _BROKEN:
-            self.broken[i] = row["reason"].decode("utf-8", "replace")
-            return 0, 0
-        first = int(row["first"]) - 1
-        end = first + int(row["frames"])
-        start = first if video.start is None else video.start
-        stop = end if video.stop is None else video.stop
-        if row["kind"] == _VIDEO:
-            stop = min(stop, end)  # containers overstate and lists follow them; the decoder's last frame is repeated
-        if start < first or start >= end or stop > end or stop <= start:
-            self.broken[i] = f"the list says frames {start + 1} to {stop}, but there are {first + 1} to {end}"
-            return 0, 0
-        return start, stop - start
+    def stale(self, r: int, path: str) -> bool:
+        """Whether a row is not known, or its file has changed. One `stat`."""
+        row, key = self._rows[r], _key(path)
+        self._seen[r] = known = row["kind"] != _UNKNOWN and key is not None and tuple(row["key"].tolist()) == key
+        return not known
+
+    def look(self, r: int, path: str) -> None:
+        """Probes the file or folder of a row if need be."""
+        if self.stale(r, path):
+            row, reason = _probe(path, _key(path))
+            self._rows[r] = row
+            self._changed = True
+            if reason is not None:
+                self._reasons[r] = reason
+            self._seen[r] = True
+
+    def certificate(self, i: int) -> tuple[bool, media.Certificate | None]:
+        """(whether it is known if the file of a row earns a certificate, that certificate)."""
+        path, proof = self._videos[i].path, self._rows[self._row_of[i]]["proof"]
+        if path in self.certificates:
+            return True, self.certificates[path]
+        if proof == _SOUND:
+            self._hold(path, media.certificate(path))
+        return proof != _UNTRIED, self.certificates.get(path)
+
+    def learn(self, i: int, certificate: media.Certificate | None) -> None:
+        """Keeps what decoding the file of a row to its end has shown."""
+        self._rows[self._row_of[i]]["proof"] = _UNSOUND if certificate is None else _SOUND
+        self._changed = True
+        self._hold(self._videos[i].path, certificate)
+
+    def _hold(self, path: str, certificate: media.Certificate | None) -> None:
+        if self._held > _CERTIFICATES:
+            self.certificates.clear()
+            self._held = 0
+        self.certificates[path] = certificate
+        self._held += certificate.nbytes if certificate is not None else 0
+
+    def save(self) -> None:
+        """Writes the cache if anything was learned. One that cannot be written is done without."""
+        if self._cache is None or not self._changed:
+            return
+        self._changed = False
+        try:
+            with atomic_write(self._cache, "wb") as file:
+                np.save(file, self._rows)
+        except OSError:
+            return  # a read-only dataset: every command probes anew
+
+
+def _span(row: np.void, video: Video) -> tuple[int, int] | str:
+    """(first position, frames) of a list's row, or why it has none."""
+    first = int(row["first"]) - 1
+    end = first + int(row["frames"])
+    start = first if video.start is None else video.start
+    stop = end if video.stop is None else video.stop
+    if row["kind"] == _VIDEO:
+        stop = min(stop, end)  # containers overstate and lists follow them; the decoder's last frame is repeated
+    if start < first or start >= end or stop > end or stop <= start:
+        return f"the list says frames {start + 1} to {stop}, but there are {first + 1} to {end}"
+    return start, stop - start
 
 
 def build_index(
@@ -137,6 +196,7 @@ def build_index(
     cache: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    lazy: bool | None = None,
 ) -> Index:
     """Looks at every file and folder of a list, in parallel.
 
@@ -144,25 +204,29 @@ def build_index(
         cache: file to read known rows from and to write all rows to; a cache that cannot be written is done without.
         workers: threads; one per core by default.
         progress: called with (done, total) while files are probed.
+        lazy: look at a row only when it is asked for; default: for lists of more than `LAZY` files.
 
     Raises:
         ValueError: the list is empty, or nothing in it can be used.
     """
     if not videos:
         raise ValueError("the list holds no video")
-    paths = list(dict.fromkeys(video.path for video in videos))
-    keys = [_key(path) for path in paths]
-    known = _load(cache)
-    fresh = [(path, key) for path, key in zip(paths, keys) if key is None or key not in known]
+    numbers: dict[str, int] = {}
+    row_of = np.fromiter((numbers.setdefault(v.path, len(numbers)) for v in videos), np.int32, len(videos))
+    paths = list(numbers)
+    del numbers
+    index = Index(videos, _known_rows(paths, cache), row_of, cache)
+    if len(paths) > LAZY if lazy is None else lazy:
+        return index
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for done, (key, row) in enumerate(pool.map(lambda pk: (pk[1], _probe(*pk)), fresh), 1):
-            known[key or fresh[done - 1][0]] = row
+        stale = list(itertools.compress(enumerate(paths), pool.map(index.stale, range(len(paths)), paths)))
+        for done, _ in enumerate(pool.map(index.look, *zip(*stale)) if stale else (), 1):
             if progress:
-                progress(done, len(fresh))
-    by_path = {path: known[key or path] for path, key in zip(paths, keys)}
-    if fresh and cache is not None:
-        _save(cache, list(by_path.values()))
-    index = Index(videos, np.stack([by_path[video.path] for video in videos]))
+                progress(done, len(stale))
+    index.save()
+    for i in range(len(videos)):
+        with contextlib.suppress(media.MediaError):  # counted in `broken`
+            index[i]
     if len(index.broken) == len(videos):
         raise ValueError(
             f"none of the {len(videos)} videos can be used; the first: {videos[0].path}: {index.broken[0]}"
@@ -185,43 +249,51 @@ def _key(path: str) -> tuple[int, int] | None:
     return int(words[0]), int(words[1])
 
 
-def _load(cache: Path | None) -> dict:
-    """Known rows by key. A cache of another version or a torn one is as good as none."""
+def _known_rows(paths: list[str], cache: Path | None) -> np.ndarray:
+    """A row for each path, those of the cache where it has them. A cache of another version or a torn one has none."""
+    names = np.fromiter((zlib.crc32(p.encode("utf-8", "surrogateescape")) for p in paths), np.uint32, len(paths))
+    cached = _load(cache)
+    if cached is not None and np.array_equal(cached["name"], names):
+        return cached  # of this very list: nothing is copied, or even read
+    rows = np.zeros(len(paths), _ROW)
+    rows["name"] = names
+    if cached is not None and len(cached):
+        order = np.argsort(cached["name"])
+        place = order[np.minimum(np.searchsorted(cached["name"][order], names), len(order) - 1)]
+        found = cached["name"][place] == names
+        rows[found] = cached[place[found]]
+    return rows
+
+
+def _load(cache: Path | None) -> np.ndarray | None:
     if cache is None or not cache.exists():
-        return {}
+        return None
     try:
-        rows = np.lib.format.open_memmap(cache, mode="r")
+        rows = np.lib.format.open_memmap(cache, mode="c")  # changes stay in memory
     except (OSError, ValueError, EOFError):
-        return {}
-    if rows.dtype != _ROW or rows.ndim != 1:
-        return {}
-    return {tuple(row["key"].tolist()): row for row in rows}
+        return None
+    return rows if rows.dtype == _ROW and rows.ndim == 1 else None
 
 
-def _save(cache: Path, rows: list) -> None:
-    kept = [row for row in rows if row["kind"] != _BROKEN]  # what failed is looked at again
-    try:
-        with atomic_write(cache, "wb") as file:
-            np.save(file, np.array(kept, _ROW))
-    except OSError:
-        return  # a read-only dataset: every command probes anew
-
-
-def _probe(path: str, key: tuple[int, int] | None) -> np.void:
-    row = np.zeros((), _ROW)
-    row["key"] = key or (0, 0)
+def _probe(path: str, key: tuple[int, int] | None) -> tuple[np.void, str | None]:
+    """The row of a path, and the reason if it cannot be used."""
+    row, reason = np.zeros((), _ROW), None
+    row["name"], row["key"] = zlib.crc32(path.encode("utf-8", "surrogateescape")), key or (0, 0)
     try:
         if os.path.isdir(path):
             _probe_folder(path, row)
         else:
             _probe_video(path, row)
     except FileNotFoundError:
-        row["reason"] = b"no such file or folder"
+        reason = "no such file or folder"
     except media.MediaError as error:
-        row["reason"] = error.reason.encode("utf-8", "backslashreplace")[:240]
+        reason = error.reason
     except OSError as error:
-        row["reason"] = (error.strerror or str(error)).encode()[:240]
-    return row[()]
+        reason = error.strerror or str(error)
+    if reason is not None:
+        reason = reason.encode("utf-8", "backslashreplace").decode()  # names may hold what is no text
+        row["kind"] = _UNKNOWN  # looked at again by the next command
+    return row[()], reason
 
 
 def _probe_video(path: str, row: np.ndarray) -> None:

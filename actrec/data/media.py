@@ -23,7 +23,6 @@ av.logging.set_level(None)  # FFmpeg's own lines on stderr; what matters is rais
 # Decoders in which a keyframe resets everything. H.264 and HEVC keyframes qualify one by one (`_is_idr`). MPEG-1, -2
 # and -4 do not: open GOPs and packed B-frames leak across keyframes without an error.
 _SEEKABLE = {"h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mjpeg"}
-_NONREF_EXACT = {"h264", "hevc"}  # decoders that can leave out non-reference frames without touching the others
 
 # AVCOL_SPC_* to swscale's matrix. What is not named is BT.601, FFmpeg's own choice (and DALI's only one).
 _MATRIX = {
@@ -94,11 +93,17 @@ class Certificate:
     Args:
         pts: timestamp of every frame, ascending; frame i of a plain decode carries pts[i].
         key_pts, key_dts: timestamps of the keyframes, ascending.
+        skippable: leaving out non-reference frames changes no other.
     """
 
     pts: np.ndarray
     key_pts: np.ndarray
     key_dts: np.ndarray
+    skippable: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        return self.pts.nbytes + self.key_pts.nbytes + self.key_dts.nbytes
 
 
 @dataclass(frozen=True)
@@ -260,6 +265,27 @@ def read(
     return _read_from_start(path, wanted, receive, to_rgb, certify)
 
 
+def decode(path: str | os.PathLike, wanted: Sequence[int] | np.ndarray, certificate: Certificate | None) -> Decoded:
+    """As `read`, but nothing is converted or handed out: the decoding alone."""
+    wanted, nothing = np.asarray(wanted, np.int64), _Nothing()
+    if certificate is not None:
+        return _read_runs(path, wanted, nothing, nothing, certificate)
+    return _read_from_start(path, wanted, nothing, nothing, certify=False)
+
+
+def certificate(path: str | os.PathLike) -> Certificate | None:
+    """The certificate of a file that has earned one before, by demuxing alone; None if it does not look so any more.
+
+    Raises:
+        FileNotFoundError, MediaError: as `probe`.
+    """
+    with _open(path) as (container, stream):
+        trail = _Trail(stream)
+        for packet in _packets(container, stream, trail):
+            trail.packet(packet)
+        return trail.certificate(proven=True)
+
+
 def _read_from_start(path, wanted: np.ndarray, receive: Callable, to_rgb: _Converter, certify: bool) -> Decoded:
     place, last, i = 0, None, -1
     with _open(path) as (container, stream):
@@ -311,7 +337,7 @@ def _read_runs(path, wanted: np.ndarray, receive: Callable, to_rgb: _Converter, 
 def _run(container, stream, certificate: Certificate, key: int, wanted: Set[int]) -> Iterator[av.VideoFrame]:
     """Pictures from one keyframe on until all the wanted ones, which come before the next keyframe, have been there."""
     codec, key_pts = stream.codec_context, int(certificate.key_pts[key])
-    skip = codec.codec.canonical_name in _NONREF_EXACT
+    skip = certificate.skippable
     missing, entered, skipping = len(wanted), False, False
     container.seek(int(certificate.key_dts[key]), stream=stream, backward=True)
     for packet in container.demux(stream):
@@ -343,6 +369,7 @@ class _Trail:
         self._name = stream.codec_context.codec.canonical_name
         self._extradata = stream.codec_context.extradata or b""
         self._sound = self._name in _SEEKABLE
+        self._layers: set[tuple[bool, int]] = set()  # HEVC: (is no reference within its temporal layer, that layer)
         self._packets: list[int] = []
         self._keys: list[tuple[int, int]] = []
         self._pictures: list[int | None] = []
@@ -355,8 +382,12 @@ class _Trail:
             self._sound = False
             return
         self._packets.append(packet.pts)
-        if packet.is_keyframe and self._resets(packet):
-            self._keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+        if packet.is_keyframe or self._name == "hevc":
+            headers = self._headers(packet)
+            if packet.is_keyframe and self._resets(headers):
+                self._keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+            if self._name == "hevc":
+                self._layers |= {(kind < 16 and kind % 2 == 0, layer) for kind, layer in headers}
 
     def picture(self, picture) -> None:
         self._pictures.append(picture.pts)
@@ -367,44 +398,52 @@ class _Trail:
     def damaged(self) -> None:
         self._sound = False
 
-    def certificate(self) -> Certificate | None:
-        if not self._sound or not self._keys or self._pictures != sorted(set(self._packets)):
+    def certificate(self, *, proven: bool = False) -> Certificate | None:
+        """None if the file did not earn one. `proven`: its pictures were seen before, and were what its packets say."""
+        pts = sorted(set(self._packets))
+        if not self._sound or not self._keys or (self._pictures != pts and not proven):
             return None
-        if len(self._packets) != len(self._pictures) or self._keys[0][0] > self._pictures[0]:
+        if len(self._packets) != len(pts) or self._keys[0][0] > pts[0]:
             return None
         key_pts, key_dts = np.array(sorted(self._keys), np.int64).T
-        return Certificate(np.array(self._pictures, np.int64), key_pts, key_dts)
+        return Certificate(np.array(pts, np.int64), key_pts, key_dts, self._skippable())
 
-    def _resets(self, packet) -> bool:
+    def _skippable(self) -> bool:
+        """H.264's non-reference frames are nobody's, HEVC's may be those of a higher temporal layer."""
+        top = max((layer for _, layer in self._layers), default=0)
+        return self._name == "h264" or (
+            self._name == "hevc" and all(not n or layer == top for n, layer in self._layers)
+        )
+
+    def _headers(self, packet) -> list[tuple[int, int]]:
+        """(kind, temporal layer) of the coded slices of a packet, for H.264 and HEVC."""
+        if self._name not in ("h264", "hevc"):
+            return []
+        found = _nal_headers(bytes(packet), self._name, self._extradata)
+        if self._name == "h264":
+            return [(first & 31, 0) for first, _ in found if 1 <= first & 31 <= 5]
+        return [(first >> 1 & 63, second & 7) for first, second in found if first >> 1 & 63 < 32]
+
+    def _resets(self, slices: list[tuple[int, int]]) -> bool:
+        """Whether the first slice is of an IDR picture, after which nothing refers to anything before it."""
         if self._name not in ("h264", "hevc"):
             return True
-        return _is_idr(bytes(packet), self._name, self._extradata)
+        return bool(slices) and slices[0][0] in ((5,) if self._name == "h264" else (19, 20))
 
 
-def _is_idr(data: bytes, codec: str, extradata: bytes) -> bool:
-    """Whether the first coded slice is of an IDR picture, after which nothing refers to anything before it."""
-    for header in _nal_headers(data, codec, extradata):
-        kind = header & 31 if codec == "h264" else header >> 1 & 63
-        if codec == "h264" and 1 <= kind <= 5:
-            return kind == 5
-        if codec == "hevc" and kind < 32:
-            return kind in (19, 20)
-    return False
-
-
-def _nal_headers(data: bytes, codec: str, extradata: bytes) -> Iterator[int]:
-    """First byte of each NAL unit: length-prefixed as in mp4 and mkv, or with start codes as in TS (H.264 Annex B)."""
+def _nal_headers(data: bytes, codec: str, extradata: bytes) -> Iterator[tuple[int, int]]:
+    """First two bytes of each NAL unit: length-prefixed as in mp4 and mkv, or with start codes as in TS."""
     if extradata[:1] == b"\x01":
         at = 4 if codec == "h264" else 21
         size = (extradata[at] & 3) + 1 if len(extradata) > at else 4
         i = 0
-        while i + size < len(data):
-            yield data[i + size]
+        while i + size + 1 < len(data):
+            yield data[i + size], data[i + size + 1]
             i += size + int.from_bytes(data[i : i + size], "big")
     else:
         i = data.find(b"\x00\x00\x01")
-        while 0 <= i < len(data) - 3:
-            yield data[i + 3]
+        while 0 <= i < len(data) - 4:
+            yield data[i + 3], data[i + 4]
             i = data.find(b"\x00\x00\x01", i + 3)
 
 
@@ -432,6 +471,16 @@ class _Converter:
             rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
         rgb = np.ascontiguousarray(np.rot90(rgb, self._turns)) if self._turns else rgb
         return rgb if region is None else region.cut(rgb)
+
+
+class _Nothing:
+    """In place of a converter, and of who receives its pictures."""
+
+    def see(self, picture: av.VideoFrame) -> None:
+        pass
+
+    def __call__(self, *_) -> bool:
+        return True
 
 
 def _to_rgb(picture: av.VideoFrame, region: Region | None = None) -> np.ndarray:

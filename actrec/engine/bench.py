@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -85,7 +85,7 @@ def training_speeds(
         ValueError: as `actrec.net`, and for clips that do not fit a net.
     """
     device = torch.device(device)
-    made = [_Case(name, form, options or {}, frames, size, batch_size, device) for name, form in cases]
+    made = [Case(name, form, options or {}, frames, size, batch_size, device) for name, form in cases]
     speeds: list[list[float]] = [[] for _ in cases]
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     for _ in range(turns):
@@ -102,8 +102,12 @@ def training_speeds(
     return [Speed(name, form, tuple(found)) for (name, form), found in zip(cases, speeds)]
 
 
-class _Case:
-    """A net in a form, with its optimiser and a batch."""
+class Case:
+    """A net in a form, with its optimiser and a batch of random clips.
+
+    Attributes:
+        input: how it is fed.
+    """
 
     def __init__(self, name: str, form: Form, options, frames, size, batch_size: int, device: torch.device):
         torch.manual_seed(0)
@@ -111,6 +115,7 @@ class _Case:
         net = nets.net(name, num_classes=CLASSES, **options).train()
         net = net.to(device, memory_format=memory_format(net, form.channels_last))
         frames, size = frames or net.input.frames, size or net.input.size
+        self.input = replace(net.input, frames=frames, size=size)
         layout = torch.channels_last_3d if form.channels_last else torch.contiguous_format
         clips = torch.randn(batch_size, net.in_channels, frames, size, size)
         self.clips = clips.to(device, memory_format=layout)
@@ -118,10 +123,12 @@ class _Case:
         self.optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
         self.net = torch.compile(net) if form.compiled else net
 
-    def step(self) -> None:
+    def step(self, clips: torch.Tensor | None = None) -> None:
+        """One step of training on these clips, or on random ones."""
+        clips = self.clips if clips is None else clips
         with autocast(self.device.type, self.form.precision):
-            logits = self.net(self.clips)
-        loss = torch.nn.functional.cross_entropy(logits.float(), self.labels)
+            logits = self.net(clips)
+        loss = torch.nn.functional.cross_entropy(logits.float(), self.labels[: len(clips)])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()

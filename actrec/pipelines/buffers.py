@@ -24,6 +24,8 @@ class Buffers:
     def take(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         """An uninitialised tensor on the CPU."""
         size = math.prod(shape) * dtype.itemsize
+        if not size:
+            return torch.empty(shape, dtype=dtype)
         memory = None
         while self._free and (memory is None or len(memory) < size):
             memory = self._free.popleft()

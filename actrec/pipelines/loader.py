@@ -111,7 +111,7 @@ class Loader:
         self.clamped = self.decoded = self.delivered = 0
         self.epoch = 0
         self._step = 0
-        self._workers = workers or os.cpu_count() or 1
+        self.workers = workers or os.cpu_count() or 1
         self._prefetch = prefetch
         self._dtype = dtype
         self._channels_last = channels_last
@@ -126,8 +126,8 @@ class Loader:
         cv2.setNumThreads(1)  # the workers are the parallelism
         epoch, first = self.epoch, self._step
         with (
-            ThreadPoolExecutor(self._workers, thread_name_prefix="actrec-decode") as decoding,
-            ThreadPoolExecutor(self._workers, thread_name_prefix="actrec-finish") as finishing,
+            ThreadPoolExecutor(self.workers, thread_name_prefix="actrec-decode") as decoding,
+            ThreadPoolExecutor(self.workers, thread_name_prefix="actrec-finish") as finishing,
         ):
             try:
                 yield from self._batches(decoding, finishing, epoch, first)
@@ -160,6 +160,7 @@ class Loader:
             while fetching and len(running) < _IN_FLIGHT and (not running or all(f.done() for f in fetching[0])):
                 running.append(self._launch([future.result() for future in fetching.popleft()], finishing))
             if not running:
+                self.index.save()
                 return
             batch = self._finish(*running.popleft(), finishing)
             self._step += 1
@@ -217,7 +218,8 @@ class Loader:
                 places = self._rescue(part, samples)
                 produced = self._start("boxes", [samples[i] for i in places], finishing).collect() if places else ()
             if len(places) == len(samples):  # the usual case: one part, already in order
-                return self._batch(samples, produced)
+                whole = produced if isinstance(produced, torch.Tensor) else torch.stack(list(produced))
+                return self._batch(samples, whole)
             clips |= dict(zip(places, produced))
         order = sorted(clips)
         views = torch.stack([clips[i] for i in order]) if order else self._nothing()
@@ -296,13 +298,17 @@ class TrainLoader(Loader):
             may_flip=self._flip_map is None or all(self._flip_map[label] >= 0 for label in labels),
         )
 
+    def plan(self, epoch: int, row: int) -> TrainPlan:
+        """What is random about a sample. Raises MediaError if the video cannot be used."""
+        return self._plan(epoch, row, self.index[row])
+
     def _target(self, plan: TrainPlan, found: Media) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
         return plan.box, (self.input.size, self.input.size)
 
     def _build_pipeline(self, kind: Kind, **common) -> Pipeline:
         samples = self.batch_size * (self.clip.frames if kind == "images" else 1)
         return graph.train_pipeline(
-            kind, self.input, batch_size=samples, threads=self._workers, dtype=self._dtype, **common
+            kind, self.input, batch_size=samples, threads=self.workers, dtype=self._dtype, **common
         )
 
     def _parameters(self, sample: Sample) -> dict[str, np.ndarray]:
@@ -355,7 +361,7 @@ class EvalLoader(Loader):
         samples = self.batch_size * (self.views.clips * self.clip.frames if kind == "images" else 1)
         flips = (False, True) * 5 if self.views.crops == 10 else (False,) * self.views.crops
         return graph.eval_pipeline(
-            kind, self.input, flips=flips, batch_size=samples, threads=self._workers, dtype=self._dtype, **common
+            kind, self.input, flips=flips, batch_size=samples, threads=self.workers, dtype=self._dtype, **common
         )
 
     def _parameters(self, sample: Sample) -> dict[str, np.ndarray]:

@@ -151,7 +151,7 @@ def in_runs(samples: list[Sample], budget: int) -> Iterator[list[Piece]]:
         size = sample.data[0].nbytes if sample.kind == "boxes" else 3 * sample.media.width * sample.media.height
         first = 0
         while first < len(sample.wanted):
-            fitting = room // size
+            fitting = max(0, room // size)
             if not fitting and run:
                 yield run
                 run, room = [], budget

@@ -68,17 +68,18 @@ def fetch_boxes(
         for position, out in zip(wanted.tolist(), pictures):
             resize(region.cut(read_image(found.image(found.start + position))), out=out)
         return Sample(row, "boxes", found, plan, pictures, wanted, gather)
-    unknown = found.path not in index.certificates
+    known, certificate = index.certificate(row)
+    certify = certify and not known
     decoded = media.read(
         found.path,
         wanted + found.start,
         lambda i, rgb: resize(rgb, out=pictures[i]),
-        index.certificates.get(found.path),
+        certificate,
         region=region,
-        certify=certify and unknown,
+        certify=certify,
     )
-    if decoded.complete and certify and unknown:
-        index.certificates[found.path] = decoded.certificate
+    if certify:
+        index.learn(row, decoded.certificate)
     return Sample(row, "boxes", found, plan, pictures, wanted, gather, decoded.clamped, decoded.decoded)
 
 

@@ -40,3 +40,43 @@ def test_mistakes(run, arguments, code, words):
     found, _, err = run("bench", *arguments)
     assert found == code
     assert words in err[-1]
+
+
+@pytest.fixture
+def videos(tmp_path):
+    import numpy as np
+
+    from actrec.data.encode import VideoWriter
+
+    for name in ("a.mp4", "b.mp4"):
+        with VideoWriter(tmp_path / name, width=64, height=48, rate=25) as video:
+            for value in range(30):
+                video.write(np.full((48, 64, 3), value, np.uint8))
+    (tmp_path / "list.txt").write_text("a.mp4 0\nb.mp4 1\ngone.mp4 1\n")
+    return tmp_path / "list.txt"
+
+
+FEEDING = ["--net", "tsn_resnet18", "--size", 32, "--batch-size", 4, "--seconds", 0.2, "--device", "cpu"]
+
+
+def test_feeding_a_net_from_a_list(run, videos, tmp_path):
+    path = tmp_path / "feeding.json"
+    code, out, err = run("bench", "--list", videos, *FEEDING, "--json", path)
+    assert code == 0
+    assert "1 of 3 videos cannot be used and are left out" in err[0]
+    names = ["loader alone", "net alone", "both together", "decoding alone", "decoded frames", "keyframes"]
+    assert [line[:16].strip() for line in out[:-1]] == names
+    assert out[-1].startswith(("net-bound: ", "loader-bound: "))
+    found = json.loads(path.read_text())
+    assert found["advice"] == out[-1]
+    assert found["loader"] > 0
+    assert found["files"] == 2
+
+
+def test_feeding_takes_one_net(run, videos):
+    code, _, err = run("bench", "--list", videos, *FEEDING, "--net", "s3d")
+    assert code == 2
+    assert "--list takes one --net" in err[-1]
+    code, _, err = run("bench", "--list", videos.parent / "none.txt", *FEEDING)
+    assert code == 1
+    assert "none.txt" in err[-1]

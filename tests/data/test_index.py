@@ -304,6 +304,79 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "cache.npy"]
 
 
+# long lists, and what decoding has shown
+
+
+def test_a_lazy_index_looks_at_what_is_asked_for(tmp_path, probed):
+    rows = [video(clip(tmp_path / f"{n}.mp4", num_frames=n)) for n in (3, 4, 5)] + [video(tmp_path / "gone.mp4")]
+    cache = tmp_path / "cache.npy"
+    index = build_index(rows, cache=cache, lazy=True)
+    assert not probed
+    assert [index[1].frames, index[1].frames] == [4, 4]
+    assert probed == [rows[1].path]
+    with pytest.raises(media.MediaError, match="no such file or folder"):
+        index[3]
+    assert list(index.broken) == [3]
+    assert not cache.exists()
+    index.save()
+    del probed[:]
+    again = build_index(rows, cache=cache, lazy=True)
+    assert again[1] == index[1]
+    assert not probed
+    clip(tmp_path / "4.mp4", num_frames=9)  # written anew: noticed when it is drawn
+    assert [build_index(rows, cache=cache, lazy=True)[1].frames, again[0].frames] == [9, 3]
+
+
+def test_long_lists_are_lazy(tmp_path, monkeypatch, probed):
+    monkeypatch.setattr(index_module, "LAZY", 2)
+    rows = [video(clip(tmp_path / f"{n}.mp4", num_frames=n)) for n in (3, 4, 5)]
+    build_index(rows[:2])
+    assert len(probed) == 2
+    build_index(rows)
+    assert len(probed) == 2
+    build_index(rows, lazy=False)
+    assert len(probed) == 5
+
+
+def test_a_cache_serves_a_list_in_another_order(tmp_path, probed):
+    rows = [video(clip(tmp_path / f"{n}.mp4", num_frames=n)) for n in (3, 4, 5)]
+    cache = tmp_path / "cache.npy"
+    build_index(rows, cache=cache)
+    del probed[:]
+    for lazy in (False, True):
+        index = build_index([rows[2], video(clip(tmp_path / "6.mp4", num_frames=6)), rows[0]], cache=cache, lazy=lazy)
+        assert [found.frames for found in index] == [5, 6, 3]
+    assert set(probed) == {str(tmp_path / "6.mp4")}
+
+
+def test_what_decoding_has_shown_is_kept(tmp_path, monkeypatch):
+    rows = [
+        video(clip(tmp_path / "a.mp4")),
+        video(clip(tmp_path / "b.avi", codec="mpeg4")),
+        video(clip(tmp_path / "c.mp4")),
+    ]
+    cache = tmp_path / "cache.npy"
+    index = build_index(rows, cache=cache)
+    assert [index.certificate(i) for i in range(3)] == [(False, None)] * 3
+    for i in (0, 1):
+        index.learn(i, media.read(rows[i].path, [0], lambda i, rgb: None, certify=True).certificate)
+    assert index.certificate(0)[1].pts.shape == (10,)
+    index.save()
+    again = build_index(rows, cache=cache)
+    known, certificate = again.certificate(0)
+    assert known
+    assert certificate.pts.tolist() == index.certificate(0)[1].pts.tolist()
+    assert [again.certificate(i) for i in (1, 2)] == [(True, None), (False, None)]
+    monkeypatch.setattr(index_module, "_CERTIFICATES", 100)  # bytes: what is dropped is made again
+    for _ in range(3):
+        for i in (0, 2):
+            again.learn(i, certificate)
+        assert len(again.certificates) <= 2
+        assert again.certificate(0)[1].pts.tolist() == certificate.pts.tolist()
+    clip(tmp_path / "a.mp4", num_frames=12)
+    assert build_index(rows, cache=cache).certificate(0) == (False, None)
+
+
 # images
 
 

@@ -478,3 +478,142 @@ def test_real_packed_mpeg4(shared_videos):
         path = shared_videos / "ut_interaction" / row["path"]
         assert not check_real(path, int(row["frames_decoded"]), draws=5)
         assert 1 <= media.probe(path).frames - int(row["frames_decoded"]) <= 3
+
+
+# every codec in every container, and when its pictures are shown
+
+OPEN_GOP = {"x264-params": "open-gop=1:scenecut=0"}
+KINDS = {  # encoder and its options, containers
+    "h264": ("libx264", {"g": "15", "bf": "0"}, ("mp4", "matroska", "avi")),
+    "h264 with B-frames": ("libx264", {"g": "15", "bf": "3", "b-pyramid": "normal"}, ("mp4", "matroska")),
+    "h264 with open GOPs": ("libx264", {"g": "12", "bf": "2", **OPEN_GOP}, ("mp4", "matroska")),
+    "h264 of keyframes": ("libx264", {"g": "1"}, ("mp4", "matroska", "avi")),
+    "h264 in one GOP": ("libx264", {"g": "1000", "bf": "2", "sc_threshold": "0"}, ("mp4", "matroska")),
+    "h264 in 10 bit": ("libx264", {"g": "15", "bf": "2"}, ("mp4", "matroska")),
+    "hevc": ("libx265", {"g": "15", "bf": "2", **CLOSED_X265}, ("mp4", "matroska")),
+    "vp9": ("libvpx-vp9", {"g": "15", **VP9}, ("mp4", "matroska", "webm")),
+    "av1": ("libsvtav1", {"g": "15", "preset": "12", "svtav1-params": "lp=1"}, ("mp4", "matroska", "webm")),
+    "mpeg4": ("mpeg4", {"g": "15", "bf": "2"}, ("mp4", "matroska", "avi")),
+    "mjpeg": ("mjpeg", {}, ("mp4", "matroska", "avi")),
+}
+SHOWN = {
+    "evenly": lambda n: n,
+    "unevenly": lambda n: 2 * n + n % 3 // 2 + n // 7,
+    "from late on": lambda n: n + 90,
+}
+GRID = [
+    (kind, container, shown)
+    for kind, (_, _, containers) in KINDS.items()
+    for container in containers
+    for shown in SHOWN
+    if container != "avi" or shown == "evenly"  # which has no timestamps
+]
+
+
+@pytest.mark.parametrize(("kind", "container", "shown"), GRID)
+def test_planned_frames_are_delivered_frames(tmp_path, kind, container, shown):
+    encoder, options, _ = KINDS[kind]
+    path, num_frames = tmp_path / "a", 45
+    with av.open(str(path), "w", format=container) as file:
+        stream = file.add_stream(encoder, rate=25, options=options)
+        stream.width, stream.height = WIDTH, HEIGHT
+        stream.pix_fmt = {"mjpeg": "yuvj420p", "h264 in 10 bit": "yuv420p10le"}.get(kind, "yuv420p")
+        for n in range(num_frames):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(numbered(n)), format="rgb24")
+            picture.pts, picture.time_base = SHOWN[shown](n), Fraction(1, 25)
+            file.mux(stream.encode(picture))
+        file.mux(stream.encode(None))
+    expected = plain_decode(path)
+    assert [number_of(rgb) for rgb in expected] == [*range(num_frames)]
+    certificate = certificate_of(path)
+    assert (certificate is not None) == (kind != "mpeg4")
+    check_draws(path, checksums(expected), certificate)
+    if certificate is not None:
+        again = media.certificate(path)
+        assert [x.tolist() for x in (again.pts, again.key_pts, again.key_dts)] == [
+            x.tolist() for x in (certificate.pts, certificate.key_pts, certificate.key_dts)
+        ]
+        assert again.skippable == certificate.skippable == (kind.startswith(("h264", "hevc")))
+
+
+def test_only_what_is_needed_is_decoded(tmp_path):
+    frames = [numbered(n) for n in range(60)]
+    path = write(tmp_path / "a.mp4", frames, gop=15, bframes=2, options={"sc_threshold": "0", "b-pyramid": "none"})
+    certificate = certificate_of(path)
+    assert read(path, [20], None)[1].decoded == 21
+    went = read(path, [20], certificate)[1]
+    assert 2 <= went.decoded <= 6 + 1  # frame 15, its P-frames 18 and 21, and itself
+    assert read(path, [15, 45], certificate)[1].decoded == 2
+    for wanted, proof in (([20], None), ([20], certificate), ([3, 59], certificate), ([59, 70], None)):
+        assert media.decode(path, wanted, proof) == replace(read(path, wanted, proof)[1], complete=wanted[-1] > 59)
+
+
+def test_frames_that_a_higher_temporal_layer_refers_to_are_not_skipped():
+    """HEVC: such a frame is called a non-reference of its own layer."""
+    trail = media._Trail.__new__(media._Trail)
+    for name, layers, skippable in [
+        ("h264", set(), True),
+        ("hevc", {(False, 1), (True, 1)}, True),
+        ("hevc", {(False, 1), (False, 2), (True, 3)}, True),
+        ("hevc", {(False, 1), (True, 1), (False, 2)}, False),
+        ("vp9", set(), False),
+    ]:
+        trail._name, trail._layers = name, layers
+        assert trail._skippable() == skippable
+
+
+LAYERS = {"x265-params": "log-level=error:open-gop=0:temporal-layers=3:b-pyramid=1"}
+
+
+def test_hevc_with_temporal_layers(tmp_path):
+    path = write(
+        tmp_path / "a.mp4", [numbered(n) for n in range(60)], codec="libx265", gop=30, bframes=4, options=LAYERS
+    )
+    certificate = certificate_of(path)
+    assert certificate.skippable
+    check_draws(path, checksums(plain_decode(path)), certificate, draws=8)
+
+
+# a region instead of the whole
+
+
+@pytest.mark.parametrize(
+    ("options", "rotation"),
+    [
+        ({}, 0),
+        ({}, 90),
+        ({}, 180),
+        ({"color": "bt709"}, 0),
+        ({"full_range": True}, 0),
+        ({"pix_fmt": "yuv444p"}, 0),
+        ({"pix_fmt": "yuv420p10le"}, 270),
+    ],
+)
+def test_a_region_is_a_part_of_the_whole(tmp_path, options, rotation):
+    rng = np.random.default_rng(1)
+    frames = [rng.integers(0, 256, (48, 90, 3), np.uint8).repeat(1, 0) for _ in range(6)]
+    path = write(tmp_path / "a.mp4", frames, **options)
+    turned(path, MATRICES[rotation])
+    whole, _ = read(path, [1, 4])
+    height, width, _ = whole[0].shape
+    for proof in (None, certificate_of(path)):
+        for _ in range(20):
+            x, y = int(rng.integers(width)), int(rng.integers(height))
+            w, h = int(rng.integers(1, width - x + 1)), int(rng.integers(1, height - y + 1))
+            cut = {}
+            region = media.Region(width, height, x, y, w, h)
+            media.read(path, [1, 4], cut.__setitem__, proof, region=region)
+            for rgb, expected in zip(cut.values(), whole, strict=True):
+                assert np.array_equal(rgb, expected[y : y + h, x : x + w]), (x, y, w, h)
+
+
+def test_a_region_of_a_picture_of_another_size(tmp_path):
+    """A file that was replaced after the index had seen it: resized as a whole first."""
+    frame = np.zeros((64, 128, 3), np.uint8)
+    frame[:, 64:] = 250
+    path = write(tmp_path / "a.mp4", [frame] * 2)
+    cut = []
+    media.read(path, [0], lambda i, rgb: cut.append(rgb), region=media.Region(64, 32, 24, 8, 16, 4))
+    assert cut[0].shape == (4, 16, 3)
+    assert cut[0][:, :6].max() < 20
+    assert cut[0][:, 10:].min() > 230

@@ -1,0 +1,262 @@
+"""Whether a loader keeps a net busy, what limits it, and what would help."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from actrec.config import Clip
+from actrec.data import media
+from actrec.data.index import read_image
+from actrec.data.lists import Video
+from actrec.engine.bench import Case, default_form
+from actrec.pipelines.loader import Batch, TrainLoader, train_loader
+
+GOP = 16  # what the advice compares with
+_BUSY = 0.05  # waiting less than this is none
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """What was measured.
+
+    Args:
+        loader, net, both: clips per second of the loader alone, the net alone (on one batch), and the loader feeding
+            the net.
+        waiting: share of the time, in the last of these, that the net waited for the loader.
+        decoding: clips per second that the processor could decode if nothing else were done; None where DALI decodes.
+        decoded_per_clip: pictures that were decoded for a clip; `decoded_per_frame` for a different frame of it. None
+            for folders, and where DALI decodes.
+        gop: frames from one keyframe to the next, in the mean over the files that can be entered at keyframes.
+        from_start: how many of `files` can only be decoded from their start.
+        gop16_per_clip: what `decoded_per_clip` would be with a keyframe every 16 frames.
+        engines: busy share of a GPU's decoders in the loader alone, by name.
+    """
+
+    loader: float
+    net: float
+    both: float
+    waiting: float
+    decoding: float | None
+    decoded_per_clip: float | None
+    decoded_per_frame: float | None
+    gop: float | None
+    from_start: int
+    files: int
+    gop16_per_clip: float | None
+    engines: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def advice(self) -> str:
+        """One sentence."""
+        if self.waiting < _BUSY:
+            return (
+                f"net-bound: the net waits {100 * self.waiting:.0f} % of the time, and the loader alone gives "
+                f"{self.loader / self.net:.1f} times the clips that the net takes; nothing is to be won from the loader"
+            )
+        start = f"loader-bound: the net waits {100 * self.waiting:.0f} % of the time"
+        if self.from_start > self.files / 2:
+            return (
+                f"{start}; {self.from_start} of {self.files} files can only be decoded from their start, "
+                f"{self.decoded_per_clip:.0f} frames per clip: extract their frames, or re-encode them as H.264 with a "
+                f"keyframe every {GOP} frames"
+            )
+        if self.gop is not None and self.gop16_per_clip < 0.7 * self.decoded_per_clip:
+            return (
+                f"{start}; {self.decoded_per_clip:.0f} decoded frames per clip, keyframes {self.gop:.0f} frames apart: "
+                f"a keyframe every {GOP} frames would cut it to about {self.gop16_per_clip:.0f}"
+            )
+        if self.decoding is not None and self.loader > 0.6 * self.decoding:
+            return f"{start}; decoding takes most of it: smaller pictures, or more processors, would help"
+        if any(busy > 0.8 for busy in self.engines.values()):
+            return f"{start}; the GPU's decoders are busy: smaller pictures, or fewer frames a clip, would help"
+        return f"{start}; decoding is not what limits it: more --workers, a larger --batch-size or --prefetch may help"
+
+
+def measure(
+    videos: Sequence[Video],
+    net: str,
+    clip: Clip,
+    *,
+    batch_size: int = 16,
+    size: int | None = None,
+    workers: int | None = None,
+    prefetch: int = 2,
+    seconds: float = 10.0,
+    device: str = "cpu",
+    index=None,
+    progress: Callable[[int], None] | None = None,
+) -> Feeding:
+    """Trains a net on the videos for a while, and measures the loader and the net apart from each other.
+
+    Args:
+        videos: all are read once before the clock starts; a few hundred are enough.
+        seconds: of each of the four measurements.
+        progress: called with 1 after each of five stages.
+
+    Raises:
+        ValueError: as `actrec.net` and `train_loader`.
+    """
+    done = progress or (lambda n: None)
+    case = Case(net, default_form(device), {}, clip.frames, size, batch_size, torch.device(device))
+    net_input = case.input
+    clip = Clip(net_input.frames, clip.stride, clip.sampling, clip.rule)
+    loader = train_loader(
+        videos,
+        clip,
+        net_input,
+        batch_size=batch_size,
+        device=device,
+        index=index,
+        workers=workers,
+        prefetch=prefetch,
+        channels_last=case.form.channels_last,
+    )
+    batch = None
+    for _ in range(2):  # the first epoch proves the files, by the second all is warm
+        for made in loader:
+            batch = made if len(made) else batch
+    if batch is None:
+        raise ValueError(f"no video could be decoded: {next(iter(loader.skipped.items()))}")
+    done(1)
+    with _Engines(device) as engines:
+        alone = _loop(loader, seconds)
+    decoded, delivered = loader.decoded, loader.delivered  # of whole epochs: the first one proves the files
+    for _ in loader:
+        pass
+    decoded, delivered = loader.decoded - decoded, loader.delivered - delivered
+    done(1)
+    fed = _loop([batch], seconds, case.step)  # over and over
+    done(1)
+    both = _loop(loader, seconds, case.step)
+    done(1)
+    decoding = _decode_alone(loader, seconds) if decoded or device == "cpu" else None
+    done(1)
+    clips = len(loader) * batch_size
+    gops = [c for i in range(len(videos)) if (c := loader.index.certificate(i)[1]) is not None]
+    files = {video.path for video in videos}
+    return Feeding(
+        loader=alone.rate,
+        net=fed.rate,
+        both=both.rate,
+        waiting=both.waiting,
+        decoding=decoding,
+        decoded_per_clip=decoded / clips if decoded else None,
+        decoded_per_frame=decoded / delivered if decoded else None,
+        gop=sum(len(c.pts) for c in gops) / sum(len(c.key_pts) for c in gops) if gops else None,
+        from_start=len({videos[i].path for i in range(len(videos)) if loader.index.certificate(i) == (True, None)}),
+        files=len(files),
+        gop16_per_clip=_with_gop(loader) if decoded else None,
+        engines=engines.busy,
+    )
+
+
+@dataclass(frozen=True)
+class _Looped:
+    rate: float
+    waiting: float
+
+
+def _loop(batches: Iterable[Batch], seconds: float, step: Callable[[torch.Tensor], None] | None = None) -> _Looped:
+    """Takes batches, epoch by epoch, for so long, and counts what comes after the first."""
+    count, waited, warm = 0, 0.0, False
+    begun = now = time.perf_counter()
+    while now - begun < seconds:
+        for batch in batches:
+            arrived = time.perf_counter()
+            if step is not None and len(batch):
+                step(batch.clips)
+            if batch.clips.is_cuda:
+                torch.cuda.synchronize()
+            before, now = now, time.perf_counter()
+            if warm:
+                count, waited = count + len(batch), waited + arrived - before
+            else:
+                warm, begun = True, now
+            if now - begun >= seconds:
+                break
+    return _Looped(count / (now - begun), waited / (now - begun))
+
+
+def _decode_alone(loader: TrainLoader, seconds: float) -> float:
+    """Clips per second when the same plans are only decoded, by as many threads."""
+    index, until = loader.index, time.perf_counter() + seconds
+
+    def decode(row: int, epoch: int) -> bool:
+        if time.perf_counter() >= until:
+            return False
+        try:
+            found, wanted = index[row], np.unique(loader.plan(epoch, row).frames)
+            if found.template:
+                for position in wanted.tolist():
+                    read_image(found.image(found.start + position))
+            else:
+                media.decode(found.path, wanted + found.start, index.certificate(row)[1])
+        except (media.MediaError, OSError):
+            return False
+        return True
+
+    count, epoch, begun = 0, 0, time.perf_counter()
+    with ThreadPoolExecutor(loader.workers) as pool:
+        while time.perf_counter() < until:
+            count += sum(pool.map(decode, range(len(index)), [epoch] * len(index)))
+            epoch += 1
+    return count / (time.perf_counter() - begun)
+
+
+def _with_gop(loader: TrainLoader) -> float:
+    """Decoded pictures of a clip in the mean, if every 16th frame were a keyframe and all others needed."""
+    total = 0
+    for row in range(len(loader.index)):
+        try:
+            wanted = loader.plan(0, row).frames
+        except media.MediaError:
+            continue
+        last = np.zeros(wanted.max() // GOP + 1, np.int64)
+        np.maximum.at(last, wanted // GOP, wanted % GOP + 1)
+        total += int(last.sum())
+    return total / len(loader.index)
+
+
+class _Engines:
+    """How busy a GPU's decoders are, asked of nvidia-smi twice a second."""
+
+    NAMES = {"NVDEC": "utilization.decoder", "NVJPG": "utilization.jpeg"}
+
+    def __init__(self, device: str):
+        self._device, self._stop = torch.device(device), threading.Event()
+        self._seen: list[list[float]] = []
+
+    def __enter__(self) -> _Engines:
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        if self._device.type == "cuda":
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stop.set()
+        if self._device.type == "cuda":
+            self._thread.join()
+
+    @property
+    def busy(self) -> dict[str, float]:
+        if not self._seen:
+            return {}
+        return dict(zip(self.NAMES, (float(v) / 100 for v in np.mean(self._seen, axis=0))))
+
+    def _watch(self) -> None:
+        query = f"--query-gpu={','.join(self.NAMES.values())}"
+        command = ["nvidia-smi", f"--id={self._device.index or 0}", query, "--format=csv,noheader,nounits"]
+        while not self._stop.wait(0.5):
+            try:
+                answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+                self._seen.append([float(value) for value in answer.split(",")])
+            except (OSError, subprocess.CalledProcessError, ValueError):
+                return

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import actrec
+from actrec.data.encode import VideoWriter
+from actrec.engine.feeding import Feeding, measure
+
+SLOW = Feeding(
+    loader=10.0,
+    net=40.0,
+    both=9.0,
+    waiting=0.7,
+    decoding=12.0,
+    decoded_per_clip=212.0,
+    decoded_per_frame=26.5,
+    gop=250.0,
+    from_start=0,
+    files=20,
+    gop16_per_clip=60.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "loader-bound: the net waits 70 % of the time; 212 decoded frames per clip, keyframes 250 frames apart: "
+             "a keyframe every 16 frames would cut it to about 60"),
+        ({"waiting": 0.02, "loader": 90.0}, "net-bound: the net waits 2 % of the time, and the loader alone gives 2.2"),
+        ({"from_start": 15, "gop": None}, "15 of 20 files can only be decoded from their start, 212 frames per clip"),
+        ({"gop": 12.0, "gop16_per_clip": 210.0}, "decoding takes most of it: smaller pictures"),
+        ({"gop": None, "decoded_per_clip": None, "decoding": 80.0}, "decoding is not what limits it: more --workers"),
+        ({"gop": None, "decoded_per_clip": None, "decoding": None, "engines": {"NVDEC": 0.93}}, "decoders are busy"),
+    ],
+)  # fmt: skip
+def test_advice(changes, words):
+    assert words in replace(SLOW, **changes).advice
+
+
+def test_long_gops_are_measured_as_such(tmp_path):
+    rng = np.random.default_rng(0)
+    videos = []
+    for name in ("a", "b"):
+        path = tmp_path / f"{name}.mp4"
+        with VideoWriter(path, width=64, height=48, rate=25, gop=100, options={"sc_threshold": "0"}) as video:
+            for _ in range(100):
+                video.write(rng.integers(0, 256, (48, 64, 3), np.uint8))
+        videos.append(actrec.Video(name, str(path), None, None, (0,)))
+    stages = []
+    fed = measure(
+        videos, "tsn_resnet18", actrec.Clip(frames=8), batch_size=2, size=32, seconds=0.3, progress=stages.append
+    )
+    assert stages == [1] * 5
+    assert min(fed.loader, fed.net, fed.both, fed.decoding) > 0
+    assert 0 < fed.waiting < 1
+    assert (fed.gop, fed.from_start, fed.files) == (100, 0, 2)
+    assert 88 <= fed.decoded_per_clip <= 100  # up to the frame in the last eighth
+    assert fed.decoded_per_frame == pytest.approx(fed.decoded_per_clip / 8)
+    assert 40 < fed.gop16_per_clip < 90
+
+
+def test_nothing_to_measure(tmp_path):
+    (tmp_path / "a.mp4").write_text("no video")
+    videos = [actrec.Video("a", str(tmp_path / "a.mp4"), None, None, (0,))]
+    with pytest.raises(ValueError, match="none of the 1 videos can be used"):
+        measure(videos, "tsn_resnet18", actrec.Clip(frames=8), batch_size=1, size=32, seconds=0.1)
