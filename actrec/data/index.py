@@ -106,6 +106,8 @@ class Index(Sequence[Media]):
 
     def __getitem__(self, i: int) -> Media:
         video, r = self._videos[i], int(self._row_of[i])
+        if i in self.broken:
+            raise media.MediaError(video.path, self.broken[i])
         if not self._seen[r]:
             self.look(r, video.path)
         row = self._rows[r]
@@ -251,7 +253,7 @@ def _key(path: str) -> tuple[int, int] | None:
 
 def _known_rows(paths: list[str], cache: Path | None) -> np.ndarray:
     """A row for each path, those of the cache where it has them. A cache of another version or a torn one has none."""
-    names = np.fromiter((zlib.crc32(p.encode("utf-8", "surrogateescape")) for p in paths), np.uint32, len(paths))
+    names = names_of(paths)
     cached = _load(cache)
     if cached is not None and np.array_equal(cached["name"], names):
         return cached  # of this very list: nothing is copied, or even read
@@ -263,6 +265,11 @@ def _known_rows(paths: list[str], cache: Path | None) -> np.ndarray:
         found = cached["name"][place] == names
         rows[found] = cached[place[found]]
     return rows
+
+
+def names_of(paths: list[str]) -> np.ndarray:
+    """A checksum of each path, (len(paths),) uint32."""
+    return np.fromiter((zlib.crc32(p.encode("utf-8", "surrogateescape")) for p in paths), np.uint32, len(paths))
 
 
 def _load(cache: Path | None) -> np.ndarray | None:
@@ -278,7 +285,7 @@ def _load(cache: Path | None) -> np.ndarray | None:
 def _probe(path: str, key: tuple[int, int] | None) -> tuple[np.void, str | None]:
     """The row of a path, and the reason if it cannot be used."""
     row, reason = np.zeros((), _ROW), None
-    row["name"], row["key"] = zlib.crc32(path.encode("utf-8", "surrogateescape")), key or (0, 0)
+    row["name"], row["key"] = names_of([path])[0], key or (0, 0)
     try:
         if os.path.isdir(path):
             _probe_folder(path, row)

@@ -34,9 +34,14 @@ class Finishing:
 
 
 class Finisher:
-    """Crops, mirrors and normalises: uint8 to (x / 255 - mean) / std."""
+    """Crops, mirrors and normalises: uint8 to (x / 255 - mean) / std.
 
-    def __init__(self, net_input: Input, *, dtype: str, channels_last: bool, in_flight: int):
+    Args:
+        in_flight: batches that are filled at the same time.
+        ahead: take the memory of all of them with the first.
+    """
+
+    def __init__(self, net_input: Input, *, dtype: str, channels_last: bool, in_flight: int, ahead: bool):
         self._size, self._channels = net_input.size, len(net_input.mean)
         row, shape = np.ones((net_input.size, 1)), (net_input.size, -1)
         self._shift = np.tile(row * [-255 * m for m in net_input.mean], (net_input.size, 1)).reshape(shape)
@@ -44,7 +49,7 @@ class Finisher:
         self._shift, self._scale = self._shift.astype(np.float32), self._scale.astype(np.float32)
         self._dtype = getattr(torch, dtype)
         self._channels_last = channels_last
-        self._buffers = Buffers(keep=in_flight + 1)
+        self._buffers = Buffers(keep=in_flight + 1, ahead=ahead)
 
     def start(self, samples: list[Sample], workers: Executor) -> Finishing:
         """Has the clips of all samples filled. They have as many views and frames each."""

@@ -11,7 +11,7 @@ import functools
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -26,7 +26,7 @@ from actrec.data.lists import Video
 from actrec.data.media import MediaError
 from actrec.data.plan import EvalPlan, TrainPlan, batch_slice, epoch_order, plan_eval, plan_train
 from actrec.pipelines import graph, source
-from actrec.pipelines.buffers import Buffers
+from actrec.pipelines.buffers import Buffers, trim
 from actrec.pipelines.finish import Finisher, Finishing
 from actrec.pipelines.graph import Kind
 from actrec.pipelines.runner import Runner, Running
@@ -39,6 +39,7 @@ _DALI_CPU = {"vp8", "vp9", "mjpeg"}  # all that DALI's wheel decodes without a G
 _MATRICES = {"bt709", "fcc", "smpte240m", "bt2020"}  # DALI takes every file for BT.601: corrected afterwards
 _JPEG = {"jpg", "jpeg"}
 _IN_FLIGHT = 2  # batches being finished
+_TRIM = 256  # batches between two looks at what the C library holds on to
 
 Decoder = Literal["auto", "workers", "dali"]
 
@@ -82,6 +83,8 @@ class Loader:
             wanted; both of video files only, and not what DALI decodes.
     """
 
+    _views: int  # clips per video
+
     def __init__(
         self,
         videos: Sequence[Video],
@@ -116,8 +119,13 @@ class Loader:
         self._dtype = dtype
         self._channels_last = channels_last
         self._decoder = decoder
+        # The same threads for every epoch: what FFmpeg and malloc keep for a thread would pile up otherwise.
+        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="actrec-decode")
+        self._finishing = ThreadPoolExecutor(self.workers, thread_name_prefix="actrec-finish")
         on_cpu = self.device.type == "cpu"
-        self._finisher = Finisher(net_input, dtype=dtype, channels_last=channels_last, in_flight=_IN_FLIGHT)
+        self._finisher = Finisher(
+            net_input, dtype=dtype, channels_last=channels_last, in_flight=_IN_FLIGHT, ahead=self._views == 1
+        )
         self._runner = Runner(self._build_pipeline, self._parameters, self.device)
         self._buffers = Buffers(keep=batch_size * (prefetch + _IN_FLIGHT))
         self._finished_here = {"boxes"} if on_cpu else set()
@@ -125,16 +133,14 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)  # the workers are the parallelism
         epoch, first = self.epoch, self._step
-        with (
-            ThreadPoolExecutor(self.workers, thread_name_prefix="actrec-decode") as decoding,
-            ThreadPoolExecutor(self.workers, thread_name_prefix="actrec-finish") as finishing,
-        ):
-            try:
-                yield from self._batches(decoding, finishing, epoch, first)
-            finally:
-                decoding.shutdown(wait=True, cancel_futures=True)
-                if self.epoch == epoch:  # also when the consumer left early
-                    self.epoch, self._step = epoch + 1, 0
+        fetching: deque[list[Future[Sample]]] = deque()
+        try:
+            yield from self._batches(fetching, epoch, first)
+        finally:  # also when the consumer left early
+            left = [future for futures in fetching for future in futures if not future.cancel()]
+            wait(left)
+            if self.epoch == epoch:
+                self.epoch, self._step = epoch + 1, 0
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -148,21 +154,21 @@ class Loader:
         """The next `iter` continues there, with the very batches that would have followed."""
         self.epoch, self._step = int(state["epoch"]), int(state["step"])
 
-    def _batches(
-        self, decoding: ThreadPoolExecutor, finishing: ThreadPoolExecutor, epoch: int, first: int
-    ) -> Iterator[Batch]:
+    def _batches(self, fetching: deque[list[Future[Sample]]], epoch: int, first: int) -> Iterator[Batch]:
         steps = iter(range(first, len(self)))
-        fetching: deque[list[Future[Sample]]] = deque()
         running: deque[tuple[list[Sample], list[_Part]]] = deque()
         while True:
             while len(fetching) < self._prefetch and (step := next(steps, None)) is not None:
-                fetching.append([decoding.submit(self._fetch, epoch, int(row)) for row in self._rows(epoch, step)])
+                fetching.append([self._pool.submit(self._fetch, epoch, int(row)) for row in self._rows(epoch, step)])
             while fetching and len(running) < _IN_FLIGHT and (not running or all(f.done() for f in fetching[0])):
-                running.append(self._launch([future.result() for future in fetching.popleft()], finishing))
+                running.append(self._launch([future.result() for future in fetching.popleft()]))
             if not running:
+                trim()
                 self.index.save()
                 return
-            batch = self._finish(*running.popleft(), finishing)
+            if self._step % _TRIM == _TRIM - 1:
+                trim()
+            batch = self._finish(*running.popleft())
             self._step += 1
             if self._step == len(self):
                 self.epoch, self._step = epoch + 1, 0
@@ -184,7 +190,7 @@ class Loader:
         box, shape = self._target(plan, found)
         return source.fetch_boxes(row, self.index, found, plan, box, shape, self._buffers, certify=certify)
 
-    def _launch(self, samples: list[Sample], finishing: ThreadPoolExecutor) -> tuple[list[Sample], list[_Part]]:
+    def _launch(self, samples: list[Sample]) -> tuple[list[Sample], list[_Part]]:
         """Sends the good samples their ways, kind by kind, without waiting for the result."""
         for sample in samples:
             if sample.error is not None:
@@ -194,7 +200,7 @@ class Loader:
         parts = []
         for kind in dict.fromkeys(sample.kind for sample in good):
             places = [i for i, sample in enumerate(good) if sample.kind == kind]
-            parts.append(_Part(places, self._start(kind, [good[i] for i in places], finishing)))
+            parts.append(_Part(places, self._start(kind, [good[i] for i in places])))
         return good, parts
 
     def _count(self, sample: Sample) -> None:
@@ -202,12 +208,12 @@ class Loader:
         self.decoded += sample.decoded
         self.delivered += len(sample.wanted) if sample.decoded else 0
 
-    def _start(self, kind: Kind, samples: list[Sample], finishing: ThreadPoolExecutor) -> Finishing | Running:
+    def _start(self, kind: Kind, samples: list[Sample]) -> Finishing | Running:
         if kind in self._finished_here:
-            return self._finisher.start(samples, finishing)
+            return self._finisher.start(samples, self._finishing)
         return self._runner.start(kind, samples)
 
-    def _finish(self, samples: list[Sample], parts: list[_Part], finishing: ThreadPoolExecutor) -> Batch:
+    def _finish(self, samples: list[Sample], parts: list[_Part]) -> Batch:
         """Waits for the clips and puts the parts together in the planned order."""
         samples, clips = list(samples), {}
         for part in parts:
@@ -216,7 +222,7 @@ class Loader:
                 places = part.places
             except RuntimeError:  # DALI lost them all to one bad file
                 places = self._rescue(part, samples)
-                produced = self._start("boxes", [samples[i] for i in places], finishing).collect() if places else ()
+                produced = self._start("boxes", [samples[i] for i in places]).collect() if places else ()
             if len(places) == len(samples):  # the usual case: one part, already in order
                 whole = produced if isinstance(produced, torch.Tensor) else torch.stack(list(produced))
                 return self._batch(samples, whole)
@@ -329,10 +335,10 @@ class EvalLoader(Loader):
     """See `eval_loader`."""
 
     def __init__(self, videos, *, clip, views, rank, world, **common):
+        self._views = views.num_views
         super().__init__(videos, **common)
         self.clip = _with_frames(clip, self.input)
         self.views = views
-        self._views = views.num_views
         self._mine = np.arange(rank, len(videos), world)
 
     def __len__(self) -> int:

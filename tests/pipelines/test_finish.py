@@ -16,7 +16,7 @@ RNG = np.random.default_rng(0)
 
 
 def finished(samples, **options):
-    finisher = Finisher(INPUT, **{"dtype": "float32", "channels_last": True, "in_flight": 2, **options})
+    finisher = Finisher(INPUT, **{"dtype": "float32", "channels_last": True, "in_flight": 2, "ahead": False, **options})
     with ThreadPoolExecutor(2) as workers:
         return finisher.start(samples, workers).collect()
 
