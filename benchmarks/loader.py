@@ -136,7 +136,7 @@ def main(paths, slow, device, clips, batch_size, workers, turns, only, out) -> N
             "32 frames, stride 2": lambda: _train(
                 paths, actrec.Clip(frames=32, stride=2, sampling="dense"), clips, batch_size, workers, 1.5, 0.72
             ),
-            "evaluation, 10 clips x 3 crops of 8 frames": lambda: _evaluation(paths, 4 * len(paths), workers),
+            "evaluation, 10 clips x 3 crops of 8 frames": lambda: _evaluation(paths, 2 * len(paths), workers),
             "JPEG folders, 8 uniform frames": lambda: _folders(paths, Path(work), 4 * clips, batch_size, workers),
             "8 uniform frames of packed MPEG-4": lambda: (
                 slow and _train(slow, actrec.Clip(frames=8), clips, batch_size, workers)
