@@ -157,7 +157,9 @@ def _feeding(
         rows["keyframes"] = f"{fed.gop:.0f} frames apart; {fed.from_start} of {fed.files} files decode from the start"
     elif fed.from_start:
         rows["keyframes"] = f"{fed.from_start} of {fed.files} files decode from the start"
-    rows |= {name: f"{100 * busy:.0f} % busy with the loader alone" for name, busy in fed.engines.items()}
+    for name, busy in fed.engines.items():
+        limit = f"; it could give at most {fed.loader / busy:.1f} clips/s" if busy > 0.05 else ""
+        rows[name] = f"{100 * busy:.0f} % busy with the loader alone{limit}"
     for name, text in rows.items():
         click.echo(f"{name:<16} {text}")
     click.echo(fed.advice)

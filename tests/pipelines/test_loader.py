@@ -131,16 +131,43 @@ def test_each_needed_frame_is_decoded_once(media_rows, monkeypatch):
 
 
 def test_the_two_decoders_agree(media_rows):
-    clips = []
-    for decoder in CPU_DECODERS:
-        net_input = Input(mean=HALF, std=HALF, frames=8, size=64)
-        loader = actrec.train_loader(media_rows, actrec.Clip(), net_input, batch_size=6, decoder=decoder)
-        clips.append(next(iter(loader)))
-    assert clips[0].videos == clips[1].videos
-    assert torch.equal(clips[0].labels, clips[1].labels)
-    apart = (clips[0].clips - clips[1].clips).abs() * 127.5
-    assert apart.mean() < 1
-    assert apart.flatten()[::7].quantile(0.999) <= 12
+    check_agreement(media_rows, [("workers", "cpu"), ("dali", "cpu")])
+
+
+@pytest.mark.gpu
+def test_the_two_devices_agree(media_rows):
+    check_agreement(media_rows, [("workers", "cpu"), ("auto", "cuda"), ("workers", "cuda")])
+
+
+def check_agreement(videos, ways):
+    net_input = Input(mean=HALF, std=HALF, frames=8, size=64)
+    batches = []
+    for decoder, device in ways:
+        loader = actrec.train_loader(
+            videos, actrec.Clip(), net_input, batch_size=len(videos), decoder=decoder, device=device
+        )
+        batches.append(next(iter(loader)))
+    for other in batches[1:]:
+        assert batches[0].videos == other.videos
+        assert torch.equal(batches[0].labels, other.labels.cpu())
+        apart = (batches[0].clips - other.clips.cpu()).abs() * 127.5
+        assert apart.mean() < 1
+        assert apart.flatten()[::7].quantile(0.999) <= 12
+
+
+@pytest.mark.gpu
+def test_a_wider_file_does_not_spoil_a_narrower_one_on_a_gpu(tmp_path, make_rows):
+    """Both are stored 464 wide: a decoder that is used again must not take over the other's displayed width."""
+    from actrec.data.encode import VideoWriter
+
+    picture = np.random.default_rng(0).integers(60, 190, (16, 29, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+    paths = []
+    for width in (464, 456):
+        paths.append(tmp_path / f"{width}.mp4")
+        with VideoWriter(paths[-1], width=width, height=256, rate=25, gop=8) as video:
+            for n in range(24):
+                video.write(np.ascontiguousarray(np.roll(picture, 16 * n, axis=1)[:, :width]))
+    check_agreement(make_rows(*paths), [("workers", "cpu"), ("auto", "cuda")])
 
 
 def test_the_workers_change_nothing(media_rows):
@@ -262,6 +289,21 @@ def test_a_batch_of_bad_files_only_is_empty(tmp_path, numbers, make_rows):
     loader = actrec.train_loader(videos, actrec.Clip(frames=2), INPUT, batch_size=1, index=index)
     assert sorted(len(batch) for batch in loader) == [0, 1]
     assert {tuple(batch.clips.shape[1:]) for batch in loader} == {(3, 2, 96, 96)}
+
+
+def test_no_file_stays_open(tmp_path, numbers, make_rows):
+    import os
+
+    def descriptors():
+        return len(os.listdir("/proc/self/fd"))
+
+    rows = make_rows(*[numbers.video(tmp_path / f"{i}-h264.mp4", frames=6) for i in range(40)])
+    loader = actrec.train_loader(rows, actrec.Clip(frames=2), INPUT, batch_size=4)
+    next(iter(loader))
+    before = descriptors()
+    for _ in range(3):
+        assert sum(len(batch) for batch in loader) == 40
+    assert descriptors() == before
 
 
 def test_frames_past_the_end_become_the_last_and_are_counted(tmp_path, numbers, make_rows, monkeypatch):

@@ -1,0 +1,135 @@
+"""The GPU half of `loader.py --device cuda`: does the loader keep the net busy, and are the decoders?
+
+Makes JPEG folders and re-encoded videos (H.264, short side 256, sides multiples of 16, a keyframe every 16 frames, no
+B-frames) of the videos it is given, then trains S3D (16 frames, 224x224, bfloat16) from them and measures the loader
+alone, the net alone on clips that lie in GPU memory, and both. At the end NVDEC's decoder cache in DALI: equal content
+in 336x256 and in 340x256 (which is not a multiple of 16), and whether a 464 wide file spoils a 456 wide one.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+import cv2
+import torch
+
+import actrec
+from actrec.config import Input
+from actrec.data import media
+from actrec.data.encode import VideoWriter
+from actrec.engine.feeding import measure
+from actrec.tools.extract_frames import ExtractOptions, extract_video
+
+ROWS = 512
+SECONDS = 15.0
+HALF = (0.5, 0.5, 0.5)
+
+
+def main(paths: Sequence[Path], *, batch_size: int, workers: int, turns: int, out: Path | None) -> None:
+    lines = []
+    for line in _measure(paths, max(batch_size, 32), workers):
+        click.echo(line)
+        lines.append(line)
+    if out:
+        (out / "loader_gpu.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _measure(paths: Sequence[Path], batch_size: int, workers: int) -> Iterator[str]:
+    if not torch.cuda.is_available():
+        raise click.ClickException("--device cuda: torch finds no GPU; without --device the CPU is measured")
+    from loader import versions
+
+    yield f"# Loader on {torch.cuda.get_device_name()}, {workers} workers"
+    yield f"\n{versions()}\n"
+    smi = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version,clocks.max.video", "--format=csv,noheader"],
+                         capture_output=True, text=True, check=False)  # fmt: skip
+    yield f"nvidia-smi: {smi.stdout.strip() or smi.stderr.strip()}; libnvcuvid: {ctypes.util.find_library('nvcuvid')}\n"
+    yield "| from | loader alone | net alone | both | **both by net** (target 0.97) | waiting | NVDEC | NVJPG |"
+    yield "|---|---|---|---|---|---|---|---|"
+    with tempfile.TemporaryDirectory() as work:
+        folders = [Path(work) / path.stem for path in paths]
+        prepared = [Path(work) / f"{path.stem}.mp4" for path in paths]
+        for path, folder, video in zip(paths, folders, prepared):
+            extract_video(path, folder, ExtractOptions(short_side=256))
+            _prepare(path, video)
+        for name, sources in (("JPEG folders", folders), ("re-encoded videos", prepared), ("videos as they are", paths)):
+            fed = measure(
+                _rows(sources), "s3d", actrec.Clip(frames=16), batch_size=batch_size, size=224, workers=workers,
+                prefetch=4, seconds=SECONDS, device="cuda",
+            )  # fmt: skip
+            busy = [f"{100 * fed.engines.get(engine, float('nan')):.0f} %" for engine in ("NVDEC", "NVJPG")]
+            yield (
+                f"| {name} | {fed.loader:.1f} | {fed.net:.1f} | {fed.both:.1f} | **{fed.both / fed.net:.3f}** | "
+                f"{100 * fed.waiting:.0f} % | {' | '.join(busy)} |"
+            )
+        yield "\nNVDEC's decoder cache in DALI, 16 frames of re-encoded videos, loader alone:\n"
+        rates = {}
+        for width in (336, 340):
+            files = [Path(work) / f"{width}_{path.stem}.mp4" for path in paths]
+            for path, file in zip(paths, files):
+                _encode(path, file, width, 256)
+            rates[width] = _rate(files, batch_size, workers)
+            yield f"- {width}x256: {rates[width]:.1f} clips/s"
+        yield f"- 340 by 336: **{rates[340] / rates[336]:.2f}**"
+        pair = [Path(work) / f"pair_{width}.mp4" for width in (464, 456)]
+        for width, file in zip((464, 456), pair):
+            _encode(paths[0], file, width, 256)
+        yield f"- 456x256 after 464x256, apart from the CPU's pixels: {_apart(pair):.2f}/255 in the mean (bound 1)"
+
+
+def _rows(paths: Sequence[Path]) -> list[actrec.Video]:
+    return [actrec.Video(str(i), str(paths[i % len(paths)]), None, None, (0,)) for i in range(ROWS)]
+
+
+def _prepare(path: Path, out: Path) -> None:
+    probe = media.probe(path)
+    scale = 256 / min(probe.width, probe.height)
+    _encode(path, out, *(max(16, round(side * scale / 16) * 16) for side in (probe.width, probe.height)))
+
+
+def _encode(path: Path, out: Path, width: int, height: int) -> None:
+    rate = round(media.probe(path).rate) or 25
+    with VideoWriter(out, width=width, height=height, rate=rate, gop=16, options={"preset": "veryfast"}) as video:
+        for rgb, _ in media.frames(path):
+            video.write(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _loader(paths: Sequence[Path], batch_size: int, workers: int, **options):
+    return actrec.train_loader(
+        _rows(paths), actrec.Clip(), Input(HALF, HALF, 16, 224), batch_size=batch_size, workers=workers,
+        channels_last=True, **options,
+    )  # fmt: skip
+
+
+def _rate(paths: Sequence[Path], batch_size: int, workers: int) -> float:
+    import time
+
+    loader = _loader(paths, batch_size, workers, prefetch=4, device="cuda")
+    for _ in range(2):
+        begun, count = time.perf_counter(), 0
+        for batch in loader:
+            count += len(batch)
+        torch.cuda.synchronize()
+        rate = count / (time.perf_counter() - begun)
+    return rate
+
+
+def _apart(paths: Sequence[Path]) -> float:
+    """Mean difference of the second file's clips after the first was decoded, GPU against CPU."""
+    clips = []
+    for device in ("cuda", "cpu"):
+        loader = _loader(paths, 2, 2, device=device, augment=actrec.Augment(geometry="centre", flip=False))
+        batch = next(iter(loader))
+        order = [int(name) % len(paths) for name in batch.videos]
+        clips.append([batch.clips[i].cpu() for i, which in enumerate(order) if which == 1])
+    pairs = list(zip(*clips))
+    return float(sum((a - b).abs().mean() * 127.5 for a, b in pairs) / max(1, len(pairs)))
+
+
+if __name__ == "__main__":
+    raise SystemExit("python benchmarks/loader.py VIDEO... --device cuda")
