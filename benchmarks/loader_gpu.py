@@ -57,7 +57,11 @@ def _measure(paths: Sequence[Path], batch_size: int, workers: int) -> Iterator[s
         for path, folder, video in zip(paths, folders, prepared):
             extract_video(path, folder, ExtractOptions(short_side=256))
             _prepare(path, video)
-        for name, sources in (("JPEG folders", folders), ("re-encoded videos", prepared), ("videos as they are", paths)):
+        for name, sources in (
+            ("JPEG folders", folders),
+            ("re-encoded videos", prepared),
+            ("videos as they are", paths),
+        ):
             fed = measure(
                 _rows(sources), "s3d", actrec.Clip(frames=16), batch_size=batch_size, size=224, workers=workers,
                 prefetch=4, seconds=SECONDS, device="cuda",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ av.logging.set_level(None)  # FFmpeg's own lines on stderr; what matters is rais
 # Decoders in which a keyframe resets everything. H.264 and HEVC keyframes qualify one by one (`_is_idr`). MPEG-1, -2
 # and -4 do not: open GOPs and packed B-frames leak across keyframes without an error.
 _SEEKABLE = {"h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mjpeg"}
+_RAW = {"h264", "hevc"}  # decoders that are fed from the file, past the container
+_HEADER = 64  # bytes between a packet's place by the container's word and its first byte
 
 # AVCOL_SPC_* to swscale's matrix. What is not named is BT.601, FFmpeg's own choice (and DALI's only one).
 _MATRIX = {
@@ -42,6 +45,9 @@ _COLOUR = {
     Colorspace.BT2020: "bt2020",
 }
 _ROOT_2 = 2**0.5
+
+# A packet in a file. `spare`: no other picture refers to its own.
+_PACKET = np.dtype([("pts", "i8"), ("at", "i8"), ("size", "i4"), ("spare", "?")])
 
 # Red's and blue's parts of luma.
 _LUMA = {
@@ -93,17 +99,34 @@ class Certificate:
     Args:
         pts: timestamp of every frame, ascending; frame i of a plain decode carries pts[i].
         key_pts, key_dts: timestamps of the keyframes, ascending.
-        skippable: leaving out non-reference frames changes no other.
+        packets: where each packet lies in the file, in decoding order; None where they do not lie there in one piece.
+        stream: what a decoder must be told to decode `packets`.
     """
 
     pts: np.ndarray
     key_pts: np.ndarray
     key_dts: np.ndarray
-    skippable: bool = False
+    packets: np.ndarray | None = None
+    stream: Stream | None = None
 
     @property
     def nbytes(self) -> int:
-        return self.pts.nbytes + self.key_pts.nbytes + self.key_dts.nbytes
+        arrays = (self.pts, self.key_pts, self.key_dts, self.packets)
+        return sum(array.nbytes for array in arrays if array is not None)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What the container says of a video stream."""
+
+    codec: str
+    extradata: bytes | None
+    colour: tuple[int, int, int, int]  # colorspace, range, primaries, transfer
+    reorder_depth: int
+    width: int
+    height: int
+    turns: int  # counter-clockwise quarter turns from stored to displayed
+    file: tuple[int, int]  # its size and time of change
 
 
 @dataclass(frozen=True)
@@ -280,16 +303,21 @@ def certificate(path: str | os.PathLike) -> Certificate | None:
         FileNotFoundError, MediaError: as `probe`.
     """
     with _open(path) as (container, stream):
-        trail = _Trail(stream)
+        first = next(_pictures(container, stream), None)
+    with _open(path) as (container, stream):
+        trail = _Trail(path, stream)
         for packet in _packets(container, stream, trail):
             trail.packet(packet)
+        if first is None:
+            return None
+        trail.picture(first)
         return trail.certificate(proven=True)
 
 
 def _read_from_start(path, wanted: np.ndarray, receive: Callable, to_rgb: _Converter, certify: bool) -> Decoded:
     place, last, i = 0, None, -1
     with _open(path) as (container, stream):
-        trail = _Trail(stream) if certify else None
+        trail = _Trail(path, stream) if certify else None
         for i, picture in enumerate(_pictures(container, stream, trail)):
             to_rgb.see(picture)
             if place < len(wanted) and i == wanted[place]:
@@ -314,15 +342,16 @@ def _read_runs(path, wanted: np.ndarray, receive: Callable, to_rgb: _Converter, 
     wanted_pts = certificate.pts[np.minimum(wanted, len(certificate.pts) - 1)]
     key_of = np.searchsorted(certificate.key_pts, wanted_pts, side="right") - 1
     decoded = 0
-    with _open(path) as (container, stream):
-        codec = stream.codec_context
+    enter = _from_container if certificate.packets is None else _from_file
+    with enter(path, certificate, to_rgb) as (codec, run_from):
         for key in np.unique(key_of):
             places = np.flatnonzero(key_of == key)
             run: dict[int, np.ndarray | None] = dict.fromkeys(wanted_pts[places].tolist())
-            for picture in _run(container, stream, certificate, int(key), run.keys()):
-                decoded += 1
-                if picture.pts in run:
-                    run[picture.pts] = to_rgb(picture)
+            for packet in run_from(int(key), run.keys()):
+                for picture in codec.decode(packet):
+                    decoded += 1
+                    if picture.pts in run:
+                        run[picture.pts] = to_rgb(picture)
             for place in places:
                 rgb = run[int(wanted_pts[place])]
                 if rgb is None:
@@ -334,46 +363,95 @@ def _read_runs(path, wanted: np.ndarray, receive: Callable, to_rgb: _Converter, 
     return Decoded(clamped, decoded)
 
 
-def _run(container, stream, certificate: Certificate, key: int, wanted: Set[int]) -> Iterator[av.VideoFrame]:
-    """Pictures from one keyframe on until all the wanted ones, which come before the next keyframe, have been there."""
-    codec, key_pts = stream.codec_context, int(certificate.key_pts[key])
-    skip = certificate.skippable
-    missing, entered, skipping = len(wanted), False, False
-    container.seek(int(certificate.key_dts[key]), stream=stream, backward=True)
-    for packet in container.demux(stream):
-        pts = packet.pts
-        if pts is None or not packet.size:
-            continue
-        if not entered:
-            if pts != key_pts:
-                if packet.is_keyframe and pts > key_pts:
-                    return  # the container's index points past it: the caller reports
-                continue
-            entered = True
-        if skip and skipping == (pts in wanted):
-            skipping = not skipping
-            codec.skip_frame = "NONREF" if skipping else "DEFAULT"
-        yield from codec.decode(packet)
-        missing -= pts in wanted
-        if not missing:
-            break
-    codec.skip_frame = "DEFAULT"
-    yield from codec.decode(None)  # what the decoder holds back to reorder it
+# Both give (decoder, packets from a keyframe on that are needed for some wanted pictures before the next keyframe). The
+# last packet is None and drains what the decoder holds back to reorder it: nothing behind the last wanted is decoded.
+RunFrom = Callable[[int, Set[int]], Iterator[av.Packet | None]]
+
+
+@contextlib.contextmanager
+def _from_file(
+    path: str | os.PathLike, certificate: Certificate, to_rgb: _Converter
+) -> Iterator[tuple[av.VideoCodecContext, RunFrom]]:
+    """Reads the packets from where they lie: no container is opened, and what nobody needs is not even read."""
+    stream, packets = certificate.stream, certificate.packets
+    codec = av.CodecContext.create(stream.codec, "r")
+    codec.thread_count, codec.thread_type = 1, "NONE"
+    codec.extradata, codec.reorder_depth = stream.extradata, stream.reorder_depth
+    codec.colorspace, codec.color_range, codec.color_primaries, codec.color_trc = stream.colour
+    to_rgb.expect(stream.width, stream.height, stream.turns)
+
+    def run_from(key: int, wanted: Set[int]) -> Iterator[av.Packet | None]:
+        first = int(np.flatnonzero(packets["pts"] == certificate.key_pts[key])[0])
+        found = np.flatnonzero(np.isin(packets["pts"][first:], list(wanted)))
+        run = packets[first : first + found[-1] + 1]
+        needed = ~run["spare"]
+        needed[found] = True
+        for pts, at, size, _ in run[needed].tolist():
+            packet = av.Packet(os.pread(file.fileno(), size, at))
+            packet.pts = pts
+            yield packet
+        yield None
+
+    try:
+        with open(path, "rb", buffering=0) as file:
+            if _stamp(file.fileno()) != stream.file:
+                raise MediaError(path, "the file has changed since it was indexed")
+            yield codec, run_from
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{os.fspath(path)}: no such file") from None
+    except av.error.FFmpegError as error:
+        raise MediaError(path, f"FFmpeg cannot decode it ({error.strerror})") from None
+
+
+def _stamp(descriptor: int) -> tuple[int, int]:
+    found = os.fstat(descriptor)
+    return found.st_size, found.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _from_container(
+    path: str | os.PathLike, certificate: Certificate, to_rgb: _Converter
+) -> Iterator[tuple[av.VideoCodecContext, RunFrom]]:
+    with _open(path) as (container, stream):
+
+        def run_from(key: int, wanted: Set[int]) -> Iterator[av.Packet | None]:
+            missing, key_pts, entered = len(wanted), int(certificate.key_pts[key]), False
+            container.seek(int(certificate.key_dts[key]), stream=stream, backward=True)
+            for packet in container.demux(stream):
+                pts = packet.pts
+                if pts is None or not packet.size:
+                    continue
+                if not entered and pts != key_pts:
+                    if packet.is_keyframe and pts > key_pts:
+                        return  # the container's index points past it: the caller reports
+                    continue
+                entered = True
+                yield packet
+                missing -= pts in wanted
+                if not missing:
+                    break
+            yield None
+
+        yield stream.codec_context, run_from
 
 
 class _Trail:
     """Watches a plain decode and judges whether the file may be entered at its keyframes."""
 
-    def __init__(self, stream):
-        self._stream = stream
-        self._name = stream.codec_context.codec.canonical_name
-        self._extradata = stream.codec_context.extradata or b""
+    def __init__(self, path: str | os.PathLike, stream):
+        self._context = stream.codec_context
+        self._name = self._context.codec.canonical_name
+        self._extradata = self._context.extradata or b""
         self._sound = self._name in _SEEKABLE
-        self._layers: set[tuple[bool, int]] = set()  # HEVC: (is no reference within its temporal layer, that layer)
-        self._packets: list[int] = []
+        self._packets: list[tuple[int, int, int]] = []  # pts, place and size in the file
+        self._spare: list[tuple[bool, int]] = []  # of each: it is no reference in its temporal layer; that layer
         self._keys: list[tuple[int, int]] = []
         self._pictures: list[int | None] = []
         self._size: tuple[int, int] | None = None
+        self._turns = 0
+        with open(path, "rb") as file:
+            self._file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._stamp = _stamp(file.fileno())
 
     def packet(self, packet) -> None:
         if not self._sound or not packet.size:
@@ -381,17 +459,20 @@ class _Trail:
         if packet.pts is None or packet.is_discard or packet.is_corrupt:
             self._sound = False
             return
-        self._packets.append(packet.pts)
-        if packet.is_keyframe or self._name == "hevc":
-            headers = self._headers(packet)
-            if packet.is_keyframe and self._resets(headers):
-                self._keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
-            if self._name == "hevc":
-                self._layers |= {(kind < 16 and kind % 2 == 0, layer) for kind, layer in headers}
+        data = bytes(packet)
+        slices = self._slices(data)
+        if packet.is_keyframe and self._resets(slices):
+            self._keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+        self._spare.append((bool(slices) and all(s[2] for s in slices), max((s[1] for s in slices), default=0)))
+        at, place = -1, packet.pos
+        if self._name in _RAW and place is not None and place >= 0 and not packet.has_sidedata("new_extradata"):
+            at = self._file.find(data, place, place + packet.size + _HEADER)
+        self._packets.append((packet.pts, at, packet.size))
 
     def picture(self, picture) -> None:
         self._pictures.append(picture.pts)
         size = (picture.width, picture.height)
+        self._turns = _rotation(picture) // 90
         self._size = self._size or size  # a picture of another size is shown in the first one's: it has to be known
         self._sound = self._sound and picture.pts is not None and not picture.is_corrupt and size == self._size
 
@@ -400,33 +481,44 @@ class _Trail:
 
     def certificate(self, *, proven: bool = False) -> Certificate | None:
         """None if the file did not earn one. `proven`: its pictures were seen before, and were what its packets say."""
-        pts = sorted(set(self._packets))
-        if not self._sound or not self._keys or (self._pictures != pts and not proven):
+        shown = sorted({pts for pts, _, _ in self._packets})
+        if not self._sound or not self._keys or (self._pictures != shown and not proven):
             return None
-        if len(self._packets) != len(pts) or self._keys[0][0] > pts[0]:
+        if len(self._packets) != len(shown) or self._keys[0][0] > shown[0]:
             return None
         key_pts, key_dts = np.array(sorted(self._keys), np.int64).T
-        return Certificate(np.array(pts, np.int64), key_pts, key_dts, self._skippable())
+        return Certificate(np.array(shown, np.int64), key_pts, key_dts, *self._in_file())
 
-    def _skippable(self) -> bool:
-        """H.264's non-reference frames are nobody's, HEVC's may be those of a higher temporal layer."""
-        top = max((layer for _, layer in self._layers), default=0)
-        return self._name == "h264" or (
-            self._name == "hevc" and all(not n or layer == top for n, layer in self._layers)
+    def _in_file(self) -> tuple[np.ndarray, Stream] | tuple[None, None]:
+        if any(at < 0 for _, at, _ in self._packets) or self._size is None:
+            return None, None
+        packets = np.zeros(len(self._packets), _PACKET)
+        packets["pts"], packets["at"], packets["size"] = np.array(self._packets, np.int64).T
+        packets["spare"] = self._unneeded()
+        said = self._context
+        colour = tuple(map(int, (said.colorspace, said.color_range, said.color_primaries, said.color_trc)))
+        return packets, Stream(
+            said.codec.name, said.extradata, colour, said.reorder_depth, *self._size, self._turns, self._stamp
         )
 
-    def _headers(self, packet) -> list[tuple[int, int]]:
-        """(kind, temporal layer) of the coded slices of a packet, for H.264 and HEVC."""
-        if self._name not in ("h264", "hevc"):
-            return []
-        found = _nal_headers(bytes(packet), self._name, self._extradata)
-        if self._name == "h264":
-            return [(first & 31, 0) for first, _ in found if 1 <= first & 31 <= 5]
-        return [(first >> 1 & 63, second & 7) for first, second in found if first >> 1 & 63 < 32]
+    def _unneeded(self) -> list[bool]:
+        """H.264's non-reference pictures are nobody's, HEVC's may be those of a higher temporal layer."""
+        top = max((layer for _, layer in self._spare), default=0)
+        return [nonref and layer == top for nonref, layer in self._spare]
 
-    def _resets(self, slices: list[tuple[int, int]]) -> bool:
+    def _slices(self, data: bytes) -> list[tuple[int, int, bool]]:
+        """(kind, temporal layer, whether it is no reference) of the coded slices of a packet, for H.264 and HEVC."""
+        if self._name not in _RAW:
+            return []
+        found = _nal_headers(data, self._name, self._extradata)
+        if self._name == "h264":
+            return [(first & 31, 0, not first >> 5 & 3) for first, _ in found if 1 <= first & 31 <= 5]
+        kinds = [(first >> 1 & 63, second & 7) for first, second in found if first >> 1 & 63 < 32]
+        return [(kind, layer, kind < 16 and kind % 2 == 0) for kind, layer in kinds]
+
+    def _resets(self, slices: list[tuple[int, int, bool]]) -> bool:
         """Whether the first slice is of an IDR picture, after which nothing refers to anything before it."""
-        if self._name not in ("h264", "hevc"):
+        if self._name not in _RAW:
             return True
         return bool(slices) and slices[0][0] in ((5,) if self._name == "h264" else (19, 20))
 
@@ -455,6 +547,10 @@ class _Converter:
         self._turns = 0
         self._region = region
 
+    def expect(self, width: int, height: int, turns: int) -> None:
+        """The size and turn of all pictures, where they do not say it."""
+        self._size, self._turns = (width, height), turns
+
     def see(self, picture: av.VideoFrame) -> None:
         """The file's first picture has to come here, wanted or not, or all are of one size."""
         if self._size is None:
@@ -475,6 +571,9 @@ class _Converter:
 
 class _Nothing:
     """In place of a converter, and of who receives its pictures."""
+
+    def expect(self, width: int, height: int, turns: int) -> None:
+        pass
 
     def see(self, picture: av.VideoFrame) -> None:
         pass

@@ -212,9 +212,16 @@ def test_reading_stops_at_the_last_wanted_frame_unless_asked(tmp_path):
 def test_a_certificate_of_another_file_is_noticed(tmp_path):
     path = write(tmp_path / "a.mp4", [numbered(n) for n in range(30)], gop=10)
     certificate = certificate_of(path)
-    wrong = replace(certificate, pts=certificate.pts + 1)
+    wrong = replace(certificate, pts=certificate.pts + 1, packets=None)
     with pytest.raises(media.MediaError, match=r"a\.mp4: frame 15 is no longer where the index found it"):
         read(path, [15], wrong)
+    other = write(tmp_path / "b.mp4", [numbered(n) for n in range(40)], gop=10)
+    other.replace(path)
+    with pytest.raises(media.MediaError, match=r"a\.mp4: the file has changed since it was indexed"):
+        read(path, [15], certificate)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"a\.mp4: no such file"):
+        read(path, [15], certificate)
 
 
 # what a probe tells
@@ -533,7 +540,13 @@ def test_planned_frames_are_delivered_frames(tmp_path, kind, container, shown):
         assert [x.tolist() for x in (again.pts, again.key_pts, again.key_dts)] == [
             x.tolist() for x in (certificate.pts, certificate.key_pts, certificate.key_dts)
         ]
-        assert again.skippable == certificate.skippable == (kind.startswith(("h264", "hevc")))
+        assert (certificate.packets is not None) == kind.startswith(("h264", "hevc"))
+        if certificate.packets is not None:
+            assert np.array_equal(again.packets, certificate.packets)
+            assert again.stream == certificate.stream
+            assert certificate.packets["spare"].any() == (
+                "B-frames" in kind or "one GOP" in kind or "open" in kind or kind in ("h264 in 10 bit", "hevc")
+            )
 
 
 def test_only_what_is_needed_is_decoded(tmp_path):
@@ -548,18 +561,16 @@ def test_only_what_is_needed_is_decoded(tmp_path):
         assert media.decode(path, wanted, proof) == replace(read(path, wanted, proof)[1], complete=wanted[-1] > 59)
 
 
-def test_frames_that_a_higher_temporal_layer_refers_to_are_not_skipped():
+def test_frames_that_a_higher_temporal_layer_refers_to_are_needed():
     """HEVC: such a frame is called a non-reference of its own layer."""
     trail = media._Trail.__new__(media._Trail)
-    for name, layers, skippable in [
-        ("h264", set(), True),
-        ("hevc", {(False, 1), (True, 1)}, True),
-        ("hevc", {(False, 1), (False, 2), (True, 3)}, True),
-        ("hevc", {(False, 1), (True, 1), (False, 2)}, False),
-        ("vp9", set(), False),
+    for packets, spare in [
+        ([(False, 0), (True, 0)], [False, True]),
+        ([(False, 1), (False, 2), (True, 3)], [False, False, True]),
+        ([(False, 1), (True, 1), (False, 2), (True, 2)], [False, False, False, True]),
     ]:
-        trail._name, trail._layers = name, layers
-        assert trail._skippable() == skippable
+        trail._spare = packets
+        assert trail._unneeded() == spare
 
 
 LAYERS = {"x265-params": "log-level=error:open-gop=0:temporal-layers=3:b-pyramid=1"}
@@ -570,7 +581,7 @@ def test_hevc_with_temporal_layers(tmp_path):
         tmp_path / "a.mp4", [numbered(n) for n in range(60)], codec="libx265", gop=30, bframes=4, options=LAYERS
     )
     certificate = certificate_of(path)
-    assert certificate.skippable
+    assert 15 < certificate.packets["spare"].sum() < 45
     check_draws(path, checksums(plain_decode(path)), certificate, draws=8)
 
 
