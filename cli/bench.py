@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from actrec import config
 from actrec.cli.options import config_options
@@ -17,7 +18,13 @@ from actrec.cli.options import config_options
 @click.option(
     "--videos", type=click.IntRange(min=1), default=256, show_default=True, help="Of the list, spread over it."
 )
-@click.option("--seconds", type=float, default=10.0, show_default=True, help="Of each measurement with --list.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Of each measurement with --list.",
+)
 @config_options(config.Clip, config.Loader, without=("batch_size",))
 @click.option("--size", type=click.IntRange(min=1), help="Height and width of the clips.  [default: each net's own]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Clips of a step.")
@@ -58,19 +65,22 @@ def command(
     from actrec.engine.train import choose_device
 
     device = choose_device(device)
-    if list_path is not None:
+    options = {} if temporal_stride is None else {"temporal_stride": temporal_stride}
+    if list_path is None:
+        _refuse(("videos", "seconds", "stride", "sampling", "rule", "workers", "prefetch"), "goes with --list")
+    else:
+        _refuse(("steps", "turns", "only_default", "compiled"), "goes without --list")
         if len(names) > 1:
             raise click.UsageError("--list takes one --net")
         return _feeding(
-            list_path, names[0], clip, loader, videos=videos, size=size, batch_size=batch_size, seconds=seconds,
-            device=device, json_path=json_path,
+            list_path, names[0], clip, loader, options=options, videos=videos, size=size, batch_size=batch_size,
+            seconds=seconds, device=device, json_path=json_path,
         )  # fmt: skip
     frames = clip.frames
     default = bench.default_form(device)
     forms = [default] if only_default else list(bench.FORMS)
     if compiled:
         forms.append(replace(default, compiled=True))
-    options = {} if temporal_stride is None else {"temporal_stride": temporal_stride}
     with Bar("turns", total=turns * len(names) * len(forms)) as bar:
         speeds = bench.training_speeds(
             [(name, form) for name in names for form in forms],
@@ -107,12 +117,21 @@ def command(
     return 0
 
 
+def _refuse(parameters: tuple[str, ...], why: str) -> None:
+    """Raises UsageError for a flag that would be ignored."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        if parameter.name in parameters and context.get_parameter_source(parameter.name) == ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[0]} {why}")
+
+
 def _feeding(
     list_path: Path,
     net: str,
     clip: config.Clip,
     loader: config.Loader,
     *,
+    options: dict[str, bool],
     videos: int,
     size: int | None,
     batch_size: int,
@@ -135,6 +154,7 @@ def _feeding(
             [found.videos[i] for i in taken],
             net,
             clip,
+            options=options,
             batch_size=batch_size,
             size=size,
             workers=loader.workers,

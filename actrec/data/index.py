@@ -27,7 +27,7 @@ from actrec.data.files import atomic_write
 from actrec.data.lists import Video
 
 LAZY = 20_000  # longer lists are looked at row by row, as they are drawn
-_CERTIFICATES = 256 << 20  # bytes of certificates in memory; all are dropped beyond, and made again by demuxing
+_SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
 
 _UNKNOWN, _VIDEO, _FOLDER = 0, 1, 2
 _UNTRIED, _SOUND, _UNSOUND = 0, 1, 2  # what decoding a file to its end has shown
@@ -97,7 +97,7 @@ class Index(Sequence[Media]):
         self._seen = np.zeros(len(rows), bool)
         self._reasons: dict[int, str] = {}
         self._changed = False
-        self._held = 0
+        self._held, self._room = 0, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _SHARE
         self.broken: dict[int, str] = {}
         self.certificates: dict[str, media.Certificate | None] = {}
 
@@ -150,9 +150,14 @@ class Index(Sequence[Media]):
         path, proof = self._videos[i].path, self._rows[self._row_of[i]]["proof"]
         if path in self.certificates:
             return True, self.certificates[path]
-        if proof == _SOUND:
-            self._hold(path, media.certificate(path))
-        return proof != _UNTRIED, self.certificates.get(path)
+        if proof != _SOUND:
+            return proof != _UNTRIED, None
+        if self.stale(int(self._row_of[i]), path):
+            self.forget(i)
+            return False, None
+        certificate = media.certificate(path)
+        self._hold(path, certificate)
+        return True, certificate
 
     def learn(self, i: int, certificate: media.Certificate | None) -> None:
         """Keeps what decoding the file of a row to its end has shown."""
@@ -160,12 +165,17 @@ class Index(Sequence[Media]):
         self._changed = True
         self._hold(self._videos[i].path, certificate)
 
+    def forget(self, i: int) -> None:
+        """What was known of the file of a row is of another file."""
+        self.certificates.pop(self._videos[i].path, None)
+        self._rows[self._row_of[i]]["proof"] = _UNTRIED
+        self._changed = True
+
     def _hold(self, path: str, certificate: media.Certificate | None) -> None:
-        if self._held > _CERTIFICATES:
-            self.certificates.clear()
-            self._held = 0
-        self.certificates[path] = certificate
-        self._held += certificate.nbytes if certificate is not None else 0
+        size = certificate.nbytes if certificate is not None else 0
+        if self._held + size <= self._room:
+            self.certificates[path] = certificate
+            self._held += size
 
     def save(self) -> None:
         """Writes the cache if anything was learned. One that cannot be written is done without."""

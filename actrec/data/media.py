@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -21,10 +20,12 @@ from av.video.reformatter import ColorRange, Colorspace
 
 av.logging.set_level(None)  # FFmpeg's own lines on stderr; what matters is raised or counted
 
-# Decoders in which a keyframe resets everything. H.264 and HEVC keyframes qualify one by one (`_is_idr`). MPEG-1, -2
+# Decoders in which a keyframe resets everything. H.264 and HEVC keyframes qualify one by one (`_resets`). MPEG-1, -2
 # and -4 do not: open GOPs and packed B-frames leak across keyframes without an error.
 _SEEKABLE = {"h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mjpeg"}
 _RAW = {"h264", "hevc"}  # decoders that are fed from the file, past the container
+_RESETS = {"h264": {5}, "hevc": {19, 20}}  # slices of IDR pictures: nothing behind them refers to anything before
+_SETS = {"h264": {7, 8, 13, 15}, "hevc": {32, 33, 34}}  # parameter sets
 _HEADER = 64  # bytes between a packet's place by the container's word and its first byte
 
 # AVCOL_SPC_* to swscale's matrix. What is not named is BT.601, FFmpeg's own choice (and DALI's only one).
@@ -67,7 +68,11 @@ class MediaError(ValueError):
         self.reason = reason
 
     def __reduce__(self):
-        return (MediaError, (str(self).removesuffix(f": {self.reason}"), self.reason))
+        return (type(self), (str(self).removesuffix(f": {self.reason}"), self.reason))
+
+
+class ChangedError(MediaError):
+    """A file is no longer the one that its certificate is of."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,8 @@ class Certificate:
     Args:
         pts: timestamp of every frame, ascending; frame i of a plain decode carries pts[i].
         key_pts, key_dts: timestamps of the keyframes, ascending.
-        packets: where each packet lies in the file, in decoding order; None where they do not lie there in one piece.
-        stream: what a decoder must be told to decode `packets`.
+        packets: where each packet lies in the file, in decoding order (H.264 and HEVC).
+        stream: what a decoder must be told to decode them from there; None where they do not lie there in one piece.
     """
 
     pts: np.ndarray
@@ -136,14 +141,12 @@ class Decoded:
     Args:
         clamped: how many wanted frames lay past the last picture and became that one.
         decoded: how many pictures the decoder worked out.
-        certificate: when the file was decoded to its end and earned it.
-        complete: the file was decoded to its end.
+        certificate: when the file was decoded to its end for it, and earned it.
     """
 
     clamped: int
     decoded: int
     certificate: Certificate | None = None
-    complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -276,7 +279,8 @@ def read(
         certify: decode on to the end of the file and see whether it earns a certificate.
 
     Raises:
-        FileNotFoundError, MediaError: as `probe`; also when a certified file no longer is what it was.
+        FileNotFoundError, MediaError: as `probe`.
+        ChangedError: the file is not the one that the certificate is of.
     """
     wanted = np.asarray(wanted, np.int64)
     assert len(wanted)
@@ -304,8 +308,7 @@ def certificate(path: str | os.PathLike) -> Certificate | None:
     """
     with _open(path) as (container, stream):
         first = next(_pictures(container, stream), None)
-    with _open(path) as (container, stream):
-        trail = _Trail(path, stream)
+    with _open(path) as (container, stream), _Trail(path, stream) as trail:
         for packet in _packets(container, stream, trail):
             trail.packet(packet)
         if first is None:
@@ -316,8 +319,7 @@ def certificate(path: str | os.PathLike) -> Certificate | None:
 
 def _read_from_start(path, wanted: np.ndarray, receive: Callable, to_rgb: _Converter, certify: bool) -> Decoded:
     place, last, i = 0, None, -1
-    with _open(path) as (container, stream):
-        trail = _Trail(path, stream) if certify else None
+    with _open(path) as (container, stream), _Trail(path, stream) if certify else contextlib.nullcontext() as trail:
         for i, picture in enumerate(_pictures(container, stream, trail)):
             to_rgb.see(picture)
             if place < len(wanted) and i == wanted[place]:
@@ -333,30 +335,29 @@ def _read_from_start(path, wanted: np.ndarray, receive: Callable, to_rgb: _Conve
             rgb = to_rgb(last)
             for i in range(place, len(wanted)):
                 receive(i, rgb)
-        return Decoded(clamped, i + 1, trail.certificate() if trail else None, complete=True)
+        return Decoded(clamped, i + 1, trail.certificate() if trail else None)
 
 
 def _read_runs(path, wanted: np.ndarray, receive: Callable, to_rgb: _Converter, certificate: Certificate) -> Decoded:
     """Enters the file at the keyframe before each wanted frame and leaves out what nobody wants."""
     clamped = int((wanted >= len(certificate.pts)).sum())
-    wanted_pts = certificate.pts[np.minimum(wanted, len(certificate.pts) - 1)]
-    key_of = np.searchsorted(certificate.key_pts, wanted_pts, side="right") - 1
-    decoded = 0
-    enter = _from_container if certificate.packets is None else _from_file
+    pts = certificate.pts[np.minimum(wanted, len(certificate.pts) - 1)].tolist()
+    key_of = np.searchsorted(certificate.key_pts, pts, side="right") - 1
+    decoded = place = 0
+    enter = _from_container if certificate.stream is None else _from_file
     with enter(path, certificate, to_rgb) as (codec, run_from):
-        for key in np.unique(key_of):
-            places = np.flatnonzero(key_of == key)
-            run: dict[int, np.ndarray | None] = dict.fromkeys(wanted_pts[places].tolist())
-            for packet in run_from(int(key), run.keys()):
+        for key, stop in zip(*np.unique(key_of, return_counts=True)):
+            stop += place
+            for packet in run_from(int(key), set(pts[place:stop])):
                 for picture in codec.decode(packet):
                     decoded += 1
-                    if picture.pts in run:
-                        run[picture.pts] = to_rgb(picture)
-            for place in places:
-                rgb = run[int(wanted_pts[place])]
-                if rgb is None:
-                    raise MediaError(path, f"frame {wanted[place]} is no longer where the index found it")
-                receive(int(place), rgb)
+                    if place < stop and picture.pts == pts[place]:
+                        rgb = to_rgb(picture)
+                        while place < stop and picture.pts == pts[place]:
+                            receive(place, rgb)
+                            place += 1
+            if place < stop:
+                raise ChangedError(path, f"frame {wanted[place]} is no longer where it was")
             depth = codec.reorder_depth
             codec.flush_buffers()
             codec.reorder_depth = depth  # the flush forgets it, and the decoder would then drop B-frames
@@ -377,6 +378,7 @@ def _from_file(
     codec = av.CodecContext.create(stream.codec, "r")
     codec.thread_count, codec.thread_type = 1, "NONE"
     codec.extradata, codec.reorder_depth = stream.extradata, stream.reorder_depth
+    codec.width, codec.height = stream.width, stream.height  # some containers crop what the codec does not
     codec.colorspace, codec.color_range, codec.color_primaries, codec.color_trc = stream.colour
     to_rgb.expect(stream.width, stream.height, stream.turns)
 
@@ -395,7 +397,7 @@ def _from_file(
     try:
         with open(path, "rb", buffering=0) as file:
             if _stamp(file.fileno()) != stream.file:
-                raise MediaError(path, "the file has changed since it was indexed")
+                raise ChangedError(path, "the file has changed since it was indexed")
             yield codec, run_from
     except FileNotFoundError:
         raise FileNotFoundError(f"{os.fspath(path)}: no such file") from None
@@ -412,6 +414,8 @@ def _stamp(descriptor: int) -> tuple[int, int]:
 def _from_container(
     path: str | os.PathLike, certificate: Certificate, to_rgb: _Converter
 ) -> Iterator[tuple[av.VideoCodecContext, RunFrom]]:
+    packets = certificate.packets
+    spare = set() if packets is None else set(packets["pts"][packets["spare"]].tolist())
     with _open(path) as (container, stream):
 
         def run_from(key: int, wanted: Set[int]) -> Iterator[av.Packet | None]:
@@ -426,7 +430,8 @@ def _from_container(
                         return  # the container's index points past it: the caller reports
                     continue
                 entered = True
-                yield packet
+                if pts in wanted or pts not in spare:
+                    yield packet
                 missing -= pts in wanted
                 if not missing:
                     break
@@ -449,9 +454,16 @@ class _Trail:
         self._pictures: list[int | None] = []
         self._size: tuple[int, int] | None = None
         self._turns = 0
-        with open(path, "rb") as file:
-            self._file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._stamp = _stamp(file.fileno())
+        self._sets: frozenset[bytes] | None = None  # parameter sets beside the container's, as each keyframe has them
+        self._path = path
+
+    def __enter__(self) -> _Trail:
+        self._file = os.open(self._path, os.O_RDONLY)
+        self._stamp = _stamp(self._file)
+        return self
+
+    def __exit__(self, *_) -> None:
+        os.close(self._file)
 
     def packet(self, packet) -> None:
         if not self._sound or not packet.size:
@@ -459,21 +471,34 @@ class _Trail:
         if packet.pts is None or packet.is_discard or packet.is_corrupt:
             self._sound = False
             return
-        data = bytes(packet)
-        slices = self._slices(data)
-        if packet.is_keyframe and self._resets(slices):
+        key = packet.is_keyframe
+        if self._name in _RAW:
+            data = bytes(packet)
+            slices, sets = self._parse(data)
+            key = key and bool(slices) and slices[0][0] in _RESETS[self._name]
+            self._spare.append((bool(slices) and all(s[2] for s in slices), max((s[1] for s in slices), default=0)))
+            self._sets = sets if key and self._sets is None else self._sets
+            # Whoever enters at a keyframe has to know what a plain decode has learned by then.
+            self._sound = sets == self._sets if key else sets <= (self._sets or frozenset())
+            self._packets.append((packet.pts, self._place(packet, data), packet.size))
+        else:
+            self._packets.append((packet.pts, -1, packet.size))
+        if key:
             self._keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
-        self._spare.append((bool(slices) and all(s[2] for s in slices), max((s[1] for s in slices), default=0)))
-        at, place = -1, packet.pos
-        if self._name in _RAW and place is not None and place >= 0 and not packet.has_sidedata("new_extradata"):
-            at = self._file.find(data, place, place + packet.size + _HEADER)
-        self._packets.append((packet.pts, at, packet.size))
+
+    def _place(self, packet, data: bytes) -> int:
+        """Where a packet's bytes lie in the file; -1 if they do not lie there in one piece."""
+        if packet.pos is None or packet.pos < 0 or packet.has_sidedata("new_extradata"):
+            return -1
+        found = os.pread(self._file, len(data) + _HEADER, packet.pos).find(data)
+        return packet.pos + found if found >= 0 else -1
 
     def picture(self, picture) -> None:
         self._pictures.append(picture.pts)
         size = (picture.width, picture.height)
-        self._turns = _rotation(picture) // 90
-        self._size = self._size or size  # a picture of another size is shown in the first one's: it has to be known
+        if self._size is None:
+            self._size, self._turns = size, _rotation(picture) // 90
+        # a picture of another size is shown in the first one's, which has to be known: no entering there
         self._sound = self._sound and picture.pts is not None and not picture.is_corrupt and size == self._size
 
     def damaged(self) -> None:
@@ -489,54 +514,59 @@ class _Trail:
         key_pts, key_dts = np.array(sorted(self._keys), np.int64).T
         return Certificate(np.array(shown, np.int64), key_pts, key_dts, *self._in_file())
 
-    def _in_file(self) -> tuple[np.ndarray, Stream] | tuple[None, None]:
-        if any(at < 0 for _, at, _ in self._packets) or self._size is None:
+    def _in_file(self) -> tuple[np.ndarray | None, Stream | None]:
+        if self._name not in _RAW or self._size is None:
             return None, None
         packets = np.zeros(len(self._packets), _PACKET)
         packets["pts"], packets["at"], packets["size"] = np.array(self._packets, np.int64).T
         packets["spare"] = self._unneeded()
+        if (packets["at"] < 0).any():
+            return packets, None
         said = self._context
         colour = tuple(map(int, (said.colorspace, said.color_range, said.color_primaries, said.color_trc)))
-        return packets, Stream(
-            said.codec.name, said.extradata, colour, said.reorder_depth, *self._size, self._turns, self._stamp
-        )
+        shown = (*self._size, self._turns)
+        return packets, Stream(said.codec.name, said.extradata, colour, said.reorder_depth, *shown, self._stamp)
 
     def _unneeded(self) -> list[bool]:
         """H.264's non-reference pictures are nobody's, HEVC's may be those of a higher temporal layer."""
         top = max((layer for _, layer in self._spare), default=0)
         return [nonref and layer == top for nonref, layer in self._spare]
 
-    def _slices(self, data: bytes) -> list[tuple[int, int, bool]]:
-        """(kind, temporal layer, whether it is no reference) of the coded slices of a packet, for H.264 and HEVC."""
-        if self._name not in _RAW:
-            return []
-        found = _nal_headers(data, self._name, self._extradata)
-        if self._name == "h264":
-            return [(first & 31, 0, not first >> 5 & 3) for first, _ in found if 1 <= first & 31 <= 5]
-        kinds = [(first >> 1 & 63, second & 7) for first, second in found if first >> 1 & 63 < 32]
-        return [(kind, layer, kind < 16 and kind % 2 == 0) for kind, layer in kinds]
+    def _parse(self, data: bytes) -> tuple[list[tuple[int, int, bool]], frozenset[bytes]]:
+        """(kind, temporal layer, whether it is no reference) of each coded slice, and the parameter sets that the
+        container does not have, of an H.264 or HEVC packet."""
+        slices, sets = [], set()
+        for unit in _nal_units(data, self._name, self._extradata):
+            if self._name == "h264":
+                kind = unit[0] & 31
+                if 1 <= kind <= 5:
+                    slices.append((kind, 0, not unit[0] >> 5 & 3))
+            else:
+                kind = unit[0] >> 1 & 63
+                if kind < 32:
+                    slices.append((kind, unit[1] & 7, kind < 16 and kind % 2 == 0))
+            if kind in _SETS[self._name]:
+                sets.add(bytes(unit).rstrip(b"\0"))
+        return slices, frozenset(found for found in sets if found not in self._extradata)
 
-    def _resets(self, slices: list[tuple[int, int, bool]]) -> bool:
-        """Whether the first slice is of an IDR picture, after which nothing refers to anything before it."""
-        if self._name not in _RAW:
-            return True
-        return bool(slices) and slices[0][0] in ((5,) if self._name == "h264" else (19, 20))
 
-
-def _nal_headers(data: bytes, codec: str, extradata: bytes) -> Iterator[tuple[int, int]]:
-    """First two bytes of each NAL unit: length-prefixed as in mp4 and mkv, or with start codes as in TS."""
+def _nal_units(data: bytes, codec: str, extradata: bytes) -> Iterator[memoryview]:
+    """The NAL units of two bytes or more: length-prefixed as in mp4 and mkv, or with start codes as in TS."""
+    view = memoryview(data)
     if extradata[:1] == b"\x01":
         at = 4 if codec == "h264" else 21
         size = (extradata[at] & 3) + 1 if len(extradata) > at else 4
         i = 0
         while i + size + 1 < len(data):
-            yield data[i + size], data[i + size + 1]
-            i += size + int.from_bytes(data[i : i + size], "big")
+            length = int.from_bytes(data[i : i + size], "big")
+            yield view[i + size : i + size + max(length, 2)]
+            i += size + length
     else:
         i = data.find(b"\x00\x00\x01")
         while 0 <= i < len(data) - 4:
-            yield data[i + 3], data[i + 4]
-            i = data.find(b"\x00\x00\x01", i + 3)
+            after = data.find(b"\x00\x00\x01", i + 3)
+            yield view[i + 3 : after if after > 0 else len(data)]
+            i = after
 
 
 class _Converter:

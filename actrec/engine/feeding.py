@@ -62,13 +62,13 @@ class Feeding:
                 f"{self.loader / self.net:.1f} times the clips that the net takes; nothing is to be won from the loader"
             )
         start = f"loader-bound: the net waits {100 * self.waiting:.0f} % of the time"
-        if self.from_start > self.files / 2:
+        if self.from_start > self.files / 2 and self.decoded_per_clip is not None:
             return (
                 f"{start}; {self.from_start} of {self.files} files can only be decoded from their start, "
                 f"{self.decoded_per_clip:.0f} frames per clip: extract their frames, or re-encode them as H.264 with a "
                 f"keyframe every {GOP} frames"
             )
-        if self.gop is not None and self.gop16_per_clip < 0.7 * self.decoded_per_clip:
+        if None not in (self.gop, self.decoded_per_clip) and self.gop16_per_clip < 0.7 * self.decoded_per_clip:
             return (
                 f"{start}; {self.decoded_per_clip:.0f} decoded frames per clip, keyframes {self.gop:.0f} frames apart: "
                 f"a keyframe every {GOP} frames would cut it to about {self.gop16_per_clip:.0f}"
@@ -85,6 +85,7 @@ def measure(
     net: str,
     clip: Clip,
     *,
+    options: dict[str, bool | int | float | str] | None = None,
     batch_size: int = 16,
     size: int | None = None,
     workers: int | None = None,
@@ -98,6 +99,7 @@ def measure(
 
     Args:
         videos: all are read once before the clock starts; a few hundred are enough.
+        options: of the net.
         seconds: of each of the four measurements.
         progress: called with 1 after each of five stages.
 
@@ -105,7 +107,7 @@ def measure(
         ValueError: as `actrec.net` and `train_loader`.
     """
     done = progress or (lambda n: None)
-    case = Case(net, default_form(device), {}, clip.frames, size, batch_size, torch.device(device))
+    case = Case(net, default_form(device), options or {}, clip.frames, size, batch_size, torch.device(device))
     net_input = case.input
     clip = Clip(net_input.frames, clip.stride, clip.sampling, clip.rule)
     loader = train_loader(
@@ -131,13 +133,14 @@ def measure(
     decoded, delivered = loader.decoded, loader.delivered  # of whole epochs: the first one proves the files
     for _ in loader:
         pass
-    decoded, delivered = loader.decoded - decoded, loader.delivered - delivered
+    on_cpu = device == "cpu"  # on a GPU the workers decode only what DALI cannot
+    decoded, delivered = on_cpu * (loader.decoded - decoded), loader.delivered - delivered
     done(1)
     fed = _loop([batch], seconds, case.step)  # over and over
     done(1)
     both = _loop(loader, seconds, case.step)
     done(1)
-    decoding = _decode_alone(loader, seconds) if decoded or device == "cpu" else None
+    decoding = _decode_alone(loader, seconds) if on_cpu else None
     done(1)
     clips = len(loader) * batch_size
     gops = [c for i in range(len(videos)) if (c := loader.index.certificate(i)[1]) is not None]
@@ -253,7 +256,8 @@ class _Engines:
 
     def _watch(self) -> None:
         query = f"--query-gpu={','.join(self.NAMES.values())}"
-        command = ["nvidia-smi", f"--id={self._device.index or 0}", query, "--format=csv,noheader,nounits"]
+        uuid = torch.cuda.get_device_properties(self._device).uuid  # torch numbers GPUs in its own way
+        command = ["nvidia-smi", f"--id=GPU-{uuid}", query, "--format=csv,noheader,nounits"]
         while not self._stop.wait(0.5):
             try:
                 answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout

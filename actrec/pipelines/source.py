@@ -70,14 +70,15 @@ def fetch_boxes(
         return Sample(row, "boxes", found, plan, pictures, wanted, gather)
     known, certificate = index.certificate(row)
     certify = certify and not known
-    decoded = media.read(
-        found.path,
-        wanted + found.start,
-        lambda i, rgb: resize(rgb, out=pictures[i]),
-        certificate,
-        region=region,
-        certify=certify,
-    )
+
+    def receive(i: int, rgb: np.ndarray) -> None:
+        resize(rgb, out=pictures[i])
+
+    try:
+        decoded = media.read(found.path, wanted + found.start, receive, certificate, region=region, certify=certify)
+    except media.ChangedError:
+        index.forget(row)
+        decoded = media.read(found.path, wanted + found.start, receive, region=region)
     if certify:
         index.learn(row, decoded.certificate)
     return Sample(row, "boxes", found, plan, pictures, wanted, gather, decoded.clamped, decoded.decoded)

@@ -77,6 +77,14 @@ def test_feeding_takes_one_net(run, videos):
     code, _, err = run("bench", "--list", videos, *FEEDING, "--net", "s3d")
     assert code == 2
     assert "--list takes one --net" in err[-1]
+    for flags, words in (
+        (["--list", videos, "--turns", 3], "--turns goes without --list"),
+        (["--workers", 3], "--workers goes with --list"),
+        (["--list", videos, "--seconds", 0], "0"),
+    ):
+        code, _, err = run("bench", "--net", "tsn_resnet18", *flags)
+        assert code == 2
+        assert words in err[-1]
     code, _, err = run("bench", "--list", videos.parent / "none.txt", *FEEDING)
     assert code == 1
     assert "none.txt" in err[-1]

@@ -291,6 +291,21 @@ def test_a_batch_of_bad_files_only_is_empty(tmp_path, numbers, make_rows):
     assert {tuple(batch.clips.shape[1:]) for batch in loader} == {(3, 2, 96, 96)}
 
 
+def test_a_file_that_changes_in_the_middle_of_a_run(tmp_path, numbers, make_rows):
+    import os
+
+    path = numbers.video(tmp_path / "h264.mp4")
+    loader = actrec.train_loader(make_rows(path), actrec.Clip(frames=4), INPUT, augment=WHOLE, batch_size=1)
+    for change in (None, lambda: os.utime(path, ns=(1, 1)), lambda: numbers.video(path, first=100)):
+        if change:
+            change()
+        for _ in range(2):
+            epoch = loader.epoch
+            shown = numbers.read(next(iter(loader)).clips)[0] % 100
+            assert shown.tolist() == planned_train(0, loader.index, loader.clip, epoch=epoch).frames.tolist()
+    assert not loader.skipped
+
+
 def test_no_file_stays_open(tmp_path, numbers, make_rows):
     import os
 
