@@ -26,8 +26,8 @@ from actrec.data.lists import Video
 from actrec.data.media import MediaError
 from actrec.data.plan import EvalPlan, TrainPlan, batch_slice, epoch_order, plan_eval, plan_train
 from actrec.pipelines import graph, source
-from actrec.pipelines.buffers import Buffers, trim
-from actrec.pipelines.finish import Finisher, Finishing
+from actrec.pipelines.buffers import trim
+from actrec.pipelines.finish import Finisher
 from actrec.pipelines.graph import Kind
 from actrec.pipelines.runner import Runner, Running
 from actrec.pipelines.source import Sample
@@ -38,7 +38,7 @@ _NVDEC = {"h264", "hevc", "vp8", "vp9"}
 _DALI_CPU = {"vp8", "vp9", "mjpeg"}  # all that DALI's wheel decodes without a GPU
 _MATRICES = {"bt709", "fcc", "smpte240m", "bt2020"}  # DALI takes every file for BT.601: corrected afterwards
 _JPEG = {"jpg", "jpeg"}
-_IN_FLIGHT = 2  # batches being finished
+_IN_FLIGHT = 2  # batches in DALI
 _TRIM = 256  # batches between two looks at what the C library holds on to
 
 Decoder = Literal["auto", "workers", "dali"]
@@ -66,10 +66,18 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Part:
-    """The samples of a batch that go one way, by their places in the batch."""
+    """The samples of a batch that go one way, by their places in it: DALI's, or already written into the batch."""
 
     places: list[int]
-    work: Finishing | Running
+    running: Running | None
+
+
+@dataclass(frozen=True)
+class _Fetching:
+    """A batch on its way through the decode workers, and the memory that those of its clips take that end there."""
+
+    clips: torch.Tensor | None
+    samples: list[Future[Sample]]
 
 
 class Loader:
@@ -121,23 +129,20 @@ class Loader:
         self._decoder = decoder
         # The same threads for every epoch: what FFmpeg and malloc keep for a thread would pile up otherwise.
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="actrec-decode")
-        self._finishing = ThreadPoolExecutor(self.workers, thread_name_prefix="actrec-finish")
-        on_cpu = self.device.type == "cpu"
         self._finisher = Finisher(
-            net_input, dtype=dtype, channels_last=channels_last, in_flight=_IN_FLIGHT, ahead=self._views == 1
+            net_input, dtype=dtype, channels_last=channels_last, keep=prefetch + 2, ahead=self._views == 1
         )
         self._runner = Runner(self._build_pipeline, self._parameters, self.device)
-        self._buffers = Buffers(keep=batch_size * (prefetch + _IN_FLIGHT))
-        self._finished_here = {"boxes"} if on_cpu else set()
+        self._on_cpu = self.device.type == "cpu"  # "boxes" then end in the workers
 
     def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)  # the workers are the parallelism
         epoch, first = self.epoch, self._step
-        fetching: deque[list[Future[Sample]]] = deque()
+        fetching: deque[_Fetching] = deque()
         try:
             yield from self._batches(fetching, epoch, first)
         finally:  # also when the consumer left early
-            left = [future for futures in fetching for future in futures if not future.cancel()]
+            left = [future for batch in fetching for future in batch.samples if not future.cancel()]
             wait(left)
             if self.epoch == epoch:
                 self.epoch, self._step = epoch + 1, 0
@@ -154,14 +159,14 @@ class Loader:
         """The next `iter` continues there, with the very batches that would have followed."""
         self.epoch, self._step = int(state["epoch"]), int(state["step"])
 
-    def _batches(self, fetching: deque[list[Future[Sample]]], epoch: int, first: int) -> Iterator[Batch]:
+    def _batches(self, fetching: deque[_Fetching], epoch: int, first: int) -> Iterator[Batch]:
         steps = iter(range(first, len(self)))
-        running: deque[tuple[list[Sample], list[_Part]]] = deque()
+        running: deque[tuple[list[Sample], list[_Part], torch.Tensor | None]] = deque()
         while True:
             while len(fetching) < self._prefetch and (step := next(steps, None)) is not None:
-                fetching.append([self._pool.submit(self._fetch, epoch, int(row)) for row in self._rows(epoch, step)])
-            while fetching and len(running) < _IN_FLIGHT and (not running or all(f.done() for f in fetching[0])):
-                running.append(self._launch([future.result() for future in fetching.popleft()]))
+                fetching.append(self._submit(epoch, self._rows(epoch, step).tolist()))
+            while fetching and len(running) < _IN_FLIGHT and (not running or _done(fetching[0])):
+                running.append(self._launch(fetching.popleft()))
             if not running:
                 trim()
                 self.index.save()
@@ -174,74 +179,104 @@ class Loader:
                 self.epoch, self._step = epoch + 1, 0
             yield batch
 
-    def _fetch(self, epoch: int, row: int) -> Sample:
+    def _submit(self, epoch: int, rows: list[int]) -> _Fetching:
+        clips = self._memory(len(rows))
+        slots = clips if clips is not None else [None] * len(rows)
+        return _Fetching(clips, [self._pool.submit(self._fetch, epoch, row, slot) for row, slot in zip(rows, slots)])
+
+    def _memory(self, num_videos: int) -> torch.Tensor | None:
+        """Where the workers write finished clips, on a CPU."""
+        return self._finisher.batch(num_videos, self._views, self.clip.frames) if self._on_cpu else None
+
+    def _fetch(self, epoch: int, row: int, clips: torch.Tensor | None) -> Sample:
         """In a decode worker. Never raises for a bad file."""
         try:
             found = self.index[row]
             kind = _route(found, self.device, self._decoder)
-            return self._read(row, found, self._plan(epoch, row, found), kind, certify=self._certify(epoch))
+            return self._read(row, found, self._plan(epoch, row, found), kind, clips, certify=self._certify(epoch))
         except (MediaError, OSError) as error:
             return Sample(row, error=str(error))
 
-    def _read(self, row: int, found: Media, plan: TrainPlan | EvalPlan, kind: Kind, *, certify: bool) -> Sample:
+    def _read(
+        self,
+        row: int,
+        found: Media,
+        plan: TrainPlan | EvalPlan,
+        kind: Kind,
+        clips: torch.Tensor | None,
+        *,
+        certify: bool,
+    ) -> Sample:
         """Raises MediaError or OSError."""
         if kind != "boxes":
             return source.fetch_encoded(row, found, plan, kind)
         box, shape = self._target(plan, found)
-        return source.fetch_boxes(row, self.index, found, plan, box, shape, self._buffers, certify=certify)
+        writer = functools.partial(self._finisher.writer, plan, clips=clips) if clips is not None else None
+        return source.fetch_boxes(row, self.index, found, plan, box, shape, writer, certify=certify)
 
-    def _launch(self, samples: list[Sample]) -> tuple[list[Sample], list[_Part]]:
+    def _launch(self, fetched: _Fetching) -> tuple[list[Sample], list[_Part], torch.Tensor | None]:
         """Sends the good samples their ways, kind by kind, without waiting for the result."""
+        samples = [future.result() for future in fetched.samples]
         for sample in samples:
             if sample.error is not None:
                 self.skipped[self.videos[sample.row].id] = sample.error
             self._count(sample)
-        good = [sample for sample in samples if sample.error is None]
+        good = [i for i, sample in enumerate(samples) if sample.error is None]
+        clips = fetched.clips
+        if clips is not None and len(good) < len(samples):
+            clips = clips[good]
+        samples = [samples[i] for i in good]
         parts = []
-        for kind in dict.fromkeys(sample.kind for sample in good):
-            places = [i for i, sample in enumerate(good) if sample.kind == kind]
-            parts.append(_Part(places, self._start(kind, [good[i] for i in places])))
-        return good, parts
+        for kind in dict.fromkeys(sample.kind for sample in samples):
+            places = [i for i, sample in enumerate(samples) if sample.kind == kind]
+            written = kind == "boxes" and self._on_cpu
+            parts.append(_Part(places, None if written else self._runner.start(kind, [samples[i] for i in places])))
+        return samples, parts, clips
 
     def _count(self, sample: Sample) -> None:
         self.clamped += sample.clamped
         self.decoded += sample.decoded
         self.delivered += len(sample.wanted) if sample.decoded else 0
 
-    def _start(self, kind: Kind, samples: list[Sample]) -> Finishing | Running:
-        if kind in self._finished_here:
-            return self._finisher.start(samples, self._finishing)
-        return self._runner.start(kind, samples)
-
-    def _finish(self, samples: list[Sample], parts: list[_Part]) -> Batch:
+    def _finish(self, samples: list[Sample], parts: list[_Part], written: torch.Tensor | None) -> Batch:
         """Waits for the clips and puts the parts together in the planned order."""
+        if parts and all(part.running is None for part in parts):
+            return self._batch(samples, written)
         samples, clips = list(samples), {}
         for part in parts:
+            if part.running is None:
+                clips |= {i: written[i] for i in part.places}
+                continue
             try:
-                produced = part.work.collect()
-                places = part.places
+                produced = part.running.collect()
             except RuntimeError:  # DALI lost them all to one bad file
-                places = self._rescue(part, samples)
-                produced = self._start("boxes", [samples[i] for i in places]).collect() if places else ()
-            if len(places) == len(samples):  # the usual case: one part, already in order
-                whole = produced if isinstance(produced, torch.Tensor) else torch.stack(list(produced))
-                return self._batch(samples, whole)
-            clips |= dict(zip(places, produced))
+                clips |= self._rescue(part, samples)
+                continue
+            if len(part.places) == len(samples) and isinstance(produced, torch.Tensor):
+                return self._batch(samples, produced)
+            clips |= dict(zip(part.places, produced))
         order = sorted(clips)
         views = torch.stack([clips[i] for i in order]) if order else self._nothing()
         return self._batch([samples[i] for i in order], views)
 
-    def _rescue(self, part: _Part, samples: list[Sample]) -> list[int]:
-        """The decode workers' way, sample by sample, replaced in `samples`. Returns the places of the good ones."""
-        for i in part.places:
+    def _rescue(self, part: _Part, samples: list[Sample]) -> dict[int, torch.Tensor]:
+        """The decode workers' way, sample by sample, replaced in `samples`. Returns the clips of the good ones."""
+        clips = self._memory(len(part.places))
+        for n, i in enumerate(part.places):
             lost = samples[i]
+            slot = clips[n] if clips is not None else None
             try:
-                samples[i] = self._read(lost.row, lost.media, lost.plan, "boxes", certify=False)
+                samples[i] = self._read(lost.row, lost.media, lost.plan, "boxes", slot, certify=False)
                 self._count(samples[i])
             except (MediaError, OSError) as error:
                 samples[i] = replace(lost, error=str(error))
                 self.skipped[self.videos[lost.row].id] = str(error)
-        return [i for i in part.places if samples[i].error is None]
+        good = [(n, i) for n, i in enumerate(part.places) if samples[i].error is None]
+        if not good:
+            return {}
+        if clips is not None:
+            return {i: clips[n] for n, i in good}
+        return dict(zip([i for _, i in good], self._runner.start("boxes", [samples[i] for _, i in good]).collect()))
 
     def _batch(self, samples: list[Sample], clips_NVTHWC: torch.Tensor) -> Batch:
         clips = clips_NVTHWC.flatten(0, 1).permute(0, 4, 1, 2, 3)
@@ -486,6 +521,10 @@ def _route(found: Media, device: torch.device, decoder: Decoder) -> Kind:
     if found.colour == "bt601":
         return "video"
     return "recoloured" if found.colour in _MATRICES else "boxes"
+
+
+def _done(batch: _Fetching) -> bool:
+    return all(future.done() for future in batch.samples)
 
 
 def _with_frames(clip: Clip, net_input: Input) -> Clip:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from actrec.data import media
 from actrec.data.index import Index, Media, read_image
 from actrec.data.plan import EvalPlan, TrainPlan
-from actrec.pipelines.buffers import Buffers
 from actrec.pipelines.graph import Kind
 from actrec.pipelines.resize import resize
 
@@ -21,8 +20,8 @@ class Sample:
 
     Args:
         row: of the list.
-        data: for "boxes" uint8 (U, H, W, C), cropped (training) and resized; else the bytes of each image, or of the
-            video.
+        data: for "boxes" uint8 (U, H, W, C), cropped (training) and resized, None where they were written into the
+            batch; else the bytes of each image, or of the video.
         wanted: (U,) ascending positions of the pictures, relative to the video's first frame.
         gather: (clips, T) places in `wanted` of the clips' frames.
         clamped: how many of `wanted` lay past the end and became the last picture.
@@ -48,32 +47,38 @@ def fetch_boxes(
     plan: TrainPlan | EvalPlan,
     box: tuple[int, int, int, int],
     shape: tuple[int, int],
-    buffers: Buffers,
+    writer: Callable[[np.ndarray], Callable[[int, np.ndarray], None]] | None,
     *,
     certify: bool,
 ) -> Sample:
     """Every frame that the plan needs, once: the box (x, y, w, h) of it, resized to shape (width, height).
 
     Args:
-        buffers: lend the memory of the pictures.
+        writer: given the sample's `gather`, makes a function that receives the pictures one by one, with their places
+            in `wanted`; the sample then has no data. None: they are kept.
         certify: decode a video of unknown worth to its end, so that the next time only what is needed is decoded.
 
     Raises:
         MediaError, FileNotFoundError: the file cannot be read.
     """
     wanted, gather = _wanted(plan)
-    pictures = buffers.take((len(wanted), *shape[::-1], 3), torch.uint8).numpy()
+    kept = np.empty((1 if writer else len(wanted), *shape[::-1], 3), np.uint8)
+    write = writer(gather) if writer else None
     region = media.Region(found.width, found.height, *box)
-    if found.template:
-        for position, out in zip(wanted.tolist(), pictures):
-            resize(region.cut(read_image(found.image(found.start + position))), out=out)
-        return Sample(row, "boxes", found, plan, pictures, wanted, gather)
-    known, certificate = index.certificate(row)
-    certify = certify and not known
 
     def receive(i: int, rgb: np.ndarray) -> None:
-        resize(rgb, out=pictures[i])
+        picture = kept[0 if write else i]
+        resize(rgb, out=picture)
+        if write:
+            write(i, picture)
 
+    sample = Sample(row, "boxes", found, plan, None if writer else kept, wanted, gather)
+    if found.template:
+        for i, position in enumerate(wanted.tolist()):
+            receive(i, region.cut(read_image(found.image(found.start + position))))
+        return sample
+    known, certificate = index.certificate(row)
+    certify = certify and not known
     try:
         decoded = media.read(found.path, wanted + found.start, receive, certificate, region=region, certify=certify)
     except media.ChangedError:
@@ -81,7 +86,7 @@ def fetch_boxes(
         decoded = media.read(found.path, wanted + found.start, receive, region=region)
     if certify:
         index.learn(row, decoded.certificate)
-    return Sample(row, "boxes", found, plan, pictures, wanted, gather, decoded.clamped, decoded.decoded)
+    return replace(sample, clamped=decoded.clamped, decoded=decoded.decoded)
 
 
 def fetch_encoded(row: int, found: Media, plan: TrainPlan | EvalPlan, kind: Kind) -> Sample:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 import torch
@@ -16,9 +14,14 @@ RNG = np.random.default_rng(0)
 
 
 def finished(samples, **options):
-    finisher = Finisher(INPUT, **{"dtype": "float32", "channels_last": True, "in_flight": 2, "ahead": False, **options})
-    with ThreadPoolExecutor(2) as workers:
-        return finisher.start(samples, workers).collect()
+    finisher = Finisher(INPUT, **{"dtype": "float32", "channels_last": True, "keep": 2, "ahead": False, **options})
+    views = len(samples[0].plan.crops) * len(samples[0].gather)
+    clips = finisher.batch(len(samples), views, samples[0].gather.shape[1])
+    for sample, out in zip(samples, clips):
+        write = finisher.writer(sample.plan, sample.gather, out)
+        for i, picture in enumerate(sample.data):
+            write(i, picture)
+    return clips
 
 
 def normalised(pictures):
