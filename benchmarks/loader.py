@@ -32,7 +32,7 @@ import actrec
 from actrec.config import Input
 from actrec.data import media
 from actrec.data.index import Index, build_index
-from actrec.data.plan import plan_eval, plan_train
+from actrec.data.plan import plan_eval
 from actrec.pipelines.loader import Loader
 from actrec.tools.extract_frames import ExtractOptions, extract_video
 
@@ -213,11 +213,7 @@ def _train(paths, clip, count, batch_size, workers, fastest=None, of_floor=None)
     )
     jobs = []
     for row, video in enumerate(videos):
-        found = index[row]
-        plan = plan_train(
-            num_frames=found.frames, width=found.width, height=found.height, clip=clip, size=SIZE,
-            augment=actrec.Augment(), seed=0, epoch=1, index=row,
-        )  # fmt: skip
+        plan = loader.plan(1, row)
         jobs.append(peers.Job(video.path, plan.frames, [plan.box], SIZE, plan.flip))
     settings = {"actrec": {f"{workers} workers": _ours(loader)}}
     settings["floor"] = {f"libavcodec alone, {workers} threads": _floor(jobs, certificates, workers)}
@@ -267,10 +263,7 @@ def _folders(paths, work: Path, count, batch_size, workers) -> Contest:
     jobs = []
     for row, video in enumerate(videos):
         found = index[row]
-        plan = plan_train(
-            num_frames=found.frames, width=found.width, height=found.height, clip=clip, size=SIZE,
-            augment=actrec.Augment(), seed=0, epoch=1, index=row,
-        )  # fmt: skip
+        plan = loader.plan(1, row)
         template = os.path.join(video.path, found.template.replace("%", "%%").replace("{:05d}", "%05d"))
         jobs.append(peers.Job(template, plan.frames + found.start, [plan.box], SIZE, plan.flip))
     ways = {"OpenCV": ("OpenCV folder",)} | ({"reference": ("reference (PIL)",)} if _installed("pillow") else {})

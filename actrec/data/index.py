@@ -167,7 +167,8 @@ class Index(Sequence[Media]):
 
     def forget(self, i: int) -> None:
         """What was known of the file of a row is of another file."""
-        self.certificates.pop(self._videos[i].path, None)
+        certificate = self.certificates.pop(self._videos[i].path, None)
+        self._held -= certificate.nbytes if certificate is not None else 0
         self._rows[self._row_of[i]]["proof"] = _UNTRIED
         self._changed = True
 

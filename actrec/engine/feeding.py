@@ -92,7 +92,6 @@ def measure(
     prefetch: int = 2,
     seconds: float = 10.0,
     device: str = "cpu",
-    index=None,
     progress: Callable[[int], None] | None = None,
 ) -> Feeding:
     """Trains a net on the videos for a while, and measures the loader and the net apart from each other.
@@ -116,7 +115,6 @@ def measure(
         net_input,
         batch_size=batch_size,
         device=device,
-        index=index,
         workers=workers,
         prefetch=prefetch,
         channels_last=case.form.channels_last,
@@ -136,7 +134,7 @@ def measure(
     on_cpu = device == "cpu"  # on a GPU the workers decode only what DALI cannot
     decoded, delivered = on_cpu * (loader.decoded - decoded), loader.delivered - delivered
     done(1)
-    fed = _loop([batch], seconds, case.step)  # over and over
+    fed = _loop([batch], seconds, case.step)
     done(1)
     both = _loop(loader, seconds, case.step)
     done(1)

@@ -58,7 +58,6 @@ class Runner:
     Args:
         build: makes the pipeline of a kind.
         parameters: what a pipeline is fed for a sample, besides its pictures, by input name.
-        budget: bytes of decoded pictures that a run may hold; by default a part of the device's memory.
     """
 
     def __init__(
@@ -66,11 +65,10 @@ class Runner:
         build: Callable[..., Pipeline],
         parameters: Callable[[Sample], dict[str, np.ndarray]],
         device: torch.device,
-        budget: int | None = None,
     ):
         self._build, self._parameters, self._device = build, parameters, device
         self._idle: dict[Kind, list[Pipeline]] = {}
-        self._limit = budget
+        self._limit: int | None = None  # bytes of decoded pictures that a run may hold
 
     def start(self, kind: Kind, samples: list[Sample]) -> Running:
         """Feeds the samples, or as many frames of them as fit, without waiting."""
