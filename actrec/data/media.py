@@ -275,7 +275,7 @@ def read(
         wanted: ascending positions without repetition, at least 0.
         receive: called in ascending order, `i` is the place in `wanted` and `rgb` a uint8 (H, W, 3) array as displayed.
         certificate: of this very file; without one it is decoded from its start.
-        region: hand out only this part of each frame.
+        region: hand out only this part of each frame, in memory that the next frame may overwrite.
         certify: decode on to the end of the file and see whether it earns a certificate.
 
     Raises:
@@ -576,6 +576,7 @@ class _Converter:
         self._size: tuple[int, int] | None = None
         self._turns = 0
         self._region = region
+        self._memory = _Memory() if region else None
 
     def expect(self, width: int, height: int, turns: int) -> None:
         """The size and turn of all pictures, where they do not say it."""
@@ -591,12 +592,25 @@ class _Converter:
         self.see(picture)
         region, size = self._region, (picture.width, picture.height)
         if region is not None and not self._turns and size == self._size == (region.width, region.height):
-            return _to_rgb(picture, region)
+            return _to_rgb(picture, region, self._memory)
         rgb = _to_rgb(picture)
         if self._size != size:  # some streams change their size half way
             rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
         rgb = np.ascontiguousarray(np.rot90(rgb, self._turns)) if self._turns else rgb
         return rgb if region is None else region.cut(rgb)
+
+
+class _Memory:
+    """Arrays that are used again for the next picture: fresh pages cost more than converting a picture into them."""
+
+    def __init__(self):
+        self._taken: dict[str, np.ndarray] = {}
+
+    def take(self, purpose: str, *shape: int) -> np.ndarray:
+        """An uint8 array, the one that was last taken for this purpose where the shape is the same."""
+        if purpose not in self._taken or self._taken[purpose].shape != shape:
+            self._taken[purpose] = np.empty(shape, np.uint8)
+        return self._taken[purpose]
 
 
 class _Nothing:
@@ -612,11 +626,16 @@ class _Nothing:
         return True
 
 
-def _to_rgb(picture: av.VideoFrame, region: Region | None = None) -> np.ndarray:
-    """uint8 (H, W, 3), converted with the picture's own matrix and range; 10 and 12 bit are rounded to 8."""
+def _to_rgb(picture: av.VideoFrame, region: Region | None = None, memory: _Memory | None = None) -> np.ndarray:
+    """uint8 (H, W, 3), converted with the picture's own matrix and range; 10 and 12 bit are rounded to 8.
+
+    Args:
+        memory: the result may lie there, so that the next one overwrites it.
+    """
     matrix, full = _matrix_and_range(picture)
     if picture.format.name in ("yuv420p", "yuvj420p") and picture.width % 2 == 0 and picture.height % 2 == 0:
-        return _yuv420_to_rgb(picture, region or Region.whole(picture.width, picture.height), matrix, full)
+        region = region or Region.whole(picture.width, picture.height)
+        return _yuv420_to_rgb(picture, region, matrix, full, memory or _Memory())
     if matrix is not None:
         picture = picture.reformat(
             format="rgb24",
@@ -631,18 +650,27 @@ def _to_rgb(picture: av.VideoFrame, region: Region | None = None) -> np.ndarray:
     return rgb if region is None else region.cut(rgb)
 
 
-def _yuv420_to_rgb(picture: av.VideoFrame, region: Region, matrix: Colorspace, full: bool) -> np.ndarray:
+def _yuv420_to_rgb(
+    picture: av.VideoFrame, region: Region, matrix: Colorspace, full: bool, memory: _Memory
+) -> np.ndarray:
     """By OpenCV: a third of swscale's time. Four pixels share their colour, so the region is cut out first."""
     x, y = region.x // 2, region.y // 2
     w, h = (region.x + region.w + 1) // 2 - x, (region.y + region.h + 1) // 2 - y
     luma = _plane(picture, 0)[2 * y : 2 * (y + h), 2 * x : 2 * (x + w)]
     chroma = [_plane(picture, i)[y : y + h, x : x + w] for i in (1, 2)]
+    rgb = memory.take("rgb", 2 * h, 2 * w, 3)
     if matrix == Colorspace.ITU601 and not full:
-        packed = np.concatenate([plane.ravel() for plane in (luma, *chroma)])
-        rgb = cv2.cvtColor(packed.reshape(3 * h, 2 * w), cv2.COLOR_YUV2RGB_I420)
+        packed = memory.take("packed", 3 * h, 2 * w)
+        np.concatenate([plane.ravel() for plane in (luma, *chroma)], out=packed.reshape(-1))
+        cv2.cvtColor(packed, cv2.COLOR_YUV2RGB_I420, dst=rgb)
     else:
-        chroma = [cv2.resize(plane, (2 * w, 2 * h), interpolation=cv2.INTER_NEAREST) for plane in chroma]
-        rgb = cv2.transform(cv2.merge([luma, *chroma]), _yuv_to_bgr(matrix, full)[::-1])
+        doubled = [luma]
+        for i, plane in enumerate(chroma):
+            doubled.append(memory.take(f"chroma {i}", 2 * h, 2 * w))
+            pairs = doubled[-1].view(np.uint16).reshape(h, 2, w)
+            np.multiply(plane[:, None], np.uint16(0x101), out=pairs, dtype=np.uint16)  # a byte twice
+        yuv = cv2.merge(doubled, dst=memory.take("yuv", 2 * h, 2 * w, 3))
+        cv2.transform(yuv, _yuv_to_bgr(matrix, full)[::-1], dst=rgb)
     return rgb[region.y - 2 * y :, region.x - 2 * x :][: region.h, : region.w]
 
 
