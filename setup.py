@@ -40,7 +40,11 @@ setup(
         "tqdm>=4.66",
         "tensorboard>=2.18",
         "safetensors>=0.5",
+        "matplotlib>=3.9",
     ],
-    extras_require={"dev": ["pytest>=8", "ruff>=0.9", "build>=1.2"]},
+    extras_require={
+        "cluster": ["distributed>=2025.1"],
+        "dev": ["pytest>=8", "ruff>=0.9", "build>=1.2", "distributed>=2025.1"],
+    },
     entry_points={"console_scripts": ["actrec=actrec.cli.main:main"]},
 )

@@ -30,6 +30,7 @@ import numpy as np
 
 from actrec.data import media
 from actrec.tools.extract_frames import ExtractOptions, extract_frames, extract_video
+from actrec.tools.jobs import Workers
 
 OPTIONS = ExtractOptions()
 QUALITIES = (2, 3, 4, 5)
@@ -86,7 +87,7 @@ def _row(name: str, sizes: dict[Path, tuple[int, int]], args: argparse.Namespace
     seconds: dict[str, list[tuple[float, float]]] = {"actrec": [], "ffmpeg": []}
     for turn in range(args.repeat):
         out = {tool: work / f"{turn}_{tool}" for tool in seconds}
-        made = _timed(seconds["actrec"], extract_frames, src, out["actrec"], OPTIONS, workers=args.workers)
+        made = _timed(seconds["actrec"], extract_frames, src, out["actrec"], OPTIONS, workers=Workers(args.workers))
         _timed(seconds["ffmpeg"], _ffmpeg_pool, jobs, out["ffmpeg"], quality, args.workers)
         ours_kib, theirs_kib = (_kib(folder) for folder in out.values())
         assert sum(1 for _ in out["ffmpeg"].rglob("*.jpg")) == made.frames, "not the same work"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
+from actrec.cli.options import worker_options
+from actrec.cli.progress import Bar
 from actrec.tools.extract_frames import Extracted, ExtractOptions, SplitOptions, extract_frames
 
 FRAMES, SPLIT = ExtractOptions(), SplitOptions()
@@ -35,10 +36,10 @@ class _Size(click.ParamType):
 @click.option("--fps", type=float, help="Frames a second, by timestamps.  [default: every frame]")
 @click.option("--quality", default=FRAMES.quality, help="Of the JPEGs, 1 to 100.")
 @click.option("--template", default=FRAMES.template, help="File names of the frames, numbered from 1.")
-@click.option("--workers", type=click.IntRange(1), help="Videos at a time.  [default: one per core]")
 @click.option("--val-fraction", default=SPLIT.val_fraction, help="Part for validation, where nothing else says it.")
 @click.option("--group-regex", help="Files whose path has the same match (its first group) stay on one side.")
 @click.option("--seed", default=SPLIT.seed, help="Decides the split that --val-fraction asks for.")
+@worker_options
 def command(src, dst, short_side, upscale, resize, fps, quality, template, workers, val_fraction, group_regex, seed):
     """Videos in SRC to frames in DST/frames/<class>/<video>/, with labels.txt, train.txt and val.txt in DST.
 
@@ -59,8 +60,8 @@ def command(src, dst, short_side, upscale, resize, fps, quality, template, worke
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     try:
-        with _Progress() as progress:
-            made = extract_frames(src, dst, options, split=split, workers=workers, progress=progress, log=progress.say)
+        with Bar("videos") as bar:
+            made = extract_frames(src, dst, options, split=split, workers=workers, progress=bar.to, log=click.echo)
     except KeyboardInterrupt:
         click.echo("interrupted: the same command goes on from here")
         raise SystemExit(130) from None
@@ -79,31 +80,3 @@ def _summary(made: Extracted, dst: Path) -> str:
     why = f"; why: {dst / 'failed.csv'}" if made.failed else ""
     frames = f"{made.frames:,} frames, {len(made.failed)} failed{why}"
     return f"{made.done + made.skipped:,} videos -> {dst / 'frames'}/ ({frames}); {lists}"
-
-
-class _Progress:
-    """A bar on a terminal, otherwise a line for every tenth."""
-
-    def __init__(self):
-        self._bar, self._tenths = None, 0
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self._bar is not None:
-            self._bar.close()
-
-    def say(self, message: str) -> None:
-        click.echo(message)
-
-    def __call__(self, done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            if self._bar is None:
-                from tqdm import tqdm
-
-                self._bar = tqdm(total=total, unit="video", initial=done - 1)
-            self._bar.update(done - self._bar.n)
-        elif done * 10 // total > self._tenths:
-            self._tenths = done * 10 // total
-            click.echo(f"{done} of {total} videos")

@@ -36,6 +36,21 @@ def config_options(*configs: type, without: Sequence[str] = ()) -> Callable:
     return decorate
 
 
+def worker_options(function: Callable) -> Callable:
+    """Gives a command --workers and --cluster; it receives `workers`, a `tools.jobs.Workers`."""
+
+    @functools.wraps(function)
+    def call(*args: Any, workers: int | None, cluster: str | None, **flags: Any):
+        from actrec.tools.jobs import Workers
+
+        if workers and cluster:
+            raise click.UsageError("--workers counts threads of this machine, --cluster uses another's: give one")
+        return function(*args, workers=Workers(workers, cluster), **flags)
+
+    call = click.option("--cluster", metavar="ADDRESS", help="Use the workers of the Dask scheduler at ADDRESS.")(call)
+    return click.option("--workers", type=click.IntRange(1), help="Videos at a time.  [default: one per core]")(call)
+
+
 def _fields(kind: type, without: Sequence[str]) -> list[dataclasses.Field]:
     return [f for f in dataclasses.fields(kind) if "help" in f.metadata and f.name not in without]
 

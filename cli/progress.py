@@ -19,20 +19,39 @@ class Bar:
 
     def __init__(self, what: str, total: int | None = None):
         self._what, self._total, self._done, self._tenth = what, total, 0, 0
+        self._began, self._before = time.monotonic(), None
         self._bar = tqdm(total=total, unit=f" {what}", leave=False) if sys.stderr.isatty() else None
 
     def add(self, count: int = 1) -> None:
         self.to(self._done + count)
 
-    def to(self, done: int, total: int | None = None) -> None:
+    def to(self, done: int, total: int | None = None, failed: int = 0) -> None:
+        """What the first call says was done before, and does not count for the rate."""
         self._total = total if total is not None else self._total
+        if self._before is None:
+            self._begin(done)
         if self._bar is not None:
             self._bar.total = self._total
+            if failed:
+                self._bar.set_postfix_str(f"{failed} failed", refresh=False)
             self._bar.update(done - self._done)
         elif self._total and self._total >= 10 and done * 10 // self._total > self._tenth:
             self._tenth = done * 10 // self._total
-            click.echo(f"{self._what}: {done}/{self._total}", err=True)
+            click.echo(self._line(done, failed), err=True)
         self._done = done
+
+    def _begin(self, done: int) -> None:
+        self._before = self._done = done
+        if self._bar is not None:
+            self._bar.n = self._bar.initial = done
+
+    def _line(self, done: int, failed: int) -> str:
+        """For those without a terminal: done, per second, remaining time, failures."""
+        rate = (done - self._before) / max(time.monotonic() - self._began, 1e-9)
+        line = f"{self._what}: {done}/{self._total}"
+        if done < self._total and rate:
+            line += f", {rate:.3g}/s, {tqdm.format_interval((self._total - done) / rate)} left"
+        return line + (f", {failed} failed" if failed else "")
 
     def close(self) -> None:
         if self._bar is not None:

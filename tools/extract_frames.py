@@ -22,25 +22,13 @@ import csv
 import dataclasses
 import json
 import os
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
-from actrec.data import media
 from actrec.data.files import atomic_write
 from actrec.data.lists import Video, read_labels, write_labels, write_list
-from actrec.tools.extract_video import (
-    ExtractOptions,
-    OutputError,
-    count_frames,
-    extract_video,
-    remove_leftovers,
-    writing,
-)
+from actrec.tools.extract_video import ExtractOptions, count_frames, extract_video
 from actrec.tools.frame_lists import (
     Record,
     Split,
@@ -52,6 +40,8 @@ from actrec.tools.frame_lists import (
     has_part_folders,
     shown,
 )
+from actrec.tools.jobs import Progress, Stop, Workers, each, largest_first
+from actrec.tools.output import OutputError, remove_leftovers, writing
 
 __all__ = ["ExtractOptions", "Extracted", "OutputError", "SplitOptions", "extract_frames", "extract_video"]
 
@@ -86,8 +76,8 @@ def extract_frames(
     options: ExtractOptions = ExtractOptions(),  # noqa: B008 - frozen
     *,
     split: SplitOptions = SplitOptions(),  # noqa: B008 - frozen
-    workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    workers: Workers = Workers(),  # noqa: B008 - frozen
+    progress: Progress | None = None,
     log: Callable[[str], None] | None = None,
 ) -> Extracted:
     """Extracts all videos of SRC that are not in DST yet, then writes the lists, labels.txt and failed.csv.
@@ -97,14 +87,15 @@ def extract_frames(
         dst: the dataset's folder; made if missing.
         options: what the frames are.
         split: how videos are divided where no list and no folder says so.
-        workers: videos at a time; default: one per core.
-        progress: called with (videos done, videos in all).
+        workers: who extracts: threads of this machine, or a cluster.
+        progress: called with (videos done, videos in all, how many of these failed).
         log: called with each message.
 
     Raises:
         FileNotFoundError: SRC is missing.
         ValueError: SRC holds no video, or something in SRC or DST contradicts the options: says what and what to do.
-        OutputError: DST cannot be written; nothing is half done, the same call continues.
+        OutputError, ClusterError: DST cannot be written, the cluster not be used; nothing is half done, the same call
+            continues.
     """
     src, dst, messages = Path(src), Path(dst), []
 
@@ -127,7 +118,8 @@ def extract_frames(
     part_folders = has_part_folders(names)
     record.videos = allot(names, [class_of(name, part_folders) for name in names], record.videos)
     record.write()
-    remove_leftovers(dst / "frames")
+    frames = dst / "frames"
+    remove_leftovers([frames, *(folder for folder in frames.iterdir() if folder.is_dir())])
     _tell_left_out(plan, names, say)
 
     folders = {name: dst / "frames" / record.videos[name] for name in names}
@@ -135,13 +127,21 @@ def extract_frames(
     skipped = len(counts)
     if skipped:
         say(f"{skipped} of {len(names)} videos are there already")
-    todo = [(name, src / name, folders[name]) for name in names if name not in counts]
-    made, reasons = _extract_all(todo, options, workers=workers, done=skipped, progress=progress)
-    counts |= made
+    jobs = {(src / name, folders[name], options): name for name in names if name not in counts}
+    reasons = {}
+
+    def receive(job: tuple, count: int | None, reason: str | None) -> None:
+        if reason is None:
+            counts[jobs[job]] = count
+        else:
+            reasons[jobs[job]] = reason
+
+    queue = largest_first(jobs, lambda job: job[0])
+    each(_extract_missing, queue, receive, workers, progress=progress, done=skipped)
     lists, bad = _write_lists(dst, record, plan, record.videos, counts, say)
     failed = [(str(src / name), reason) for name, reason in sorted([*reasons.items(), *bad])] + list(plan.missing)
     _write_failed(dst, failed)
-    return Extracted(len(made), skipped, sum(counts.values()), tuple(failed), lists, tuple(messages))
+    return Extracted(len(counts) - skipped, skipped, sum(counts.values()), tuple(failed), lists, tuple(messages))
 
 
 def _videos_of(src: Path, dst: Path, say: Callable[[str], None]) -> list[str]:
@@ -166,58 +166,9 @@ def _tell_left_out(plan: Split, names: list[str], say: Callable[[str], None]) ->
         say(f"{plan.outside} rows of the split lists name files that are no videos of SRC: left out")
 
 
-def _extract_all(
-    todo: Sequence[tuple[str, Path, Path]],
-    options: ExtractOptions,
-    *,
-    workers: int | None,
-    done: int,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[dict[str, int], dict[str, str]]:
-    """({video: frames}, {video: reason}). Largest files first, so that no core waits for a long video at the end."""
-    queue = sorted(todo, key=lambda item: (_bytes(item[1]), item[0]))
-    workers = workers or len(os.sched_getaffinity(0))
-    counts, reasons, jobs = {}, {}, {}
-    stop, threads = threading.Event(), cv2.getNumThreads()
-    cv2.setNumThreads(1)  # a video is one thread's work, the pool takes the cores
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                while queue or jobs:
-                    while queue and len(jobs) < 4 * workers:
-                        name, path, folder = queue.pop()
-                        jobs[pool.submit(extract_video, path, folder, options, stop=stop.is_set)] = name
-                    for job in wait(jobs, return_when=FIRST_COMPLETED).done:
-                        _collect(job, jobs.pop(job), counts, reasons)
-                        if progress:
-                            progress(done + len(counts) + len(reasons), done + len(todo))
-            except BaseException:
-                stop.set()
-                pool.shutdown(cancel_futures=True)
-                raise
-    finally:
-        cv2.setNumThreads(threads)
-    return counts, reasons
-
-
-def _collect(job, name: str, counts: dict[str, int], reasons: dict[str, str]) -> None:
-    try:
-        counts[name] = job.result()
-    except OutputError:
-        raise
-    except FileNotFoundError:
-        reasons[name] = "missing: it was there when the run began"
-    except media.MediaError as error:
-        reasons[name] = error.reason
-    except (OSError, ValueError, MemoryError, cv2.error) as error:
-        reasons[name] = " ".join(str(error).split()) or type(error).__name__
-
-
-def _bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:  # its own turn will tell
-        return 0
+def _extract_missing(path: Path, folder: Path, options: ExtractOptions, *, stop: Stop) -> int:
+    """As `extract_video`, unless the folder is there: a cluster may give a video out twice."""
+    return count_frames(folder, options.template) or extract_video(path, folder, options, stop=stop)
 
 
 # ---- lists and settings of DST ----

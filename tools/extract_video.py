@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import re
-import shutil
-import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
 from actrec.data import media
+from actrec.tools.jobs import Stop, Stopped
+from actrec.tools.output import whole_folder, writing
 
 MAX_STILL = 600.0  # seconds: with --fps a wrong timestamp must not fill the disk with copies of one picture
-
-
-class OutputError(OSError):
-    """The output cannot be written: that stops the run, it is not the fault of one video."""
-
-
-class Stopped(Exception):
-    """The run was interrupted while this video was being extracted."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +74,7 @@ def _check_template(template: str) -> None:
         raise ValueError(wrong)
 
 
-def extract_video(path: Path, folder: Path, options: ExtractOptions, *, stop: Callable[[], bool] | None = None) -> int:
+def extract_video(path: Path, folder: Path, options: ExtractOptions, *, stop: Stop | None = None) -> int:
     """Writes the frames of one video; `folder` appears whole or not at all.
 
     Args:
@@ -99,7 +89,7 @@ def extract_video(path: Path, folder: Path, options: ExtractOptions, *, stop: Ca
         Stopped: `stop` said so.
     """
     count, size = 0, None
-    with _whole_folder(folder) as part:
+    with whole_folder(folder) as part:
         for picture, copies in _resampled(media.pictures(path), path=path, fps=options.fps):
             if stop and stop():
                 raise Stopped
@@ -154,49 +144,6 @@ def _resampled(
 def _due(seconds: float, fps: float) -> int:
     """How many frames lie before this time."""
     return max(math.ceil(seconds * fps - 1e-4), 0)
-
-
-@contextlib.contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the name `folder` in the end; after an exception nothing is left."""
-    part = folder.parent / f".part-{os.getpid()}-{uuid.uuid4().hex}"
-    with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part.mkdir()
-    try:
-        yield part
-        with writing(folder):
-            os.rename(part, folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Around any writing: what the system refuses becomes an OutputError that names this path."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(error.errno, f"cannot be written ({error.strerror})", str(path)) from None
-
-
-def remove_leftovers(frames: Path) -> None:
-    """Temporary folders of runs that were killed; not those of a run that still lives."""
-    for part in (*frames.glob(".part-*"), *frames.glob("*/.part-*")):
-        match = re.match(r"\.part-(\d{1,9})-", part.name)
-        if match and (int(match[1]) == os.getpid() or not _lives(int(match[1]))):
-            shutil.rmtree(part, ignore_errors=True)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def count_frames(folder: Path, template: str) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from actrec.data.files import ListError, atomic_write
 from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.data.splits import stratified_split
-from actrec.tools.extract_video import writing
+from actrec.tools.output import writing
 
 PARTS = ("train", "val", "test")
 RECORD = ".extract_frames.json"

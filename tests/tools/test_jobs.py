@@ -1,0 +1,197 @@
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+
+from actrec.data.media import MediaError
+from actrec.tools.jobs import ClusterError, Stopped, Workers, each, largest_first
+from actrec.tools.output import OutputError, part_of, remove_leftovers, whole_file, whole_folder
+
+
+def run(function, jobs, workers=Workers(2), **options):
+    got = {}
+    each(function, jobs, lambda job, result, reason: got.update({job: (result, reason)}), workers, **options)
+    return got
+
+
+def work(i, *, stop):
+    errors = {
+        1: MediaError("a.mp4", "no video stream"),
+        2: FileNotFoundError("gone"),
+        3: ValueError("two\nlines"),
+        4: MemoryError(),
+        5: cv2.error("OpenCV"),
+    }
+    if i in errors:
+        raise errors[i]
+    return i * i
+
+
+EXPECTED = {
+    (0,): (0, None),
+    (1,): (None, "no video stream"),
+    (2,): (None, "missing: it was there when the run began"),
+    (3,): (None, "two lines"),
+    (4,): (None, "MemoryError"),
+    (5,): (None, "OpenCV"),
+    **{(i,): (i * i, None) for i in range(6, 30)},
+}
+
+
+def test_every_job_and_every_failure_comes_back():
+    calls = []
+    assert run(work, [(i,) for i in range(30)], progress=lambda *c: calls.append(c), done=7) == EXPECTED
+    assert calls[0] == (7, 37, 0)
+    assert calls[-1] == (37, 37, 5)
+    assert [c[0] for c in calls] == list(range(7, 38))
+
+
+def test_no_job_at_all():
+    assert run(work, []) == {}
+
+
+def test_a_mistake_of_ours_is_not_hidden():
+    def wrong(i, *, stop):
+        raise TypeError("ours")
+
+    with pytest.raises(TypeError, match="ours"):
+        run(wrong, [(1,)])
+
+
+def test_output_that_cannot_be_written_stops_the_other_jobs():
+    begun = []
+    first = threading.Event()
+
+    def full(i, *, stop):
+        begun.append(i)
+        if i == 0:
+            first.wait(5)
+            raise OutputError(errno.ENOSPC, "cannot be written (No space left on device)", "x")
+        first.set()
+        for _ in range(500):
+            time.sleep(0.01)
+            if stop():
+                raise Stopped
+        return i
+
+    with pytest.raises(OutputError):
+        run(full, [(i,) for i in range(1000)])
+    assert len(begun) < 20
+
+
+def test_largest_first(tmp_path):
+    for name, size in (("a", 3), ("b", 9), ("c", 3)):
+        (tmp_path / name).write_bytes(bytes(size))
+    jobs = [(tmp_path / name,) for name in ("c", "gone", "a", "b")]
+    assert [job[0].name for job in largest_first(jobs, lambda job: job[0])] == ["b", "a", "c", "gone"]
+
+
+def test_parts_are_removed_when_nobody_works_on_them(tmp_path):
+    mine = part_of(tmp_path / "x")
+    mine.mkdir()
+    host = os.uname().nodename
+    (tmp_path / f".part-999999999-00-{host}").write_text("of a killed run")
+    alive = tmp_path / f".part-{os.getppid()}-00-{host}"
+    alive.write_text("of a run that lives")
+    elsewhere, old = tmp_path / ".part-1-00-another", tmp_path / ".part-2-00-another"
+    elsewhere.write_text("who knows")
+    old.write_text("nobody's")
+    os.utime(old, (0, 0))
+    (tmp_path / ".part-x").write_text("somebody's")
+    remove_leftovers([tmp_path])
+    assert sorted(tmp_path.iterdir()) == sorted([alive, elsewhere, tmp_path / ".part-x"])
+
+
+def test_whole_or_not_at_all(tmp_path):
+    with pytest.raises(KeyError), whole_file(tmp_path / "a" / "b") as part:
+        part.write_text("half")
+        raise KeyError
+    with pytest.raises(KeyError), whole_folder(tmp_path / "a" / "c") as part:
+        (part / "1").write_text("half")
+        raise KeyError
+    assert list((tmp_path / "a").iterdir()) == []
+    with whole_file(tmp_path / "a" / "b") as part:
+        part.write_text("all")
+    assert (tmp_path / "a" / "b").read_text() == "all"
+    with pytest.raises(OutputError, match="cannot be written"), whole_file(tmp_path / "a" / "b" / "c"):
+        pass
+
+
+# ---- a cluster ----
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A scheduler and two workers, each a process of its own. (address, worker processes)."""
+    pytest.importorskip("distributed")
+    folder = tmp_path_factory.mktemp("dask")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    environment |= {"DASK_LOGGING__DISTRIBUTED": "critical"}
+
+    def start(*arguments):
+        command = [sys.executable, "-m", "distributed.cli." + arguments[0], *arguments[1:]]
+        return subprocess.Popen(
+            command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", address.rsplit(":", 1)[1], "--no-dashboard")
+    workers = [
+        start("dask_worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--name", str(i))
+        for i in range(2)
+    ]
+    from distributed import Client
+
+    with Client(address, timeout=60, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+    yield address, workers
+    for process in (*workers, scheduler):
+        process.kill()
+        process.wait()
+
+
+def count(folder, i, *, stop):
+    """Work that sees whether it is done, and tells how often it was done."""
+    if not (folder / str(i)).exists():
+        time.sleep(0.05)
+        with open(folder / f"log-{i}", "a") as log:
+            log.write("x")
+        with whole_file(folder / str(i)) as part:
+            part.write_text(str(i))
+    return i
+
+
+def test_errors_of_a_cluster():
+    with pytest.raises(ClusterError, match="nothing answers there: expected the address"):
+        run(work, [(1,)], Workers(cluster="tcp://127.0.0.1:9"))
+    with pytest.raises(ClusterError, match="expected the address"):
+        run(work, [(1,)], Workers(cluster="no address"))
+
+
+def test_a_cluster_does_what_threads_do_and_a_killed_worker_costs_nothing(cluster, tmp_path):
+    address, workers = cluster
+    assert run(work, [(i,) for i in range(30)], Workers(cluster=address)) == EXPECTED
+    killed = []
+
+    def receive(job, result, reason):
+        assert (result, reason) == (job[1], None)
+        if len(killed) == 0 and job[1] >= 10:
+            killed.append(workers[0].pid)
+            os.kill(workers[0].pid, signal.SIGKILL)
+
+    each(count, [(tmp_path, i) for i in range(40)], receive, Workers(cluster=address))
+    assert killed
+    logs = {path.name: path.read_text() for path in tmp_path.glob("log-*")}
+    assert len(logs) == 40
+    assert sum(text != "x" for text in logs.values()) <= 1  # the one that it died over, at most
+    assert all((tmp_path / str(i)).read_text() == str(i) for i in range(40))
