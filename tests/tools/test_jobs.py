@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 import signal
@@ -16,9 +17,13 @@ from actrec.tools.jobs import ClusterError, Stopped, Workers, each, largest_firs
 from actrec.tools.output import OutputError, part_of, remove_leftovers, whole_file, whole_folder
 
 
-def run(function, jobs, workers=Workers(2), **options):
+def run(function, jobs, workers=None, **options):
     got = {}
-    each(function, jobs, lambda job, result, reason: got.update({job: (result, reason)}), workers, **options)
+
+    def receive(job, result, reason):
+        got[job] = (result, reason)
+
+    each(function, jobs, receive, workers or Workers(2), **options)
     return got
 
 
@@ -111,12 +116,10 @@ def test_parts_are_removed_when_nobody_works_on_them(tmp_path):
 
 
 def test_whole_or_not_at_all(tmp_path):
-    with pytest.raises(KeyError), whole_file(tmp_path / "a" / "b") as part:
-        part.write_text("half")
-        raise KeyError
-    with pytest.raises(KeyError), whole_folder(tmp_path / "a" / "c") as part:
-        (part / "1").write_text("half")
-        raise KeyError
+    for whole in (whole_file, whole_folder):
+        with contextlib.suppress(KeyError), whole(tmp_path / "a" / "b") as part:
+            (part / "1" if whole is whole_folder else part).write_text("half")
+            raise KeyError
     assert list((tmp_path / "a").iterdir()) == []
     with whole_file(tmp_path / "a" / "b") as part:
         part.write_text("all")
