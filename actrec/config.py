@@ -6,8 +6,11 @@ Frozen dataclasses. A field made with `opt` becomes a command-line flag of the c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+FLOW_PAIRS = 5  # of consecutive flow images (x and y) that are one position of a flow clip
+FLOW_CHANNELS = 2 * FLOW_PAIRS
 
 
 def opt(default: Any, help: str, *, flag: str | None = None, choices: tuple[str, ...] | None = None) -> Any:
@@ -27,7 +30,7 @@ class Input:
     """How a net wants to be fed: the net states it, the loader obeys it.
 
     Args:
-        mean, std: per RGB channel, for values in [0, 1].
+        mean, std: per channel, for values in [0, 1].
         frames: default clip length.
         size: default height and width in pixels.
         layout: of the clips, as torch sees them.
@@ -38,6 +41,11 @@ class Input:
     frames: int
     size: int
     layout: str = "NCTHW"
+
+    def with_channels(self, channels: int) -> Input:
+        """The same for as many channels of optical flow: no flow is the mean, and they vary as the colours do."""
+        std = sum(self.std) / len(self.std)
+        return replace(self, mean=(0.5,) * channels, std=(std,) * channels)
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,14 @@ class Clip:
         flag="--sampling-rule",
         choices=("actrec", "comb", "ibm"),
     )
+    modality: Literal["rgb", "flow"] = opt(
+        "rgb",
+        "flow: each frame of a clip is five consecutive images of optical flow, x and y (`actrec extract-flow`).",
+        choices=("rgb", "flow"),
+    )
 
     def __post_init__(self):
+        _one_of("modality", self.modality, ("rgb", "flow"))
         _at_least("frames", self.frames, 1)
         _at_least("stride", self.stride, 1)
         if self.sampling == "uniform" and self.stride != 1:
@@ -204,6 +218,11 @@ class Run:
         choices=("auto", "float32", "bfloat16"),
     )
     channels_last: bool = opt(True, "Channels-last memory format.")
+
+
+def _one_of(name: str, value: str, legal: tuple[str, ...]) -> None:
+    if value not in legal:
+        raise ValueError(f"{name} {value!r}: expected one of {', '.join(legal)}")
 
 
 def _at_least(name: str, value: int | None, lowest: int) -> None:

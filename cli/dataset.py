@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from actrec.cli.progress import index_progress
+from actrec.data.flow import flow_videos
 from actrec.data.index import Index, build_index, cache_path
 from actrec.data.lists import Video, find_labels, read_flips, read_labels, read_list
 
@@ -39,16 +40,21 @@ def find_list(data: Path, name: str) -> Path:
     )
 
 
-def load_list(path: Path, *, workers: int | None, lazy: bool | None = None) -> List:
-    """Reads a list and looks at its videos, with a bar. Says how many of them cannot be used.
+def load_list(path: Path, *, workers: int | None, lazy: bool | None = None, modality: str = "rgb") -> List:
+    """Reads a list and looks at its videos, or at their optical flow, with a bar. Says how many cannot be used.
 
     Args:
         lazy: as in `build_index`.
+        modality: rgb or flow.
     """
-    videos = read_list(path)
+    videos, flow = read_list(path), modality == "flow"
+    if flow:
+        videos = flow_videos(videos, path.parent)
     bar, progress = index_progress("videos")
     with bar:
-        index = build_index(videos, cache=cache_path(path), workers=workers, progress=progress, lazy=lazy)
+        index = build_index(
+            videos, cache=cache_path(path, flow=flow), workers=workers, progress=progress, lazy=lazy, flow=flow
+        )
     if index.broken:
         row, reason = next(iter(index.broken.items()))
         click.echo(

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from actrec import config
-from actrec.cli.options import Numbers, config_options
+from actrec.cli.options import Numbers, config_options, per_channel
 
 
 @click.command()
@@ -21,8 +21,8 @@ from actrec.cli.options import Numbers, config_options
 @click.option("--checkpoint", "checkpoint_path", type=click.Path(path_type=Path), help="[default: best.pt of the run]")
 @click.option("--weights", type=click.Path(path_type=Path), help="Score these weights of --backbone, without a run.")
 @click.option("--size", type=click.IntRange(min=1), help="Height and width of the crops.  [default: as trained]")
-@click.option("--mean", type=Numbers(float, 3), help="RGB mean, in place of the checkpoint's.")
-@click.option("--std", type=Numbers(float, 3), help="RGB standard deviation, in place of the checkpoint's.")
+@click.option("--mean", type=Numbers(float), help="RGB mean, or that of flow (one), in place of the checkpoint's.")
+@click.option("--std", type=Numbers(float), help="Standard deviation, likewise.")
 @click.option("--average", type=click.Choice(["logits", "probabilities"]), default="logits", show_default=True,
               help="What is averaged over a video's views.")  # fmt: skip
 @click.option(
@@ -41,6 +41,7 @@ from actrec.cli.options import Numbers, config_options
 @click.option("--stride", type=click.IntRange(min=1), help="Source frames between two.  [default: as trained]")
 @click.option("--sampling", type=click.Choice(["uniform", "dense"]), help="[default: as trained]")
 @click.option("--sampling-rule", type=click.Choice(["actrec", "ibm"]), help="[default: as trained]")
+@click.option("--modality", type=click.Choice(["rgb", "flow"]), help="What --weights are of.  [default: rgb]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True,
               help="auto is float32 on the CPU, bfloat16 on GPUs.")  # fmt: skip
@@ -67,6 +68,7 @@ def command(
     stride: int | None,
     sampling: str | None,
     sampling_rule: str | None,
+    modality: str | None,
     device: str,
     precision: str,
 ) -> int:
@@ -82,17 +84,19 @@ def command(
 
     if weights is not None and (checkpoint_path is not None or run_dir is not None):
         raise click.UsageError("--weights together with --run or --checkpoint: expected one of them")
+    if modality is not None and weights is None:
+        raise click.UsageError("--modality without --weights: a checkpoint knows its own")
     list_path = list_path if list_path is not None else dataset.find_list(data, "val")
     if weights is None and checkpoint_path is None:
         run_dir = run_dir if run_dir is not None else dataset.newest_run(data, BEST)
         if run_dir is None:
             raise FileNotFoundError(f"{data / 'runs'}: no run with a {BEST}; `actrec train` makes one, --run names one")
         checkpoint_path = run_dir / BEST
-    found = dataset.load_list(list_path, workers=loader.workers)
-    if weights is not None:
-        scored = _from_weights(net, weights, len(dataset.class_names(list_path, [found])))
-    else:
-        scored = _from_checkpoint(checkpoint_path)
+    scored = _from_checkpoint(checkpoint_path) if weights is None else None
+    modality = scored[1].modality if scored is not None else modality or "rgb"
+    found = dataset.load_list(list_path, workers=loader.workers, modality=modality)
+    if scored is None:
+        scored = _from_weights(net, weights, len(dataset.class_names(list_path, [found])), modality)
     model, clip, classes, channels_last = scored
     if classes is not None:
         dataset.refuse_other_classes(list_path, classes)
@@ -104,8 +108,8 @@ def command(
     net_input = replace(
         model.input,
         size=size or model.input.size,
-        mean=mean if mean else model.input.mean,
-        std=std if std else model.input.std,
+        mean=per_channel("mean", mean, model.input.mean),
+        std=per_channel("std", std, model.input.std),
     )
     device = choose_device(device)
     if precision == "auto":
@@ -161,12 +165,12 @@ def _from_checkpoint(path: Path):
     return checkpoint.build_net(saved), config.Clip(**saved["clip"]), saved["classes"], saved["channels_last"]
 
 
-def _from_weights(choice: config.Net, weights: Path, num_classes: int):
+def _from_weights(choice: config.Net, weights: Path, num_classes: int, modality: str):
     """(net, the net's own clip, no names, channels-last)."""
     from actrec.engine.train import build_net
 
-    net = build_net(choice, num_classes=num_classes, weights=str(weights), new_head=False)
-    return net, config.Clip(), None, True
+    net = build_net(choice, num_classes=num_classes, modality=modality, weights=str(weights), new_head=False)
+    return net, config.Clip(modality=modality), None, True
 
 
 def _summary(result, out: Path) -> dict:

@@ -13,7 +13,7 @@ from actrec.tools.extract_frames import Extracted, ExtractOptions, SplitOptions,
 FRAMES, SPLIT = ExtractOptions(), SplitOptions()
 
 
-class _Size(click.ParamType):
+class Size(click.ParamType):
     name = "WxH"
 
     def convert(self, value, param, ctx) -> tuple[int, int]:
@@ -32,7 +32,7 @@ class _Size(click.ParamType):
     "--short-side", default=FRAMES.short_side, help="Short side of the frames; smaller videos stay as they are."
 )
 @click.option("--upscale", is_flag=True, help="Enlarge smaller videos to the short side, too.")
-@click.option("--resize", type=_Size(), help="Exact size, instead of --short-side.")
+@click.option("--resize", type=Size(), help="Exact size, instead of --short-side.")
 @click.option("--fps", type=float, help="Frames a second, by timestamps.  [default: every frame]")
 @click.option("--quality", default=FRAMES.quality, help="Of the JPEGs, 1 to 100.")
 @click.option("--template", default=FRAMES.template, help="File names of the frames, numbered from 1.")
@@ -55,7 +55,7 @@ def command(src, dst, short_side, upscale, resize, fps, quality, template, worke
     exit code is 1.
     """
     try:
-        options = ExtractOptions(short_side, resize, fps, quality, template, upscale)
+        options = ExtractOptions(short_side, resize, upscale, quality, fps, template)
         split = SplitOptions(val_fraction, seed, group_regex)
     except ValueError as error:
         raise click.UsageError(str(error)) from None

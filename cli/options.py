@@ -51,6 +51,21 @@ def worker_options(function: Callable) -> Callable:
     return click.option("--workers", type=click.IntRange(1), help="Videos at a time.  [default: one per core]")(call)
 
 
+def per_channel(name: str, given: tuple[float, ...] | None, own: tuple[float, ...]) -> tuple[float, ...]:
+    """What --mean or --std gives each channel of an input: three for RGB, one for flow; `own` if not given.
+
+    Raises:
+        UsageError: another number of them.
+    """
+    if given is None:
+        return own
+    expected = 3 if len(own) == 3 else 1
+    if len(given) != expected:
+        shown = "three, of red, green and blue" if expected == 3 else "one, of flow"
+        raise click.UsageError(f"--{name} of {len(given)} numbers: expected {shown}")
+    return given if expected == 3 else given * len(own)
+
+
 def _fields(kind: type, without: Sequence[str]) -> list[dataclasses.Field]:
     return [f for f in dataclasses.fields(kind) if "help" in f.metadata and f.name not in without]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from actrec import config
-from actrec.cli.options import Numbers, config_options
+from actrec.cli.options import Numbers, config_options, per_channel
 
 
 @click.command()
@@ -24,8 +24,8 @@ from actrec.cli.options import Numbers, config_options
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights to start from.")
 @click.option("--new-head", is_flag=True, help="The weights are of other classes: begin with a fresh last layer.")
 @click.option("--size", type=click.IntRange(min=1), help="Height and width of the clips.  [default: the net's own]")
-@click.option("--mean", type=Numbers(float, 3), help="RGB mean, in place of the net's own.")
-@click.option("--std", type=Numbers(float, 3), help="RGB standard deviation, in place of the net's own.")
+@click.option("--mean", type=Numbers(float), help="RGB mean, or that of flow (one), in place of the net's own.")
+@click.option("--std", type=Numbers(float), help="Standard deviation, likewise.")
 @click.option("--preview", type=click.Path(path_type=Path), help="Write a picture of the first batch, train nothing.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed last as JSON.")
 @config_options(config.Net, config.Clip, config.Augment, config.Loader, config.Optim, config.Run)
@@ -58,12 +58,13 @@ def command(
     from actrec.engine import train as engine
 
     recipe = engine.Recipe(net, clip, augment, loader, optim, run)
-    lists = _lists(data, list_path, val_list, loader.workers)
     net_input = _input(net, clip, size, mean, std)
+    lists = _lists(data, list_path, val_list, loader.workers, clip.modality)
     if preview is not None:
         _preview(preview, recipe, lists, net_input)
         return 0
-    run_dir = run_dir if run_dir is not None else _default_run(data, net.backbone, resume)
+    if run_dir is None:
+        run_dir = _default_run(data, net.backbone + ("_flow" if clip.modality == "flow" else ""), resume)
     reporter = TrainReporter()
     try:
         trained = engine.train(
@@ -85,15 +86,15 @@ def command(
     return 0
 
 
-def _lists(data: Path, list_path: Path | None, val_list: Path | None, workers: int | None):
+def _lists(data: Path, list_path: Path | None, val_list: Path | None, workers: int | None, modality: str):
     from actrec.cli import dataset
     from actrec.engine.train import Data
 
     train_path = list_path if list_path is not None else dataset.find_list(data, "train")
     if val_list is None and list_path is None:
         val_list = dataset.find_list(data, "val")
-    train = dataset.load_list(train_path, workers=workers)
-    val = dataset.load_list(val_list, workers=workers) if val_list is not None else None
+    train = dataset.load_list(train_path, workers=workers, modality=modality)
+    val = dataset.load_list(val_list, workers=workers, modality=modality) if val_list is not None else None
     classes = dataset.class_names(train_path, [train] if val is None else [train, val])
     if val is not None:
         dataset.refuse_other_classes(val.path, classes)
@@ -111,12 +112,14 @@ def _input(net: config.Net, clip: config.Clip, size: int | None, mean, std) -> c
     from actrec.nets import NETS
 
     own = NETS.get(net.backbone).input
+    if clip.modality == "flow":
+        own = own.with_channels(config.FLOW_CHANNELS)
     return replace(
         own,
         frames=clip.frames or own.frames,
         size=size or own.size,
-        mean=mean if mean else own.mean,
-        std=std if std else own.std,
+        mean=per_channel("mean", mean, own.mean),
+        std=per_channel("std", std, own.std),
     )
 
 
@@ -145,13 +148,13 @@ def _preview(path: Path, recipe, lists, net_input: config.Input) -> None:
     click.echo(f"{len(batch)} clips -> {path}, one per row, top to bottom as listed")
 
 
-def _default_run(data: Path, backbone: str, resume: bool) -> Path:
+def _default_run(data: Path, net: str, resume: bool) -> Path:
     from actrec.cli.dataset import newest_run
 
     runs = data / "runs"
-    if resume and (found := newest_run(data, "last.pt", net=backbone)) is not None:
+    if resume and (found := newest_run(data, "last.pt", net=net)) is not None:
         return found
-    name = f"{date.today().isoformat()}_{backbone}"
+    name = f"{date.today().isoformat()}_{net}"
     taken = {path.name for path in runs.glob(f"{name}*")}
     return runs / next(n for i in range(1, 10_000) if (n := name if i == 1 else f"{name}-{i}") not in taken)
 

@@ -129,13 +129,14 @@ def _frames(by_name: int | None, net: str) -> str:
 
 
 def _use(file: Path, guess, frames: int | None) -> str:
-    """What uses the file: the command line has no flag for other channels than three."""
-    if guess.in_channels != 3:
+    """What uses the file: the command line trains on RGB and on stacks of optical flow."""
+    if guess.in_channels not in (3, config.FLOW_CHANNELS):
         options = "".join(f", {name}={value!r}" for name, value in guess.options.items())
         built = f'actrec.net("{guess.net}", num_classes={guess.num_classes}, in_channels={guess.in_channels}{options})'
         return f'net = {built}; actrec.load_weights(net, "{file}")'
     options = {**_untold(file, guess), **guess.options}
     flags = [*_flags(options), *([f"--frames {frames}"] if frames is not None else [])]
+    flags += ["--modality flow"] if guess.in_channels == config.FLOW_CHANNELS else []
     return " ".join([f"actrec train --backbone {guess.net}", *flags, f"--weights {shlex.quote(str(file))} --new-head"])
 
 

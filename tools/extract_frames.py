@@ -18,15 +18,13 @@ and the hash of every list written, which is how a list of somebody else is told
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from actrec.data.files import atomic_write
 from actrec.data.lists import Video, read_labels, write_labels, write_list
 from actrec.tools.extract_video import ExtractOptions, count_frames, extract_video
 from actrec.tools.frame_lists import (
@@ -41,7 +39,7 @@ from actrec.tools.frame_lists import (
     shown,
 )
 from actrec.tools.jobs import Progress, Stop, Workers, each, largest_first
-from actrec.tools.output import OutputError, remove_leftovers, writing
+from actrec.tools.output import OutputError, remove_leftovers, write_failed, writing
 
 __all__ = ["ExtractOptions", "Extracted", "OutputError", "SplitOptions", "extract_frames", "extract_video"]
 
@@ -140,7 +138,7 @@ def extract_frames(
     each(_extract_missing, queue, receive, workers, progress=progress, done=skipped)
     lists, bad = _write_lists(dst, record, plan, record.videos, counts, say)
     failed = [(str(src / name), reason) for name, reason in sorted([*reasons.items(), *bad])] + list(plan.missing)
-    _write_failed(dst, failed)
+    write_failed(dst / "failed.csv", failed)
     return Extracted(len(counts) - skipped, skipped, sum(counts.values()), tuple(failed), lists, tuple(messages))
 
 
@@ -282,16 +280,3 @@ def _copy_flips(dst: Path, record: Record, split: Split, log: Callable[[str], No
         log(f"{shown(target)} was there before and stays; {shown(source)} was not copied")
         return
     _write(record, target, lambda path: path.write_bytes(source.read_bytes()))
-
-
-def _write_failed(dst: Path, failed: Sequence[tuple[str, str]]) -> None:
-    path = dst / "failed.csv"
-    with writing(path):
-        if not failed:
-            path.unlink(missing_ok=True)
-            return
-        with atomic_write(path) as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("path", "reason"))
-            printable = str.maketrans({chr(c): "�" for c in range(0xD800, 0xE000)})
-            writer.writerows((name.translate(printable), reason.translate(printable)) for name, reason in failed)

@@ -18,17 +18,15 @@ MAX_STILL = 600.0  # seconds: with --fps a wrong timestamp must not fill the dis
 
 
 @dataclass(frozen=True)
-class ExtractOptions:
-    """What a frame folder holds.
+class ImageOptions:
+    """Size and quality of what is made out of a video's pictures.
 
     Args:
         short_side: of the frames; a smaller video stays as it is unless `upscale`. The long side keeps the aspect
             ratio, rounded to the nearest pixel, halves up.
         resize: exact width and height instead.
-        fps: frames a second; None keeps every frame.
-        quality: of the JPEGs.
-        template: file names, with one field for the number, which begins at 1.
         upscale: enlarge smaller videos to `short_side`.
+        quality: of the JPEGs.
 
     Raises:
         ValueError: a value that makes no sense.
@@ -36,21 +34,16 @@ class ExtractOptions:
 
     short_side: int = 256
     resize: tuple[int, int] | None = None
-    fps: float | None = None
-    quality: int = 90
-    template: str = "{:05d}.jpg"
     upscale: bool = False
+    quality: int = 90
 
     def __post_init__(self):
         if self.short_side < 1:
             raise ValueError(f"short side {self.short_side}: expected at least 1")
         if self.resize and min(self.resize) < 1:
             raise ValueError(f"resize {self.resize[0]}x{self.resize[1]}: expected at least 1x1")
-        if self.fps is not None and not 0 < self.fps < math.inf:
-            raise ValueError(f"fps {self.fps}: expected a number above 0")
         if not 1 <= self.quality <= 100:
             raise ValueError(f"quality {self.quality}: expected 1 to 100")
-        _check_template(self.template)
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the frames of a video of this displayed size."""
@@ -61,6 +54,28 @@ class ExtractOptions:
             return width, height
         long = (2 * long * self.short_side + short) // (2 * short)
         return (self.short_side, long) if width < height else (long, self.short_side)
+
+
+@dataclass(frozen=True)
+class ExtractOptions(ImageOptions):
+    """What a frame folder holds.
+
+    Args:
+        fps: frames a second; None keeps every frame.
+        template: file names, with one field for the number, which begins at 1.
+
+    Raises:
+        ValueError: a value that makes no sense.
+    """
+
+    fps: float | None = None
+    template: str = "{:05d}.jpg"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.fps is not None and not 0 < self.fps < math.inf:
+            raise ValueError(f"fps {self.fps}: expected a number above 0")
+        _check_template(self.template)
 
 
 def _check_template(template: str) -> None:

@@ -22,14 +22,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from actrec.config import FLOW_PAIRS
 from actrec.data import media
 from actrec.data.files import atomic_write
+from actrec.data.flow import FLOW_IMAGE, UNFINISHED, y_of
 from actrec.data.lists import Video
 
 LAZY = 20_000  # longer lists are looked at row by row, as they are drawn
 _SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
 
-_UNKNOWN, _VIDEO, _FOLDER = 0, 1, 2
+_UNKNOWN, _VIDEO, _FOLDER, _FLOW = 0, 1, 2, 3
 _UNTRIED, _SOUND, _UNSOUND = 0, 1, 2  # what decoding a file to its end has shown
 _ROW = np.dtype(
     [
@@ -51,6 +53,8 @@ _ROW = np.dtype(
 )
 _IMAGE = re.compile(r"(.*?)(\d{1,18})(\.(?:jpe?g|png|bmp|webp))", re.IGNORECASE | re.DOTALL)
 
+_FLOW_MADE = "`actrec extract-flow` makes it"
+
 Progress = Callable[[int, int], None]
 
 
@@ -60,7 +64,7 @@ class Media:
 
     Args:
         start: position of its first frame in the file or folder, 0-based; image files are numbered from 1.
-        frames: how many frames it has (M).
+        frames: how many frames it has (M), or pairs of flow images.
         width, height: as displayed.
         template: of a folder's image names, None for a video file.
         rotation: counter-clockwise degrees from stored to displayed.
@@ -77,10 +81,27 @@ class Media:
     rotation: int = 0
     rate: float = 0.0
     template: str | None = None
+    flow: bool = False
+
+    @property
+    def positions(self) -> int:
+        """How many places a frame of a clip can be chosen from: a stack of flow begins where all of it follows."""
+        return max(1, self.frames - FLOW_PAIRS + 1) if self.flow else self.frames
 
     def image(self, position: int) -> str:
         """Path of a folder's image at `position`."""
         return os.path.join(self.path, self.template.format(position + 1))
+
+    def images(self, chosen: int) -> list[str]:
+        """Paths of the images of a folder that make one frame of a clip: one, or x, y, x, y, … of a stack of flow.
+
+        Args:
+            chosen: of `positions`. Too short a video repeats its last flow.
+        """
+        if not self.flow:
+            return [self.image(self.start + chosen)]
+        pairs = (self.image(self.start + min(chosen + i, self.frames - 1)) for i in range(FLOW_PAIRS))
+        return [path for x in pairs for path in (x, y_of(x))]
 
 
 class Index(Sequence[Media]):
@@ -90,10 +111,13 @@ class Index(Sequence[Media]):
         broken: reason by row number, for rows that were looked at and cannot be used. Asking for such a row raises its
             MediaError.
         certificates: by path, of files decoded to their end; None for those that did not earn one.
+        flow: the rows are folders of optical flow.
     """
 
-    def __init__(self, videos: Sequence[Video], rows: np.ndarray, row_of: np.ndarray, cache: Path | None):
-        self._videos, self._rows, self._row_of, self._cache = videos, rows, row_of, cache
+    def __init__(
+        self, videos: Sequence[Video], rows: np.ndarray, row_of: np.ndarray, cache: Path | None, *, flow: bool = False
+    ):
+        self._videos, self._rows, self._row_of, self._cache, self.flow = videos, rows, row_of, cache, flow
         self._seen = np.zeros(len(rows), bool)
         self._reasons: dict[int, str] = {}
         self._changed = False
@@ -126,7 +150,8 @@ class Index(Sequence[Media]):
             colour=row["colour"].decode(),
             rotation=int(row["rotation"]),
             rate=float(row["rate"]),
-            template=row["template"].decode("utf-8", "surrogateescape") if row["kind"] == _FOLDER else None,
+            template=row["template"].decode("utf-8", "surrogateescape") if row["kind"] != _VIDEO else None,
+            flow=self.flow,
         )
 
     def stale(self, r: int, path: str) -> bool:
@@ -138,7 +163,7 @@ class Index(Sequence[Media]):
     def look(self, r: int, path: str) -> None:
         """Probes the file or folder of a row if need be."""
         if self.stale(r, path):
-            row, reason = _probe(path, _key(path))
+            row, reason = _probe(path, _key(path), flow=self.flow)
             self._rows[r] = row
             self._changed = True
             if reason is not None:
@@ -192,15 +217,17 @@ class Index(Sequence[Media]):
 
 def _span(row: np.void, video: Video) -> tuple[int, int] | str:
     """(first position, frames) of a list's row, or why it has none."""
-    first = int(row["first"]) - 1
-    end = first + int(row["frames"])
+    first, flow = int(row["first"]) - 1, row["kind"] == _FLOW
+    end = first + int(row["frames"]) + flow  # lists count frames: one more than there is flow between them
     start = first if video.start is None else video.start
     stop = end if video.stop is None else video.stop
-    if row["kind"] == _VIDEO:
+    if row["kind"] == _VIDEO or flow:
         stop = min(stop, end)  # containers overstate and lists follow them; the decoder's last frame is repeated
     if start < first or start >= end or stop > end or stop <= start:
         return f"the list says frames {start + 1} to {stop}, but there are {first + 1} to {end}"
-    return start, stop - start
+    if stop - start <= flow:
+        return f"the list says frames {start + 1} to {stop}: optical flow needs two"
+    return start, stop - start - flow
 
 
 def build_index(
@@ -210,6 +237,7 @@ def build_index(
     workers: int | None = None,
     progress: Progress | None = None,
     lazy: bool | None = None,
+    flow: bool = False,
 ) -> Index:
     """Looks at every file and folder of a list, in parallel.
 
@@ -218,6 +246,7 @@ def build_index(
         workers: threads; one per core by default.
         progress: called with (done, total) while files are probed.
         lazy: look at a row only when it is asked for; default: for lists of more than `LAZY` files.
+        flow: the rows are folders of optical flow (`actrec.data.flow`).
 
     Raises:
         ValueError: the list is empty, or nothing in it can be used.
@@ -228,7 +257,7 @@ def build_index(
     row_of = np.fromiter((numbers.setdefault(v.path, len(numbers)) for v in videos), np.int32, len(videos))
     paths = list(numbers)
     del numbers
-    index = Index(videos, _known_rows(paths, cache), row_of, cache)
+    index = Index(videos, _known_rows(paths, cache), row_of, cache, flow=flow)
     if len(paths) > LAZY if lazy is None else lazy:
         return index
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
@@ -247,9 +276,9 @@ def build_index(
     return index
 
 
-def cache_path(list_path: Path) -> Path:
-    """Where the index of a list lies: `<list>.index.npy` beside it."""
-    return list_path.with_name(list_path.name + ".index.npy")
+def cache_path(list_path: Path, *, flow: bool = False) -> Path:
+    """Where the index of a list lies: `<list>.index.npy` beside it, of its flow `<list>.flow.index.npy`."""
+    return list_path.with_name(f"{list_path.name}{'.flow' if flow else ''}.index.npy")
 
 
 def _key(path: str) -> tuple[int, int] | None:
@@ -293,17 +322,19 @@ def _load(cache: Path | None) -> np.ndarray | None:
     return rows if rows.dtype == _ROW and rows.ndim == 1 else None
 
 
-def _probe(path: str, key: tuple[int, int] | None) -> tuple[np.void, str | None]:
+def _probe(path: str, key: tuple[int, int] | None, *, flow: bool) -> tuple[np.void, str | None]:
     """The row of a path, and the reason if it cannot be used."""
     row, reason = np.zeros((), _ROW), None
     row["name"], row["key"] = names_of([path])[0], key or (0, 0)
     try:
-        if os.path.isdir(path):
-            _probe_folder(path, row)
+        if flow:
+            _probe_flow(path, row)
+        elif os.path.isdir(path):
+            _probe_folder(path, row, os.listdir(path), _IMAGE, _FOLDER)
         else:
             _probe_video(path, row)
     except FileNotFoundError:
-        reason = "no such file or folder"
+        reason = f"there is no such folder: {_FLOW_MADE}" if flow else "no such file or folder"
     except media.MediaError as error:
         reason = error.reason
     except OSError as error:
@@ -321,11 +352,26 @@ def _probe_video(path: str, row: np.ndarray) -> None:
         row[name] = getattr(found, name)
 
 
-def _probe_folder(path: str, row: np.ndarray) -> None:
+def _probe_flow(path: str, row: np.ndarray) -> None:
+    if not os.path.isdir(path) and os.path.exists(path):
+        raise media.MediaError(path, f"a file, not a folder of optical flow: {_FLOW_MADE}")
+    names = os.listdir(path)
+    if UNFINISHED in names:
+        raise media.MediaError(path, "its optical flow is not all there: the same `actrec extract-flow` goes on")
+    _probe_folder(path, row, names, FLOW_IMAGE, _FLOW)
+    template = row["template"].item().decode("utf-8", "surrogateescape")
+    x = os.path.join(path, template.format(row["first"].item()))
+    width, height = row["width"].item(), row["height"].item()
+    if (shape := read_image(y_of(x)).shape[:2]) != (height, width):
+        y = os.path.basename(y_of(x))
+        raise media.MediaError(path, f"{y} is {shape[1]}x{shape[0]}, {os.path.basename(x)} {width}x{height}")
+
+
+def _probe_folder(path: str, row: np.ndarray, files: list[str], pattern: re.Pattern, kind: int) -> None:
     """Naming template, first number, length of the unbroken sequence from there, size of the first image."""
-    names = [match for name in os.listdir(path) if (match := _IMAGE.fullmatch(name))]
+    names = [match for name in files if (match := pattern.fullmatch(name))]
     if not names:
-        raise media.MediaError(path, "the folder holds no numbered images such as 00001.jpg")
+        raise media.MediaError(path, _no_images(files, kind))
     (prefix, suffix), _ = Counter((m[1], m[3]) for m in names).most_common(1)[0]
     digits = [m[2] for m in names if (m[1], m[3]) == (prefix, suffix)]
     width = min(map(len, digits)) if any(d[0] == "0" and len(d) > 1 for d in digits) else 1
@@ -337,13 +383,23 @@ def _probe_folder(path: str, row: np.ndarray) -> None:
     if len(encoded) > _ROW["template"].itemsize:
         raise media.MediaError(path, f"its image names are too long ({template})")
     image = read_image(os.path.join(path, template.format(numbers[0])))
-    row["kind"], row["template"], row["codec"] = _FOLDER, encoded, suffix[1:].lower()
+    row["kind"], row["template"], row["codec"] = kind, encoded, suffix.rpartition(".")[2].lower()
     row["first"], row["frames"] = numbers[0], (gap[0] + 1) if len(gap) else len(numbers)
     row["height"], row["width"] = image.shape[:2]
 
 
-def read_image(path: str) -> np.ndarray:
+def _no_images(files: list[str], kind: int) -> str:
+    if kind == _FLOW:
+        return f"the folder holds no optical flow such as 00001_x.jpg: {_FLOW_MADE}"
+    other = "; its optical flow needs --modality flow" if any(map(FLOW_IMAGE.fullmatch, files)) else ""
+    return f"the folder holds no numbered images such as 00001.jpg{other}"
+
+
+def read_image(path: str, *, grey: bool = False) -> np.ndarray:
     """An image file as RGB uint8 (H, W, 3), grey and CMYK converted, upright.
+
+    Args:
+        grey: as (H, W) instead.
 
     Raises:
         MediaError: it is missing or not an image.
@@ -355,7 +411,7 @@ def read_image(path: str) -> np.ndarray:
     except OSError as error:
         raise media.MediaError(path, error.strerror or str(error)) from None
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+        image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB) if len(data) else None
     except cv2.error:  # its header promises more pixels than OpenCV takes
         image = None
     if image is None:

@@ -169,7 +169,7 @@ class Region:
         return cls(width, height, 0, 0, width, height)
 
     def cut(self, rgb: np.ndarray) -> np.ndarray:
-        """The box of uint8 (H, W, 3), as a view."""
+        """The box of uint8 (H, W, 3) or (H, W), as a view."""
         if rgb.shape[:2] != (self.height, self.width):
             rgb = _resize(rgb, self.width, self.height)
         return rgb[self.y : self.y + self.h, self.x : self.x + self.w]

@@ -10,10 +10,15 @@ from actrec.pipelines.loader import Batch
 
 
 def contact_sheet(batch: Batch, net_input: Input, *, columns: int = 16) -> np.ndarray:
-    """What the net is shown: one row per clip, its frames in order. RGB uint8 (rows * size, columns * size, 3)."""
+    """What the net is shown: one row per clip, its frames in order. RGB uint8 (rows * size, columns * size, 3).
+
+    Of optical flow it is the first x of each frame, in grey: what moves to the right is bright.
+    """
     clips = batch.clips.float().cpu()
     shape = (1, -1, 1, 1, 1)
     pixels = clips * torch.tensor(net_input.std).view(shape) + torch.tensor(net_input.mean).view(shape)
     pixels = (pixels * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 3, 2, 4, 1)  # (N, H, T, W, C)
     pixels = pixels[:, :, :columns]
+    if pixels.shape[-1] != 3:
+        pixels = pixels[..., :1].repeat(1, 1, 1, 1, 3)
     return pixels.flatten(2, 3).flatten(0, 1).numpy()

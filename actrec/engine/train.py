@@ -6,7 +6,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -119,7 +119,14 @@ def train(
     device = torch.device(choose_device(recipe.run.device))
     precision = choose_precision(recipe.run.precision, device)
     torch.manual_seed(recipe.run.seed)
-    net = build_net(recipe.net, num_classes=len(data.classes), weights=weights, new_head=new_head)
+    net = build_net(
+        recipe.net,
+        num_classes=len(data.classes),
+        modality=recipe.clip.modality,
+        weights=weights,
+        new_head=new_head,
+        log=reporter.line,
+    )
     net.input = net_input if net_input is not None else net.input
     for videos in (data.train, data.val or ()):
         check_labels(videos, len(data.classes))
@@ -198,17 +205,32 @@ class Progress:
         return self.waited / self.seconds if self.seconds else 0.0
 
 
-def build_net(choice: config.Net, *, num_classes: int, weights: str | None, new_head: bool) -> torch.nn.Module:
+def build_net(
+    choice: config.Net,
+    *,
+    num_classes: int,
+    modality: str = "rgb",
+    weights: str | None,
+    new_head: bool,
+    log: Callable[[str], None] | None = None,
+) -> torch.nn.Module:
     """The chosen net, with the options that the user set and, if given, the weights of a file.
+
+    Args:
+        log: told if the weights are those of another modality, and what became of them.
 
     Raises:
         ValueError: as `actrec.net` and `load_weights` do.
         FileNotFoundError: there is no such weights file.
     """
     options = {k: v for k, v in asdict(choice).items() if k != "backbone" and v is not None}
-    net = nets.net(choice.backbone, num_classes=num_classes, **options)
+    in_channels = config.FLOW_CHANNELS if modality == "flow" else 3
+    net = nets.net(choice.backbone, num_classes=num_classes, in_channels=in_channels, **options)
     if weights is not None:
-        load_weights(net, weights, new_head=new_head)
+        account = load_weights(net, weights, new_head=new_head)
+        for name, done in account.reshaped.items():
+            if log and "channels" in done:
+                log(f"{weights}: {name} {done}")
     return net
 
 

@@ -90,7 +90,7 @@ def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: b
     Args:
         name: as listed by `NETS.names()`.
         num_classes: logits per clip.
-        in_channels: channels of a frame; 3 for RGB.
+        in_channels: channels of a frame: 3 for RGB, 10 for five images of optical flow, x and y.
         options: the family's own, such as `dropout` or `temporal_stride`.
 
     Returns:
@@ -110,5 +110,6 @@ def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: b
             raise ValueError(f"{option} {value}: expected at least 1")
     chosen = {**known, "num_classes": num_classes, "in_channels": in_channels, **options}
     module = entry.build(**chosen)
-    module.name, module.input, module.options = name, entry.input, chosen
+    net_input = entry.input if in_channels == len(entry.input.mean) else entry.input.with_channels(in_channels)
+    module.name, module.input, module.options = name, net_input, chosen
     return module

@@ -17,9 +17,10 @@ def video(encoded: DataNode, frames: DataNode, *, device: str) -> DataNode:
     return fn.decoders.video(encoded, frames=frames, pad_mode="edge", device="mixed" if device == "cuda" else "cpu")
 
 
-def images(encoded: DataNode, *, device: str) -> DataNode:
-    """One image file per sample, uint8 HWC: grey and CMYK come out as RGB, EXIF orientation is honoured."""
-    return fn.decoders.image(encoded, output_type=types.RGB, device="mixed" if device == "cuda" else "cpu")
+def images(encoded: DataNode, *, device: str, flow: bool = False) -> DataNode:
+    """One image file per sample, uint8 HWC, as RGB, of flow as grey; EXIF orientation is honoured."""
+    colours = types.GRAY if flow else types.RGB
+    return fn.decoders.image(encoded, output_type=colours, device="mixed" if device == "cuda" else "cpu")
 
 
 def recolour(frames: DataNode, matrix: DataNode, offset: DataNode) -> DataNode:

@@ -1,12 +1,13 @@
 """The pipelines, each a sentence: source, decode, augment | views, normalise.
 
 `kind` says what the source hands over: "boxes" are finished uint8 pictures of the decode workers, "video" whole encoded
-video files, "recoloured" such files in other colours than BT.601, "images" one encoded image per sample. Python's `if`
-on it is decided when the graph is built.
+video files, "recoloured" such files in other colours than BT.601, "images" one encoded image per sample, "flow" such
+images of one channel of a stack of optical flow. Python's `if` on it is decided when the graph is built.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from nvidia.dali import Pipeline, fn, pipeline_def, types
@@ -15,7 +16,8 @@ from nvidia.dali.data_node import DataNode
 from actrec.config import Input
 from actrec.pipelines import augment, decode, views
 
-Kind = Literal["boxes", "video", "recoloured", "images"]
+Kind = Literal["boxes", "video", "recoloured", "images", "flow"]
+IMAGES = ("images", "flow")  # an image is a sample of its own
 _DTYPES = {"float32": types.FLOAT, "float16": types.FLOAT16}
 
 
@@ -37,7 +39,8 @@ def train_pipeline(
                 size=net_input.size,
             )
             clips = _recolour(kind, clips)
-        return normalise(clips, net_input, mirror=_source("flip", "", types.INT32), dtype=dtype, layout=_layout(kind))
+        mirror = _source("flip", "", types.INT32)
+        return normalise(clips, _channels(kind, net_input), mirror=mirror, dtype=dtype, layout=_layout(kind))
 
     return _build(pipeline, device_id, threads, batch_size)
 
@@ -65,7 +68,7 @@ def eval_pipeline(
         offsets = _source("offsets", "", types.INT32)
         crops = views.crops(frames, offsets=offsets, num_crops=len(flips), size=net_input.size)
         return tuple(
-            normalise(crop, net_input, mirror=int(flip), dtype=dtype, layout=_layout(kind))
+            normalise(crop, _channels(kind, net_input), mirror=int(flip), dtype=dtype, layout=_layout(kind))
             for crop, flip in zip(crops, flips)
         )
 
@@ -92,8 +95,8 @@ def _boxes(device: str) -> DataNode:
 def _decode(kind: Kind, device: str) -> DataNode:
     # The copy is pinned memory, which a GPU needs. On a CPU the sample's own bytes stay until the run has ended.
     encoded = _source("encoded", "", types.UINT8, copy=device == "cuda")
-    if kind == "images":
-        return decode.images(encoded, device=device)
+    if kind in IMAGES:
+        return decode.images(encoded, device=device, flow=kind == "flow")
     return decode.video(encoded, _source("frames", "", types.INT32), device=device)
 
 
@@ -105,7 +108,12 @@ def _recolour(kind: Kind, frames: DataNode) -> DataNode:
 
 def _layout(kind: Kind) -> str:
     """Channels stay last: that is torch's channels-last format, seen through a permutation."""
-    return "HWC" if kind == "images" else "FHWC"
+    return "HWC" if kind in IMAGES else "FHWC"
+
+
+def _channels(kind: Kind, net_input: Input) -> Input:
+    """The input of one sample of the graph: all channels of flow have the same."""
+    return replace(net_input, mean=net_input.mean[:1], std=net_input.std[:1]) if kind == "flow" else net_input
 
 
 def _source(name: str, layout: str, dtype: types.DALIDataType, *, copy: bool = True) -> DataNode:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from nvidia.dali import Pipeline
 
-from actrec.config import Augment, Clip, Input, Views
+from actrec.config import FLOW_CHANNELS, Augment, Clip, Input, Views
 from actrec.data.index import Index, Media, build_index
 from actrec.data.lists import Video
 from actrec.data.media import MediaError
@@ -97,6 +97,7 @@ class Loader:
         self,
         videos: Sequence[Video],
         *,
+        clip: Clip,
         net_input: Input,
         index: Index | None,
         batch_size: int,
@@ -109,9 +110,12 @@ class Loader:
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}: expected at least 1")
+        _check_channels(clip, net_input)
         self.videos = videos
         self.input = net_input
-        self.index = index if index is not None else build_index(videos, workers=workers)
+        self.clip = clip if clip.frames is not None else replace(clip, frames=net_input.frames)
+        self._flow = clip.modality == "flow"
+        self.index = index if index is not None else build_index(videos, workers=workers, flow=self._flow)
         self.batch_size = batch_size
         self.device = torch.device(device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
@@ -279,10 +283,27 @@ class Loader:
         return dict(zip([i for _, i in good], self._runner.start("boxes", [samples[i] for _, i in good]).collect()))
 
     def _batch(self, samples: list[Sample], clips_NVTHWC: torch.Tensor) -> Batch:
+        if self._flow:
+            self._turn_x(samples, clips_NVTHWC)
         clips = clips_NVTHWC.flatten(0, 1).permute(0, 4, 1, 2, 3)
         clips = clips if self._channels_last else clips.contiguous()
         ids = [self.videos[sample.row].id for sample in samples]
         return Batch(clips, self._labels(samples), ids, clips_NVTHWC.shape[1])
+
+    def _images(self, kind: Kind) -> int:
+        """Samples of DALI that a clip can need."""
+        return {"images": self.clip.frames, "flow": self.clip.frames * FLOW_CHANNELS}.get(kind, 1)
+
+    def _turn_x(self, samples: list[Sample], clips_NVTHWC: torch.Tensor) -> None:
+        """Mirrored, what moves to the left moves to the right: 255 - x, as it is after normalisation."""
+        zero = (1 - 2 * self.input.mean[0]) / self.input.std[0]
+        for views, sample in zip(clips_NVTHWC, samples):
+            crops = sample.plan.crops
+            for crop, (_, _, mirror) in zip(views.unflatten(0, (len(crops), -1)), crops):
+                if mirror:
+                    x = crop[..., ::2].neg_()
+                    if zero:
+                        x.add_(zero)
 
     def _labels(self, samples: list[Sample]) -> torch.Tensor:
         labels = [self._label(sample, next(iter(self.videos[sample.row].labels), -1)) for sample in samples]
@@ -301,9 +322,8 @@ class TrainLoader(Loader):
 
     _views = 1
 
-    def __init__(self, videos, *, clip, augment, seed, keep_last, flip_map, rank, world, **common):
+    def __init__(self, videos, *, augment, seed, keep_last, flip_map, rank, world, **common):
         super().__init__(videos, **common)
-        self.clip = _with_frames(clip, self.input)
         self._augment, self._seed, self._flip_map = augment, seed, flip_map
         self._rank, self._world = rank, world
         full, rest = divmod(len(videos), self.batch_size)
@@ -327,7 +347,7 @@ class TrainLoader(Loader):
     def _plan(self, epoch: int, row: int, found: Media) -> TrainPlan:
         labels = self.videos[row].labels
         return plan_train(
-            num_frames=found.frames,
+            num_frames=found.positions,
             width=found.width,
             height=found.height,
             clip=self.clip,
@@ -347,7 +367,7 @@ class TrainLoader(Loader):
         return plan.box, (self.input.size, self.input.size)
 
     def _build_pipeline(self, kind: Kind, **common) -> Pipeline:
-        samples = self.batch_size * (self.clip.frames if kind == "images" else 1)
+        samples = self.batch_size * self._images(kind)
         return graph.train_pipeline(
             kind, self.input, batch_size=samples, threads=self.workers, dtype=self._dtype, **common
         )
@@ -369,10 +389,9 @@ class TrainLoader(Loader):
 class EvalLoader(Loader):
     """See `eval_loader`."""
 
-    def __init__(self, videos, *, clip, views, rank, world, **common):
+    def __init__(self, videos, *, views, rank, world, **common):
         self._views = views.num_views
         super().__init__(videos, **common)
-        self.clip = _with_frames(clip, self.input)
         self.views = views
         self._mine = np.arange(rank, len(videos), world)
 
@@ -387,7 +406,7 @@ class EvalLoader(Loader):
 
     def _plan(self, epoch: int, row: int, found: Media) -> EvalPlan:
         return plan_eval(
-            num_frames=found.frames,
+            num_frames=found.positions,
             width=found.width,
             height=found.height,
             clip=self.clip,
@@ -399,7 +418,7 @@ class EvalLoader(Loader):
         return (0, 0, found.width, found.height), plan.resize
 
     def _build_pipeline(self, kind: Kind, **common) -> Pipeline:
-        samples = self.batch_size * (self.views.clips * self.clip.frames if kind == "images" else 1)
+        samples = self.batch_size * self.views.clips * self._images(kind)
         flips = (False, True) * 5 if self.views.crops == 10 else (False,) * self.views.crops
         return graph.eval_pipeline(
             kind, self.input, flips=flips, batch_size=samples, threads=self.workers, dtype=self._dtype, **common
@@ -515,7 +534,7 @@ def _route(found: Media, device: torch.device, decoder: Decoder) -> Kind:
     if decoder == "workers" or (decoder == "auto" and not on_gpu):
         return "boxes"
     if found.template:
-        return "images" if found.codec in _JPEG else "boxes"
+        return ("flow" if found.flow else "images") if found.codec in _JPEG else "boxes"
     if found.rotation or found.pix_fmt != "yuv420p" or found.codec not in (_NVDEC if on_gpu else _DALI_CPU):
         return "boxes"
     if found.colour == "bt601":
@@ -527,5 +546,12 @@ def _done(batch: _Fetching) -> bool:
     return all(future.done() for future in batch.samples)
 
 
-def _with_frames(clip: Clip, net_input: Input) -> Clip:
-    return clip if clip.frames is not None else replace(clip, frames=net_input.frames)
+def _check_channels(clip: Clip, net_input: Input) -> None:
+    channels = FLOW_CHANNELS if clip.modality == "flow" else 3
+    if len(net_input.mean) != channels or len(net_input.std) != channels:
+        raise ValueError(
+            f"mean and std of {len(net_input.mean)} and {len(net_input.std)} channels with modality {clip.modality}: "
+            f"expected {channels}, those of actrec.net(name, in_channels={channels}).input"
+        )
+    if clip.modality == "flow" and len({*net_input.mean}) + len({*net_input.std}) > 2:
+        raise ValueError("mean and std of flow differ from channel to channel: expected the same for all")

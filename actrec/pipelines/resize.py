@@ -13,7 +13,7 @@ import torch
 
 
 def resize(image: np.ndarray, *, out: np.ndarray) -> None:
-    """Resizes uint8 (H, W, 3), which may be a cut-out of a larger image, into uint8 `out` (h, w, 3)."""
+    """Resizes uint8 (H, W, C), which may be a cut-out of a larger image, into uint8 `out` (h, w, C)."""
     height, width = out.shape[:2]
     if image.shape == out.shape:
         out[...] = image

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from nvidia.dali import Pipeline
 
+from actrec.config import FLOW_CHANNELS
 from actrec.data import media
-from actrec.pipelines.graph import Kind
+from actrec.pipelines.graph import IMAGES, Kind
 from actrec.pipelines.source import Sample
 
 _CPU_BUDGET = 1 << 30
@@ -31,6 +32,12 @@ class Piece:
 
     def __len__(self) -> int:
         return self.stop - self.first
+
+    @property
+    def images(self) -> list[np.ndarray]:
+        """Those that its frames are made of."""
+        each = len(self.sample.data) // len(self.sample.wanted)
+        return self.sample.data[each * self.first : each * self.stop]
 
 
 @dataclass(frozen=True)
@@ -96,14 +103,14 @@ class Runner:
         return [self._views(sample, found[sample.row]) for sample in running.samples]
 
     def _feed(self, pipe: Pipeline, kind: Kind, run: list[Piece]) -> None:
-        times = [len(piece) if kind == "images" else 1 for piece in run]  # an image is a sample of its own
+        times = [len(piece.images) if kind in IMAGES else 1 for piece in run]
         fed = [self._parameters(piece.sample) for piece in run]
         for name in fed[0]:
             pipe.feed_input(name, [value[name] for value, n in zip(fed, times) for _ in range(n)])
         if kind == "boxes":
             pipe.feed_input("clips", [piece.sample.data[piece.first : piece.stop] for piece in run])
-        elif kind == "images":
-            pipe.feed_input("encoded", [data for p in run for data in p.sample.data[p.first : p.stop]])
+        elif kind in IMAGES:
+            pipe.feed_input("encoded", [data for piece in run for data in piece.images])
         else:
             pipe.feed_input("encoded", [piece.sample.data[0] for piece in run])
             pipe.feed_input("frames", [_positions(piece) for piece in run])
@@ -119,10 +126,11 @@ class Runner:
         stream = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
         outputs = pipe.share_outputs(cuda_stream=stream)
         try:
-            if kind == "images":
-                return [
-                    torch.from_dlpack(output.as_tensor()).split([len(piece) for piece in run]) for output in outputs
-                ]
+            if kind in IMAGES:
+                images = [torch.from_dlpack(output.as_tensor()) for output in outputs]
+                if kind == "flow":
+                    images = [grey.squeeze(-1).unflatten(0, (-1, FLOW_CHANNELS)).movedim(1, -1) for grey in images]
+                return [frames.split([len(piece) for piece in run]) for frames in images]
             if len({len(piece) for piece in run}) == 1:
                 return [torch.from_dlpack(output.as_tensor()) for output in outputs]
             return [[torch.from_dlpack(tensor) for tensor in output] for output in outputs]
@@ -146,7 +154,8 @@ def in_runs(samples: list[Sample], budget: int) -> Iterator[list[Piece]]:
     """The samples' frames in order, as many at a time as fit into `budget` bytes at native size; one at least."""
     run, room = [], budget
     for sample in samples:
-        size = sample.data[0].nbytes if sample.kind == "boxes" else 3 * sample.media.width * sample.media.height
+        channels = FLOW_CHANNELS if sample.kind == "flow" else 3
+        size = sample.data[0].nbytes if sample.kind == "boxes" else channels * sample.media.width * sample.media.height
         first = 0
         while first < len(sample.wanted):
             fitting = max(0, room // size)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from actrec.config import FLOW_CHANNELS
 from actrec.data import media
 from actrec.data.index import Index, Media, read_image
 from actrec.data.plan import EvalPlan, TrainPlan
@@ -21,7 +23,7 @@ class Sample:
     Args:
         row: of the list.
         data: for "boxes" uint8 (U, H, W, C), cropped (training) and resized, None where they were written into the
-            batch; else the bytes of each image, or of the video.
+            batch; else the bytes of each image (of flow `FLOW_CHANNELS` for each picture), or of the video.
         wanted: (U,) ascending positions of the pictures, relative to the video's first frame.
         gather: (clips, T) places in `wanted` of the clips' frames.
         clamped: how many of `wanted` lay past the end and became the last picture.
@@ -62,7 +64,8 @@ def fetch_boxes(
         MediaError, FileNotFoundError: the file cannot be read.
     """
     wanted, gather = _wanted(plan)
-    kept = np.empty((1 if writer else len(wanted), *shape[::-1], 3), np.uint8)
+    channels = FLOW_CHANNELS if found.flow else 3
+    kept = np.empty((1 if writer else len(wanted), *shape[::-1], channels), np.uint8)
     write = writer(gather) if writer else None
     region = media.Region(found.width, found.height, *box)
 
@@ -73,9 +76,14 @@ def fetch_boxes(
             write(i, picture)
 
     sample = Sample(row, "boxes", found, plan, None if writer else kept, wanted, gather)
+    if found.flow:
+        read = functools.lru_cache(maxsize=FLOW_CHANNELS)(functools.partial(_read_flow, region=region, shape=shape))
+        for i, position in enumerate(wanted.tolist()):
+            receive(i, np.concatenate([read(path) for path in found.images(position)], axis=-1))
+        return sample
     if found.template:
         for i, position in enumerate(wanted.tolist()):
-            receive(i, region.cut(read_image(found.image(found.start + position))))
+            receive(i, region.cut(read_image(*found.images(position))))
         return sample
     known, certificate = index.certificate(row)
     certify = certify and not known
@@ -96,7 +104,7 @@ def fetch_encoded(row: int, found: Media, plan: TrainPlan | EvalPlan, kind: Kind
         MediaError: a file is missing or empty.
     """
     wanted, gather = _wanted(plan)
-    paths = [found.image(found.start + i) for i in wanted.tolist()] if kind == "images" else [found.path]
+    paths = [path for i in wanted.tolist() for path in found.images(i)] if kind == "images" else [found.path]
     buffers = []
     for path in paths:
         try:
@@ -106,6 +114,13 @@ def fetch_encoded(row: int, found: Media, plan: TrainPlan | EvalPlan, kind: Kind
         if not len(buffers[-1]):
             raise media.MediaError(path, "the file is empty (0 bytes)")
     return Sample(row, kind, found, plan, buffers, wanted, gather)
+
+
+def _read_flow(path: str, region: media.Region, shape: tuple[int, int]) -> np.ndarray:
+    """The box of a grey image, resized to shape (width, height): uint8 (height, width, 1)."""
+    out = np.empty((*shape[::-1], 1), np.uint8)
+    resize(region.cut(read_image(path, grey=True))[..., None], out=out)
+    return out
 
 
 def _wanted(plan: TrainPlan | EvalPlan) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import actrec
+from actrec.data.encode import VideoWriter
+
+SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "1"]
+
+
+@pytest.fixture
+def inside(dataset, tmp_path, monkeypatch) -> Path:
+    """A copy of the dataset folder, as the current folder."""
+    shutil.copytree(dataset, tmp_path / "data")
+    monkeypatch.chdir(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_from_frames_to_scores(run, inside):
+    code, out, _ = run("extract-flow")
+    assert code == 0
+    assert out[-1] == (
+        "16 videos -> optical flow beside frames, of video files in flow/ (128 pairs, 0 videos done before, 0 failed)"
+    )
+    assert (inside / "frames/train0/00008_y.jpg").exists()
+    assert "16 videos done before" in run("extract-flow")[1][-1]
+
+    code, out, _ = run("train", "--modality", "flow", "--preview", "sheet.png", *SMALL)
+    assert code == 0
+    sheet = cv2.imread("sheet.png")
+    assert sheet.shape == (4 * 32, 5 * 32, 3)
+    assert (sheet[..., 0] == sheet[..., 2]).all()
+
+    code, out, _ = run("train", "--modality", "flow", *SMALL)
+    assert code == 0
+    (folder,) = (inside / "runs").iterdir()
+    assert folder.name.endswith("_s3d_flow")
+    assert json.loads((folder / "config.json").read_text())["clip"]["modality"] == "flow"
+    code, _, _ = run("train", "--modality", "flow", *SMALL[:-1], "2", "--run", folder, "--resume")
+    assert code == 1  # the number of epochs belongs to the schedule
+
+    code, out, _ = run("evaluate", "--clips", "2", "--crops", "10")
+    assert code == 0
+    assert out[-1].endswith("(4 videos, 0 missing)")
+    scores = np.load(folder / "scores/val_2x10.npz")
+    assert scores["ids"].tolist() == [f"frames/val{i}" for i in range(4)]  # those of RGB, so that scores can be fused
+
+    weights = ["evaluate", "--backbone", "s3d", "--weights", folder / "best.pt", "--out", "w.npz", "--size", "32"]
+    code, _, err = run(*weights, "--frames", "5")
+    assert (code, len(err)) == (1, 1)
+    code, out, _ = run(*weights, "--frames", "5", "--modality", "flow")
+    assert code == 0
+    code, _, err = run("evaluate", "--modality", "flow")
+    assert code == 2
+    assert "a checkpoint knows its own" in err[-1]
+
+    code, out, _ = run("weights", "inspect", folder / "best.pt")
+    assert code == 0
+    assert "--modality flow" in out[-1]
+
+
+def test_flow_of_video_files(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "videos").mkdir()
+    rng = np.random.default_rng(0)
+    for name in "abcd":
+        with VideoWriter(tmp_path / f"videos/{name}.mp4", width=48, height=32, rate=10) as video:
+            for _ in range(8):
+                video.write(rng.integers(0, 255, (32, 48, 3), np.uint8))
+    Path("videos_train.txt").write_text("".join(f"videos/{name}.mp4 1 8 {i % 2}\n" for i, name in enumerate("abcd")))
+    code, out, _ = run("extract-flow", "--short-side", "24")
+    assert code == 0
+    assert out[-1].startswith("4 videos -> optical flow beside frames, of video files in flow/ (28 pairs, ")
+    assert cv2.imread("flow/videos/a.mp4/00007_x.jpg").shape == (24, 36, 3)
+    code, out, _ = run("train", "--modality", "flow", *SMALL)
+    assert code == 0
+    shutil.rmtree("flow/videos/a.mp4")
+    code, _, err = run("train", "--modality", "flow", *SMALL[:-3], "2", "--epochs", "1")
+    assert code == 0
+    assert "1 of 4 videos cannot be used" in err[0]
+    assert "there is no such folder: `actrec extract-flow` makes it" in err[0]
+
+
+def test_what_a_user_can_get_wrong(run, inside):
+    code, _, err = run("train", "--modality", "flow", *SMALL)
+    assert code == 1
+    assert err[-1].endswith("the folder holds no optical flow such as 00001_x.jpg: `actrec extract-flow` makes it")
+    for flags, told in (
+        (["--bound", "0"], "bound 0.0: expected a number of pixels above 0"),
+        (["--device", "cuda", "--cluster", "tcp://127.0.0.1:1"], "a cluster computes on its processors"),
+    ):
+        code, _, err = run("extract-flow", *flags)
+        assert code == 2
+        assert told in err[-1]
+    code, _, err = run("extract-flow", "--data", "nowhere")
+    assert code == 1
+    assert "no such folder" in err[-1]
+    for flags, told in (
+        (["--mean", "0.5"], "--mean of 1 numbers: expected three, of red, green and blue"),
+        (["--modality", "flow", "--std", "1,2,3"], "--std of 3 numbers: expected one, of flow"),
+    ):
+        code, _, err = run("train", *flags)
+        assert code == 2
+        assert told in err[-1]
+    (inside / "frames/train0/00001.jpg").unlink()
+    code, _, err = run("extract-flow")
+    assert code == 0  # begins with frame 2, as the loader does
+
+
+def test_colour_weights_begin_a_flow_net(run, inside):
+    torch.manual_seed(0)
+    torch.save(actrec.net("s3d", num_classes=2).state_dict(), "rgb.pt")
+    run("extract-flow")
+    code, out, _ = run("train", "--modality", "flow", "--weights", "rgb.pt", "--std", "0.25", *SMALL)
+    assert code == 0
+    assert out[0].startswith("rgb.pt: ")
+    assert out[0].endswith("colours averaged for 10 channels")

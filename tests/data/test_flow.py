@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from actrec.data.flow import flow_folder, flow_videos, y_of
+from actrec.data.index import build_index, cache_path
+from actrec.data.lists import Video, read_list
+from actrec.data.media import MediaError
+
+
+def write_flow(folder: Path, pairs: int, *, template: str = "{:05d}_{}.jpg", first: int = 1, size=(32, 24)) -> Path:
+    """x of pair i is 10 + 4 i everywhere, y 2 more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(pairs):
+        for j, axis in enumerate("xy"):
+            picture = np.full(size[::-1], 10 + 4 * i + 2 * j, np.uint8)
+            cv2.imwrite(str(folder / template.format(first + i, axis)), picture)
+    return folder
+
+
+def row(path: Path, start=None, stop=None) -> Video:
+    return Video(path.name, str(path), start, stop, ())
+
+
+def reason(path: Path, start=None, stop=None, *, flow=True) -> str:
+    with pytest.raises(MediaError) as error:
+        build_index([row(path, start, stop)], lazy=True, flow=flow)[0]
+    return error.value.reason
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [("00001_x.jpg", "00001_y.jpg"), ("a_x.b/1_x.JPG", "a_x.b/1_y.JPG"), ("1_X.png", "1_Y.png")],
+)
+def test_y_of(x, y):
+    assert y_of(x) == y
+
+
+def test_flow_lies_beside_frames_and_that_of_files_in_a_tree_of_its_own(tmp_path):
+    (tmp_path / "frames/run/a").mkdir(parents=True)
+    (tmp_path / "a.mp4").touch()
+    root = str(tmp_path)
+    assert flow_folder(f"{root}/frames/run/a", root) == f"{root}/frames/run/a"
+    assert flow_folder(f"{root}/a.mp4", root) == f"{root}/flow/a.mp4"
+    assert flow_folder(f"{root}/frames/run/gone", root) == f"{root}/flow/frames/run/gone"
+    assert flow_folder("/elsewhere/a.mp4", root) == f"{root}/flow/elsewhere/a.mp4"
+    assert flow_folder(f"{root}/../b/a.mp4", root) == f"{root}/flow{os.path.abspath(f'{root}/../b/a.mp4')}"
+    (tmp_path / "list.txt").write_text("a.mp4 2 7 0\nframes/run/a 1\n")
+    videos = flow_videos(read_list(tmp_path / "list.txt", labels=()), tmp_path)
+    assert videos == [
+        Video("a.mp4", f"{root}/flow/a.mp4", 1, 7, (0,)),
+        Video("frames/run/a", f"{root}/frames/run/a", None, None, (1,)),
+    ]
+    assert cache_path(tmp_path / "list.txt", flow=True) == tmp_path / "list.txt.flow.index.npy"
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "expected"),  # of ten frames, so nine pairs: (start, pairs, places to begin)
+    [
+        (None, None, (0, 9, 5)),
+        (0, 10, (0, 9, 5)),
+        (0, 12, (0, 9, 5)),  # containers overstate, and lists follow them
+        (2, 8, (2, 5, 1)),
+        (2, 5, (2, 2, 1)),
+        (8, 10, (8, 1, 1)),
+    ],
+)
+def test_lists_count_frames(tmp_path, start, stop, expected):
+    folder = write_flow(tmp_path / "a", 9)
+    found = build_index([row(folder, start, stop)], flow=True)[0]
+    assert (found.start, found.frames, found.positions) == expected
+    assert (found.width, found.height, found.codec) == (32, 24, "jpg")
+
+
+def test_the_images_of_a_stack(tmp_path):
+    folder = write_flow(tmp_path / "a", 7, template="im_{:d}_{}.png", first=0)
+    found = build_index([row(folder, 1, 6)], flow=True)[0]  # frames 1 to 6 with a first one numbered 0: position -1
+    shown = [os.path.relpath(path, folder) for path in found.images(0)]
+    assert shown == [f"im_{n}_{axis}.png" for n in (2, 3, 4, 5, 5) for axis in "xy"]
+
+
+def test_flow_and_frames_in_one_folder_do_not_disturb_each_other(tmp_path):
+    folder = write_flow(tmp_path / "a", 4)
+    for i in range(5):
+        cv2.imwrite(str(folder / f"{i + 1:05d}.jpg"), np.zeros((24, 32, 3), np.uint8))
+    assert build_index([row(folder)])[0].frames == 5
+    assert build_index([row(folder)])[0].images(2) == [str(folder / "00003.jpg")]
+    assert build_index([row(folder)], flow=True)[0].frames == 4
+
+
+def test_what_is_wrong_is_said(tmp_path):
+    folder = write_flow(tmp_path / "a", 9)
+    assert reason(folder, 3, 4) == "the list says frames 4 to 4: optical flow needs two"
+    assert reason(folder, 10, 12) == "the list says frames 11 to 10, but there are 1 to 10"
+    assert reason(folder, flow=False) == (
+        "the folder holds no numbered images such as 00001.jpg; its optical flow needs --modality flow"
+    )
+    assert reason(tmp_path) == ("the folder holds no optical flow such as 00001_x.jpg: `actrec extract-flow` makes it")
+    assert reason(tmp_path / "none") == "there is no such folder: `actrec extract-flow` makes it"
+    (tmp_path / "a.mp4").touch()
+    assert reason(tmp_path / "a.mp4").startswith("a file, not a folder of optical flow: ")
+    cv2.imwrite(str(folder / "00001_y.jpg"), np.zeros((8, 8), np.uint8))
+    assert reason(folder) == "00001_y.jpg is 8x8, 00001_x.jpg 32x24"
+    (folder / "00001_y.jpg").unlink()
+    assert reason(folder) == "the image is missing"
