@@ -10,7 +10,7 @@ from actrec.cli.extract_frames import Size
 from actrec.cli.options import worker_options
 from actrec.cli.progress import Bar
 from actrec.data.flow import FOLDER
-from actrec.tools.extract_flow import FAILED, Extracted, FlowOptions, extract_flow
+from actrec.tools.extract_flow import FAILED, PRESETS, Extracted, FlowOptions, extract_flow
 
 FLOW = FlowOptions()
 PARTS = ("train", "val", "test")
@@ -22,6 +22,7 @@ PARTS = ("train", "val", "test")
     "--data", type=click.Path(path_type=Path), default=".", help="Dataset folder, whose lists are the default."
 )
 @click.option("--bound", default=FLOW.bound, help="Pixels of motion that become the darkest and the brightest value.")
+@click.option("--preset", type=click.Choice(list(PRESETS)), default=FLOW.preset, help="Quality of the CPU's flow.")
 @click.option("--short-side", default=FLOW.short_side, help="Of video files; smaller ones stay as they are.")
 @click.option("--upscale", is_flag=True, help="Enlarge smaller videos to the short side, too.")
 @click.option("--resize", type=Size(), help="Exact size, instead of --short-side.")
@@ -30,7 +31,7 @@ PARTS = ("train", "val", "test")
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="cuda: a GPU's flow hardware."
 )
 @worker_options
-def command(lists, data, bound, short_side, upscale, resize, quality, device, workers):
+def command(lists, data, bound, preset, short_side, upscale, resize, quality, device, workers):
     """Optical flow of the videos of LISTS (default: train.txt, val.txt and test.txt of --data).
 
     \b
@@ -43,7 +44,7 @@ def command(lists, data, bound, short_side, upscale, resize, quality, device, wo
     Interrupted? The same command goes on where it stopped. What fails is in failed_flow.csv, and the exit code is 1.
     """
     try:
-        options = FlowOptions(short_side, resize, upscale, quality, bound)
+        options = FlowOptions(short_side, resize, upscale, quality, bound, preset)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     lists = lists or _lists(data)

@@ -9,6 +9,7 @@ continued by starting it again. `.extract_flow.json` beside the lists remembers 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -30,6 +31,12 @@ from actrec.tools.jobs import Progress, Stop, Stopped, Workers, each, largest_fi
 from actrec.tools.output import part_of, remove_leftovers, write_failed, writing
 
 RECORD, FAILED = ".extract_flow.json", "failed_flow.csv"
+PRESETS = {  # of OpenCV's dense inverse search
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+}
+_LEAST = (32, 96)  # height and width: below, the scales that OpenCV chooses can crash it
 
 Estimate = Callable[[Iterator[np.ndarray]], Iterator[np.ndarray]]  # grey (H, W) pictures -> float32 (H, W, 2) flows
 
@@ -40,17 +47,21 @@ class FlowOptions(ImageOptions):
 
     Args:
         bound: pixels of motion from frame to frame that become the darkest and the brightest value.
+        preset: quality of the flow that the CPU computes, one of `PRESETS`.
 
     Raises:
         ValueError: a value that makes no sense.
     """
 
     bound: float = 20.0
+    preset: str = "medium"
 
     def __post_init__(self):
         super().__post_init__()
         if not 0 < self.bound < math.inf:
             raise ValueError(f"bound {self.bound}: expected a number of pixels above 0")
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset {self.preset!r}: expected one of {', '.join(PRESETS)}")
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,8 @@ def extract_flow(
         raise ValueError(f"lists of {len(folders)} folders ({', '.join(map(str, sorted(folders)))}): expected one")
     root = folders.pop()
     sources = dict.fromkeys(video.path for path in lists for video in read_list(path))
-    jobs = [(Path(source), Path(flow_folder(source, root)), options, estimate or dis) for source in sources]
+    estimate = estimate or functools.partial(dis, preset=options.preset)
+    jobs = [(Path(source), Path(flow_folder(source, root)), options, estimate) for source in sources]
     _check_settings(root, {"method": method, **dataclasses.asdict(options)})
     remove_leftovers({folder.parent for _, folder, *_ in jobs})
     made, failed = [], []
@@ -159,12 +171,16 @@ def flow_of_video(
     return len(names) // 2, True
 
 
-def dis(pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def dis(pictures: Iterator[np.ndarray], preset: str = FlowOptions.preset) -> Iterator[np.ndarray]:
     """Flow from each picture to the next by OpenCV's dense inverse search (Kroeger et al. 2016)."""
-    estimator, before = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), None
+    estimator, before = cv2.DISOpticalFlow_create(PRESETS[preset]), None
     for picture in pictures:
+        height, width = picture.shape
+        below, right = (max(0, least - size) for least, size in zip(_LEAST, picture.shape))
+        if below or right:
+            picture = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE)
         if before is not None:
-            yield estimator.calc(before, picture, None)
+            yield estimator.calc(before, picture, None)[:height, :width]
         before = picture
 
 

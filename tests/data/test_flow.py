@@ -50,11 +50,11 @@ def test_flow_lies_beside_frames_and_that_of_files_in_a_tree_of_its_own(tmp_path
     assert flow_folder(f"{root}/frames/run/gone", root) == f"{root}/flow/frames/run/gone"
     assert flow_folder("/elsewhere/a.mp4", root) == f"{root}/flow/elsewhere/a.mp4"
     assert flow_folder(f"{root}/../b/a.mp4", root) == f"{root}/flow{os.path.abspath(f'{root}/../b/a.mp4')}"
-    (tmp_path / "list.txt").write_text("a.mp4 2 7 0\nframes/run/a 1\n")
+    (tmp_path / "list.txt").write_text("a.mp4 2 7 0\nframes/run/a 1 3 1\n")
     videos = flow_videos(read_list(tmp_path / "list.txt", labels=()), tmp_path)
     assert videos == [
         Video("a.mp4", f"{root}/flow/a.mp4", 1, 7, (0,)),
-        Video("frames/run/a", f"{root}/frames/run/a", None, None, (1,)),
+        Video("frames/run/a", f"{root}/frames/run/a", 0, 3, (1,)),
     ]
     assert cache_path(tmp_path / "list.txt", flow=True) == tmp_path / "list.txt.flow.index.npy"
 
