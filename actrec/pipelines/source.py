@@ -12,7 +12,7 @@ from actrec.config import FLOW_CHANNELS
 from actrec.data import media
 from actrec.data.index import Index, Media, read_image
 from actrec.data.plan import EvalPlan, TrainPlan
-from actrec.pipelines.graph import Kind
+from actrec.pipelines.graph import IMAGES, Kind
 from actrec.pipelines.resize import resize
 
 
@@ -104,7 +104,7 @@ def fetch_encoded(row: int, found: Media, plan: TrainPlan | EvalPlan, kind: Kind
         MediaError: a file is missing or empty.
     """
     wanted, gather = _wanted(plan)
-    paths = [path for i in wanted.tolist() for path in found.images(i)] if kind == "images" else [found.path]
+    paths = [path for i in wanted.tolist() for path in found.images(i)] if kind in IMAGES else [found.path]
     buffers = []
     for path in paths:
         try:

@@ -184,7 +184,7 @@ def test_channels_that_do_not_fit(flat):
 def moving(frames, x, *, width=96, height=64):
     noise = np.random.default_rng(0).integers(0, 255, (height // 4, width // 4 + 40)).astype(np.uint8)
     whole = cv2.resize(noise, (width + 160, height), interpolation=cv2.INTER_CUBIC)
-    return [whole[:, 80 - i * x : 80 - i * x + width] for i in range(frames)]
+    return [np.ascontiguousarray(whole[:, 80 - i * x : 80 - i * x + width]) for i in range(frames)]
 
 
 def test_the_flow_of_the_mirror_image_is_the_mirrored_flow(tmp_path, make_rows):
