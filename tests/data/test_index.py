@@ -51,7 +51,9 @@ def only(path, start=None, stop=None):
 def probed(monkeypatch):
     """Paths as they are probed."""
     paths, probe = [], index_module._probe
-    monkeypatch.setattr(index_module, "_probe", lambda path, key: paths.append(path) or probe(path, key))
+    monkeypatch.setattr(
+        index_module, "_probe", lambda path, key, *, flow: paths.append(path) or probe(path, key, flow=flow)
+    )
     return paths
 
 
