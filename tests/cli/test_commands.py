@@ -131,7 +131,7 @@ def test_toy(run, tmp_path):
         (["train", "--schedule", "step", "--lr-steps", "0"], 2, "Error: lr_steps (0,): expected one or more epochs"),
         (["train", *SMALL, "--preview", "p.unknown"], 1, "Error: p.unknown: expected a name that ends in .png"),
         (["train", "--area", "0.5"], 2, "Error: Invalid value for '--area': '0.5': expected 2 numbers"),
-        (["train", "--mean", "1,2"], 2, "Error: Invalid value for '--mean': '1,2': expected 3 numbers"),
+        (["train", "--mean", "1,2"], 2, "Error: --mean of 2 numbers: expected three, of red, green and blue"),
         (["train", "--stride", "2"], 2, "Error: stride 2 with uniform sampling"),
         (["train", "--nesterov", "--optimizer", "adamw"], 2, "Error: nesterov with optimizer adamw"),
         (["train", "--last-pool", "valid"], 1, "Error: net 's3d' takes no option 'last_pool'"),
