@@ -116,6 +116,10 @@ class Loader:
         self.clip = clip if clip.frames is not None else replace(clip, frames=net_input.frames)
         self._flow = clip.modality == "flow"
         self.index = index if index is not None else build_index(videos, workers=workers, flow=self._flow)
+        if self.index.flow != self._flow:
+            raise ValueError(
+                f"modality {clip.modality} with another's index: expected build_index(…, flow={self._flow})"
+            )
         self.batch_size = batch_size
         self.device = torch.device(device)
         if self.device.type == "cuda" and not torch.cuda.is_available():

@@ -8,6 +8,7 @@ import torch
 import actrec
 from actrec.config import FLOW_PAIRS, Input
 from actrec.data.flow import y_of
+from actrec.data.index import build_index
 from actrec.pipelines import flow as hardware
 from actrec.tools.extract_flow import FlowOptions, dis, flow_of_video
 
@@ -177,6 +178,8 @@ def test_channels_that_do_not_fit(flat):
     uneven = Input(mean=(0.5,) * 9 + (0.4,), std=(0.5,) * 10, frames=4, size=24)
     with pytest.raises(ValueError, match="differ from channel to channel"):
         actrec.train_loader(flat, CLIPS[0], uneven)
+    with pytest.raises(ValueError, match=r"modality flow with another's index: expected build_index\(…, flow=True\)"):
+        actrec.train_loader(flat, CLIPS[0], INPUT, index=build_index(flat, lazy=True))
     with pytest.raises(ValueError, match="modality 'audio': expected one of rgb, flow"):
         actrec.Clip(modality="audio")
 
