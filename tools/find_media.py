@@ -91,23 +91,23 @@ class Media:
             for key in {name, os.path.splitext(name)[0]}:
                 self._by_name.setdefault(key, []).append(path)
         self._classes = {_plain(name) for name in classes} - set().union(*PART_FOLDERS.values())
-        self.several: list[tuple[str, list[str]]] = []
-        self.renamed: list[tuple[str, str]] = []
+        self.several: dict[str, list[str]] = {}
+        self.renamed: dict[str, str] = {}
 
     def find(self, row: Row) -> str | None:
         """The path of a row's file or folder.
 
         Of several, those in a folder of its class and of its part (`train`, `validation`, …) come first; what remains
-        to choose between is kept in `several`, and in `renamed` what has another name than the likeliest.
+        to choose between is kept in `several`, by id, and in `renamed` what has another name than the likeliest.
         """
         for name in row.names:
             scores = {path: score for path in self._by_name.get(name, ()) if (score := self._score(row, path))}
             if scores:
                 best = [path for path, score in scores.items() if score == max(scores.values())]
                 if len(best) > 1:
-                    self.several.append((row.id, best))
+                    self.several[row.id] = best
                 if name != row.names[0]:
-                    self.renamed.append((row.names[0], best[0]))
+                    self.renamed[row.names[0]] = best[0]
                 return best[0]
         return None
 

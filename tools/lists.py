@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actrec.data.datasets import Dataset
-from actrec.data.files import ListError, atomic_write, show
+from actrec.data.files import SHOWN, ListError, atomic_write, show
 from actrec.data.lists import Video, read_labels, write_labels, write_list
 from actrec.registry import did_you_mean
 from actrec.tools.annotations import Annotations, Row
@@ -122,11 +122,18 @@ def make_lists(
 def _select(
     found: Annotations, dataset: Dataset, class_file: Path | None, log: Log
 ) -> tuple[list[str], list[Row], list[tuple[Row, str]]]:
-    """The classes in the order of their labels, the rows that are of them, and those of them without a video."""
+    """The classes in the order of their labels, the rows that are of them, and those of them without a video.
+
+    Test videos without a class are kept where all are, if all classes are.
+    """
     if found.classes is None:  # those of the training list, if there is one
         labels = {row.label for row in found.rows if row.part == "train"} or {row.label for row in found.rows}
         found.classes = sorted(labels - {None})
     known = set(found.classes)
+    if not found.rows or not known:
+        found.raise_any()
+        what = "class" if found.rows else "video"
+        raise ValueError(f"the annotations of {dataset.title} name no {what}: expected {dataset.annotations}")
     for row in found.rows:
         if row.label is not None and row.label not in known:
             found.fault(row.file, row.at, lambda name=row.label: _unknown(name, known))
@@ -137,14 +144,20 @@ def _select(
     if class_file is None:
         if len(known) != dataset.num_classes:
             log(f"{dataset.title} has {dataset.num_classes} classes, these annotations {len(known)}")
-        return sorted(known), found.rows, found.unusable
-    wanted = set(read_labels(class_file))
-    if strange := sorted(wanted - known):
-        raise ListError("\n".join(f"{class_file}: {_unknown(name, known)}" for name in strange))
-    if without := sum(row.label is None for row in found.rows):
-        log(f"{without} test videos have no class, so nobody knows which are of these {len(wanted)}: left out")
+        wanted = known
+    else:
+        wanted = set(read_labels(class_file))
+        if strange := sorted(wanted - known):
+            more = [f"… and {len(strange) - SHOWN} more"] * (len(strange) > SHOWN)
+            raise ListError("\n".join([f"{class_file}: {_unknown(name, known)}" for name in strange[:SHOWN]] + more))
+    without = sum(row.label is None for row in found.rows)
+    if without and (class_file or any(row.part == "test" and row.label for row in found.rows)):
+        log(f"{without} test videos have no class: left out")
+    elif without:
+        wanted = wanted | {None}
     rows = [row for row in found.rows if row.label in wanted]
-    return sorted(wanted), rows, [(row, reason) for row, reason in found.unusable if row.label in wanted]
+    unusable = [(row, reason) for row, reason in found.unusable if row.label in wanted]
+    return sorted(wanted - {None}), rows, unusable
 
 
 def _unknown(name: str, known: set[str]) -> str:
@@ -175,11 +188,11 @@ def _match(rows: Sequence[Row], media: Media, log: Log) -> tuple[list[tuple[Row,
         path = media.find(row)
         (missing if path is None else present).append((row, path or "no such file"))
     if media.several:
-        name, paths = media.several[0]
+        name, paths = next(iter(media.several.items()))
         log(f"{len(media.several)} videos are there more than once, such as {show(name)}: {show(paths[0])} is taken, "
             f"and not {show(paths[1])}")  # fmt: skip
     if media.renamed:
-        name, path = media.renamed[0]
+        name, path = next(iter(media.renamed.items()))
         log(f"{len(media.renamed)} videos have a shorter name than expected, such as {show(path)} for {show(name)}: "
             "taken as they are")  # fmt: skip
     return present, missing
@@ -285,7 +298,8 @@ def make_folder_lists(
         raise ValueError(f"{os.path.join(videos, names[labels.index('')])} is in no class folder: expected "
                          f"{videos}/<class>/<video>")  # fmt: skip
     classes = sorted(set(labels))
-    numbers = [classes.index(label) for label in labels]
+    place = {name: number for number, name in enumerate(classes)}
+    numbers = [place[label] for label in labels]
     if part_folders:
         parts, origin = [name.split("/")[0] for name in names], "by the folders train and val"
     else:

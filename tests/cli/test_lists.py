@@ -77,7 +77,7 @@ def test_probe(run, ucf):
     code, out, _ = run("lists", "ucf101", "splits", "--probe", "--min-frames", "5", "--out", "made", "--workers", "1")
     assert code == 0
     assert out[-1] == "2 videos of 2 classes -> made: train.txt 1, val.txt 1; 2 missing"
-    assert out[-3] == "missing: 2 of train.txt; each with its reason in made/missing.csv"
+    assert out[-2] == "missing: 2 of train.txt; each with its reason in made/missing.csv"
     rows = list(csv.reader((ucf / "made/missing.csv").read_text().splitlines()))[1:]
     assert [row[1] for row in rows] == ["Archery/v_Archery_g08_c01.avi", "Surfing/v_Surfing_g09_c01.avi"]
     assert rows[0] == ["train", "Archery/v_Archery_g08_c01.avi", "Archery", "4 frames, fewer than 5"]
@@ -93,7 +93,7 @@ def test_probe_finds_nothing_of_use(run, ucf):
     (ucf / "splits/testlist01.txt").unlink()
     code, _, err = run("lists", "ucf101", "splits", "--probe", "--min-frames", "99", "--out", "made")
     assert code == 1
-    assert err[-1].startswith("Error: none of the 3 videos can be used; the first: Archery/v_Archery_g08_c01.avi, 4 fr")
+    assert err[-1].startswith("Error: none of the 3 videos can be used; the first: Archery/v_Archery_g08_c01.avi: 4 fr")
     assert not list((ucf / "made").glob("*.txt"))
 
 

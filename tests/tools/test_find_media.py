@@ -99,5 +99,5 @@ def test_what_was_chosen_is_told():
     media = Media(["a", "a.mp4", "b.mp4"], [])
     assert media.find(row("a")) == "a"
     assert media.find(row("b_000001_000011", None, "train", "b")) == "b.mp4"
-    assert media.several == [("a", ["a", "a.mp4"])]
-    assert media.renamed == [("b_000001_000011", "b.mp4")]
+    assert media.several == {"a": ["a", "a.mp4"]}
+    assert media.renamed == {"b_000001_000011": "b.mp4"}

@@ -362,7 +362,7 @@ def test_mini_kinetics_is_known_by_its_class_names(tmp_path, shared_spec):
     assert made.lists == {"train.txt": 200, "val.txt": 200}
     assert read_labels(tmp_path / "out/labels.txt") == wanted
     assert [label for _, label in lists_in(tmp_path)["val"]] == list(range(200))
-    assert said == ["1 test videos have no class, so nobody knows which are of these 200: left out"]
+    assert said == ["1 test videos have no class: left out"]
 
 
 def test_mini_ssv2_is_known_by_its_class_names(tmp_path, shared_spec):
@@ -666,6 +666,20 @@ def test_without_published_class_names_training_tells(tmp_path):
     made, said = make(tmp_path, "jester", files, JESTER.videos)
     assert made.num_classes == 1
     assert said == ["Jester has 27 classes, these annotations 1"]
+
+
+@pytest.mark.parametrize(("train", "what"), [([], "video"), ([{"id": "1420"}], "class")])
+def test_annotations_of_nothing(tmp_path, train, what):
+    name = f"something-something-v2-{'test' if train else 'train'}.json"
+    with pytest.raises(ValueError, match=f"the annotations of Something-Something V2 name no {what}: expected"):
+        make(tmp_path, "ssv2", {name: train}, SSV2.videos)
+
+
+def test_test_sets_of_which_some_classes_are_known(tmp_path):
+    test = [{"id": "1420"}, {"id": "78687"}]
+    made, said = make(tmp_path, "ssv2", SSV2_LATER.files | {"test.json": test}, SSV2.videos)
+    assert lists_in(tmp_path)["test"] == [("1420.webm", 2)]
+    assert "1 test videos have no class: left out" in said
 
 
 def test_unreadable_annotations(tmp_path, monkeypatch):
