@@ -213,18 +213,19 @@ def _videos(
     """What each list is to hold. A path that no list can hold goes to `missing`."""
     kept: dict[str, list[tuple[Row, Video]]] = {part: [] for part in PARTS}
     label = {name: (number,) for number, name in enumerate(classes)}
+    prefix = os.path.join(os.path.abspath(out), "")
     for row, path in present:
         path = os.path.join(root, path)
-        if reason := _unwritable(path, out):
+        if reason := _unwritable(path, prefix):
             missing.append((row, reason))
         else:
             kept[row.part].append((row, Video(path, path, row.start, row.stop, label.get(row.label, ()))))
     return kept
 
 
-def _unwritable(path: str, out: Path) -> str | None:
-    """Why a list cannot hold a path."""
-    text = path.removeprefix(os.path.join(os.path.abspath(out), ""))
+def _unwritable(path: str, prefix: str) -> str | None:
+    """Why a list cannot hold a path, which is written without this prefix."""
+    text = path.removeprefix(prefix)
     if "\n" in text:
         return "its path holds a line break"
     if text != text.strip() or text.startswith("#"):
@@ -306,10 +307,10 @@ def make_folder_lists(
         parts, origin = draw_split(names, numbers, split, log)
     log(f"split: {origin}")
     lists: dict[str, list[Video]] = {part: [] for part in PARTS}
-    missing = []
+    missing, prefix = [], os.path.join(os.path.abspath(out), "")
     for name, part, label, number in zip(names, parts, labels, numbers):
         path = os.path.join(os.path.abspath(videos), name)
-        if reason := _unwritable(path, out):
+        if reason := _unwritable(path, prefix):
             missing.append((part, name, label, reason))
         else:
             lists[part].append(Video(path, path, None, None, (number,)))

@@ -11,6 +11,7 @@ from actrec.data.files import show
 from actrec.tools.annotations import Annotations, choose, read_json, table
 
 PARTS = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test"}
+WHOLE = re.compile(r"(\d{1,6})(\.0*)?", re.ASCII)  # seconds
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 
 
@@ -68,8 +69,7 @@ def _add(
     at: int | str,
 ) -> None:
     """`told` is the part that the row itself names, which counts."""
-    whole = re.compile(r"(\d{1,6})(\.0*)?", re.ASCII)
-    times = [match and int(match[1]) for match in map(whole.fullmatch, (start, end))]
+    times = [match and int(match[1]) for match in map(WHOLE.fullmatch, (start, end))]
     part = PARTS.get(str(told).strip().lower()) if told else part
     if part is None:
         notes.fault(file, at, f"split {show(str(told))}: expected train, val or test")
