@@ -73,6 +73,16 @@ def test_lists(run, ucf):
                                "--out names another folder"])  # fmt: skip
 
 
+def test_extract_frames_takes_the_lists_as_its_split(run, ucf):
+    (ucf / "videos/Surfing/v_Surfing_g09_c01.avi").unlink()
+    assert run("lists", "ucf101", "splits")[0] == 0
+    code, out, _ = run("extract-frames")
+    assert code == 0
+    assert out[-1].endswith("train.txt 2, val.txt 1")
+    assert [video.path for video in read_list("val.txt")] == ["frames/Archery/v_Archery_g01_c01"]
+    assert read_labels("labels.txt") == ["Archery", "Surfing"]
+
+
 def test_probe(run, ucf):
     code, out, _ = run("lists", "ucf101", "splits", "--probe", "--min-frames", "5", "--out", "made", "--workers", "1")
     assert code == 0
