@@ -174,8 +174,8 @@ class SplitOptions:
 @dataclass(frozen=True)
 class Row:
     name: str  # of the video, in SRC
-    start: int | None
-    stop: int | None
+    start: int | float | None  # as a Video has them
+    stop: int | float | None
     labels: tuple[int, ...]
 
 
