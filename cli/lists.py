@@ -11,11 +11,11 @@ from pathlib import Path
 import click
 
 from actrec.cli.main import Group
-from actrec.cli.progress import Bar, index_progress
+from actrec.cli.options import worker_options
+from actrec.cli.progress import Bar
 from actrec.config import Clip, Views
 from actrec.data.datasets import DATASETS, Dataset
 from actrec.tools.frame_lists import SplitOptions
-from actrec.tools.lists import Made, Probe, make_folder_lists, make_lists
 
 SPLIT = SplitOptions()
 
@@ -69,23 +69,23 @@ def _command(dataset: Dataset) -> click.Command:
         classes: Path | None,
         probe: bool,
         min_frames: int | None,
-        workers: int | None,
+        workers,
         split: int = 1,
     ) -> int:
-        if not probe and (min_frames is not None or workers):
-            flag = "--workers" if min_frames is None else "--min-frames"
-            raise click.UsageError(f"{flag} without --probe: only that looks into the files")
-        with contextlib.ExitStack() as stack:
-            look = None
-            if probe:
-                bar, progress = index_progress("videos")
-                look = Probe(min_frames, workers, progress)
-                stack.enter_context(bar)
-            files = stack.enter_context(Bar("files"))
-            made = make_lists(
-                dataset, annotations, videos, out,
-                split=split, class_file=classes, probe=look, force=force, progress=files.to, log=click.echo,
-            )  # fmt: skip
+        from actrec.tools.lists import Probe, make_lists
+
+        if not probe and (min_frames is not None or workers.count or workers.cluster):
+            raise click.UsageError("--min-frames, --workers and --cluster go with --probe: only that looks into files")
+        try:
+            with Bar("files") as found, Bar("videos") if probe else contextlib.nullcontext() as probed:
+                look = Probe(min_frames, workers, probed.to) if probe else None
+                made = make_lists(
+                    dataset, annotations, videos, out,
+                    split=split, class_file=classes, probe=look, force=force, progress=found.to, log=click.echo,
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            click.echo("interrupted: the same command goes on from here")
+            return 130
         usual = f"actrec train {_clip(dataset.clip)}; actrec evaluate {_views(dataset.views)}"
         click.echo(f"usual for {dataset.title}: {usual}")
         return _tell(made, out)
@@ -112,7 +112,7 @@ def _options(dataset: Dataset) -> list[Callable]:
         click.option("--probe", is_flag=True, help="Look into every file, not only whether it is there."),
         click.option("--min-frames", type=click.IntRange(0), help="With --probe: leave shorter videos out of training "
                      f"and validation.  [default: {least}]"),
-        click.option("--workers", type=click.IntRange(1), help="With --probe: threads.  [default: one per core]"),
+        worker_options,
     ]  # fmt: skip
     if dataset.num_splits > 1:
         split = click.IntRange(1, dataset.num_splits)
@@ -140,6 +140,8 @@ def folders(videos: Path, out: Path, force: bool, val_fraction: float, group_reg
     The split comes from folders train and val below VIDEOS, else it is drawn, class by class. Videos are files or frame
     folders.
     """
+    from actrec.tools.lists import make_folder_lists
+
     try:
         split = SplitOptions(val_fraction, seed, group_regex)
     except ValueError as error:
@@ -158,7 +160,7 @@ def _views(views: Views) -> str:
     return f"--clips {views.clips} --crops {views.crops}"
 
 
-def _tell(made: Made, out: Path) -> int:
+def _tell(made, out: Path) -> int:
     missing = sum(made.missing.values())
     if missing:
         counts = ", ".join(f"{count:,} of {name}" for name, count in made.missing.items())

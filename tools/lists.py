@@ -16,11 +16,15 @@ from pathlib import Path
 
 from actrec.data.datasets import Dataset
 from actrec.data.files import SHOWN, ListError, atomic_write, show
+from actrec.data.index import Index, build_index, cache_path
 from actrec.data.lists import Video, read_labels, write_labels, write_list
+from actrec.data.media import MediaError
 from actrec.registry import did_you_mean
 from actrec.tools.annotations import Annotations, Row
 from actrec.tools.find_media import Media, find_media
 from actrec.tools.frame_lists import PARTS, SplitOptions, class_of, draw_split, has_part_folders
+from actrec.tools.index_lists import look_at_all
+from actrec.tools.jobs import Progress, Workers
 from actrec.tools.output import part_of, remove_leftovers, writing
 
 WRITTEN = (*(f"{part}.txt" for part in PARTS), "labels.txt", "flips.txt", "missing.csv")
@@ -34,13 +38,13 @@ class Probe:
 
     Args:
         min_frames: shorter videos of the training and validation list are left out; None: as is usual for the dataset.
-        workers: threads; one per core by default.
-        progress: called with (done, total).
+        workers: who looks: threads of this machine, or a cluster.
+        progress: called with (files done, files in all, how many of these failed).
     """
 
     min_frames: int | None = None
-    workers: int | None = None
-    progress: Callable[[int, int], None] | None = None
+    workers: Workers = Workers()
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -241,27 +245,34 @@ def _probe(
     kept: dict[str, list[tuple[Row, Video]]], out: Path, min_frames: int, probe: Probe, missing: list[tuple[Row, str]]
 ) -> None:
     """Moves what cannot be used or is too short from the lists to `missing`."""
-    from actrec.data.index import build_index, cache_path
-
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
+    files = {part: len({video.path for _, video in pairs}) for part, pairs in kept.items()}
+    before = 0
     for part, pairs in kept.items():
         if not pairs:
             continue
-        index = build_index(
-            [video for _, video in pairs],
-            cache=cache_path(out / f"{part}.txt"),
-            workers=probe.workers,
-            progress=probe.progress,
-            lazy=False,
-        )
-        least = min_frames if part != "test" else 0
-        reasons = dict(index.broken)
-        for i in range(len(pairs)):
-            if i not in reasons and (frames := index[i].frames) < least:
-                reasons[i] = f"{frames} frames, fewer than {least}"
-        missing += [(pairs[i][0], reason) for i, reason in sorted(reasons.items())]
-        kept[part] = [pair for i, pair in enumerate(pairs) if i not in reasons]
+        before += files[part]
+
+        def tell(done: int, unknown: int, failed: int, before: int = before) -> None:
+            probe.progress(before - unknown + done, sum(files.values()), failed)
+
+        index = build_index([video for _, video in pairs], cache=cache_path(out / f"{part}.txt"), lazy=True)
+        look_at_all(index, probe.workers, tell if probe.progress else None)
+        kept[part] = []
+        for i, (row, video) in enumerate(pairs):
+            if reason := _unusable(index, i, min_frames if part != "test" else 0):
+                missing.append((row, reason))
+            else:
+                kept[part].append((row, video))
+
+
+def _unusable(index: Index, i: int, min_frames: int) -> str | None:
+    try:
+        frames = index[i].frames
+    except MediaError as error:
+        return error.reason
+    return f"{frames} frames, fewer than {min_frames}" if frames < min_frames else None
 
 
 # ---- class folders ----

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import sys
 from types import ModuleType
@@ -23,7 +24,7 @@ def make_video(path, frames):
     path.parent.mkdir(parents=True, exist_ok=True)
     with VideoWriter(path.with_suffix(".mp4"), width=32, height=32, rate=10) as video:
         for i in range(frames):
-            video.write(np.full((32, 32, 3), 20 * i, np.uint8))
+            video.write(np.full((32, 32, 3), 10 * i, np.uint8))
     path.with_suffix(".mp4").rename(path)
 
 
@@ -99,6 +100,42 @@ def test_probe(run, ucf):
     assert probed == []  # it was kept beside the list
 
 
+def test_probe_of_segments(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / "videos/v_abc.mp4", 20)  # two seconds
+    segments = [{"segment": times, "label": "Archery"} for times in ([0.5, 1.5], [1.5, 2.5], [0, 0.1], [5, 9])]
+    database = {"abc": {"subset": "training", "annotations": segments}}
+    (tmp_path / "activity_net.v1-3.min.json").write_text(json.dumps({"database": database}))
+    code, out, _ = run("lists", "activitynet", "activity_net.v1-3.min.json", "--probe", "--min-frames", "5")
+    assert code == 0
+    assert (tmp_path / "train.txt").read_text().splitlines() == [
+        "videos/v_abc.mp4 0.5s 1.5s 0", "videos/v_abc.mp4 1.5s 2.5s 0",
+    ]  # fmt: skip
+    rows = list(csv.reader((tmp_path / "missing.csv").read_text().splitlines()))[1:]
+    assert [row[1] for row in rows] == ["abc (0 to 0.1)", "abc (5 to 9)"]
+    assert rows[0][3] == "1 frames, fewer than 5"
+
+
+def test_a_list_of_broken_videos_alone(run, ucf):
+    (ucf / "videos/Archery/v_Archery_g01_c01.avi").write_bytes(b"no video")
+    code, out, _ = run("lists", "ucf101", "splits", "--probe")
+    assert code == 0
+    assert "val.txt: none of its videos can be used, so there is no such list" in out
+    assert out[-1] == "2 videos of 2 classes -> .: train.txt 2; 2 missing"
+
+
+def test_an_interrupt_while_probing(run, ucf, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("actrec.tools.lists.look_at_all", interrupt)
+        code, out, _ = run("lists", "ucf101", "splits", "--probe")
+    assert (code, out[-1]) == (130, "interrupted: the same command goes on from here")
+    assert not list(ucf.glob("*.txt"))
+    assert run("lists", "ucf101", "splits", "--probe")[0] == 0
+
+
 def test_probe_finds_nothing_of_use(run, ucf):
     (ucf / "splits/testlist01.txt").unlink()
     code, _, err = run("lists", "ucf101", "splits", "--probe", "--min-frames", "99", "--out", "made")
@@ -133,8 +170,8 @@ def test_folders(run, ucf):
         (["ucf101"], 2, "Error: Missing argument 'ANNOTATIONS...'"),
         (["ucf10", "splits"], 2, "Error: no command 'ucf10': did you mean ucf101?"),
         (["ucf101", "splits", "--split", "4"], 2, "Error: Invalid value for '--split': 4 is not in the range"),
-        (["ucf101", "splits", "--min-frames", "4"], 2, "Error: --min-frames without --probe: only that looks into"),
-        (["ucf101", "splits", "--workers", "4"], 2, "Error: --workers without --probe: only that looks into the files"),
+        (["ucf101", "splits", "--min-frames", "4"], 2, "Error: --min-frames, --workers and --cluster go with --pro"),
+        (["ucf101", "splits", "--workers", "4"], 2, "Error: --min-frames, --workers and --cluster go with --probe"),
         (["ucf101", "nowhere"], 1, "Error: nowhere: no such file or folder; expected trainlist01.txt"),
         (["ucf101", "splits", "--videos", "nowhere"], 1, "Error: nowhere"),
         (
