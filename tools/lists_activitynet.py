@@ -15,7 +15,7 @@ PARTS = {"training": "train", "validation": "val", "testing": "test"}
 
 def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Annotations:
     notes = Annotations()
-    for file in choose(paths, {"train": r"activity_?net.*\.json"}, dataset)["train"]:
+    for file in choose(paths, {"train": r"activity_?net.*1[-._]3.*\.json"}, dataset)["train"]:
         said = read_json(file, dict)
         database, taxonomy = said.get("database"), said.get("taxonomy")
         if not isinstance(database, dict):

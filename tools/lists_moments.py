@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from actrec.data.datasets import Dataset
+from actrec.data.files import show
 from actrec.tools.annotations import Annotations, choose, table
 
 PATTERNS = {
     "train": r"trainingSet\.csv",
     "val": r"validationSet\.csv",
-    "test": r"testingSet\.csv",
     "categories": r"moments_categories\.txt",
 }
 
@@ -33,13 +33,11 @@ def _categories(file: Path, notes: Annotations) -> Iterator[tuple[int, str]]:
         if len(values) == 2 and values[1].isdecimal():
             yield line, values[0]
         else:
-            notes.fault(file, line, f"{','.join(values)!r}: expected class,number")
+            notes.fault(file, line, f"{show(','.join(values))}: expected class,number")
 
 
 def _add(notes: Annotations, part: str, values: list[str], file: Path, line: int) -> None:
-    votes = values[2:]
-    if len(values) not in ((1, 2, 4) if part == "test" else (2, 4)) or not all(vote.isdecimal() for vote in votes):
-        notes.fault(file, line, f"{','.join(values)!r}: expected class/file.mp4,class,yes,no")
+    if len(values) not in (2, 4) or not all(vote.isdecimal() for vote in values[2:]):
+        notes.fault(file, line, f"{show(','.join(values))}: expected class/file.mp4,class,yes,no")
     else:
-        label = values[1] if len(values) > 1 else None
-        notes.add(part, values[0], label, file, line, names=(PurePosixPath(values[0]).stem,))
+        notes.add(part, values[0], values[1], file, line, names=(PurePosixPath(values[0]).stem,))

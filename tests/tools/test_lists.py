@@ -651,6 +651,12 @@ def test_json_beside_the_same_csv_is_not_read(tmp_path):
     assert made.lists["train.txt"] == 2
 
 
+def test_another_version_of_activitynet_beside_it_is_not_read(tmp_path):
+    files = ACTIVITYNET.files | {"activity_net.v1-2.min.json": "no JSON"}
+    made, _ = make(tmp_path, "activitynet", files, ACTIVITYNET.videos)
+    assert made.lists["train.txt"] == 2
+
+
 def test_diving48_needs_its_vocabulary(tmp_path):
     files = {name: content for name, content in DIVING48.files.items() if "vocab" not in name}
     with pytest.raises(FileNotFoundError, match="no Diving48_vocab.json, which names the classes"):
