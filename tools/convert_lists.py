@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from actrec.data.files import show
+from actrec.data.files import ListError, show
 from actrec.data.formats import FORMATS, PARTS, Annotations, Entry, Format, Options, guess_format, guess_part
 from actrec.data.formats.annotations import kind_of
 from actrec.data.labels import find_labels, read_labels, write_labels
@@ -154,7 +154,7 @@ def _formats(src: Path, dst: Path, files: dict[str, Path], options: ConvertOptio
 
 def _targets(dst: Path, target: Format, parts: dict[str, Sequence[Entry]]) -> dict[Path, dict[str, Sequence[Entry]]]:
     """What goes into which file."""
-    if dst.is_dir() or not (dst.suffix or dst.is_file()):
+    if dst.is_dir() or not (dst.suffix or dst.exists()):
         dst = dst / f"{_PART}{target.suffix}"
     if _PART in str(dst):
         if "" in parts:
@@ -288,7 +288,8 @@ def _write_one(
         except UnicodeEncodeError as error:
             fault = f"{show(error.object)} cannot be written as UTF-8"
         except ValueError as error:
-            fault = str(error).splitlines()[0].replace(str(temporary), str(place)).removeprefix(f"{place}: ")
+            text = str(error).splitlines()[0].replace(f"{temporary}:", "").strip()
+            fault = f"it would not read back ({text})" if isinstance(error, ListError) else text
         if fault is None:
             if not faults:
                 return []
@@ -320,6 +321,4 @@ def _keep_names(folder: Path, names: tuple[str, ...]) -> None:
     if file is None:
         write_labels(folder / "labels.txt", names)
     elif tuple(read_labels(file)) != names:
-        raise ValueError(
-            f"{file} names other classes than the lists that would stand beside it: expected another folder"
-        )
+        raise ValueError(f"{file} names other classes than the new lists beside it would: expected another folder")

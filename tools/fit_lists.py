@@ -95,10 +95,8 @@ def _fit_one(entry: Entry, kind: str, target: Format, losses: Losses, media: Med
             start, stop = float(math.floor(start)), float(math.ceil(stop))
             losses.add("the times became whole seconds", entry)
     if kind == "frames" and not target.first <= start <= target.last:
-        only = " only holds what starts there" if target.first == target.last else ""
-        raise ValueError(
-            f"{entry.path}: starts at image {start + 1}: {target.name} counts from {target.first + 1}{only}"
-        )
+        where = f"from image {target.first + 1}" + (" on only" if target.first == target.last else "")
+        raise ValueError(f"{entry.path} starts at image {start + 1}: {target.name} holds frames {where}")
     if len(entry.labels) > 1 and not target.several_labels:
         losses.add("the labels after the first are left out", entry)
         entry = entry._replace(labels=entry.labels[:1])

@@ -14,6 +14,7 @@ from actrec.data.formats.annotations import Annotations, Entry, Format, Options,
 from actrec.data.labels import Bad, Classes
 from actrec.data.lists import Video, read_list, write_list
 
+_NUMBERS = Classes()  # whatever reads as a label without names
 SEPARATORS = {" ": "blanks", ",": "','", ";": "';'", "\t": "tabs"}
 
 
@@ -40,7 +41,7 @@ def _read(
     """Takes the separator that leaves the fewest bad lines, then the fewest without a label."""
     lines, problems = read_lines(path)
     problems.raise_any()
-    tries = []
+    classes, tries = Classes(options.names), []
     there = [separators[0], *(s for s in separators[1:] if any(s in line for line in lines))]
     for separator in (options.separator,) if options.separator else there:
         problems, entries = Problems(path), []
@@ -48,7 +49,7 @@ def _read(
             if not line:
                 continue
             try:
-                entries.append(_entry(line, separator, columns, one_label, options))
+                entries.append(_entry(line, separator, columns, one_label, options.root, classes))
             except Bad as bad:
                 problems.add(number, bad.explain)
         tries.append((len(problems), sum(not entry.labels for entry in entries), problems, entries))
@@ -59,7 +60,9 @@ def _read(
     return Annotations({options.part: entries}, options.names)
 
 
-def _entry(line: str, separator: str, columns: tuple[str, ...], one_label: bool, options: Options) -> Entry:
+def _entry(
+    line: str, separator: str, columns: tuple[str, ...], one_label: bool, root: str, classes: Classes
+) -> Entry:
     pieces = [piece.strip() for piece in line.split(None if separator == " " else separator)]
     path, numbers, labels = pieces[0], pieces[1 : len(columns) + 1], pieces[len(columns) + 1 :]
     if len(numbers) < len(columns) or (one_label and len(labels) > 1):
@@ -69,11 +72,10 @@ def _entry(line: str, separator: str, columns: tuple[str, ...], one_label: bool,
         raise Bad(lambda: "there is no path: expected it in the first column")
     values = {name: whole(text, name, int(name == "total")) for name, text in zip(columns, numbers)}
     start, stop = _range(values)
-    classes = Classes(options.names)
     for text in labels:
-        if text in options.names or text not in classes:
+        if text not in _NUMBERS:
             raise Bad(lambda text=text: f"label {show(text)}: expected a number")
-    return Entry(below(options.root, path), start, stop, tuple(map(classes.label, labels)))
+    return Entry(below(root, path), start, stop, tuple(map(classes.label, labels)))
 
 
 def _range(values: dict[str, int]) -> tuple[int | None, int | None]:
