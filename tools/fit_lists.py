@@ -40,7 +40,8 @@ def fit(
     Raises:
         ValueError: a row that cannot be held, or a video that cannot be looked at.
     """
-    kinds = [_wanted(entry, target, any(e.start is not None for e in entries)) for entry in entries]
+    some = any(entry.start is not None for entry in entries)
+    kinds = [_wanted(entry, target, some) for entry in entries]
     asked = [i for i, (entry, kind) in enumerate(zip(entries, kinds)) if _asks(entry, kind, target)]
     index = None
     if asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -239,8 +240,8 @@ def _value_file(place: str, name: str) -> float | None:
 
 
 def _free(database: dict[str, Any], *choices: str) -> str:
-    numbered = (f"{choices[-1]}#{i}" for i in range(2, len(database) + 3))
-    return next(key for key in (*choices, *numbered) if key not in database)
+    numbered = (f"{choices[-1]}#{i}" for i in itertools.count(2))
+    return next(key for key in itertools.chain(choices, numbered) if key not in database)
 
 
 def _dump(path: Path, data: dict[str, Any]) -> None:
