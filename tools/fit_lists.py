@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -42,7 +43,7 @@ def fit(
     """
     some = any(entry.start is not None for entry in entries)
     kinds = [_wanted(entry, target, some) for entry in entries]
-    asked = [i for i, (entry, kind) in enumerate(zip(entries, kinds)) if _asks(entry, kind, target)]
+    asked = [i for i, (entry, kind) in enumerate(zip(entries, kinds)) if _asks(entry, kind)]
     index = None
     if asked:
         videos = [Video(str(i), entries[i].path, None, None, ()) for i in asked]
@@ -59,17 +60,19 @@ def _wanted(entry: Entry, target: Format, some: bool) -> str:
     kind = kind_of(entry)
     if not target.ranges or (target.names_range and target.names_range.fullmatch(stem_of(entry.path))):
         return ""
-    needs = {"all": True, "labelled": bool(entry.labels), "any": some, "": False}[target.needs_range]
     if target.needs_range == "labelled" and not entry.labels:
         return ""
+    needs = target.needs_range in ("all", "labelled") or (target.needs_range == "any" and some)
     if kind in target.ranges or not (kind or needs):
         return kind
     return "frames" if "frames" in target.ranges else "seconds"
 
 
-def _asks(entry: Entry, kind: str, target: Format) -> bool:
-    """Whether the video has to be looked at."""
-    return bool(kind) and kind != kind_of(entry) and (kind_of(entry) == "" or entry.fps is None)
+def _asks(entry: Entry, kind: str) -> bool:
+    """Whether the video is looked at: where nothing else tells, and where it can tell where it ends."""
+    if not kind or kind == kind_of(entry):
+        return False
+    return entry.start is None or entry.fps is None or os.path.exists(entry.path)
 
 
 def _look(videos: list[Video], target: Format, workers: int | None, progress: Progress | None) -> Index:
@@ -90,11 +93,11 @@ def _fit_one(entry: Entry, kind: str, target: Format, losses: Losses, media: Med
     elif had and not kind:
         start = stop = None
         losses.add("the range is left out", entry)
-    if kind == "seconds":
-        start, stop = round(start, 9), round(stop, 9)
-        if target.whole_seconds and (start % 1 or stop % 1):
-            start, stop = float(math.floor(start)), float(math.ceil(stop))
-            losses.add("the times became whole seconds", entry)
+    if kind == "seconds" and target.decimals:
+        start, stop = round(start, target.decimals), round(stop, target.decimals)
+    elif kind == "seconds" and (start % 1 or stop % 1):
+        start, stop = float(math.floor(start)), float(math.ceil(stop))
+        losses.add("the times became whole seconds", entry)
     if kind == "frames" and not target.first <= start <= target.last:
         where = f"from image {target.first + 1}" + (" on only" if target.first == target.last else "")
         raise ValueError(f"{entry.path} starts at image {start + 1}: {target.name} holds frames {where}")
@@ -114,10 +117,13 @@ def _converted(entry: Entry, kind: str, media: Media | None) -> tuple[float, flo
     if not fps:
         raise ValueError(f"{entry.path}: its frame rate is not known, and times need it: expected a video, or a folder "
                          "with a file `fps`")  # fmt: skip
-    if kind == "frames":
-        start, stop = (math.ceil(time * fps - _LATE) for time in (entry.start, entry.stop))
-        return start, max(stop, start + 1)
-    if entry.start is None:
-        return 0.0, media.frames / fps
-    first = media.start if media else 0
-    return max(entry.start - first, 0) / fps, (entry.stop - first) / fps
+    first, end = (media.start, media.frames) if media else (0, math.inf)
+    if kind == "seconds":
+        if entry.start is None:
+            return 0.0, end / fps
+        return max(entry.start - first, 0) / fps, (entry.stop - first) / fps
+    start, stop = (math.ceil(time * fps - _LATE) for time in (entry.start, entry.stop))
+    if start >= end:
+        raise ValueError(f"{entry.path}: the list says {entry.start:g} to {entry.stop:g} seconds, but there are "
+                         f"{end / fps:.3g}")  # fmt: skip
+    return first + start, first + max(start + 1, min(stop, end))

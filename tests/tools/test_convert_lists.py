@@ -182,12 +182,18 @@ def test_seconds_become_frames_and_frames_seconds(tmp_path, media):
     value = json.loads((tmp_path / "a.json").read_text())["database"]["clip"]
     assert value["annotations"] == [{"segment": [0.2, 0.8], "label": "walk"}]
     assert value["video_path"] == f"{media}/walk/clip.mp4"
-    put(tmp_path / "b/train.csv", "path,start,end,label,fps\nwalk/clip.mp4,0.2s,0.8s,walk,10\ngone,1s,1.001s,walk,25\n")
-    made = convert(tmp_path / "b/train.csv", tmp_path / "b/train.txt", target="ibm", root=media)
-    assert (tmp_path / "b/train.txt").read_text() == "walk/clip.mp4 3 8 0\ngone 26 26 0\n"
+    text = (
+        "path,start,end,label,fps\nwalk/clip.mp4,0.2s,0.8s,walk,10\nwalk/clip.mp4,1s,9s,walk,\ngone,1s,1.001s,walk,25\n"
+    )
+    put(tmp_path / "b/train.csv", text)
+    made = convert(tmp_path / "b/train.csv", tmp_path / "b/train.txt", target="ibm", root=media, target_root=media)
+    assert (tmp_path / "b/train.txt").read_text() == "walk/clip.mp4 3 8 0\nwalk/clip.mp4 11 12 0\ngone 26 26 0\n"
     assert [note.split(",")[0] for note in made.notes] == [
-        "2 rows: the times became frame numbers", "2 rows: the frame rate is left out"
+        "3 rows: the times became frame numbers", "2 rows: the frame rate is left out"
     ]  # fmt: skip
+    put(tmp_path / "b/train.csv", "path,start,end\nwalk/clip.mp4,1.2s,9s\n")
+    with pytest.raises(ValueError, match="the list says 1.2 to 9 seconds, but there are 1.2"):
+        convert(tmp_path / "b/train.csv", tmp_path / "b/train.txt", target="ibm", root=media)
 
 
 def test_kinetics_takes_whole_seconds(tmp_path, media):

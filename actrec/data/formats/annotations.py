@@ -86,7 +86,7 @@ class Format:
         suffix: of its files.
         ranges: the kinds of ranges: "frames", "seconds".
         needs_range: which rows must have one: "all", those "labelled", or all if "any" has one.
-        whole_seconds: times are integers.
+        decimals: of times.
         names_range: matches names of files that say their range, so that no other is held.
         first, last: the lowest and the highest start, in frames.
         class_names: whether labels are "numbers", names in the "rows" or "either", or names that the file has a
@@ -102,7 +102,7 @@ class Format:
     write: Callable[[Path, Annotations, Options], None]
     ranges: frozenset[str] = frozenset()
     needs_range: str = ""
-    whole_seconds: bool = False
+    decimals: int = 20
     names_range: re.Pattern[str] | None = None
     first: int = 0
     last: int = MAX_FRAME

@@ -298,7 +298,7 @@ FORMATS = (
         _write_kinetics,
         ranges=frozenset({"seconds"}),
         needs_range="all",
-        whole_seconds=True,
+        decimals=0,
         names_range=CLIP_NAME,
         class_names="rows",
         parts="must",

@@ -136,6 +136,7 @@ FORMATS = (
         _write_own,
         ranges=frozenset({"frames", "seconds"}),
         needs_range="any",
+        decimals=9,
         first=-1,
         several_labels=True,
         separators=(" ", ";", "\t", ","),
