@@ -129,8 +129,8 @@ def _sources(src: Path, options: ConvertOptions) -> dict[str, Path]:
         files = {part: Path(str(src).replace(_PART, part)) for part in PARTS}
         files = {part: path for part, path in files.items() if path.is_file()}
     elif src.is_dir():
-        names = FORMATS[options.source].suffix if options.source else "*"
-        suffixes = (".txt", ".csv", ".json") if names == "*" else (names, ".txt")
+        suffixes = [FORMATS[options.source].suffix] if options.source else []
+        suffixes += [suffix for suffix in (".txt", ".csv", ".json") if suffix not in suffixes]
         found = {part: [src / f"{part}{suffix}" for suffix in suffixes] for part in PARTS}
         files = {part: path for part, paths in found.items() if (path := next(filter(Path.is_file, paths), None))}
     else:
@@ -205,9 +205,9 @@ def _names(path: Path, source: Format, options: ConvertOptions) -> tuple[str, ..
 
 
 def _common(lists: Sequence[Sequence[str]]) -> Sequence[str]:
-    return (
-        lists[0] if all(names == lists[0] for names in lists) else sorted({name for names in lists for name in names})
-    )
+    """The names of all lists, in the order that they share, or sorted."""
+    same = all(names == lists[0] for names in lists)
+    return lists[0] if same else sorted({name for names in lists for name in names})
 
 
 def _renumber(annotations: Annotations, names: Sequence[str]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:

@@ -81,6 +81,7 @@ class Format:
     """A format of lists, and what it can hold.
 
     Args:
+        title: what a row is.
         read: gives the annotations of a file; raises ListError with all bad rows, OSError.
         write: writes annotations that it can hold to a file.
         suffix: of its files.

@@ -263,7 +263,7 @@ FORMATS = (
     ),
     Format(
         "activitynet",
-        "JSON of ActivityNet: segments in seconds",
+        "JSON with segments in seconds",
         ".json",
         _read_activitynet,
         _write_activitynet,

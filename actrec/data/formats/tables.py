@@ -279,7 +279,7 @@ def _write_kinetics(path: Path, annotations: Annotations, options: Options) -> N
 FORMATS = (
     Format(
         "csv",
-        "a table with a header: path, and start, end (or stop), label or labels, split, fps in any order",
+        "a header with path, start, end, label, split, fps",
         ".csv",
         _read_csv,
         _write_csv,

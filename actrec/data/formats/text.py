@@ -60,9 +60,7 @@ def _read(
     return Annotations({options.part: entries}, options.names)
 
 
-def _entry(
-    line: str, separator: str, columns: tuple[str, ...], one_label: bool, root: str, classes: Classes
-) -> Entry:
+def _entry(line: str, separator: str, columns: tuple[str, ...], one_label: bool, root: str, classes: Classes) -> Entry:
     pieces = [piece.strip() for piece in line.split(None if separator == " " else separator)]
     path, numbers, labels = pieces[0], pieces[1 : len(columns) + 1], pieces[len(columns) + 1 :]
     if len(numbers) < len(columns) or (one_label and len(labels) > 1):
@@ -143,7 +141,7 @@ FORMATS = (
     ),
     _format("ibm", "folder start end label…", ("start", "end"), (" ", ";"), first=-1),
     _format("mmaction2-frames", "folder frames label…", ("total",), (" ",), last=0),
-    _format("mmaction2-clips", "folder offset frames label…, mmaction2's with_offset", ("offset", "total"), (" ",)),
+    _format("mmaction2-clips", "folder offset frames label…", ("offset", "total"), (" ",)),
     _format("mmaction2-video", "path label…", (), (" ", ",", ";")),
     _format("pyslowfast", "path label", (), (" ", ","), one_label=True, suffix=".csv"),
 )
