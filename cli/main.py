@@ -14,6 +14,7 @@ from actrec.registry import did_you_mean
 COMMANDS = {  # name: one line for --help
     "toy": "Render a small action dataset to try things on.",
     "extract-frames": "Turn videos into frame folders and lists.",
+    "lists": "Make the lists of a public dataset.",
     "index": "Look at every video of a list.",
     "train": "Train a net.",
     "evaluate": "Score a list with clips x crops.",
