@@ -8,7 +8,6 @@ import click
 
 from actrec.cli.progress import index_progress
 from actrec.data.formats import FORMATS, PARTS
-from actrec.tools.convert_lists import ConvertOptions, convert_lists
 
 HELP = f"""Convert the lists A into B.
 
@@ -39,6 +38,8 @@ _PATH = click.Path(path_type=Path)
 @click.option("--separator", type=click.Choice(SEPARATORS), help="Between the columns of B.")
 @click.option("--workers", type=click.IntRange(1), help="Videos looked at at a time.  [default: one per core]")
 def command(src, dst, source, target, root, to_root, part, labels, separator, workers) -> None:
+    from actrec.tools.convert_lists import ConvertOptions, convert_lists
+
     options = ConvertOptions(
         source=source,
         target=target,

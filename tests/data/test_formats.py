@@ -271,10 +271,10 @@ def test_hara_rows_without_a_frame_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        ('{"labels": []', "train.txt:1: not JSON: "),
-        ("[" * 100_000, "train.txt: not JSON that can be read"),
-        ('{"a": %s}' % ("1" * 5000), "train.txt: not JSON that can be read"),
-        ([1], 'train.txt: expected {"database"'),
+        ('{"labels": []', "train.txt:1: no JSON: "),
+        ("[" * 100_000, "train.txt: JSON that cannot be read"),
+        ('{"a": %s}' % ("1" * 5000), "train.txt: JSON that cannot be read"),
+        ([1], "train.txt: it holds list '[1]': expected an object"),
         ({"labels": ["a"]}, 'train.txt: expected {"database"'),
         ({"database": {}}, 'train.txt: expected "labels", a list of class names'),
         ({"labels": [1], "database": {}}, 'train.txt: expected "labels", a list of class names'),

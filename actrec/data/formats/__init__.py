@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from actrec.data.dialect import SAMPLE
-from actrec.data.files import show
+from actrec.data.files import read_text, show
 from actrec.data.formats import hara, tables, text
-from actrec.data.formats.annotations import PART_NAMES, PARTS, Annotations, Entry, Format, Options, read_text
+from actrec.data.formats.annotations import PART_NAMES, PARTS, Annotations, Entry, Format, Options
 
 __all__ = ["FORMATS", "PARTS", "Annotations", "Entry", "Format", "Options", "guess_format", "guess_part"]
 

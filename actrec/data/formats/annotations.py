@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import math
 import os
 import re
@@ -167,27 +166,6 @@ class Finder:
 
 
 # ---- values ----
-
-
-def read_text(path: str | os.PathLike[str]) -> str:
-    """A UTF-8 file, with or without BOM; line ends as they are.
-
-    Raises:
-        OSError: it cannot be read.
-        ListError: it is HDF5, UTF-16 or no text.
-    """
-    data = Path(path).read_bytes()
-    if data.startswith(b"\x89HDF"):
-        raise ListError(f"{os.fspath(path)}: HDF5 is not read: expected a list, and frames as folders of images")
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ListError(f"{os.fspath(path)}: the file is UTF-16: expected UTF-8")
-    try:
-        return data.removeprefix(codecs.BOM_UTF8).decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ListError(
-            f"{os.fspath(path)}:{line}: byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8"
-        ) from None
 
 
 def raise_faults(path: str | os.PathLike[str], faults: Sequence[str]) -> None:

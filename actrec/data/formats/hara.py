@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actrec.data.dialect import MAX_FRAME
-from actrec.data.files import ListError, atomic_write, show
+from actrec.data.files import ListError, atomic_write, read_json, show
 from actrec.data.formats.annotations import (
     Annotations,
     Entry,
@@ -25,7 +25,6 @@ from actrec.data.formats.annotations import (
     part_of,
     raise_faults,
     rate,
-    read_text,
     stem_of,
 )  # fmt: skip
 from actrec.data.labels import Bad
@@ -38,11 +37,10 @@ _SUBSETS = {"train": "training", "val": "validation", "test": "testing"}
 
 def _read(path: Path, options: Options) -> Annotations:
     """Frame folders are `<label>/<id>` below the root, or what `video_path` says; `segment` counts images from 1."""
-    data, faults = _load(path)
+    data, faults = _load(path), []
     names = data.get("labels")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        faults.append('expected "labels", a list of class names')
-        raise_faults(path, faults)
+        raise ListError(f'{path}: expected "labels", a list of class names')
     faults += [f"class name {show(name)} is there twice" for name, times in Counter(names).items() if times > 1]
     numbers, finder = {name: i for i, name in enumerate(names)}, Finder(options.root)
 
@@ -97,7 +95,7 @@ def _write(path: Path, annotations: Annotations, options: Options) -> None:
 
 def _read_activitynet(path: Path, options: Options) -> Annotations:
     """Frame folders are `v_<id>` below the root; each annotation is a row; segments are seconds."""
-    data, faults = _load(path)
+    data = _load(path)
     names = _leaves(data.get("taxonomy"), data["database"])
     numbers, finder = {name: i for i, name in enumerate(names)}, Finder(options.root)
 
@@ -115,7 +113,7 @@ def _read_activitynet(path: Path, options: Options) -> Annotations:
             labels = (label_of(annotation.get("label"), numbers),)
             yield times and Entry(place, *times, labels, fps)
 
-    return _annotations(path, data, faults, entries_of, tuple(names))
+    return _annotations(path, data, [], entries_of, tuple(names))
 
 
 def _leaves(taxonomy: Any, database: dict[str, Any]) -> list[str]:
@@ -163,28 +161,11 @@ def _write_activitynet(path: Path, annotations: Annotations, options: Options) -
 # ---- both ----
 
 
-def _load(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """The file, and a fault for each key that it has twice: JSON readers keep the last, so a row would be lost."""
-    faults: list[str] = []
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            seen: set[str] = set()
-            faults.extend(f"{show(key)} is there twice" for key, _ in pairs if key in seen or seen.add(key))
-        return found
-
-    try:
-        data = json.loads(read_text(path), object_pairs_hook=unique)
-    except ListError:
-        raise
-    except json.JSONDecodeError as error:
-        raise ListError(f"{path}:{error.lineno}: not JSON: {error.msg} at column {error.colno}") from None
-    except (ValueError, RecursionError) as error:
-        raise ListError(f"{path}: not JSON that can be read: {error}") from None
-    if not isinstance(data, dict) or not isinstance(data.get("database"), dict):
+def _load(path: Path) -> dict[str, Any]:
+    data = read_json(path, dict)
+    if not isinstance(data.get("database"), dict):
         raise ListError(f'{path}: expected {{"database": {{id: …}}}}, as Hara\'s tools and ActivityNet have it')
-    return data, faults
+    return data
 
 
 def _annotations(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from actrec.data.files import Problems, atomic_write, show
+from actrec.data.files import Problems, atomic_write, read_text, show
 from actrec.data.formats.annotations import (
     Annotations,
     Entry,
@@ -24,7 +24,6 @@ from actrec.data.formats.annotations import (
     label_of,
     part_of,
     rate,
-    read_text,
     stem_of,
     whole,
 )  # fmt: skip
