@@ -1,17 +1,13 @@
-import click
 import pytest
 from click.testing import CliRunner
 
-from actrec.cli import main
 from actrec.cli.lists_convert import command
 from actrec.data.formats import FORMATS
 
 
 @pytest.fixture
-def convert(run, monkeypatch):
-    """`actrec convert …`, as `actrec lists convert …` is called."""
-    monkeypatch.setattr(main, "actrec", click.Group("actrec", commands={"convert": command}))
-    return lambda *arguments: run("convert", *arguments)
+def convert(run):
+    return lambda *arguments: run("lists", "convert", *arguments)
 
 
 @pytest.fixture

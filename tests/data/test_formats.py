@@ -382,6 +382,7 @@ def test_bad_activitynet(tmp_path, annotation, value, fault):
         ("x.csv", KINETICS, "kinetics"),
         ("x.txt", json.dumps(hara(a=video(label="run"))), "hara"),
         ("x.json", "\ufeff " + json.dumps(activitynet()), "activitynet"),
+        ("x.json", json.dumps(activitynet(taxonomy=None), indent=1), "activitynet"),
     ],
 )
 def test_the_content_tells_the_format(tmp_path, file, content, expected):
@@ -437,9 +438,9 @@ def random_annotations(rng, name, names):
             if name == "kinetics":
                 path = f"{ROOT}/{names[label[0]]}/{part}{i}_000010_000020.mp4"
             elif form.ranges and (form.needs_range or rng.random() < 0.5):
-                kind = rng.choice(sorted(form.ranges - ({"seconds"} if name == "actrec" else set())))
+                kind = rng.choice(sorted(form.ranges))
                 start = rng.randint(form.first, min(form.last, 50)) if kind == "frames" else round(rng.random(), 3)
-                stop = start + (rng.randint(1, 50) if kind == "frames" else 1.5)
+                stop = start + rng.randint(1, 50) if kind == "frames" else round(start + 1.5, 3)
             if form.several_labels and rng.random() < 0.3:
                 label += (rng.randrange(len(names)),)
             if form.fps and rng.random() < 0.5:

@@ -196,6 +196,21 @@ def test_seconds_become_frames_and_frames_seconds(tmp_path, media):
         convert(tmp_path / "b/train.csv", tmp_path / "b/train.txt", target="ibm", root=media)
 
 
+def test_times_stay_times_where_they_can(tmp_path):
+    put(tmp_path / "train.txt", "a.mp4 0.5s 1.25s 0\nb.mp4 1s 2s 1\n")
+    put(tmp_path / "labels.txt", "walk\nrun\n")
+    for name in ("csv", "activitynet"):
+        made = convert(tmp_path / "train.txt", tmp_path / f"{name}/train.x", target=name, root=tmp_path)
+        assert not made.notes
+        convert(tmp_path / f"{name}/train.x", tmp_path / f"{name}/train.txt", source=name, root=tmp_path)
+        assert (tmp_path / f"{name}/train.txt").read_text() == (tmp_path / "train.txt").read_text()
+    segment = {"segment": [30.025882995319815, 205.2318595943838], "label": "walk"}
+    put(tmp_path / "a.json", json.dumps({"database": {"a": {"subset": "training", "annotations": [segment]}}}))
+    convert(tmp_path / "a.json", tmp_path / "b.csv")  # every digit
+    convert(tmp_path / "b.csv", tmp_path / "c.json", target="activitynet")
+    assert json.loads((tmp_path / "c.json").read_text())["database"]["a"]["annotations"] == [segment]
+
+
 def test_kinetics_takes_whole_seconds(tmp_path, media):
     put(tmp_path / "train.txt", "walk/clip.mp4 1\n")
     shutil.copy(media / "labels.txt", tmp_path)

@@ -45,10 +45,8 @@ def guess_format(path: Path) -> str:
 
 
 def _guess_json(path: Path, content: str) -> str:
-    if '"taxonomy"' in content and '"database"' in content:
-        return "activitynet"
     if '"database"' in content:
-        return "hara"
+        return "activitynet" if re.search(r'"taxonomy"|"annotations"\s*:\s*\[', content) else "hara"
     raise ValueError(f'{path}: JSON without "database": expected a file of Hara\'s tools or of ActivityNet')
 
 
