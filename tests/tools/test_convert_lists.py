@@ -205,10 +205,10 @@ def test_times_stay_times_where_they_can(tmp_path):
         convert(tmp_path / f"{name}/train.x", tmp_path / f"{name}/train.txt", source=name, root=tmp_path)
         assert (tmp_path / f"{name}/train.txt").read_text() == (tmp_path / "train.txt").read_text()
     segment = {"segment": [30.025882995319815, 205.2318595943838], "label": "walk"}
-    put(tmp_path / "a.json", json.dumps({"database": {"a": {"subset": "training", "annotations": [segment]}}}))
-    convert(tmp_path / "a.json", tmp_path / "b.csv")  # every digit
-    convert(tmp_path / "b.csv", tmp_path / "c.json", target="activitynet")
-    assert json.loads((tmp_path / "c.json").read_text())["database"]["a"]["annotations"] == [segment]
+    put(tmp_path / "x/a.json", json.dumps({"database": {"a": {"subset": "training", "annotations": [segment]}}}))
+    convert(tmp_path / "x/a.json", tmp_path / "x/b.csv")  # every digit
+    convert(tmp_path / "x/b.csv", tmp_path / "x/c.json", target="activitynet")
+    assert json.loads((tmp_path / "x/c.json").read_text())["database"]["a"]["annotations"] == [segment]
 
 
 def test_kinetics_takes_whole_seconds(tmp_path, media):
