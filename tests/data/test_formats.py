@@ -145,6 +145,7 @@ def test_csv_with_class_names_parts_and_rates(tmp_path):
         ("path,start,end\na,9s,9s\n", "train.txt:2: end 9s does not come after start 9s"),
         ("path,start,stop\na,9,9\n", "train.txt:2: stop 9 does not come after start 9"),
         ("path,label\n,3\n", "train.txt:2: path '': expected the name of a file or folder"),
+        ("path,labels\na,3;\n", "train.txt:2: class name '': expected a number"),
         ("path,split\na,trian\n", "train.txt:2: part 'trian': did you mean train"),
         ("path,fps\na,0\nb,fast\nc,nan\n", "train.txt:2: fps '0': expected a number of frames a second\ntrain.txt:3"),
         ('path,label\n"a,3\n', "train.txt:2: not a csv file from here on"),

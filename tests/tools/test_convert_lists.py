@@ -415,6 +415,21 @@ def test_nothing_is_replaced_if_one_of_the_files_fails(tmp_path):
     assert os.listdir(tmp_path / "out") == ["train.txt"]
 
 
+def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
+    put(tmp_path / "v/train.txt", "a 1 5 0\n")
+    put(tmp_path / "v/val.txt", "b 1 5 0\n")
+
+    def stop(path, annotations, options):
+        if "val" in annotations.parts:
+            raise KeyboardInterrupt
+        FORMATS["csv"].write(path, annotations, options)
+
+    monkeypatch.setitem(FORMATS, "ibm", tool.replace(FORMATS["csv"], write=stop))
+    with pytest.raises(KeyboardInterrupt):
+        convert(tmp_path / "v", tmp_path / "out", target="ibm")
+    assert not os.listdir(tmp_path / "out")
+
+
 def test_a_row_that_reads_back_differently_is_refused(tmp_path, monkeypatch):
     src = put(tmp_path / "train.txt", "a 1 5 0\n")
     broken = tool.replace(FORMATS["ibm"], write=lambda path, *_: path.write_text("a 1 6 0\n"))

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ PART_NAMES = {
     **dict.fromkeys(("val", "valid", "validate", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts")
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
@@ -110,11 +110,11 @@ class Format:
     class_names: str = "numbers"
     parts: str = ""
     fps: bool = False
-    separators: tuple[str, ...] = field(default=())
+    separators: tuple[str, ...] = ()
 
 
 def kind_of(entry: Entry) -> str:
-    """ "frames", "seconds", or "" where a row is a whole video."""
+    """What its range counts: "frames" or "seconds"; "" where a row is a whole video."""
     if entry.start is None:
         return ""
     return "seconds" if isinstance(entry.start, float) else "frames"
@@ -184,14 +184,14 @@ def whole(text: str, what: str, least: int = 0) -> int:
     return number
 
 
-def rate(value: str | float, what: str = "fps") -> float:
+def rate(value: str | float) -> float:
     """Frames a second. Raises Bad."""
     try:
         number = float(value)
     except (ValueError, TypeError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not 0 < number < math.inf:
-        raise Bad(lambda: f"{what} {show(str(value))}: expected a number of frames a second")
+        raise Bad(lambda: f"fps {show(str(value))}: expected a number of frames a second")
     return number
 
 

@@ -26,7 +26,7 @@ from actrec.data.formats.annotations import (
     raise_faults,
     rate,
     stem_of,
-)  # fmt: skip
+)
 from actrec.data.labels import Bad
 
 _SUBSETS = {"train": "training", "val": "validation", "test": "testing"}

@@ -26,7 +26,7 @@ from actrec.data.formats.annotations import (
     rate,
     stem_of,
     whole,
-)  # fmt: skip
+)
 from actrec.data.labels import Bad, Classes
 
 COLUMNS = ("path", "start", "end", "stop", "label", "labels", "split", "fps")
@@ -140,7 +140,7 @@ class _Labels:
 
     def __init__(self, names: Sequence[str], table: list[tuple[int, Cells]]):
         if not names:
-            pieces = {piece for _, cells in table for piece in self._pieces(cells)}
+            pieces = {piece for _, cells in table for piece in self._pieces(cells)} - {""}
             if not all(piece in Classes() for piece in pieces):
                 names = sorted(pieces)
         self.classes = Classes(names)
