@@ -293,7 +293,8 @@ def _write_one(
         if fault is None:
             if not faults:
                 return []
-            return [f"{place}: {separator!r} stands between the columns, as {faults[0]}"]
+            usual = target.separators[0]
+            return [f"{place}: {separator!r} stands between the columns: with {usual!r} {faults[0]}"]
         faults.append(fault)
     raise ValueError(f"{place}: {target.name} cannot hold this: {faults[0]}")
 
