@@ -24,7 +24,7 @@ import numpy as np
 from actrec.data import media
 from actrec.data.files import atomic_write
 from actrec.data.flow import UNFINISHED, flow_folder, y_of
-from actrec.data.index import Media, build_index, read_image
+from actrec.data.index import FPS, Media, build_index, read_image
 from actrec.data.lists import Video, read_list
 from actrec.tools.extract_video import ImageOptions
 from actrec.tools.jobs import Progress, Stop, Stopped, Workers, each, largest_first
@@ -165,10 +165,15 @@ def flow_of_video(
                 names.append(path)
         if not names:
             raise media.MediaError(source, "it has one frame, and flow needs two")
+        pairs = len(names) // 2
+        if not frames:  # lists may count seconds
+            with writing(folder):
+                (part / FPS).write_text(f"{media.probe(source).rate}\n", encoding="ascii")
+            names.append(FPS)
         _move(part, folder, names)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return len(names) // 2, True
+    return pairs, True
 
 
 def dis(pictures: Iterator[np.ndarray], preset: str = FlowOptions.preset) -> Iterator[np.ndarray]:

@@ -19,16 +19,20 @@ and the hash of every list written, which is how a list of somebody else is told
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from actrec.data import media
+from actrec.data.index import frames_between
 from actrec.data.lists import Video, read_labels, write_labels, write_list
 from actrec.tools.extract_video import ExtractOptions, count_frames, extract_video
 from actrec.tools.frame_lists import (
     Record,
+    Row,
     Split,
     SplitOptions,
     allot,
@@ -106,7 +110,7 @@ def extract_frames(
     record = Record.read(dst)
     record.options = _check_settings(record, dst / "frames", options)
     plan = choose_split(src, dst, names, split, say)
-    if options.fps and any(row.stop is not None for part in plan.rows.values() for row in part):
+    if options.fps and any(isinstance(row.stop, int) for part in plan.rows.values() for row in part):
         raise ValueError(f"{plan.origin} counts frames (start, end) of the videos, and --fps renumbers them: "
                          "expected a list without ranges, or no --fps")  # fmt: skip
     _check_labels(dst, record, plan.labels)
@@ -136,7 +140,8 @@ def extract_frames(
 
     queue = largest_first(jobs, lambda job: job[0])
     each(_extract_missing, queue, receive, workers, progress=progress, done=skipped)
-    lists, bad = _write_lists(dst, record, plan, record.videos, counts, say)
+    rate = functools.cache(lambda name: options.fps or media.probe(src / name).rate)
+    lists, bad = _write_lists(dst, record, plan, record.videos, counts, rate, say)
     failed = [(str(src / name), reason) for name, reason in sorted([*reasons.items(), *bad])] + list(plan.missing)
     write_failed(dst / "failed.csv", failed)
     return Extracted(len(counts) - skipped, skipped, sum(counts.values()), tuple(failed), lists, tuple(messages))
@@ -224,9 +229,19 @@ def _check_labels(dst: Path, record: Record, labels: list[str]) -> None:
 
 
 def _write_lists(
-    dst: Path, record: Record, split: Split, folders: Mapping[str, str], counts: Mapping[str, int], log
+    dst: Path,
+    record: Record,
+    split: Split,
+    folders: Mapping[str, str],
+    counts: Mapping[str, int],
+    rate: Callable[[str], float],
+    log: Callable[[str], None],
 ) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Writes labels.txt, flips.txt and the lists. Returns the rows of each list, and (video, reason) of bad ranges."""
+    """Writes labels.txt, flips.txt and the lists. Returns the rows of each list, and (video, reason) of bad ranges.
+
+    Args:
+        counts, rate: frames, and frames a second, of each video.
+    """
     if not (dst / "labels.txt").is_file() or record.wrote(dst / "labels.txt"):
         _write(record, dst / "labels.txt", lambda path: write_labels(path, split.labels))
     _copy_flips(dst, record, split, log)
@@ -236,13 +251,12 @@ def _write_lists(
         for row in rows:
             if row.name not in counts:
                 continue
-            start = max(row.start or 0, 0)
-            stop = counts[row.name] if row.stop is None else min(row.stop, counts[row.name])
-            if start >= stop:
-                bad.append((row.name, f"{part} list: frames {start + 1} to {row.stop} of {counts[row.name]}"))
+            span = _span(row, counts[row.name], rate)
+            if isinstance(span, str):
+                bad.append((row.name, f"{part} list: {span}"))
                 continue
             path = os.path.join(dst, "frames", folders[row.name])
-            videos.append(Video(path, path, start, stop, row.labels))
+            videos.append(Video(path, path, *span, row.labels))
         target = dst / f"{part}.txt"
         if videos:
             _write(
@@ -257,6 +271,20 @@ def _write_lists(
         written[target.name] = len(videos)
     record.write()
     return written, bad
+
+
+def _span(row: Row, count: int, rate: Callable[[str], float]) -> tuple[int, int] | str:
+    """The frames of a row, or why it has none."""
+    start, stop = max(row.start or 0, 0), row.stop
+    if isinstance(stop, float):
+        if not (frames_a_second := rate(row.name)):
+            return "it counts seconds, and the video has no frame rate"
+        start, stop = frames_between(start, stop, frames_a_second)
+        told = f"seconds {row.start:g} to {row.stop:g} of {count / frames_a_second:.3g}"
+    else:
+        told = f"frames {start + 1} to {stop} of {count}"
+    stop = count if stop is None else min(stop, count)
+    return (start, stop) if start < stop else told
 
 
 def _write(record: Record, target: Path, write: Callable[[Path], None]) -> None:

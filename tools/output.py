@@ -75,7 +75,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_failed(path: Path, failed: Sequence[tuple[str, str]]) -> None:
-    """(path, reason) of what failed as a csv; none failed: no file."""
+    """A csv of (path, reason), or no such file where nothing has failed.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     with writing(path):
         if not failed:
             path.unlink(missing_ok=True)
@@ -83,7 +87,7 @@ def write_failed(path: Path, failed: Sequence[tuple[str, str]]) -> None:
         with atomic_write(path) as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("path", "reason"))
-            printable = str.maketrans({chr(c): "�" for c in range(0xD800, 0xE000)})
+            printable = str.maketrans({chr(c): "\ufffd" for c in range(0xD800, 0xE000)})
             writer.writerows((name.translate(printable), reason.translate(printable)) for name, reason in failed)
 
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from actrec.data.encode import VideoWriter
-from actrec.data.flow import UNFINISHED
+from actrec.data.flow import UNFINISHED, flow_videos
+from actrec.data.index import build_index
+from actrec.data.lists import read_list
 from actrec.data.media import MediaError
 from actrec.tools import extract_flow as tool
 from actrec.tools.extract_flow import FlowOptions, extract_flow, flow_of_video
@@ -162,6 +164,15 @@ def test_lists_of_folders_and_files(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [".extract_flow.json", "flow", "frames", "train.txt", "videos"]
     again = extract_flow([path])
     assert (again.done, again.skipped, again.pairs) == (0, 2, 5)
+
+
+def test_lists_that_count_seconds(tmp_path):
+    write_video(tmp_path / "v.mp4", moving(10, 1, 0))  # ten a second
+    path = list_of(tmp_path, "v.mp4 0.2s 0.7s 0", "v.mp4 0.5s 9s 0", "v.mp4 0.9s 1s 0")
+    assert extract_flow([path]).pairs == 9
+    index = build_index(flow_videos(read_list(path), tmp_path), flow=True)
+    assert [(found.start, found.frames) for found in (index[0], index[1])] == [(2, 4), (5, 4)]
+    assert index.broken == {2: "the list says frames 10 to 10: optical flow needs two"}
 
 
 def test_failures_stand_in_a_file_and_take_nothing_else_with_them(tmp_path):
