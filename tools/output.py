@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import os
 import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from actrec.data.files import atomic_write
 
 _PART = re.compile(r"\.part-(\d{1,9})-[^-]+(?:-(.*))?")
 _ABANDONED = 24 * 3600  # seconds without a change, after which a part of another machine's is nobody's
@@ -69,6 +72,40 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch_folder(beside: Path) -> Iterator[Path]:
+    """A temporary folder in that of `beside`, from where a file is moved there by a rename.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    part = part_of(beside)
+    with writing(beside):
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir()
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_failed(path: Path, failed: Sequence[tuple[str, str]]) -> None:
+    """A csv of (path, reason), or no such file where nothing has failed.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with writing(path):
+        if not failed:
+            path.unlink(missing_ok=True)
+            return
+        with atomic_write(path) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("path", "reason"))
+            printable = str.maketrans({chr(c): "\ufffd" for c in range(0xD800, 0xE000)})
+            writer.writerows((name.translate(printable), reason.translate(printable)) for name, reason in failed)
 
 
 def remove_leftovers(folders: Iterable[Path]) -> None:
