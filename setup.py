@@ -28,7 +28,7 @@ setup(
         "actrec.pipelines",
         "actrec.tools",
     ],
-    package_data={"actrec.nets": ["mini_benchmark.csv"]},
+    package_data={"actrec.nets": ["mini_benchmark.csv"], "actrec.data": ["mini_kinetics400.txt", "mini_ssv2.txt"]},
     package_dir={"actrec": "actrec", "actrec.cli": "cli", "actrec.tools": "tools"},
     install_requires=[
         "torch>=2.11",

@@ -59,6 +59,12 @@ def load_list(path: Path, *, workers: int | None, lazy: bool | None = None) -> L
     return List(path, videos, index)
 
 
+def fingerprint_line(fingerprint: dict) -> str:
+    """An index's fingerprint, short."""
+    contents = fingerprint["contents"]
+    return f"list {fingerprint['list'][:12]}, contents {contents[:12] if contents else 'not all looked at'}"
+
+
 def class_names(path: Path, lists: Sequence[List]) -> list[str]:
     """The names beside a list; numbers up to the largest label where there are none."""
     found = find_labels(path.parent)

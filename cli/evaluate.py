@@ -142,12 +142,14 @@ def command(
     if topk_json is not None:
         engine.save_topk_json(topk_json, result, classes or dataset.class_names(list_path, [found]), topk)
         click.echo(f"wrote {topk_json}")
+    fingerprint = found.index.fingerprint()
     for id_, reason in list(result.missing.items())[:10]:
         click.echo(f"missing: {id_}: {reason}", err=True)
     if len(result.missing) > 10:
         click.echo(f"missing: … and {len(result.missing) - 10} more", err=True)
     if json_path is not None:
-        json_path.write_text(json.dumps(_summary(result, out)) + "\n", encoding="utf-8")
+        json_path.write_text(json.dumps(_summary(result, out, fingerprint)) + "\n", encoding="utf-8")
+    click.echo(f"data: {dataset.fingerprint_line(fingerprint)}")
     click.echo(f"scores -> {out}")
     click.echo(str(result))
     return 0
@@ -169,7 +171,7 @@ def _from_weights(choice: config.Net, weights: Path, num_classes: int):
     return net, config.Clip(), None, True
 
 
-def _summary(result, out: Path) -> dict:
+def _summary(result, out: Path, fingerprint: dict) -> dict:
     return {
         "top1": result.top1,
         "top5": result.top5,
@@ -178,4 +180,5 @@ def _summary(result, out: Path) -> dict:
         "missing": result.missing,
         "clamped": result.clamped,
         "scores": str(out),
+        "data": fingerprint,
     }

@@ -2,36 +2,96 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from actrec.cli.options import worker_options
+
 
 @click.command()
 @click.argument("lists", metavar="LIST...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--workers", type=click.IntRange(min=1), help="Threads.  [default: one per core]")
-def command(lists: tuple[Path, ...], workers: int | None) -> int:
+@click.option("--verify", is_flag=True, help="Decode every frame of every video, and quarantine what is broken.")
+@click.option("--picture", type=click.Path(path_type=Path), help="Histograms of sizes, lengths and GOPs; for one LIST.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed as JSON.")
+@worker_options
+def command(lists: tuple[Path, ...], verify: bool, picture: Path | None, json_path: Path | None, workers) -> int:
     """Look at every video of a LIST and keep what is found beside it, as LIST.index.npy.
 
     Every command does this by itself where the index is missing or a file has changed. Exit code 1 if some videos
-    cannot be used; each is named with the reason.
+    cannot be used; each is named with the reason. With --verify these are in LIST.quarantine.csv, and are left out
+    by every command until the file changes.
     """
-    from actrec.cli.dataset import load_list
+    from actrec.tools import index_lists
 
-    broken = 0
-    for path in lists:
-        found = load_list(path, workers=workers, lazy=False)
-        for row, reason in found.index.broken.items():
-            click.echo(f"{found.videos[row].path}: {reason}", err=True)
-        broken += len(found.index.broken)
-        usable = [found.index[i] for i in range(len(found.index)) if i not in found.index.broken]
-        sizes = Counter(f"{m.width}x{m.height}" for m in usable).most_common(3)
-        codecs = Counter(m.codec for m in usable).most_common(3)
-        click.echo(
-            f"{path}: {len(found.videos)} videos, {len(found.index.broken)} broken, "
-            f"{sum(m.frames for m in usable):,} frames ({min(m.frames for m in usable)} to "
-            f"{max(m.frames for m in usable)} each); mostly {', '.join(name for name, _ in sizes)}; "
-            f"{', '.join(name for name, _ in codecs)}"
-        )
-    return 1 if broken else 0
+    if picture is not None and len(lists) > 1:
+        raise click.UsageError(f"--picture with {len(lists)} lists: expected one")
+    said = {}
+    try:
+        for path in lists:
+            index = _index(path, workers, verify)
+            found = index_lists.summary(index)
+            said[str(path)] = asdict(found) | {"fingerprint": index.fingerprint()}
+            for row, reason in index.broken.items():
+                click.echo(f"{index.path(row)}: {reason}", err=True)
+            _say(path, found, said[str(path)]["fingerprint"])
+            if picture is not None:
+                index_lists.draw(picture, path.name, index)
+                click.echo(f"histograms -> {picture}")
+    except KeyboardInterrupt:
+        click.echo("interrupted: the same command goes on from here")
+        return 130
+    if json_path is not None:
+        json_path.write_text(json.dumps(said) + "\n", encoding="utf-8")
+    return 1 if any(found["broken"] for found in said.values()) else 0
+
+
+def _index(path: Path, workers, verify: bool):
+    from actrec.cli.progress import Bar
+    from actrec.data.index import build_index, cache_path
+    from actrec.data.lists import read_list
+    from actrec.tools.index_lists import look_at_all, verify_all
+
+    index = build_index(read_list(path), cache=cache_path(path), lazy=True)
+    with Bar("videos") as bar:
+        look_at_all(index, workers, bar.to)
+    if verify:
+        with Bar("videos verified") as bar:
+            verify_all(index, path, workers, bar.to)
+    else:
+        index.check()
+    return index
+
+
+def _say(path: Path, found, fingerprint: dict) -> None:
+    from actrec.cli.dataset import fingerprint_line
+
+    click.echo(f"{path}: {found.videos:,} videos, {found.broken:,} broken, {found.frames:,} frames")
+    lines = {
+        "size": f"{_first(found.sizes)}; short side {_range(found.short_side)}",
+        "length": f"{_range(found.length)} frames",
+        "duration": f"{_range(found.seconds)} seconds at {_first(found.rates)} frames a second"
+        if found.seconds
+        else "",
+        "codec": _first(found.codecs),
+        "GOP": f"{_range(found.gop)} frames for each keyframe" if found.gop else "",
+        "colour": _first(found.colours),
+        "rotation": _first(found.rotations),
+        "data": fingerprint_line(fingerprint),
+    }
+    for name, text in lines.items():
+        if text:
+            click.echo(f"  {name:<9} {text}")
+
+
+def _first(counts: dict[str, int]) -> str:
+    """The three commonest, and how many others there are."""
+    shown = [name if len(counts) == 1 else f"{name} ({count:,})" for name, count in list(counts.items())[:3]]
+    return ", ".join(shown) + (f" and {len(counts) - 3} others" if len(counts) > 3 else "")
+
+
+def _range(spread: tuple[float, float, float]) -> str:
+    low, median, high = (f"{value:.4g}" for value in spread)
+    return low if low == high else f"{low} to {high}, median {median}"

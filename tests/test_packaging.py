@@ -23,6 +23,8 @@ def test_a_wheel_holds_the_command_line_and_the_tools(tmp_path):
     assert {path.name for path in installed.iterdir() if "info" not in path.name and path.name != "bin"} == {"actrec"}
     code = (
         "import actrec.cli.main, actrec.cli.train, actrec.tools.make_toy, actrec.tools.extract_frames\n"
+        "from actrec.data.datasets import DATASETS\n"
+        "assert all(row.class_file is None or row.class_file.is_file() for row in DATASETS.values())\n"
         "print(actrec.cli.main.__file__)"
     )
     shown = subprocess.run(

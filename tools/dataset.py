@@ -13,7 +13,7 @@ from actrec.data.lists import Video, read_labels, write_labels, write_list
 from actrec.tools.frame_lists import Kind, Record, Row, Split, allot, find_videos, shown, who_wrote
 from actrec.tools.output import remove_leftovers, write_failed, writing
 
-Span = Callable[[Row], tuple[int | float | None, int | float | None]]
+Span = Callable[[Row], tuple[int | float | None, int | float | None] | str]
 
 
 class Messages(list[str]):
@@ -159,7 +159,7 @@ class Target:
         Args:
             src: what the names of videos are relative to.
             reasons: of the videos that have no result.
-            span: start and stop of a row in the list; raises ValueError where it holds nothing.
+            span: start and stop of a row in the list, or why it holds nothing.
 
         Returns:
             The rows of each list, and (path, reason) of all that failed, as in failed.csv.
@@ -174,13 +174,12 @@ class Target:
             for row in rows:
                 if row.name in reasons:
                     continue
-                try:
-                    start, stop = span(row)
-                except ValueError as error:
-                    bad.append((row.name, f"{part} list: {error}"))
+                found = span(row)
+                if isinstance(found, str):
+                    bad.append((row.name, f"{part} list: {found}"))
                     continue
                 path = os.path.join(self._dst, self._kind.folder, self._record.videos[row.name])
-                videos.append(Video(path, path, start, stop, row.labels))
+                videos.append(Video(path, path, *found, row.labels))
             target = self._dst / f"{part}.txt"
             if videos:
                 self._write_list(target, videos, split.labels)

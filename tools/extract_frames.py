@@ -18,10 +18,13 @@ and the hash of every list written, which is how a list of somebody else is told
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from actrec.data import media
+from actrec.data.index import frames_between
 from actrec.tools.dataset import Messages, Target, check_fps, videos_of
 from actrec.tools.extract_video import ExtractOptions, count_frames, extract_video
 from actrec.tools.frame_lists import FRAMES, Row, SplitOptions, choose_split, class_of, has_part_folders
@@ -104,11 +107,10 @@ def extract_frames(
         else:
             reasons[jobs[job]] = reason
 
-    def span(row: Row) -> tuple[int, int]:
-        start, stop = max(row.start or 0, 0), counts[row.name]
-        if row.stop is not None and start >= min(row.stop, stop):
-            raise ValueError(f"frames {start + 1} to {row.stop} of {stop}")
-        return start, stop if row.stop is None else min(row.stop, stop)
+    rate = functools.cache(lambda name: options.fps or media.probe(src / name).rate)
+
+    def span(row: Row) -> tuple[int, int] | str:
+        return _span(row, counts[row.name], rate)
 
     queue = largest_first(jobs, lambda job: job[0])
     each(_extract_missing, queue, receive, workers, progress=progress, done=skipped)
@@ -119,3 +121,17 @@ def extract_frames(
 def _extract_missing(path: Path, folder: Path, options: ExtractOptions, *, stop: Stop) -> int:
     """As `extract_video`, unless the folder is there: a cluster may give a video out twice."""
     return count_frames(folder, options.template) or extract_video(path, folder, options, stop=stop)
+
+
+def _span(row: Row, count: int, rate: Callable[[str], float]) -> tuple[int, int] | str:
+    """The frames of a row, or why it has none."""
+    start, stop = max(row.start or 0, 0), row.stop
+    if isinstance(stop, float):
+        if not (frames_a_second := rate(row.name)):
+            return "it counts seconds, and the video has no frame rate"
+        start, stop = frames_between(start, stop, frames_a_second)
+        told = f"seconds {row.start:g} to {row.stop:g} of {count / frames_a_second:.3g}"
+    else:
+        told = f"frames {start + 1} to {stop} of {count}"
+    stop = count if stop is None else min(stop, count)
+    return (start, stop) if start < stop else told

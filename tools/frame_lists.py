@@ -216,8 +216,8 @@ class SplitOptions:
 @dataclass(frozen=True)
 class Row:
     name: str  # of the video, in SRC
-    start: int | None
-    stop: int | None
+    start: int | float | None  # as a Video has them
+    stop: int | float | None
     labels: tuple[int, ...]
 
 
@@ -330,14 +330,14 @@ def _split_without_lists(
         parts = [name.split("/")[0] for name in names]
         origin = f"the folders {', '.join(part for part in PARTS if part in parts)} of {src}"
     else:
-        parts, origin = _draw(names, numbers, options, log)
+        parts, origin = draw_split(names, numbers, options, log)
     rows: dict[str, list[Row]] = {part: [] for part in PARTS if part in parts}
     for name, part, number in zip(names, parts, numbers):
         rows[part].append(Row(name, None, None, (number,)))
     return Split(origin, rows, labels, folder)
 
 
-def _draw(names: list[str], numbers: list[int], options: SplitOptions, log: Callable[[str], None]):
+def draw_split(names: list[str], numbers: list[int], options: SplitOptions, log: Callable[[str], None]):
     groups = [options.group(name) for name in names]
     if options.group_regex:
         if not any(group is not None for group in groups):

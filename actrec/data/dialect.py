@@ -2,7 +2,8 @@
 
 A row is `path start end label`, `path start end`, `path label` or `path`; further labels are further columns, or are
 joined by commas (`path 3,7`). Columns stand between blanks, `;`, tabs or commas. Start and end are frame numbers as
-the reference counts them, from 1 and both inclusive; a `Row` has the half-open range [start - 1, end).
+the reference counts them, from 1 and both inclusive; a `Row` has the half-open range [start - 1, end). Or they are
+times in seconds, `12.5s 30s`, which a `Row` has as floats.
 
 Nothing is quoted, so a path may hold the separator and a line can have several readings. Columns are taken from the
 right, the path is the rest, and the *whole file* decides what is a column: of all dialects (separator and form of the
@@ -37,6 +38,7 @@ MAX_FRAME = 2**31 - 1
 SAMPLE = 500  # rows that decide about the dialect
 PART = 10_000
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_TIME = re.compile(r"\d{1,9}(\.\d{1,9})?s", re.ASCII)
 _SUFFIX = re.compile(r"\.\w{1,5}$")
 
 
@@ -44,8 +46,8 @@ class Row(NamedTuple):
     """What a line says: the path as written, the range as a Video has it."""
 
     path: str
-    start: int | None
-    stop: int | None
+    start: int | float | None
+    stop: int | float | None
     labels: tuple[int, ...]
 
 
@@ -53,8 +55,8 @@ class Rows(NamedTuple):
     """The same, one list per column: a million small objects less."""
 
     paths: list[str]
-    starts: list[int | None]
-    stops: list[int | None]
+    starts: list[int | float | None]
+    stops: list[int | float | None]
     labels: list[tuple[int, ...]]
 
 
@@ -122,7 +124,7 @@ def _score(sample: list[str], dialect: Dialect, classes: Classes) -> tuple[int, 
         else:
             good, columns, length = good + 1, columns + 1, length + len(row.path)
             _, *last = row.path.rsplit(None if dialect.separator == " " else dialect.separator, 1)
-            plain += not (last and _WHOLE.fullmatch(last[0].strip()))
+            plain += not (last and _is_bound(last[0].strip()))
     if dialect.form in ("range", "label") and not plain:
         return 0, columns - good, 0
     return good, columns, length
@@ -197,11 +199,19 @@ class _Columns:
         return found and (found[0], [*found[1], name])
 
 
+def _is_bound(text: str) -> bool:
+    """Whether it looks like the start or the end of a range."""
+    return (_WHOLE.fullmatch(text) or _TIME.fullmatch(text)) is not None
+
+
 def _range_labels(line: str, columns: _Columns) -> Row:
     rests, texts = [line], []  # rests[i] stands before texts[i - 1]
     while (found := columns.labels(rests[-1])) is not None:
         rests.append(found[0])
         texts.append(found[1])
+    _, *pair = columns.cut(rests[-1], 2)
+    if texts and len(pair) == 2 and all(map(_is_bound, pair)) and any(map(_TIME.fullmatch, pair)):  # no label is a time
+        return _range(rests[-1], itertools.chain.from_iterable(reversed(texts)), columns)
     whole = [len(text) == 1 and _WHOLE.fullmatch(text[0]) is not None for text in texts]
     for i in range(len(texts) - 1, 1, -1):  # from the left of the line, two at a time, at least one label after them
         if whole[i] and whole[i - 1]:
@@ -227,8 +237,10 @@ def _label(line: str, columns: _Columns) -> Row:
 
 def _range(line: str, labels: Iterable[str], columns: _Columns) -> Row:
     head, *pair = columns.cut(line, 2)
-    if len(pair) < 2 or not all(map(_WHOLE.fullmatch, pair)):
+    if len(pair) < 2 or not all(map(_is_bound, pair)):
         raise Bad(lambda: f"{show(line)} does not end in two frame numbers: {columns.expected}", columns=False)
+    if times := [text for text in pair if text.endswith("s")]:
+        return _row_of(head, *_seconds(pair, len(times)), labels, columns.classes)
     start, end = map(int, pair)
     if start < 0:
         raise Bad(lambda: f"start {start}: expected 0 or more")
@@ -240,7 +252,16 @@ def _range(line: str, labels: Iterable[str], columns: _Columns) -> Row:
     return _row_of(head, start - 1, end, labels, columns.classes)
 
 
-def _row_of(path: str, start: int | None, stop: int | None, labels: Iterable[str], classes: Classes) -> Row:
+def _seconds(pair: list[str], num_times: int) -> tuple[float, float]:
+    if num_times < 2:
+        raise Bad(lambda: f"start {pair[0]} and end {pair[1]}: expected two frame numbers, or two times such as 12.5s")
+    start, end = (float(text[:-1]) for text in pair)
+    if end <= start:
+        raise Bad(lambda: f"end {pair[1]} does not come after start {pair[0]}: expected a later time")
+    return start, end
+
+
+def _row_of(path: str, start: float | None, stop: float | None, labels: Iterable[str], classes: Classes) -> Row:
     if not path:
         raise Bad(lambda: "there is no path: expected it in the first column")
     return Row(path, start, stop, tuple(map(classes.label, labels)))
@@ -249,7 +270,7 @@ def _row_of(path: str, start: int | None, stop: int | None, labels: Iterable[str
 def _no_label(line: str, columns: _Columns) -> Bad:
     """The error of a line without labels behind its range: with a range, the rest of the line is an unknown class."""
     words = columns.cut(line, -1)
-    pairs = (i for i in range(len(words) - 3, 0, -1) if all(map(_WHOLE.fullmatch, words[i : i + 2])))
+    pairs = (i for i in range(len(words) - 3, 0, -1) if all(map(_is_bound, words[i : i + 2])))
     if (pair := next(pairs, None)) is not None:
         return Bad(lambda: columns.classes.unknown((columns.separator or " ").join(words[pair + 2 :])))
     return Bad(lambda: f"{show(line)} does not end in two frame numbers and a label: {columns.expected}", columns=False)

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from actrec.data.dialect import SEPARATORS, Row, Rows, read_rows
 from actrec.data.files import ListError, Problems, atomic_write, read_lines
 from actrec.data.labels import Classes, find_labels, read_flips, read_labels, write_labels
@@ -28,15 +30,15 @@ class Video(NamedTuple):
     Args:
         id: unique in its list: the path as written; ` start-end` as written and `#2` where rows share it.
         path: what to open.
-        start, stop: the frames that count, half-open, from 0; None for all. Position p of a frame folder is the image
-            file numbered p + 1, so a folder numbered from 0 starts at -1.
+        start, stop: what counts of the video, half-open, from 0; None for all. Integers are frames: position p of a
+            frame folder is the image file numbered p + 1, so a folder numbered from 0 starts at -1. Floats are seconds.
         labels: none, one or several.
     """
 
     id: str
     path: str
-    start: int | None
-    stop: int | None
+    start: int | float | None
+    stop: int | float | None
     labels: tuple[int, ...]
 
     @property
@@ -145,7 +147,7 @@ def _ids(rows: Rows) -> list[str]:
     for path, start, stop in zip(rows.paths, rows.starts, rows.stops):
         name = path
         if times[path] > 1:
-            name = base = path if start is None else f"{path} {start + 1}-{stop}"
+            name = base = path if start is None else f"{path} {'-'.join(_bounds(start, stop))}"
             while name in taken:
                 copies[base] = max(copies[base], 1) + 1
                 name = f"{base}#{copies[base]}"
@@ -168,13 +170,23 @@ def _row(video: Video, prefix: str, with_range: bool) -> Row:
         return Row(text, None, None, tuple(video.labels))
     if video.start is None or video.stop is None:
         raise ValueError(f"path {text!r} has no range, others have one: expected start and stop, or with_range=False")
-    return Row(text, video.start, video.stop, tuple(video.labels))
+    if isinstance(video.start, float) != isinstance(video.stop, float):
+        raise ValueError(f"path {text!r}, range {video.start} to {video.stop}: expected both in frames, or in seconds")
+    start, stop = (round(bound, 9) if isinstance(bound, float) else bound for bound in (video.start, video.stop))
+    return Row(text, start, stop, tuple(video.labels))
 
 
 def _line(row: Row, separator: str) -> str:
     if row.start is None:
         return separator.join([row.path, ",".join(map(str, row.labels))] if row.labels else [row.path])
-    return separator.join(map(str, (row.path, row.start + 1, row.stop, *row.labels)))
+    return separator.join((row.path, *_bounds(row.start, row.stop), *map(str, row.labels)))
+
+
+def _bounds(start: float, stop: float) -> tuple[str, str]:
+    """Start and end as a list has them."""
+    if isinstance(start, float):
+        return tuple(f"{np.format_float_positional(time, trim='-')}s" for time in (start, stop))
+    return str(start + 1), str(stop)
 
 
 def _fault(path: str | os.PathLike[str], lines: list[str], rows: list[Row], classes: Classes) -> str | None:

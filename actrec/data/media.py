@@ -83,6 +83,7 @@ class Probe:
         frames: packets of the stream that hold a picture; a damaged or packed file decodes to fewer.
         width, height: as displayed, in pixels (rotation applied, sample aspect ratio not).
         rate: average frames per second, 0 if unknown.
+        gop: frames for each keyframe, on average.
         rotation: counter-clockwise degrees from the stored to the displayed picture: 0, 90, 180 or 270.
         colour: matrix and range of the pictures: "bt601", "bt709-full" …, "rgb".
     """
@@ -91,6 +92,7 @@ class Probe:
     width: int
     height: int
     rate: float
+    gop: float
     codec: str
     pix_fmt: str
     rotation: int
@@ -183,7 +185,7 @@ def probe(path: str | os.PathLike) -> Probe:
         MediaError: it is not a video that decodes.
     """
     with _open(path) as (container, stream):
-        num_packets = sum(1 for packet in _packets(container, stream) if packet.size and not packet.is_discard)
+        keys = [p.is_keyframe for p in _packets(container, stream) if p.size and not p.is_discard]
     with _open(path) as (container, stream):
         first = next(_pictures(container, stream), None)
         if first is None:
@@ -191,15 +193,26 @@ def probe(path: str | os.PathLike) -> Probe:
         rotation = _rotation(first)
         width, height = (first.width, first.height) if rotation % 180 == 0 else (first.height, first.width)
         return Probe(
-            frames=max(num_packets, 1),
+            frames=max(len(keys), 1),
             width=width,
             height=height,
             rate=float(stream.average_rate or 0),
+            gop=max(len(keys), 1) / max(sum(keys), 1),
             codec=stream.codec_context.codec.canonical_name,
             pix_fmt=first.format.name,
             rotation=rotation,
             colour=_colour(first),
         )
+
+
+def verify(path: str | os.PathLike) -> Decoded:
+    """Decodes a file to its end and sees whether it earns a certificate.
+
+    Raises:
+        FileNotFoundError, MediaError: as `probe`.
+    """
+    nothing = _Nothing()
+    return _read_from_start(path, np.zeros(1, np.int64), nothing, nothing, certify=True)
 
 
 def frames(path: str | os.PathLike) -> Iterator[tuple[np.ndarray, float | None]]:

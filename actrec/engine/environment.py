@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from typing import Any
 import torch
 
 import actrec
-from actrec.data.lists import Video
 
 
 def environment(device: torch.device, precision: str) -> dict[str, Any]:
@@ -30,14 +27,6 @@ def environment(device: torch.device, precision: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "precision": precision,
     }
-
-
-def fingerprint(videos: Sequence[Video]) -> dict[str, Any]:
-    """How many videos a list has and a hash over their ids, ranges and labels, whatever folder they lie in."""
-    digest = sha256()
-    for video in videos:
-        digest.update(f"{video.id}\0{video.start}\0{video.stop}\0{video.labels}\n".encode("utf-8", "surrogateescape"))
-    return {"videos": len(videos), "sha256": digest.hexdigest()}
 
 
 def _git_commit() -> str | None:

@@ -65,13 +65,13 @@ class Feeding:
         if self.from_start > self.files / 2 and self.decoded_per_clip is not None:
             return (
                 f"{start}; {self.from_start} of {self.files} files can only be decoded from their start, "
-                f"{self.decoded_per_clip:.0f} frames per clip: extract their frames, or re-encode them as H.264 with a "
-                f"keyframe every {GOP} frames"
+                f"{self.decoded_per_clip:.0f} frames per clip: `actrec prepare --gop {GOP}` or `actrec extract-frames` "
+                "makes what can be entered anywhere"
             )
         if None not in (self.gop, self.decoded_per_clip) and self.gop16_per_clip < 0.7 * self.decoded_per_clip:
             return (
                 f"{start}; {self.decoded_per_clip:.0f} decoded frames per clip, keyframes {self.gop:.0f} frames apart: "
-                f"a keyframe every {GOP} frames would cut it to about {self.gop16_per_clip:.0f}"
+                f"`actrec prepare --gop {GOP}` would cut it to about {self.gop16_per_clip:.0f}"
             )
         if self.decoding is not None and self.loader > 0.6 * self.decoding:
             return f"{start}; decoding takes most of it: smaller pictures, or more processors, would help"

@@ -20,7 +20,7 @@ from actrec.data.files import atomic_write
 from actrec.data.index import Index
 from actrec.data.lists import Video
 from actrec.engine import checkpoint, runlog
-from actrec.engine.environment import environment, fingerprint
+from actrec.engine.environment import environment
 from actrec.engine.evaluate import Result, autocast, check_labels, evaluate
 from actrec.nets.weights import load_weights
 from actrec.pipelines.loader import EvalLoader, TrainLoader, eval_loader, train_loader
@@ -445,20 +445,27 @@ def _describe_data(data: Data) -> dict[str, Any]:
     return {
         "classes": list(data.classes),
         "flip_map": list(data.flip_map) if data.flip_map is not None else None,
-        "train": fingerprint(data.train),
-        "val": fingerprint(data.val or []),
+        "train": data.train_index.fingerprint(),
+        "val": data.val_index.fingerprint() if data.val_index is not None else None,
     }
 
 
 def refuse_other_data(run_dir: Path, data: Data) -> None:
     """Raises ValueError if the folder's run was begun with other lists, classes or mirror images, and names them."""
     begun = json.loads((run_dir / DATA).read_text(encoding="utf-8"))
-    different = [name for name, value in _describe_data(data).items() if begun.get(name) != value]
+    different = [name for name, value in _describe_data(data).items() if not _same(begun.get(name), value)]
     if different:
         raise ValueError(
             f"{run_dir} was begun with other data ({', '.join(different)}): expected the same lists and labels to "
             "continue it"
         )
+
+
+def _same(begun: Any, now: Any) -> bool:
+    """Contents that were not looked at then, or have not been now, are believed to be the same."""
+    if isinstance(begun, dict) and isinstance(now, dict) and None in (begun.get("contents"), now["contents"]):
+        return {**begun, "contents": None} == {**now, "contents": None}
+    return begun == now
 
 
 def refuse_other_config(run_dir: Path, recipe: Recipe, net_input: Input) -> None:

@@ -7,6 +7,7 @@ DALI does the same arithmetic (`graph.normalise`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import cv2
@@ -16,6 +17,9 @@ import torch
 from actrec.config import Input
 from actrec.data.plan import EvalPlan, TrainPlan
 from actrec.pipelines.buffers import Buffers
+
+_ROWS = 8  # of a picture, at most, whose constants lie ready
+_PARTS = 4  # of a picture, each finished before the next: they stay in the processor's cache
 
 
 class Finisher:
@@ -28,10 +32,9 @@ class Finisher:
 
     def __init__(self, net_input: Input, *, dtype: str, channels_last: bool, keep: int, ahead: bool):
         self._size, self._channels = net_input.size, len(net_input.mean)
-        row, shape = np.ones((net_input.size, 1)), (net_input.size, -1)
-        self._shift = np.tile(row * [-255 * m for m in net_input.mean], (net_input.size, 1)).reshape(shape)
-        self._scale = np.tile(row / [255 * s for s in net_input.std], (net_input.size, 1)).reshape(shape)
-        self._shift, self._scale = self._shift.astype(np.float32), self._scale.astype(np.float32)
+        num_pixels = math.gcd(net_input.size, _ROWS) * net_input.size
+        self._shift = np.tile([-255 * m for m in net_input.mean], num_pixels).astype(np.float32)
+        self._scale = np.tile([1 / (255 * s) for s in net_input.std], num_pixels).astype(np.float32)
         self._dtype = getattr(torch, dtype)
         self._channels_last = channels_last
         self._buffers = Buffers(keep=keep, ahead=ahead)
@@ -75,11 +78,23 @@ class Finisher:
             picture: uint8 (size, size, C), may be cut out of a larger one.
             out: floats of any type and layout, seen as (size, size, C).
         """
-        picture = cv2.flip(picture, 1) if mirror else np.ascontiguousarray(picture)
+        picture = cv2.flip(picture, 1) if mirror else picture
+        if out.dtype == np.float32 and out[..., 0].flags.c_contiguous:  # channel by channel
+            for channel, plane in enumerate(cv2.split(picture)):
+                _normalise(plane, self._shift[channel], self._scale[channel], out=out[..., channel])
+            return
         direct = out.dtype == np.float32 and out.flags.c_contiguous
-        rows = out.reshape(self._shift.shape) if direct else np.empty_like(self._shift)
-        rows[...] = self._shift
-        cv2.accumulate(picture.reshape(rows.shape), rows)  # adds bytes to floats in one pass, which numpy does not
-        np.multiply(rows, self._scale, out=rows)
+        floats = (out if direct else np.empty(picture.shape, np.float32)).reshape(-1, len(self._shift))
+        rows = np.ascontiguousarray(picture).reshape(floats.shape)
+        step = -(-len(floats) // _PARTS)
+        for part in (slice(first, first + step) for first in range(0, len(floats), step)):
+            _normalise(rows[part], self._shift, self._scale, out=floats[part])
         if not direct:
-            out[...] = rows.reshape(out.shape)
+            out[...] = floats.reshape(out.shape)
+
+
+def _normalise(values: np.ndarray, shift: np.ndarray, scale: np.ndarray, *, out: np.ndarray) -> None:
+    """(values + shift) * scale, of bytes as floats."""
+    out[...] = shift
+    cv2.accumulate(values, out)  # adds bytes to floats in one pass, which numpy does not
+    np.multiply(out, scale, out=out)

@@ -74,10 +74,22 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Fetching:
-    """A batch on its way through the decode workers, and the memory that those of its clips take that end there."""
+    """A batch on its way through the decode workers, and the memory that those of its clips take that end there.
+
+    Args:
+        places: in the batch, of the samples that each future gives: those of one file.
+    """
 
     clips: torch.Tensor | None
-    samples: list[Future[Sample]]
+    places: list[list[int]]
+    samples: list[Future[list[Sample]]]
+
+    def result(self) -> list[Sample]:
+        """In the order of the batch."""
+        found = {}
+        for places, future in zip(self.places, self.samples):
+            found |= zip(places, future.result())
+        return [found[i] for i in range(len(found))]
 
 
 class Loader:
@@ -181,42 +193,53 @@ class Loader:
 
     def _submit(self, epoch: int, rows: list[int]) -> _Fetching:
         clips = self._memory(len(rows))
-        slots = clips if clips is not None else [None] * len(rows)
-        return _Fetching(clips, [self._pool.submit(self._fetch, epoch, row, slot) for row, slot in zip(rows, slots)])
+        slots = list(clips) if clips is not None else [None] * len(rows)
+        of_file: dict[str, list[int]] = {}
+        for place, row in enumerate(rows):
+            of_file.setdefault(self.videos[row].path, []).append(place)
+        places = list(of_file.values())
+        futures = [self._pool.submit(self._fetch, epoch, [(rows[i], slots[i]) for i in group]) for group in places]
+        return _Fetching(clips, places, futures)
 
     def _memory(self, num_videos: int) -> torch.Tensor | None:
         """Where the workers write finished clips, on a CPU."""
         return self._finisher.batch(num_videos, self._views, self.clip.frames) if self._on_cpu else None
 
-    def _fetch(self, epoch: int, row: int, clips: torch.Tensor | None) -> Sample:
-        """In a decode worker. Never raises for a bad file."""
-        try:
-            found = self.index[row]
-            kind = _route(found, self.device, self._decoder)
-            return self._read(row, found, self._plan(epoch, row, found), kind, clips, certify=self._certify(epoch))
-        except (MediaError, OSError) as error:
-            return Sample(row, error=str(error))
+    def _fetch(self, epoch: int, wanted: list[tuple[int, torch.Tensor | None]]) -> list[Sample]:
+        """The samples of one file, in a decode worker. Never raises for a bad one.
 
-    def _read(
-        self,
-        row: int,
-        found: Media,
-        plan: TrainPlan | EvalPlan,
-        kind: Kind,
-        clips: torch.Tensor | None,
-        *,
-        certify: bool,
-    ) -> Sample:
-        """Raises MediaError or OSError."""
-        if kind != "boxes":
-            return source.fetch_encoded(row, found, plan, kind)
+        Args:
+            wanted: the row of each, and where its clips go.
+        """
+        samples, requests = {}, []
+        for row, slot in wanted:
+            try:
+                found = self.index[row]
+                kind, plan = _route(found, self.device, self._decoder), self._plan(epoch, row, found)
+                if kind == "boxes":
+                    requests.append(self._request(row, found, plan, slot))
+                else:
+                    samples[row] = source.fetch_encoded(row, found, plan, kind)
+            except (MediaError, OSError) as error:
+                samples[row] = Sample(row, error=str(error))
+        if requests:
+            rows = [request.row for request in requests]
+            try:
+                samples |= zip(rows, source.fetch_boxes(requests, self.index, certify=self._certify(epoch)))
+            except (MediaError, OSError) as error:
+                samples |= {row: Sample(row, error=str(error)) for row in rows}
+        return [samples[row] for row, _ in wanted]
+
+    def _request(
+        self, row: int, found: Media, plan: TrainPlan | EvalPlan, clips: torch.Tensor | None
+    ) -> source.Request:
         box, shape = self._target(plan, found)
         writer = functools.partial(self._finisher.writer, plan, clips=clips) if clips is not None else None
-        return source.fetch_boxes(row, self.index, found, plan, box, shape, writer, certify=certify)
+        return source.Request(row, found, plan, box, shape, writer)
 
     def _launch(self, fetched: _Fetching) -> tuple[list[Sample], list[_Part], torch.Tensor | None]:
         """Sends the good samples their ways, kind by kind, without waiting for the result."""
-        samples = [future.result() for future in fetched.samples]
+        samples = fetched.result()
         for sample in samples:
             if sample.error is not None:
                 self.skipped[self.videos[sample.row].id] = sample.error
@@ -236,7 +259,7 @@ class Loader:
     def _count(self, sample: Sample) -> None:
         self.clamped += sample.clamped
         self.decoded += sample.decoded
-        self.delivered += len(sample.wanted) if sample.decoded else 0
+        self.delivered += sample.delivered
 
     def _finish(self, samples: list[Sample], parts: list[_Part], written: torch.Tensor | None) -> Batch:
         """Waits for the clips and puts the parts together in the planned order."""
@@ -266,7 +289,8 @@ class Loader:
             lost = samples[i]
             slot = clips[n] if clips is not None else None
             try:
-                samples[i] = self._read(lost.row, lost.media, lost.plan, "boxes", slot, certify=False)
+                request = self._request(lost.row, lost.media, lost.plan, slot)
+                (samples[i],) = source.fetch_boxes([request], self.index, certify=False)
                 self._count(samples[i])
             except (MediaError, OSError) as error:
                 samples[i] = replace(lost, error=str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +25,8 @@ class Sample:
         wanted: (U,) ascending positions of the pictures, relative to the video's first frame.
         gather: (clips, T) places in `wanted` of the clips' frames.
         clamped: how many of `wanted` lay past the end and became the last picture.
-        decoded: pictures that the decoder worked out; 0 for folders and where DALI decodes.
+        decoded: pictures that the decoder worked out, `delivered` how many different ones of them were wanted; 0 for
+            folders, where DALI decodes, and where another sample of the same file counts them.
     """
 
     row: int
@@ -37,56 +38,101 @@ class Sample:
     gather: np.ndarray | None = None
     clamped: int = 0
     decoded: int = 0
+    delivered: int = 0
     error: str | None = None
 
 
-def fetch_boxes(
-    row: int,
-    index: Index,
-    found: Media,
-    plan: TrainPlan | EvalPlan,
-    box: tuple[int, int, int, int],
-    shape: tuple[int, int],
-    writer: Callable[[np.ndarray], Callable[[int, np.ndarray], None]] | None,
-    *,
-    certify: bool,
-) -> Sample:
-    """Every frame that the plan needs, once: the box (x, y, w, h) of it, resized to shape (width, height).
+@dataclass(frozen=True)
+class Request:
+    """What a sample wants of its file.
 
     Args:
+        box, shape: this box (x, y, w, h) of each frame, resized to shape (width, height).
         writer: given the sample's `gather`, makes a function that receives the pictures one by one, with their places
             in `wanted`; the sample then has no data. None: they are kept.
+    """
+
+    row: int
+    media: Media
+    plan: TrainPlan | EvalPlan
+    box: tuple[int, int, int, int]
+    shape: tuple[int, int]
+    writer: Callable[[np.ndarray], Callable[[int, np.ndarray], None]] | None
+
+
+def fetch_boxes(requests: Sequence[Request], index: Index, *, certify: bool) -> list[Sample]:
+    """Every frame that the plans need of one file or folder, once.
+
+    Args:
+        requests: all of the same path.
         certify: decode a video of unknown worth to its end, so that the next time only what is needed is decoded.
 
     Raises:
         MediaError, FileNotFoundError: the file cannot be read.
     """
-    wanted, gather = _wanted(plan)
-    kept = np.empty((1 if writer else len(wanted), *shape[::-1], 3), np.uint8)
-    write = writer(gather) if writer else None
-    region = media.Region(found.width, found.height, *box)
+    receivers = [_Receiver(request) for request in requests]
+    positions = np.unique(np.concatenate([receiver.positions for receiver in receivers]))
+    for receiver in receivers:
+        receiver.expect(positions)
+    first = requests[0].media
+    alone = receivers[0].region if len(requests) == 1 else None
+    region = alone or media.Region.whole(first.width, first.height)
 
     def receive(i: int, rgb: np.ndarray) -> None:
-        picture = kept[0 if write else i]
-        resize(rgb, out=picture)
-        if write:
-            write(i, picture)
+        for receiver in receivers:
+            receiver.receive(i, rgb if alone else receiver.region.cut(rgb))
 
-    sample = Sample(row, "boxes", found, plan, None if writer else kept, wanted, gather)
-    if found.template:
-        for i, position in enumerate(wanted.tolist()):
-            receive(i, region.cut(read_image(found.image(found.start + position))))
-        return sample
+    if first.template:
+        for i, position in enumerate(positions.tolist()):
+            receive(i, region.cut(read_image(first.image(position))))
+        return [receiver.sample() for receiver in receivers]
+    row = requests[0].row
     known, certificate = index.certificate(row)
     certify = certify and not known
     try:
-        decoded = media.read(found.path, wanted + found.start, receive, certificate, region=region, certify=certify)
+        decoded = media.read(first.path, positions, receive, certificate, region=region, certify=certify)
     except media.ChangedError:
         index.forget(row)
-        decoded = media.read(found.path, wanted + found.start, receive, region=region)
+        decoded = media.read(first.path, positions, receive, region=region)
     if certify:
         index.learn(row, decoded.certificate)
-    return replace(sample, clamped=decoded.clamped, decoded=decoded.decoded)
+    past = len(positions) - decoded.clamped
+    samples = [receiver.sample(past) for receiver in receivers]
+    samples[0] = replace(samples[0], decoded=decoded.decoded, delivered=len(positions))
+    return samples
+
+
+class _Receiver:
+    """Takes a sample's pictures out of those of all samples of a file."""
+
+    def __init__(self, request: Request):
+        self._request = request
+        self._wanted, self._gather = _wanted(request.plan)
+        self.positions = self._wanted + request.media.start  # in the file
+        self.region = media.Region(request.media.width, request.media.height, *request.box)
+        num_kept = 1 if request.writer else len(self._wanted)
+        self._kept = np.empty((num_kept, *request.shape[::-1], 3), np.uint8)
+        self._write = request.writer(self._gather) if request.writer else None
+
+    def expect(self, positions: np.ndarray) -> None:
+        """All positions that will be received."""
+        self._places = np.searchsorted(positions, self.positions)
+        self._mine = {place: i for i, place in enumerate(self._places.tolist())}
+
+    def receive(self, place: int, rgb: np.ndarray) -> None:
+        i = self._mine.get(place)
+        if i is None:
+            return
+        picture = self._kept[0 if self._write else i]
+        resize(rgb, out=picture)
+        if self._write:
+            self._write(i, picture)
+
+    def sample(self, past: int | None = None) -> Sample:
+        """Args: past: the first place that became the file's last picture."""
+        request, data = self._request, None if self._write else self._kept
+        clamped = 0 if past is None else int((self._places >= past).sum())
+        return Sample(request.row, "boxes", request.media, request.plan, data, self._wanted, self._gather, clamped)
 
 
 def fetch_encoded(row: int, found: Media, plan: TrainPlan | EvalPlan, kind: Kind) -> Sample:

@@ -50,8 +50,8 @@ def only(path, start=None, stop=None):
 @pytest.fixture
 def probed(monkeypatch):
     """Paths as they are probed."""
-    paths, probe = [], index_module._probe
-    monkeypatch.setattr(index_module, "_probe", lambda path, key: paths.append(path) or probe(path, key))
+    paths, look = [], index_module.look
+    monkeypatch.setattr(index_module, "look", lambda path: paths.append(path) or look(path))
     return paths
 
 
@@ -166,7 +166,44 @@ def test_range_of_a_video_file(tmp_path, start, stop, expected):
     assert str(caught.value) == f"{path}: {expected}"
 
 
+@pytest.mark.parametrize(
+    ("start", "stop", "expected"),  # ten frames, 25 a second
+    [
+        (0.0, 0.4, (0, 10)),
+        (0.0, 0.04, (0, 1)),
+        (0.08, 0.16, (2, 2)),
+        (0.09, 0.17, (3, 2)),  # frames that begin in there
+        (0.3, 99.0, (8, 2)),
+        (0.33, 0.34, (9, 1)),  # one at least
+        (0.4, 1.0, "the list says 0.4 to 1 seconds, but there are 0.4"),
+    ],
+)
+def test_seconds_of_a_video_file(tmp_path, start, stop, expected):
+    path = clip(tmp_path / "a.mp4")
+    if isinstance(expected, tuple):
+        found = only(path, start, stop)
+        assert (found.start, found.frames) == expected
+        return
+    with pytest.raises(media.MediaError) as caught:
+        only(path, start, stop)
+    assert str(caught.value) == f"{path}: {expected}"
+
+
+def test_seconds_of_a_folder(tmp_path):
+    path = folder(tmp_path / "video", *(f"{n}.jpg" for n in range(10)))
+    with pytest.raises(media.MediaError, match="the list counts seconds, and the folder has no file `fps` with its"):
+        only(path, 0.2, 0.6)
+    (path / "fps").write_text("10.0\n")
+    found = only(path, 0.2, 0.6)
+    assert (found.start, found.frames, found.rate) == (1, 4, 10.0)
+    assert found.image(found.start) == str(path / "2.jpg")
+    for text in ("", "fast", "-3", "nan", "inf", "\udce9"):
+        (path / "fps").write_bytes(text.encode("utf-8", "surrogateescape"))
+        assert only(path).rate == 0
+
+
 def test_what_is_known_of_a_video_file(tmp_path):
+    assert only(clip(tmp_path / "gop.mp4", gop=4, options={"sc_threshold": "0"})).gop == pytest.approx(10 / 3)
     found = only(clip(tmp_path / "a.mkv", color="bt709", bframes=2))
     assert (found.width, found.height, found.codec, found.pix_fmt) == (16, 32, "h264", "yuv420p")
     assert (found.colour, found.rotation, found.rate, found.template) == ("bt709", 0, 25.0, None)
@@ -456,3 +493,93 @@ def test_an_image_that_is_none(tmp_path):
         with pytest.raises(media.MediaError) as caught:
             read_image(path)
         assert str(caught.value) == f"{path}: {reason}"
+
+
+# verifying
+
+
+def noise(path):
+    """A video of which a part is many bytes."""
+    rng = np.random.default_rng(0)
+    with VideoWriter(path, width=64, height=48, rate=25, gop=5) as writer:
+        for _ in range(40):
+            writer.write(rng.integers(0, 256, (48, 64, 3), np.uint8))
+    return path
+
+
+def verified(rows, cache):
+    """The index after all its files were decoded, in a new process as it were."""
+    index = build_index(rows, cache=cache, lazy=True)
+    for r, path in index.stale_rows():
+        index.look(r, path)
+    for r, path, row in index.unverified():
+        try:
+            index.put(r, index_module.verify(path, row))
+        except media.MediaError as error:
+            index.give_up(r, error.reason, for_good=True)
+    index.save()
+    return index
+
+
+def test_what_does_not_decode_is_broken_until_it_changes(tmp_path):
+    good, torn = clip(tmp_path / "a.mkv", 40, gop=5), noise(tmp_path / "torn.mp4")
+    data = bytearray(torn.read_bytes())
+    data[len(data) // 3 : len(data) * 3 // 4] = bytes(len(data) * 3 // 4 - len(data) // 3)
+    torn.write_bytes(data)
+    images = folder(tmp_path / "images", "1.jpg", "2.jpg", "3.jpg", "4.jpg")
+    (images / "2.jpg").write_text("no image")
+    write_image(images / "4.jpg", width=20)
+    rows = [video(good), video(torn), video(images), video(good, 3, 9)]
+    cache = cache_path(tmp_path / "list.txt")
+    assert build_index(rows, cache=cache).broken == {}
+    index = verified(rows, cache)
+    index.check()
+    stated = media.probe(torn).frames
+    assert index.broken[2] == "2 of 4 images are broken; the first: 2.jpg: not an image that OpenCV can decode"
+    assert index.broken[1] == f"only {media.verify(torn).decoded} of {stated} frames decode"
+    assert set(index.broken) == {1, 2}
+    assert index.unverified() == []
+
+    again = build_index(rows, cache=cache)  # a command that follows
+    assert again.unverified() == []
+    assert again.broken == dict.fromkeys((1, 2), "`actrec index --verify` has found it broken")
+    index_module.quarantine_path(tmp_path / "list.txt").write_text(f"path,reason\n{torn},torn\n")
+    assert build_index(rows, cache=cache).broken[1] == "torn"
+
+    noise(torn)
+    assert set(build_index(rows, cache=cache).broken) == {2}
+
+
+def test_a_verified_file_has_the_frames_that_decode(tmp_path, shared_videos):
+    path = shared_videos / "ut_interaction" / "videos" / "hugging"
+    path = next(iter(sorted(path.glob("*.avi"))))
+    rows = [video(path)]
+    stated = build_index(rows)[0].frames
+    decoded = sum(1 for _ in media.frames(path))
+    assert stated > decoded
+    assert verified(rows, cache_path(tmp_path / "list.txt"))[0].frames == decoded
+
+
+# fingerprints
+
+
+def test_a_fingerprint_is_of_names_ranges_labels_and_contents(tmp_path):
+    def fingerprint(root, rows):
+        return build_index([Video(id_, str(root / id_), *rest) for id_, *rest in rows]).fingerprint()
+
+    rows = [("a.mp4", 0, 5, (1,)), ("b", None, None, (2,))]
+    for root in ("here", "there"):
+        (tmp_path / root).mkdir()
+        clip(tmp_path / root / "a.mp4")
+        folder(tmp_path / root / "b", "1.jpg", "2.jpg")
+    here = fingerprint(tmp_path / "here", rows)
+    assert here == fingerprint(tmp_path / "there", rows)
+    assert here["videos"] == 2
+    for other in ([("a.mp4", 0, 4, (1,)), rows[1]], [("a.mp4", 0, 5, (0,)), rows[1]], rows[::-1]):
+        assert fingerprint(tmp_path / "here", other)["list"] != here["list"]
+    write_image(tmp_path / "here" / "b" / "3.jpg")
+    changed = fingerprint(tmp_path / "here", rows)
+    assert changed["list"] == here["list"]
+    assert changed["contents"] != here["contents"]
+    lazy = build_index([video(tmp_path / "there" / "a.mp4")], lazy=True)
+    assert lazy.fingerprint()["contents"] is None

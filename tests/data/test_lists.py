@@ -59,6 +59,10 @@ def message(tmp_path, text, **kwargs):
         (("a/b", "1", "30", "walk", "2", "run"), ("a/b", 0, 30, (0, 2, 1))),
         (("a/b", "1", "30", "shaking hands"), ("a/b", 0, 30, (2,))),
         (("a b/c d", "1", "30", "shaking hands"), ("a b/c d", 0, 30, (2,))),
+        (("a/b", "12.5s", "30s", "3"), ("a/b", 12.5, 30.0, (3,))),
+        (("a/b", "0s", "0.040s"), ("a/b", 0.0, 0.04, ())),
+        (("a/b", "1s", "2s", "3", "4"), ("a/b", 1.0, 2.0, (3, 4))),
+        (("a/b", "1s", "2s", "shaking hands"), ("a/b", 1.0, 2.0, (2,))),
         (("a/b.mp4", "3"), ("a/b.mp4", None, None, (3,))),
         (("a/b.mp4", "run"), ("a/b.mp4", None, None, (1,))),
         (("my file.mp4", "shaking hands"), ("my file.mp4", None, None, (2,))),
@@ -173,6 +177,10 @@ def test_label():
         ("a 30 1", "train.txt:1: end 1 comes before start 30"),
         ("a;30;1;3", "train.txt:1: end 1 comes before start 30: expected the first and the last frame"),
         ("a 1 30 3\nb -1 3 3", "train.txt:2: start -1: expected 0 or more"),
+        ("a 1s 2s 3\nb 3s 2.5s 3", "train.txt:2: end 2.5s does not come after start 3s: expected a later time"),
+        ("a 1s 2s 3\nb 3 5s 3", "train.txt:2: start 3 and end 5s: expected two frame numbers, or two times such as"),
+        ("a 1s 2s 3\nb 1s 2s rum", "train.txt:2: unknown class 'rum': did you mean run"),
+        ("a 1s 2s 3\nb -1s 2s 3", "'b -1s 2s 3' does not end in two frame numbers"),
         ("a 1 30 -3", "train.txt:1: label -3: expected 0 or more"),
         ("a -3", "train.txt:1: label -3: expected 0 or more"),
         ("a 1 30 7", "train.txt:1: label 7: expected 0 to 6, as there are 7 classes"),
@@ -293,6 +301,12 @@ def test_a_regular_list_goes_the_fast_way(tmp_path, monkeypatch):
         (" ", [Video("a", "/r/a", 0, 30, (3,))], "a 1 30 3\n"),
         (" ", [Video("a", "/r/a", -1, 29, ())], "a 0 29\n"),
         (";", [Video("a", "/r/my a", 0, 30, (3, 7))], "my a;1;30;3;7\n"),
+        (
+            " ",
+            [Video("a", "/r/a", 0.0, 1e-6, (3,)), Video("b", "/r/b", 2.5, 1e6, (3,))],
+            "a 0s 0.000001s 3\nb 2.5s 1000000s 3\n",
+        ),
+        (" ", [Video("a", "/r/a", 0, 9, (3,)), Video("b", "/r/b", 0.5, 1.0, (3,))], "a 1 9 3\nb 0.5s 1s 3\n"),
         (",", [Video("a", "/else/a.mp4", None, None, (3,))], "/else/a.mp4,3\n"),
         ("\t", [Video("a", "/r/a.mp4", None, None, (3, 7))], "a.mp4\t3,7\n"),
         (" ", [Video("a", "/r/a b.mp4", None, None, ())], "a b.mp4\n"),
@@ -303,6 +317,16 @@ def test_write(tmp_path, separator, videos, text):
     write_list(tmp_path / "out.txt", videos, root="/r", separator=separator)
     assert (tmp_path / "out.txt").read_text() == text
     assert rows(read_list(tmp_path / "out.txt", root="/r")) == rows(videos)
+
+
+def test_times_are_written_to_the_nanosecond(tmp_path):
+    write_list(tmp_path / "out.txt", [Video("a", "/r/a", 1 / 3, 2 / 3, (3,))], root="/r")
+    assert (tmp_path / "out.txt").read_text() == "a 0.333333333s 0.666666667s 3\n"
+
+
+def test_segments_of_a_file_have_their_own_ids(tmp_path):
+    found = read(tmp_path, "a 1s 2s 3\na 2s 3.5s 3\na 2s 3.5s 4")
+    assert [video.id for video in found] == ["a 1s-2s", "a 2s-3.5s", "a 2s-3.5s#2"]
 
 
 def test_write_without_range(tmp_path):
@@ -326,6 +350,10 @@ def test_write_without_range(tmp_path):
         ([Video("a", "/r/a", 0, 30, (3,)), Video("a", "/r/b", 0, 30, ())], " ", "would not read back .*out.txt:2"),
         ([Video("a", "/r/a.mp4", None, None, (3, 7))], ",", "would read back as"),
         ([Video("a", "/r/a", 5, 5, (3,))], " ", "end 5 comes before start 6"),
+        ([Video("a", "/r/a", 5.0, 5.0, (3,))], " ", "end 5s does not come after start 5s"),
+        ([Video("a", "/r/a", 5, 7.5, (3,))], " ", "range 5 to 7.5: expected both in frames, or in seconds"),
+        ([Video("a", "/r/a", 5.5, 7, (3,))], " ", "range 5.5 to 7: expected both"),
+        ([Video("a", "/r/a", float("nan"), 7.5, (3,))], " ", "would not read back"),
         ([Video("a", "/r/\udce9", 0, 1, ())], " ", "cannot be written as UTF-8"),
         ([Video("a", "/r/\ufeffa", 0, 1, ())], " ", "byte order mark"),
     ],

@@ -8,6 +8,7 @@ import actrec
 from actrec.config import Input
 from actrec.data import media
 from actrec.data.index import build_index
+from actrec.data.lists import Video
 from actrec.data.plan import plan_eval, plan_train
 from actrec.pipelines import source
 
@@ -270,6 +271,51 @@ def test_a_bad_file_takes_nothing_with_it(tmp_path, numbers, make_rows, decoder)
 
     scored = loaded(actrec.eval_loader(videos, actrec.Clip(frames=4), INPUT, index=index, decoder=decoder))
     assert set(scored) == {"a", "b", "vp9.webm"}
+
+
+@pytest.mark.parametrize("name", ["a-h264.mp4", "a-mpeg4.avi", "folder"])
+def test_segments_of_one_file_in_a_batch_are_decoded_once(tmp_path, numbers, name, monkeypatch):
+    path = numbers.folder(tmp_path / name) if name == "folder" else numbers.video(tmp_path / name)
+    spans = [(0, 20), (10, 30), (35, 40), (0.2, 0.6), (38, 90)]
+    if name == "folder":
+        (path / "fps").write_text("25")
+        spans.pop()
+    videos = [Video(str(i), str(path), *span, (i,)) for i, span in enumerate(spans)]
+    clip, index = actrec.Clip(frames=5), build_index(videos)
+    reads = []
+    for module, read in ((source.media, "read"), (source, "read_image")):
+        real = getattr(module, read)
+        monkeypatch.setattr(module, read, lambda *a, real=real, **k: reads.append(a[0]) or real(*a, **k))
+    together = actrec.eval_loader(videos, clip, INPUT, views=actrec.Views(clips=2, crops=3), batch_size=5, index=index)
+    clips = loaded(together)
+    positions = {
+        index[row].start + i for row in range(len(videos)) for i in together._plan(0, row, index[row]).frames.ravel()
+    }
+    assert len(reads) == (len(positions) if name == "folder" else 1)
+    apart = actrec.eval_loader(videos, clip, INPUT, views=actrec.Views(clips=2, crops=3), batch_size=1, index=index)
+    for id_, (found, label) in loaded(apart).items():
+        assert torch.equal(found, clips[id_][0])
+        assert label == clips[id_][1]
+    if name != "folder":
+        assert together.delivered == len(positions)
+        assert together.clamped == apart.clamped
+
+    train = actrec.train_loader(videos, clip, INPUT, batch_size=len(videos), index=index)
+    alone = [actrec.train_loader(videos, clip, INPUT, batch_size=1, index=index) for _ in range(2)]
+    for epoch, single in enumerate(alone):  # boxes of their own, and mirrored by themselves
+        single.load_state_dict({"epoch": epoch, "step": 0})
+        expected = loaded(single)
+        for id_, (found, _) in loaded(train).items():
+            assert torch.equal(found, expected[id_][0])
+
+
+def test_a_segment_that_is_none_takes_no_other_with_it(tmp_path, numbers):
+    path = numbers.video(tmp_path / "a-h264.mp4")
+    videos = [Video("good", str(path), 0, 20, (0,)), Video("past", str(path), 50, 60, (0,))]
+    index = build_index(videos)
+    loader = actrec.eval_loader(videos, actrec.Clip(frames=4), INPUT, batch_size=2, index=index)
+    assert set(loaded(loader)) == {"good"}
+    assert loader.skipped == {"past": f"{path}: the list says frames 51 to 40, but there are 1 to 40"}
 
 
 def test_a_missing_frame_file_is_named(tmp_path, numbers, make_rows):

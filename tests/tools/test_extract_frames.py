@@ -295,6 +295,19 @@ def test_lists_with_ranges_and_flat_videos(videos, tmp_path):
         extract_frames(src, tmp_path / "fps", ExtractOptions(fps=2))
 
 
+def test_a_list_that_counts_seconds(videos, one_video, tmp_path):
+    rate = media.probe(one_video).rate
+    src = videos("1.mp4", "2.mp4")
+    lines = [f"1.mp4 {1 / rate:.6f}s {3 / rate:.6f}s 0", "2.mp4 0s 99s 1", f"1.mp4 {5 / rate:.6f}s 99s 0"]
+    (src / "train.txt").write_text("\n".join(lines))
+    made = extract_frames(src, tmp_path, SMALL)
+    assert rows(tmp_path / "train.txt") == ["frames/1 2 3 0", "frames/2 1 5 1"]
+    told = f"train list: seconds {5 / rate:g} to 99 of {5 / rate:.3g}"
+    assert made.failed == ((str(src / "1.mp4"), told),)
+    made = extract_frames(src, tmp_path / "fps", ExtractOptions(short_side=16, fps=2 * rate))
+    assert rows(tmp_path / "fps" / "train.txt") == ["frames/1 3 6 0", "frames/2 1 10 1"]
+
+
 def test_class_names_in_a_list(videos, tmp_path):
     src = videos("walk/1.mp4", "run/1.mp4")
     (tmp_path / "train.txt").write_text("videos/walk/1.mp4 walk\nvideos/run/1.mp4 run\n")

@@ -11,7 +11,7 @@ from actrec.data.encode import VideoWriter
 from actrec.data.lists import read_list
 from actrec.tools import prepare as tool
 from actrec.tools.extract_frames import ExtractOptions, extract_frames
-from actrec.tools.frame_lists import PREPARED, Row, Split
+from actrec.tools.frame_lists import PREPARED
 from actrec.tools.jobs import Workers
 from actrec.tools.prepare import PrepareOptions, prepare, prepare_video
 from actrec.tools.prepare_trade import cost, pick_sample, psnr, table
@@ -92,8 +92,11 @@ def test_ranges_and_names_stay(videos, tmp_path):
         run(src, tmp_path / "fps", PrepareOptions(fps=2))
 
 
-def test_seconds_may_be_resampled(videos):
-    tool.check_fps(Split("a list", {"train": [Row("a", 1.5, 3.0, (0,))]}, [], None))
+def test_seconds_stay_at_another_frame_rate(videos, tmp_path):
+    (videos("a/1.mp4") / "mine.txt").write_text("a/1.mp4 0.5s 1.25s 0\n")
+    options = PrepareOptions(short_side=32, preset="ultrafast", encoder="cpu", fps=5)
+    made = run([tmp_path / "videos" / "mine.txt"], tmp_path / "out", options)
+    assert (made.frames, rows(tmp_path / "out" / "mine.txt")) == (10, ["prepared/a/1.mp4 0.5s 1.25s 0"])
 
 
 def test_other_settings_are_refused(videos, tmp_path):
