@@ -25,7 +25,8 @@ _NVENC_PRESETS = ("p1", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p7")
 _BLOCK = 16  # codecs work in blocks of this side
 _TICK = Fraction(1, 90000)  # of timestamps: exact for the usual frame rates
 _UNKNOWN = 0.04  # seconds that a picture is shown where the file does not say it
-_GRID = 16  # side of the thumbnails by which frames are told apart
+_GRID = 16  # most cells along a side of the thumbnails by which frames are told apart
+_CELL = 8  # pixels along a side of a cell at least: the mean of a block is what encoders keep best
 _FINE = 256  # steps of a grey level in them
 
 
@@ -237,7 +238,7 @@ def find_fault(made: Path, thumbnails: np.ndarray, options: PrepareOptions, stop
         return error.reason
     if i + 1 != frames:
         return f"{i + 1} frames were written of {frames}"
-    if (wrong := _first_wrong(np.array(errors), options.crf)) is not None:
+    if (wrong := _first_wrong(np.array(errors), thumbnails.shape[1], options.crf)) is not None:
         return f"frame {wrong + 1} is not the one that it should be"
     if certificate is None or len(certificate.pts) != frames:
         return "it cannot be entered at its keyframes"
@@ -249,9 +250,9 @@ def find_fault(made: Path, thumbnails: np.ndarray, options: PrepareOptions, stop
 
 
 def _thumbnail(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint16 (_GRID * _GRID,): the means of luma, `_FINE` steps to a grey level."""
+    """uint16, flat: the means of luma in cells, `_FINE` steps to a grey level."""
     luma = planes[: size[1]].astype(np.float32)
-    means = cv2.resize(luma, (_GRID, _GRID), interpolation=cv2.INTER_AREA)
+    means = cv2.resize(luma, tuple(min(_GRID, side // _CELL) for side in size), interpolation=cv2.INTER_AREA)
     return (means * _FINE).astype(np.uint16).ravel()
 
 
@@ -267,16 +268,17 @@ def _errors(seen: np.ndarray, wanted: np.ndarray, i: int) -> tuple[float, float,
     return tuple(map(math.sqrt, (np.square(error).mean(), near, gone.max(initial=0))))
 
 
-def _first_wrong(errors: np.ndarray, crf: int) -> int | None:
+def _first_wrong(errors: np.ndarray, cells: int, crf: int) -> int | None:
     """The first frame that looks like a neighbour of the one that belongs there, or like none of them.
 
     What an encoder does to thumbnails was measured: 0.1 to 0.85 grey levels at CRF 23, twice that for each 6 more, and
-    never more than half the way to a neighbour that differs by more than that. Frames that differ by less are not told
-    apart: a still video is right in any order.
+    less than half of the way to a neighbour that differs by more than that. A block that changes little it leaves for
+    later, which counts for more where there are few. Frames that differ by less are not told apart: a still video is
+    right in any order.
     """
     own, near, gone = errors.T
     step = 2 ** ((crf - 23) / 6)
     noise = np.pad(np.minimum(own, near), 8, mode="edge")
     noise = np.median(np.lib.stride_tricks.sliding_window_view(noise, 17), axis=1)
-    wrong = (gone > 0.3 * step + np.minimum(noise, step)) | (own > 6 * step)
+    wrong = (gone > 0.3 * step * _GRID / math.sqrt(cells) + np.minimum(noise, step)) | (own > 6 * step)
     return int(wrong.argmax()) if wrong.any() else None
