@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import heapq
 import itertools
 import math
 import os
@@ -25,6 +27,8 @@ _NVENC_PRESETS = ("p1", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p7")
 _BLOCK = 16  # codecs work in blocks of this side
 _TICK = Fraction(1, 90000)  # of timestamps: exact for the usual frame rates
 _UNKNOWN = 0.04  # seconds that a picture is shown where the file does not say it
+_REORDERED = 4  # pictures between which timestamps may be out of order
+_JITTER = 1.0  # seconds that a timestamp may run backwards; by more, and it is another clock
 _GRID = 16  # most cells along a side of the thumbnails by which frames are told apart
 _CELL = 8  # pixels along a side of a cell at least: the mean of a block is what encoders keep best
 _FINE = 256  # steps of a grey level in them
@@ -201,17 +205,39 @@ def _timed(
 ) -> Iterator[tuple[media.Picture, int, int | None]]:
     """(picture, copies, timestamp). Without `fps` each picture keeps its time, from 0 for the first.
 
-    A picture without a time, or with one that does not come soon after that of the one before, follows it at the
-    average rate.
+    A picture without a time, or with one far from that of the one before, follows it at the average rate.
     """
-    now, before = 0.0, None
-    for picture, copies in shown:
-        if before is not None:
-            known = picture.time is not None and before.time is not None
-            steps = (picture.time - before.time if known else 0.0, before.seconds, _UNKNOWN)
-            now += next(step for step in steps if _TICK <= step <= MAX_STILL)
-        before = picture
-        yield picture, copies, None if fps else round(now / _TICK)
+    if fps:
+        yield from ((picture, copies, None) for picture, copies in shown)
+        return
+    last, shift, seconds = -1, None, 0.0
+    for picture, time in _ascending(picture for picture, _ in shown):
+        shift = -time if shift is None else shift
+        pts = round((time + shift) / _TICK)
+        if not -_JITTER <= (pts - last) * _TICK <= MAX_STILL:
+            pts = last + round(seconds / _TICK)
+            shift = pts * _TICK - time
+        last, seconds = max(pts, last + 1), _seconds(picture)
+        yield picture, 1, last
+
+
+def _ascending(pictures: Iterable[media.Picture]) -> Iterator[tuple[media.Picture, float]]:
+    """Each with its time, in seconds. AVI counts B-frames in the order of the file: sorted over a few pictures."""
+    waiting, times, before = collections.deque(), [], 0.0
+    for picture in pictures:
+        time = picture.time if picture.time is not None else before + _seconds(waiting[-1]) if waiting else 0.0
+        keep = _REORDERED if time > before - _JITTER else 0
+        while len(waiting) > keep:
+            yield waiting.popleft(), heapq.heappop(times)
+        waiting.append(picture)
+        heapq.heappush(times, time)
+        before = time
+    while waiting:
+        yield waiting.popleft(), heapq.heappop(times)
+
+
+def _seconds(picture: media.Picture) -> float:
+    return picture.seconds if _TICK <= picture.seconds <= MAX_STILL else _UNKNOWN
 
 
 # ---- the proof ----

@@ -163,16 +163,25 @@ class FakePicture:
     ("times", "wanted"),
     [
         ([7.0, 7.1, 7.5], [0, 0.1, 0.5]),
-        ([0.0, None, 0.15, 0.25], [0, 0.1, 0.2, 0.3]),
-        ([0.0, 0.1, 0.1, 0.0, 0.1], [0, 0.1, 0.2, 0.3, 0.4]),  # time stands, runs backwards
+        ([0.1, None, 0.25, 0.35], [0, 0.1, 0.15, 0.25]),
+        ([None, None, None], [0, 0.1, 0.2]),
+        ([0.1, 0.3, 0.2, 0.5, 0.4, 0.7, 0.6], [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]),  # XviD in AVI
+        ([0.0, 0.1, 0.1, 0.2, 0.3, 0.4, 0.5], [0, 0.1, 0.1, 0.2, 0.3, 0.4, 0.5]),
         ([0.0, 0.1, 9000.0, 9000.1], [0, 0.1, 0.2, 0.3]),
+        ([50 + i / 10 for i in range(9)] + [i / 10 for i in range(9)], [i / 10 for i in range(18)]),  # another clock
     ],
 )
 def test_times_always_ascend(times, wanted):
-    timed = tool._timed([(FakePicture(time), 1) for time in times], None)
-    np.testing.assert_allclose([pts / 90000 for _, _, pts in timed], wanted, atol=1e-4)
-    nothing = tool._timed([(FakePicture(None, 0.0), 1)] * 3, None)
-    assert [pts for _, _, pts in nothing] == [0, 3600, 7200]
+    pictures = [FakePicture(time) for time in times]
+    timed = list(tool._timed([(picture, 1) for picture in pictures], None))
+    assert [picture for picture, _, _ in timed] == pictures
+    found = [pts for _, _, pts in timed]
+    assert (np.diff(found) > 0).all()
+    np.testing.assert_allclose(np.array(found) / 90000, wanted, atol=1e-4)
+
+
+def test_times_of_nothing():
+    assert [pts for _, _, pts in tool._timed([(FakePicture(None, 0.0), 1)] * 3, None)] == [0, 3600, 7200]
 
 
 @pytest.mark.parametrize(("fps", "wanted"), [(12.5, 20), (50, 80), (29.97, 48)])
