@@ -31,7 +31,7 @@ VIDEO, SPLIT = PrepareOptions(), SplitOptions()
 @click.option("--encoder", type=click.Choice(["auto", "cpu", "nvenc"]), default=VIDEO.encoder,
               help="auto: NVENC where it works.")  # fmt: skip
 @click.option("--fps", type=float, help="Frames a second, by timestamps.  [default: every frame, at its time]")
-@click.option("--sample", default=3, type=click.IntRange(0), help="Videos to show beforehand what changes on.")
+@click.option("--sample", default=3, type=click.IntRange(0), help="Videos in the table beforehand.")
 @click.option("--dry-run", is_flag=True, help="Only show it.")
 @click.option("--val-fraction", default=SPLIT.val_fraction, help="Part for validation, where nothing else says it.")
 @click.option("--group-regex", help="Files whose path has the same match (its first group) stay on one side.")

@@ -149,17 +149,16 @@ def prepare_video(
         OutputError: the file cannot be written.
         Stopped: `stop` said so.
     """
-    *others, last = options.encoders()
+    encoders = options.encoders()
     with scratch_folder(target) as folder:
         made = folder / f"video{target.suffix}"
-        for encoder in others:
+        for encoder in encoders:
             try:
                 thumbnails = _encode(path, made, encoder, options, stop)
                 break
             except EncoderError:  # too small a picture, too many videos at a time
-                continue
-        else:
-            thumbnails = _encode(path, made, last, options, stop)
+                if encoder == encoders[-1]:
+                    raise
         if fault := find_fault(made, thumbnails, options, stop):
             with writing(quarantine):
                 quarantine.parent.mkdir(parents=True, exist_ok=True)
@@ -194,8 +193,8 @@ def _encode(path: Path, made: Path, encoder: str, options: PrepareOptions, stop:
             if stop and stop():
                 raise Stopped
             planes = picture.yuv420(*size)
-            for i in range(copies):
-                video.write_yuv420(planes, None if pts is None else pts + i)
+            for _ in range(copies):
+                video.write_yuv420(planes, pts)
             thumbnails += [_thumbnail(planes, size)] * copies
     return np.stack(thumbnails)
 
@@ -203,7 +202,7 @@ def _encode(path: Path, made: Path, encoder: str, options: PrepareOptions, stop:
 def _timed(
     shown: Iterable[tuple[media.Picture, int]], fps: float | None
 ) -> Iterator[tuple[media.Picture, int, int | None]]:
-    """(picture, copies, timestamp). Without `fps` each picture keeps its time, from 0 for the first.
+    """(picture, copies, timestamp or None). Without `fps` each picture keeps its time, from 0 for the first.
 
     A picture without a time, or with one far from that of the one before, follows it at the average rate.
     """
