@@ -23,6 +23,7 @@ setup(
         "actrec",
         "actrec.cli",
         "actrec.data",
+        "actrec.data.formats",
         "actrec.engine",
         "actrec.nets",
         "actrec.pipelines",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from actrec.data.datasets import Dataset
-from actrec.data.files import SHOWN, ListError, read_lines, show
+from actrec.data.files import SHOWN, ListError, read_json, read_lines, show
 
 
 class Row(NamedTuple):
@@ -156,44 +155,6 @@ def read_ids(path: Path, part: str, notes: Annotations) -> None:
             notes.fault(path, number, f"{show(line)}: expected id;class")
         else:
             notes.add(part, id, label, path, number)
-
-
-def read_json(path: Path, kind: type) -> Any:
-    """The value of a JSON file.
-
-    Args:
-        kind: dict or list, what the outermost value has to be.
-
-    Raises:
-        OSError: it cannot be read.
-        ListError: it is no JSON, of another kind, or a key of it stands there twice.
-    """
-    twice: dict[str, None] = {}
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            seen: set[str] = set()
-            twice.update({key: None for key, _ in pairs if key in seen or seen.add(key)})
-        return values
-
-    data = path.read_bytes()
-    try:
-        value = json.loads(data, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        raise ListError(f"{path}:{error.lineno}: no JSON: {error.msg} at column {error.colno}") from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ListError(f"{path}:{line}: byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        raise ListError(f"{path}: JSON that cannot be read: {error}") from None
-    if twice:
-        lines = [f"{path}: {show(key)} is there twice: expected it once" for key in list(twice)[:SHOWN]]
-        raise ListError("\n".join(lines + [f"… and {len(twice) - SHOWN} more"] * (len(twice) > SHOWN)))
-    if not isinstance(value, kind):
-        wanted = "an object {…}" if kind is dict else "a list […]"
-        raise ListError(f"{path}: it holds {type(value).__name__} {show(str(value)[:100])}: expected {wanted}")
-    return value
 
 
 def entries(path: Path, notes: Annotations, key: str) -> Iterator[tuple[str, dict]]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actrec.data.datasets import Dataset
-from actrec.data.files import ListError, show
-from actrec.tools.annotations import Annotations, Row, choose, read_json
+from actrec.data.files import ListError, read_json, show
+from actrec.tools.annotations import Annotations, Row, choose
 
 MAX_SECONDS = 10**6
 PARTS = {"training": "train", "validation": "val", "testing": "test"}

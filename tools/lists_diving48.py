@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actrec.data.datasets import Dataset
-from actrec.data.files import ListError
-from actrec.tools.annotations import Annotations, choose, entries, read_json
+from actrec.data.files import ListError, read_json
+from actrec.tools.annotations import Annotations, choose, entries
 
 PATTERNS = {
     "train": r"Diving48_V2_train\.json",

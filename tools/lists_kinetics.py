@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actrec.data.datasets import Dataset
-from actrec.data.files import show
-from actrec.tools.annotations import Annotations, choose, read_json, table
+from actrec.data.files import read_json, show
+from actrec.tools.annotations import Annotations, choose, table
 
 PARTS = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test"}
 WHOLE = re.compile(r"(\d{1,6})(\.0*)?", re.ASCII)  # seconds

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actrec.data.datasets import Dataset
-from actrec.data.files import show
-from actrec.tools.annotations import Annotations, choose, entries, lines_of, read_ids, read_json
+from actrec.data.files import read_json, show
+from actrec.tools.annotations import Annotations, choose, entries, lines_of, read_ids
 
 PATTERNS = {
     "train": r"(.*[-_])?train",

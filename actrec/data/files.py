@@ -1,9 +1,11 @@
-"""Read text files line by line with all their problems reported at once; write any file all or nothing."""
+"""Read text and JSON files with all their problems reported at once; write any file all or nothing."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
+import json
 import os
 import secrets
 import stat
@@ -80,6 +82,62 @@ def read_lines(path: str | os.PathLike[str]) -> tuple[list[str], Problems]:
                 problems.add(i + 1, lambda w=what: f"the line holds {w}: expected text, at most {LONGEST} characters")
                 lines[i] = ""
     return [line.strip() for line in lines], problems
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """A UTF-8 file, with or without BOM; line ends as they are.
+
+    Raises:
+        OSError: it cannot be read.
+        ListError: it is HDF5, UTF-16 or no text.
+    """
+    data = Path(path).read_bytes()
+    if data.startswith(b"\x89HDF"):
+        raise ListError(f"{os.fspath(path)}: HDF5 is not read: expected a list, and frames as folders of images")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ListError(f"{os.fspath(path)}: the file is UTF-16: expected UTF-8")
+    try:
+        return data.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ListError(
+            f"{os.fspath(path)}:{line}: byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8"
+        ) from None
+
+
+def read_json(path: Path, kind: type) -> Any:
+    """The value of a JSON file.
+
+    Args:
+        kind: dict or list, what the outermost value has to be.
+
+    Raises:
+        OSError: it cannot be read.
+        ListError: it is no JSON, of another kind, or a key of it stands there twice.
+    """
+    twice: dict[str, None] = {}
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            seen: set[str] = set()
+            twice.update({key: None for key, _ in pairs if key in seen or seen.add(key)})
+        return values
+
+    text = read_text(path)
+    try:
+        value = json.loads(text, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise ListError(f"{path}:{error.lineno}: no JSON: {error.msg} at column {error.colno}") from None
+    except (ValueError, RecursionError) as error:
+        raise ListError(f"{path}: JSON that cannot be read: {error}") from None
+    if twice:
+        lines = [f"{path}: {show(key)} is there twice: expected it once" for key in list(twice)[:SHOWN]]
+        raise ListError("\n".join(lines + [f"… and {len(twice) - SHOWN} more"] * (len(twice) > SHOWN)))
+    if not isinstance(value, kind):
+        wanted = "an object {…}" if kind is dict else "a list […]"
+        raise ListError(f"{path}: it holds {type(value).__name__} {show(str(value)[:100])}: expected {wanted}")
+    return value
 
 
 def show(value: str) -> str:

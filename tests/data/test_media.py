@@ -227,12 +227,15 @@ def test_a_certificate_of_another_file_is_noticed(tmp_path):
 
 
 def test_probe(tmp_path):
-    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(30)], rate=Fraction(30000, 1001), color="bt709")
+    options = {"sc_threshold": "0"}
+    frames = [numbered(n) for n in range(30)]
+    path = write(tmp_path / "a.mp4", frames, rate=Fraction(30000, 1001), color="bt709", gop=30, options=options)
     assert media.probe(path) == media.Probe(
         frames=30,
         width=WIDTH,
         height=HEIGHT,
         rate=pytest.approx(29.97, abs=0.001),
+        gop=30.0,
         codec="h264",
         pix_fmt="yuv420p",
         rotation=0,
