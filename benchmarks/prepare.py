@@ -215,17 +215,19 @@ def _markdown(ways: list[Way]) -> list[str]:
         for kind in CLIPS:
             cells += [f"{statistics.median(way.loader[kind]):.1f}", f"{_ratio(way.loader, first.loader, kind):.2f}"]
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", f"Target at the originals' bytes, for GOP {PrepareOptions().gop}: " + ", ".join(
-        f"{kind} **{_ratio(first.decode, _equal(ways).decode, kind):.2f}x** (target {target})"
+    default = _default(ways)
+    found = (
+        f"{kind} **{_ratio(first.decode, default.decode, kind):.2f}x** (target {target})"
         for kind, target in TARGETS.items()
-    ) + "."]  # fmt: skip
+    )
+    lines += ["", f"{default.name}, no larger than the originals: {', '.join(found)}."]
     return lines
 
 
-def _equal(ways: list[Way]) -> Way:
-    """The default GOP, as many bytes as the originals at most."""
+def _default(ways: list[Way]) -> Way:
+    """The default GOP: at the default CRF, or at the one that needs no more bytes than the originals."""
     of_gop = [way for way in ways if way.name.startswith(f"GOP {PrepareOptions().gop},")]
-    return max((way for way in of_gop if way.bytes <= ways[0].bytes), key=lambda way: way.bytes)
+    return next(way for way in of_gop if way.bytes <= ways[0].bytes)
 
 
 def _ratio(above: dict[str, list[float]], below: dict[str, list[float]], kind: str) -> float:
