@@ -15,6 +15,7 @@ COMMANDS = {  # name: one line for --help
     "toy": "Render a small action dataset to try things on.",
     "extract-frames": "Turn videos into frame folders and lists.",
     "extract-flow": "Compute the optical flow of a list's videos.",
+    "prepare": "Re-encode videos so that training decodes them fast.",
     "lists": "Make the lists of a public dataset.",
     "index": "Look at every video of a list.",
     "train": "Train a net.",

@@ -18,32 +18,18 @@ and the hash of every list written, which is how a list of somebody else is told
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import json
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from actrec.data import media
 from actrec.data.index import frames_between
-from actrec.data.lists import Video, read_labels, write_labels, write_list
+from actrec.tools.dataset import Messages, Target, check_fps, videos_of
 from actrec.tools.extract_video import ExtractOptions, count_frames, extract_video
-from actrec.tools.frame_lists import (
-    Record,
-    Row,
-    Split,
-    SplitOptions,
-    allot,
-    choose_split,
-    class_of,
-    find_videos,
-    has_part_folders,
-    shown,
-)
+from actrec.tools.frame_lists import FRAMES, Row, SplitOptions, choose_split, class_of, has_part_folders
 from actrec.tools.jobs import Progress, Stop, Workers, each, largest_first
-from actrec.tools.output import OutputError, remove_leftovers, write_failed, writing
+from actrec.tools.output import OutputError
 
 __all__ = ["ExtractOptions", "Extracted", "OutputError", "SplitOptions", "extract_frames", "extract_video"]
 
@@ -99,32 +85,15 @@ def extract_frames(
         OutputError, ClusterError: DST cannot be written, the cluster not be used; nothing is half done, the same call
             continues.
     """
-    src, dst, messages = Path(src), Path(dst), []
-
-    def say(message: str) -> None:
-        messages.append(message)
-        if log:
-            log(message)
-
-    names = _videos_of(src, dst, say)
-    record = Record.read(dst)
-    record.options = _check_settings(record, dst / "frames", options)
+    src, dst, say = Path(src), Path(dst), Messages(log)
+    names = videos_of(src, dst, say)
+    target = Target(dst, FRAMES, options)
     plan = choose_split(src, dst, names, split, say)
-    if options.fps and any(isinstance(row.stop, int) for part in plan.rows.values() for row in part):
-        raise ValueError(f"{plan.origin} counts frames (start, end) of the videos, and --fps renumbers them: "
-                         "expected a list without ranges, or no --fps")  # fmt: skip
-    _check_labels(dst, record, plan.labels)
-    with writing(dst):
-        (dst / "frames").mkdir(parents=True, exist_ok=True)
-    _keep_foreign_lists(dst, record, plan.rows, say)
+    if options.fps:
+        check_fps(plan)
     part_folders = has_part_folders(names)
-    record.videos = allot(names, [class_of(name, part_folders) for name in names], record.videos)
-    record.write()
-    frames = dst / "frames"
-    remove_leftovers([frames, *(folder for folder in frames.iterdir() if folder.is_dir())])
-    _tell_left_out(plan, names, say)
+    folders = target.begin(plan, names, [class_of(name, part_folders) for name in names], say)
 
-    folders = {name: dst / "frames" / record.videos[name] for name in names}
     counts = {name: count for name in names if (count := count_frames(folders[name], options.template))}
     skipped = len(counts)
     if skipped:
@@ -138,139 +107,20 @@ def extract_frames(
         else:
             reasons[jobs[job]] = reason
 
+    rate = functools.cache(lambda name: options.fps or media.probe(src / name).rate)
+
+    def span(row: Row) -> tuple[int, int] | str:
+        return _span(row, counts[row.name], rate)
+
     queue = largest_first(jobs, lambda job: job[0])
     each(_extract_missing, queue, receive, workers, progress=progress, done=skipped)
-    rate = functools.cache(lambda name: options.fps or media.probe(src / name).rate)
-    lists, bad = _write_lists(dst, record, plan, record.videos, counts, rate, say)
-    failed = [(str(src / name), reason) for name, reason in sorted([*reasons.items(), *bad])] + list(plan.missing)
-    write_failed(dst / "failed.csv", failed)
-    return Extracted(len(counts) - skipped, skipped, sum(counts.values()), tuple(failed), lists, tuple(messages))
-
-
-def _videos_of(src: Path, dst: Path, say: Callable[[str], None]) -> list[str]:
-    if not src.is_dir():
-        raise FileNotFoundError(
-            f"{src}: {'not a folder' if src.exists() else 'no such folder'}; expected one with videos"
-        )
-    names, others = find_videos(src, dst / "frames")
-    told = ", ".join(f"{count} {extension}" for extension, count in sorted(others.items()))
-    if not names:
-        raise ValueError(f"{src} holds no video{f' (only {told})' if told else ''}: expected {src}/<class>/<video>")
-    if told:
-        say(f"not videos, left alone: {told}")
-    return names
-
-
-def _tell_left_out(plan: Split, names: list[str], say: Callable[[str], None]) -> None:
-    listed = {row.name for part in plan.rows.values() for row in part}
-    if unlisted := len(names) - len(listed):
-        say(f"{unlisted} of {len(names)} videos are in no split list: they are extracted, and in no list")
-    if plan.outside:
-        say(f"{plan.outside} rows of the split lists name files that are no videos of SRC: left out")
+    lists, failed = target.finish(plan, src, reasons, span, say)
+    return Extracted(len(counts) - skipped, skipped, sum(counts.values()), tuple(failed), lists, tuple(say))
 
 
 def _extract_missing(path: Path, folder: Path, options: ExtractOptions, *, stop: Stop) -> int:
     """As `extract_video`, unless the folder is there: a cluster may give a video out twice."""
     return count_frames(folder, options.template) or extract_video(path, folder, options, stop=stop)
-
-
-# ---- lists and settings of DST ----
-
-
-def _check_settings(record: Record, frames: Path, options: ExtractOptions) -> dict:
-    """The settings as they are stored.
-
-    Raises:
-        ValueError: frames of other settings, or of unknown ones, are there.
-    """
-    wanted = json.loads(json.dumps(dataclasses.asdict(options)))
-    if any(not path.name.startswith(".") for path in frames.glob("*")) and record.options != wanted:
-        told = [f"{key} {record.options.get(key)} there, {value} now" for key, value in wanted.items()
-                if record.options.get(key) != value]  # fmt: skip
-        what = (
-            "frames made with other settings (" + "; ".join(told) + ")"
-            if record.options
-            else "frames of unknown origin"
-        )
-        raise ValueError(f"{frames} holds {what}: use the same settings, another DST, or remove {frames}")
-    return wanted
-
-
-def _keep_foreign_lists(
-    dst: Path, record: Record, parts: Iterable[str], log: Callable[[str], None]
-) -> dict[Path, Path]:
-    """Renames lists in DST that we did not write. Returns {old path: new path}.
-
-    Raises:
-        ValueError: the other name is taken by something else.
-    """
-    moves = {}
-    for part in parts:
-        path, kept = dst / f"{part}.txt", dst / f"videos_{part}.txt"
-        if not path.is_file() or record.wrote(path):
-            continue
-        if kept.exists() and kept.read_bytes() != path.read_bytes():
-            raise ValueError(f"{path} was not written by extract-frames, and {kept.name} is there already and differs: "
-                             f"move one of them away, or use another DST")  # fmt: skip
-        moves[path] = kept
-    for path, kept in moves.items():
-        with writing(kept):
-            os.replace(path, kept)
-        log(f"{shown(path)} was there before: kept as {kept.name}")
-    return moves
-
-
-def _check_labels(dst: Path, record: Record, labels: list[str]) -> None:
-    path = dst / "labels.txt"
-    if path.is_file() and not record.wrote(path) and read_labels(path) != labels:
-        raise ValueError(
-            f"{path} was not written by extract-frames and names other classes: move it away, or use another DST"
-        )
-
-
-def _write_lists(
-    dst: Path,
-    record: Record,
-    split: Split,
-    folders: Mapping[str, str],
-    counts: Mapping[str, int],
-    rate: Callable[[str], float],
-    log: Callable[[str], None],
-) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Writes labels.txt, flips.txt and the lists. Returns the rows of each list, and (video, reason) of bad ranges.
-
-    Args:
-        counts, rate: frames, and frames a second, of each video.
-    """
-    if not (dst / "labels.txt").is_file() or record.wrote(dst / "labels.txt"):
-        _write(record, dst / "labels.txt", lambda path: write_labels(path, split.labels))
-    _copy_flips(dst, record, split, log)
-    written, bad = {}, []
-    for part, rows in split.rows.items():
-        videos = []
-        for row in rows:
-            if row.name not in counts:
-                continue
-            span = _span(row, counts[row.name], rate)
-            if isinstance(span, str):
-                bad.append((row.name, f"{part} list: {span}"))
-                continue
-            path = os.path.join(dst, "frames", folders[row.name])
-            videos.append(Video(path, path, *span, row.labels))
-        target = dst / f"{part}.txt"
-        if videos:
-            _write(
-                record,
-                target,
-                lambda path, v=videos: write_list(path, v, root=dst, labels=split.labels, separator=None),
-            )
-        else:
-            log(f"{target.name}: none of its videos could be extracted, so there is no such list")
-            if record.wrote(target):
-                target.unlink()
-        written[target.name] = len(videos)
-    record.write()
-    return written, bad
 
 
 def _span(row: Row, count: int, rate: Callable[[str], float]) -> tuple[int, int] | str:
@@ -285,26 +135,3 @@ def _span(row: Row, count: int, rate: Callable[[str], float]) -> tuple[int, int]
         told = f"frames {start + 1} to {stop} of {count}"
     stop = count if stop is None else min(stop, count)
     return (start, stop) if start < stop else told
-
-
-def _write(record: Record, target: Path, write: Callable[[Path], None]) -> None:
-    """Writes beside the target first, so that the record knows the hash before the list is there."""
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with writing(target):
-            write(part)
-            with record.claim(target, part.read_bytes()):
-                os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _copy_flips(dst: Path, record: Record, split: Split, log: Callable[[str], None]) -> None:
-    target = dst / "flips.txt"
-    source = split.folder / "flips.txt" if split.folder else None
-    if source is None or not source.is_file() or os.path.realpath(source) == os.path.realpath(target):
-        return
-    if target.is_file() and not record.wrote(target):
-        log(f"{shown(target)} was there before and stays; {shown(source)} was not copied")
-        return
-    _write(record, target, lambda path: path.write_bytes(source.read_bytes()))

@@ -1,6 +1,6 @@
 """What is known before the first frame is made: the videos of SRC, what earlier runs have left in DST, and the split.
 
-Where the split comes from, and what DST/.extract_frames.json remembers: see extract_frames.
+Where the split comes from, and what the records of DST remember: see extract_frames.
 """
 
 from __future__ import annotations
@@ -21,19 +21,50 @@ from actrec.data.splits import stratified_split
 from actrec.tools.output import writing
 
 PARTS = ("train", "val", "test")
-RECORD = ".extract_frames.json"
 # FFmpeg would open some of these, and nobody means them as videos.
 NOT_VIDEOS = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log"}
 NOT_VIDEOS |= {".py", ".sh", ".srt", ".vtt", ".ini", ".db", ".npy", ".npz", ".zip", ".tar", ".gz", ".part", ".tmp"}
 NOT_VIDEOS |= {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+_LONGEST = 240  # bytes of a name, so that something can be appended
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a tool makes of videos.
+
+    Args:
+        command: the tool's.
+        done: its past participle.
+        what: a word for what it makes.
+        folder: in DST, where it makes <class>/<name>.
+        suffix: of these names.
+    """
+
+    command: str
+    done: str
+    what: str
+    folder: str
+    suffix: str = ""
+
+    @property
+    def record(self) -> str:
+        """Where DST remembers it."""
+        return f".{self.command.replace('-', '_')}.json"
+
+
+FRAMES = Kind("extract-frames", "extracted", "frames", "frames")
+PREPARED = Kind("prepare", "prepared", "videos", "prepared", ".mp4")
+KINDS = (FRAMES, PREPARED)
+QUARANTINE = "quarantine"  # where prepare puts files that are not what they should be
 
 
 # ---- which videos there are ----
 
 
-def find_videos(src: Path, frames: Path) -> tuple[list[str], Counter[str]]:
+def find_videos(src: Path, dst: Path) -> tuple[list[str], Counter[str]]:
     """Names of the files in SRC that may be videos, sorted, and how many others there are by extension."""
-    names, others, visited = [], Counter(), {os.path.realpath(frames)}
+    names, others = [], Counter()
+    visited = {os.path.realpath(dst / folder) for folder in (QUARANTINE, *(kind.folder for kind in KINDS))}
     for folder, subfolders, files in os.walk(src, followlinks=True):
         real = os.path.realpath(folder)
         if real in visited:  # our own output, or a link that leads in a circle
@@ -63,10 +94,10 @@ def class_of(name: str, part_folders: bool) -> str:
     return pieces[0] if len(pieces) > 1 else ""
 
 
-def allot(names: Sequence[str], classes: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
-    """A folder below frames/ for each video: <class>/<stem>; where that is taken <class>/<file name>, and so on.
+def allot(names: Sequence[str], classes: Sequence[str], known: Mapping[str, str], suffix: str = "") -> dict[str, str]:
+    """A name below frames/ for each video: <class>/<stem>; where that is taken <class>/<file name>, and so on.
 
-    `known` is what earlier runs have allotted: a video keeps its folder when others come to stand beside it.
+    `known` is what earlier runs have allotted: a video keeps its name when others come to stand beside it.
     """
     folders = dict(known)
     taken = {folder.casefold() for folder in known.values()} | {_clean(name).casefold() for name in classes if name}
@@ -77,7 +108,7 @@ def allot(names: Sequence[str], classes: Sequence[str], known: Mapping[str, str]
         inside = name.replace("/", "_")
         choices = [os.path.splitext(file)[0], file, inside, *(f"{inside}_{i}" for i in range(2, len(names) + 3))]
         above = f"{_clean(class_name)}/" if class_name else ""
-        paths = (above + _clean(choice) for choice in choices)
+        paths = (f"{above}{_clean(choice)}{suffix}" for choice in choices)
         folders[name] = next(path for path in paths if path.casefold() not in taken)
         taken.add(folders[name].casefold())
     return {name: folders[name] for name in (*known, *names)}
@@ -86,7 +117,7 @@ def allot(names: Sequence[str], classes: Sequence[str], known: Mapping[str, str]
 def _clean(name: str) -> str:
     """A file name that a list can hold: text, without separators that nobody expects."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
-    return re.sub(r"[;\x00-\x1f]", "_", text) or "_"
+    return re.sub(r"[;\x00-\x1f]", "_", text).encode()[:_LONGEST].decode(errors="ignore") or "_"
 
 
 # ---- what earlier runs have left ----
@@ -94,7 +125,7 @@ def _clean(name: str) -> str:
 
 @dataclass
 class Record:
-    """DST/.extract_frames.json: settings, {video: folder}, {list: hashes of what we wrote}."""
+    """What a tool remembers in DST: settings, {video: name of its result}, {list: hashes of what the tool wrote}."""
 
     path: Path
     options: dict = field(default_factory=dict)
@@ -102,8 +133,8 @@ class Record:
     lists: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: Path) -> Record:
-        path = folder / RECORD
+    def read(cls, folder: Path, kind: Kind) -> Record:
+        path = folder / kind.record
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             return cls(path, found["options"], found["videos"], found["lists"])
@@ -111,7 +142,7 @@ class Record:
             return cls(path)
         except (ValueError, KeyError, TypeError):
             raise ValueError(
-                f"{path} is damaged: expected what extract-frames wrote; remove it and {folder}/frames"
+                f"{path} is damaged: expected what {kind.command} wrote; remove it and {folder / kind.folder}"
             ) from None
 
     def write(self) -> None:
@@ -119,7 +150,7 @@ class Record:
             json.dump({"options": self.options, "videos": self.videos, "lists": self.lists}, file)
 
     def wrote(self, path: Path) -> bool:
-        """Whether a file of our folder is, byte by byte, one that we wrote."""
+        """Whether a file of its folder is, byte by byte, one that the tool wrote."""
         return path.is_file() and _sha256(path) in self.lists.get(path.name, [])
 
     @contextlib.contextmanager
@@ -130,6 +161,17 @@ class Record:
         self.write()
         yield
         self.lists[path.name] = [digest]
+
+
+def who_wrote(path: Path) -> Kind | None:
+    """Which tool wrote this list or labels file."""
+    return next((kind for kind in KINDS if Record.read(path.parent, kind).wrote(path)), None)
+
+
+def _tells_of(path: Path, src: Path) -> bool:
+    """Whether a list or labels file may tell of SRC's videos: not if a tool wrote it for results that lie elsewhere."""
+    kind = who_wrote(path)
+    return kind is None or Path(os.path.realpath(src)).is_relative_to(os.path.realpath(path.parent / kind.folder))
 
 
 def _sha256(path: Path) -> str:
@@ -193,7 +235,7 @@ def choose_split(src: Path, dst: Path, names: list[str], options: SplitOptions, 
     part_folders = has_part_folders(names)
     classes = [class_of(name, part_folders) for name in names]
     for folder in _search_path(src, dst):
-        if lists := _split_lists(folder):
+        if lists := _split_lists(folder, src):
             split = _split_by_lists(lists, src, names, sorted(set(classes) - {""}))
             break
     else:
@@ -208,13 +250,12 @@ def _search_path(src: Path, dst: Path) -> list[Path]:
     return [folders[key] for key in dict.fromkeys(map(os.path.realpath, (dst, src, parent)))]
 
 
-def _split_lists(folder: Path) -> dict[str, Path]:
+def _split_lists(folder: Path, src: Path) -> dict[str, Path]:
     """{part: list of videos} that a folder holds; none if neither train nor val is there."""
-    record = Record.read(folder)
     kept = {part: folder / f"videos_{part}.txt" for part in PARTS}
     plain = {part: folder / f"{part}.txt" for part in PARTS}
     for lists in (kept, plain):
-        found = {part: path for part, path in lists.items() if path.is_file() and not record.wrote(path)}
+        found = {part: path for part, path in lists.items() if path.is_file() and _tells_of(path, src)}
         if "train" in found or "val" in found:
             return found
     return {}
@@ -319,7 +360,7 @@ def draw_split(names: list[str], numbers: list[int], options: SplitOptions, log:
 def _labels_without_lists(src: Path, dst: Path, classes: list[str]) -> tuple[list[str], Path | None]:
     for folder in _search_path(src, dst):
         file = find_labels(folder)
-        if file is None or Record.read(folder).wrote(file):
+        if file is None or not _tells_of(file, src):
             continue
         labels = read_labels(file)
         if unknown := [name for name in classes if name not in labels]:

@@ -74,6 +74,23 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def scratch_folder(beside: Path) -> Iterator[Path]:
+    """A temporary folder in that of `beside`, from where a file is moved there by a rename.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    part = part_of(beside)
+    with writing(beside):
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir()
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def write_failed(path: Path, failed: Sequence[tuple[str, str]]) -> None:
     """A csv of (path, reason), or no such file where nothing has failed.
 

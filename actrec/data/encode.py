@@ -1,7 +1,8 @@
-"""Write RGB frames to a video file: what the toy dataset and the test fixtures are made with."""
+"""Write pictures to a video file: what `actrec prepare`, the toy dataset and the test fixtures are made with."""
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from fractions import Fraction
@@ -21,6 +22,22 @@ REPEATABLE = {"libx264": {"mbtree": "0"}}
 LIMITED, FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
 
 
+class EncoderError(ValueError):
+    """An encoder does not work on this machine, or not with these options."""
+
+
+@functools.cache
+def can_encode(codec: str) -> bool:
+    """Whether an FFmpeg encoder works on this machine: it is opened once, for pictures of an ordinary size."""
+    try:
+        context = av.CodecContext.create(codec, "w")
+        context.width, context.height, context.pix_fmt, context.time_base = 320, 256, "yuv420p", Fraction(1, 25)
+        context.open()
+    except (av.FFmpegError, ValueError):  # an unknown name is a ValueError
+        return False
+    return True
+
+
 class VideoWriter:
     """A video file that is there whole or not at all.
 
@@ -36,6 +53,7 @@ class VideoWriter:
         path: the file; its extension picks the container (see CONTAINERS).
         width, height: in pixels; even for yuv420p.
         rate: frames a second, an int or a Fraction such as 30000/1001.
+        time_base: seconds of a step in timestamps; default: a frame's.
         codec: an FFmpeg encoder: libx264, libx265, libvpx-vp9, mpeg4, mjpeg, ...
         options: the encoder's own, as FFmpeg spells them, such as {"crf": "20"}.
         gop: most frames from one key frame to the next.
@@ -53,6 +71,7 @@ class VideoWriter:
         width: int,
         height: int,
         rate: int | Fraction,
+        time_base: Fraction | None = None,
         codec: str = "libx264",
         options: Mapping[str, str] | None = None,
         gop: int = 50,
@@ -74,6 +93,7 @@ class VideoWriter:
             raise ValueError("mjpeg with full_range False: expected True, it knows no other range")
         self._shape = (height, width, 3)
         self._rate = Fraction(rate)
+        self._time_base = time_base or 1 / self._rate
         self._codec = codec
         self._options = {**REPEATABLE.get(codec, {}), **(options or {})}
         self._gop = gop
@@ -86,9 +106,10 @@ class VideoWriter:
 
     def __enter__(self) -> VideoWriter:
         self._part.touch()  # FFmpeg opens it late, and its error does not say which file
-        self._container = av.open(str(self._part), "w", format=CONTAINERS[self.path.suffix])
+        self._container = av.open(f"file:{self._part}", "w", format=CONTAINERS[self.path.suffix])
         try:
             self._stream = self._add_stream()
+            self._open_encoder()
         except BaseException:
             self._discard()
             raise
@@ -99,7 +120,7 @@ class VideoWriter:
         stream.height, stream.width, _ = self._shape
         stream.pix_fmt = self._pix_fmt
         context = stream.codec_context
-        context.time_base = 1 / self._rate
+        context.time_base = self._time_base
         context.thread_count = 1
         context.gop_size = self._gop
         context.max_b_frames = self._bframes
@@ -107,17 +128,49 @@ class VideoWriter:
         context.color_range = self._range
         return stream
 
-    def write(self, rgb: np.ndarray) -> None:
-        """Append a frame: uint8, (height, width, 3)."""
+    def _open_encoder(self) -> None:
+        try:
+            self._stream.codec_context.open()
+        except av.FFmpegError as error:
+            height, width, _ = self._shape
+            raise EncoderError(
+                f"encoder {self._codec} does not open for {width}x{height} in {self._pix_fmt} ({error.strerror})"
+            ) from None
+
+    def write(self, rgb: np.ndarray, pts: int | None = None) -> None:
+        """Append a frame: uint8, (height, width, 3).
+
+        Args:
+            pts: its timestamp; default: what follows from the rate.
+        """
         if rgb.dtype != np.uint8 or rgb.shape != self._shape:
             raise ValueError(f"frame of {rgb.dtype} {rgb.shape}: expected uint8 {self._shape}")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(
-            format=self._pix_fmt, dst_colorspace=self._color[3], dst_color_range=self._range
-        )
-        frame.pts = self._num_frames
-        frame.time_base = 1 / self._rate
-        self._container.mux(self._stream.encode(frame))
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+        frame = frame.reformat(format=self._pix_fmt, dst_colorspace=self._color[3], dst_color_range=self._range)
+        self._encode(frame, pts)
+
+    def write_yuv420(self, planes: np.ndarray, pts: int | None = None) -> None:
+        """As `write`, without a conversion: uint8, (height * 3 // 2, width), in the writer's own matrix and range."""
+        height, width, _ = self._shape
+        shape = (height * 3 // 2, width)
+        if self._pix_fmt != "yuv420p" or planes.dtype != np.uint8 or planes.shape != shape:
+            raise ValueError(f"planes of {planes.dtype} {planes.shape}: expected uint8 {shape} for {self._pix_fmt}")
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame.colorspace, frame.color_range = self._color[3], self._range
+        self._encode(frame, pts)
+
+    def _encode(self, frame: av.VideoFrame, pts: int | None) -> None:
+        frame.pts = round(self._num_frames / self._rate / self._time_base) if pts is None else pts
+        frame.time_base = self._time_base
+        self._mux(frame)
         self._num_frames += 1
+
+    def _mux(self, frame: av.VideoFrame | None) -> None:
+        try:
+            packets = self._stream.encode(frame)
+        except av.FFmpegError as error:
+            raise EncoderError(f"encoder {self._codec}: {error.strerror}") from None
+        self._container.mux(packets)
 
     def __exit__(self, kind, error, trace) -> None:
         if kind is not None:
@@ -126,7 +179,7 @@ class VideoWriter:
         try:
             if not self._num_frames:
                 raise ValueError(f"{self.path}: no frame was written; expected at least one")
-            self._container.mux(self._stream.encode(None))
+            self._mux(None)
             self._container.close()
             os.replace(self._part, self.path)
         except BaseException:

@@ -255,6 +255,15 @@ class Picture:
         bgr = _to_bgr(self._frame, *stored)
         return np.ascontiguousarray(np.rot90(bgr, self._turns)) if self._turns else bgr
 
+    def yuv420(self, width: int, height: int) -> np.ndarray:
+        """As `bgr`, for an encoder: uint8 (height * 3 // 2, width), BT.601 in limited range, planes one after another.
+
+        It takes no way through RGB. Both sides have to be even.
+        """
+        stored = (height, width) if self._turns % 2 else (width, height)
+        planes = _to_yuv420(self._frame, *stored)
+        return np.concatenate([np.rot90(plane, self._turns).ravel() for plane in planes]).reshape(-1, width)
+
 
 def pictures(path: str | os.PathLike) -> Iterator[Picture]:
     """Every picture in order, as `frames` has them; much faster where the result is smaller than the video.
@@ -704,12 +713,50 @@ def _colour(picture: av.VideoFrame) -> str:
 def _to_bgr(picture: av.VideoFrame, width: int, height: int) -> np.ndarray:
     """uint8 (height, width, 3), resized before it is converted where that is less work."""
     smaller = width * height < picture.width * picture.height
-    if smaller and picture.format.name.removeprefix("yuvj").removeprefix("yuv") in ("420p", "422p", "444p"):
+    if smaller and _has_planes(picture):
         luma = _resize(_plane(picture, 0), width, height)
         yuv = cv2.merge([luma, *(_chroma(_plane(picture, i), width, height) for i in (1, 2))])
-        full = picture.color_range == ColorRange.JPEG or picture.format.name.startswith("yuvj")
-        return cv2.transform(yuv, _yuv_to_bgr(_MATRIX.get(picture.colorspace, Colorspace.ITU601), full))
+        return cv2.transform(yuv, _yuv_to_bgr(*_matrix_and_range(picture)))
     return cv2.cvtColor(_resize(_to_rgb(picture), width, height), cv2.COLOR_RGB2BGR)
+
+
+def _has_planes(picture: av.VideoFrame) -> bool:
+    return picture.format.name.removeprefix("yuvj").removeprefix("yuv") in ("420p", "422p", "444p")
+
+
+def _to_yuv420(picture: av.VideoFrame, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Luma and the two colours at half the size, in BT.601 and limited range."""
+    half = (width // 2, height // 2)
+    if not _has_planes(picture):
+        bgr = cv2.cvtColor(_resize(_to_rgb(picture), width, height), cv2.COLOR_RGB2BGR)
+        yuv = cv2.transform(bgr, _bgr_to_yuv())
+        return (yuv[:, :, 0], *cv2.split(_resize(yuv[:, :, 1:], *half)))
+    luma = _resize(_plane(picture, 0), width, height)
+    chroma = [_resize(_plane(picture, i), *half) for i in (1, 2)]
+    matrix, full = _matrix_and_range(picture)
+    if matrix == Colorspace.ITU601 and not full:
+        return luma, *chroma
+    change = _to_bt601(matrix, full)  # of colour into luma, too, but not of luma into colour: greys stay greys
+    chroma = cv2.merge(chroma)
+    yuv = cv2.merge([luma, cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)])
+    return cv2.transform(yuv, change[:1]), *cv2.split(cv2.transform(chroma, change[1:, 1:]))
+
+
+@functools.cache
+def _bgr_to_yuv() -> np.ndarray:
+    """float32 (3, 4): to BT.601 in limited range."""
+    back = _yuv_to_bgr(Colorspace.ITU601, False).astype(np.float64)
+    inverse = np.linalg.inv(back[:, :3])
+    return np.column_stack([inverse, -inverse @ back[:, 3]]).astype(np.float32)
+
+
+@functools.cache
+def _to_bt601(matrix: Colorspace, full: bool) -> np.ndarray:
+    """float32 (3, 4): from a picture's matrix and range to BT.601 in limited range."""
+    to_bgr, to_yuv = _yuv_to_bgr(matrix, full).astype(np.float64), _bgr_to_yuv().astype(np.float64)
+    change = to_yuv[:, :3] @ to_bgr
+    change[:, 3] += to_yuv[:, 3]
+    return change.astype(np.float32)
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from actrec.data.encode import VideoWriter
+from actrec.data.encode import EncoderError, VideoWriter, can_encode
 
 BITS = 8
 BLOCK = 16
@@ -127,6 +127,39 @@ def test_same_frames_same_bytes(tmp_path, name, options):
         write(tmp_path / name, [np.roll(noise, 3 * n, axis=1) for n in range(30)], **options)
         files.add((tmp_path / name).read_bytes())
     assert len(files) == 1
+
+
+def test_planes_are_written_as_they_are(tmp_path):
+    rng = np.random.default_rng(0)
+    planes = [rng.integers(60, 180, (48, 64), dtype=np.uint8).repeat(2, 0).repeat(2, 1) for _ in range(5)]
+    options = {"crf": "1", "preset": "ultrafast"}
+    with VideoWriter(tmp_path / "a.mp4", width=128, height=64, rate=25, color="bt709", options=options) as video:
+        for picture in planes:
+            video.write_yuv420(picture)
+        with pytest.raises(ValueError, match=r"planes of uint8 \(64, 128\): expected uint8 \(96, 128\) for yuv420p"):
+            video.write_yuv420(planes[0][:64])
+    for frame, wanted in zip(read(tmp_path / "a.mp4"), planes, strict=True):
+        assert frame.colorspace == 1
+        assert np.abs(frame.to_ndarray().astype(int) - wanted).max() <= 4
+
+
+def test_own_timestamps(tmp_path):
+    times = [0, 17, 50, 51, 400]
+    with VideoWriter(tmp_path / "a:b ü.mp4", width=128, height=32, rate=25, time_base=Fraction(1, 1000)) as video:
+        for i, time in enumerate(times):
+            video.write(numbered(i), time)
+    assert [frame.time for frame in read(tmp_path / "a:b ü.mp4")] == pytest.approx([time / 1000 for time in times])
+
+
+def test_an_encoder_that_does_not_open(tmp_path):
+    assert can_encode("libx264")
+    assert not can_encode("nonesuch")
+    with (
+        pytest.raises(EncoderError, match="encoder libx264 does not open for 128x32 in yuv420p"),
+        VideoWriter(tmp_path / "a.mp4", width=128, height=32, rate=25, options={"preset": "nonesuch"}),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failure_leaves_no_file(tmp_path):

@@ -696,3 +696,28 @@ def test_parameter_sets_between_the_pictures(tmp_path, carriers, earned):
     certificate = certificate_of(path)
     assert (certificate is not None) == earned
     check_draws(path, checksums(plain_decode(path)), certificate)
+
+
+def test_planes_for_an_encoder(tmp_path):
+    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(3)])
+    with av.open(str(path)) as container:
+        wanted = [frame.to_ndarray() for frame in container.decode(video=0)]
+    for picture, planes in zip(media.pictures(path), wanted, strict=True):
+        np.testing.assert_array_equal(picture.yuv420(WIDTH, HEIGHT), planes)
+        assert picture.yuv420(64, 48).shape == (72, 64)
+
+
+@pytest.mark.parametrize("color", ["bt601", "bt709"])
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv420p10le"])
+def test_planes_are_of_bt601(tmp_path, color, full_range, pix_fmt):
+    rgb = np.zeros((48, 64, 3), np.uint8)
+    rgb[:, :32], rgb[:, 32:] = (200, 60, 30), (30, 90, 160)
+    options = {"color": color, "full_range": full_range, "pix_fmt": pix_fmt, "options": {"crf": "2"}}
+    path = write(tmp_path / "a.mp4", [rgb], **options)
+    for width, height in ((64, 48), (32, 24), (96, 72)):
+        planes = next(media.pictures(path)).yuv420(width, height)
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        found = frame.to_ndarray(format="rgb24").astype(int)
+        for x in (width // 4, 3 * width // 4):
+            np.testing.assert_allclose(found[height // 2, x], rgb[24, 64 * x // width], atol=4)

@@ -11,6 +11,7 @@ from actrec.data.lists import Video
 from actrec.tools.extract_frames import ExtractOptions, extract_frames
 from actrec.tools.index_lists import look_at_all
 from actrec.tools.jobs import Workers
+from actrec.tools.prepare import PrepareOptions, prepare
 
 
 def videos(folder, count, frames=20):
@@ -52,6 +53,17 @@ def test_extraction_survives_a_worker(cluster, tmp_path):
     assert (again.done, again.skipped) == (0, 24)
     assert {path: path.stat().st_ino for path in made_once} == made_once  # nothing was done twice
     assert len(made_once) == 24
+    assert contents(tmp_path / "far") == contents(tmp_path / "local")
+
+
+def test_preparation_on_a_cluster(cluster, tmp_path):
+    src = videos(tmp_path / "videos", 6)
+    (src / "a" / "broken.mp4").write_text("no video")
+    options = PrepareOptions(short_side=48, encoder="cpu")
+    local = prepare(src, tmp_path / "local", options, sample=0)
+    far = prepare(src, tmp_path / "far", options, sample=0, workers=Workers(cluster=cluster[0]))
+    assert (far.done, far.frames, far.after, far.lists) == (6, 120, local.after, local.lists)
+    assert [reason for _, reason in far.failed] == [reason for _, reason in local.failed]
     assert contents(tmp_path / "far") == contents(tmp_path / "local")
 
 

@@ -18,8 +18,9 @@ from actrec.data.encode import VideoWriter
 from actrec.tools import extract_frames as tool
 from actrec.tools import extract_video as one
 from actrec.tools.extract_frames import ExtractOptions, SplitOptions, extract_frames, extract_video
-from actrec.tools.frame_lists import RECORD
+from actrec.tools.frame_lists import FRAMES
 from actrec.tools.jobs import Workers
+from actrec.tools.resample import resampled
 
 SMALL = ExtractOptions(short_side=32)
 
@@ -212,15 +213,15 @@ class FakePicture:
 )
 def test_fps_goes_by_timestamps(times, fps, wanted):
     pictures = [FakePicture(time) for time in times]
-    copies = dict.fromkeys(pictures, 0) | dict(one._resampled(pictures, path=Path("a.mp4"), fps=fps))
+    copies = dict.fromkeys(pictures, 0) | dict(resampled(pictures, path=Path("a.mp4"), fps=fps))
     assert list(copies.values()) == wanted
 
 
 def test_fps_refuses_wild_timestamps():
     with pytest.raises(media.MediaError, match="jumps by 9000 s"):
-        list(one._resampled([FakePicture(0.0), FakePicture(9000.0)], path=Path("a.mp4"), fps=10))
+        list(resampled([FakePicture(0.0), FakePicture(9000.0)], path=Path("a.mp4"), fps=10))
     with pytest.raises(media.MediaError, match="neither timestamps nor a frame rate"):
-        list(one._resampled([FakePicture(None, 0.0)], path=Path("a.mp4"), fps=10))
+        list(resampled([FakePicture(None, 0.0)], path=Path("a.mp4"), fps=10))
 
 
 # ---- layouts and splits ----
@@ -459,7 +460,7 @@ def test_other_settings_are_refused(videos, tmp_path):
     extract_frames(src, tmp_path, SMALL)
     with pytest.raises(ValueError, match=r"other settings \(short_side 32 there, 16 now; quality 90 there, 80 now\)"):
         extract_frames(src, tmp_path, ExtractOptions(short_side=16, quality=80))
-    (tmp_path / RECORD).unlink()
+    (tmp_path / FRAMES.record).unlink()
     with pytest.raises(ValueError, match="frames of unknown origin"):
         extract_frames(src, tmp_path, SMALL)
 
