@@ -244,7 +244,7 @@ def _move(part: Path, folder: Path, names: Sequence[str]) -> None:
         mark.touch()
         for name in names:
             os.replace(part / name, folder / name)
-        mark.unlink()
+        mark.unlink(missing_ok=True)  # a cluster may give a video out twice
 
 
 def _check_settings(root: Path, settings: dict) -> None:

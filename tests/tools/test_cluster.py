@@ -8,6 +8,7 @@ import numpy as np
 from actrec.data.encode import VideoWriter
 from actrec.data.index import build_index
 from actrec.data.lists import Video
+from actrec.tools.extract_flow import FlowOptions, extract_flow
 from actrec.tools.extract_frames import ExtractOptions, extract_frames
 from actrec.tools.index_lists import look_at_all
 from actrec.tools.jobs import Workers
@@ -54,6 +55,17 @@ def test_extraction_survives_a_worker(cluster, tmp_path):
     assert {path: path.stat().st_ino for path in made_once} == made_once  # nothing was done twice
     assert len(made_once) == 24
     assert contents(tmp_path / "far") == contents(tmp_path / "local")
+
+
+def test_flow_on_a_cluster(cluster, tmp_path):
+    options, made = FlowOptions(short_side=48), []
+    for name, workers in (("local", Workers()), ("far", Workers(cluster=cluster[0]))):
+        src = videos(tmp_path / name, 4, frames=5)
+        (src / "list.txt").write_text("".join(f"{'ab'[i % 2]}/{i}.mp4 0\n" for i in range(4)))
+        made.append(extract_flow([src / "list.txt"], options, workers=workers))
+    assert (made[1].done, made[1].pairs, made[1].failed) == (4, 16, ())
+    assert made[0] == made[1]
+    assert contents(tmp_path / "far/flow") == contents(tmp_path / "local/flow")
 
 
 def test_preparation_on_a_cluster(cluster, tmp_path):
