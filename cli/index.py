@@ -24,19 +24,22 @@ def command(lists: tuple[Path, ...], verify: bool, picture: Path | None, json_pa
     cannot be used; each is named with the reason. With --verify these are in LIST.quarantine.csv, and are left out
     by every command until the file changes.
     """
+    from actrec.data.files import atomic_write
     from actrec.tools import index_lists
+    from actrec.tools.output import writing
 
-    if picture is not None and len(lists) > 1:
-        raise click.UsageError(f"--picture with {len(lists)} lists: expected one")
+    _check(lists, picture, json_path)
     said = {}
     try:
         for path in lists:
             index = _index(path, workers, verify)
-            found = index_lists.summary(index)
-            said[str(path)] = asdict(found) | {"fingerprint": index.fingerprint()}
             for row, reason in index.broken.items():
                 click.echo(f"{index.path(row)}: {reason}", err=True)
+            found = index_lists.summary(index)
+            said[str(path)] = asdict(found) | {"fingerprint": index.fingerprint()}
             _say(path, found, said[str(path)]["fingerprint"])
+            if verify:
+                index_lists.write_quarantine(index, path)
             if picture is not None:
                 index_lists.draw(picture, path.name, index)
                 click.echo(f"histograms -> {picture}")
@@ -44,8 +47,22 @@ def command(lists: tuple[Path, ...], verify: bool, picture: Path | None, json_pa
         click.echo("interrupted: the same command goes on from here")
         return 130
     if json_path is not None:
-        json_path.write_text(json.dumps(said) + "\n", encoding="utf-8")
+        with writing(json_path), atomic_write(json_path) as file:
+            file.write(json.dumps(said) + "\n")
     return 1 if any(found["broken"] for found in said.values()) else 0
+
+
+def _check(lists: tuple[Path, ...], picture: Path | None, json_path: Path | None) -> None:
+    """What would otherwise be found out after everything was looked at."""
+    from actrec.tools.index_lists import PICTURES
+
+    if picture is not None and len(lists) > 1:
+        raise click.UsageError(f"--picture with {len(lists)} lists: expected one")
+    if picture is not None and picture.suffix.lower() not in PICTURES:
+        raise ValueError(f"picture {picture}: expected a name that ends in {', '.join(PICTURES)}")
+    for path in (picture, json_path):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
 
 
 def _index(path: Path, workers, verify: bool):
@@ -59,9 +76,8 @@ def _index(path: Path, workers, verify: bool):
         look_at_all(index, workers, bar.to)
     if verify:
         with Bar("videos verified") as bar:
-            verify_all(index, path, workers, bar.to)
-    else:
-        index.check()
+            verify_all(index, workers, bar.to)
+    index.check()
     return index
 
 
@@ -69,12 +85,13 @@ def _say(path: Path, found, fingerprint: dict) -> None:
     from actrec.cli.dataset import fingerprint_line
 
     click.echo(f"{path}: {found.videos:,} videos, {found.broken:,} broken, {found.frames:,} frames")
+    if not found.frames:
+        return
+    rates = _first(found.rates)
     lines = {
         "size": f"{_first(found.sizes)}; short side {_range(found.short_side)}",
         "length": f"{_range(found.length)} frames",
-        "duration": f"{_range(found.seconds)} seconds at {_first(found.rates)} frames a second"
-        if found.seconds
-        else "",
+        "duration": f"{_range(found.seconds)} seconds at {rates} frames a second" if found.seconds else "",
         "codec": _first(found.codecs),
         "GOP": f"{_range(found.gop)} frames for each keyframe" if found.gop else "",
         "colour": _first(found.colours),

@@ -24,8 +24,9 @@ import numpy as np
 from actrec.data import media
 from actrec.data.files import atomic_write
 from actrec.data.flow import UNFINISHED, flow_folder, y_of
-from actrec.data.index import FPS, Media, build_index, read_image
+from actrec.data.index import Media, build_index
 from actrec.data.lists import Video, read_list
+from actrec.data.rows import FPS, read_image
 from actrec.tools.extract_video import ImageOptions
 from actrec.tools.jobs import Progress, Stop, Stopped, Workers, each, largest_first
 from actrec.tools.output import part_of, remove_leftovers, write_failed, writing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from actrec.data.index import Index, Media, look, quarantine_path, verify
+from actrec.data.index import Index, Media, quarantine_path
+from actrec.data.rows import BrokenError, look, verify
 from actrec.tools.jobs import Progress, Stop, Workers, each
-from actrec.tools.output import write_failed, writing
+from actrec.tools.output import whole_file, write_failed, writing
 
+PICTURES = (".png", ".pdf", ".svg")
 _SAVE = 30  # seconds of work that a power cut may cost
 
 
@@ -23,42 +26,54 @@ def look_at_all(index: Index, workers: Workers, progress: Progress | None = None
     Raises:
         ClusterError: the cluster cannot be used.
     """
-    with _Keeper(index) as keep:
-        each(_look, index.stale_rows(workers.count), keep.put, workers, progress=progress)
+    keeper = _Keeper(index)
+    jobs = [(r, os.path.abspath(path), index.name(path)) for r, path in index.stale_rows(workers.count)]
+    with keeper:
+        each(_look, jobs, keeper.put, workers, progress=progress)
 
 
-def verify_all(index: Index, list_path: Path, workers: Workers, progress: Progress | None = None) -> None:
-    """Decodes all of every file and folder that was not verified as it is now. An interrupt keeps what was found.
+def verify_all(index: Index, workers: Workers, progress: Progress | None = None) -> None:
+    """Decodes all of every file and folder that was not found whole as it is now. An interrupt keeps what was found.
 
-    Every command leaves the broken ones out until they change; `<list>.quarantine.csv` has the reasons.
+    Every command leaves the broken ones out until they change.
 
     Raises:
-        OutputError: that file cannot be written.
         ClusterError: the cluster cannot be used.
-        ValueError: all are broken.
     """
-    with _Keeper(index, for_good=True) as keep:
-        each(_verify, index.unverified(), keep.put, workers, progress=progress)
+    keeper = _Keeper(index)
+    jobs = [(r, os.path.abspath(path), row) for r, path, row in index.unverified()]
+    told = progress and (lambda done, total, failed: progress(done, total, failed + keeper.broken))
+    with keeper:
+        each(_verify, jobs, keeper.put, workers, progress=told)
+
+
+def write_quarantine(index: Index, list_path: Path) -> None:
+    """`<list>.quarantine.csv`: what cannot be used, with the reasons.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    reasons = {index.name(index.path(i)): reason for i, reason in index.broken.items()}
+    write_failed(quarantine_path(list_path), sorted(reasons.items()))
+
+
+def _look(r: int, path: str, name: str, *, stop: Stop) -> np.void:
+    return look(path, name)
+
+
+def _verify(r: int, path: str, row: np.void, *, stop: Stop) -> np.void | str:
+    """What is known then, or the verdict."""
     try:
-        index.check()
-    finally:
-        reasons = {index.path(i): reason for i, reason in index.broken.items()}
-        write_failed(quarantine_path(list_path), sorted(reasons.items()))
-
-
-def _look(r: int, path: str, *, stop: Stop) -> np.void:
-    return look(path)
-
-
-def _verify(r: int, path: str, row: np.void, *, stop: Stop) -> np.void:
-    return verify(path, row)
+        return verify(path, row)
+    except BrokenError as error:
+        return error.reason
 
 
 class _Keeper:
     """Puts what comes back into the index, and saves it now and then and in the end."""
 
-    def __init__(self, index: Index, *, for_good: bool = False):
-        self._index, self._for_good, self._saved = index, for_good, time.monotonic()
+    def __init__(self, index: Index):
+        self._index, self._saved, self.broken = index, time.monotonic(), 0
 
     def __enter__(self) -> _Keeper:
         return self
@@ -66,11 +81,14 @@ class _Keeper:
     def __exit__(self, *error: object) -> None:
         self._index.save()
 
-    def put(self, job: tuple, row: np.void | None, reason: str | None) -> None:
-        if reason is None:
-            self._index.put(job[0], row)
+    def put(self, job: tuple, found: np.void | str | None, reason: str | None) -> None:
+        if reason is not None:  # perhaps not the file's fault
+            self._index.give_up(job[0], reason)
+        elif isinstance(found, str):
+            self._index.give_up(job[0], found, for_good=True)
+            self.broken += 1
         else:
-            self._index.give_up(job[0], reason, for_good=self._for_good)
+            self._index.put(job[0], found)
         if time.monotonic() - self._saved > _SAVE:
             self._index.save()
             self._saved = time.monotonic()
@@ -83,10 +101,10 @@ class Summary:
     videos: int
     broken: int
     frames: int
-    length: tuple[float, float, float]
+    length: tuple[float, float, float] | None
     seconds: tuple[float, float, float] | None
     gop: tuple[float, float, float] | None
-    short_side: tuple[float, float, float]
+    short_side: tuple[float, float, float] | None
     sizes: dict[str, int]
     rates: dict[str, int]
     codecs: dict[str, int]
@@ -130,17 +148,14 @@ def draw(path: Path, name: str, index: Index) -> None:
     """A picture of histograms: displayed sizes, lengths, frame rates and GOPs of the usable videos.
 
     Args:
-        path: ends in .png, .pdf or .svg.
+        path: ends in one of `PICTURES`.
         name: of the list.
 
     Raises:
-        ValueError: another ending.
         OutputError: it cannot be written.
     """
     from matplotlib.figure import Figure
 
-    if path.suffix not in (".png", ".pdf", ".svg"):
-        raise ValueError(f"picture {path}: expected a name that ends in .png, .pdf or .svg")
     found = usable(index)
     figure = Figure(figsize=(11, 7), layout="constrained")
     figure.suptitle(f"{name}: {len(found)} videos", fontsize=11)
@@ -159,5 +174,5 @@ def draw(path: Path, name: str, index: Index) -> None:
             axis.hist(values, bins=min(40, max(5, len(values) // 4)))
         else:
             axis.text(0.5, 0.5, "not known", ha="center", va="center", transform=axis.transAxes)
-    with writing(path):
-        figure.savefig(path, dpi=120)
+    with whole_file(path) as part, writing(path):
+        figure.savefig(part, dpi=120, format=path.suffix[1:].lower())

@@ -6,6 +6,7 @@ that a cluster gives out twice, because a worker died after its work was done, c
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import threading
@@ -72,16 +73,21 @@ def each(
         ClusterError: there is no such cluster, it is lost, or Dask is not installed.
     """
     total, failed = done + len(jobs), 0
-    with _cluster(workers.cluster) if workers.cluster else _threads(workers.count) as (pool, width, stop):
+    with _cluster(workers.cluster) if workers.cluster is not None else _threads(workers.count) as (pool, width, stop):
         queue, running = iter(jobs), {}
         if progress:
             progress(done, total, failed)
         while True:
-            while len(running) < _AHEAD * width() and (job := next(queue, None)) is not None:
-                running[pool.submit(function, *job, stop=stop)] = job
+            while len(running) < _AHEAD * max(width(), 1) and (job := next(queue, None)) is not None:
+                arguments = map(_absolute, job) if workers.cluster is not None else job
+                running[pool.submit(function, *arguments, stop=stop)] = job
             if not running:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            ended = wait(running, timeout=_PATIENCE, return_when=FIRST_COMPLETED).done
+            if not ended and not width():
+                raise ClusterError(f"cluster {workers.cluster}: its workers are gone; what is done stays, and the same "
+                                   "command goes on")  # fmt: skip
+            for future in ended:
                 job = running.pop(future)
                 result, reason = _outcome(future)
                 done, failed = done + 1, failed + (reason is not None)
@@ -115,14 +121,20 @@ def _threads(count: int | None) -> Iterator[tuple[Executor, Callable[[], int], S
 def _cluster(address: str) -> Iterator[tuple[Executor, Callable[[], int], Stop]]:
     try:
         import distributed
+        from distributed.comm import connect
     except ImportError:
         raise ClusterError("--cluster needs Dask: pip install 'actrec[cluster]'") from None
+
+    async def greet() -> None:
+        (await connect(address, timeout=_PATIENCE)).abort()
+
     try:
+        asyncio.run(greet())  # a Client that finds nobody says so in many lines, and later
         client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError, TimeoutError):
+    except (OSError, ValueError, TimeoutError, MemoryError):  # the last: of somebody who speaks another language
         raise ClusterError(
-            f"cluster {address}: nothing answers there: expected the address that `dask scheduler` prints, such as "
-            "tcp://10.0.0.1:8786"
+            f"cluster {address}: no Dask scheduler answers there: expected the address that `dask scheduler` prints, "
+            "such as tcp://10.0.0.1:8786"
         ) from None
     with client:
         if not client.nthreads():
@@ -136,10 +148,15 @@ def _cluster(address: str) -> Iterator[tuple[Executor, Callable[[], int], Stop]]
             ) from None
         pool = client.get_executor(pure=False)
         try:
-            yield pool, lambda: sum(client.nthreads().values()) or 1, _never
+            yield pool, lambda: sum(client.nthreads().values()), _never
         except BaseException:
             pool.shutdown(wait=False)
             raise
+
+
+def _absolute(argument: Any) -> Any:
+    """Workers have working directories of their own."""
+    return Path(os.path.abspath(argument)) if isinstance(argument, Path) else argument
 
 
 def _greet() -> None:

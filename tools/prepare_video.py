@@ -25,6 +25,7 @@ CRF = {"h264": 23, "hevc": 26}
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 _NVENC_PRESETS = ("p1", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p7")
 _BLOCK = 16  # codecs work in blocks of this side
+_TREE = 112  # pixels
 _TICK = Fraction(1, 90000)  # of timestamps: exact for the usual frame rates
 _UNKNOWN = 0.04  # seconds that a picture is shown where the file does not say it
 _REORDERED = 4  # pictures between which timestamps may be out of order
@@ -106,8 +107,8 @@ class PrepareOptions:
             )
         return (nvenc,) if self.encoder == "nvenc" else (nvenc, cpu)
 
-    def flags(self, encoder: str) -> dict[str, str]:
-        """What that encoder is told."""
+    def flags(self, encoder: str, size: tuple[int, int]) -> dict[str, str]:
+        """What that encoder is told for pictures of this width and height."""
         crf = str(self.crf)
         if encoder.endswith("_nvenc"):
             preset = _NVENC_PRESETS[PRESETS.index(self.preset)]
@@ -116,7 +117,8 @@ class PrepareOptions:
         if encoder == "libx265":
             alone = "pools=none:frame-threads=1"  # one video is one thread's work
             return flags | {"x265-params": f"log-level=error:scenecut=0:open-gop=0:{alone}"}
-        return flags | {"sc_threshold": "0", "mbtree": "1"}
+        # Of pictures a few blocks wide, x264's macroblock tree makes other bytes from run to run.
+        return flags | {"sc_threshold": "0", "mbtree": str(int(min(size) >= _TREE))}
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ def _encode(path: Path, made: Path, encoder: str, options: PrepareOptions, stop:
         rate=rate,
         time_base=None if options.fps else _TICK,
         codec=encoder,
-        options=options.flags(encoder),
+        options=options.flags(encoder, size),
         gop=options.gop,
     )
     with writing(made), video:

@@ -8,10 +8,10 @@ times in seconds, `12.5s 30s`, which a `Row` has as floats.
 Nothing is quoted, so a path may hold the separator and a line can have several readings. Columns are taken from the
 right, the path is the rest, and the *whole file* decides what is a column: of all dialects (separator and form of the
 row) the one that leaves the fewest bad lines. If several do equally well, more columns win, then shorter paths.
-Rows without a range or a label are believed only if one of them has a path that does not end in a number: else
-`walk 30 1 3`, a wrong range, would pass for a folder `walk 30`. So `clip 2 1 30 3` is the folder `clip 2` where the
-other rows agree, and `walk 3 7` among such rows alone is frames 3 to 7. A list in which most lines show no columns at
-all is one of paths alone.
+Rows without a range or a label are believed only if at least half of them have paths that do not end in a number:
+else `walk 30 1 3`, a wrong range, would pass for a folder `walk 30`, and one misspelt range would make ranges parts of
+paths. So `clip 2 1 30 3` is the folder `clip 2` where the other rows agree, and `walk 3 7` among such rows alone is
+frames 3 to 7. A list in which most lines show no columns at all is one of paths alone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAX_FRAME = 2**31 - 1
 SAMPLE = 500  # rows that decide about the dialect
 PART = 10_000
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
-_TIME = re.compile(r"\d{1,9}(\.\d{1,9})?s", re.ASCII)
+_TIME = re.compile(r"(\d{1,9}(\.\d{0,9})?|\.\d{1,9})s", re.ASCII)
 _SUFFIX = re.compile(r"\.\w{1,5}$")
 
 
@@ -115,7 +115,7 @@ def _choose(sample: list[str], classes: Classes) -> Dialect:
 def _score(sample: list[str], dialect: Dialect, classes: Classes) -> tuple[int, int, int]:
     """Good lines; lines that have the columns, be their values legal or not; characters of all paths."""
     parse = _parser(dialect, classes)
-    good = columns = plain = length = 0
+    good = columns = plain = ranged = length = 0
     for line in sample:
         try:
             row = parse(line)
@@ -123,9 +123,11 @@ def _score(sample: list[str], dialect: Dialect, classes: Classes) -> tuple[int, 
             columns += bad.columns
         else:
             good, columns, length = good + 1, columns + 1, length + len(row.path)
-            _, *last = row.path.rsplit(None if dialect.separator == " " else dialect.separator, 1)
-            plain += not (last and _is_bound(last[0].strip()))
-    if dialect.form in ("range", "label") and not plain:
+            _, *last = row.path.rsplit(None if dialect.separator == " " else dialect.separator, 2)
+            bounds = [_is_bound(text.strip()) for text in last]
+            plain += not (bounds and bounds[-1])
+            ranged += len(bounds) == 2 and all(bounds)
+    if dialect.form in ("range", "label") and (2 * plain < good or 2 * ranged >= good):
         return 0, columns - good, 0
     return good, columns, length
 

@@ -13,55 +13,37 @@ import hashlib
 import itertools
 import math
 import os
-import re
-import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from actrec.config import FLOW_PAIRS
 from actrec.data import media
 from actrec.data.files import atomic_write
-from actrec.data.flow import FLOW_IMAGE, UNFINISHED, y_of
+from actrec.data.flow import y_of
 from actrec.data.lists import Video
+from actrec.data.rows import (
+    BROKEN,
+    FLOW,
+    FPS,
+    ROW,
+    SOUND,
+    UNKNOWN,
+    UNSOUND,
+    UNTRIED,
+    VIDEO,
+    WHOLE,
+    checksums,
+    key_of,
+    look,
+    look_flow,
+)
 
 LAZY = 20_000  # longer lists are looked at row by row, as they are drawn
 _SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
-
-_UNKNOWN, _VIDEO, _FOLDER, _FLOW = 0, 1, 2, 3
-_UNTRIED, _SOUND, _UNSOUND = 0, 1, 2  # whether a file earns a certificate, as decoding it to its end has shown
-_UNVERIFIED, _WHOLE, _BROKEN = 0, 1, 2  # the verdict of `verify`
-_LEAST = 0.9  # a file of which less than this part of its frames decodes is broken
-_ROW = np.dtype(
-    [
-        ("name", "u4"),  # checksum of the path, by which a row is found again
-        ("key", "u8", 2),  # of path, size and time of change, by which it is believed
-        ("kind", "u1"),
-        ("proof", "u1"),
-        ("verdict", "u1"),
-        ("size", "u8"),  # bytes of a file, images of a folder
-        ("frames", "i8"),
-        ("first", "i8"),  # number of a folder's first image
-        ("width", "i4"),
-        ("height", "i4"),
-        ("rotation", "i2"),
-        ("rate", "f4"),
-        ("gop", "f4"),
-        ("codec", "S16"),
-        ("pix_fmt", "S16"),
-        ("colour", "S16"),
-        ("template", "S64"),
-    ]
-)
-FPS = "fps"
-_IMAGE = re.compile(r"(.*?)(\d{1,18})(\.(?:jpe?g|png|bmp|webp))", re.IGNORECASE | re.DOTALL)
-
-_FLOW_MADE = "`actrec extract-flow` makes it"
 
 Progress = Callable[[int, int], None]
 
@@ -129,6 +111,7 @@ class Index(Sequence[Media]):
         self, videos: Sequence[Video], rows: np.ndarray, row_of: np.ndarray, cache: Path | None, *, flow: bool = False
     ):
         self._videos, self._rows, self._row_of, self._cache, self.flow = videos, rows, row_of, cache, flow
+        self._prefixes = _prefixes(cache)
         self._seen = np.zeros(len(rows), bool)
         self._reasons: dict[int, str] = {}
         self._quarantine: dict[str, str] | None = None
@@ -147,7 +130,7 @@ class Index(Sequence[Media]):
         if not self._seen[r]:
             self.look(r, video.path)
         row = self._rows[r]
-        span = self._reasons.get(r) or (self._verdict(video.path) if row["verdict"] == _BROKEN else _span(row, video))
+        span = self._reasons.get(r) or (self._verdict(video.path) if row["verdict"] == BROKEN else _span(row, video))
         if isinstance(span, str):
             self.broken[i] = span
             raise media.MediaError(video.path, span)
@@ -163,7 +146,7 @@ class Index(Sequence[Media]):
             rotation=int(row["rotation"]),
             rate=float(row["rate"]),
             gop=float(row["gop"]),
-            template=row["template"].decode("utf-8", "surrogateescape") if row["kind"] != _VIDEO else None,
+            template=row["template"].decode("utf-8", "surrogateescape") if row["kind"] != VIDEO else None,
             flow=self.flow,
         )
 
@@ -171,17 +154,21 @@ class Index(Sequence[Media]):
         """Of the file or folder of a list's row."""
         return self._videos[i].path
 
+    def name(self, path: str) -> str:
+        """What the index calls a file or folder: its path, relative to the list's folder if it lies below."""
+        return _name(path, self._prefixes)
+
     def stale(self, r: int, path: str) -> bool:
         """Whether a row is not known, or its file has changed. One `stat`."""
-        row, key = self._rows[r], _key(path)
-        self._seen[r] = known = row["kind"] != _UNKNOWN and key is not None and tuple(row["key"].tolist()) == key
+        row, key = self._rows[r], key_of(path, self.name(path))
+        self._seen[r] = known = row["kind"] != UNKNOWN and key is not None and tuple(row["key"].tolist()) == key
         return not known
 
     def look(self, r: int, path: str) -> None:
         """Probes the file or folder of a row if need be."""
         if self.stale(r, path):
             try:
-                self.put(r, look_flow(path) if self.flow else look(path))
+                self.put(r, look_flow(path, self.name(path)) if self.flow else look(path, self.name(path)))
             except media.MediaError as error:
                 self.give_up(r, error.reason)
 
@@ -189,22 +176,24 @@ class Index(Sequence[Media]):
         """Takes in what `look` or `verify` has found."""
         self._rows[r] = row
         self._changed = self._seen[r] = True
+        self._reasons.pop(r, None)
 
     def give_up(self, r: int, reason: str, *, for_good: bool = False) -> None:
         """The file or folder of a row cannot be used: in this process, or until it changes."""
         self._reasons[r] = reason
         self._seen[r] = True
         if for_good:
-            self._rows[r]["verdict"] = _BROKEN
+            self._rows[r]["verdict"] = BROKEN
         else:
-            self._rows[r]["kind"] = _UNKNOWN  # looked at again by the next command
+            self._rows[r]["kind"] = UNKNOWN  # looked at again by the next command
+            self._rows[r]["size"] = 0
         self._changed = True
 
     def unverified(self) -> list[tuple[int, str, np.void]]:
-        """(row, path, what is known) of each usable file or folder that nobody has verified as it is now."""
+        """(row, path, what is known) of each file or folder that was not found whole as it is now."""
         paths = {int(r): video.path for r, video in zip(self._row_of, self._videos)}
         rows = ((r, path, self._rows[r]) for r, path in paths.items() if r not in self._reasons)
-        return [(r, path, row.copy()) for r, path, row in rows if row["verdict"] == _UNVERIFIED]
+        return [(r, path, row.copy()) for r, path, row in rows if row["verdict"] != WHOLE]
 
     def stale_rows(self, workers: int | None = None) -> list[tuple[int, str]]:
         """(row, path) of each file or folder that is not known, or has changed."""
@@ -213,25 +202,17 @@ class Index(Sequence[Media]):
             return list(itertools.compress(paths.items(), pool.map(self.stale, paths, paths.values())))
 
     def check(self) -> None:
-        """Fills `broken`.
-
-        Raises:
-            ValueError: no video can be used.
-        """
+        """Fills `broken`."""
         for i in range(len(self)):
             with contextlib.suppress(media.MediaError):  # counted in `broken`
                 self[i]
-        if len(self.broken) == len(self):
-            raise ValueError(
-                f"none of the {len(self)} videos can be used; the first: {self._videos[0].path}: {self.broken[0]}"
-            )
 
     def fingerprint(self) -> dict[str, int | str | None]:
         """What tells whether two lists are of the same data, whatever folder it lies in.
 
         Returns:
-            videos: how many rows; list: SHA-256 over their ids, ranges and labels; contents: over ids, and bytes of
-            files and images of folders, None where some have not been looked at (see `LAZY`).
+            videos: how many rows; list: SHA-256 over their ids, ranges and labels; contents: over ids, and how many
+            bytes files and how many images folders have, None where some have not been looked at (see `LAZY`).
         """
         rows, contents = hashlib.sha256(), hashlib.sha256()
         sizes = self._rows["size"][self._row_of].tolist()
@@ -250,8 +231,8 @@ class Index(Sequence[Media]):
         path, proof = self._videos[i].path, self._rows[self._row_of[i]]["proof"]
         if path in self.certificates:
             return True, self.certificates[path]
-        if proof != _SOUND:
-            return proof != _UNTRIED, None
+        if proof != SOUND:
+            return proof != UNTRIED, None
         if self.stale(int(self._row_of[i]), path):
             self.forget(i)
             return False, None
@@ -261,7 +242,7 @@ class Index(Sequence[Media]):
 
     def learn(self, i: int, certificate: media.Certificate | None) -> None:
         """Keeps what decoding the file of a row to its end has shown."""
-        self._rows[self._row_of[i]]["proof"] = _UNSOUND if certificate is None else _SOUND
+        self._rows[self._row_of[i]]["proof"] = UNSOUND if certificate is None else SOUND
         self._changed = True
         self._hold(self._videos[i].path, certificate)
 
@@ -269,14 +250,14 @@ class Index(Sequence[Media]):
         """What was known of the file of a row is of another file."""
         certificate = self.certificates.pop(self._videos[i].path, None)
         self._held -= certificate.nbytes if certificate is not None else 0
-        self._rows[self._row_of[i]]["proof"] = _UNTRIED
+        self._rows[self._row_of[i]]["proof"] = UNTRIED
         self._changed = True
 
     def _verdict(self, path: str) -> str:
         """Why `verify` has found a file broken."""
         if self._quarantine is None:
             self._quarantine = _read_quarantine(self._cache)
-        return self._quarantine.get(path, "`actrec index --verify` has found it broken")
+        return self._quarantine.get(self.name(path), "`actrec index --verify` has found it broken")
 
     def _hold(self, path: str, certificate: media.Certificate | None) -> None:
         size = certificate.nbytes if certificate is not None else 0
@@ -284,21 +265,22 @@ class Index(Sequence[Media]):
             self.certificates[path] = certificate
             self._held += size
 
-    def save(self) -> None:
-        """Writes the cache if anything was learned. One that cannot be written is done without."""
+    def save(self) -> bool:
+        """Writes the cache if anything was learned. Whether it could be: one that cannot be written is done without."""
         if self._cache is None or not self._changed:
-            return
+            return True
         self._changed = False
         try:
             with atomic_write(self._cache, "wb") as file:
                 np.save(file, self._rows)
         except OSError:
-            return  # a read-only dataset: every command probes anew
+            return False  # a read-only dataset: every command probes anew
+        return True
 
 
 def _span(row: np.void, video: Video) -> tuple[int, int] | str:
     """(first position, frames) of a list's row, or why it has none."""
-    first, flow = int(row["first"]) - 1, row["kind"] == _FLOW
+    first, flow = int(row["first"]) - 1, bool(row["kind"] == FLOW)
     end = first + int(row["frames"]) + flow  # lists count frames: one more than there is flow between them
     start = first if video.start is None else video.start
     stop = end if video.stop is None else video.stop
@@ -307,7 +289,7 @@ def _span(row: np.void, video: Video) -> tuple[int, int] | str:
         if isinstance(span, str):
             return span
         start, stop = first + span[0], first + span[1]
-    if row["kind"] == _VIDEO or flow:
+    if row["kind"] == VIDEO or flow:
         stop = min(stop, end)  # containers overstate and lists follow them; the decoder's last frame is repeated
     if start < first or start >= end or stop > end or stop <= start:
         return f"the list says frames {start + 1} to {stop}, but there are {first + 1} to {end}"
@@ -319,7 +301,7 @@ def _span(row: np.void, video: Video) -> tuple[int, int] | str:
 def _seconds(row: np.void, num_frames: int, start: float, stop: float) -> tuple[int, int] | str:
     rate = float(row["rate"])
     if not rate:
-        where = f"folder has no file `{FPS}` with its frames a second" if row["kind"] != _VIDEO else "file has no rate"
+        where = f"folder has no file `{FPS}` with its frames a second" if row["kind"] != VIDEO else "file has no rate"
         return f"the list counts seconds, and the {where}"
     begin, end = frames_between(start, stop, rate)
     if begin >= num_frames:
@@ -360,7 +342,8 @@ def build_index(
     row_of = np.fromiter((numbers.setdefault(v.path, len(numbers)) for v in videos), np.int32, len(videos))
     paths = list(numbers)
     del numbers
-    index = Index(videos, _known_rows(paths, cache), row_of, cache, flow=flow)
+    prefixes = _prefixes(cache)
+    index = Index(videos, _known_rows([_name(path, prefixes) for path in paths], cache), row_of, cache, flow=flow)
     if len(paths) > LAZY if lazy is None else lazy:
         return index
     stale = index.stale_rows(workers)
@@ -370,6 +353,10 @@ def build_index(
                 progress(done, len(stale))
     index.save()
     index.check()
+    if len(index.broken) == len(videos):
+        raise ValueError(
+            f"none of the {len(videos)} videos can be used; the first: {videos[0].path}: {index.broken[0]}"
+        )
     return index
 
 
@@ -393,23 +380,24 @@ def _read_quarantine(cache: Path | None) -> dict[str, str]:
         return {}
 
 
-def _key(path: str) -> tuple[int, int] | None:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    digest = hashlib.blake2b(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf-8", "surrogateescape"))
-    words = np.frombuffer(digest.digest()[:16], np.uint64)
-    return int(words[0]), int(words[1])
+def _prefixes(cache: Path | None) -> tuple[str, ...]:
+    """How the folder of a list may be spelled in front of the paths below it."""
+    if cache is None:
+        return ()
+    return tuple({os.path.join(cache.parent, ""), os.path.join(os.path.abspath(cache.parent), "")})
 
 
-def _known_rows(paths: list[str], cache: Path | None) -> np.ndarray:
-    """A row for each path, those of the cache where it has them. A cache of another version or a torn one has none."""
-    names = names_of(paths)
+def _name(path: str, prefixes: Sequence[str]) -> str:
+    return path.removeprefix(next(filter(path.startswith, prefixes), ""))
+
+
+def _known_rows(names: list[str], cache: Path | None) -> np.ndarray:
+    """A row for each name, those of the cache where it has them. A cache of another version or a torn one has none."""
+    names = checksums(names)
     cached = _load(cache)
     if cached is not None and np.array_equal(cached["name"], names):
         return cached  # of this very list: nothing is copied, or even read
-    rows = np.zeros(len(paths), _ROW)
+    rows = np.zeros(len(names), ROW)
     rows["name"] = names
     if cached is not None and len(cached):
         order = np.argsort(cached["name"])
@@ -419,11 +407,6 @@ def _known_rows(paths: list[str], cache: Path | None) -> np.ndarray:
     return rows
 
 
-def names_of(paths: list[str]) -> np.ndarray:
-    """A checksum of each path, (len(paths),) uint32."""
-    return np.fromiter((zlib.crc32(p.encode("utf-8", "surrogateescape")) for p in paths), np.uint32, len(paths))
-
-
 def _load(cache: Path | None) -> np.ndarray | None:
     if cache is None or not cache.exists():
         return None
@@ -431,172 +414,4 @@ def _load(cache: Path | None) -> np.ndarray | None:
         rows = np.lib.format.open_memmap(cache, mode="c")  # changes stay in memory
     except (OSError, ValueError, EOFError):
         return None
-    return rows if rows.dtype == _ROW and rows.ndim == 1 else None
-
-
-def look(path: str) -> np.void:
-    """What is to be known of a file or folder.
-
-    Raises:
-        MediaError: it cannot be used.
-    """
-    row = np.zeros((), _ROW)
-    row["name"], row["key"] = names_of([path])[0], _key(path) or (0, 0)
-    with _reasons(path):
-        if os.path.isdir(path):
-            _probe_folder(path, row, os.listdir(path), _IMAGE, _FOLDER)
-        else:
-            _probe_video(path, row)
-    return row[()]
-
-
-def look_flow(path: str) -> np.void:
-    """What is to be known of a folder's optical flow.
-
-    Raises:
-        MediaError: it cannot be used.
-    """
-    row = np.zeros((), _ROW)
-    row["name"], row["key"] = names_of([path])[0], _key(path) or (0, 0)
-    with _reasons(path):
-        if not os.path.isdir(path):
-            what = "a file, not a folder of optical flow" if os.path.exists(path) else "there is no such folder"
-            raise media.MediaError(path, f"{what}: {_FLOW_MADE}")
-        names = os.listdir(path)
-        if UNFINISHED in names:
-            raise media.MediaError(path, "its optical flow is not all there: the same `actrec extract-flow` goes on")
-        _probe_folder(path, row, names, FLOW_IMAGE, _FLOW)
-        x = os.path.join(path, row["template"].item().decode("utf-8", "surrogateescape").format(row["first"].item()))
-        width, height = row["width"].item(), row["height"].item()
-        if (shape := read_image(y_of(x)).shape[:2]) != (height, width):
-            y = os.path.basename(y_of(x))
-            raise media.MediaError(path, f"{y} is {shape[1]}x{shape[0]}, {os.path.basename(x)} {width}x{height}")
-    return row[()]
-
-
-def verify(path: str, row: np.void) -> np.void:
-    """Decodes all of a file or folder: what is known of it then.
-
-    A video is broken where less than nine tenths of its frames decode; if more do, their number is the video's length
-    from now on. A folder is broken where an image is, or has another size than the first.
-
-    Args:
-        row: what `look` has found.
-
-    Raises:
-        MediaError: it is broken.
-    """
-    row = row.copy()
-    with _reasons(path):
-        if row["kind"] == _FOLDER:
-            _verify_folder(path, row)
-        else:
-            decoded, stated = media.verify(path), int(row["frames"])
-            if decoded.decoded < _LEAST * stated:
-                raise media.MediaError(path, f"only {decoded.decoded} of {stated} frames decode")
-            row["proof"] = _UNSOUND if decoded.certificate is None else _SOUND
-            row["frames"] = decoded.decoded
-    row["verdict"] = _WHOLE
-    return row
-
-
-@contextlib.contextmanager
-def _reasons(path: str) -> Iterator[None]:
-    """Whatever is wrong with a file or folder becomes a MediaError; names in it may be no text."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise media.MediaError(path, "no such file or folder") from None
-    except media.MediaError as error:
-        raise media.MediaError(path, error.reason.encode("utf-8", "backslashreplace").decode()) from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise media.MediaError(path, reason.encode("utf-8", "backslashreplace").decode()) from None
-
-
-def _verify_folder(path: str, row: np.void) -> None:
-    template = row["template"].decode("utf-8", "surrogateescape")
-    first, num_images, size = int(row["first"]), int(row["frames"]), (int(row["width"]), int(row["height"]))
-    reasons = []
-    for name in map(template.format, range(first, first + num_images)):
-        try:
-            height, width, _ = read_image(os.path.join(path, name)).shape
-            if (width, height) != size:
-                reasons.append(f"{name}: {width}x{height} where the first is {size[0]}x{size[1]}")
-        except media.MediaError as error:
-            reasons.append(f"{name}: {error.reason}")
-    if reasons:
-        raise media.MediaError(path, f"{len(reasons)} of {num_images} images are broken; the first: {reasons[0]}")
-
-
-def _probe_video(path: str, row: np.ndarray) -> None:
-    found = media.probe(path)
-    row["kind"], row["first"], row["size"] = _VIDEO, 1, os.path.getsize(path)
-    for name in ("frames", "width", "height", "rotation", "rate", "gop", "codec", "pix_fmt", "colour"):
-        row[name] = getattr(found, name)
-
-
-def _probe_folder(path: str, row: np.ndarray, files: list[str], pattern: re.Pattern, kind: int) -> None:
-    """Naming template, first number, length of the unbroken sequence from there, size of the first image."""
-    names = [match for name in files if (match := pattern.fullmatch(name))]
-    if not names:
-        raise media.MediaError(path, _no_images(files, kind))
-    (prefix, suffix), _ = Counter((m[1], m[3]) for m in names).most_common(1)[0]
-    digits = [m[2] for m in names if (m[1], m[3]) == (prefix, suffix)]
-    width = min(map(len, digits)) if any(d[0] == "0" and len(d) > 1 for d in digits) else 1
-    numbers = sorted({int(d) for d in digits})
-    gap = np.flatnonzero(np.diff(numbers) != 1)
-    brace = str.maketrans({"{": "{{", "}": "}}"})
-    template = f"{prefix.translate(brace)}{{:0{width}d}}{suffix.translate(brace)}"
-    encoded = template.encode("utf-8", "surrogateescape")
-    if len(encoded) > _ROW["template"].itemsize:
-        raise media.MediaError(path, f"its image names are too long ({template})")
-    image = read_image(os.path.join(path, template.format(numbers[0])))
-    row["kind"], row["template"], row["codec"] = kind, encoded, suffix.rpartition(".")[2].lower()
-    row["rate"] = _rate(path)
-    row["first"], row["frames"] = numbers[0], (gap[0] + 1) if len(gap) else len(numbers)
-    row["size"] = row["frames"]
-    row["height"], row["width"] = image.shape[:2]
-
-
-def _rate(folder: str) -> float:
-    """Frames a second of a frame folder, from its file `fps` (as Hara's tools leave it); 0 if it has none."""
-    try:
-        with open(os.path.join(folder, FPS), encoding="ascii") as file:
-            rate = float(file.read(100))
-    except (OSError, ValueError):
-        return 0.0
-    return rate if 0 < rate < math.inf else 0.0
-
-
-def _no_images(files: list[str], kind: int) -> str:
-    if kind == _FLOW:
-        return f"the folder holds no optical flow such as 00001_x.jpg: {_FLOW_MADE}"
-    other = "; its optical flow needs --modality flow" if any(map(FLOW_IMAGE.fullmatch, files)) else ""
-    return f"the folder holds no numbered images such as 00001.jpg{other}"
-
-
-def read_image(path: str, *, grey: bool = False) -> np.ndarray:
-    """An image file as RGB uint8 (H, W, 3), grey and CMYK converted, upright.
-
-    Args:
-        grey: as (H, W) instead.
-
-    Raises:
-        MediaError: it is missing or not an image.
-    """
-    try:
-        data = np.fromfile(path, np.uint8)
-    except FileNotFoundError:
-        raise media.MediaError(path, "the image is missing") from None
-    except OSError as error:
-        raise media.MediaError(path, error.strerror or str(error)) from None
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB) if len(data) else None
-    except cv2.error:  # its header promises more pixels than OpenCV takes
-        image = None
-    if image is None:
-        raise media.MediaError(
-            path, "not an image that OpenCV can decode" if len(data) else "the image is empty (0 bytes)"
-        )
-    return image
+    return rows if rows.dtype == ROW and rows.ndim == 1 else None

@@ -14,8 +14,8 @@ import torch
 
 from actrec.config import Clip
 from actrec.data import media
-from actrec.data.index import read_image
 from actrec.data.lists import Video
+from actrec.data.rows import read_image
 from actrec.engine.bench import Case, default_form
 from actrec.pipelines.loader import Batch, TrainLoader, train_loader
 

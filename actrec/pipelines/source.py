@@ -10,8 +10,9 @@ import numpy as np
 
 from actrec.config import FLOW_CHANNELS
 from actrec.data import media
-from actrec.data.index import Index, Media, read_image
+from actrec.data.index import Index, Media
 from actrec.data.plan import EvalPlan, TrainPlan
+from actrec.data.rows import read_image
 from actrec.pipelines.graph import IMAGES, Kind
 from actrec.pipelines.resize import resize
 

@@ -10,8 +10,9 @@ import pytest
 from actrec.data import index as index_module
 from actrec.data import media
 from actrec.data.encode import VideoWriter
-from actrec.data.index import build_index, cache_path, read_image
+from actrec.data.index import build_index, cache_path
 from actrec.data.lists import Video
+from actrec.data.rows import read_image, verify
 
 
 def video(path, start=None, stop=None):
@@ -51,7 +52,7 @@ def only(path, start=None, stop=None):
 def probed(monkeypatch):
     """Paths as they are probed."""
     paths, look = [], index_module.look
-    monkeypatch.setattr(index_module, "look", lambda path: paths.append(path) or look(path))
+    monkeypatch.setattr(index_module, "look", lambda path, name: paths.append(path) or look(path, name))
     return paths
 
 
@@ -507,6 +508,25 @@ def noise(path):
     return path
 
 
+def test_a_file_that_vanishes_changes_the_fingerprint(tmp_path):
+    rows, cache = [video(clip(tmp_path / "a.mp4")), video(clip(tmp_path / "b.mp4"))], tmp_path / "cache.npy"
+    before = build_index(rows, cache=cache).fingerprint()
+    (tmp_path / "b.mp4").unlink()
+    after = build_index(rows, cache=cache).fingerprint()
+    assert after["contents"] != before["contents"]
+    assert after == build_index(rows).fingerprint()
+
+
+def test_another_rate_of_a_folder_is_noticed(tmp_path, probed):
+    path, cache = folder(tmp_path / "video", *(f"{n}.jpg" for n in range(10))), tmp_path / "cache.npy"
+    for rate in ("10", "20"):
+        when = path.stat().st_mtime_ns
+        (path / "fps").write_text(rate)
+        os.utime(path, ns=(when, when))
+        assert build_index([video(path)], cache=cache)[0].rate == float(rate)
+    assert len(probed) == 2
+
+
 def verified(rows, cache):
     """The index after all its files were decoded, in a new process as it were."""
     index = build_index(rows, cache=cache, lazy=True)
@@ -514,7 +534,7 @@ def verified(rows, cache):
         index.look(r, path)
     for r, path, row in index.unverified():
         try:
-            index.put(r, index_module.verify(path, row))
+            index.put(r, verify(path, row))
         except media.MediaError as error:
             index.give_up(r, error.reason, for_good=True)
     index.save()
@@ -541,9 +561,9 @@ def test_what_does_not_decode_is_broken_until_it_changes(tmp_path):
     assert index.unverified() == []
 
     again = build_index(rows, cache=cache)  # a command that follows
-    assert again.unverified() == []
+    assert [r for r, _, _ in again.unverified()] == [1, 2]  # the broken ones get another chance
     assert again.broken == dict.fromkeys((1, 2), "`actrec index --verify` has found it broken")
-    index_module.quarantine_path(tmp_path / "list.txt").write_text(f"path,reason\n{torn},torn\n")
+    index_module.quarantine_path(tmp_path / "list.txt").write_text("path,reason\ntorn.mp4,torn\n")
     assert build_index(rows, cache=cache).broken[1] == "torn"
 
     noise(torn)

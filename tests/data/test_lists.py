@@ -109,6 +109,12 @@ def test_the_whole_file_decides(tmp_path, text, expected):
     assert rows(read(tmp_path, text)) == expected
 
 
+def test_one_misspelt_range_of_thousands_is_named(tmp_path):
+    lines = [f"v{i} 1 30 3" for i in range(3000)]
+    lines[2500] = "v2500 1 3O 3"
+    assert message(tmp_path, "\n".join(lines)).startswith("train.txt:2501: 'v2500 1 3O 3' does not end in two frame")
+
+
 def test_rows_outside_of_the_sample_decide_too(tmp_path):
     lines = [f"v{i} 1 30 3" for i in range(3000)]
     lines[2500] = "clip 7 1 30 3"
@@ -196,6 +202,9 @@ def test_label():
         ("a.mp4 3\nb.mp4 4\nc.mp4", "train.txt:3: 'c.mp4' has no label: expected 'path label', with blanks between"),
         ("a;1;2;3\n;1;30;3", "train.txt:2: there is no path: expected it in the first column"),
         ("a 1 3000000000 3", "train.txt:1: end 3000000000: expected at most 2147483647"),
+        ("a 1 30 0\nb 1 30 0\nc 1 30 0\nd 1 3O 0", "train.txt:4: 'd 1 3O 0' does not end in two frame numbers and a"),
+        ("a 1s 2s 0\nb 0.5 1.5 0\nc 1s 2s 0", "train.txt:2: 'b 0.5 1.5 0' does not end in two frame numbers and a la"),
+        ("a 1 30\nb 1 30\nc x 30", "train.txt:3: 'c x 30' does not end in two frame numbers"),
         ("", "train.txt:1: the list is empty: expected one video on each line"),
         ("# only\n\n", "train.txt:1: the list is empty"),
         (b"a 1 30 3\ncaf\xe9 1 30 3", "train.txt:2: byte 0xe9 at position 4 is not UTF-8: save the file as UTF-8"),

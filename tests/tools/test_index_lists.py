@@ -70,8 +70,8 @@ def test_verified_and_quarantined(dataset, capsys):
     with open(quarantine_path(dataset), newline="") as file:
         assert list(csv.reader(file)) == [
             ["path", "reason"],
-            [f"{dataset.parent}/c", reason],
-            [f"{dataset.parent}/gone.mp4", "no such file or folder"],
+            ["c", reason],
+            ["gone.mp4", "no such file or folder"],
         ]
     later = build_index(read_list(dataset), cache=cache_path(dataset))
     assert later.broken == {2: reason, 3: "no such file or folder"}
@@ -96,13 +96,13 @@ def test_an_interrupted_verification_goes_on(dataset, monkeypatch):
     index = build_index(read_list(dataset), cache=cache_path(dataset), lazy=True)
     index_lists.look_at_all(index, Workers(1))
     with pytest.raises(KeyboardInterrupt):
-        index_lists.verify_all(index, dataset, Workers(1))
+        index_lists.verify_all(index, Workers(1))
     done = verified[0]
     monkeypatch.setattr(index_lists, "verify", lambda path, row: verified.append(path) or real(path, row))
     del verified[:]
     index = build_index(read_list(dataset), cache=cache_path(dataset), lazy=True)
     index_lists.look_at_all(index, Workers(1))
-    index_lists.verify_all(index, dataset, Workers(1))
+    index_lists.verify_all(index, Workers(1))
     assert len(verified) == 2
     assert done not in verified
 
@@ -111,14 +111,45 @@ def test_everything_broken(tmp_path, capsys):
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "1.jpg").write_bytes(cv2.imencode(".jpg", np.zeros((20, 30, 3), np.uint8))[1].tobytes())
     (tmp_path / "c" / "2.jpg").write_text("torn")
-    (tmp_path / "train.txt").write_text("c 0\n")
-    assert invoke("index", tmp_path / "train.txt", "--verify") == 1
-    assert (
-        capsys.readouterr()
-        .err.splitlines()[-1]
-        .startswith(f"Error: none of the 1 videos can be used; the first: {tmp_path}/c")
-    )
+    for name in ("train.txt", "val.txt"):
+        (tmp_path / name).write_text("c 0\n")
+    assert invoke("index", tmp_path / "train.txt", tmp_path / "val.txt", "--verify") == 1
+    out, err = capsys.readouterr()
+    reason = "1 of 2 images are broken; the first: 2.jpg: not an image that OpenCV can decode"
+    assert err.splitlines() == [f"{tmp_path}/c: {reason}"] * 2
+    assert out.splitlines() == [f"{tmp_path}/{name}.txt: 1 videos, 1 broken, 0 frames" for name in ("train", "val")]
     assert quarantine_path(tmp_path / "train.txt").exists()
+
+
+def test_a_list_is_the_same_however_it_is_spelled(dataset, capsys, monkeypatch):
+    invoke("index", dataset, "--verify")
+    before = cache_path(dataset).read_bytes()
+    monkeypatch.chdir(dataset.parent)
+    for spelled in (dataset.name, f"./{dataset.name}", str(dataset)):
+        capsys.readouterr()
+        assert invoke("index", spelled) == 1
+        assert "1 of 3 images are broken" in capsys.readouterr().err
+        assert cache_path(dataset).read_bytes() == before
+
+
+def test_a_repaired_image_is_seen_by_the_next_verification(dataset, capsys):
+    assert invoke("index", dataset, "--verify") == 1
+    when = (dataset.parent / "c").stat().st_mtime_ns
+    cv2.imwrite(str(dataset.parent / "c" / "2.jpg"), np.zeros((20, 30, 3), np.uint8))
+    assert (dataset.parent / "c").stat().st_mtime_ns == when
+    clip(dataset.parent / "gone.mp4")
+    assert invoke("index", dataset, "--verify") == 0
+
+
+def test_what_is_not_the_files_fault_is_not_held_against_it(dataset, capsys, monkeypatch):
+    def exhausted(path, row):
+        raise MemoryError
+
+    monkeypatch.setattr(index_lists, "verify", exhausted)
+    assert invoke("index", dataset, "--verify") == 1
+    assert f"{dataset.parent}/a.mp4: MemoryError" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert build_index(read_list(dataset), cache=cache_path(dataset)).broken == {3: "no such file or folder"}
 
 
 def test_the_picture(dataset, capsys):
@@ -127,7 +158,7 @@ def test_the_picture(dataset, capsys):
     assert cv2.imread(str(picture)).shape[2] == 3
     assert f"histograms -> {picture}" in capsys.readouterr().out
     assert invoke("index", dataset, "--picture", dataset.parent / "sizes.txt") == 1
-    assert "expected a name that ends in .png, .pdf or .svg" in capsys.readouterr().err
+    assert "expected a name that ends in .png, .pdf, .svg" in capsys.readouterr().err
     assert invoke("index", dataset, dataset, "--picture", picture) == 2
     assert "--picture with 2 lists: expected one" in capsys.readouterr().err
 
@@ -135,4 +166,4 @@ def test_the_picture(dataset, capsys):
 def test_wrong_usage(dataset, capsys):
     assert invoke("index", dataset, "--workers", 2, "--cluster", "tcp://127.0.0.1:9") == 2
     assert invoke("index", dataset, "--cluster", "tcp://127.0.0.1:9") == 1
-    assert "cluster tcp://127.0.0.1:9: nothing answers there" in capsys.readouterr().err
+    assert "cluster tcp://127.0.0.1:9: no Dask scheduler answers there" in capsys.readouterr().err

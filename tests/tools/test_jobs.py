@@ -4,11 +4,13 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import pytest
 
 from actrec.data.media import MediaError
+from actrec.tools import jobs
 from actrec.tools.jobs import ClusterError, Stopped, Workers, each, largest_first
 from actrec.tools.output import OutputError, part_of, remove_leftovers, whole_file, whole_folder
 
@@ -139,10 +141,35 @@ def count(folder, i, *, stop):
 
 
 def test_errors_of_a_cluster():
-    with pytest.raises(ClusterError, match="nothing answers there: expected the address"):
+    with pytest.raises(ClusterError, match="no Dask scheduler answers there: expected"):
         run(work, [(1,)], Workers(cluster="tcp://127.0.0.1:9"))
     with pytest.raises(ClusterError, match="expected the address"):
         run(work, [(1,)], Workers(cluster="no address"))
+
+
+def resolved(path, *, stop):
+    return os.fspath(path)
+
+
+def test_relative_paths_are_those_of_the_caller(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = run(resolved, [(Path("a"),)], Workers(cluster=cluster[0]))
+    assert found == {(Path("a"),): (str(tmp_path / "a"), None)}
+
+
+def test_a_cluster_without_workers_is_no_cluster(cluster, tmp_path, monkeypatch):
+    address, workers = cluster
+    monkeypatch.setattr(jobs, "_PATIENCE", 3)
+
+    def receive(job, result, reason):
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+    with pytest.raises(ClusterError, match="its workers are gone; what is done stays"):
+        each(count, [(tmp_path, i) for i in range(40)], receive, Workers(cluster=address))
+    with pytest.raises(ClusterError, match="it has no workers; `dask worker"):
+        run(work, [(1,)], Workers(cluster=address))
 
 
 def test_a_cluster_does_what_threads_do_and_a_killed_worker_costs_nothing(cluster, tmp_path):

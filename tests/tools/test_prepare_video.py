@@ -354,7 +354,7 @@ def test_nvenc_where_it_works(monkeypatch):
         else:
             with pytest.raises(ValueError, match="hevc_nvenc does not work on this machine: expected an NVIDIA GPU"):
                 hevc.encoders()
-    assert PrepareOptions(preset="slow").flags("h264_nvenc")["preset"] == "p6"
+    assert PrepareOptions(preset="slow").flags("h264_nvenc", (256, 256))["preset"] == "p6"
 
 
 def test_a_video_that_nvenc_refuses_is_encoded_by_the_cpu(video, tmp_path, monkeypatch):
