@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from actrec.cli.progress import index_progress
-from actrec.data.formats import FORMATS, PARTS
+from actrec.data.formats import FORMATS
+from actrec.data.splits import PARTS
 
 HELP = f"""Convert the lists A into B.
 

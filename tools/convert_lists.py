@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actrec.data.files import ListError, show
-from actrec.data.formats import FORMATS, PARTS, Annotations, Entry, Format, Options, guess_format, guess_part
+from actrec.data.formats import FORMATS, Annotations, Entry, Format, Options, guess_format, guess_part
 from actrec.data.formats.annotations import kind_of
 from actrec.data.labels import find_labels, read_labels, write_labels
+from actrec.data.splits import PARTS
 from actrec.registry import did_you_mean
 from actrec.tools.fit_lists import Losses, Progress, fit
 from actrec.tools.output import part_of, writing

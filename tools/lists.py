@@ -19,10 +19,11 @@ from actrec.data.files import SHOWN, ListError, atomic_write, show
 from actrec.data.index import Index, build_index, cache_path
 from actrec.data.lists import Video, read_labels, write_labels, write_list
 from actrec.data.media import MediaError
+from actrec.data.splits import PARTS
 from actrec.registry import did_you_mean
-from actrec.tools.annotations import Annotations, Row
-from actrec.tools.find_media import Media, find_media
-from actrec.tools.frame_lists import PARTS, SplitOptions, class_of, draw_split, has_part_folders
+from actrec.tools.annotations import Annotation, Published
+from actrec.tools.find_media import Found, find_media
+from actrec.tools.frame_lists import SplitOptions, class_of, draw_split, has_part_folders
 from actrec.tools.index_lists import look_at_all
 from actrec.tools.jobs import Progress, Workers
 from actrec.tools.output import part_of, remove_leftovers, writing
@@ -95,14 +96,14 @@ def make_lists(
     """
     _refuse_old(out, force)
     reader = importlib.import_module(f"actrec.tools.lists_{dataset.reader}")
-    found: Annotations = reader.read(annotations, dataset, split)
+    found: Published = reader.read(annotations, dataset, split)
     classes, rows, unusable = _select(found, dataset, class_file, log)
     rows = _once(rows, found, log)
     found.raise_any()
     paths, unreadable = find_media(videos, progress=progress)
     if unreadable:
         log(f"{len(unreadable)} folders cannot be read, such as {show(unreadable[0])}")
-    present, missing = _match(rows, Media(paths, found.classes), log)
+    present, missing = _match(rows, Found(paths, found.classes), log)
     if not present:
         raise FileNotFoundError(
             f"{videos}: none of the {len(rows)} videos is there, not even {rows[0].names[0]!r}; expected "
@@ -124,8 +125,8 @@ def make_lists(
 
 
 def _select(
-    found: Annotations, dataset: Dataset, class_file: Path | None, log: Log
-) -> tuple[list[str], list[Row], list[tuple[Row, str]]]:
+    found: Published, dataset: Dataset, class_file: Path | None, log: Log
+) -> tuple[list[str], list[Annotation], list[tuple[Annotation, str]]]:
     """The classes in the order of their labels, the rows that are of them, and those of them without a video.
 
     Test videos without a class are kept where all are, if all classes are.
@@ -168,9 +169,9 @@ def _unknown(name: str, known: set[str]) -> str:
     return f"unknown class {show(name)}{did_you_mean(name, known)}"
 
 
-def _once(rows: Sequence[Row], found: Annotations, log: Log) -> list[Row]:
+def _once(rows: Sequence[Annotation], found: Published, log: Log) -> list[Annotation]:
     """The rows without repetitions. One that contradicts an earlier row is a fault."""
-    first: dict[tuple, Row] = {}
+    first: dict[tuple, Annotation] = {}
     for row in rows:
         key = (row.part, row.id, row.start, row.stop, row.label if row.start is not None else None)
         old = first.setdefault(key, row)
@@ -185,7 +186,9 @@ def _once(rows: Sequence[Row], found: Annotations, log: Log) -> list[Row]:
 # ---- files ----
 
 
-def _match(rows: Sequence[Row], media: Media, log: Log) -> tuple[list[tuple[Row, str]], list[tuple[Row, str]]]:
+def _match(
+    rows: Sequence[Annotation], media: Found, log: Log
+) -> tuple[list[tuple[Annotation, str]], list[tuple[Annotation, str]]]:
     """(row, path) of those that are there, (row, reason) of the others."""
     present, missing = [], []
     for row in rows:
@@ -202,7 +205,7 @@ def _match(rows: Sequence[Row], media: Media, log: Log) -> tuple[list[tuple[Row,
     return present, missing
 
 
-def _tell_leaks(present: Sequence[tuple[Row, str]], log: Log) -> None:
+def _tell_leaks(present: Sequence[tuple[Annotation, str]], log: Log) -> None:
     """Says which videos are in more than one list."""
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         seen = {key for row, path in present if row.part == one for key in (row.id, path)}
@@ -212,10 +215,14 @@ def _tell_leaks(present: Sequence[tuple[Row, str]], log: Log) -> None:
 
 
 def _videos(
-    present: Sequence[tuple[Row, str]], classes: Sequence[str], root: str, out: Path, missing: list[tuple[Row, str]]
-) -> dict[str, list[tuple[Row, Video]]]:
+    present: Sequence[tuple[Annotation, str]],
+    classes: Sequence[str],
+    root: str,
+    out: Path,
+    missing: list[tuple[Annotation, str]],
+) -> dict[str, list[tuple[Annotation, Video]]]:
     """What each list is to hold. A path that no list can hold goes to `missing`."""
-    kept: dict[str, list[tuple[Row, Video]]] = {part: [] for part in PARTS}
+    kept: dict[str, list[tuple[Annotation, Video]]] = {part: [] for part in PARTS}
     label = {name: (number,) for number, name in enumerate(classes)}
     prefix = os.path.join(os.path.abspath(out), "")
     for row, path in present:
@@ -242,7 +249,11 @@ def _unwritable(path: str, prefix: str) -> str | None:
 
 
 def _probe(
-    kept: dict[str, list[tuple[Row, Video]]], out: Path, min_frames: int, probe: Probe, missing: list[tuple[Row, str]]
+    kept: dict[str, list[tuple[Annotation, Video]]],
+    out: Path,
+    min_frames: int,
+    probe: Probe,
+    missing: list[tuple[Annotation, str]],
 ) -> None:
     """Moves what cannot be used or is too short from the lists to `missing`."""
     with writing(out):
@@ -338,7 +349,7 @@ def _refuse_old(out: Path, force: bool) -> None:
                          "folder")  # fmt: skip
 
 
-def _described(missing: tuple[Row, str]) -> tuple[str, str, str, str]:
+def _described(missing: tuple[Annotation, str]) -> tuple[str, str, str, str]:
     row, reason = missing
     segment = f" ({row.start:g} to {row.stop:g})" if row.start is not None else ""
     return row.part, row.id + segment, row.label or "", reason

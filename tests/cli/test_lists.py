@@ -3,10 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-import sys
-from types import ModuleType
 
-import click
 import numpy as np
 import pytest
 
@@ -194,15 +191,3 @@ def test_mistakes_end_in_one_clear_line(run, ucf, arguments, code, said):
     assert found == code
     assert err[-1].startswith(said), err
     assert sorted(os.listdir()) == before
-
-
-def test_convert_stands_beside_the_datasets_where_it_is_installed(run, monkeypatch):
-    @click.command()
-    def convert():
-        click.echo("converted")
-
-    module = ModuleType("actrec.cli.lists_convert")
-    module.command = convert
-    monkeypatch.setitem(sys.modules, "actrec.cli.lists_convert", module)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: module)
-    assert run("lists", "convert")[:2] == (0, ["converted"])

@@ -8,9 +8,10 @@ from pathlib import Path
 from actrec.data.dialect import SAMPLE
 from actrec.data.files import read_text, show
 from actrec.data.formats import hara, tables, text
-from actrec.data.formats.annotations import PART_NAMES, PARTS, Annotations, Entry, Format, Options
+from actrec.data.formats.annotations import Annotations, Entry, Format, Options
+from actrec.data.splits import PART_NAMES
 
-__all__ = ["FORMATS", "PARTS", "Annotations", "Entry", "Format", "Options", "guess_format", "guess_part"]
+__all__ = ["FORMATS", "Annotations", "Entry", "Format", "Options", "guess_format", "guess_part"]
 
 FORMATS: dict[str, Format] = {found.name: found for found in (*text.FORMATS, *tables.FORMATS, *hara.FORMATS)}
 
