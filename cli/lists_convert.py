@@ -37,8 +37,9 @@ _PATH = click.Path(path_type=Path)
 @click.option("--part", type=click.Choice(PARTS), help="Which part A is, or which one to take of it.")
 @click.option("--labels", type=_PATH, metavar="FILE", help="Class names.  [default: labels.txt beside A]")
 @click.option("--separator", type=click.Choice(SEPARATORS), help="Between the columns of B.")
+@click.option("--force", is_flag=True, help="Replace the lists B.")
 @click.option("--workers", type=click.IntRange(1), help="Videos looked at at a time.  [default: one per core]")
-def command(src, dst, source, target, root, to_root, part, labels, separator, workers) -> None:
+def command(src, dst, source, target, root, to_root, part, labels, separator, force, workers) -> None:
     from actrec.tools.convert_lists import ConvertOptions, convert_lists
 
     options = ConvertOptions(
@@ -52,7 +53,7 @@ def command(src, dst, source, target, root, to_root, part, labels, separator, wo
     )
     bar, progress = index_progress("videos")
     with bar:
-        made = convert_lists(src, dst, options, workers=workers, progress=progress)
+        made = convert_lists(src, dst, options, force=force, workers=workers, progress=progress)
     for note in made.notes:
         click.echo(note, err=True)
     parts = ", ".join(f"{part or 'one part'} {count:,}" for part, count in made.rows.items())

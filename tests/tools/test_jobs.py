@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import pytest
@@ -122,6 +123,15 @@ def test_whole_or_not_at_all(tmp_path):
     assert (tmp_path / "a" / "b").read_text() == "all"
     with pytest.raises(OutputError, match="cannot be written"), whole_file(tmp_path / "a" / "b" / "c"):
         pass
+
+
+def test_what_went_wrong_is_told_also_where_nothing_can_be_removed(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(KeyError), whole_file(tmp_path / "a"):
+        raise KeyError
 
 
 # ---- a cluster ----

@@ -39,7 +39,7 @@ def guess_format(path: Path) -> str:
         for column, name in _HEADERS.items():
             if column in header:
                 return name
-        if path.suffix == ".csv" and len(header) > 2:
+        if path.suffix == ".csv" and len(header) > 1 and not re.search("[./]", lines[0]):  # no path
             raise ValueError(f"{path}: a csv file with the header {show(lines[0])}: expected a column 'path', or those "
                              "of Kinetics; else name its format with --from")  # fmt: skip
     return _guess_text(path, lines[:: -(-len(lines) // SAMPLE) or 1])
