@@ -124,7 +124,8 @@ def choose(paths: Sequence[Path], patterns: Mapping[str, str], dataset: Dataset)
                 raise ValueError(f"{path} is no annotation file of {dataset.title}: expected {dataset.annotations}")
     if not set(found) & {"train", "val", "test"}:
         told = ", ".join(map(str, paths))
-        raise FileNotFoundError(f"{told}: no annotation files of {dataset.title}; expected {dataset.annotations}")
+        what = f"no such list of {dataset.title}" if "other" in found else f"no annotation files of {dataset.title}"
+        raise FileNotFoundError(f"{told}: {what}; expected {dataset.annotations}")
     return {role: found[role] for role in patterns if role in found}
 
 

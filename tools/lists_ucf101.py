@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from actrec.data.datasets import Dataset
@@ -15,6 +16,7 @@ def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
     notes = Published()
     patterns = {"train": rf"trainlist0?{split}\.txt", "val": rf"testlist0?{split}\.txt"}
     others = {"other": r"(train|test)list0?\d\.txt", "classes": r"classInd\.txt"}
+    dataset = replace(dataset, annotations=dataset.annotations.replace("list01", f"list0{split}"))
     files = choose(paths, patterns | others, dataset)
     names: dict[int, str] = {}
     for file in files.get("classes", []):

@@ -67,7 +67,7 @@ def test_lists(run, ucf):
     assert read_labels("labels.txt") == ["Archery", "Surfing"]
     assert not list(ucf.glob("*.npy"))
     code, _, err = run("lists", "ucf101", "splits")
-    assert (code, err) == (1, ["Error: . holds train.txt, val.txt, labels.txt already: --force replaces all of them, "
+    assert (code, err) == (1, ["Error: . holds labels.txt, train.txt, val.txt already: --force replaces all of them, "
                                "--out names another folder"])  # fmt: skip
 
 
@@ -137,7 +137,9 @@ def test_probe_finds_nothing_of_use(run, ucf):
     (ucf / "splits/testlist01.txt").unlink()
     code, _, err = run("lists", "ucf101", "splits", "--probe", "--min-frames", "99", "--out", "made")
     assert code == 1
-    assert err[-1].startswith("Error: none of the 3 videos can be used; the first: Archery/v_Archery_g08_c01.avi: 4 fr")
+    assert err[-1].startswith(
+        "Error: none of the 3 videos can be used; the first: 'Archery/v_Archery_g08_c01.avi': 4 f"
+    )
     assert not list((ucf / "made").glob("*.txt"))
 
 
