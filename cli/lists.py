@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,13 +21,12 @@ SPLIT = SplitOptions()
 
 class _Datasets(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        more = ["convert"] if importlib.util.find_spec("actrec.cli.lists_convert") else []
-        return [*DATASETS, "folders", *more]
+        return [*DATASETS, "folders", "convert"]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in DATASETS:
             return _command(DATASETS[name])
-        if name == "convert" and name in self.list_commands(ctx):
+        if name == "convert":
             return importlib.import_module("actrec.cli.lists_convert").command
         return super().get_command(ctx, name)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from actrec.cli.progress import index_progress
-from actrec.data.formats import FORMATS, PARTS
+from actrec.data.formats import FORMATS
+from actrec.data.splits import PARTS
 
 HELP = f"""Convert the lists A into B.
 
@@ -36,8 +37,9 @@ _PATH = click.Path(path_type=Path)
 @click.option("--part", type=click.Choice(PARTS), help="Which part A is, or which one to take of it.")
 @click.option("--labels", type=_PATH, metavar="FILE", help="Class names.  [default: labels.txt beside A]")
 @click.option("--separator", type=click.Choice(SEPARATORS), help="Between the columns of B.")
+@click.option("--force", is_flag=True, help="Replace the lists B.")
 @click.option("--workers", type=click.IntRange(1), help="Videos looked at at a time.  [default: one per core]")
-def command(src, dst, source, target, root, to_root, part, labels, separator, workers) -> None:
+def command(src, dst, source, target, root, to_root, part, labels, separator, force, workers) -> None:
     from actrec.tools.convert_lists import ConvertOptions, convert_lists
 
     options = ConvertOptions(
@@ -51,7 +53,7 @@ def command(src, dst, source, target, root, to_root, part, labels, separator, wo
     )
     bar, progress = index_progress("videos")
     with bar:
-        made = convert_lists(src, dst, options, workers=workers, progress=progress)
+        made = convert_lists(src, dst, options, force=force, workers=workers, progress=progress)
     for note in made.notes:
         click.echo(note, err=True)
     parts = ", ".join(f"{part or 'one part'} {count:,}" for part, count in made.rows.items())

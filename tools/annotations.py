@@ -13,7 +13,7 @@ from actrec.data.datasets import Dataset
 from actrec.data.files import SHOWN, ListError, read_json, read_lines, show
 
 
-class Row(NamedTuple):
+class Annotation(NamedTuple):
     """One annotated video, or one segment of it.
 
     Args:
@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 
 @dataclass
-class Annotations:
+class Published:
     """What the files of a dataset say.
 
     Args:
@@ -45,8 +45,8 @@ class Annotations:
     """
 
     classes: list[str] | None = None
-    rows: list[Row] = field(default_factory=list)
-    unusable: list[tuple[Row, str]] = field(default_factory=list)
+    rows: list[Annotation] = field(default_factory=list)
+    unusable: list[tuple[Annotation, str]] = field(default_factory=list)
     _faults: list[Callable[[], str]] = field(default_factory=list)
 
     def fault(self, file: Path, at: int | str, explain: str | Callable[[], str]) -> None:
@@ -98,7 +98,7 @@ class Annotations:
         elif not (label := (label or "").strip() or None) and part != "test":
             self.fault(file, at, f"video {show(id)} has no class: expected its name")
         else:
-            self.rows.append(Row(part, id, names, label, file, at, start, stop))
+            self.rows.append(Annotation(part, id, names, label, file, at, start, stop))
 
 
 def choose(paths: Sequence[Path], patterns: Mapping[str, str], dataset: Dataset) -> dict[str, list[Path]]:
@@ -124,11 +124,12 @@ def choose(paths: Sequence[Path], patterns: Mapping[str, str], dataset: Dataset)
                 raise ValueError(f"{path} is no annotation file of {dataset.title}: expected {dataset.annotations}")
     if not set(found) & {"train", "val", "test"}:
         told = ", ".join(map(str, paths))
-        raise FileNotFoundError(f"{told}: no annotation files of {dataset.title}; expected {dataset.annotations}")
+        what = f"no such list of {dataset.title}" if "other" in found else f"no annotation files of {dataset.title}"
+        raise FileNotFoundError(f"{told}: {what}; expected {dataset.annotations}")
     return {role: found[role] for role in patterns if role in found}
 
 
-def lines_of(path: Path, notes: Annotations) -> Iterator[tuple[int, str]]:
+def lines_of(path: Path, notes: Published) -> Iterator[tuple[int, str]]:
     """(number, line) of a text file's lines that are not blank."""
     lines, problems = read_lines(path)
     try:
@@ -138,7 +139,7 @@ def lines_of(path: Path, notes: Annotations) -> Iterator[tuple[int, str]]:
     return ((number, line) for number, line in enumerate(lines, 1) if line)
 
 
-def table(path: Path, notes: Annotations) -> Iterator[tuple[int, list[str]]]:
+def table(path: Path, notes: Published) -> Iterator[tuple[int, list[str]]]:
     """(number, fields) of the lines of a csv file. A quoted field ends on its line."""
     for number, line in lines_of(path, notes):
         try:
@@ -147,7 +148,7 @@ def table(path: Path, notes: Annotations) -> Iterator[tuple[int, list[str]]]:
             notes.fault(path, number, f"{show(line)}: expected values between commas, quotes in pairs ({error})")
 
 
-def read_ids(path: Path, part: str, notes: Annotations) -> None:
+def read_ids(path: Path, part: str, notes: Published) -> None:
     """Adds the rows of `id;class` or, in a test set, `id`."""
     for number, line in lines_of(path, notes):
         id, separator, label = line.partition(";")
@@ -157,7 +158,7 @@ def read_ids(path: Path, part: str, notes: Annotations) -> None:
             notes.add(part, id, label, path, number)
 
 
-def entries(path: Path, notes: Annotations, key: str) -> Iterator[tuple[str, dict]]:
+def entries(path: Path, notes: Published, key: str) -> Iterator[tuple[str, dict]]:
     """(place, entry) of a JSON file that is a list of objects; the place names the entry's `key`."""
     for number, entry in enumerate(read_json(path, list), 1):
         if isinstance(entry, dict):

@@ -6,6 +6,7 @@ not say), written beside the target, read back and compared; only then do the fi
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -13,9 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actrec.data.files import ListError, show
-from actrec.data.formats import FORMATS, PARTS, Annotations, Entry, Format, Options, guess_format, guess_part
+from actrec.data.formats import FORMATS, Annotations, Entry, Format, Options, guess_format, guess_part
 from actrec.data.formats.annotations import kind_of
+from actrec.data.formats.tables import fits_cells
 from actrec.data.labels import find_labels, read_labels, write_labels
+from actrec.data.splits import PARTS
 from actrec.registry import did_you_mean
 from actrec.tools.fit_lists import Losses, Progress, fit
 from actrec.tools.output import part_of, writing
@@ -63,6 +66,7 @@ class Converted:
 
     Args:
         rows: how many, by part.
+        files: the lists, and a `labels.txt` if there was none.
         notes: what the target cannot hold, and what looks wrong; a line each.
     """
 
@@ -78,6 +82,7 @@ def convert_lists(
     dst: Path,
     options: ConvertOptions = ConvertOptions(),  # noqa: B008 - frozen
     *,
+    force: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Converted:
@@ -87,13 +92,14 @@ def convert_lists(
     or a path that holds `{part}`.
 
     Args:
+        force: replace lists that are there.
         workers: threads that look at videos.
         progress: called with (done, total) while they do.
 
     Raises:
         FileNotFoundError: there is no such list.
         ListError: every bad row.
-        ValueError: a row that the target cannot hold, a part or class names that nobody knows.
+        ValueError: a row that the target cannot hold, a part or class names that nobody knows, or `dst` is there.
         OSError: a file cannot be read or written.
     """
     files = _sources(src, options)
@@ -109,15 +115,21 @@ def convert_lists(
     labelled = any(entry.labels for rows in parts.values() for entry in rows)
     if target.class_names in ("rows", "table") and labelled and not annotations.names:
         raise ValueError(f"{src}: {target.name} holds class names, and there is no labels.txt: expected --labels FILE")
-    losses = Losses()
-    fitted = {part: fit(rows, target, losses, workers, progress) for part, rows in parts.items()}
-    places = _targets(dst, target, fitted)
+    places = _targets(dst, target, parts)
     if taken := {place.resolve() for place in places} & {file.resolve() for file in files.values()}:
         raise ValueError(f"{taken.pop()} is to be read and to be written: expected two files")
+    for place in places:
+        if place.exists() and not place.is_file():
+            raise ValueError(f"{place}: not a regular file, cannot be replaced")
+    if not force and (there := [str(place) for place in places if os.path.lexists(place)]):
+        raise ValueError(f"{', '.join(there)}: there already; --force replaces, another name for B keeps what is there")
+    losses = Losses()
+    fitted = {part: fit(rows, target, losses, workers, progress) for part, rows in parts.items()}
     notes += losses.lines()
-    notes += _write(places, target, annotations.names, options)
+    contents = {place: {part: fitted[part] for part in those} for place, those in places.items()}
+    label_files = _write(contents, target, annotations.names, options, notes)
     rows = {part: len(entries) for part, entries in fitted.items()}
-    return Converted(source.name, target.name, rows, tuple(places), tuple(notes))
+    return Converted(source.name, target.name, rows, (*places, *label_files), tuple(notes))
 
 
 # ---- where from and where to ----
@@ -152,14 +164,15 @@ def _formats(src: Path, dst: Path, files: dict[str, Path], options: ConvertOptio
     return FORMATS[source], FORMATS[target]
 
 
-def _targets(dst: Path, target: Format, parts: dict[str, Sequence[Entry]]) -> dict[Path, dict[str, Sequence[Entry]]]:
-    """What goes into which file."""
+def _targets(dst: Path, target: Format, parts: Iterable[str]) -> dict[Path, Sequence[str]]:
+    """Which parts go into which file."""
+    parts = list(parts)
     if dst.is_dir() or not (dst.suffix or dst.exists()):
         dst = dst / f"{_PART}{target.suffix}"
     if _PART in str(dst):
         if "" in parts:
             raise ValueError(f"{dst}: is it train, val or test? expected --part, or the name of a file")
-        return {Path(str(dst).replace(_PART, part)): {part: rows} for part, rows in parts.items()}
+        return {Path(str(dst).replace(_PART, part)): [part] for part in parts}
     if len(parts) > 1 and not target.parts:
         raise ValueError(f"{dst}: a list of {target.name} holds one part, and there are {', '.join(parts)}: expected a "
                          f"folder, a name with {_PART}, or --part")  # fmt: skip
@@ -172,8 +185,7 @@ def _targets(dst: Path, target: Format, parts: dict[str, Sequence[Entry]]) -> di
 def _read(files: dict[str, Path], source: Format, options: ConvertOptions) -> Annotations:
     found = {}
     for part, path in files.items():
-        names = _names(path, source, options)
-        found[part] = source.read(path, Options(_root(options.root or path.parent), names, part))
+        found[part] = _read_one(path, part, source, options)
     names = read_labels(options.labels) if options.labels else _common([a.names for a in found.values()])
     parts: dict[str, list[Entry]] = {}
     for one in found.values():
@@ -196,12 +208,27 @@ def _root(folder: Path) -> str:
     return os.path.abspath(folder)
 
 
-def _names(path: Path, source: Format, options: ConvertOptions) -> tuple[str, ...]:
-    """Class names for a format that does not hold them, or their order."""
-    if source.class_names == "table":
-        return ()
-    file = options.labels or find_labels(path.parent)
-    return tuple(read_labels(file)) if file else ()
+def _read_one(path: Path, part: str, source: Format, options: ConvertOptions) -> Annotations:
+    """A list with the class names of --labels or of the `labels.txt` beside it. The latter has to name all classes of a
+    list that names its own; else it is of other lists."""
+    settings = Options(_root(options.root or path.parent), (), part)
+    file = None if source.class_names == "table" else options.labels or find_labels(path.parent)
+    if not file:
+        return source.read(path, settings)
+    names = tuple(read_labels(file))
+    try:
+        return source.read(path, replace(settings, names=names))
+    except ListError as error:
+        if not options.labels and source.class_names in ("rows", "either"):
+            with contextlib.suppress(ListError):
+                own = source.read(path, settings)
+                if unknown := [name for name in own.names if name not in names]:
+                    note = (f"{file} does not name {show(unknown[0])}, a class of {path}: it was left aside, and the "
+                            "classes are numbered in alphabetical order")  # fmt: skip
+                    return replace(own, notes=(*own.notes, note))
+        if " class" in str(error):
+            raise ListError(f"{error}\nthe class names are those of {file}") from None
+        raise
 
 
 def _common(lists: Sequence[Sequence[str]]) -> Sequence[str]:
@@ -243,29 +270,46 @@ def _warnings(annotations: Annotations, *, guessed: bool) -> Iterable[str]:
 
 
 def _write(
-    places: dict[Path, dict[str, Sequence[Entry]]], target: Format, names: tuple[str, ...], options: ConvertOptions
-) -> list[str]:
-    """Writes all files, or none. What is not the usual separator is said."""
-    notes, made = [], {}
+    contents: dict[Path, dict[str, Sequence[Entry]]],
+    target: Format,
+    names: tuple[str, ...],
+    options: ConvertOptions,
+    notes: list[str],
+) -> list[Path]:
+    """Writes all files, or none. What is not the usual separator is said.
+
+    Returns:
+        the files of class names that were written, too.
+    """
+    made: dict[Path, Path] = {}
+    label_files: list[Path] = []
+    numbers = target.class_names == "numbers" or (target.class_names == "either" and not fits_cells(names))
     try:
-        for place, parts in places.items():
-            if place.exists() and not place.is_file():
-                raise ValueError(f"{place}: not a regular file, cannot be replaced")
+        for place, parts in contents.items():
             final = Path(os.path.realpath(place))
             with writing(place):
                 final.parent.mkdir(parents=True, exist_ok=True)
             made[final] = part_of(final)
             notes += _write_one(made[final], place, Annotations(parts, names), target, options)
-        if names and target.class_names != "table":
-            for folder in dict.fromkeys(final.parent for final in made):
-                _keep_names(folder, names)
+        if names and numbers:
+            for folder in dict.fromkeys(place.parent for place in contents):
+                label_files += _keep_names(folder, names)
         for final, temporary in made.items():
             with writing(final):
                 os.replace(temporary, final)
     finally:
         for temporary in made.values():
-            temporary.unlink(missing_ok=True)
-    return notes
+            with contextlib.suppress(OSError):  # on a read-only file system it is refused, though there is nothing
+                temporary.unlink()
+    if names and not numbers and target.class_names != "table":
+        rows = (row for parts in contents.values() for several in parts.values() for row in several)
+        if tuple(sorted({names[label] for row in rows for label in row.labels})) != names:
+            notes.append(f"{target.name} holds neither the order of the classes nor those without a row: reading it "
+                         "numbers the others in alphabetical order, or as --labels FILE says")  # fmt: skip
+    for file in label_files:
+        if others := sorted(other for other in file.parent.glob("*.txt") if other not in (*contents, file)):
+            notes.append(f"{file} is new and holds for all lists of this folder, such as {others[0].name}")
+    return label_files
 
 
 def _write_one(
@@ -316,10 +360,13 @@ def _shown(entry: Entry) -> str:
     return f"{show(entry.path)}{bounds}, labels {list(entry.labels)}"
 
 
-def _keep_names(folder: Path, names: tuple[str, ...]) -> None:
-    """`labels.txt` for lists that hold numbers, or names in no order."""
+def _keep_names(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    """`labels.txt` for lists that hold numbers; nothing if it is there."""
     file = find_labels(folder)
     if file is None:
-        write_labels(folder / "labels.txt", names)
-    elif tuple(read_labels(file)) != names:
+        with writing(folder / "labels.txt"):
+            write_labels(folder / "labels.txt", names)
+        return [folder / "labels.txt"]
+    if tuple(read_labels(file)) != names:
         raise ValueError(f"{file} names other classes than the new lists beside it would: expected another folder")
+    return []

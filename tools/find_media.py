@@ -9,16 +9,15 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from actrec.tools.annotations import Row
+from actrec.data.splits import PART_NAMES, PARTS
+from actrec.tools.annotations import Annotation
 from actrec.tools.frame_lists import NOT_VIDEOS
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 PEEK = 8  # a folder is a frame folder if most of its first entries are images
-PART_FOLDERS = {
-    "train": {"train", "training", "trainval"},
-    "val": {"val", "valid", "validate", "validation", "trainval"},
-    "test": {"test", "testing"},
-}
+PART_FOLDERS = {part: {name for name, of in PART_NAMES.items() if of == part} for part in PARTS}
+PART_FOLDERS["train"].add("trainval")
+PART_FOLDERS["val"].add("trainval")
 _TOLD = 1000  # entries between two calls of `progress`
 
 
@@ -76,7 +75,7 @@ def _is_new(entry: os.DirEntry, visited: set[str]) -> bool:
     return True
 
 
-class Media:
+class Found:
     """What lies below a folder, by name.
 
     Args:
@@ -94,7 +93,7 @@ class Media:
         self.several: dict[str, list[str]] = {}
         self.renamed: dict[str, str] = {}
 
-    def find(self, row: Row) -> str | None:
+    def find(self, row: Annotation) -> str | None:
         """The path of a row's file or folder.
 
         Of several, those in a folder of its class and of its part (`train`, `validation`, …) come first; what remains
@@ -111,7 +110,7 @@ class Media:
                 return best[0]
         return None
 
-    def _score(self, row: Row, path: str) -> int:
+    def _score(self, row: Annotation, path: str) -> int:
         """0 if the path cannot be meant."""
         folders = _folders(path.rpartition("/")[0])
         label = _plain(row.label) if row.label else None

@@ -17,10 +17,9 @@ from pathlib import Path
 
 from actrec.data.files import ListError, atomic_write
 from actrec.data.lists import Video, find_labels, read_labels, read_list
-from actrec.data.splits import stratified_split
+from actrec.data.splits import PARTS, stratified_split
 from actrec.tools.output import writing
 
-PARTS = ("train", "val", "test")
 # FFmpeg would open some of these, and nobody means them as videos.
 NOT_VIDEOS = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log"}
 NOT_VIDEOS |= {".py", ".sh", ".srt", ".vtt", ".ini", ".db", ".npy", ".npz", ".zip", ".tar", ".gz", ".part", ".tmp"}

@@ -19,15 +19,17 @@ from actrec.data.files import SHOWN, ListError, atomic_write, show
 from actrec.data.index import Index, build_index, cache_path
 from actrec.data.lists import Video, read_labels, write_labels, write_list
 from actrec.data.media import MediaError
+from actrec.data.splits import PARTS
 from actrec.registry import did_you_mean
-from actrec.tools.annotations import Annotations, Row
-from actrec.tools.find_media import Media, find_media
-from actrec.tools.frame_lists import PARTS, SplitOptions, class_of, draw_split, has_part_folders
+from actrec.tools.annotations import Annotation, Published
+from actrec.tools.find_media import Found, find_media
+from actrec.tools.frame_lists import SplitOptions, class_of, draw_split, has_part_folders
 from actrec.tools.index_lists import look_at_all
 from actrec.tools.jobs import Progress, Workers
 from actrec.tools.output import part_of, remove_leftovers, writing
 
-WRITTEN = (*(f"{part}.txt" for part in PARTS), "labels.txt", "flips.txt", "missing.csv")
+# in this order: a list whose labels do not fit labels.txt is refused, so what a kill leaves in between may be noticed
+WRITTEN = ("labels.txt", "flips.txt", *(f"{part}.txt" for part in PARTS), "missing.csv")
 
 Log = Callable[[str], None]
 
@@ -95,14 +97,14 @@ def make_lists(
     """
     _refuse_old(out, force)
     reader = importlib.import_module(f"actrec.tools.lists_{dataset.reader}")
-    found: Annotations = reader.read(annotations, dataset, split)
+    found: Published = reader.read(annotations, dataset, split)
     classes, rows, unusable = _select(found, dataset, class_file, log)
     rows = _once(rows, found, log)
     found.raise_any()
     paths, unreadable = find_media(videos, progress=progress)
     if unreadable:
         log(f"{len(unreadable)} folders cannot be read, such as {show(unreadable[0])}")
-    present, missing = _match(rows, Media(paths, found.classes), log)
+    present, missing = _match(rows, Found(paths, found.classes), log)
     if not present:
         raise FileNotFoundError(
             f"{videos}: none of the {len(rows)} videos is there, not even {rows[0].names[0]!r}; expected "
@@ -124,8 +126,8 @@ def make_lists(
 
 
 def _select(
-    found: Annotations, dataset: Dataset, class_file: Path | None, log: Log
-) -> tuple[list[str], list[Row], list[tuple[Row, str]]]:
+    found: Published, dataset: Dataset, class_file: Path | None, log: Log
+) -> tuple[list[str], list[Annotation], list[tuple[Annotation, str]]]:
     """The classes in the order of their labels, the rows that are of them, and those of them without a video.
 
     Test videos without a class are kept where all are, if all classes are.
@@ -151,7 +153,11 @@ def _select(
         wanted = known
     else:
         wanted = set(read_labels(class_file))
-        if strange := sorted(wanted - known):
+        strange = sorted(wanted - known)
+        if strange and class_file == dataset.class_file:
+            raise ValueError(f"{len(strange)} of the {len(wanted)} classes of {dataset.title} are not in these "
+                             f"annotations, such as {show(strange[0])}: expected {dataset.annotations}")  # fmt: skip
+        if strange:
             more = [f"… and {len(strange) - SHOWN} more"] * (len(strange) > SHOWN)
             raise ListError("\n".join([f"{class_file}: {_unknown(name, known)}" for name in strange[:SHOWN]] + more))
     without = sum(row.label is None for row in found.rows)
@@ -168,24 +174,29 @@ def _unknown(name: str, known: set[str]) -> str:
     return f"unknown class {show(name)}{did_you_mean(name, known)}"
 
 
-def _once(rows: Sequence[Row], found: Annotations, log: Log) -> list[Row]:
+def _once(rows: Sequence[Annotation], found: Published, log: Log) -> list[Annotation]:
     """The rows without repetitions. One that contradicts an earlier row is a fault."""
-    first: dict[tuple, Row] = {}
+    first: dict[tuple, Annotation] = {}
+    repeated = 0
     for row in rows:
         key = (row.part, row.id, row.start, row.stop, row.label if row.start is not None else None)
         old = first.setdefault(key, row)
         if old.label != row.label:
             found.fault(row.file, row.at, f"{show(row.id)} is of class {show(row.label)} here and {show(old.label)} at "
                         f"{old.file}:{old.at}: expected one")  # fmt: skip
-    if len(first) < len(rows):
-        log(f"{len(rows) - len(first)} rows repeat an earlier one: taken once")
+        else:
+            repeated += old is not row
+    if repeated:
+        log(f"{repeated} rows repeat an earlier one: taken once")
     return list(first.values())
 
 
 # ---- files ----
 
 
-def _match(rows: Sequence[Row], media: Media, log: Log) -> tuple[list[tuple[Row, str]], list[tuple[Row, str]]]:
+def _match(
+    rows: Sequence[Annotation], media: Found, log: Log
+) -> tuple[list[tuple[Annotation, str]], list[tuple[Annotation, str]]]:
     """(row, path) of those that are there, (row, reason) of the others."""
     present, missing = [], []
     for row in rows:
@@ -202,7 +213,7 @@ def _match(rows: Sequence[Row], media: Media, log: Log) -> tuple[list[tuple[Row,
     return present, missing
 
 
-def _tell_leaks(present: Sequence[tuple[Row, str]], log: Log) -> None:
+def _tell_leaks(present: Sequence[tuple[Annotation, str]], log: Log) -> None:
     """Says which videos are in more than one list."""
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         seen = {key for row, path in present if row.part == one for key in (row.id, path)}
@@ -212,10 +223,14 @@ def _tell_leaks(present: Sequence[tuple[Row, str]], log: Log) -> None:
 
 
 def _videos(
-    present: Sequence[tuple[Row, str]], classes: Sequence[str], root: str, out: Path, missing: list[tuple[Row, str]]
-) -> dict[str, list[tuple[Row, Video]]]:
+    present: Sequence[tuple[Annotation, str]],
+    classes: Sequence[str],
+    root: str,
+    out: Path,
+    missing: list[tuple[Annotation, str]],
+) -> dict[str, list[tuple[Annotation, Video]]]:
     """What each list is to hold. A path that no list can hold goes to `missing`."""
-    kept: dict[str, list[tuple[Row, Video]]] = {part: [] for part in PARTS}
+    kept: dict[str, list[tuple[Annotation, Video]]] = {part: [] for part in PARTS}
     label = {name: (number,) for number, name in enumerate(classes)}
     prefix = os.path.join(os.path.abspath(out), "")
     for row, path in present:
@@ -242,7 +257,11 @@ def _unwritable(path: str, prefix: str) -> str | None:
 
 
 def _probe(
-    kept: dict[str, list[tuple[Row, Video]]], out: Path, min_frames: int, probe: Probe, missing: list[tuple[Row, str]]
+    kept: dict[str, list[tuple[Annotation, Video]]],
+    out: Path,
+    min_frames: int,
+    probe: Probe,
+    missing: list[tuple[Annotation, str]],
 ) -> None:
     """Moves what cannot be used or is too short from the lists to `missing`."""
     with writing(out):
@@ -309,23 +328,41 @@ def make_folder_lists(
     if "" in labels:
         raise ValueError(f"{os.path.join(videos, names[labels.index('')])} is in no class folder: expected "
                          f"{videos}/<class>/<video>")  # fmt: skip
-    classes = sorted(set(labels))
-    place = {name: number for number, name in enumerate(classes)}
-    numbers = [place[label] for label in labels]
+    root, prefix = os.path.abspath(videos), os.path.join(os.path.abspath(out), "")
+    paths = [os.path.join(root, name) for name in names]
+    reasons = [_unwritable(path, prefix) or _unwritable_class(label) for path, label in zip(paths, labels)]
+    classes = sorted({label for label, reason in zip(labels, reasons) if not reason})
+    others = sorted(set(labels) - set(classes))  # nothing of them can be listed
+    place = {name: number for number, name in enumerate(classes + others)}
     if part_folders:
         parts, origin = [name.split("/")[0] for name in names], "by the folders train and val"
     else:
-        parts, origin = draw_split(names, numbers, split, log)
+        parts, origin = draw_split(names, [place[label] for label in labels], split, log)
     log(f"split: {origin}")
     lists: dict[str, list[Video]] = {part: [] for part in PARTS}
-    missing, prefix = [], os.path.join(os.path.abspath(out), "")
-    for name, part, label, number in zip(names, parts, labels, numbers):
-        path = os.path.join(os.path.abspath(videos), name)
-        if reason := _unwritable(path, prefix):
+    missing = []
+    for name, path, part, label, reason in zip(names, paths, parts, labels, reasons):
+        if reason:
             missing.append((part, name, label, reason))
         else:
-            lists[part].append(Video(path, path, None, None, (number,)))
-    return write_lists(out, lists, classes, [], missing, force)
+            lists[part].append(Video(path, path, None, None, (place[label],)))
+    made = write_lists(out, lists, classes, [], missing, force)
+    _tell_empty(lists, classes, log)
+    return made
+
+
+def _unwritable_class(name: str) -> str | None:
+    return "its class begins or ends with a blank" if name != name.strip() else None
+
+
+def _tell_empty(lists: Mapping[str, Sequence[Video]], classes: Sequence[str], log: Log) -> None:
+    """Says which lists and classes a net cannot be trained or evaluated with."""
+    for part in ("train", "val"):
+        if not lists[part]:
+            log(f"{part}.txt: there is no video for it, so there is no such list")
+    trained = {video.label for video in lists["train"]}
+    if lists["train"] and (only := [name for label, name in enumerate(classes) if label not in trained]):
+        log(f"{len(only)} classes have no video in train.txt, such as {show(only[0])}")
 
 
 # ---- what is written ----
@@ -338,7 +375,7 @@ def _refuse_old(out: Path, force: bool) -> None:
                          "folder")  # fmt: skip
 
 
-def _described(missing: tuple[Row, str]) -> tuple[str, str, str, str]:
+def _described(missing: tuple[Annotation, str]) -> tuple[str, str, str, str]:
     row, reason = missing
     segment = f" ({row.start:g} to {row.stop:g})" if row.start is not None else ""
     return row.part, row.id + segment, row.label or "", reason
@@ -360,7 +397,9 @@ def write_lists(
         force: replace them, and remove those of an earlier call that there are none of now.
     """
     if not any(lists.values()):
-        raise ValueError(f"none of the {len(missing)} videos can be used; the first: {': '.join(missing[0][1::2])}")
+        raise ValueError(
+            f"none of the {len(missing)} videos can be used; the first: {show(missing[0][1])}: {missing[0][3]}"
+        )
     _refuse_old(out, force)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)

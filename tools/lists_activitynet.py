@@ -7,14 +7,14 @@ from pathlib import Path
 
 from actrec.data.datasets import Dataset
 from actrec.data.files import ListError, read_json, show
-from actrec.tools.annotations import Annotations, Row, choose
+from actrec.data.splits import PART_NAMES
+from actrec.tools.annotations import Annotation, Published, choose
 
 MAX_SECONDS = 10**6
-PARTS = {"training": "train", "validation": "val", "testing": "test"}
 
 
-def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Annotations:
-    notes = Annotations()
+def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
+    notes = Published()
     for file in choose(paths, {"train": r"activity_?net.*1[-._]3.*\.json"}, dataset)["train"]:
         said = read_json(file, dict)
         database, taxonomy = said.get("database"), said.get("taxonomy")
@@ -36,12 +36,12 @@ def _leaves(taxonomy: object, file: Path) -> list[str]:
         raise ListError(f"{file}: taxonomy: expected a list of objects with nodeId, parentId and nodeName") from None
 
 
-def _add(notes: Annotations, id: str, entry: object, file: Path) -> None:
+def _add(notes: Published, id: str, entry: object, file: Path) -> None:
     at = f"key {show(id)}"
     entry = entry if isinstance(entry, dict) else {}
-    part, segments = PARTS.get(str(entry.get("subset"))), entry.get("annotations", [])
+    part, segments = PART_NAMES.get(str(entry.get("subset"))), entry.get("annotations", [])
     if part is None:
-        notes.fault(file, at, f"subset {show(str(entry.get('subset')))}: expected one of {', '.join(PARTS)}")
+        notes.fault(file, at, f"subset {show(str(entry.get('subset')))}: expected training, validation or testing")
     elif not isinstance(segments, list) or not all(isinstance(one, dict) for one in segments):
         notes.fault(file, at, "annotations: expected a list of objects with segment and label")
     elif part == "test":
@@ -51,7 +51,7 @@ def _add(notes: Annotations, id: str, entry: object, file: Path) -> None:
             _add_segment(notes, part, id, one.get("segment"), one.get("label"), file, f"{at}, segment {number}")
 
 
-def _add_segment(notes: Annotations, part: str, id: str, times: object, label: object, file: Path, at: str) -> None:
+def _add_segment(notes: Published, part: str, id: str, times: object, label: object, file: Path, at: str) -> None:
     if not isinstance(times, list) or len(times) != 2 or not all(map(_is_time, times)):
         notes.fault(file, at, f"{show(str(times))}: expected [start, end] in seconds")
         return
@@ -59,7 +59,7 @@ def _add_segment(notes: Annotations, part: str, id: str, times: object, label: o
     if start < stop:
         notes.add(part, id, label, file, at, names=(f"v_{id}", id), start=start, stop=stop)
     else:  # the published file has some
-        row = Row(part, id, (f"v_{id}",), str(label), file, at, start, stop)
+        row = Annotation(part, id, (f"v_{id}",), str(label), file, at, start, stop)
         notes.unusable.append((row, f"its segment is empty ({start:g} to {stop:g} s)"))
 
 

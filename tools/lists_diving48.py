@@ -7,7 +7,7 @@ from pathlib import Path
 
 from actrec.data.datasets import Dataset
 from actrec.data.files import ListError, read_json
-from actrec.tools.annotations import Annotations, choose, entries
+from actrec.tools.annotations import Published, choose, entries
 
 PATTERNS = {
     "train": r"Diving48_V2_train\.json",
@@ -17,9 +17,9 @@ PATTERNS = {
 }
 
 
-def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Annotations:
+def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
     """The test list is the validation list: there is no other."""
-    notes = Annotations()
+    notes = Published()
     files = choose(paths, PATTERNS, dataset)
     if "vocabulary" not in files:
         raise FileNotFoundError(f"{', '.join(map(str, paths))}: no Diving48_vocab.json, which names the classes")
@@ -42,7 +42,7 @@ def _names(file: Path) -> list[str]:
     return [" ".join(name) for name in words]
 
 
-def _add(notes: Annotations, part: str, entry: dict, names: list[str], file: Path, at: str) -> None:
+def _add(notes: Published, part: str, entry: dict, names: list[str], file: Path, at: str) -> None:
     label, start, stop = (entry.get(name) for name in ("label", "start_frame", "end_frame"))
     if not _is_count(label) or label >= len(names):
         notes.fault(file, at, f"label {label!r}: expected 0 to {len(names) - 1}")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from actrec.data.datasets import Dataset
 from actrec.data.files import show
-from actrec.tools.annotations import Annotations, choose, lines_of
+from actrec.tools.annotations import Published, choose, lines_of
 
 PARTS = {"1": "train", "2": "val"}
 
 
-def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Annotations:
+def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
     """The test videos of a split are its validation list: there are no others."""
-    notes = Annotations()
+    notes = Published()
     patterns = {"train": rf".+_test_split{split}\.txt", "other": r".+_test_split\d\.txt"}
+    dataset = replace(dataset, annotations=dataset.annotations.replace("split1", f"split{split}"))
     for file in choose(paths, patterns, dataset)["train"]:
         label = re.sub(r"_test_split\d\.txt", "", file.name, flags=re.I)
         notes.add_classes(file, [("name", label)])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actrec.data.datasets import Dataset
-from actrec.tools.annotations import Annotations, choose, lines_of, read_ids
+from actrec.tools.annotations import Published, choose, lines_of, read_ids
 
 PATTERNS = {
     "train": r"(.*[-_])?train\.csv",
@@ -16,8 +16,8 @@ PATTERNS = {
 }
 
 
-def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Annotations:
-    notes = Annotations()
+def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
+    notes = Published()
     files = choose(paths, PATTERNS, dataset)
     for file in files.pop("labels", []):
         notes.add_classes(file, lines_of(file, notes))

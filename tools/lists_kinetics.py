@@ -8,16 +8,16 @@ from pathlib import Path
 
 from actrec.data.datasets import Dataset
 from actrec.data.files import read_json, show
-from actrec.tools.annotations import Annotations, choose, table
+from actrec.data.splits import PART_NAMES, PARTS
+from actrec.tools.annotations import Published, choose, table
 
-PARTS = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test"}
 WHOLE = re.compile(r"(\d{1,6})(\.0*)?", re.ASCII)  # seconds
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 
 
-def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Annotations:
-    notes = Annotations()
-    names = {part: [name for name in PARTS if PARTS[name] == part] for part in ("train", "val", "test")}
+def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
+    notes = Published()
+    names = {part: [name for name, of in PART_NAMES.items() if of == part] for part in PARTS}
     patterns = {part: rf"(.*[-_ ])?({'|'.join(words)})\.(csv|json)" for part, words in names.items()}
     for part, files in choose(paths, patterns, dataset).items():
         for file in files:
@@ -28,7 +28,7 @@ def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Annotations:
     return notes
 
 
-def _read_csv(file: Path, part: str, notes: Annotations) -> None:
+def _read_csv(file: Path, part: str, notes: Published) -> None:
     rows = table(file, notes)
     line, header = next(rows, (1, []))
     if missing := [name for name in COLUMNS[part == "test" :] if name not in header]:
@@ -46,7 +46,7 @@ def _read_csv(file: Path, part: str, notes: Annotations) -> None:
             )  # fmt: skip
 
 
-def _read_json(file: Path, part: str, notes: Annotations) -> None:
+def _read_json(file: Path, part: str, notes: Published) -> None:
     for id, entry in read_json(file, dict).items():
         at = f"key {show(id)}"
         said = entry.get("annotations") if isinstance(entry, dict) else None
@@ -58,7 +58,7 @@ def _read_json(file: Path, part: str, notes: Annotations) -> None:
 
 
 def _add(
-    notes: Annotations,
+    notes: Published,
     part: str,
     told: object,
     id: str,
@@ -70,7 +70,7 @@ def _add(
 ) -> None:
     """`told` is the part that the row itself names, which counts."""
     times = [match and int(match[1]) for match in map(WHOLE.fullmatch, (start, end))]
-    part = PARTS.get(str(told).strip().lower()) if told else part
+    part = PART_NAMES.get(str(told).strip().lower()) if told else part
     if part is None:
         notes.fault(file, at, f"split {show(str(told))}: expected train, val or test")
     elif None in times:

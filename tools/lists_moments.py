@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from actrec.data.datasets import Dataset
 from actrec.data.files import show
-from actrec.tools.annotations import Annotations, choose, table
+from actrec.tools.annotations import Published, choose, table
 
 PATTERNS = {
     "train": r"trainingSet\.csv",
@@ -16,8 +16,8 @@ PATTERNS = {
 }
 
 
-def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Annotations:
-    notes = Annotations()
+def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
+    notes = Published()
     files = choose(paths, PATTERNS, dataset)
     for file in files.pop("categories", []):
         notes.add_classes(file, _categories(file, notes))
@@ -28,7 +28,7 @@ def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Annotations:
     return notes
 
 
-def _categories(file: Path, notes: Annotations) -> Iterator[tuple[int, str]]:
+def _categories(file: Path, notes: Published) -> Iterator[tuple[int, str]]:
     for line, values in table(file, notes):
         if len(values) == 2 and values[1].isdecimal():
             yield line, values[0]
@@ -36,7 +36,7 @@ def _categories(file: Path, notes: Annotations) -> Iterator[tuple[int, str]]:
             notes.fault(file, line, f"{show(','.join(values))}: expected class,number")
 
 
-def _add(notes: Annotations, part: str, values: list[str], file: Path, line: int) -> None:
+def _add(notes: Published, part: str, values: list[str], file: Path, line: int) -> None:
     if len(values) not in (2, 4) or not all(vote.isdecimal() for vote in values[2:]):
         notes.fault(file, line, f"{show(','.join(values))}: expected class/file.mp4,class,yes,no")
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from actrec.data.datasets import Dataset
 from actrec.data.files import read_json, show
-from actrec.tools.annotations import Annotations, choose, entries, lines_of, read_ids
+from actrec.tools.annotations import Published, choose, entries, lines_of, read_ids
 
 PATTERNS = {
     "train": r"(.*[-_])?train",
@@ -17,8 +17,8 @@ PATTERNS = {
 }
 
 
-def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Annotations:
-    notes, first = Annotations(), dataset.name == "ssv1"
+def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
+    notes, first = Published(), dataset.name == "ssv1"
     patterns = {part: rf"{name}\.{'csv' if first else 'json'}" for part, name in PATTERNS.items()}
     files = choose(paths, patterns if first else patterns | {"answers": r"(.*[-_])?test[-_]answers\.csv"}, dataset)
     for file in files.pop("labels", []):
@@ -34,7 +34,7 @@ def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Annotations:
     return notes
 
 
-def _read_objects(file: Path, part: str, answers: dict[str, str], notes: Annotations) -> None:
+def _read_objects(file: Path, part: str, answers: dict[str, str], notes: Published) -> None:
     for at, entry in entries(file, notes, "id"):
         template = entry.get("template")
         if template is None and part == "test":
@@ -42,7 +42,7 @@ def _read_objects(file: Path, part: str, answers: dict[str, str], notes: Annotat
         notes.add(part, entry.get("id"), _plain(template), file, at)
 
 
-def _read_answers(files: Sequence[Path], notes: Annotations) -> dict[str, str]:
+def _read_answers(files: Sequence[Path], notes: Published) -> dict[str, str]:
     """{id: class} of the test set, which was published later."""
     answers = {}
     for file in files:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from actrec.data.datasets import Dataset
 from actrec.data.files import show
-from actrec.tools.annotations import Annotations, choose, lines_of
+from actrec.tools.annotations import Published, choose, lines_of
 
 
-def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Annotations:
+def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
     """The test list of a split is its validation list: there is no other."""
-    notes = Annotations()
+    notes = Published()
     patterns = {"train": rf"trainlist0?{split}\.txt", "val": rf"testlist0?{split}\.txt"}
     others = {"other": r"(train|test)list0?\d\.txt", "classes": r"classInd\.txt"}
+    dataset = replace(dataset, annotations=dataset.annotations.replace("list01", f"list0{split}"))
     files = choose(paths, patterns | others, dataset)
     names: dict[int, str] = {}
     for file in files.get("classes", []):
@@ -26,7 +28,7 @@ def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Annotations:
     return notes
 
 
-def _classes(file: Path, names: dict[int, str], notes: Annotations) -> Iterator[tuple[int, str]]:
+def _classes(file: Path, names: dict[int, str], notes: Published) -> Iterator[tuple[int, str]]:
     """(line, name); what number a name has is kept in `names`."""
     for line, text in lines_of(file, notes):
         number, _, name = text.partition(" ")
@@ -37,7 +39,7 @@ def _classes(file: Path, names: dict[int, str], notes: Annotations) -> Iterator[
             yield line, name
 
 
-def _add(notes: Annotations, part: str, text: str, names: dict[int, str], file: Path, line: int) -> None:
+def _add(notes: Published, part: str, text: str, names: dict[int, str], file: Path, line: int) -> None:
     path, *number = text.rsplit(" ", 1)
     if number and not number[0].isdecimal():
         path, number = text, []

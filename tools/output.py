@@ -71,7 +71,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         with writing(path):
             os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a read-only file system it is refused, though there is nothing
+            part.unlink()
 
 
 @contextlib.contextmanager

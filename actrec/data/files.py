@@ -208,7 +208,7 @@ def _decode(line: bytes, number: int, problems: Problems) -> str:
 
 def _similar(path: Path) -> str:
     try:
-        names = [p.name for p in path.parent.iterdir() if p.suffix == path.suffix]
+        names = [p.name for p in path.parent.iterdir() if p.suffix == path.suffix and p.is_file()]
     except OSError:
         return f": the folder {str(path.parent)!r} cannot be read or does not exist"
     return did_you_mean(path.name, names) if names else ""

@@ -1,4 +1,4 @@
-"""Cut a dataset in two: training and validation."""
+"""The parts of a dataset, and how one is cut in two: training and validation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+PARTS = ("train", "val", "test")
+# what published files call them
+PART_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 _WORK = 200_000  # (group, class) pairs looked at in all tries: about a second
 
 

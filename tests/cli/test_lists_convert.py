@@ -28,8 +28,14 @@ def test_convert(convert, lists):
     assert err == [f"Error: {lists}/new/train.txt: ibm cannot hold this: {err[0].split('this: ')[1]}"]
     code, out, err = convert(lists / "all.json", lists / "new/val.txt", "--part", "val", "--root", lists)
     assert code == 0
-    assert out == [f"1 rows (val 1) from hara to actrec: {lists}/new/val.txt"]
+    assert out == [f"1 rows (val 1) from hara to actrec: {lists}/new/val.txt, {lists}/new/labels.txt"]
     assert (lists / "new/val.txt").read_text() == "c.mp4 1 30 1\n"
+    again = (lists / "train.txt", lists / "new/val.txt", "--part", "val")
+    code, _, err = convert(*again)
+    assert (code, len(err)) == (1, 1)
+    assert "there already; --force replaces" in err[0]
+    assert convert(*again, "--force")[0] == 0
+    assert len((lists / "new/val.txt").read_text().splitlines()) == 2
 
 
 def test_mistakes(convert, lists):

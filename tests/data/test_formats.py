@@ -124,6 +124,7 @@ def test_csv_with_class_names_parts_and_rates(tmp_path):
         "test": [Entry("/data/c", None, None, (1,), 29.97)],
     }
     assert found.notes == ("columns that were left out: 'author'",)
+    assert read(tmp_path, "csv", "path,label,label_id\na,walk,7\n").notes == ("columns that were left out: 'label_id'",)
     assert read(tmp_path, "csv", text, names=NAMES).parts["val"][0].labels == (1,)
     assert read(tmp_path, "csv", "path,label\na,push; pull\n").names == ("push; pull",)
     assert read(tmp_path, "csv", "path,labels\na,run;walk\nb,run\n").names == ("run", "walk")
@@ -136,6 +137,12 @@ def test_csv_with_class_names_parts_and_rates(tmp_path):
         ("path,path\na,3\n", "train.txt:1: column 'path' is there twice"),
         ("path,end,start,stop\na,1,2,3\n", "train.txt:1: columns 'end' and 'stop': expected one of them"),
         ("path,label,labels\na,1,2\n", "train.txt:1: columns 'label' and 'labels': expected one of them"),
+        ("path,lable\na,3\n", "train.txt:1: unknown column 'lable': did you mean label"),
+        ("path,strt,stop,label\na,1,2,3\n", "train.txt:1: unknown column 'strt': did you mean start"),
+        (
+            "path,start,end\na,1\nb,x,2\n",
+            "train.txt:2: 2 columns: expected 3, as in the header\ntrain.txt:3: start 'x'",
+        ),
         ("path,start\na,1\n", "train.txt:1: expected both columns 'start' and 'end'"),
         ("path,label\na,3\nb\nc,1,2\n", "train.txt:3: 1 columns: expected 2, as in the header\ntrain.txt:4: 3 columns"),
         ("path,start,end\na,1,\n", "train.txt:2: start '1' and end '': expected two frames, or two times"),
@@ -379,6 +386,7 @@ def test_bad_activitynet(tmp_path, annotation, value, fault):
         ("train.txt", "a 1 30 3\nb 1 20 40\n", "actrec"),
         ("train.csv", "a.mp4 3\n", "actrec"),
         ("train.csv", "label;path\n1;a\n", "csv"),
+        ("train.csv", "a b.mp4,walk\n", "actrec"),
         ("path 1.txt", "path 1 30 3\n", "actrec"),
         ("x.csv", KINETICS, "kinetics"),
         ("x.txt", json.dumps(hara(a=video(label="run"))), "hara"),
@@ -397,6 +405,7 @@ def test_the_content_tells_the_format(tmp_path, file, content, expected):
         ("train.txt", "a 163 1\nb 122 3\n", "can be read in several ways: expected --from and one of mmaction2-frames"),
         ("train.txt", "a 12 163 3\nb 98 7 2\n", "several ways: expected --from and one of mmaction2-clips"),
         ("train.csv", "video,class,author\na.mp4,b,c\n", "expected a column 'path', or those of Kinetics"),
+        ("train.csv", "file,label\na.mp4,3\n", "with the header 'file,label': expected a column 'path'"),
         ("train.csv", "original_vido_id video_id frame_id path labels\n", "PySlowFast's lists of frames"),
         ("x.json", '[{"id": "1", "template": "Putting [something]"}]', 'JSON without "database"'),
         ("x.h5", b"\x89HDF\r\n\x1a\n", "HDF5 is not read"),

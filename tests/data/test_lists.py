@@ -250,8 +250,10 @@ def test_missing_files(tmp_path):
         read_list(tmp_path / "trian.txt")
     with pytest.raises(FileNotFoundError, match="no such file: the folder .*nowhere.* does not exist"):
         read_list(tmp_path / "nowhere" / "train.txt")
-    with pytest.raises(FileNotFoundError, match="no such file$"):
-        read_list(tmp_path / "train.csv")
+    (tmp_path / "folder").mkdir()
+    for name in ("train.csv", "folders"):
+        with pytest.raises(FileNotFoundError, match="no such file$"):
+            read_list(tmp_path / name)
     with pytest.raises(ValueError, match="class name 'a' occurs twice"):
         read_list(tmp_path / "train.txt", labels=["a", "b", "a"])
 

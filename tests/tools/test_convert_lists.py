@@ -23,8 +23,8 @@ NAMES = ("shaking hands", "walk", 'say "hi", loudly')
 NASTY = ["a b", "it's", 'say "x"', "a;b", "a,b", "é 动作", "1 2 3", "#c", "x.mp4", "v_x", "-", "{part}", "a\tb", "7"]
 
 
-def convert(src, dst, **options):
-    return convert_lists(src, dst, ConvertOptions(**options))
+def convert(src, dst, *, force=False, **options):
+    return convert_lists(src, dst, ConvertOptions(**options), force=force)
 
 
 def put(path, text):
@@ -129,8 +129,9 @@ def test_ut_interaction_to_every_format_and_back(tmp_path, shared_videos):
         made = convert(source, there, target=name, target_root=root)
         assert made.rows == {"train": 83, "val": 37}
         assert bool(made.notes) == (form.needs_range in ("all", "labelled"))
+        assert (there / "labels.txt" in made.files) == (form.class_names == "numbers")
+        assert made.files[-1].name != "labels.txt" or read_labels(made.files[-1]) == names
         assert convert(there, back, source=name, target="csv", root=root).rows == made.rows
-        assert read_labels(back / "labels.txt") == names
         for part in made.rows:
             wanted = read_list(source / f"{part}.txt")
             found = FORMATS["csv"].read(back / f"{part}.csv", Options(str(root), tuple(names))).parts[part]
@@ -193,7 +194,7 @@ def test_seconds_become_frames_and_frames_seconds(tmp_path, media):
     ]  # fmt: skip
     put(tmp_path / "b/train.csv", "path,start,end\nwalk/clip.mp4,1.2s,9s\n")
     with pytest.raises(ValueError, match="the list says 1.2 to 9 seconds, but there are 1.2"):
-        convert(tmp_path / "b/train.csv", tmp_path / "b/train.txt", target="ibm", root=media)
+        convert(tmp_path / "b/train.csv", tmp_path / "b/again.txt", target="ibm", root=media)
 
 
 def test_times_stay_times_where_they_can(tmp_path):
@@ -201,8 +202,9 @@ def test_times_stay_times_where_they_can(tmp_path):
     put(tmp_path / "labels.txt", "walk\nrun\n")
     for name in ("csv", "activitynet"):
         made = convert(tmp_path / "train.txt", tmp_path / f"{name}/train.x", target=name, root=tmp_path)
-        assert not made.notes
-        convert(tmp_path / f"{name}/train.x", tmp_path / f"{name}/train.txt", source=name, root=tmp_path)
+        assert not any("became" in note for note in made.notes)
+        labels = tmp_path / "labels.txt"
+        convert(tmp_path / f"{name}/train.x", tmp_path / f"{name}/train.txt", source=name, root=tmp_path, labels=labels)
         assert (tmp_path / f"{name}/train.txt").read_text() == (tmp_path / "train.txt").read_text()
     segment = {"segment": [30.025882995319815, 205.2318595943838], "label": "walk"}
     put(tmp_path / "x/a.json", json.dumps({"database": {"a": {"subset": "training", "annotations": [segment]}}}))
@@ -294,7 +296,7 @@ def test_another_separator_is_taken_and_said(tmp_path):
     with pytest.raises(ValueError, match="separator ',': ibm has ' ', ';'"):
         convert(tmp_path / "train.csv", tmp_path / "c.txt", target="ibm", separator=",")
     with pytest.raises(ValueError, match="ibm cannot hold this"):
-        convert(tmp_path / "train.csv", tmp_path / "c.txt", target="ibm", separator=" ")
+        convert(tmp_path / "train.csv", tmp_path / "d.txt", target="ibm", separator=" ")
 
 
 # ---- what looks wrong is warned of ----
@@ -315,9 +317,9 @@ def test_leakage_and_twins(tmp_path):
 def test_numbers_that_may_mean_something_else(tmp_path):
     put(tmp_path / "train.txt", "a 3 5\nb 2 9\n")
     assert "--from mmaction2-frames" in convert(tmp_path / "train.txt", tmp_path / "b.csv").notes[0]
-    assert not convert(tmp_path / "train.txt", tmp_path / "b.csv", source="mmaction2-frames").notes
+    assert not convert(tmp_path / "train.txt", tmp_path / "c.csv", source="mmaction2-frames").notes
     put(tmp_path / "train.txt", "a 0 295 3\nb 50 121 4\n")
-    assert "--from mmaction2-clips" in convert(tmp_path / "train.txt", tmp_path / "b.csv").notes[0]
+    assert "--from mmaction2-clips" in convert(tmp_path / "train.txt", tmp_path / "d.csv").notes[0]
 
 
 # ---- parts, names, places ----
@@ -369,6 +371,46 @@ def test_names_go_with_the_numbers(tmp_path):
         convert(tmp_path / "a.json", tmp_path / "b.txt", labels=tmp_path / "names.txt")
 
 
+def test_labels_are_written_beside_numbers_only(tmp_path):
+    src = put(tmp_path / "a/train.csv", "path,label\na,walk\nb,run\n")
+    put(tmp_path / "out/mult.txt", "a 1 30 0 3 5\n")
+    made = convert(src, tmp_path / "out/b.csv")
+    assert (made.files, made.notes) == ((tmp_path / "out/b.csv",), ())
+    assert not (tmp_path / "out/labels.txt").exists()
+    made = convert(src, tmp_path / "out/b.txt")
+    labels = tmp_path / "out/labels.txt"
+    assert made.files == (tmp_path / "out/b.txt", labels)
+    assert made.notes == (f"{labels} is new and holds for all lists of this folder, such as mult.txt",)
+    assert convert(src, tmp_path / "out/c.txt").files == (tmp_path / "out/c.txt",)
+    put(tmp_path / "a/classes.txt", "walk\nrun;jump\nrun\n")
+    made = convert(src, tmp_path / "new/d.csv")  # a name that no cell can hold: numbers
+    assert made.files == (tmp_path / "new/d.csv", tmp_path / "new/labels.txt")
+    put(tmp_path / "a/classes.txt", "walk\nrun\n")
+    (note,) = convert(src, tmp_path / "new/e.csv").notes
+    assert note.startswith("csv holds neither the order of the classes nor those without a row")
+
+
+@pytest.mark.parametrize(
+    "text", ["path,label\na,foo\nb,zip\n", "label,youtube_id,time_start,time_end,split\nfoo,a,1,2,train\n"]
+)
+def test_labels_of_other_lists(tmp_path, text):
+    put(tmp_path / "train.csv", text)
+    labels = put(tmp_path / "labels.txt", "zip\n")
+    made = convert(tmp_path / "train.csv", tmp_path / "out/train.txt")
+    assert made.notes[-1].startswith(
+        f"{labels} does not name 'foo', a class of {tmp_path}/train.csv: it was left aside"
+    )
+    assert read_labels(tmp_path / "out/labels.txt")[0] == "foo"
+    with pytest.raises(ListError) as caught:
+        convert(tmp_path / "train.csv", tmp_path / "out/val.txt", labels=labels)
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path}/train.csv:2: unknown class 'foo': expected one of zip", f"the class names are those of {labels}"
+    ]  # fmt: skip
+    labels.write_text("zip\nfoo\n")
+    assert convert(tmp_path / "train.csv", tmp_path / "new/train.txt").rows
+    assert read_labels(tmp_path / "new/labels.txt") == ["zip", "foo"]
+
+
 def test_class_names_of_several_tables_are_numbered_together(tmp_path):
     put(tmp_path / "train.csv", "path,label\na,walk\nb,run\n")
     put(tmp_path / "val.csv", "path,label\nc,walk\n")
@@ -400,17 +442,42 @@ def test_places_that_cannot_be_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="cannot be written .No space left on device.") as caught:
-        convert(src, before)
+        convert(src, before, force=True)
     assert caught.value.filename == str(before)
     assert before.read_text() == "what was there"
     assert sorted(os.listdir(tmp_path)) == ["out.csv", "train.txt"]
+
+
+def test_lists_that_are_there_are_not_replaced_unasked(tmp_path):
+    src = put(tmp_path / "train.txt", "a 1 5 0\n")
+    precious = put(tmp_path / "out/train.txt", "what was there")
+    with pytest.raises(ValueError) as caught:
+        convert(src, tmp_path / "out")
+    fault = f"{precious}: there already; --force replaces, another name for B keeps what is there"
+    assert str(caught.value) == fault
+    assert precious.read_text() == "what was there"
+    convert(src, tmp_path / "out", force=True)
+    assert precious.read_text() == f"{tmp_path}/a 1 5 0\n"
+
+
+def test_a_read_only_file_system(tmp_path, monkeypatch):
+    src = put(tmp_path / "train.txt", "a 1 5 0\n")
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system", "inner")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match="cannot be written .Read-only file system.") as caught:
+        convert(src, tmp_path / "out.csv")
+    assert caught.value.filename == str(tmp_path / "out.csv")
 
 
 def test_nothing_is_replaced_if_one_of_the_files_fails(tmp_path):
     put(tmp_path / "all.csv", 'path,label,split\na,0,train\n"new\nline",0,val\n')
     put(tmp_path / "out/train.txt", "what was there")
     with pytest.raises(ValueError, match="val.txt: actrec cannot hold this"):
-        convert(tmp_path / "all.csv", tmp_path / "out")
+        convert(tmp_path / "all.csv", tmp_path / "out", force=True)
     assert (tmp_path / "out/train.txt").read_text() == "what was there"
     assert os.listdir(tmp_path / "out") == ["train.txt"]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from actrec.tools.annotations import Row
-from actrec.tools.find_media import Media, find_media
+from actrec.tools.annotations import Annotation
+from actrec.tools.find_media import Found, find_media
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -17,7 +17,7 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def row(name, label=None, part="train", *more):
-    return Row(part, name, (name, *more), label, Path("a.csv"), 1)
+    return Annotation(part, name, (name, *more), label, Path("a.csv"), 1)
 
 
 def test_files_and_frame_folders(tmp_path):
@@ -92,11 +92,11 @@ def test_progress(tmp_path, monkeypatch):
     ],
 )
 def test_match(paths, wanted, found):
-    assert Media(paths, ["walk", "run", "long jump", "train"]).find(wanted) == found
+    assert Found(paths, ["walk", "run", "long jump", "train"]).find(wanted) == found
 
 
 def test_what_was_chosen_is_told():
-    media = Media(["a", "a.mp4", "b.mp4"], [])
+    media = Found(["a", "a.mp4", "b.mp4"], [])
     assert media.find(row("a")) == "a"
     assert media.find(row("b_000001_000011", None, "train", "b")) == "b.mp4"
     assert media.several == {"a": ["a", "a.mp4"]}

@@ -126,6 +126,15 @@ def test_whole_or_not_at_all(tmp_path):
         pass
 
 
+def test_what_went_wrong_is_told_also_where_nothing_can_be_removed(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(KeyError), whole_file(tmp_path / "a"):
+        raise KeyError
+
+
 # ---- a cluster ----
 
 

@@ -327,8 +327,10 @@ def test_the_other_splits(tmp_path):
 
 
 def test_a_split_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no annotation files of HMDB51; expected <class>_test_split1.txt"):
+    with pytest.raises(FileNotFoundError, match="no such list of HMDB51; expected <class>_test_split3.txt"):
         make(tmp_path, "hmdb51", HMDB51.files, HMDB51.videos, split=3)
+    with pytest.raises(FileNotFoundError, match="no such list of UCF101; expected trainlist03.txt, testlist03.txt"):
+        make(tmp_path / "more", "ucf101", UCF101.files, UCF101.videos, split=3)
 
 
 def test_frames_of_diving48_where_files_are_not_cut(tmp_path):
@@ -363,6 +365,15 @@ def test_mini_kinetics_is_known_by_its_class_names(tmp_path, shared_spec):
     assert read_labels(tmp_path / "out/labels.txt") == wanted
     assert [label for _, label in lists_in(tmp_path)["val"]] == list(range(200))
     assert said == ["1 test videos have no class: left out"]
+
+
+def test_a_mini_set_of_other_annotations(tmp_path):
+    with pytest.raises(ValueError) as error:
+        make(tmp_path, "mini-kinetics", KINETICS.files, KINETICS.videos)
+    assert str(error.value) == (
+        "199 of the 200 classes of mini-Kinetics are not in these annotations, such as 'answering questions': expected "
+        "train.csv, val.csv (or validate.csv) and test.csv, or the same as .json"
+    )
 
 
 def test_mini_ssv2_is_known_by_its_class_names(tmp_path, shared_spec):
@@ -543,8 +554,8 @@ MALFORMED = {
         (NET | {"database": []}, " it has no object 'database'"),
         (NET | {"taxonomy": [{"nodeId": 1}]}, " taxonomy: expected a list of objects with nodeId"),
         (NET | {"taxonomy": 3}, " taxonomy: expected a list of objects"),
-        (NET | {"database": {"a": 3}}, "key 'a': subset 'None': expected one of training, validation, testing"),
-        (NET | {"database": {"a": {"subset": "train"}}}, "key 'a': subset 'train': expected one of training"),
+        (NET | {"database": {"a": 3}}, "key 'a': subset 'None': expected training, validation or testing"),
+        (NET | {"database": {"a": {"subset": "trian"}}}, "key 'a': subset 'trian': expected training"),
         (net({}), "key 'a': annotations: expected a list of objects with segment and label"),
         (net([3]), "key 'a': annotations: expected a list of objects with segment and label"),
         (net([{"label": "Archery"}]), "key 'a', segment 1: 'None': expected [start, end] in seconds"),
@@ -706,6 +717,12 @@ def test_repeated_rows_are_taken_once(tmp_path):
     made, said = make(tmp_path, "kinetics400", files, KINETICS.videos)
     assert made.lists["train.txt"] == 2
     assert "2 rows repeat an earlier one: taken once" in said
+    files["train.csv"] += GOOD.replace("yoga", "air drumming")
+    said = []
+    with pytest.raises(ValueError, match="is of class 'air drumming' here and 'yoga' at"):
+        make_lists(DATASETS["kinetics400"], [write(tmp_path / "annotations", files)], tmp_path / "videos",
+                   tmp_path / "out", force=True, log=said.append)  # fmt: skip
+    assert "2 rows repeat an earlier one: taken once" in said
 
 
 def test_one_segment_may_show_two_actions(tmp_path):
@@ -788,7 +805,7 @@ def test_lists_that_are_there_are_not_replaced_unasked(tmp_path):
     make(tmp_path, "ucf101", UCF101.files, UCF101.videos)
     (tmp_path / "out/notes.txt").write_text("mine")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    with pytest.raises(ValueError, match=r"out holds train.txt, val.txt, labels.txt already: --force replaces all"):
+    with pytest.raises(ValueError, match=r"out holds labels.txt, train.txt, val.txt already: --force replaces all"):
         make(tmp_path, "jester", JESTER.files, JESTER.videos)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     make(tmp_path, "jester", JESTER.files, JESTER.videos, force=True)
@@ -872,6 +889,34 @@ def test_folders_train_and_val(tmp_path):
     }
 
 
+def test_folders_whose_name_no_list_can_hold(tmp_path):
+    names = ["line\nbreak/1.mp4", " blank /1.mp4", "a/1.mp4", "a/2.mp4", "a/3\n.mp4", "b/1.mp4", "b/2.mp4"]
+    made = make_folder_lists(touch(tmp_path / "videos", names), tmp_path / "out")
+    assert read_labels(tmp_path / "out/labels.txt") == ["a", "b"]
+    assert (made.num_classes, sum(made.lists.values()), sum(made.missing.values())) == (2, 4, 3)
+    with open(tmp_path / "out/missing.csv", newline="") as file:
+        rows = sorted(tuple(row[1:]) for row in csv.reader(file))
+    assert rows == [
+        (" blank /1.mp4", " blank ", "its class begins or ends with a blank"),
+        ("a/3\n.mp4", "a", "its path holds a line break"),
+        ("line\nbreak/1.mp4", "line\nbreak", "its path holds a line break"),
+        ("video", "class", "reason"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a/1.mp4", "b/1.mp4"], "val.txt: there is no video for it, so there is no such list"),
+        (["train/a/1.mp4", "val/a/2.mp4", "val/b/1.mp4"], "1 classes have no video in train.txt, such as 'b'"),
+    ],
+)
+def test_folders_that_lack_something(tmp_path, names, message):
+    said = []
+    make_folder_lists(touch(tmp_path / "videos", names), tmp_path / "out", log=said.append)
+    assert said[-1] == message
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
@@ -888,4 +933,4 @@ def test_folders_without_classes(tmp_path, names, message):
 
 def test_every_dataset_is_tested_here():
     assert {DATASETS[name].reader for name, _ in SAMPLES} == {dataset.reader for dataset in DATASETS.values()}
-    assert tool.WRITTEN[:3] == ("train.txt", "val.txt", "test.txt")
+    assert tool.WRITTEN[0] == "labels.txt"  # renamed first

@@ -8,9 +8,10 @@ from pathlib import Path
 from actrec.data.dialect import SAMPLE
 from actrec.data.files import read_text, show
 from actrec.data.formats import hara, tables, text
-from actrec.data.formats.annotations import PART_NAMES, PARTS, Annotations, Entry, Format, Options
+from actrec.data.formats.annotations import Annotations, Entry, Format, Options
+from actrec.data.splits import PART_NAMES
 
-__all__ = ["FORMATS", "PARTS", "Annotations", "Entry", "Format", "Options", "guess_format", "guess_part"]
+__all__ = ["FORMATS", "Annotations", "Entry", "Format", "Options", "guess_format", "guess_part"]
 
 FORMATS: dict[str, Format] = {found.name: found for found in (*text.FORMATS, *tables.FORMATS, *hara.FORMATS)}
 
@@ -38,7 +39,7 @@ def guess_format(path: Path) -> str:
         for column, name in _HEADERS.items():
             if column in header:
                 return name
-        if path.suffix == ".csv" and len(header) > 2:
+        if path.suffix == ".csv" and len(header) > 1 and not re.search("[./]", lines[0]):  # no path
             raise ValueError(f"{path}: a csv file with the header {show(lines[0])}: expected a column 'path', or those "
                              "of Kinetics; else name its format with --from")  # fmt: skip
     return _guess_text(path, lines[:: -(-len(lines) // SAMPLE) or 1])

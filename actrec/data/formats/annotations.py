@@ -13,15 +13,9 @@ from typing import NamedTuple
 from actrec.data.dialect import MAX_FRAME
 from actrec.data.files import SHOWN, ListError, show
 from actrec.data.labels import Bad
+from actrec.data.splits import PART_NAMES
 from actrec.registry import did_you_mean
 
-PARTS = ("train", "val", "test")
-# what the published files call them
-PART_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validate", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts")
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 

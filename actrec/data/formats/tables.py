@@ -28,7 +28,9 @@ from actrec.data.formats.annotations import (
     whole,
 )
 from actrec.data.labels import Bad, Classes
+from actrec.registry import did_you_mean
 
+_EITHER = {"end": "stop", "stop": "end", "label": "labels", "labels": "label"}  # one of the two
 COLUMNS = ("path", "start", "end", "stop", "label", "labels", "split", "fps")
 KINETICS = ("label", "youtube_id", "time_start", "time_end", "split", "is_cc")
 CLIP_NAME = re.compile(r"(.+)_(\d{6,9})_(\d{6,9})", re.DOTALL | re.ASCII)
@@ -49,7 +51,7 @@ def read_table(
         (line, cells by column) of each row, the columns that are not known, and the problems so far.
 
     Raises:
-        ListError: the header lacks columns.
+        ListError: the header lacks columns, or misspells one.
     """
     text, problems = read_text(path), Problems(path)
     first = next(iter(text.splitlines()), "")
@@ -57,13 +59,18 @@ def read_table(
     rows = _rows(text, delimiter, problems)
     _, header = next(rows, (1, []))
     header = [name.strip().lower() for name in header]
+    unknown = [name for name in header if name not in known]
+    absent = [name for name in known if name not in header and _EITHER.get(name) not in header]
+    for name in unknown:
+        if (hint := did_you_mean(name, absent)).startswith(": did you mean"):
+            problems.add(1, lambda name=name, hint=hint: f"unknown column {show(name)}{hint}")
     missing = [name for name in needed if name not in header]
     if missing or len(set(header)) < len(header):
         twice = [name for i, name in enumerate(header) if name in header[:i]]
         fault = f"column {twice[0]!r} is there twice" if twice else f"there is no column {missing[0]!r}"
         problems.add(1, lambda: f"{fault}: expected a header with {', '.join(needed)}, and found {show(first)}")
-        problems.raise_any()
-    return list(_cells(rows, header, problems)), [name for name in header if name not in known], problems
+    problems.raise_any()
+    return list(_cells(rows, header, problems)), unknown, problems
 
 
 def _header(line: str, delimiter: str) -> list[str]:
@@ -113,12 +120,14 @@ def _collect(
 def _read_csv(path: Path, options: Options) -> Annotations:
     table, unknown, problems = read_table(path, COLUMNS, ("path",))
     columns = table[0][1] if table else {}
+    bad_rows = len(problems)
     for pair in (("end", "stop"), ("label", "labels")):
         if all(name in columns for name in pair):
             problems.add(1, lambda pair=pair: f"columns {pair[0]!r} and {pair[1]!r}: expected one of them")
     if ("start" in columns) != ("end" in columns or "stop" in columns):
         problems.add(1, lambda: "expected both columns 'start' and 'end' (or 'stop'), or neither")
-    problems.raise_any()
+    if len(problems) > bad_rows:
+        problems.raise_any()
     labels = _Labels(options.names, table)
 
     def entry_of(cells: Cells) -> tuple[str, Entry]:
@@ -180,7 +189,7 @@ def _write_csv(path: Path, annotations: Annotations, options: Options) -> None:
     columns += [label] if any(entry.labels for entry in entries) else []
     columns += ["split"] if set(annotations.parts) != {""} else []
     columns += ["fps"] if any(entry.fps for entry in entries) else []
-    texts = _texts(annotations.names)
+    texts = annotations.names if fits_cells(annotations.names) else ()
     rows = []
     for part, several in annotations.parts.items():
         for entry in several:
@@ -197,10 +206,10 @@ def _write_csv(path: Path, annotations: Annotations, options: Options) -> None:
     _write_rows(path, columns, rows)
 
 
-def _texts(names: Sequence[str]) -> Sequence[str]:
-    """The names, if each reads back as itself, also among others in one cell."""
+def fits_cells(names: Sequence[str]) -> bool:
+    """Whether each name reads back as itself, also among others in one cell; else the rows hold numbers."""
     numbers = Classes()
-    return () if any(";" in name or name in numbers or name != name.strip() for name in names) else names
+    return not any(";" in name or name in numbers or name != name.strip() for name in names)
 
 
 def _cells_of_range(entry: Entry) -> tuple[str, str]:
