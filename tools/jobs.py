@@ -87,7 +87,7 @@ def each(
             if not ended and not width():
                 raise ClusterError(f"cluster {workers.cluster}: its workers are gone; what is done stays, and the same "
                                    "command goes on")  # fmt: skip
-            for future in ended:
+            for future in sorted(ended, key=_failed):  # what is done is kept, whatever the others raise
                 job = running.pop(future)
                 result, reason = _outcome(future)
                 done, failed = done + 1, failed + (reason is not None)
@@ -165,6 +165,10 @@ def _greet() -> None:
 
 def _never() -> bool:
     return False
+
+
+def _failed(future: Future) -> bool:
+    return future.cancelled() or future.exception() is not None
 
 
 def _outcome(future: Future) -> tuple[Any, str | None]:
