@@ -157,8 +157,14 @@ def main(paths, slow, device, clips, batch_size, workers, turns, only, out) -> N
 
 
 def _videos(paths: Sequence[Path], count: int) -> list[actrec.Video]:
-    """A list of `count` rows that repeats these files; equal ids do no harm here."""
-    return [actrec.Video(str(i), str(paths[i % len(paths)]), None, None, (0,)) for i in range(count)]
+    """A list of `count` rows that repeats these files, each time spelled differently: rows of one path in a batch would
+    be decoded together, and real lists have a file for each row."""
+    videos = []
+    for i in range(count):
+        path = paths[i % len(paths)]
+        spelled = f"{path.parent}/{'./' * (i // len(paths))}{path.name}"
+        videos.append(actrec.Video(str(i), spelled, None, None, (0,)))
+    return videos
 
 
 def _input(frames: int) -> Input:
@@ -197,17 +203,20 @@ LIBRARIES = {
 }
 
 
-def _certify(index: Index, paths: Sequence[Path]) -> dict[str, media.Certificate | None]:
-    for path in paths:
-        went = media.read(path, [0], lambda i, rgb: None, certify=True)
-        index.certificates[str(path)] = went.certificate
+def _certify(index: Index, videos: Sequence[actrec.Video]) -> dict[str, media.Certificate | None]:
+    found = {}
+    for video in videos:
+        file = os.path.normpath(video.path)
+        if file not in found:
+            found[file] = media.read(file, [0], lambda i, rgb: None, certify=True).certificate
+        index.certificates[video.path] = found[file]
     return dict(index.certificates)
 
 
 def _train(paths, clip, count, batch_size, workers, fastest=None, of_floor=None) -> Contest:
     videos = _videos(paths, count)
     index = build_index(videos)
-    certificates = _certify(index, paths)
+    certificates = _certify(index, videos)
     loader = actrec.train_loader(
         videos, clip, _input(clip.frames), batch_size=batch_size, index=index, workers=workers, channels_last=True
     )
@@ -227,7 +236,7 @@ def _evaluation(paths, count, workers) -> Contest:
     videos = _videos(paths, count)
     clip, views = actrec.Clip(frames=8), actrec.Views(clips=10, crops=3)
     index = build_index(videos)
-    _certify(index, paths)
+    _certify(index, videos)
     loader = actrec.eval_loader(
         videos, clip, _input(8), views=views, batch_size=1, index=index, workers=workers, channels_last=True
     )
