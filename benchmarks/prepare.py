@@ -162,7 +162,11 @@ def _bytes(paths) -> int:
 
 
 def _ready(way: Way, clips: int, workers: int) -> None:
-    videos = [actrec.Video(str(i), str(way.paths[i % len(way.paths)]), None, None, (0,)) for i in range(clips)]
+    videos = []
+    for i in range(clips):  # each time spelled differently: rows of one path in a batch would be decoded together
+        path = way.paths[i % len(way.paths)]
+        spelled = f"{path.parent}/{'./' * (i // len(way.paths))}{path.name}"
+        videos.append(actrec.Video(str(i), spelled, None, None, (0,)))
     index = build_index(videos)
     for kind, clip in CLIPS.items():
         way.decoders[kind] = [decode for path in way.paths for decode in _decoders(path, kind)]
