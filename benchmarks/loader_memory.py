@@ -20,9 +20,9 @@ import numpy as np
 
 import actrec
 from actrec.config import Input
-from actrec.data import index as indices
 from actrec.data.encode import VideoWriter
 from actrec.data.index import build_index, cache_path
+from actrec.data.rows import checksums, key_of
 from actrec.tools.extract_frames import ExtractOptions, extract_video
 
 HALF = (0.5, 0.5, 0.5)
@@ -136,8 +136,9 @@ def _index(listed: Path) -> None:
     index[0]
     rows = index._rows
     rows[1:] = rows[0]
-    rows["name"] = indices.names_of([video.path for video in videos])
-    rows["key"] = [indices._key(video.path) for video in videos]
+    names = [index.name(video.path) for video in videos]
+    rows["name"] = checksums(names)
+    rows["key"] = [key_of(video.path, name) for video, name in zip(videos, names)]
     index.save()
 
 
