@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _run(src: Path, command: str, arguments: list, failed: Path | None) -> tuple[str, int, float, str, Counter[str]]:
-    """(command, exit code, seconds, its last line, how often each reason was given)."""
+    """(command, exit code, seconds, what it counts, how often each reason was given)."""
     line = [sys.executable, "-m", "actrec", *command.split(), *map(str, arguments)]
     print("$ actrec", *line[3:], flush=True)
     began = time.perf_counter()
@@ -69,7 +69,8 @@ def _run(src: Path, command: str, arguments: list, failed: Path | None) -> tuple
         reasons.update(
             _kind(text.rsplit(": ", 1)[-1]) for text in done.stderr.splitlines() if text.startswith(str(src))
         )
-    return command, done.returncode, seconds, done.stdout.splitlines()[-1], reasons
+    last = next(text for text in reversed(done.stdout.splitlines()) if " videos" in text)
+    return command, done.returncode, seconds, last, reasons
 
 
 def _kind(reason: str) -> str:
@@ -98,7 +99,7 @@ def _document(date: datetime.date, num_files: int, num_good: int, rows: list) ->
         f"{num_files} files that are no text and no image; {num_good} of them have a name that a list can hold (UTF-8,",
         "no line break). A figure in a reason is written N. Exit code 1 says that something failed, and what.",
         "",
-        "| command | exit code | seconds | failed | last line |",
+        "| command | exit code | seconds | failed | in its words |",
         "|---|---|---|---|---|",
     ]
     for command, code, seconds, last, reasons in rows:
