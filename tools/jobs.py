@@ -125,11 +125,11 @@ def _cluster(address: str) -> Iterator[tuple[Executor, Callable[[], int], Stop]]
     except ImportError:
         raise ClusterError("--cluster needs Dask: pip install 'actrec[cluster]'") from None
 
-    async def greet() -> None:
+    async def knock() -> None:
         (await connect(address, timeout=_PATIENCE)).abort()
 
     try:
-        asyncio.run(greet())  # a Client that finds nobody says so in many lines, and later
+        asyncio.run(knock())  # a Client that finds nobody says so in many lines, and later
         client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError, TimeoutError, MemoryError):  # the last: of somebody who speaks another language
         raise ClusterError(
@@ -140,7 +140,7 @@ def _cluster(address: str) -> Iterator[tuple[Executor, Callable[[], int], Stop]]
         if not client.nthreads():
             raise ClusterError(f"cluster {address}: it has no workers; `dask worker {address}` starts one")
         try:
-            client.run(_greet)
+            client.run(_ready_worker)
         except Exception as error:  # whatever it is, it would happen to every video
             raise ClusterError(
                 f"cluster {address}: its workers cannot import actrec ({error}): expected the same version "
@@ -159,7 +159,8 @@ def _absolute(argument: Any) -> Any:
     return Path(os.path.abspath(argument)) if isinstance(argument, Path) else argument
 
 
-def _greet() -> None:
+def _ready_worker() -> None:
+    """Once in each worker process, which has to have actrec for it."""
     cv2.setNumThreads(1)
 
 
@@ -175,8 +176,6 @@ def _outcome(future: Future) -> tuple[Any, str | None]:
     try:
         return future.result(), None
     except OutputError:
-        raise
-    except ClusterError:
         raise
     except CancelledError:
         raise ClusterError("the cluster is lost; what is done stays, and the same command goes on") from None

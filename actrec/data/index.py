@@ -39,7 +39,6 @@ from actrec.data.rows import (
     checksums,
     key_of,
     look,
-    look_flow,
 )
 
 LAZY = 20_000  # longer lists are looked at row by row, as they are drawn
@@ -168,7 +167,7 @@ class Index(Sequence[Media]):
         """Probes the file or folder of a row if need be."""
         if self.stale(r, path):
             try:
-                self.put(r, look_flow(path, self.name(path)) if self.flow else look(path, self.name(path)))
+                self.put(r, look(path, self.name(path), flow=self.flow))
             except media.MediaError as error:
                 self.give_up(r, error.reason)
 
@@ -265,17 +264,16 @@ class Index(Sequence[Media]):
             self.certificates[path] = certificate
             self._held += size
 
-    def save(self) -> bool:
-        """Writes the cache if anything was learned. Whether it could be: one that cannot be written is done without."""
+    def save(self) -> None:
+        """Writes the cache if anything was learned. One that cannot be written is done without."""
         if self._cache is None or not self._changed:
-            return True
+            return
         self._changed = False
         try:
             with atomic_write(self._cache, "wb") as file:
                 np.save(file, self._rows)
         except OSError:
-            return False  # a read-only dataset: every command probes anew
-        return True
+            return  # a read-only dataset: every command probes anew
 
 
 def _span(row: np.void, video: Video) -> tuple[int, int] | str:

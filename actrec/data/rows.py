@@ -72,11 +72,12 @@ def checksums(names: Sequence[str]) -> np.ndarray:
     return np.fromiter((zlib.crc32(n.encode("utf-8", "surrogateescape")) for n in names), np.uint32, len(names))
 
 
-def look(path: str, name: str) -> np.void:
+def look(path: str, name: str, *, flow: bool = False) -> np.void:
     """What is to be known of a file or folder.
 
     Args:
         name: what the index calls it.
+        flow: of a folder's optical flow.
 
     Raises:
         MediaError: it cannot be used.
@@ -84,37 +85,12 @@ def look(path: str, name: str) -> np.void:
     row = np.zeros((), ROW)
     row["name"], row["key"] = checksums([name])[0], key_of(path, name) or (0, 0)
     with _reasons(path):
-        if os.path.isdir(path):
+        if flow:
+            _probe_flow(path, row)
+        elif os.path.isdir(path):
             _probe_folder(path, row, os.listdir(path), _IMAGE, FOLDER)
         else:
             _probe_video(path, row)
-    return row[()]
-
-
-def look_flow(path: str, name: str) -> np.void:
-    """What is to be known of a folder's optical flow.
-
-    Args:
-        name: what the index calls it.
-
-    Raises:
-        MediaError: it cannot be used.
-    """
-    row = np.zeros((), ROW)
-    row["name"], row["key"] = checksums([name])[0], key_of(path, name) or (0, 0)
-    with _reasons(path):
-        if not os.path.isdir(path):
-            what = "a file, not a folder of optical flow" if os.path.exists(path) else "there is no such folder"
-            raise media.MediaError(path, f"{what}: {_FLOW_MADE}")
-        names = os.listdir(path)
-        if UNFINISHED in names:
-            raise media.MediaError(path, "its optical flow is not all there: the same `actrec extract-flow` goes on")
-        _probe_folder(path, row, names, FLOW_IMAGE, FLOW)
-        x = os.path.join(path, row["template"].item().decode("utf-8", "surrogateescape").format(row["first"].item()))
-        width, height = row["width"].item(), row["height"].item()
-        if (shape := read_image(y_of(x)).shape[:2]) != (height, width):
-            y = os.path.basename(y_of(x))
-            raise media.MediaError(path, f"{y} is {shape[1]}x{shape[0]}, {os.path.basename(x)} {width}x{height}")
     return row[()]
 
 
@@ -179,6 +155,21 @@ def _probe_video(path: str, row: np.ndarray) -> None:
     row["kind"], row["first"], row["size"] = VIDEO, 1, os.path.getsize(path)
     for name in ("frames", "width", "height", "rotation", "rate", "gop", "codec", "pix_fmt", "colour"):
         row[name] = getattr(found, name)
+
+
+def _probe_flow(path: str, row: np.ndarray) -> None:
+    if not os.path.isdir(path):
+        what = "a file, not a folder of optical flow" if os.path.exists(path) else "there is no such folder"
+        raise media.MediaError(path, f"{what}: {_FLOW_MADE}")
+    names = os.listdir(path)
+    if UNFINISHED in names:
+        raise media.MediaError(path, "its optical flow is not all there: the same `actrec extract-flow` goes on")
+    _probe_folder(path, row, names, FLOW_IMAGE, FLOW)
+    x = os.path.join(path, row["template"].item().decode("utf-8", "surrogateescape").format(row["first"].item()))
+    width, height = row["width"].item(), row["height"].item()
+    if (shape := read_image(y_of(x)).shape[:2]) != (height, width):
+        y = os.path.basename(y_of(x))
+        raise media.MediaError(path, f"{y} is {shape[1]}x{shape[0]}, {os.path.basename(x)} {width}x{height}")
 
 
 def _probe_folder(path: str, row: np.ndarray, files: list[str], pattern: re.Pattern, kind: int) -> None:

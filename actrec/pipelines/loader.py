@@ -231,12 +231,17 @@ class Loader:
             except (MediaError, OSError) as error:
                 samples[row] = Sample(row, error=str(error))
         if requests:
-            rows = [request.row for request in requests]
-            try:
-                samples |= zip(rows, source.fetch_boxes(requests, self.index, certify=self._certify(epoch)))
-            except (MediaError, OSError) as error:
-                samples |= {row: Sample(row, error=str(error)) for row in rows}
+            samples |= {sample.row: sample for sample in self._boxes(requests, certify=self._certify(epoch))}
         return [samples[row] for row, _ in wanted]
+
+    def _boxes(self, requests: list[source.Request], *, certify: bool) -> list[Sample]:
+        """Of one file, together. What one of them cannot have takes no other with it: then each for itself."""
+        try:
+            return source.fetch_boxes(requests, self.index, certify=certify)
+        except (MediaError, OSError) as error:
+            if len(requests) == 1:
+                return [Sample(requests[0].row, error=str(error))]
+        return [sample for request in requests for sample in self._boxes([request], certify=certify)]
 
     def _request(
         self, row: int, found: Media, plan: TrainPlan | EvalPlan, clips: torch.Tensor | None

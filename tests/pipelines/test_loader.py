@@ -318,6 +318,18 @@ def test_a_segment_that_is_none_takes_no_other_with_it(tmp_path, numbers):
     assert loader.skipped == {"past": f"{path}: the list says frames 51 to 40, but there are 1 to 40"}
 
 
+def test_an_image_that_one_segment_lacks_takes_no_other_with_it(tmp_path, numbers):
+    path = numbers.folder(tmp_path / "folder")
+    videos = [Video("whole", str(path), 0, 20, (0,)), Video("torn", str(path), 10, 30, (0,))]
+    index = build_index(videos)
+    (path / "00026.jpg").write_bytes(b"no image")
+    loader = actrec.eval_loader(videos, actrec.Clip(frames=20), INPUT, batch_size=2, index=index)
+    clips = loaded(loader)
+    assert set(clips) == {"whole"}
+    assert numbers.read(clips["whole"][0])[0].tolist() == list(range(20))
+    assert loader.skipped["torn"].endswith("00026.jpg: not an image that OpenCV can decode")
+
+
 def test_a_missing_frame_file_is_named(tmp_path, numbers, make_rows):
     videos = make_rows(numbers.folder(tmp_path / "a"), numbers.folder(tmp_path / "b"))
     index = build_index(videos)

@@ -39,20 +39,6 @@ def one_video(tmp_path_factory):
     return make_video(tmp_path_factory.mktemp("one") / "video.mp4")
 
 
-@pytest.fixture
-def videos(tmp_path, one_video):
-    """Puts links to a five-frame video under these names in a data set's `videos`, and returns that folder."""
-
-    def fill(*names):
-        for name in names:
-            path = tmp_path / "videos" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.link(one_video, path)
-        return tmp_path / "videos"
-
-    return fill
-
-
 def names(*patterns):
     """Brace expansion: `run/{a,b}.mp4` stands for two names."""
     found = []

@@ -1,6 +1,5 @@
 import csv
 import itertools
-import os
 import shutil
 
 import numpy as np
@@ -27,20 +26,6 @@ def one_video(tmp_path_factory):
         for i in range(20):
             video.write(np.full((48, 64, 3), 20 + 10 * i, np.uint8))
     return path
-
-
-@pytest.fixture
-def videos(tmp_path, one_video):
-    """Puts links to a video of 20 frames under these names in a data set's `videos`, and returns that folder."""
-
-    def fill(*names):
-        for name in names:
-            path = tmp_path / "videos" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.link(one_video, path)
-        return tmp_path / "videos"
-
-    return fill
 
 
 def run(src, dst, options=SMALL, **more):
