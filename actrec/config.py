@@ -6,14 +6,23 @@ Frozen dataclasses. A field made with `opt` becomes a command-line flag of the c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+import re
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 FLOW_PAIRS = 5  # of consecutive flow images (x and y) that are one position of a flow clip
 FLOW_CHANNELS = 2 * FLOW_PAIRS
 
 
-def opt(default: Any, help: str, *, flag: str | None = None, choices: tuple[str, ...] | None = None) -> Any:
+def opt(
+    default: Any,
+    help: str,
+    *,
+    flag: str | None = None,
+    choices: tuple[str, ...] | None = None,
+    only: tuple[str, tuple[str, ...]] | None = None,
+) -> Any:
     """A dataclass field that is also a flag.
 
     Args:
@@ -21,8 +30,9 @@ def opt(default: Any, help: str, *, flag: str | None = None, choices: tuple[str,
         help: one line for `--help`.
         flag: the flag when it is not `--field-name`.
         choices: legal values.
+        only: another field, and those of its values with which this one means anything.
     """
-    return field(default=default, metadata={"help": help, "flag": flag, "choices": choices})
+    return field(default=default, metadata={"help": help, "flag": flag, "choices": choices, "only": only})
 
 
 @dataclass(frozen=True)
@@ -84,29 +94,87 @@ class Clip:
 
 @dataclass(frozen=True)
 class Augment:
-    """What training does to a clip. Everything is drawn once per clip."""
+    """What training does to a clip. Everything is drawn once per clip; mixup and cutmix once per batch."""
 
-    geometry: Literal["multiscale", "jitter", "random-resized", "centre"] = opt(
+    geometry: Literal["multiscale", "corner", "jitter", "random-resized", "centre"] = opt(
         "multiscale",
-        "multiscale: one of ten sizes at one of thirteen places; jitter: short side from SHORT_SIDES, then a random "
-        "crop; random-resized: random area and aspect; centre: the largest centred square.",
-        choices=("multiscale", "jitter", "random-resized", "centre"),
+        "multiscale: one of ten sizes at one of thirteen places; corner: a square of SCALES in a corner or the centre; "
+        "jitter: short side from SHORT_SIDES, then a random crop; random-resized: random area and aspect; centre: the "
+        "largest centred square.",
+        choices=("multiscale", "corner", "jitter", "random-resized", "centre"),
     )
-    scales: tuple[float, ...] = opt((1.0, 0.875, 0.75, 0.66), "Sizes of multiscale, as parts of the short side.")
-    short_sides: tuple[int, int] = opt((256, 320), "Smallest and largest short side of jitter, in pixels.")
-    area: tuple[float, float] = opt((0.25, 1.0), "Smallest and largest part of the area that random-resized keeps.")
-    aspect: tuple[float, float] = opt((0.75, 4 / 3), "Smallest and largest aspect ratio of random-resized.")
+    scales: tuple[float, ...] = opt(
+        (1.0, 0.875, 0.75, 0.66),
+        "Sizes of multiscale and corner, as parts of the short side.",
+        only=("geometry", ("multiscale", "corner")),
+    )
+    short_sides: tuple[int, int] = opt(
+        (256, 320), "Smallest and largest short side of jitter, in pixels.", only=("geometry", ("jitter",))
+    )
+    area: tuple[float, float] = opt(
+        (0.25, 1.0),
+        "Smallest and largest part of the area that random-resized keeps.",
+        only=("geometry", ("random-resized",)),
+    )
+    aspect: tuple[float, float] = opt(
+        (0.75, 4 / 3),
+        "Smallest and largest aspect ratio of random-resized.",
+        only=("geometry", ("random-resized",)),
+    )
     flip: bool = opt(True, "Mirror half of the clips; labels follow flips.txt where the dataset has one.")
+    clip_position: Literal["random", "centre"] = opt(
+        "random", "Where in the video a training clip lies.", choices=("random", "centre")
+    )
+    stride_range: tuple[int, int] | None = opt(
+        None, "Temporal jitter: smallest and largest stride of a training clip, drawn for each (dense sampling)."
+    )
+    colour_jitter: tuple[float, float, float, float] | None = opt(
+        None,
+        "Change brightness, contrast, saturation (each by a factor from 1 - X to 1 + X) and hue (by up to X turns), "
+        "such as 0.4,0.4,0.4,0.1.",
+    )
+    grayscale: float = opt(0.0, "Part of the clips that lose their colours.")
+    blur: float = opt(0.0, "Part of the clips that are blurred (Gaussian, sigma 0.1 to 2 pixels).")
+    erasing: float = opt(0.0, "Part of the clips with a random rectangle erased, in all frames.")
+    auto_augment: Literal["none", "randaugment", "trivialaugment"] = opt(
+        "none",
+        "randaugment: RAND_OPS random operations of RAND_MAGNITUDE; trivialaugment: one, of any magnitude.",
+        choices=("none", "randaugment", "trivialaugment"),
+    )
+    rand_ops: int = opt(2, "Operations of randaugment.", only=("auto_augment", ("randaugment",)))
+    rand_magnitude: int = opt(9, "Magnitude of randaugment, 0 to 30.", only=("auto_augment", ("randaugment",)))
+    mixup: float = opt(0.0, "Blend clips and labels of a batch two by two, by Beta(MIXUP, MIXUP).")
+    cutmix: float = opt(
+        0.0,
+        "Put a part of one clip into another, of Beta(CUTMIX, CUTMIX) of its area; with --mixup "
+        "each batch gets one of the two.",
+    )
 
     def __post_init__(self):
+        _check_only(self)
         if not self.scales or not all(0 < s <= 1 for s in self.scales):
             raise ValueError(f"scales {self.scales}: expected numbers above 0 and up to 1")
-        for name in ("short_sides", "area", "aspect"):
-            low, high = getattr(self, name)
+        for name in ("short_sides", "area", "aspect", "stride_range"):
+            if (limits := getattr(self, name)) is None:
+                continue
+            low, high = limits
             if not 0 < low <= high:
                 raise ValueError(f"{name} {low} {high}: expected two positive numbers, the smaller one first")
         if self.area[1] > 1:
             raise ValueError(f"area up to {self.area[1]}: expected at most 1")
+        if self.colour_jitter is not None:
+            *factors, hue = self.colour_jitter
+            if not all(0 <= f <= 1 for f in factors) or not 0 <= hue <= 0.5:
+                raise ValueError(
+                    f"colour_jitter {self.colour_jitter}: expected three from 0 to 1, and up to 0.5 for hue"
+                )
+        for name in ("grayscale", "blur", "erasing"):
+            _within(name, getattr(self, name), 0, 1)
+        _at_least("rand_ops", self.rand_ops, 1)
+        _within("rand_magnitude", self.rand_magnitude, 0, 30)
+        for name in ("mixup", "cutmix"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} {getattr(self, name)}: expected 0 (none) or a positive number")
 
 
 @dataclass(frozen=True)
@@ -139,12 +207,18 @@ class Views:
 class Loader:
     """How clips are fed."""
 
-    batch_size: int = opt(16, "Videos of a batch.")
+    batch_size: int = opt(16, "Clips of a batch, over all processes.")
+    repeats: int = opt(1, "Clips of each drawn video, next to each other in a batch (repeated augmentation).")
+    balanced: bool = opt(False, "Draw every class equally often, its videos in turn.")
+    keep_last: bool = opt(False, "Train on the incomplete last batch of an epoch too.")
     workers: int | None = opt(None, "Decoding threads.  [default: one per core]")
     prefetch: int = opt(2, "Batches decoded ahead.")
 
     def __post_init__(self):
         _at_least("batch_size", self.batch_size, 1)
+        _at_least("repeats", self.repeats, 1)
+        if self.batch_size % self.repeats:
+            raise ValueError(f"repeats {self.repeats} with batch_size {self.batch_size}: expected a divisor of it")
         _at_least("workers", self.workers, 1)
         _at_least("prefetch", self.prefetch, 1)
 
@@ -176,32 +250,84 @@ class Net:
 
 @dataclass(frozen=True)
 class Optim:
-    """Optimiser and schedule. The schedule steps once per epoch."""
+    """Optimiser, schedule, and what of the net is trained."""
 
     epochs: int = opt(50, "Passes over the training list.")
     optimizer: Literal["sgd", "adamw"] = opt(
         "sgd", "adamw learns faster from scratch on small data; try --lr 0.001.", choices=("sgd", "adamw")
     )
     lr: float = opt(0.01, "Learning rate at the start.")
-    momentum: float = opt(0.9, "Momentum of SGD.")
-    nesterov: bool = opt(False, "Nesterov's momentum.")
-    weight_decay: float = opt(5e-4, "L2 penalty of SGD, decoupled decay of AdamW, on all parameters.")
+    lr_batch: int | None = opt(
+        None, "LR is meant for batches of so many clips, and is scaled to those of this run (linear scaling)."
+    )
+    head_lr: float = opt(1.0, "Learning rate of the last layer, as a multiple of the others'.")
+    momentum: float = opt(0.9, "Momentum of SGD.", only=("optimizer", ("sgd",)))
+    dampening: float = opt(0.0, "Dampening of SGD's momentum.", only=("optimizer", ("sgd",)))
+    nesterov: bool = opt(False, "Nesterov's momentum.", only=("optimizer", ("sgd",)))
+    weight_decay: float = opt(5e-4, "L2 penalty of SGD, decoupled decay of AdamW.")
+    norm_decay: bool = opt(True, "Weight decay of norms and biases too.")
     schedule: Literal["cosine", "step", "multistep", "plateau"] = opt(
         "cosine", "How the learning rate falls.", choices=("cosine", "step", "multistep", "plateau")
     )
-    lr_steps: tuple[int, ...] = opt((15, 30, 45), "Epochs of multistep; step repeats the first.")
-    gamma: float = opt(0.1, "Factor of a step.")
-    patience: int = opt(10, "Epochs without a better validation loss before plateau steps.")
+    per_step: bool = opt(
+        False,
+        "The learning rate changes with every step, not every epoch.",
+        flag="--lr-per-step",
+        only=("schedule", ("cosine", "step", "multistep")),
+    )
+    min_lr: float = opt(0.0, "Where cosine ends.", only=("schedule", ("cosine",)))
+    lr_steps: tuple[int, ...] = opt(
+        (15, 30, 45), "Epochs of multistep; step repeats the first.", only=("schedule", ("step", "multistep"))
+    )
+    gamma: float = opt(0.1, "Factor of a step.", only=("schedule", ("step", "multistep", "plateau")))
+    patience: int = opt(
+        10, "Epochs without a better validation loss before plateau steps.", only=("schedule", ("plateau",))
+    )
+    warmup: float = opt(0.0, "Epochs in which the learning rate grows linearly, step by step.")
+    warmup_start: float = opt(0.01, "Where warm-up begins, as a part of LR.")
+    accumulate: int = opt(1, "Batches whose gradients make one step.")
     clip_gradient: float | None = opt(None, "Clip the gradient's total norm to this.")
+    ema: float | None = opt(None, "Decay of an average of the weights, which is what is evaluated, such as 0.999.")
+    freeze_until: str | None = opt(None, "Do not train what comes before this layer of the net (a name, or its start).")
+    freeze_norm: Literal["none", "partial", "all"] = opt(
+        "none",
+        "Batch norms that keep their statistics and weights: partial: all but the first (as TSN's).",
+        choices=("none", "partial", "all"),
+    )
 
     def __post_init__(self):
-        _at_least("epochs", self.epochs, 1)
-        if self.lr <= 0:
-            raise ValueError(f"lr {self.lr}: expected a positive number")
+        _check_only(self)
+        for name in ("epochs", "lr_batch", "accumulate"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("patience", self.patience, 0)
+        for name in ("lr", "head_lr", "clip_gradient", "gamma"):
+            if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} {value}: expected a positive number")
+        for name in ("min_lr", "weight_decay", "warmup"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} {getattr(self, name)}: expected 0 or a positive number")
+        for name in ("momentum", "dampening", "warmup_start", "ema"):
+            _within(name, getattr(self, name), 0, 1)
         if not self.lr_steps or min(self.lr_steps) < 1:
             raise ValueError(f"lr_steps {self.lr_steps}: expected one or more epochs from 1")
-        if self.nesterov and self.optimizer != "sgd":
-            raise ValueError(f"nesterov with optimizer {self.optimizer}: it belongs to sgd")
+        if self.nesterov and (not self.momentum or self.dampening):
+            raise ValueError("nesterov needs momentum, and no dampening")
+        if self.warmup > self.epochs:
+            raise ValueError(f"warmup {self.warmup} with epochs {self.epochs}: expected at most as many")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is minimised."""
+
+    multi_label: bool = opt(
+        False, "Videos may have several labels, or none: binary cross-entropy, mean average precision."
+    )
+    label_smoothing: float = opt(0.0, "Part of the target that is spread over all classes.")
+
+    def __post_init__(self):
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing {self.label_smoothing}: expected from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -212,12 +338,64 @@ class Run:
     device: Literal["auto", "cpu", "cuda"] = opt(
         "auto", "auto takes the GPU where there is one.", choices=("auto", "cpu", "cuda")
     )
-    precision: Literal["auto", "float32", "bfloat16"] = opt(
+    precision: Literal["auto", "float32", "bfloat16", "float16", "float64"] = opt(
         "auto",
-        "Arithmetic of the net in training: auto is bfloat16 where the hardware has it (GPUs; AVX512-BF16, AMX).",
-        choices=("auto", "float32", "bfloat16"),
+        "Arithmetic of the net in training: auto is bfloat16 where the hardware has it (GPUs; AVX512-BF16, AMX). "
+        "float16 scales its gradients.",
+        choices=("auto", "float32", "bfloat16", "float16", "float64"),
     )
     channels_last: bool = opt(True, "Channels-last memory format.")
+    compile: bool = opt(False, "Compile the net (torch.compile): slow to begin, faster on GPUs.")
+    sync_bn: bool = opt(False, "Batch norms see the batch of all processes.")
+    cudnn_benchmark: bool = opt(True, "Let cuDNN try its algorithms and take the fastest.")
+    checkpoint_every: str | None = opt(
+        None, "Save within epochs too: after so many minutes (10m) or steps (500).  [default: at their ends]"
+    )
+    keep_every: int | None = opt(None, "Keep the checkpoint of every so many epochs, as epoch_<n>.pt.")
+    val_every: int = opt(1, "Epochs from one validation to the next.")
+    log_every: int = opt(10, "Steps from one reading of the loss to the next: steps.jsonl has a row for each.")
+    tensorboard: bool = opt(True, "Write TensorBoard's files.")
+
+    def __post_init__(self):
+        for name in ("keep_every", "val_every", "log_every"):
+            _at_least(name, getattr(self, name), 1)
+        if self.checkpoint_every is not None:
+            _ = self.save_interval  # raises if it is none
+
+    @property
+    def save_interval(self) -> tuple[float, str] | None:
+        """(10.0, "minutes") or (500, "steps").
+
+        Raises:
+            ValueError: `checkpoint_every` is neither.
+        """
+        if self.checkpoint_every is None:
+            return None
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", self.checkpoint_every.strip())
+        number = float(match[1]) if match else 0
+        if not number or not (match[2] or number.is_integer()):
+            raise ValueError(
+                f"checkpoint_every {self.checkpoint_every!r}: expected minutes such as 10m, or steps such as 500"
+            )
+        return (number, "minutes") if match[2] else (int(number), "steps")
+
+
+def _check_only(settings: Any) -> None:
+    """Raises ValueError if a field was changed that means nothing with the value of another."""
+    for f in fields(settings):
+        if (only := f.metadata.get("only")) is None:
+            continue
+        other, legal = only
+        value, chosen = getattr(settings, f.name), getattr(settings, other)
+        if value != f.default and chosen not in legal:
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            named = f.name if value is True else f"{f.name} {shown}"
+            raise ValueError(f"{named} with {other} {chosen}: it belongs to {other} {' or '.join(legal)}")
+
+
+def _within(name: str, value: float | None, lowest: float, highest: float) -> None:
+    if value is not None and not lowest <= value <= highest:
+        raise ValueError(f"{name} {value}: expected from {lowest} to {highest}")
 
 
 def _one_of(name: str, value: str, legal: tuple[str, ...]) -> None:

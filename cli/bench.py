@@ -25,7 +25,7 @@ from actrec.cli.options import config_options
     show_default=True,
     help="Of each measurement with --list.",
 )
-@config_options(config.Clip, config.Loader, without=("batch_size", "modality"))
+@config_options(config.Clip, config.Loader, without=("batch_size", "modality", "repeats", "balanced", "keep_last"))
 @click.option("--size", type=click.IntRange(min=1), help="Height and width of the clips.  [default: each net's own]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Clips of a step.")
 @click.option("--steps", type=click.IntRange(min=1), default=2, show_default=True, help="Steps that a turn counts.")

@@ -34,7 +34,7 @@ from actrec.cli.options import Numbers, config_options, per_channel
 )
 @click.option("--topk", type=int, default=5, show_default=True, help="Classes per video in it; 0: all.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed as JSON.")
-@config_options(config.Views, config.Loader, without=("batch_size",))
+@config_options(config.Views, config.Loader, without=("batch_size", "repeats", "balanced", "keep_last"))
 @config_options(config.Net)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Videos at a time.  [default: as many as make 32 views]")
 @click.option("--frames", type=click.IntRange(min=1), help="Frames of a clip.  [default: as trained]")

@@ -90,8 +90,9 @@ def _option(kind: type, f: dataclasses.Field) -> Callable:
     if typing.get_origin(declared) is tuple:
         members = typing.get_args(declared)
         numbers = Numbers(members[0], count=None if Ellipsis in members else len(members))
-        shown = ",".join(f"{value:.4g}" for value in f.default)
-        return click.option(flag, f.name, type=numbers, **arguments | {"show_default": shown})
+        if f.default is not None:
+            arguments["show_default"] = ",".join(f"{value:.4g}" for value in f.default)
+        return click.option(flag, f.name, type=numbers, **arguments)
     if f.metadata["choices"]:
         return click.option(flag, f.name, type=click.Choice(f.metadata["choices"]), **arguments)
     return click.option(flag, f.name, type=declared, **arguments)

@@ -28,7 +28,7 @@ from actrec.cli.options import Numbers, config_options, per_channel
 @click.option("--std", type=Numbers(float), help="Standard deviation, likewise.")
 @click.option("--preview", type=click.Path(path_type=Path), help="Write a picture of the first batch, train nothing.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed last as JSON.")
-@config_options(config.Net, config.Clip, config.Augment, config.Loader, config.Optim, config.Run)
+@config_options(config.Net, config.Clip, config.Augment, config.Loader, config.Optim, config.Loss, config.Run)
 def command(
     data: Path,
     list_path: Path | None,
@@ -47,6 +47,7 @@ def command(
     augment: config.Augment,
     loader: config.Loader,
     optim: config.Optim,
+    loss: config.Loss,
     run: config.Run,
 ) -> int:
     """Train a net on the lists of a dataset folder.
@@ -57,7 +58,7 @@ def command(
     from actrec.cli.progress import TrainReporter
     from actrec.engine import train as engine
 
-    recipe = engine.Recipe(net, clip, augment, loader, optim, run)
+    recipe = engine.Recipe(net, clip, augment, loader, optim, loss, run)
     net_input = _input(net, clip, size, mean, std)
     lists = _lists(data, list_path, val_list, loader.workers, clip.modality)
     if preview is not None:

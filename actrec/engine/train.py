@@ -37,6 +37,7 @@ class Recipe:
     augment: config.Augment
     loader: config.Loader
     optim: config.Optim
+    loss: config.Loss
     run: config.Run
 
 

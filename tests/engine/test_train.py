@@ -50,6 +50,7 @@ def recipe(**optim) -> engine.Recipe:
         config.Augment(),
         config.Loader(batch_size=4),
         config.Optim(**{"epochs": 3, "lr": 0.01, **optim}),
+        config.Loss(),
         config.Run(device="cpu"),
     )
 
