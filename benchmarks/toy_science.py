@@ -1,0 +1,119 @@
+"""Which nets see the order of frames: six nets from scratch on the toy dataset, whose classes are time-reversed pairs.
+
+    python benchmarks/toy_science.py [DIR]
+
+Makes the dataset, extracts frames, trains and evaluates each net, and writes DIR/toy_science.md. The same command
+goes on where it was stopped; a net that is trained is not trained again. A net gets MINUTES at most: what it has learnt
+by then is evaluated, and the table says after how many epochs.
+
+Within pairs: whether the true class scores above its partner, whichever class scores highest; chance is 50 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from trainings import Run, Scores, command, extracted, interval, made_with, table
+
+import actrec
+from actrec.tools.toy_scenes import CLASSES, MOTIONS
+
+FRAMES, SIZE = 8, 40
+OPTIONS = (
+    f"--list train.txt --frames {FRAMES} --size {SIZE} --scales 1,0.875 --dropout 0 --optimizer adamw --lr 0.001 "
+    f"--weight-decay 0.05 --batch-size 16"
+)
+EPOCHS = {  # Inceptions need more of them, and each costs less
+    "tsn_resnet18": 8, "tsm_resnet18": 8, "tam_resnet18": 8, "r2plus1d_18": 8, "s3d": 24, "i3d": 24,
+}  # fmt: skip
+NO_STRIDE = ("tsn_resnet18", "tsm_resnet18", "tam_resnet18")  # a pool of frames would show TSN a little of their order
+PARTNER = np.empty(len(CLASSES), dtype=int)
+for _motion in MOTIONS:
+    _pair = [CLASSES.index(_motion.forwards), CLASSES.index(_motion.backwards)]
+    PARTNER[_pair] = _pair[::-1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", metavar="DIR", type=Path, nargs="?", default=Path("toy_science"))
+    parser.add_argument("--minutes", type=float, default=10, help="for the training of one net")
+    parser.add_argument("--train-per-class", type=int, default=80)
+    parser.add_argument("--val-per-class", type=int, default=40)
+    args = parser.parse_args()
+    folder = args.folder.resolve()
+    if not (folder / "videos_train.txt").exists():  # written last
+        counts = f"--train-per-class {args.train_per_class} --val-per-class {args.val_per_class}"
+        command(f"toy {folder} {counts}", Path())
+    if not extracted(folder):
+        command("extract-frames", folder)
+    runs = {net: Run(folder, net) for net in EPOCHS}
+    results = {}
+    for net, run in runs.items():
+        if run.epochs < EPOCHS[net]:
+            stride = " --no-temporal-stride" if net in NO_STRIDE else ""
+            run.train(f"--backbone {net}{stride} {OPTIONS} --epochs {EPOCHS[net]}", minutes=args.minutes)
+        results[net] = run.evaluate()
+    text = _document(runs, results)
+    (folder / "toy_science.md").write_text(text, encoding="utf-8")
+    print(f"\n{text}\n-> {folder / 'toy_science.md'}")
+
+
+def in_pair(found: Scores) -> np.ndarray:
+    """(videos,) whether the highest score is one of the true pair's."""
+    best = found.scores.argmax(1)
+    return (best == found.labels) | (best == PARTNER[found.labels])
+
+
+def within(found: Scores) -> np.ndarray:
+    """(videos,) whether the true class scores above its partner."""
+    rows = np.arange(len(found.labels))
+    return found.scores[rows, found.labels] > found.scores[rows, PARTNER[found.labels]]
+
+
+def _document(runs: dict[str, Run], results: dict[str, Scores]) -> str:
+    head = ["net", "top-1 of 8", "pair, of 4", "**within pairs**", "95 % interval", "M parameters", "GFLOPs", "epochs",
+            "clips/s", "minutes"]  # fmt: skip
+    parts = ["net", *(f"{motion.forwards} / {motion.backwards}" for motion in MOTIONS)]
+    rows = [_row(net, runs[net], found) for net, found in results.items()]
+    pairs = [[net, *_by_pair(found)] for net, found in results.items()]
+    videos = len(next(iter(results.values())).labels)
+    return "\n".join(
+        [
+            made_with(list(runs.values())),
+            "",
+            f"{videos} validation videos, last checkpoint, one view. All nets: `{OPTIONS}`; {', '.join(NO_STRIDE)}: "
+            "`--no-temporal-stride`.",
+            "",
+            table(head, rows),
+            "",
+            f"Within each pair ({videos // len(MOTIONS)} videos):",
+            "",
+            table(parts, pairs),
+            "",
+        ]
+    )
+
+
+def _row(net: str, run: Run, found: Scores) -> list[str]:
+    order = within(found)
+    low, high = interval(int(order.sum()), len(order))
+    options = {"temporal_stride": False} if net in NO_STRIDE else {}
+    cost = actrec.profile(actrec.net(net, num_classes=len(CLASSES), **options), frames=FRAMES, size=SIZE)
+    return [
+        net, f"{found.top1:.1f}", f"{100 * in_pair(found).mean():.1f}", f"**{100 * order.mean():.1f}**",
+        f"{low:.1f} to {high:.1f}", f"{cost.params / 1e6:.1f}", f"{cost.flops / 1e9:.2f}",
+        str(run.epochs) if run.epochs == EPOCHS[net] else f"{run.epochs} of {EPOCHS[net]}",
+        f"{run.clips_per_second:.1f}", f"{run.minutes:.1f}",
+    ]  # fmt: skip
+
+
+def _by_pair(found: Scores) -> list[str]:
+    order = within(found)
+    ours = [np.isin(found.labels, [CLASSES.index(m.forwards), CLASSES.index(m.backwards)]) for m in MOTIONS]
+    return [f"{100 * order[chosen].mean():.1f}" for chosen in ours]
+
+
+if __name__ == "__main__":
+    main()
