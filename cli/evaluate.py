@@ -79,7 +79,8 @@ def command(
     from actrec.cli import dataset
     from actrec.cli.progress import Bar
     from actrec.engine import evaluate as engine
-    from actrec.engine.train import BEST, choose_device, memory_format
+    from actrec.engine.devices import choose_device, memory_format
+    from actrec.engine.runfolder import BEST
     from actrec.pipelines.loader import eval_loader
 
     if weights is not None and (checkpoint_path is not None or run_dir is not None):
@@ -169,7 +170,7 @@ def _from_checkpoint(path: Path):
 
 def _from_weights(choice: config.Net, weights: Path, num_classes: int, modality: str):
     """(net, the net's own clip, no names, channels-last)."""
-    from actrec.engine.train import build_net
+    from actrec.engine.build import build_net
 
     net = build_net(choice, num_classes=num_classes, modality=modality, weights=str(weights), new_head=False)
     return net, config.Clip(modality=modality), None, True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
@@ -18,6 +17,7 @@ import torch
 from actrec.data.files import atomic_write
 from actrec.data.lists import Video
 from actrec.engine import metrics
+from actrec.engine.devices import autocast
 from actrec.pipelines.loader import EvalLoader
 
 Average = Literal["logits", "probabilities"]
@@ -137,13 +137,6 @@ def _video_scores(net: torch.nn.Module, clips: torch.Tensor, views: int, average
     if average == "logits":
         return logits.mean(1)
     return logits.log_softmax(-1).logsumexp(1) - float(np.log(views))
-
-
-def autocast(device_type: str, precision: str) -> contextlib.AbstractContextManager:
-    """torch's autocast for a precision; float32 is none."""
-    if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device_type, dtype=getattr(torch, precision))
 
 
 def save_scores(path: str | os.PathLike, result: Result) -> None:

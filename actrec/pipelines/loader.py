@@ -53,12 +53,14 @@ class Batch:
         labels: (N,) int64 on the clips' device, -1 where the list has none.
         videos: ids of the N videos.
         views: clips per video.
+        clamped: how many of their frames lay past a video's last one and became that one.
     """
 
     clips: torch.Tensor
     labels: torch.Tensor
     videos: list[str]
     views: int = 1
+    clamped: int = 0
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -321,7 +323,8 @@ class Loader:
         clips = clips_NVTHWC.flatten(0, 1).permute(0, 4, 1, 2, 3)
         clips = clips if self._channels_last else clips.contiguous()
         ids = [self.videos[sample.row].id for sample in samples]
-        return Batch(clips, self._labels(samples), ids, clips_NVTHWC.shape[1])
+        clamped = sum(sample.clamped for sample in samples)
+        return Batch(clips, self._labels(samples), ids, clips_NVTHWC.shape[1], clamped)
 
     def _images(self, kind: Kind) -> int:
         """Samples of DALI that a clip can need."""
