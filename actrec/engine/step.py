@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from actrec.engine import dist, loss
 from actrec.engine.devices import autocast
+from actrec.engine.ema import Average
 from actrec.engine.optim import Schedule
 from actrec.engine.runfolder import Recipe
 from actrec.pipelines.loader import Batch
@@ -53,7 +53,7 @@ class Stepper:
         num_classes: int,
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
-        ema: Any | None,
+        ema: Average | None,
         device: torch.device,
         precision: str,
     ):
@@ -72,11 +72,11 @@ class Stepper:
         if not len(batch) and not self._recipe.run.sync_bn:  # a synchronised norm needs every process
             return
         torch.manual_seed(_seed(self._recipe.run.seed, epoch, step))
-        clips, targets = batch.clips, loss.targets(batch.labels, self._num_classes)
-        clips = clips.double() if self._precision == "float64" else clips
-        mix = loss.plan_mix(self._recipe.augment, self._recipe.run.seed, epoch, step, clips.shape[-1])
+        clips = batch.clips.double() if self._precision == "float64" else batch.clips
+        targets, seed = batch.labels, self._recipe.run.seed
+        mix = loss.plan_mix(self._recipe.augment, seed=seed, epoch=epoch, step=step, size=clips.shape[-1])
         if mix is not None:
-            clips, targets = loss.mix(clips, targets, mix)
+            clips, targets = loss.mix(clips, loss.targets(targets, self._num_classes), mix)
         with autocast(self._device.type, self._precision):
             logits = self._net(clips)
         losses = loss.per_clip_loss(logits, targets, self._recipe.loss).sum()
@@ -110,7 +110,7 @@ class Stepper:
         self.scaler.step(self._optimizer)
         self.scaler.update()
         if self._ema is not None:
-            self._ema.update_parameters(self._net)
+            self._ema.update(self._net)
 
     def _forget(self) -> None:
         self._sums = torch.zeros(2, dtype=torch.float64, device=self._device)

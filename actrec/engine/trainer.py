@@ -15,9 +15,9 @@ from actrec.config import Input
 from actrec.engine import checkpoint, dist, runfolder, runlog
 from actrec.engine.build import build_net, make_loaders
 from actrec.engine.devices import choose_device, choose_precision, memory_format
-from actrec.engine.ema import average
+from actrec.engine.ema import Average
 from actrec.engine.evaluate import Result, merge, score
-from actrec.engine.freeze import freeze
+from actrec.engine.freeze import freeze, train_mode
 from actrec.engine.optim import Schedule, make_optimizer
 from actrec.engine.runfolder import BEST, LAST, Data, Recipe
 from actrec.engine.step import Stepper, Taken, read
@@ -135,12 +135,13 @@ class Trainer:
         net = net.double() if self._precision == "float64" else net
         net = dist.sync_batch_norm(net) if recipe.run.sync_bn and dist.world() > 1 else net
         dist.share_state(net)
-        self._net, self._frozen = net, freeze(net, recipe.optim)
+        freeze(net, recipe.optim)
+        self._net = net
         self._loader, self._val_loader = make_loaders(recipe, data, net.input, self._device)
         self._optimizer = make_optimizer(net, recipe.optim, recipe.loader.batch_size)
         steps = -(-len(self._loader) // recipe.optim.accumulate)
         self._schedule = Schedule(self._optimizer, recipe.optim, steps)
-        self._ema = average(net, recipe.optim.ema) if recipe.optim.ema is not None else None
+        self._ema = Average(net, recipe.optim.ema) if recipe.optim.ema is not None else None
         if recipe.run.compile:
             net.compile()
         self._stepper = Stepper(
@@ -225,8 +226,7 @@ class Trainer:
         state, loader, accumulate = self._state, self._loader, self._recipe.optim.accumulate
         if loader.epoch > state.epoch:  # it was stopped in its validation
             return True
-        self._net.train()
-        self._frozen.hold()
+        train_mode(self._net)
         step = loader.state_dict()["step"]
         self._reporter.epoch(state.epoch, self._recipe.optim.epochs, -(-len(loader) // accumulate), step // accumulate)
         batches = iter(loader)
@@ -326,8 +326,8 @@ class Trainer:
             if stop:
                 raise _Stopped
 
-        dist.share_buffers(self._net)
-        net = self._ema.module if self._ema is not None else self._net
+        net = self._ema.net if self._ema is not None else self._net
+        dist.share_buffers(net)
         try:
             own = score(net, self._val_loader, precision=self._precision, progress=look)
         except _Stopped:
@@ -377,8 +377,8 @@ class Trainer:
         net, recipe = self._net, self._recipe
         return {
             "net": checkpoint.describe_net(net, net.input),
-            "state_dict": net.state_dict(),
-            "ema": self._ema.state_dict() if self._ema is not None else None,
+            "state_dict": (self._ema.net if self._ema is not None else net).state_dict(),  # what is evaluated
+            "trained": net.state_dict() if self._ema is not None else None,
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "scaler": self._stepper.scaler.state_dict(),
@@ -393,9 +393,9 @@ class Trainer:
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        self._net.load_state_dict(saved["state_dict"])
+        self._net.load_state_dict(saved["state_dict"] if self._ema is None else saved["trained"])
         if self._ema is not None:
-            self._ema.load_state_dict(saved["ema"])
+            self._ema.net.load_state_dict(saved["state_dict"])
         self._optimizer.load_state_dict(saved["optimizer"])
         self._schedule.load_state_dict(saved["schedule"])
         self._stepper.scaler.load_state_dict(saved["scaler"])
