@@ -20,7 +20,8 @@ from actrec.data.files import ListError, Problems, atomic_write, read_lines
 from actrec.data.labels import Classes, find_labels, read_flips, read_labels, write_labels
 
 __all__ = [
-    "ListError", "Video", "find_labels", "read_flips", "read_labels", "read_list", "write_labels", "write_list",
+    "ListError", "Video", "check_labels", "find_labels", "read_flips", "read_labels", "read_list",
+    "write_labels", "write_list",
 ]  # fmt: skip
 
 
@@ -111,6 +112,19 @@ def write_list(
             return
     raise ValueError(f"{os.fspath(path)}: {fault} with {sep!r} between columns: expected a separator and paths "
                      "that leave one reading")  # fmt: skip
+
+
+def check_labels(videos: Sequence[Video], num_classes: int, *, multi_label: bool = False) -> None:
+    """Raises ValueError if a video has a label that there is no class for, or several where one is expected."""
+    for video in videos:
+        if len(video.labels) > 1 and not multi_label:
+            raise ValueError(
+                f"{video.id} has {len(video.labels)} labels: expected one; --multi-label trains on several, or none"
+            )
+        if (largest := max(video.labels, default=-1)) >= num_classes:
+            raise ValueError(
+                f"{video.id} has label {largest}: expected at most {num_classes - 1} for {num_classes} classes"
+            )
 
 
 @contextlib.contextmanager
