@@ -17,7 +17,7 @@ import numpy as np
 
 from actrec.data.dialect import SEPARATORS, Row, Rows, read_rows
 from actrec.data.files import ListError, Problems, atomic_write, read_lines
-from actrec.data.labels import Classes, find_labels, read_flips, read_labels, write_labels
+from actrec.data.labels import NONE, Classes, find_labels, read_flips, read_labels, write_labels
 
 __all__ = [
     "ListError", "Video", "check_labels", "find_labels", "read_flips", "read_labels", "read_list",
@@ -102,8 +102,9 @@ def write_list(
     prefix = _prefix(path, root)
     rows = [_row(video, prefix, with_range) for video in videos]
     classes = _classes(path, labels)
+    labelled = any(row.labels for row in rows)
     for sep in (separator,) if separator else (" ", ";", "\t", ","):
-        lines = [_line(row, sep) for row in rows]
+        lines = [_line(row, sep, labelled) for row in rows]
         with _no_collection():
             fault = _fault(path, lines, rows, classes)
         if fault is None:
@@ -190,10 +191,12 @@ def _row(video: Video, prefix: str, with_range: bool) -> Row:
     return Row(text, start, stop, tuple(video.labels))
 
 
-def _line(row: Row, separator: str) -> str:
+def _line(row: Row, separator: str, labelled: bool) -> str:
+    """Args: labelled: there are rows with labels; one without says so."""
+    labels = [*map(str, row.labels)] or [NONE] * labelled
     if row.start is None:
-        return separator.join([row.path, ",".join(map(str, row.labels))] if row.labels else [row.path])
-    return separator.join((row.path, *_bounds(row.start, row.stop), *map(str, row.labels)))
+        return separator.join([row.path, ",".join(labels)] if labels else [row.path])
+    return separator.join((row.path, *_bounds(row.start, row.stop), *labels))
 
 
 def _bounds(start: float, stop: float) -> tuple[str, str]:
