@@ -96,7 +96,8 @@ def test_a_row_of_no_class_among_others(tmp_path, sep, frames):
     assert [(v.path, v.labels) for v in videos] == [("/r/a", (3, 4)), ("/r/b - c", ()), ("/r/d", (0,))]
     write_list(tmp_path / "again.txt", videos, root="/r", separator=sep)
     assert read_list(tmp_path / "again.txt", root="/r") == videos
-    assert "class name '-': expected a number" in message(tmp_path, lines[0].replace("3,4", "3,-"))
+    mixed = "\n".join(lines).replace("3,4", "3,-")
+    assert "train.txt:1: class name '-': expected a number" in message(tmp_path, mixed)
     (named,) = read(tmp_path, sep.join(["a", *frames, "-"]), names=["-", "walk"])
     assert named.labels == (0,)
 
