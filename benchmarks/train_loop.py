@@ -98,7 +98,9 @@ def main(backbone: str, size: int, frames: int, batch_size: int, steps: int, tur
             rates.append(measured)
             ratios.append(measured[1] / measured[0])
     bare, ours = (statistics.median(column) for column in zip(*rates))
-    print(f"{backbone}, {batch_size} clips of {frames} x {size} x {size}, {precision}, {device}, {turns} turns of {steps}")
+    print(
+        f"{backbone}, {batch_size} clips of {frames} x {size} x {size}, {precision}, {device}, {turns} turns of {steps}"
+    )
     print(f"bare loop   {bare:8.2f} steps/s")
     print(f"actrec      {ours:8.2f} steps/s")
     print(f"ratio       {statistics.median(ratios):8.3f}  (turns: {', '.join(f'{ratio:.3f}' for ratio in ratios)})")

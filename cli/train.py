@@ -137,10 +137,10 @@ def _preview(path: Path, recipe, lists, net_input: config.Input) -> None:
     import torch
 
     from actrec.engine.evaluate import check_labels
-    from actrec.engine.preview import contact_sheet
+    from actrec.engine.preview import contact_sheet, label_names
     from actrec.engine.build import make_loaders
 
-    check_labels(lists.train, len(lists.classes))
+    check_labels(lists.train, len(lists.classes), multi_label=recipe.loss.multi_label)
     loader, _ = make_loaders(recipe, lists, net_input, torch.device("cpu"))
     batch = next(iter(loader))
     if not len(batch):
@@ -152,8 +152,8 @@ def _preview(path: Path, recipe, lists, net_input: config.Input) -> None:
         raise ValueError(f"{path}: expected a name that ends in .png or .jpg") from None
     if not written:
         raise OSError(f"{path}: cannot be written")
-    for video, label in zip(batch.videos, batch.labels.tolist()):
-        click.echo(f"{lists.classes[label] if label >= 0 else '-':<24} {video}")
+    for video, names in zip(batch.videos, label_names(batch.labels, lists.classes)):
+        click.echo(f"{names:<24} {video}")
     click.echo(f"{len(batch)} clips -> {path}, one per row, top to bottom as listed")
 
 

@@ -44,7 +44,9 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "format" not in checkpoint:
         raise ValueError(f"{os.fspath(path)}: not a checkpoint of actrec; weights of other tools go to --weights")
     if checkpoint["format"] != FORMAT:
-        raise ValueError(f"{os.fspath(path)}: a checkpoint in form {checkpoint['format']}, this actrec reads form {FORMAT}")
+        raise ValueError(
+            f"{os.fspath(path)}: a checkpoint in form {checkpoint['format']}, this actrec reads form {FORMAT}"
+        )
     return checkpoint
 
 

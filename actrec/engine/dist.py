@@ -33,7 +33,9 @@ def joined(device: str) -> Iterator[None]:
     if device == "cuda":
         local, found = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local >= found:
-            raise ValueError(f"{os.environ['LOCAL_WORLD_SIZE']} processes on a machine with {found} GPUs: expected one each")
+            raise ValueError(
+                f"{os.environ['LOCAL_WORLD_SIZE']} processes on a machine with {found} GPUs: expected one each"
+            )
         torch.cuda.set_device(local)
     distributed.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
     try:

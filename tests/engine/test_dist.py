@@ -31,7 +31,9 @@ def call(*command: str) -> subprocess.CompletedProcess:
 
 
 def train(processes: int, dataset: Path, run: Path, *options: str) -> str:
-    done = call(*torchrun(processes, "-m", "actrec", "train", "--data", str(dataset), "--run", str(run), *SMALL, *options))
+    done = call(
+        *torchrun(processes, "-m", "actrec", "train", "--data", str(dataset), "--run", str(run), *SMALL, *options)
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -98,7 +100,9 @@ def test_torchrun_continues_by_itself(tmp_path, dataset):
     while len(runlog.read(run, runlog.STEPS)) < 4:
         time.sleep(0.02)
         assert process.poll() is None
-    found = subprocess.run(["pgrep", "-f", f"actrec train --data {dataset} --run {run}"], capture_output=True, text=True)
+    found = subprocess.run(
+        ["pgrep", "-f", f"actrec train --data {dataset} --run {run}"], capture_output=True, text=True
+    )
     workers = [int(pid) for pid in found.stdout.split() if int(pid) != process.pid]
     os.kill(workers[-1], signal.SIGKILL)
     out, errors = process.communicate()
