@@ -22,6 +22,7 @@ from actrec.data.lists import Video
 from actrec.engine import checkpoint, runlog
 from actrec.engine.environment import environment
 from actrec.engine.evaluate import Result, autocast, check_labels, evaluate
+from actrec.engine.optim import Schedule, make_optimizer
 from actrec.nets.weights import load_weights
 from actrec.pipelines.loader import EvalLoader, TrainLoader, eval_loader, train_loader
 
@@ -134,9 +135,9 @@ def train(
     if not all(video.labels for video in data.train):
         raise ValueError(f"{next(v.id for v in data.train if not v.labels)} has no label: training needs one per video")
     net = net.to(device, memory_format=memory_format(net, recipe.run.channels_last))
-    optimizer = make_optimizer(net, recipe.optim)
-    schedule = make_schedule(optimizer, recipe.optim)
     loader, val_loader = make_loaders(recipe, data, net.input, device)
+    optimizer = make_optimizer(net, recipe.optim, recipe.loader.batch_size)
+    schedule = Schedule(optimizer, recipe.optim, len(loader))
 
     state = Progress()
     saved = checkpoint.load(run_dir / LAST) if resume and (run_dir / LAST).exists() else None
@@ -159,7 +160,7 @@ def train(
 
     with _stop_at_signal() as stop:
         while state.epoch < recipe.optim.epochs:
-            if not _train_epoch(net, loader, optimizer, recipe, state, device, precision, reporter, stop):
+            if not _train_epoch(net, loader, optimizer, schedule, recipe, state, device, precision, reporter, stop):
                 save(LAST)
                 return _trained(state, loader, interrupted=True)
             result = evaluate(net, val_loader, precision=precision) if val_loader is not None else None
@@ -235,31 +236,6 @@ def build_net(
     return net
 
 
-def make_optimizer(net: torch.nn.Module, optim: config.Optim) -> torch.optim.Optimizer:
-    """torch's optimiser of that name over all parameters."""
-    if optim.optimizer == "adamw":
-        return torch.optim.AdamW(net.parameters(), lr=optim.lr, weight_decay=optim.weight_decay)
-    return torch.optim.SGD(
-        net.parameters(),
-        lr=optim.lr,
-        momentum=optim.momentum,
-        nesterov=optim.nesterov,
-        weight_decay=optim.weight_decay,
-    )
-
-
-def make_schedule(optimizer: torch.optim.Optimizer, optim: config.Optim):
-    """torch's scheduler of that name, stepped once per epoch (plateau by the validation loss)."""
-    schedules = torch.optim.lr_scheduler
-    if optim.schedule == "cosine":
-        return schedules.CosineAnnealingLR(optimizer, T_max=optim.epochs)
-    if optim.schedule == "step":
-        return schedules.StepLR(optimizer, step_size=optim.lr_steps[0], gamma=optim.gamma)
-    if optim.schedule == "multistep":
-        return schedules.MultiStepLR(optimizer, milestones=list(optim.lr_steps), gamma=optim.gamma)
-    return schedules.ReduceLROnPlateau(optimizer, factor=optim.gamma, patience=optim.patience)
-
-
 def make_loaders(
     recipe: Recipe, data: Data, net_input: Input, device: torch.device
 ) -> tuple[TrainLoader, EvalLoader | None]:
@@ -309,7 +285,7 @@ def choose_precision(precision: str, device: torch.device) -> str:
     return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
 
 
-def _train_epoch(net, loader, optimizer, recipe, state, device, precision, reporter, stop) -> bool:
+def _train_epoch(net, loader, optimizer, schedule, recipe, state, device, precision, reporter, stop) -> bool:
     """The rest of an epoch. False if a signal stopped it; the state is then that after its last whole step."""
     net.train()
     reporter.epoch(state.epoch, recipe.optim.epochs, len(loader), loader.state_dict()["step"])
@@ -327,6 +303,7 @@ def _train_epoch(net, loader, optimizer, recipe, state, device, precision, repor
                     f"the loss became {loss} in epoch {state.epoch + 1}: a lower --lr, --clip-gradient or --precision "
                     f"float32 may help; videos of the batch: {', '.join(batch.videos[:4])} …"
                 )
+            schedule.step()
             state.loss_sum += loss * len(batch)
             state.hits += hits
             state.clips += len(batch)
@@ -368,10 +345,7 @@ def _end_epoch(run_dir, recipe, optimizer, schedule, state, loader, result: Resu
     """Logs the epoch, steps the schedule, decides whether it is the best, and turns to the next."""
     lr = optimizer.param_groups[0]["lr"]
     train_loss = state.loss_sum / state.clips
-    if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
-        schedule.step(result.loss if result is not None else train_loss)
-    else:
-        schedule.step()
+    schedule.end_epoch(result.loss if result is not None else train_loss)
     row = {
         "epoch": state.epoch,
         "lr": lr,
@@ -412,7 +386,7 @@ def _snapshot(net, optimizer, schedule, loader, state, recipe, data) -> dict[str
         "net": checkpoint.describe_net(net, net.input),
         "state_dict": net.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "schedule": _plain(schedule.state_dict()),
+        "schedule": schedule.state_dict(),
         "loader": loader.state_dict(),
         "progress": state.saved(),
         "rng": torch.get_rng_state(),
@@ -433,15 +407,6 @@ def _restore(saved, net, optimizer, schedule, loader, state) -> None:
     torch.set_rng_state(saved["rng"])
     if saved["rng_cuda"] is not None and loader.device.type == "cuda":
         torch.cuda.set_rng_state(saved["rng_cuda"])
-
-
-def _plain(value: Any) -> Any:
-    """A scheduler's state with numbers, strings, lists and dicts only."""
-    if isinstance(value, dict):
-        return {key if isinstance(key, int) else str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _trained(state: Progress, loader: TrainLoader, *, interrupted: bool) -> Trained:

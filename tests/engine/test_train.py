@@ -195,28 +195,6 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, data, monkeypatch)
     assert not [path for path in (tmp_path / "run").iterdir() if "tmp" in path.name]
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"schedule": "cosine"}, [0.01, 0.0075, 0.0025]),
-        ({"schedule": "step", "lr_steps": (1,)}, [0.01, 0.001, 0.0001]),
-        ({"schedule": "multistep", "lr_steps": (2,), "gamma": 0.5}, [0.01, 0.01, 0.005]),
-        ({"schedule": "plateau", "patience": 0, "gamma": 0.5}, None),
-    ],
-)
-def test_schedules(options, expected):
-    optim = config.Optim(epochs=3, lr=0.01, **options)
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=optim.lr)
-    schedule = engine.make_schedule(optimizer, optim)
-    rates = []
-    for loss in (1.0, 2.0, 0.5):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step(loss) if options["schedule"] == "plateau" else schedule.step()
-    assert rates == pytest.approx(expected or [0.01, 0.01, 0.005])
-
-
 def test_plateau_run(tmp_path, data):
     run(tmp_path / "run", data, recipe(schedule="plateau", patience=0, epochs=2))
     run(tmp_path / "stopped", data, recipe(schedule="plateau", patience=0, epochs=2), reporter=Notes(
