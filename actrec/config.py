@@ -264,7 +264,8 @@ class Optim:
     )
     lr: float = opt(0.01, "Learning rate at the start.")
     lr_batch: int | None = opt(
-        None, "LR is meant for batches of so many clips, and is scaled to those of this run (linear scaling)."
+        None,
+        "LR and MIN_LR are meant for batches of so many clips, and are scaled to those of this run (linear scaling).",
     )
     head_lr: float = opt(1.0, "Learning rate of the last layer, as a multiple of the others'.")
     momentum: float = opt(0.9, "Momentum of SGD.", only=("optimizer", ("sgd",)))
@@ -279,7 +280,7 @@ class Optim:
         False,
         "The learning rate changes with every step, not every epoch.",
         flag="--lr-per-step",
-        only=("schedule", ("cosine", "step", "multistep")),
+        only=("schedule", ("cosine",)),
     )
     min_lr: float = opt(0.0, "Where cosine ends.", only=("schedule", ("cosine",)))
     lr_steps: tuple[int, ...] = opt(
@@ -312,6 +313,8 @@ class Optim:
         for name in ("min_lr", "weight_decay", "warmup"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 0 or a positive number")
+        if self.min_lr > self.lr:
+            raise ValueError(f"min_lr {self.min_lr} with lr {self.lr}: expected at most as much")
         for name in ("momentum", "dampening", "warmup_start", "ema"):
             _within(name, getattr(self, name), 0, 1)
         if not self.lr_steps or min(self.lr_steps) < 1:

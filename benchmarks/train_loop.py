@@ -1,4 +1,4 @@
-"""What the training loop costs: steps per second of `actrec train`'s loop and of a bare loop, over the same net and clips.
+"""What the training loop costs: steps per second of `actrec train` and of a bare loop, over the same net and clips.
 
     python benchmarks/train_loop.py --backbone resnet3d_10 --size 64 --frames 8 --batch-size 4
 

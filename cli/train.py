@@ -136,9 +136,9 @@ def _preview(path: Path, recipe, lists, net_input: config.Input) -> None:
     import cv2
     import torch
 
+    from actrec.engine.build import make_loaders
     from actrec.engine.evaluate import check_labels
     from actrec.engine.preview import contact_sheet, label_names
-    from actrec.engine.build import make_loaders
 
     check_labels(lists.train, len(lists.classes), multi_label=recipe.loss.multi_label)
     loader, _ = make_loaders(recipe, lists, net_input, torch.device("cpu"))

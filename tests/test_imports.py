@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "actrec.data": {"config", "registry"},
     "actrec.pipelines": {"data", "config", "registry"},
     "actrec.nets": {"registry", "config"},
-    "actrec.engine": {"pipelines", "nets", "data", "config"},
+    "actrec.engine": {"pipelines", "nets", "data", "config", "registry"},
     "actrec.tools": {"data", "config", "registry"},
     "actrec.cli": {"data", "config", "registry", "pipelines", "nets", "engine", "tools"},
 }

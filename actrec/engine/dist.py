@@ -83,7 +83,7 @@ def share(value: Any) -> Any:
 
 
 def by_first(function: Callable[[], Any]) -> Any:
-    """What a function gives in the first process, the only one that calls it. Its ValueError or OSError is everybody's."""
+    """What a function gives in the first process, which alone calls it. Its ValueError or OSError is everybody's."""
     if world() == 1:
         return function()
     value = error = None

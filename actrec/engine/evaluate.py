@@ -88,6 +88,11 @@ class Result:
             return metrics.binary_cross_entropy(self.scores, self.labels)
         return metrics.cross_entropy(*self._labelled)
 
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """What a run's log keeps of it, by name."""
+        return {"map": self.map, "top1": self.top1} if self.multi_label else {"top1": self.top1, "top5": self.top5}
+
     def __str__(self) -> str:
         counts = f"({self.num_videos} videos, {len(self.missing)} missing)"
         if not len(self._labelled[1]):
@@ -207,7 +212,8 @@ def _nothing_scored(net: torch.nn.Module, loader: EvalLoader, missing: dict[str,
 
 def _view_logits(net: torch.nn.Module, clips: torch.Tensor, views: int) -> torch.Tensor:
     """(videos, views, classes) float32 from clips (videos * views, C, T, H, W)."""
-    return torch.cat([net(part).float() for part in clips.split(_VIEWS_AT_ONCE)]).unflatten(0, (-1, views))
+    kind = next(net.parameters()).dtype
+    return torch.cat([net(part.to(kind)).float() for part in clips.split(_VIEWS_AT_ONCE)]).unflatten(0, (-1, views))
 
 
 def _mean_logits(logits: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,6 @@ import torch
 
 from actrec import config
 from actrec.config import Input
-from actrec.data.files import atomic_write
 from actrec.data.index import Index
 from actrec.data.lists import Video
 from actrec.engine import checkpoint, runlog

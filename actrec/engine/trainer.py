@@ -100,6 +100,9 @@ class Progress:
         return self.waited / self.seconds if self.seconds else 0.0
 
 
+_SHOWN = {"top1": "top-1", "top5": "top-5", "map": "mAP"}
+
+
 class _Stopped(Exception):
     """A signal came while a list was scored."""
 
@@ -272,7 +275,7 @@ class Trainer:
                 clips_per_second=state.rate,
                 waiting=state.waiting,
             )
-        return stopped, due
+        return stopped or (dist.world() == 1 and bool(stop)), due  # the others hear of it at their next step
 
     def _due(self) -> bool:
         """Whether it is time to save."""
@@ -356,7 +359,8 @@ class Trainer:
         if result is not None:
             row |= {"val_loss": result.loss, **{f"val_{name}": value for name, value in result.accuracies.items()}}
             row |= {"val_videos": result.num_videos, "val_missing": len(result.missing)}
-            text += f"  val loss {result.loss:.4f} {result.accuracies_line}"
+            shown = " ".join(f"{_SHOWN[name]} {value:.2f}" for name, value in result.accuracies.items())
+            text += f"  val loss {result.loss:.4f} {shown}"
         improved = result is not None and not result.score <= state.best  # the first, nan, is always beaten
         if improved:
             state.best = result.score

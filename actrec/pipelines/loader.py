@@ -379,6 +379,7 @@ class TrainLoader(Loader):
         self._num_clips = len(videos) * repeats
         full, rest = divmod(self._num_clips, self.batch_size)
         self._num_steps = full + (1 if rest and keep_last else 0)
+        self.num_clips = full * self.batch_size + (rest if keep_last else 0)
         if not self._num_steps:
             each = f", {repeats} clips of each" if repeats > 1 else ""
             raise ValueError(
