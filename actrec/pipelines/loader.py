@@ -1,7 +1,7 @@
 """Clips for a net: the torch end of the pipelines.
 
 A loader plans samples, lets the decode workers fetch them, has them finished (by the workers on a CPU, by DALI on a
-GPU and where DALI decodes) and yields `Batch`es in the order of the plan. A sample that cannot be decoded is left out
+GPU, where DALI decodes and where colours are changed) and yields `Batch`es in the order of the plan. A sample that cannot be decoded is left out
 and counted, and takes nothing else with it.
 """
 
@@ -507,7 +507,8 @@ def train_loader(
         decoder: "dali" lets DALI decode what it can on this device, "workers" nothing; "auto" is "dali" on a GPU.
 
     Raises:
-        ValueError: an empty list, none of it usable, a batch larger than the list, or no such device.
+        ValueError: an empty list, none of it usable, a batch larger than the list, colours of flow to be changed, or
+            no such device.
     """
     return TrainLoader(
         videos,
