@@ -62,7 +62,7 @@ def look_values(look: Look, options: Augment) -> dict[str, np.ndarray]:
     return {name: values[name] for name in look_inputs(options)}
 
 
-def recolour(clips: DataNode, drawn: dict[str, DataNode], *, options: Augment, size: int) -> DataNode:
+def apply_look(clips: DataNode, drawn: dict[str, DataNode], *, options: Augment, size: int) -> DataNode:
     """Whatever the options change in uint8 RGB clips of the net's size; blur in those of flow too."""
     if "operations" in drawn:
         clips = operate(clips, drawn["operations"], operations=suite(options, size), num=num_operations(options))

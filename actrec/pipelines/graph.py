@@ -51,7 +51,7 @@ def train_pipeline(
             )
             clips = _recolour(kind, clips)
         drawn = {name: _source(name, "", type_) for name, type_ in augment.look_inputs(options).items()}
-        clips = augment.recolour(clips, drawn, options=options, size=net_input.size)
+        clips = augment.apply_look(clips, drawn, options=options, size=net_input.size)
         mirror = _source("flip", "", types.INT32)
         clips = normalise(clips, _channels(kind, net_input), mirror=mirror, dtype=dtype, layout=_layout(kind))
         return augment.erase(clips, drawn["erased"]) if options.erasing else clips

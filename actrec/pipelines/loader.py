@@ -1,8 +1,8 @@
 """Clips for a net: the torch end of the pipelines.
 
 A loader plans samples, lets the decode workers fetch them, has them finished (by the workers on a CPU, by DALI on a
-GPU, where DALI decodes and where colours are changed) and yields `Batch`es in the order of the plan. A sample that cannot be decoded is left out
-and counted, and takes nothing else with it.
+GPU, where DALI decodes and where colours are changed) and yields `Batch`es in the order of the plan. A sample that
+cannot be decoded is left out and counted, and takes nothing else with it.
 """
 
 from __future__ import annotations

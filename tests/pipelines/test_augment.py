@@ -259,6 +259,27 @@ def test_who_decodes_changes_little(media_rows):
         assert (clip - apart[1][id_]).abs().mean() < 0.03, id_
 
 
+COLOURS = replace(EVERYTHING, auto_augment="none")
+
+
+def test_a_clip_that_is_decoded_in_parts_looks_the_same_all_over(media_rows):
+    def clips(budget=None):
+        loader = actrec.train_loader(media_rows, actrec.Clip(), INPUT, augment=COLOURS, batch_size=6, decoder="dali")
+        loader._runner._limit = budget
+        (batch,) = loader
+        return batch.clips
+
+    assert torch.equal(clips(), clips(budget=3 * 96 * 96 * 5))
+
+
+@pytest.mark.gpu
+def test_a_loader_does_the_same_on_a_gpu(stills, media_rows):
+    for videos in (stills, media_rows):
+        expected = batches(videos, COLOURS, batch_size=3)
+        for id_, clip in batches(videos, COLOURS, batch_size=3, device="cuda").items():
+            assert (clip.cpu() - expected[id_]).abs().mean() < 0.03, id_
+
+
 def test_a_resumed_loader_gives_the_same_batches(stills):
     def loader():
         return actrec.train_loader(stills, actrec.Clip(), INPUT, augment=SHORT, batch_size=2, seed=3)
