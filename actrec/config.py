@@ -52,6 +52,12 @@ class Input:
     size: int
     layout: str = "NCTHW"
 
+    def __post_init__(self):
+        if not all(math.isfinite(m) for m in self.mean):
+            raise ValueError(f"mean {self.mean}: expected numbers")
+        if not all(0 < s < math.inf for s in self.std):
+            raise ValueError(f"std {self.std}: expected positive numbers")
+
     def with_channels(self, channels: int) -> Input:
         """The same for as many channels of optical flow: no flow is the mean, and they vary as the colours do."""
         std = sum(self.std) / len(self.std)

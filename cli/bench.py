@@ -62,7 +62,7 @@ def command(
 
     from actrec.cli.progress import Bar
     from actrec.engine import bench
-    from actrec.engine.train import choose_device
+    from actrec.engine.devices import choose_device
 
     device = choose_device(device)
     options = {} if temporal_stride is None else {"temporal_stride": temporal_stride}

@@ -6,7 +6,7 @@ number of workers or what was drawn before. Pixels are those of the displayed pi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from actrec.config import Augment, Clip, Views
 from actrec.data import samplers
 from actrec.data.look import Look, plan_look
 
-_SPATIAL_DRAWS = 24  # every plan draws as many, whatever it needs: 10 x (area, aspect), x, y, and two to spare
+_SPATIAL_DRAWS = 24  # every plan draws as many, whatever it needs: 10 x (area, aspect), x, y, the stride, one to spare
+_STRIDE_DRAW = 22
 
 # The thirteen places of a multiscale crop, as quarters of the free space (TSN, Wang et al. 2016).
 _PLACES = (
@@ -89,17 +90,38 @@ def plan_train(
         clip: with `frames` decided.
         size: height and width that the net takes.
         repeat: how often `index` was drawn before in this epoch.
+        augment: that `check_sampling` finds nothing wrong with.
         may_flip: False where the mirror image of the video's class is no class.
     """
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, index, repeat])))
     draws = rng.random(_SPATIAL_DRAWS)
     flip = bool(rng.random() < 0.5) and augment.flip and may_flip
     return TrainPlan(
-        frames=sample(clip, num_frames=num_frames, rng=rng)[0],
+        frames=_frames(clip, num_frames, augment, rng, draws[_STRIDE_DRAW]),
         box=_GEOMETRY[augment.geometry](width, height, size, augment, draws),
         flip=flip,
         look=plan_look(augment=augment, size=size, key=(seed, epoch, index, repeat)),
     )
+
+
+def check_sampling(clip: Clip, augment: Augment) -> None:
+    """Raises ValueError if `augment` wants training clips that `clip` cannot be."""
+    if augment.stride_range is not None:
+        limits = "stride_range {} {}".format(*augment.stride_range)
+        if clip.sampling != "dense":
+            raise ValueError(f"{limits} with sampling {clip.sampling}: a stride belongs to --sampling dense")
+        if clip.stride != 1:
+            raise ValueError(f"{limits} with stride {clip.stride}: expected one of the two")
+    if augment.clip_position == "centre" and clip.sampling == "dense" and clip.rule == "ibm":
+        raise ValueError("clip_position centre with sampling rule ibm: its only dense clip is the first one")
+
+
+def _frames(clip: Clip, num_frames: int, augment: Augment, rng: np.random.Generator, draw: float) -> np.ndarray:
+    """Of a training clip: (T,) int64."""
+    if augment.stride_range is not None:
+        low, high = augment.stride_range
+        clip = replace(clip, stride=low + int(draw * (high - low + 1)))
+    return sample(clip, num_frames=num_frames, rng=rng if augment.clip_position == "random" else None)[0]
 
 
 def plan_eval(*, num_frames: int, width: int, height: int, clip: Clip, size: int, views: Views) -> EvalPlan:
@@ -195,6 +217,14 @@ def _multiscale(width: int, height: int, size: int, augment: Augment, draws: np.
     return x, y, w, h
 
 
+def _corner(width: int, height: int, size: int, augment: Augment, draws: np.ndarray) -> tuple[int, int, int, int]:
+    """A square in a corner or the centre, as in Hara's 3D-ResNets (Wang et al. 2015)."""
+    scale = augment.scales[int(draws[0] * len(augment.scales))]
+    side = max(1, int(min(width, height) * scale))
+    x, y = crop_offsets(width, height, side, 5)[int(draws[1] * 5)].tolist()
+    return x, y, side, side
+
+
 def _jitter(width: int, height: int, size: int, augment: Augment, draws: np.ndarray) -> tuple[int, int, int, int]:
     """A size x size crop out of a picture resized to a random short side, as a box of the unresized picture."""
     low, high = augment.short_sides
@@ -229,4 +259,10 @@ def _place(width: int, height: int, w: int, h: int, draws: np.ndarray) -> tuple[
     return int(draws[0] * (width - w + 1)), int(draws[1] * (height - h + 1)), w, h
 
 
-_GEOMETRY = {"multiscale": _multiscale, "jitter": _jitter, "random-resized": _random_resized, "centre": _centre}
+_GEOMETRY = {
+    "multiscale": _multiscale,
+    "corner": _corner,
+    "jitter": _jitter,
+    "random-resized": _random_resized,
+    "centre": _centre,
+}

@@ -296,6 +296,13 @@ def test_a_resumed_loader_gives_the_same_batches(stills):
     assert not torch.equal(whole[0].clips, whole[3].clips)
 
 
+def test_each_clip_of_a_repeated_video_looks_its_own_way(stills):
+    loader = actrec.train_loader(stills, actrec.Clip(), INPUT, augment=COLOURS, batch_size=4, repeats=2)
+    for batch in loader:
+        for first, second in batch.clips.unflatten(0, (2, 2)):
+            assert (first - second).abs().mean() > 0.01
+
+
 @pytest.fixture(scope="module")
 def flow_rows(tmp_path_factory, make_rows):
     from actrec.data.flow import y_of
