@@ -182,6 +182,12 @@ class Augment:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 0 (none) or a positive number")
 
+    @property
+    def changes_colours(self) -> bool:
+        """Whether the pictures of a clip are changed once they are cut out and resized."""
+        single = self.colour_jitter is not None or self.grayscale > 0 or self.blur > 0 or self.erasing > 0
+        return single or self.auto_augment != "none"
+
 
 @dataclass(frozen=True)
 class Views:

@@ -12,6 +12,7 @@ import numpy as np
 
 from actrec.config import Augment, Clip, Views
 from actrec.data import samplers
+from actrec.data.look import Look, plan_look
 
 _SPATIAL_DRAWS = 24  # every plan draws as many, whatever it needs: 10 x (area, aspect), x, y, the stride, one to spare
 _STRIDE_DRAW = 22
@@ -30,11 +31,13 @@ class TrainPlan:
         frames: (T,) int64 positions relative to the video's first frame, ascending unless the rule wraps around.
         box: region (x, y, w, h) that is resized to the net's size.
         flip: mirrored left to right.
+        look: what is done to its colours.
     """
 
     frames: np.ndarray
     box: tuple[int, int, int, int]
     flip: bool
+    look: Look = Look()
 
     @property
     def crops(self) -> list[tuple[int, int, bool]]:
@@ -97,6 +100,7 @@ def plan_train(
         frames=_frames(clip, num_frames, augment, rng, draws[_STRIDE_DRAW]),
         box=_GEOMETRY[augment.geometry](width, height, size, augment, draws),
         flip=flip,
+        look=plan_look(augment=augment, size=size, key=(seed, epoch, index, repeat)),
     )
 
 

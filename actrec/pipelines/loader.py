@@ -1,8 +1,8 @@
 """Clips for a net: the torch end of the pipelines.
 
 A loader plans samples, lets the decode workers fetch them, has them finished (by the workers on a CPU, by DALI on a
-GPU and where DALI decodes) and yields `Batch`es in the order of the plan. A sample that cannot be decoded is left out
-and counted, and takes nothing else with it.
+GPU, where DALI decodes and where colours are changed) and yields `Batch`es in the order of the plan. A sample that
+cannot be decoded is left out and counted, and takes nothing else with it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from actrec.data.lists import Video, check_labels
 from actrec.data.media import MediaError
 from actrec.data.plan import EvalPlan, TrainPlan, batch_slice, check_sampling, plan_eval, plan_train
 from actrec.pipelines import graph, source
+from actrec.pipelines.augment import look_values
 from actrec.pipelines.buffers import trim
 from actrec.pipelines.finish import Finisher
 from actrec.pipelines.graph import Kind
@@ -161,7 +162,7 @@ class Loader:
             net_input, dtype=dtype, channels_last=channels_last, keep=prefetch + 2, ahead=self._views == 1
         )
         self._runner = Runner(self._build_pipeline, self._parameters, self.device)
-        self._on_cpu = self.device.type == "cpu"  # "boxes" then end in the workers
+        self._workers_finish = self.device.type == "cpu"  # "boxes" then end there
 
     def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)  # the workers are the parallelism
@@ -219,7 +220,7 @@ class Loader:
 
     def _memory(self, num_videos: int) -> torch.Tensor | None:
         """Where the workers write finished clips, on a CPU."""
-        return self._finisher.batch(num_videos, self._views, self.clip.frames) if self._on_cpu else None
+        return self._finisher.batch(num_videos, self._views, self.clip.frames) if self._workers_finish else None
 
     def _fetch(self, epoch: int, wanted: list[tuple[int, int, torch.Tensor | None]]) -> list[Sample]:
         """The samples of one file, in a decode worker. Never raises for a bad one.
@@ -273,7 +274,7 @@ class Loader:
         parts = []
         for kind in dict.fromkeys(sample.kind for sample in samples):
             places = [i for i, sample in enumerate(samples) if sample.kind == kind]
-            written = kind == "boxes" and self._on_cpu
+            written = kind == "boxes" and self._workers_finish
             parts.append(_Part(places, None if written else self._runner.start(kind, [samples[i] for i in places])))
         return samples, parts, clips
 
@@ -370,8 +371,10 @@ class TrainLoader(Loader):
     _views = 1
 
     def __init__(self, videos, *, augment, seed, repeats, balanced, keep_last, flip_map, rank, world, **common):
+        _check_colours(common["clip"], augment)
         super().__init__(videos, **common)
         check_sampling(self.clip, augment)
+        self._workers_finish &= not augment.changes_colours  # DALI does that, on any device
         self._augment, self._seed, self._flip_map = augment, seed, flip_map
         self._rank, self._world = rank, world
         if repeats < 1 or self.batch_size % repeats:
@@ -427,17 +430,23 @@ class TrainLoader(Loader):
     def _build_pipeline(self, kind: Kind, **common) -> Pipeline:
         samples = self.batch_size * self._images(kind)
         return graph.train_pipeline(
-            kind, self.input, batch_size=samples, threads=self.workers, dtype=self._dtype, **common
+            kind,
+            self.input,
+            options=self._augment,
+            batch_size=samples,
+            threads=self.workers,
+            dtype=self._dtype,
+            **common,
         )
 
     def _parameters(self, sample: Sample) -> dict[str, np.ndarray]:
-        flip = {"flip": np.int32(sample.plan.flip)}
+        drawn = {"flip": np.int32(sample.plan.flip)} | look_values(sample.plan.look, self._augment)
         if sample.kind == "boxes":
-            return flip
+            return drawn
         x, y, w, h = sample.plan.box
         size = np.array([sample.media.height, sample.media.width], np.float32)
         start, end = np.array([y, x], np.float32), np.array([y + h, x + w], np.float32)
-        return flip | {"start": start / size, "end": end / size}
+        return drawn | {"start": start / size, "end": end / size}
 
     def _label(self, sample: Sample, label: int) -> int:
         flipped = self._flip_map is not None and sample.plan.flip and label >= 0
@@ -629,3 +638,16 @@ def _check_channels(clip: Clip, net_input: Input) -> None:
         )
     if clip.modality == "flow" and len({*net_input.mean}) + len({*net_input.std}) > 2:
         raise ValueError("mean and std of flow differ from channel to channel: expected the same for all")
+
+
+def _check_colours(clip: Clip, augment: Augment) -> None:
+    if clip.modality != "flow":
+        return
+    settings = {
+        "colour_jitter": augment.colour_jitter is not None,
+        "grayscale": augment.grayscale > 0,
+        f"auto_augment {augment.auto_augment}": augment.auto_augment != "none",
+    }
+    for setting, is_on in settings.items():
+        if is_on:
+            raise ValueError(f"{setting} with modality flow: flow has no colours; blur and erasing work with it")
