@@ -20,9 +20,9 @@ def append(run: Path, row: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def read(run: Path) -> list[dict[str, Any]]:
-    """All whole rows; a row torn by a crash is left out."""
-    path = run / NAME
+def read(run: Path, name: str = NAME) -> list[dict[str, Any]]:
+    """All whole rows of a file of rows; a row torn by a crash is left out."""
+    path = run / name
     if not path.exists():
         return []
     rows = []
