@@ -206,6 +206,7 @@ def draw(file: Path, form: str, names: tuple[str, str], found: Sequence[Curve]) 
     figure = Figure(figsize=(4.5 * len(found), 4), layout="constrained")
     for axis, curve in zip(figure.subplots(1, len(found)), found):
         axis.set(title=curve.name, xlabel="epoch")
+        axis.locator_params(axis="x", integer=True)
         for name, values in zip(names, (curve.a, curve.b)):
             if values:
                 axis.plot([epoch + 1 for epoch in values], list(values.values()), label=name, marker=".")
