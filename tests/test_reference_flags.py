@@ -134,6 +134,22 @@ def test_every_line_of_a_code_block_is_a_command_of_actrec():
         assert all(re.match(r"(torchrun .* -m )?actrec \w", line) for line in blocks(page))
 
 
+@pytest.mark.parametrize("rows", ["IBM", "HARA_PYTORCH", "HARA_LUA"])
+def test_defaults_that_are_called_the_same_are(rows):
+    checked = 0
+    for flag in getattr(reference_flags, rows):
+        if "he same default" not in flag.remark or " `" in flag.remark.split("he same default")[0]:
+            continue
+        words = shlex.split(re.search("`([^`]+)`", flag.new)[1])
+        command = find_command(words)[0]
+        param = next(p for p in command.params if words[-2] in p.opts) if words[-2].startswith("--") else None
+        if param is None or param.default is None:  # a net's own
+            continue
+        assert param.type.convert(words[-1], param, None) == pytest.approx(param.default, rel=1e-3), flag.old
+        checked += 1
+    assert checked
+
+
 @pytest.mark.parametrize(
     ("line", "found"),
     [
