@@ -21,7 +21,7 @@ def append(run: Path, row: dict[str, Any]) -> None:
 
 
 def read(run: Path, name: str = NAME) -> list[dict[str, Any]]:
-    """All whole rows of a file of rows; a row torn by a crash is left out."""
+    """All whole rows; a row torn by a crash is left out."""
     path = run / name
     if not path.exists():
         return []

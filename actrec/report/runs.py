@@ -124,13 +124,13 @@ def read(path: Path) -> Run:
         broken.append(CONFIG)
         config = {}
     rows = {row["epoch"]: row for row in _rows(path, runlog.NAME, broken) if isinstance(row.get("epoch"), int)}
-    steps = _rows(path, STEPS, broken)
+    steps = [row for row in _rows(path, STEPS, broken) if isinstance(row.get("epoch"), int)]
     return Run(path, config, data, environment, [rows[epoch] for epoch in sorted(rows)], steps, tuple(broken))
 
 
 def summary(run: Run) -> Summary:
     scores = list(run.values(run.measure).values())
-    losses = [row["loss"] for row in run.steps if _finite(row.get("loss")) and row.get("epoch", 0) >= run.done]
+    losses = [row["loss"] for row in run.steps if _finite(row.get("loss")) and row["epoch"] >= run.done]
     return Summary(
         name=run.path.name,
         net=run.net,

@@ -58,8 +58,11 @@ def test_torn_and_repeated_rows(tmp_path):
     run = write_run(tmp_path / "r", [epoch_row(0), epoch_row(1), epoch_row(1, val_top1=99.0)])
     with open(run / "log.jsonl", "a") as file:
         file.write('7\n{"lr": 1}\n{"epoch": 2, "train_lo')
+    (run / "steps.jsonl").write_text(
+        '{"epoch": null, "loss": 5}\n[3]\n{"step": 9, "epoch": 2, "loss": 0.25}\n{"step": 1'
+    )
     found = runs.summary(runs.read(run))
-    assert (found.epochs, found.best, found.state) == (2, 99.0, "in epoch 3")
+    assert (found.epochs, found.best, found.state, found.loss) == (2, 99.0, "in epoch 3", 0.25)
 
 
 def test_figures_that_are_no_numbers_or_were_not_measured(tmp_path):
