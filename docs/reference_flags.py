@@ -170,7 +170,7 @@ HARA_LUA = (
     Flag("--annotation_path", "none", "`train --list --val-list`", _CONVERTED),
     Flag("--result_path", "results", "`train --run`, `evaluate --out`", "Default: `runs/<date>_<net>`, and `scores/` in it."),
     Flag("--premodel_path", "none", NONE, "Torch7's `.t7` files are not read: they hold objects of Lua. Hara published the nets for PyTorch, too, and those are read: `train --weights`."),
-    Flag("--bgr_premodel", "off", NONE, "It belonged to `.t7` files that were converted from Caffe."),
+    Flag("--bgr_premodel", "off", NONE, "It swaps the colours of a `.t7` file's first convolution, and those files are not read."),
     Flag("--dataset", "activitynet", "`train --list --val-list`", "The lists say which."),
     Flag("--lr_path", "none", "`train --schedule multistep --lr 0.1 --lr-steps 100,150 --weight-decay 1e-3`", "This is the regime of the ResNets; that of C3D is `train --schedule multistep --lr 0.001 --lr-steps 85,130 --weight-decay 1e-3`. A weight decay for each part of a regime is not offered: in the published ones it is the same throughout."),
     Flag("--n_classes", "200", NONE, _CLASSES),
@@ -203,7 +203,7 @@ HARA_LUA = (
     Flag("--batch_norm", "off", "`train --backbone c3d --batch-norm`"),
     Flag("--global_pooling", "off", "`train --backbone c3d --global-pooling`"),
     Flag("--resnet_depth", "18", "`train --backbone resnet3d_18`", "Part of the net's name."),
-    Flag("--shortcut_type", "A", "`train --shortcut A`", "Default B. `C`, a convolution in every shortcut, is not offered: no published weights have it."),
+    Flag("--shortcut_type", "A", "`train --shortcut A`", "Default B. `C`, a convolution in every shortcut, is not offered: it fits no published weights that are read here."),
     Flag("--weight_init", "off", NONE, "Convolutions always begin as He et al. (2015) have it."),
     Flag("--freeze_params", "0", "`train --freeze-until fc`", "Named by a layer, not by how many are left."),
 )  # fmt: skip
