@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from actrec import config
-from actrec.cli.options import Numbers, config_options, per_channel
+from actrec.cli.options import Command, Numbers, config_options, per_channel
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--data", type=click.Path(path_type=Path), default=".", help="Dataset folder.", show_default=True)
 @click.option("--list", "list_path", type=click.Path(path_type=Path), help="List to score.  [default: DATA/val.txt]")
 @click.option(

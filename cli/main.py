@@ -21,6 +21,7 @@ COMMANDS = {  # name: one line for --help
     "index": "Look at every video of a list.",
     "train": "Train a net.",
     "evaluate": "Score a list with clips x crops.",
+    "runs": "Show the runs of a dataset folder, or compare two.",
     "nets": "List the nets, or show one.",
     "weights": "Tell what a weights file is, or convert it.",
     "bench": "Measure how fast nets train here.",

@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from actrec import config
-from actrec.cli.options import Numbers, config_options, per_channel
+from actrec.cli.options import Command, Numbers, config_options, per_channel
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--data", type=click.Path(path_type=Path), default=".", help="Dataset folder.", show_default=True)
 @click.option("--list", "list_path", type=click.Path(path_type=Path), help="Training list.  [default: DATA/train.txt]")
 @click.option("--val-list", type=click.Path(path_type=Path), help="Validation list.  [default: DATA/val.txt]")
