@@ -205,7 +205,7 @@ class Loader:
                 self.epoch, self._step = epoch + 1, 0
             yield batch
 
-    def _submit(self, epoch: int, draws: list[tuple[int, int]]) -> _Fetching:
+    def _submit(self, epoch: int, draws: list[list[int]]) -> _Fetching:
         clips = self._memory(len(draws))
         slots = list(clips) if clips is not None else [None] * len(draws)
         of_file: dict[str, list[int]] = {}
@@ -367,8 +367,9 @@ class TrainLoader(Loader):
     _views = 1
 
     def __init__(self, videos, *, augment, seed, repeats, balanced, keep_last, flip_map, rank, world, **common):
+        check_sampling(common["clip"], augment)
+        labels = only_labels(videos) if balanced else None
         super().__init__(videos, **common)
-        check_sampling(self.clip, augment)
         self._augment, self._seed, self._flip_map = augment, seed, flip_map
         self._rank, self._world = rank, world
         if repeats < 1 or self.batch_size % repeats:
@@ -381,7 +382,6 @@ class TrainLoader(Loader):
             raise ValueError(
                 f"batch_size {self.batch_size} with {len(videos)} videos{each}: expected at most {self._num_clips}"
             )
-        labels = only_labels(videos) if balanced else None
         draws = functools.partial(epoch_draws, len(videos), seed=seed, repeats=repeats, labels=labels)
         self._epoch_draws = functools.lru_cache(maxsize=1)(draws)
 

@@ -165,6 +165,12 @@ def test_toy(run, tmp_path):
         (["train", "--area", "0.5"], 2, "Error: Invalid value for '--area': '0.5': expected 2 numbers"),
         (["train", "--mean", "1,2"], 2, "Error: --mean of 2 numbers: expected three, of red, green and blue"),
         (["train", "--stride", "2"], 2, "Error: stride 2 with uniform sampling"),
+        (
+            ["train", *SMALL, "--stride-range", "1,4"],
+            1,
+            "Error: stride_range 1 4 with sampling uniform: a stride belong",
+        ),
+        (["train", "--repeats", "3"], 2, "Error: repeats 3 with batch_size 16: expected a divisor of it"),
         (["train", "--nesterov", "--optimizer", "adamw"], 2, "Error: nesterov with optimizer adamw"),
         (["train", "--last-pool", "valid"], 1, "Error: net 's3d' takes no option 'last_pool'"),
         (["train", "--frames", "3", "--size", "32", "--batch-size", "4"], 1, "Error: clips of 3 frames are too short"),
