@@ -229,7 +229,7 @@ class Loader:
         for i, (row, repeat, slot) in enumerate(wanted):
             try:
                 found = self.index[row]
-                kind, plan = _route(found, self.device, self._decoder), self._plan(epoch, row, repeat, found)
+                kind, plan = _route(found, self.device, self._decoder), self._plan(epoch, row, found, repeat)
                 if kind == "boxes":
                     requests[i] = self._request(row, found, plan, slot)
                 else:
@@ -397,7 +397,7 @@ class TrainLoader(Loader):
     def _certify(self, epoch: int) -> bool:
         return True
 
-    def _plan(self, epoch: int, row: int, repeat: int, found: Media) -> TrainPlan:
+    def _plan(self, epoch: int, row: int, found: Media, repeat: int = 0) -> TrainPlan:
         labels = self.videos[row].labels
         return plan_train(
             num_frames=found.positions,
@@ -415,7 +415,7 @@ class TrainLoader(Loader):
 
     def plan(self, epoch: int, row: int, repeat: int = 0) -> TrainPlan:
         """What is random about a sample. Raises MediaError if the video cannot be used."""
-        return self._plan(epoch, row, repeat, self.index[row])
+        return self._plan(epoch, row, self.index[row], repeat)
 
     def _target(self, plan: TrainPlan, found: Media) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
         return plan.box, (self.input.size, self.input.size)
@@ -459,7 +459,7 @@ class EvalLoader(Loader):
     def _certify(self, epoch: int) -> bool:
         return epoch > 0  # a first pass reads each file once: only from the second on it is worth decoding to the end
 
-    def _plan(self, epoch: int, row: int, repeat: int, found: Media) -> EvalPlan:
+    def _plan(self, epoch: int, row: int, found: Media, repeat: int = 0) -> EvalPlan:
         return plan_eval(
             num_frames=found.positions,
             width=found.width,
