@@ -89,8 +89,8 @@ def plan_train(
         num_frames, width, height: of the video, as displayed.
         clip: with `frames` decided.
         size: height and width that the net takes.
-        repeat: how often `index` was drawn before in this epoch.
         augment: that `check_sampling` finds nothing wrong with.
+        repeat: how often `index` was drawn before in this epoch.
         may_flip: False where the mirror image of the video's class is no class.
     """
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, index, repeat])))

@@ -208,7 +208,7 @@ class Loader:
                 self.epoch, self._step = epoch + 1, 0
             yield batch
 
-    def _submit(self, epoch: int, draws: list[tuple[int, int]]) -> _Fetching:
+    def _submit(self, epoch: int, draws: list[list[int]]) -> _Fetching:
         clips = self._memory(len(draws))
         slots = list(clips) if clips is not None else [None] * len(draws)
         of_file: dict[str, list[int]] = {}
@@ -232,7 +232,7 @@ class Loader:
         for i, (row, repeat, slot) in enumerate(wanted):
             try:
                 found = self.index[row]
-                kind, plan = _route(found, self.device, self._decoder), self._plan(epoch, row, repeat, found)
+                kind, plan = _route(found, self.device, self._decoder), self._plan(epoch, row, found, repeat)
                 if kind == "boxes":
                     requests[i] = self._request(row, found, plan, slot)
                 else:
@@ -372,8 +372,9 @@ class TrainLoader(Loader):
 
     def __init__(self, videos, *, augment, seed, repeats, balanced, keep_last, flip_map, rank, world, **common):
         _check_colours(common["clip"], augment)
+        check_sampling(common["clip"], augment)
+        labels = only_labels(videos) if balanced else None
         super().__init__(videos, **common)
-        check_sampling(self.clip, augment)
         self._workers_finish &= not augment.changes_colours  # DALI does that, on any device
         self._augment, self._seed, self._flip_map = augment, seed, flip_map
         self._rank, self._world = rank, world
@@ -388,7 +389,6 @@ class TrainLoader(Loader):
             raise ValueError(
                 f"batch_size {self.batch_size} with {len(videos)} videos{each}: expected at most {self._num_clips}"
             )
-        labels = only_labels(videos) if balanced else None
         draws = functools.partial(epoch_draws, len(videos), seed=seed, repeats=repeats, labels=labels)
         self._epoch_draws = functools.lru_cache(maxsize=1)(draws)
 
@@ -404,7 +404,7 @@ class TrainLoader(Loader):
     def _certify(self, epoch: int) -> bool:
         return True
 
-    def _plan(self, epoch: int, row: int, repeat: int, found: Media) -> TrainPlan:
+    def _plan(self, epoch: int, row: int, found: Media, repeat: int = 0) -> TrainPlan:
         labels = self.videos[row].labels
         return plan_train(
             num_frames=found.positions,
@@ -422,7 +422,7 @@ class TrainLoader(Loader):
 
     def plan(self, epoch: int, row: int, repeat: int = 0) -> TrainPlan:
         """What is random about a sample. Raises MediaError if the video cannot be used."""
-        return self._plan(epoch, row, repeat, self.index[row])
+        return self._plan(epoch, row, self.index[row], repeat)
 
     def _target(self, plan: TrainPlan, found: Media) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
         return plan.box, (self.input.size, self.input.size)
@@ -472,7 +472,7 @@ class EvalLoader(Loader):
     def _certify(self, epoch: int) -> bool:
         return epoch > 0  # a first pass reads each file once: only from the second on it is worth decoding to the end
 
-    def _plan(self, epoch: int, row: int, repeat: int, found: Media) -> EvalPlan:
+    def _plan(self, epoch: int, row: int, found: Media, repeat: int = 0) -> EvalPlan:
         return plan_eval(
             num_frames=found.positions,
             width=found.width,
