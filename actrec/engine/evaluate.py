@@ -212,7 +212,7 @@ def _nothing_scored(net: torch.nn.Module, loader: EvalLoader, missing: dict[str,
 
 def _view_logits(net: torch.nn.Module, clips: torch.Tensor, views: int) -> torch.Tensor:
     """(videos, views, classes) float32 from clips (videos * views, C, T, H, W)."""
-    kind = next(net.parameters()).dtype
+    kind = torch.float64 if any(p.dtype == torch.float64 for p in net.parameters()) else clips.dtype
     return torch.cat([net(part.to(kind)).float() for part in clips.split(_VIEWS_AT_ONCE)]).unflatten(0, (-1, views))
 
 

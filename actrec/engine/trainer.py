@@ -16,7 +16,7 @@ from actrec.engine import checkpoint, dist, runfolder, runlog
 from actrec.engine.build import build_net, make_loaders
 from actrec.engine.devices import choose_device, choose_precision, memory_format
 from actrec.engine.ema import Average
-from actrec.engine.evaluate import Result, merge, score
+from actrec.engine.evaluate import Result, check_scored, merge, score
 from actrec.engine.freeze import freeze, train_mode
 from actrec.engine.optim import Schedule, make_optimizer
 from actrec.engine.runfolder import BEST, LAST, Data, Recipe
@@ -338,7 +338,7 @@ class Trainer:
         results = dist.gather(own)
         if any(result is None for result in results):
             raise _Stopped
-        return merge(results, self._data.val)
+        return check_scored(merge(results, self._data.val))
 
     def _end_epoch(self, result: Result | None) -> bool:
         """Logs the epoch, steps the schedule, and turns to the next. Whether it is the best."""

@@ -12,7 +12,7 @@ from typing import Any
 from actrec.engine import runlog
 from actrec.registry import did_you_mean
 
-CONFIG, DATA, ENVIRONMENT, STEPS = "config.json", "data.json", "environment.json", "steps.jsonl"
+CONFIG, DATA, ENVIRONMENT = "config.json", "data.json", "environment.json"
 _BEGUN = (CONFIG, runlog.NAME, "last.pt")  # a folder with one of these is a run
 _MEASURES = {"val_top1": "top-1", "val_map": "mAP"}
 _LOSSES = {"train_loss": "train loss", "val_loss": "val loss"}
@@ -124,7 +124,7 @@ def read(path: Path) -> Run:
         broken.append(CONFIG)
         config = {}
     rows = {row["epoch"]: row for row in _rows(path, runlog.NAME, broken) if isinstance(row.get("epoch"), int)}
-    steps = [row for row in _rows(path, STEPS, broken) if isinstance(row.get("epoch"), int)]
+    steps = [row for row in _rows(path, runlog.STEPS, broken) if isinstance(row.get("epoch"), int)]
     return Run(path, config, data, environment, [rows[epoch] for epoch in sorted(rows)], steps, tuple(broken))
 
 
