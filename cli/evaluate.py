@@ -81,6 +81,7 @@ def command(
     """
     from actrec.cli import dataset
     from actrec.cli.progress import Bar
+    from actrec.engine import dist
     from actrec.engine import evaluate as engine
     from actrec.engine.devices import choose_device, memory_format
     from actrec.engine.runfolder import BEST
@@ -98,9 +99,12 @@ def command(
         if run_dir is None:
             raise FileNotFoundError(f"{data / 'runs'}: no run with a {BEST}; `actrec train` makes one, --run names one")
         checkpoint_path = run_dir / BEST
+    device = choose_device(device)
+    click.get_current_context().with_resource(dist.joined(device))
     scored = _from_checkpoint(checkpoint_path) if weights is None else None
     modality = scored.clip.modality if scored is not None else modality or "rgb"
-    found = dataset.load_list(list_path, workers=loader.workers, modality=modality)
+    with dist.first():
+        found = dataset.load_list(list_path, workers=loader.workers, modality=modality)
     if scored is None:
         scored = _from_weights(net, weights, len(dataset.class_names(list_path, [found])), modality, multi_label)
     model, clip, classes = scored.net, scored.clip, scored.classes
@@ -117,7 +121,6 @@ def command(
         mean=per_channel("mean", mean, model.input.mean),
         std=per_channel("std", std, model.input.std),
     )
-    device = choose_device(device)
     if precision == "auto":
         precision = "bfloat16" if device == "cuda" else "float32"
     batches = eval_loader(
@@ -128,14 +131,21 @@ def command(
         batch_size=batch_size or max(1, 32 // views.num_views),
         device=device,
         index=found.index,
-        workers=loader.workers,
+        rank=dist.rank(),
+        world=dist.world(),
+        workers=loader.workers or dist.own_cores(),
         prefetch=loader.prefetch,
         channels_last=scored.channels_last,
         multi_label=model.options["num_classes"] if scored.multi_label else None,
     )
-    with Bar("videos", total=len(found.videos)) as bar:
+    with Bar("videos", total=len(found.videos) if not dist.rank() else None) as bar:
         model = model.to(device, memory_format=memory_format(model, scored.channels_last))
-        result = engine.evaluate(model, batches, average=average, precision=precision, progress=bar.add)
+        own = engine.score(
+            model, batches, average=average, precision=precision, progress=lambda n: bar.add(n * dist.world())
+        )
+    result = engine.check_scored(engine.merge(dist.gather(own), found.videos))
+    if dist.rank():
+        return 0
 
     name = f"{list_path.stem}_{views.clips}x{views.crops}"
     if checkpoint_path is not None and checkpoint_path.name != BEST:

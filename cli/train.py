@@ -66,28 +66,28 @@ def command(
     if preview is not None:
         _preview(preview, recipe, _lists(data, list_path, val_list, loader.workers, clip.modality), net_input)
         return 0
-    with dist.joined(choose_device(run.device)):
-        with dist.first():
-            lists = _lists(data, list_path, val_list, loader.workers, clip.modality)
-        if run_dir is None:
-            named = net.backbone + ("_flow" if clip.modality == "flow" else "")
-            run_dir = dist.by_first(lambda: _default_run(data, named, resume or dist.restarted()))
-        reporter = TrainReporter()
-        try:
-            trained = train(
-                recipe,
-                lists,
-                run_dir,
-                reporter=reporter,
-                weights=str(weights) if weights is not None else None,
-                new_head=new_head,
-                net_input=net_input,
-                resume=resume,
-            )
-        finally:
-            reporter.close()
-        if dist.rank():
-            return 130 if trained.interrupted else 0
+    click.get_current_context().with_resource(dist.joined(choose_device(run.device)))
+    with dist.first():
+        lists = _lists(data, list_path, val_list, loader.workers, clip.modality)
+    if run_dir is None:
+        named = net.backbone + ("_flow" if clip.modality == "flow" else "")
+        run_dir = dist.by_first(lambda: _default_run(data, named, resume or dist.restarted()))
+    reporter = TrainReporter()
+    try:
+        trained = train(
+            recipe,
+            lists,
+            run_dir,
+            reporter=reporter,
+            weights=str(weights) if weights is not None else None,
+            new_head=new_head,
+            net_input=net_input,
+            resume=resume,
+        )
+    finally:
+        reporter.close()
+    if dist.rank():
+        return 130 if trained.interrupted else 0
     if trained.interrupted:
         click.echo(f"stopped in epoch {trained.epochs + 1}: the same command with --run {run_dir} --resume continues")
         return 130

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -54,7 +53,7 @@ def make_loaders(
         "rank": dist.rank(),
         "world": dist.world(),
         "multi_label": len(data.classes) if recipe.loss.multi_label else None,
-        "workers": recipe.loader.workers or max(1, (os.cpu_count() or 1) // dist.neighbours()),
+        "workers": recipe.loader.workers or dist.own_cores(),
         "prefetch": recipe.loader.prefetch,
         "channels_last": recipe.run.channels_last,
         "batch_size": recipe.loader.batch_size,

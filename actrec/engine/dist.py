@@ -53,9 +53,10 @@ def world() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-def neighbours() -> int:
-    """How many of them share this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if distributed.is_initialized() else 1
+def own_cores() -> int:
+    """A process's share of this machine's cores."""
+    neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if distributed.is_initialized() else 1
+    return max(1, (os.cpu_count() or 1) // neighbours)
 
 
 def restarted() -> bool:
@@ -178,11 +179,16 @@ class _Sum(torch.autograd.Function):
 
 
 class SyncBatchNorm(nn.SyncBatchNorm):
-    """torch's, which refuses tensors on the CPU: there the sums go through `all_reduce`."""
+    """torch's, which refuses tensors on the CPU: there the sums go through `all_reduce`.
+
+    So too in a single process, where torch's own would round differently: any number of processes computes alike.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.is_cuda or not self.training or world() == 1:
-            return super().forward(x) if x.is_cuda else nn.modules.batchnorm._BatchNorm.forward(self, x)
+        if x.is_cuda:
+            return super().forward(x)
+        if not self.training:
+            return nn.modules.batchnorm._BatchNorm.forward(self, x)
         values = x.to(torch.promote_types(x.dtype, torch.float32))
         axes = [axis for axis in range(x.dim()) if axis != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)

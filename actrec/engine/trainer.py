@@ -136,7 +136,7 @@ class Trainer:
         net.input = net_input if net_input is not None else net.input
         net = net.to(self._device, memory_format=memory_format(net, recipe.run.channels_last))
         net = net.double() if self._precision == "float64" else net
-        net = dist.sync_batch_norm(net) if recipe.run.sync_bn and dist.world() > 1 else net
+        net = dist.sync_batch_norm(net) if recipe.run.sync_bn else net
         dist.share_state(net)
         freeze(net, recipe.optim)
         self._net = net

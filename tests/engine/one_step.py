@@ -21,7 +21,7 @@ def main(dataset: Path, out: Path, precision: str) -> None:
     videos = read_list(dataset / "train.txt")
     data = Data(videos, build_index(videos), None, None, ["dark", "bright"])
     recipe = Recipe(
-        config.Net(backbone="tam_resnet18", dropout=0.0),
+        config.Net(backbone="tam_resnet18", dropout=0.0, temporal_stride=False),
         config.Clip(frames=8),
         config.Augment(),
         config.Loader(batch_size=4),
@@ -31,7 +31,8 @@ def main(dataset: Path, out: Path, precision: str) -> None:
     )
     torch.manual_seed(0)
     net = build_net(recipe.net, num_classes=2, weights=None, new_head=False).train()
-    net = dist.sync_batch_norm(net) if dist.world() > 1 else net
+    net = net.double() if precision == "float64" else net
+    net = dist.sync_batch_norm(net)
     net_input = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=8, size=32)
     loader, _ = make_loaders(recipe, data, net_input, torch.device("cpu"))
     optimizer = make_optimizer(net, recipe.optim, 4)

@@ -17,7 +17,7 @@ from torch import nn
 from actrec.engine import checkpoint, dist, runlog
 
 HERE = Path(__file__).parent
-SMALL = ["--backbone", "tam_resnet18", "--dropout", "0", "--frames", "8", "--size", "32", "--batch-size", "4"]
+SMALL = ["--backbone", "tam_resnet18", "--dropout", "0", "--frames", "8", "--size", "64", "--batch-size", "4"]
 
 
 def torchrun(processes: int, *command: str, restarts: int = 0) -> list[str]:
@@ -32,7 +32,7 @@ def call(*command: str) -> subprocess.CompletedProcess:
 
 def train(processes: int, dataset: Path, run: Path, *options: str) -> str:
     done = call(
-        *torchrun(processes, "-m", "actrec", "train", "--data", str(dataset), "--run", str(run), *SMALL, *options)
+        *torchrun(processes, "-m", "--", "actrec", "train", "--data", str(dataset), "--run", str(run), *SMALL, *options)
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -40,7 +40,7 @@ def train(processes: int, dataset: Path, run: Path, *options: str) -> str:
 
 def test_two_processes_lose_what_one_loses(tmp_path, dataset):
     """30 steps in float64: what differs is the order of sums."""
-    options = ("--epochs", "10", "--lr", "0.01", "--precision", "float64", "--sync-bn", "--log-every", "1")
+    options = ("--epochs", "10", "--lr", "0.001", "--precision", "float64", "--sync-bn", "--log-every", "1")
     outputs = [train(n, dataset, tmp_path / str(n), *options, "--no-tensorboard") for n in (1, 2)]
     one, two = (runlog.read(tmp_path / str(n), runlog.STEPS) for n in (1, 2))
     assert len(one) == len(two) == 30
@@ -66,7 +66,7 @@ def test_the_first_step_in_float32(tmp_path, dataset):
 
 def test_two_processes_continue_what_one_began(tmp_path, dataset):
     """The same global batches: with synchronised norms in float64, nearly the same weights."""
-    options = ("--epochs", "2", "--precision", "float64", "--sync-bn", "--log-every", "1", "--no-tensorboard")
+    options = ("--epochs", "2", "--lr", "0.001", "--precision", "float64", "--sync-bn", "--log-every", "1", "--no-tensorboard")
     train(1, dataset, tmp_path / "whole", *options)
     run = tmp_path / "run"
     stopped = subprocess.Popen(
@@ -94,7 +94,7 @@ def test_torchrun_continues_by_itself(tmp_path, dataset):
     run = tmp_path / "run"
     options = ("--epochs", "6", "--checkpoint-every", "1", "--log-every", "1", "--no-tensorboard")
     command = torchrun(
-        2, "-m", "actrec", "train", "--data", str(dataset), "--run", str(run), *SMALL, *options, restarts=1
+        2, "-m", "--", "actrec", "train", "--data", str(dataset), "--run", str(run), *SMALL, *options, restarts=1
     )
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while len(runlog.read(run, runlog.STEPS)) < 4:
@@ -116,7 +116,7 @@ def test_torchrun_continues_by_itself(tmp_path, dataset):
 def test_evaluation_counts_every_video_once(tmp_path, dataset, world):
     run = tmp_path / "run"
     train(1, dataset, run, "--epochs", "1", "--no-tensorboard")
-    command = ["-m", "actrec", "evaluate", "--data", str(dataset), "--run", str(run), "--clips", "2", "--crops", "3"]
+    command = ["-m", "--", "actrec", "evaluate", "--data", str(dataset), "--run", str(run), "--clips", "2", "--crops", "3"]
     scores = []
     for n in (1, world):
         out = tmp_path / f"{n}.npz"
@@ -141,7 +141,7 @@ def _npz(path: Path):
 
 
 def test_a_batch_that_the_processes_cannot_share(tmp_path, dataset):
-    command = ["-m", "actrec", "train", "--data", str(dataset), "--run", str(tmp_path / "run"), *SMALL]
+    command = ["-m", "--", "actrec", "train", "--data", str(dataset), "--run", str(tmp_path / "run"), *SMALL]
     done = call(*torchrun(2, *command, "--batch-size", "5"))
     assert done.returncode == 1
     assert "Error: batch_size 5 over 2 processes: expected a multiple of their number" in done.stderr

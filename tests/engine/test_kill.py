@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,16 +26,15 @@ class Runs:
         command = [sys.executable, str(SCRIPT), str(dataset), str(run)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def go(self, *, kill_after: float | None = None) -> tuple[int, float]:
-        """(how it ended, seconds that it took)."""
+    def go(self) -> int:
+        """Its process."""
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
-        child, begun = int(self._process.stdout.readline()), time.monotonic()
-        if kill_after is not None:
-            time.sleep(kill_after)
-            os.kill(child, signal.SIGKILL)  # not reaped yet, so nobody else's number
-        ended = int(self._process.stdout.readline())
-        return ended, time.monotonic() - begun
+        return int(self._process.stdout.readline())
+
+    def ended(self) -> int:
+        """How it ended."""
+        return int(self._process.stdout.readline())
 
     def __enter__(self) -> Runs:
         return self
@@ -48,20 +48,28 @@ class Runs:
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_instants(tmp_path, dataset, kills):
     with Runs(dataset, tmp_path / "whole") as runs:
-        ended, seconds = runs.go()
-        assert ended == 0
-    instants = random.Random(kills)
-    died = 0
+        runs.go()
+        begun = time.monotonic()
+        while not runlog.read(tmp_path / "whole", runlog.STEPS):
+            time.sleep(0.01)
+        to_start = time.monotonic() - begun
+        assert runs.ended() == 0
+        to_train = time.monotonic() - begun - to_start
+    instants, reached = random.Random(kills), []
     with Runs(dataset, tmp_path / "killed") as runs:
-        while died < kills:
-            # short enough that so many fit into the run, as long as now and then it gets nowhere at all
-            ended, _ = runs.go(kill_after=instants.uniform(0, 2 * seconds / kills))
-            assert ended in (0, -signal.SIGKILL)
-            died += ended != 0
-            if ended == 0:  # over too soon: once more from the start
+        while len(reached) < kills:
+            child = runs.go()
+            time.sleep(instants.uniform(0.8 * to_start, to_start + 3 * to_train / kills))
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            if runs.ended() == 0:  # over too soon: once more from the start
                 for path in (tmp_path / "killed").glob("*.pt"):
                     path.unlink()
-        assert runs.go()[0] == 0
+                continue
+            reached.append(len(runlog.read(tmp_path / "killed", runlog.STEPS)))
+        runs.go()
+        assert runs.ended() == 0
+    assert any(0 < step < 36 for step in reached), reached  # else it was killed in vain
     whole, killed = (checkpoint.load(tmp_path / name / "last.pt") for name in ("whole", "killed"))
     assert same(whole, killed)
     logs = [[{k: v for k, v in row.items() if k not in ("clips_per_second", "waiting")} for row in rows]
@@ -69,7 +77,7 @@ def test_killed_at_random_instants(tmp_path, dataset, kills):
     assert logs[0] == logs[1]
     steps = [runlog.read(tmp_path / name, runlog.STEPS) for name in ("whole", "killed")]
     assert steps[0] == steps[1]
-    assert len(steps[0]) == 18
+    assert len(steps[0]) == 36
     assert not [path for path in (tmp_path / "killed").iterdir() if path.name.startswith(".actrec")]
 
 
