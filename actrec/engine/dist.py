@@ -37,7 +37,15 @@ def joined(device: str) -> Iterator[None]:
                 f"{os.environ['LOCAL_WORLD_SIZE']} processes on a machine with {found} GPUs: expected one each"
             )
         torch.cuda.set_device(local)
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
+    store, number, count = next(distributed.rendezvous("env://"))
+    attempt = distributed.PrefixStore(f"attempt_{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    distributed.init_process_group(  # a store of this attempt: in torchrun's own, the addresses of the dead are found
+        "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo",
+        store=attempt,
+        rank=number,
+        world_size=count,
+        timeout=_PATIENCE,
+    )
     try:
         yield
     finally:

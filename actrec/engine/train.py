@@ -71,6 +71,11 @@ def _check(recipe: Recipe, data: Data) -> None:
         raise ValueError(
             f"batch_size {recipe.loader.batch_size} over {dist.world()} processes: expected a multiple of their number"
         )
+    for name in ("mixup", "cutmix"):
+        if getattr(recipe.augment, name) and recipe.loader.repeats > 1:
+            raise ValueError(
+                f"{name} with repeats {recipe.loader.repeats}: it would mix clips of the same video: give one"
+            )
     for videos in (data.train, data.val or ()):
         check_labels(videos, len(data.classes), multi_label=recipe.loss.multi_label)
     if not recipe.loss.multi_label and not all(video.labels for video in data.train):

@@ -18,7 +18,7 @@ from actrec.engine.runfolder import Data, Recipe
 from actrec.engine.train import train
 
 
-class Silent:
+class Quiet:
     def line(self, text):
         pass
 
@@ -38,7 +38,7 @@ def recipe() -> Recipe:
         config.Net(backbone="resnet3d_10", dropout=0.3, widen=0.125),
         config.Clip(frames=5),
         config.Augment(mixup=0.4, cutmix=0.4, colour_jitter=(0.4, 0.4, 0.4, 0.1), erasing=0.3),
-        config.Loader(batch_size=2, repeats=2, balanced=True),
+        config.Loader(batch_size=2, balanced=True),
         config.Optim(epochs=6, optimizer="adamw", lr=0.001, accumulate=2, ema=0.9, warmup=1, clip_gradient=5.0),
         config.Loss(label_smoothing=0.1),
         config.Run(device="cpu", checkpoint_every="1", log_every=1, tensorboard=False),
@@ -53,7 +53,7 @@ def main(dataset: Path, run: Path) -> None:
     for _ in sys.stdin:
         child = os.fork()
         if not child:
-            trained = train(recipe(), data, run, reporter=Silent(), net_input=net_input, resume=True)
+            trained = train(recipe(), data, run, reporter=Quiet(), net_input=net_input, resume=True)
             os._exit(1 if trained.interrupted else 0)
         print(child, flush=True)
         _, status = os.waitpid(child, 0)

@@ -66,7 +66,18 @@ def test_the_first_step_in_float32(tmp_path, dataset):
 
 def test_two_processes_continue_what_one_began(tmp_path, dataset):
     """The same global batches: with synchronised norms in float64, nearly the same weights."""
-    options = ("--epochs", "2", "--lr", "0.001", "--precision", "float64", "--sync-bn", "--log-every", "1", "--no-tensorboard")
+    options = (
+        "--epochs",
+        "2",
+        "--lr",
+        "0.001",
+        "--precision",
+        "float64",
+        "--sync-bn",
+        "--log-every",
+        "1",
+        "--no-tensorboard",
+    )
     train(1, dataset, tmp_path / "whole", *options)
     run = tmp_path / "run"
     stopped = subprocess.Popen(
@@ -116,7 +127,20 @@ def test_torchrun_continues_by_itself(tmp_path, dataset):
 def test_evaluation_counts_every_video_once(tmp_path, dataset, world):
     run = tmp_path / "run"
     train(1, dataset, run, "--epochs", "1", "--no-tensorboard")
-    command = ["-m", "--", "actrec", "evaluate", "--data", str(dataset), "--run", str(run), "--clips", "2", "--crops", "3"]
+    command = [
+        "-m",
+        "--",
+        "actrec",
+        "evaluate",
+        "--data",
+        str(dataset),
+        "--run",
+        str(run),
+        "--clips",
+        "2",
+        "--crops",
+        "3",
+    ]
     scores = []
     for n in (1, world):
         out = tmp_path / f"{n}.npz"

@@ -310,3 +310,153 @@ def test_a_torn_log_row_is_left_out(tmp_path):
     assert runlog.read(tmp_path) == [{"epoch": 0}]
     runlog.cut(tmp_path, epoch=0, step=0)
     assert runlog.read(tmp_path) == []
+
+
+TINY = config.Net(backbone="resnet3d_10", widen=0.125, dropout=0.0)
+
+
+def tiny(*, precision="float64", batch_size=4, augment=None, loss=None, run_options=None, **optim) -> Recipe:
+    """A small net without chance, in float64."""
+    return Recipe(
+        TINY,
+        config.Clip(frames=5),
+        augment or config.Augment(),
+        config.Loader(batch_size=batch_size),
+        config.Optim(**{"epochs": 1, "lr": 0.01, **optim}),
+        loss or config.Loss(),
+        config.Run(device="cpu", precision=precision, tensorboard=False, **(run_options or {})),
+    )
+
+
+def test_accumulated_batches_are_one(tmp_path, data):
+    """With norms that keep their statistics, two batches of two are one of four."""
+    run(tmp_path / "four", data, tiny(freeze_norm="all", epochs=2))
+    _, reporter = run(tmp_path / "two", data, tiny(freeze_norm="all", epochs=2, batch_size=2, accumulate=2))
+    assert reporter.steps == 6
+    one, other = weights(tmp_path / "four/last.pt"), weights(tmp_path / "two/last.pt")
+    assert all(torch.allclose(one[k].double(), other[k].double(), atol=1e-12) for k in one)
+    run(tmp_path / "five", data, tiny(freeze_norm="all", epochs=1, batch_size=2, accumulate=4))
+    assert checkpoint.load(tmp_path / "five/last.pt")["progress"]["steps"] == 2  # six batches: four, and two
+
+
+def test_a_clip_that_is_missing_weighs_nothing(tmp_path, data):
+    """Steps with three clips of four are steps of three."""
+    gone = actrec.Video("gone", str(tmp_path / "gone"), None, None, (0,))
+    made = replace(
+        tiny(freeze_norm="all"), augment=config.Augment(geometry="centre", flip=False, clip_position="centre")
+    )
+    run(tmp_path / "three", replace(data, train=data.train[:3], train_index=build_index(data.train[:3])),
+        replace(made, loader=config.Loader(batch_size=3)))  # fmt: skip
+    four = [*data.train[:3], gone]
+    trained, _ = run(tmp_path / "four", replace(data, train=four, train_index=build_index(four)), made)
+    assert list(trained.skipped) == ["gone"]
+    one, other = weights(tmp_path / "three/last.pt"), weights(tmp_path / "four/last.pt")
+    assert all(torch.allclose(one[k].double(), other[k].double(), atol=1e-12) for k in one)
+
+
+def test_an_average_is_what_is_evaluated(tmp_path, data):
+    run(tmp_path / "run", data, tiny(ema=0.5, epochs=2))
+    run(tmp_path / "plain", data, tiny(epochs=2))
+    saved = checkpoint.load(tmp_path / "run/last.pt")
+    plain = weights(tmp_path / "plain/last.pt")
+    assert same(saved["trained"], plain)
+    assert not same(saved["state_dict"], plain)
+    net = checkpoint.build_net(checkpoint.load(tmp_path / "run/last.pt"))
+    loader = actrec.eval_loader(data.val, actrec.Clip(), net.input, index=data.val_index)
+    assert actrec.evaluate(net, loader).loss == pytest.approx(runlog.read(tmp_path / "run")[-1]["val_loss"], abs=1e-5)
+
+
+def test_float16_scales_its_gradients(tmp_path, data):
+    for name, precision in (("run", "float16"), ("exact", "float64")):
+        run(tmp_path / name, data, tiny(precision=precision, epochs=2, run_options={"log_every": 1}))
+    assert 1 < checkpoint.load(tmp_path / "run/last.pt")["scaler"]["scale"] <= 2**16
+    rows, exact = (runlog.read(tmp_path / name, runlog.STEPS) for name in ("run", "exact"))
+    assert rows[0]["loss"] == pytest.approx(exact[0]["loss"], rel=0.01)
+    assert not same(weights(tmp_path / "run/last.pt"), weights(tmp_path / "exact/last.pt"))
+
+
+def test_frozen_layers_stay(tmp_path, data):
+    run(tmp_path / "run", data, tiny(freeze_until="layer3", epochs=1))
+    torch.manual_seed(0)
+    begun = actrec.net("resnet3d_10", num_classes=2, widen=0.125, dropout=0.0).state_dict()
+    ended = weights(tmp_path / "run/last.pt")
+    kept = {name for name, value in begun.items() if torch.equal(value.double(), ended[name].double())}
+    assert {name for name in begun if name.startswith(("conv1", "bn1", "layer1", "layer2"))} <= kept
+    assert (
+        not {name for name in begun if name.endswith("conv1.weight") and name.startswith(("layer3", "layer4"))} & kept
+    )
+
+
+def test_several_labels(tmp_path, data):
+    both = [
+        video._replace(labels=(0, 1) if i % 3 == 0 else video.labels if i % 3 else ())
+        for i, video in enumerate(data.train)
+    ]
+    several = replace(data, train=both, train_index=build_index(both))
+    with pytest.raises(ValueError, match="has 2 labels"):
+        run(tmp_path / "run", several, tiny())
+    made = tiny(loss=config.Loss(multi_label=True), epochs=2, augment=config.Augment(mixup=0.2))
+    trained, reporter = run(tmp_path / "run", several, made)
+    assert trained.metric == "mAP"
+    assert "mAP" in reporter.lines[-1]
+    row = runlog.read(tmp_path / "run")[-1]
+    assert trained.best >= row["val_map"] > 0
+    assert checkpoint.load(tmp_path / "run/best.pt")["multi_label"] is True
+
+
+def test_mixing_changes_a_run_and_refuses_repeats(tmp_path, data):
+    losses = []
+    for name, augment in (("plain", {}), ("mixup", {"mixup": 0.4}), ("cutmix", {"cutmix": 1.0})):
+        run(tmp_path / name, data, tiny(augment=config.Augment(**augment)))
+        losses.append(runlog.read(tmp_path / name)[0]["train_loss"])
+    assert len(set(losses)) == 3
+    made = replace(tiny(augment=config.Augment(mixup=0.4)), loader=config.Loader(batch_size=4, repeats=2))
+    with pytest.raises(ValueError, match="mixup with repeats 2"):
+        run(tmp_path / "both", data, made)
+
+
+def test_kept_checkpoints_and_rare_validation(tmp_path, data):
+    run(tmp_path / "run", data, tiny(epochs=5, run_options={"keep_every": 2, "val_every": 2}))
+    assert sorted(path.name for path in (tmp_path / "run").glob("epoch_*.pt")) == ["epoch_002.pt", "epoch_004.pt"]
+    assert checkpoint.load(tmp_path / "run/epoch_002.pt")["progress"]["epoch"] == 2
+    assert ["val_loss" in row for row in runlog.read(tmp_path / "run")] == [False, True, False, True, True]
+
+
+def test_saving_within_an_epoch(tmp_path, data):
+    seen = []
+
+    def look(done):
+        path = tmp_path / "run/last.pt"
+        seen.append(checkpoint.load(path)["progress"]["steps"] if path.exists() else 0)
+
+    run(tmp_path / "run", data, tiny(batch_size=2, run_options={"checkpoint_every": "2"}), reporter=Notes(look))
+    assert seen == [0, 0, 2, 2, 4, 4]  # before the save that follows the step
+
+
+def test_a_disk_that_is_full_keeps_the_checkpoint_before(tmp_path, data, monkeypatch):
+    real = checkpoint.save
+
+    def full(path, content):
+        if content["progress"]["epoch"] == 2:
+            raise OSError(28, "No space left on device")
+        real(path, content)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(OSError, match=r"best.pt: No space left on device; .* whole: make room, and --resume goes on"):
+        run(tmp_path / "run", replace(data, val=None, val_index=None), tiny(epochs=3))
+    monkeypatch.undo()
+    assert checkpoint.load(tmp_path / "run/last.pt")["progress"]["epoch"] == 1
+    run(tmp_path / "run", replace(data, val=None, val_index=None), tiny(epochs=3), resume=True)
+    run(tmp_path / "whole", replace(data, val=None, val_index=None), tiny(epochs=3))
+    assert same(weights(tmp_path / "run/last.pt"), weights(tmp_path / "whole/last.pt"))
+
+
+def test_a_run_begun_before_an_option_existed_goes_on(tmp_path, data):
+    run(tmp_path / "run", data, tiny(epochs=1))
+    saved = torch.load(tmp_path / "run/last.pt", weights_only=True)
+    del saved["config"]["loss"], saved["config"]["optim"]["warmup"]
+    torch.save(saved, tmp_path / "run/last.pt")
+    _, reporter = run(tmp_path / "run", data, tiny(epochs=1), resume=True)
+    assert "is finished" in reporter.lines[0]
+    with pytest.raises(ValueError, match=r"label_smoothing 0.0 \(now 0.1\)"):
+        run(tmp_path / "run", data, tiny(epochs=1, loss=config.Loss(label_smoothing=0.1)), resume=True)
