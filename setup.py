@@ -27,6 +27,7 @@ setup(
         "actrec.engine",
         "actrec.nets",
         "actrec.pipelines",
+        "actrec.report",
         "actrec.tools",
     ],
     package_data={"actrec.nets": ["mini_benchmark.csv"], "actrec.data": ["mini_kinetics400.txt", "mini_ssv2.txt"]},

@@ -52,6 +52,12 @@ class Input:
     size: int
     layout: str = "NCTHW"
 
+    def __post_init__(self):
+        if not all(math.isfinite(m) for m in self.mean):
+            raise ValueError(f"mean {self.mean}: expected numbers")
+        if not all(0 < s < math.inf for s in self.std):
+            raise ValueError(f"std {self.std}: expected positive numbers")
+
     def with_channels(self, channels: int) -> Input:
         """The same for as many channels of optical flow: no flow is the mean, and they vary as the colours do."""
         std = sum(self.std) / len(self.std)
@@ -176,6 +182,12 @@ class Augment:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 0 (none) or a positive number")
 
+    @property
+    def changes_colours(self) -> bool:
+        """Whether the pictures of a clip are changed once they are cut out and resized."""
+        single = self.colour_jitter is not None or self.grayscale > 0 or self.blur > 0 or self.erasing > 0
+        return single or self.auto_augment != "none"
+
 
 @dataclass(frozen=True)
 class Views:
@@ -258,7 +270,8 @@ class Optim:
     )
     lr: float = opt(0.01, "Learning rate at the start.")
     lr_batch: int | None = opt(
-        None, "LR is meant for batches of so many clips, and is scaled to those of this run (linear scaling)."
+        None,
+        "LR and MIN_LR are meant for batches of so many clips, and are scaled to those of this run (linear scaling).",
     )
     head_lr: float = opt(1.0, "Learning rate of the last layer, as a multiple of the others'.")
     momentum: float = opt(0.9, "Momentum of SGD.", only=("optimizer", ("sgd",)))
@@ -273,7 +286,7 @@ class Optim:
         False,
         "The learning rate changes with every step, not every epoch.",
         flag="--lr-per-step",
-        only=("schedule", ("cosine", "step", "multistep")),
+        only=("schedule", ("cosine",)),
     )
     min_lr: float = opt(0.0, "Where cosine ends.", only=("schedule", ("cosine",)))
     lr_steps: tuple[int, ...] = opt(
@@ -306,6 +319,8 @@ class Optim:
         for name in ("min_lr", "weight_decay", "warmup"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 0 or a positive number")
+        if self.min_lr > self.lr:
+            raise ValueError(f"min_lr {self.min_lr} with lr {self.lr}: expected at most as much")
         for name in ("momentum", "dampening", "warmup_start", "ema"):
             _within(name, getattr(self, name), 0, 1)
         if not self.lr_steps or min(self.lr_steps) < 1:

@@ -9,10 +9,10 @@ import click
 from click.core import ParameterSource
 
 from actrec import config
-from actrec.cli.options import config_options
+from actrec.cli.options import Command, config_options
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--net", "names", multiple=True, required=True, help="Net to measure; may be given several times.")
 @click.option("--list", "list_path", type=click.Path(path_type=Path), help="Feed the net from these videos.")
 @click.option(
@@ -62,7 +62,7 @@ def command(
 
     from actrec.cli.progress import Bar
     from actrec.engine import bench
-    from actrec.engine.train import choose_device
+    from actrec.engine.devices import choose_device
 
     device = choose_device(device)
     options = {} if temporal_stride is None else {"temporal_stride": temporal_stride}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from actrec import config
-from actrec.cli.options import Numbers, config_options, per_channel
+from actrec.cli.options import Command, Numbers, config_options, per_channel
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--data", type=click.Path(path_type=Path), default=".", help="Dataset folder.", show_default=True)
 @click.option("--list", "list_path", type=click.Path(path_type=Path), help="List to score.  [default: DATA/val.txt]")
 @click.option(
@@ -42,6 +43,7 @@ from actrec.cli.options import Numbers, config_options, per_channel
 @click.option("--sampling", type=click.Choice(["uniform", "dense"]), help="[default: as trained]")
 @click.option("--sampling-rule", type=click.Choice(["actrec", "ibm"]), help="[default: as trained]")
 @click.option("--modality", type=click.Choice(["rgb", "flow"]), help="What --weights are of.  [default: rgb]")
+@click.option("--multi-label", is_flag=True, help="--weights are of a net for several labels per video.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True,
               help="auto is float32 on the CPU, bfloat16 on GPUs.")  # fmt: skip
@@ -69,6 +71,7 @@ def command(
     sampling: str | None,
     sampling_rule: str | None,
     modality: str | None,
+    multi_label: bool,
     device: str,
     precision: str,
 ) -> int:
@@ -78,26 +81,33 @@ def command(
     """
     from actrec.cli import dataset
     from actrec.cli.progress import Bar
+    from actrec.engine import dist
     from actrec.engine import evaluate as engine
-    from actrec.engine.train import BEST, choose_device, memory_format
+    from actrec.engine.devices import choose_device, memory_format
+    from actrec.engine.runfolder import BEST
     from actrec.pipelines.loader import eval_loader
 
     if weights is not None and (checkpoint_path is not None or run_dir is not None):
         raise click.UsageError("--weights together with --run or --checkpoint: expected one of them")
     if modality is not None and weights is None:
         raise click.UsageError("--modality without --weights: a checkpoint knows its own")
+    if multi_label and weights is None:
+        raise click.UsageError("--multi-label without --weights: a checkpoint knows what it was trained on")
     list_path = list_path if list_path is not None else dataset.find_list(data, "val")
     if weights is None and checkpoint_path is None:
         run_dir = run_dir if run_dir is not None else dataset.newest_run(data, BEST)
         if run_dir is None:
             raise FileNotFoundError(f"{data / 'runs'}: no run with a {BEST}; `actrec train` makes one, --run names one")
         checkpoint_path = run_dir / BEST
+    device = choose_device(device)
+    click.get_current_context().with_resource(dist.joined(device))
     scored = _from_checkpoint(checkpoint_path) if weights is None else None
-    modality = scored[1].modality if scored is not None else modality or "rgb"
-    found = dataset.load_list(list_path, workers=loader.workers, modality=modality)
+    modality = scored.clip.modality if scored is not None else modality or "rgb"
+    with dist.first():
+        found = dataset.load_list(list_path, workers=loader.workers, modality=modality)
     if scored is None:
-        scored = _from_weights(net, weights, len(dataset.class_names(list_path, [found])), modality)
-    model, clip, classes, channels_last = scored
+        scored = _from_weights(net, weights, len(dataset.class_names(list_path, [found])), modality, multi_label)
+    model, clip, classes = scored.net, scored.clip, scored.classes
     if classes is not None:
         dataset.refuse_other_classes(list_path, classes)
     changes = {"frames": frames, "stride": stride, "sampling": sampling, "rule": sampling_rule}
@@ -111,7 +121,6 @@ def command(
         mean=per_channel("mean", mean, model.input.mean),
         std=per_channel("std", std, model.input.std),
     )
-    device = choose_device(device)
     if precision == "auto":
         precision = "bfloat16" if device == "cuda" else "float32"
     batches = eval_loader(
@@ -122,13 +131,21 @@ def command(
         batch_size=batch_size or max(1, 32 // views.num_views),
         device=device,
         index=found.index,
-        workers=loader.workers,
+        rank=dist.rank(),
+        world=dist.world(),
+        workers=loader.workers or dist.own_cores(),
         prefetch=loader.prefetch,
-        channels_last=channels_last,
+        channels_last=scored.channels_last,
+        multi_label=model.options["num_classes"] if scored.multi_label else None,
     )
-    with Bar("videos", total=len(found.videos)) as bar:
-        model = model.to(device, memory_format=memory_format(model, channels_last))
-        result = engine.evaluate(model, batches, average=average, precision=precision, progress=bar.add)
+    with Bar("videos", total=len(found.videos) if not dist.rank() else None) as bar:
+        model = model.to(device, memory_format=memory_format(model, scored.channels_last))
+        own = engine.score(
+            model, batches, average=average, precision=precision, progress=lambda n: bar.add(n * dist.world())
+        )
+    result = engine.check_scored(engine.merge(dist.gather(own), found.videos))
+    if dist.rank():
+        return 0
 
     name = f"{list_path.stem}_{views.clips}x{views.crops}"
     if checkpoint_path is not None and checkpoint_path.name != BEST:
@@ -159,27 +176,40 @@ def command(
     return 0
 
 
-def _from_checkpoint(path: Path):
-    """(net, clip, class names, whether channels-last) as trained."""
+@dataclass(frozen=True)
+class _Scored:
+    """What is scored. Args: classes: their names; None where only weights are known."""
+
+    net: Any
+    clip: config.Clip
+    classes: list[str] | None
+    channels_last: bool
+    multi_label: bool
+
+
+def _from_checkpoint(path: Path) -> _Scored:
+    """As trained."""
     from actrec.engine import checkpoint
 
     saved = checkpoint.load(path)
-    return checkpoint.build_net(saved), config.Clip(**saved["clip"]), saved["classes"], saved["channels_last"]
+    clip, multi_label = config.Clip(**saved["clip"]), saved.get("multi_label", False)
+    return _Scored(checkpoint.build_net(saved), clip, saved["classes"], saved["channels_last"], multi_label)
 
 
-def _from_weights(choice: config.Net, weights: Path, num_classes: int, modality: str):
-    """(net, the net's own clip, no names, channels-last)."""
-    from actrec.engine.train import build_net
+def _from_weights(choice: config.Net, weights: Path, num_classes: int, modality: str, multi_label: bool) -> _Scored:
+    """With the net's own clip."""
+    from actrec.engine.build import build_net
 
     net = build_net(choice, num_classes=num_classes, modality=modality, weights=str(weights), new_head=False)
-    return net, config.Clip(modality=modality), None, True
+    return _Scored(net, config.Clip(modality=modality), None, True, multi_label)
 
 
 def _summary(result, out: Path, fingerprint: dict) -> dict:
+    accuracies = {"map": result.map} if result.multi_label else {"mean_class": result.mean_class}
     return {
+        **accuracies,
         "top1": result.top1,
         "top5": result.top5,
-        "mean_class": result.mean_class,
         "videos": result.num_videos,
         "missing": result.missing,
         "clamped": result.clamped,

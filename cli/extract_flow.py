@@ -75,7 +75,7 @@ def _estimate(device: str, cluster: str | None):
         raise click.UsageError("--device cuda with --cluster: a cluster computes on its processors")
     if device == "cpu" or cluster:
         return None, "dis"
-    from actrec.engine.train import choose_device
+    from actrec.engine.devices import choose_device
 
     if choose_device(device) == "cpu":
         return None, "dis"

@@ -54,12 +54,12 @@ def command(lists: tuple[Path, ...], verify: bool, picture: Path | None, json_pa
 
 def _check(lists: tuple[Path, ...], picture: Path | None, json_path: Path | None) -> None:
     """What would otherwise be found out after everything was looked at."""
-    from actrec.tools.index_lists import PICTURES
+    from actrec.tools.output import check_picture
 
     if picture is not None and len(lists) > 1:
         raise click.UsageError(f"--picture with {len(lists)} lists: expected one")
-    if picture is not None and picture.suffix.lower() not in PICTURES:
-        raise ValueError(f"picture {picture}: expected a name that ends in {', '.join(PICTURES)}")
+    if picture is not None:
+        check_picture(picture)
     for path in (picture, json_path):
         if path is not None and not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"{path}: there is no folder {path.parent}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -20,6 +21,7 @@ COMMANDS = {  # name: one line for --help
     "index": "Look at every video of a list.",
     "train": "Train a net.",
     "evaluate": "Score a list with clips x crops.",
+    "runs": "Show the runs of a dataset folder, or compare two.",
     "nets": "List the nets, or show one.",
     "weights": "Tell what a weights file is, or convert it.",
     "bench": "Measure how fast nets train here.",
@@ -79,13 +81,19 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except (ValueError, OSError) as error:
-        click.echo(f"Error: {_text(error)}", err=True)
-        sys.exit(1)
-    except RuntimeError as error:
-        if "out of memory" not in str(error):
+        _fail(_text(error))
+    except (RuntimeError, MemoryError) as error:
+        text = str(error)
+        if not isinstance(error, MemoryError) and "out of memory" not in text and "can't allocate memory" not in text:
             raise
-        click.echo("Error: the GPU's memory is full: a smaller --batch-size, --size or --frames needs less", err=True)
-        sys.exit(1)
+        where = "GPU's memory" if "CUDA" in text else "memory"
+        _fail(f"the {where} is full: a smaller --batch-size (with --accumulate), --size or --frames needs less")
+
+
+def _fail(text: str) -> NoReturn:
+    rank = os.environ.get("RANK", "0")  # of torchrun
+    click.echo(f"Error: {text}" if rank == "0" else f"Error in process {rank}: {text}", err=True)
+    sys.exit(1)
 
 
 def _text(error: Exception) -> str:

@@ -11,6 +11,35 @@ from typing import Any
 
 import click
 
+_HEADINGS = {"Augment": "Augmentation", "Optim": "Optimiser and schedule"}  # of a class that is not called so
+
+
+class Command(click.Command):
+    """A command whose --help shows the flags of each dataclass under a heading, and before them its own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and not isinstance(param, click.Argument):
+                heading = param.heading if isinstance(param, ConfigOption) else "Options"
+                groups.setdefault(heading, []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+class ConfigOption(click.Option):
+    """A flag out of a dataclass.
+
+    Args:
+        heading: what it stands under.
+    """
+
+    def __init__(self, *args: Any, heading: str, **attributes: Any):
+        super().__init__(*args, **attributes)
+        self.heading = heading
+
 
 def config_options(*configs: type, without: Sequence[str] = ()) -> Callable:
     """Gives a command the flags of some dataclasses; it receives one instance of each, named after its class.
@@ -84,6 +113,8 @@ def _option(kind: type, f: dataclasses.Field) -> Callable:
         "default": f.default,
         "help": f.metadata["help"],
         "show_default": f.default is not None,
+        "cls": ConfigOption,
+        "heading": _HEADINGS.get(kind.__name__, kind.__name__),
     }
     if declared is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", f.name, **arguments)

@@ -71,7 +71,8 @@ class TrainReporter:
         self._bar: tqdm | None = None
         self._said = time.monotonic()
         self._where = ""
-        self._done = self._steps = 0
+        self._done = self._steps = self._before = 0
+        self._began = self._said
 
     def line(self, text: str) -> None:
         self.close()
@@ -80,6 +81,7 @@ class TrainReporter:
     def epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None:
         self.close()
         self._where, self._steps, self._done = f"epoch {epoch + 1}/{epochs}", steps, done
+        self._began, self._before = time.monotonic(), done
         if sys.stderr.isatty():
             self._bar = tqdm(total=steps, initial=done, desc=self._where, unit="step", leave=False)
 
@@ -91,7 +93,9 @@ class TrainReporter:
             self._bar.update()
         elif time.monotonic() - self._said > 30:
             self._said = time.monotonic()
-            click.echo(f"{self._where} step {self._done}/{self._steps}  {text}", err=True)
+            each = (self._said - self._began) / (self._done - self._before)
+            left = tqdm.format_interval(each * (self._steps - self._done))
+            click.echo(f"{self._where} step {self._done}/{self._steps}  {text}  {left} left", err=True)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from actrec import config
-from actrec.cli.options import Numbers, config_options, per_channel
+from actrec.cli.options import Command, Numbers, config_options, per_channel
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--data", type=click.Path(path_type=Path), default=".", help="Dataset folder.", show_default=True)
 @click.option("--list", "list_path", type=click.Path(path_type=Path), help="Training list.  [default: DATA/train.txt]")
 @click.option("--val-list", type=click.Path(path_type=Path), help="Validation list.  [default: DATA/val.txt]")
@@ -56,19 +56,25 @@ def command(
     --resume continues as if nothing had happened.
     """
     from actrec.cli.progress import TrainReporter
-    from actrec.engine import train as engine
+    from actrec.engine import dist
+    from actrec.engine.devices import choose_device
+    from actrec.engine.runfolder import Recipe
+    from actrec.engine.train import train
 
-    recipe = engine.Recipe(net, clip, augment, loader, optim, loss, run)
+    recipe = Recipe(net, clip, augment, loader, optim, loss, run)
     net_input = _input(net, clip, size, mean, std)
-    lists = _lists(data, list_path, val_list, loader.workers, clip.modality)
     if preview is not None:
-        _preview(preview, recipe, lists, net_input)
+        _preview(preview, recipe, _lists(data, list_path, val_list, loader.workers, clip.modality), net_input)
         return 0
+    click.get_current_context().with_resource(dist.joined(choose_device(run.device)))
+    with dist.first():
+        lists = _lists(data, list_path, val_list, loader.workers, clip.modality)
     if run_dir is None:
-        run_dir = _default_run(data, net.backbone + ("_flow" if clip.modality == "flow" else ""), resume)
+        named = net.backbone + ("_flow" if clip.modality == "flow" else "")
+        run_dir = dist.by_first(lambda: _default_run(data, named, resume or dist.restarted()))
     reporter = TrainReporter()
     try:
-        trained = engine.train(
+        trained = train(
             recipe,
             lists,
             run_dir,
@@ -80,6 +86,8 @@ def command(
         )
     finally:
         reporter.close()
+    if dist.rank():
+        return 130 if trained.interrupted else 0
     if trained.interrupted:
         click.echo(f"stopped in epoch {trained.epochs + 1}: the same command with --run {run_dir} --resume continues")
         return 130
@@ -89,7 +97,7 @@ def command(
 
 def _lists(data: Path, list_path: Path | None, val_list: Path | None, workers: int | None, modality: str):
     from actrec.cli import dataset
-    from actrec.engine.train import Data
+    from actrec.engine.runfolder import Data
 
     train_path = list_path if list_path is not None else dataset.find_list(data, "train")
     if val_list is None and list_path is None:
@@ -128,11 +136,11 @@ def _preview(path: Path, recipe, lists, net_input: config.Input) -> None:
     import cv2
     import torch
 
+    from actrec.engine.build import make_loaders
     from actrec.engine.evaluate import check_labels
-    from actrec.engine.preview import contact_sheet
-    from actrec.engine.train import make_loaders
+    from actrec.engine.preview import contact_sheet, label_names
 
-    check_labels(lists.train, len(lists.classes))
+    check_labels(lists.train, len(lists.classes), multi_label=recipe.loss.multi_label)
     loader, _ = make_loaders(recipe, lists, net_input, torch.device("cpu"))
     batch = next(iter(loader))
     if not len(batch):
@@ -144,8 +152,8 @@ def _preview(path: Path, recipe, lists, net_input: config.Input) -> None:
         raise ValueError(f"{path}: expected a name that ends in .png or .jpg") from None
     if not written:
         raise OSError(f"{path}: cannot be written")
-    for video, label in zip(batch.videos, batch.labels.tolist()):
-        click.echo(f"{lists.classes[label] if label >= 0 else '-':<24} {video}")
+    for video, names in zip(batch.videos, label_names(batch.labels, lists.classes)):
+        click.echo(f"{names:<24} {video}")
     click.echo(f"{len(batch)} clips -> {path}, one per row, top to bottom as listed")
 
 
@@ -164,7 +172,7 @@ def _say(trained, run_dir: Path, json_path: Path | None) -> None:
     if trained.skipped:
         first = next(iter(trained.skipped.items()))
         click.echo(f"{len(trained.skipped)} videos could not be decoded; the first: {first[0]}: {first[1]}", err=True)
-    best = f", best top-1 {trained.best_top1:.2f}" if trained.best_top1 == trained.best_top1 else ""
+    best = f", best {trained.metric} {trained.best:.2f}" if trained.best == trained.best else ""
     if json_path is not None:
         json_path.write_text(json.dumps({"run": str(run_dir), **asdict(trained)}) + "\n", encoding="utf-8")
     click.echo(f"{trained.epochs} epochs{best} -> {run_dir}/best.pt, {run_dir}/last.pt")

@@ -12,7 +12,7 @@ import click
 
 from actrec import config
 from actrec.cli.main import Group
-from actrec.cli.options import config_options
+from actrec.cli.options import Command, config_options
 
 LAYOUTS = ("auto", "actrec", "ibm", "hara", "torchvision", "torchvision2d", "tsm", "mmaction2")
 SUFFIXES = (".safetensors", ".pt", ".pth")
@@ -48,7 +48,7 @@ def inspect(file: Path, json_path: Path | None) -> int:
     return 0
 
 
-@command.command()
+@command.command(cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--backbone", help="Name of the net.  [default: the likeliest]")

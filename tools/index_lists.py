@@ -16,7 +16,6 @@ from actrec.data.rows import BrokenError, look, verify
 from actrec.tools.jobs import Progress, Stop, Workers, each
 from actrec.tools.output import whole_file, write_failed, writing
 
-PICTURES = (".png", ".pdf", ".svg")
 _SAVE = 30  # seconds of work that a power cut may cost
 
 
@@ -148,7 +147,7 @@ def draw(path: Path, name: str, index: Index) -> None:
     """A picture of histograms: displayed sizes, lengths, frame rates and GOPs of the usable videos.
 
     Args:
-        path: ends in one of `PICTURES`.
+        path: ends in one of `output.PICTURES`.
         name: of the list.
 
     Raises:

@@ -14,12 +14,19 @@ from pathlib import Path
 
 from actrec.data.files import atomic_write
 
+PICTURES = (".png", ".pdf", ".svg")
 _PART = re.compile(r"\.part-(\d{1,9})-[^-]+(?:-(.*))?")
 _ABANDONED = 24 * 3600  # seconds without a change, after which a part of another machine's is nobody's
 
 
 class OutputError(OSError):
     """The output cannot be written: that stops the run, it is not the fault of one video."""
+
+
+def check_picture(path: Path) -> None:
+    """Raises ValueError if a picture of that name cannot be drawn."""
+    if path.suffix.lower() not in PICTURES:
+        raise ValueError(f"picture {path}: expected a name that ends in {', '.join(PICTURES)}")
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
 """What the lines of a list file mean.
 
 A row is `path start end label`, `path start end`, `path label` or `path`; further labels are further columns, or are
-joined by commas (`path 3,7`). Columns stand between blanks, `;`, tabs or commas. Start and end are frame numbers as
-the reference counts them, from 1 and both inclusive; a `Row` has the half-open range [start - 1, end). Or they are
-times in seconds, `12.5s 30s`, which a `Row` has as floats.
+joined by commas (`path 3,7`), and `-` in their place is none. Columns stand between blanks, `;`, tabs or commas. Start
+and end are frame numbers as the reference counts them, from 1 and both inclusive; a `Row` has the half-open range
+[start - 1, end). Or they are times in seconds, `12.5s 30s`, which a `Row` has as floats.
 
 Nothing is quoted, so a path may hold the separator and a line can have several readings. Columns are taken from the
 right, the path is the rest, and the *whole file* decides what is a column: of all dialects (separator and form of the
@@ -137,7 +137,7 @@ def _looks_bare(line: str, classes: Classes) -> bool:
     head, *tail = re.split(r"[\t;, ](?=[^\t;, ]*$)", line, maxsplit=1)
     if not tail:
         return True
-    if tail[0] in classes:
+    if classes.could_be(tail[0]):
         return False
     if "/" in tail[0] or _SUFFIX.search(tail[0]):
         return True
@@ -184,12 +184,12 @@ class _Columns:
         for count in (*self.pieces, 1):
             head, *tail = line.rsplit(self.separator, count)
             name = line[len(head) + (not self.blank) :].strip()
-            if len(tail) == count and name in self.classes:
+            if len(tail) == count and self.classes.could_be(name):
                 return self._joined(head.strip(), name)
         if self.separator == "," or "," not in line:
             return None
         head, tail = line.rsplit(",", 1)
-        if tail.strip() not in self.classes or (found := self.labels(head)) is None:
+        if not self.classes.could_be(tail.strip()) or (found := self.labels(head)) is None:
             return None
         return found[0], [*found[1], tail.strip()]
 
@@ -266,7 +266,7 @@ def _seconds(pair: list[str], num_times: int) -> tuple[float, float]:
 def _row_of(path: str, start: float | None, stop: float | None, labels: Iterable[str], classes: Classes) -> Row:
     if not path:
         raise Bad(lambda: "there is no path: expected it in the first column")
-    return Row(path, start, stop, tuple(map(classes.label, labels)))
+    return Row(path, start, stop, classes.labels(labels))
 
 
 def _no_label(line: str, columns: _Columns) -> Bad:
@@ -375,7 +375,7 @@ def _bulk_labels(texts: list[str], columns: _Columns) -> list[tuple[int, ...]] |
         if found is None or found[0] != "x":
             return None
         try:
-            table[text] = tuple(map(columns.classes.label, found[1]))
+            table[text] = columns.classes.labels(found[1])
         except Bad:
             return None
     return list(map(table.__getitem__, texts))
@@ -387,6 +387,6 @@ def _ends_in_column(paths: list[str], columns: _Columns) -> bool:
         _, *tail = path.rsplit(columns.separator, 1)
         if tail:
             last = tail[0].strip()
-            if (last in columns.classes or last in columns.endings or "," in last) and columns.labels(path):
+            if (columns.classes.could_be(last) or last in columns.endings or "," in last) and columns.labels(path):
                 return True
     return False

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from actrec.data.files import Problems, atomic_write, read_lines, show
 from actrec.registry import did_you_mean
 
 FILES = ("labels.txt", "classes.txt")
+NONE = "-"  # in place of a label: the video is of no class
 _NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d*)?", re.ASCII)  # the reference reads labels as floats: 3.0 is 3
 
 
@@ -47,6 +48,17 @@ class Classes:
     def __contains__(self, text: str) -> bool:
         """Whether `text` reads as a label, legal or not."""
         return text in self._index or _NUMBER.fullmatch(text) is not None
+
+    def could_be(self, text: str) -> bool:
+        """Whether `text` reads as a label, or as none."""
+        return text == NONE or text in self
+
+    def labels(self, texts: Iterable[str]) -> tuple[int, ...]:
+        """Those of a row; none of a `-` alone. Raises Bad as `label`."""
+        texts = tuple(texts)
+        if texts == (NONE,) and NONE not in self:
+            return ()
+        return tuple(map(self.label, texts))
 
     def label(self, text: str) -> int:
         """Raises Bad for a name that is unknown and a number that is not a label."""

@@ -17,10 +17,11 @@ import numpy as np
 
 from actrec.data.dialect import SEPARATORS, Row, Rows, read_rows
 from actrec.data.files import ListError, Problems, atomic_write, read_lines
-from actrec.data.labels import Classes, find_labels, read_flips, read_labels, write_labels
+from actrec.data.labels import NONE, Classes, find_labels, read_flips, read_labels, write_labels
 
 __all__ = [
-    "ListError", "Video", "find_labels", "read_flips", "read_labels", "read_list", "write_labels", "write_list",
+    "ListError", "Video", "check_labels", "find_labels", "read_flips", "read_labels", "read_list",
+    "write_labels", "write_list",
 ]  # fmt: skip
 
 
@@ -101,8 +102,9 @@ def write_list(
     prefix = _prefix(path, root)
     rows = [_row(video, prefix, with_range) for video in videos]
     classes = _classes(path, labels)
+    labelled = any(row.labels for row in rows)
     for sep in (separator,) if separator else (" ", ";", "\t", ","):
-        lines = [_line(row, sep) for row in rows]
+        lines = [_line(row, sep, labelled) for row in rows]
         with _no_collection():
             fault = _fault(path, lines, rows, classes)
         if fault is None:
@@ -111,6 +113,19 @@ def write_list(
             return
     raise ValueError(f"{os.fspath(path)}: {fault} with {sep!r} between columns: expected a separator and paths "
                      "that leave one reading")  # fmt: skip
+
+
+def check_labels(videos: Sequence[Video], num_classes: int, *, multi_label: bool = False) -> None:
+    """Raises ValueError if a video has a label that there is no class for, or several where one is expected."""
+    for video in videos:
+        if len(video.labels) > 1 and not multi_label:
+            raise ValueError(
+                f"{video.id} has {len(video.labels)} labels: expected one; --multi-label trains on several, or none"
+            )
+        if (largest := max(video.labels, default=-1)) >= num_classes:
+            raise ValueError(
+                f"{video.id} has label {largest}: expected at most {num_classes - 1} for {num_classes} classes"
+            )
 
 
 @contextlib.contextmanager
@@ -176,10 +191,12 @@ def _row(video: Video, prefix: str, with_range: bool) -> Row:
     return Row(text, start, stop, tuple(video.labels))
 
 
-def _line(row: Row, separator: str) -> str:
+def _line(row: Row, separator: str, labelled: bool) -> str:
+    """Args: labelled: there are rows with labels; one without says so."""
+    labels = [*map(str, row.labels)] or [NONE] * labelled
     if row.start is None:
-        return separator.join([row.path, ",".join(map(str, row.labels))] if row.labels else [row.path])
-    return separator.join((row.path, *_bounds(row.start, row.stop), *map(str, row.labels)))
+        return separator.join([row.path, ",".join(labels)] if labels else [row.path])
+    return separator.join((row.path, *_bounds(row.start, row.stop), *labels))
 
 
 def _bounds(start: float, stop: float) -> tuple[str, str]:

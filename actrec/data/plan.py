@@ -6,14 +6,16 @@ number of workers or what was drawn before. Pixels are those of the displayed pi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from actrec.config import Augment, Clip, Views
 from actrec.data import samplers
+from actrec.data.look import Look, plan_look
 
-_SPATIAL_DRAWS = 24  # every plan draws as many, whatever it needs: 10 x (area, aspect), x, y, and two to spare
+_SPATIAL_DRAWS = 24  # every plan draws as many, whatever it needs: 10 x (area, aspect), x, y, the stride, one to spare
+_STRIDE_DRAW = 22
 
 # The thirteen places of a multiscale crop, as quarters of the free space (TSN, Wang et al. 2016).
 _PLACES = (
@@ -29,11 +31,13 @@ class TrainPlan:
         frames: (T,) int64 positions relative to the video's first frame, ascending unless the rule wraps around.
         box: region (x, y, w, h) that is resized to the net's size.
         flip: mirrored left to right.
+        look: what is done to its colours.
     """
 
     frames: np.ndarray
     box: tuple[int, int, int, int]
     flip: bool
+    look: Look = Look()
 
     @property
     def crops(self) -> list[tuple[int, int, bool]]:
@@ -85,6 +89,7 @@ def plan_train(
         num_frames, width, height: of the video, as displayed.
         clip: with `frames` decided.
         size: height and width that the net takes.
+        augment: that `check_sampling` finds nothing wrong with.
         repeat: how often `index` was drawn before in this epoch.
         may_flip: False where the mirror image of the video's class is no class.
     """
@@ -92,10 +97,31 @@ def plan_train(
     draws = rng.random(_SPATIAL_DRAWS)
     flip = bool(rng.random() < 0.5) and augment.flip and may_flip
     return TrainPlan(
-        frames=sample(clip, num_frames=num_frames, rng=rng)[0],
+        frames=_frames(clip, num_frames, augment, rng, draws[_STRIDE_DRAW]),
         box=_GEOMETRY[augment.geometry](width, height, size, augment, draws),
         flip=flip,
+        look=plan_look(augment=augment, size=size, key=(seed, epoch, index, repeat)),
     )
+
+
+def check_sampling(clip: Clip, augment: Augment) -> None:
+    """Raises ValueError if `augment` wants training clips that `clip` cannot be."""
+    if augment.stride_range is not None:
+        limits = "stride_range {} {}".format(*augment.stride_range)
+        if clip.sampling != "dense":
+            raise ValueError(f"{limits} with sampling {clip.sampling}: a stride belongs to --sampling dense")
+        if clip.stride != 1:
+            raise ValueError(f"{limits} with stride {clip.stride}: expected one of the two")
+    if augment.clip_position == "centre" and clip.sampling == "dense" and clip.rule == "ibm":
+        raise ValueError("clip_position centre with sampling rule ibm: its only dense clip is the first one")
+
+
+def _frames(clip: Clip, num_frames: int, augment: Augment, rng: np.random.Generator, draw: float) -> np.ndarray:
+    """Of a training clip: (T,) int64."""
+    if augment.stride_range is not None:
+        low, high = augment.stride_range
+        clip = replace(clip, stride=low + int(draw * (high - low + 1)))
+    return sample(clip, num_frames=num_frames, rng=rng if augment.clip_position == "random" else None)[0]
 
 
 def plan_eval(*, num_frames: int, width: int, height: int, clip: Clip, size: int, views: Views) -> EvalPlan:
@@ -191,6 +217,14 @@ def _multiscale(width: int, height: int, size: int, augment: Augment, draws: np.
     return x, y, w, h
 
 
+def _corner(width: int, height: int, size: int, augment: Augment, draws: np.ndarray) -> tuple[int, int, int, int]:
+    """A square in a corner or the centre, as in Hara's 3D-ResNets (Wang et al. 2015)."""
+    scale = augment.scales[int(draws[0] * len(augment.scales))]
+    side = max(1, int(min(width, height) * scale))
+    x, y = crop_offsets(width, height, side, 5)[int(draws[1] * 5)].tolist()
+    return x, y, side, side
+
+
 def _jitter(width: int, height: int, size: int, augment: Augment, draws: np.ndarray) -> tuple[int, int, int, int]:
     """A size x size crop out of a picture resized to a random short side, as a box of the unresized picture."""
     low, high = augment.short_sides
@@ -225,4 +259,10 @@ def _place(width: int, height: int, w: int, h: int, draws: np.ndarray) -> tuple[
     return int(draws[0] * (width - w + 1)), int(draws[1] * (height - h + 1)), w, h
 
 
-_GEOMETRY = {"multiscale": _multiscale, "jitter": _jitter, "random-resized": _random_resized, "centre": _centre}
+_GEOMETRY = {
+    "multiscale": _multiscale,
+    "corner": _corner,
+    "jitter": _jitter,
+    "random-resized": _random_resized,
+    "centre": _centre,
+}

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from actrec import config, nets
-from actrec.engine.evaluate import autocast
-from actrec.engine.train import choose_precision, memory_format
+from actrec.engine.devices import autocast, choose_precision, memory_format
 
 CLASSES = 16
 

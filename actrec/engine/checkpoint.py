@@ -15,7 +15,7 @@ from actrec import nets
 from actrec.config import Input
 from actrec.data.files import atomic_write
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save(path: str | os.PathLike, checkpoint: dict[str, Any]) -> None:
@@ -41,8 +41,12 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the bytes lead it to
         raise ValueError(f"{os.fspath(path)}: not a checkpoint that torch can read, or a torn one") from error
-    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
+    if not isinstance(checkpoint, dict) or "format" not in checkpoint:
         raise ValueError(f"{os.fspath(path)}: not a checkpoint of actrec; weights of other tools go to --weights")
+    if checkpoint["format"] != FORMAT:
+        raise ValueError(
+            f"{os.fspath(path)}: a checkpoint in form {checkpoint['format']}, this actrec reads form {FORMAT}"
+        )
     return checkpoint
 
 
@@ -57,7 +61,7 @@ def describe_net(net: torch.nn.Module, net_input: Input) -> dict[str, Any]:
 
 
 def build_net(checkpoint: dict[str, Any]) -> torch.nn.Module:
-    """The net of a checkpoint with its weights and its input.
+    """The net of a checkpoint with its weights (their average, where it has one) and its input.
 
     Raises:
         ValueError: the checkpoint is of a net that this version does not know.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
@@ -16,8 +15,9 @@ import numpy as np
 import torch
 
 from actrec.data.files import atomic_write
-from actrec.data.lists import Video
+from actrec.data.lists import Video, check_labels
 from actrec.engine import metrics
+from actrec.engine.devices import autocast
 from actrec.pipelines.loader import EvalLoader
 
 Average = Literal["logits", "probabilities"]
@@ -30,12 +30,14 @@ class Result:
 
     Args:
         ids: of the scored videos, in the list's order.
-        scores: (videos, classes) float32 logits; softmax gives probabilities however the views were averaged.
-        labels: (videos,) int64, -1 where the list has none.
+        scores: (videos, classes) float32 logits; softmax gives probabilities however the views were averaged, sigmoid
+            where there may be several labels.
+        labels: (videos,) int64, -1 where the list has none; with several labels (videos, classes) bool.
         missing: reason by id of the videos that could not be decoded; they have no score and count nowhere.
         clamped: planned frames that lay past a video's last one.
 
-    Accuracies are in percent, over the videos that have a label.
+    Accuracies are in percent, over the videos that have a label. With several labels a hit is any of them, and videos
+    without one are of no class: they count in `map` and `loss`.
     """
 
     ids: list[str]
@@ -48,9 +50,13 @@ class Result:
     def num_videos(self) -> int:
         return len(self.ids)
 
+    @property
+    def multi_label(self) -> bool:
+        return self.labels.ndim == 2
+
     @cached_property
     def _labelled(self) -> tuple[np.ndarray, np.ndarray]:
-        has = self.labels >= 0
+        has = self.labels.any(axis=1) if self.multi_label else self.labels >= 0
         return self.scores[has], self.labels[has]
 
     @property
@@ -63,16 +69,36 @@ class Result:
 
     @property
     def mean_class(self) -> float:
-        return metrics.mean_class_accuracy(*self._labelled)
+        """nan with several labels."""
+        return float("nan") if self.multi_label else metrics.mean_class_accuracy(*self._labelled)
+
+    @cached_property
+    def map(self) -> float:
+        """Mean average precision in percent, over the classes that occur; nan where each video has one label."""
+        return metrics.mean_average_precision(self.scores, self.labels) if self.multi_label else float("nan")
+
+    @property
+    def score(self) -> float:
+        """What says which of two results is better: `map` with several labels, else `top1`."""
+        return self.map if self.multi_label else self.top1
 
     @property
     def loss(self) -> float:
+        if self.multi_label:
+            return metrics.binary_cross_entropy(self.scores, self.labels)
         return metrics.cross_entropy(*self._labelled)
+
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """What a run's log keeps of it, by name."""
+        return {"map": self.map, "top1": self.top1} if self.multi_label else {"top1": self.top1, "top5": self.top5}
 
     def __str__(self) -> str:
         counts = f"({self.num_videos} videos, {len(self.missing)} missing)"
         if not len(self._labelled[1]):
             return f"no labels to compare with {counts}"
+        if self.multi_label:
+            return f"mAP {self.map:.2f}  top-1 {self.top1:.2f}  {counts}"
         return f"top-1 {self.top1:.2f}  top-5 {self.top5:.2f}  mean-class {self.mean_class:.2f}  {counts}"
 
 
@@ -87,12 +113,26 @@ def evaluate(
     """Scores every video of a loader. The net is left in the mode it was in.
 
     Args:
-        average: what is averaged over a video's views. Averaged probabilities are stored as their logarithms.
+        average: what is averaged over a video's views. Averaged probabilities are stored as their logarithms, with
+            several labels as their logits.
         progress: called with the number of videos after each batch.
 
     Raises:
-        ValueError: a label of the list that the net has no class for, or an unknown `average`.
+        ValueError: a label of the list that the net has no class for, an unknown `average`, or no video that could be
+            scored.
     """
+    return check_scored(score(net, loader, average=average, precision=precision, progress=progress))
+
+
+def score(
+    net: torch.nn.Module,
+    loader: EvalLoader,
+    *,
+    average: Average = "logits",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    progress: Callable[[int], None] | None = None,
+) -> Result:
+    """As `evaluate`, of a rank's share, which may be empty or wholly unreadable. `merge` puts the shares together."""
     if average not in ("logits", "probabilities"):
         raise ValueError(f"average {average!r}: expected logits or probabilities")
     ids: list[str] = []
@@ -103,51 +143,104 @@ def evaluate(
         with torch.inference_mode(), autocast(loader.device.type, precision):
             for batch in loader:
                 if len(batch):
-                    scores.append(_video_scores(net, batch.clips, batch.views, average).cpu().numpy())
+                    logits = _view_logits(net, batch.clips, batch.views)
                     if not ids:
-                        check_labels(loader.videos, scores[0].shape[1])
+                        _check_classes(loader, logits.shape[-1])
+                    scores.append(_AVERAGE[average, loader.multi_label is not None](logits).cpu().numpy())
                     ids += batch.videos
                     labels.append(batch.labels.cpu().numpy())
                 if progress:
                     progress(len(batch))
     finally:
         net.train(training)
-    if not ids:
-        reason = next(iter(loader.skipped.items()), ("", "the list is empty"))
-        raise ValueError(f"no video could be scored; {reason[0]}: {reason[1]}")
     scored = set(ids)
     missing = {id_: reason for id_, reason in loader.skipped.items() if id_ not in scored}
-    return Result(ids, np.concatenate(scores), np.concatenate(labels), missing, loader.clamped - clamped_before)
+    clamped = loader.clamped - clamped_before
+    if not ids:
+        return _nothing_scored(net, loader, missing, clamped)
+    shown = np.concatenate(labels)
+    return Result(
+        ids, np.concatenate(scores), shown if loader.multi_label is None else shown.astype(bool), missing, clamped
+    )
 
 
-def check_labels(videos: Sequence[Video], num_classes: int) -> None:
-    """Raises ValueError if a video has several labels, or one that the net has no class for."""
-    for video in videos:
-        if len(video.labels) > 1:
-            raise ValueError(f"{video.id} has {len(video.labels)} labels: expected one, nets here choose one class")
-        if video.labels and video.labels[0] >= num_classes:
-            raise ValueError(
-                f"{video.id} has label {video.labels[0]}: expected at most {num_classes - 1} for {num_classes} classes"
-            )
+def merge(results: Sequence[Result], videos: Sequence[Video]) -> Result:
+    """One result out of those of all ranks, in the order of `videos`, each of which counts once.
+
+    Args:
+        results: of `score`, each of a part of `videos`; a video of several parts counts as the first has it.
+    """
+    rows: dict[str, tuple[int, int]] = {}  # which result, and which row of it
+    for number, result in enumerate(results):
+        for row, id_ in enumerate(result.ids):
+            rows.setdefault(id_, (number, row))
+    missing = {id_: reason for result in results for id_, reason in result.missing.items() if id_ not in rows}
+    ids = [video.id for video in videos if video.id in rows]
+    assert len(ids) == len(rows), "scores of videos that are not in the list"
+    filled = [number for number, result in enumerate(results) if result.ids] or [0]
+    firsts = dict(zip(filled, np.cumsum([0, *(results[number].num_videos for number in filled)]).tolist()))
+    order = np.array([firsts[number] + row for number, row in map(rows.get, ids)], np.int64)
+    return Result(
+        ids,
+        np.concatenate([results[number].scores for number in filled])[order],
+        np.concatenate([results[number].labels for number in filled])[order],
+        {video.id: missing[video.id] for video in videos if video.id in missing},
+        sum(result.clamped for result in results),
+    )
 
 
-def _video_scores(net: torch.nn.Module, clips: torch.Tensor, views: int, average: Average) -> torch.Tensor:
-    """(videos, classes) float32 from clips (videos * views, C, T, H, W)."""
-    logits = torch.cat([net(part).float() for part in clips.split(_VIEWS_AT_ONCE)]).unflatten(0, (-1, views))
-    if average == "logits":
-        return logits.mean(1)
-    return logits.log_softmax(-1).logsumexp(1) - float(np.log(views))
+def check_scored(result: Result) -> Result:
+    """The same result. Raises ValueError if there is no score in it."""
+    if not result.ids:
+        reason = next(iter(result.missing.items()), ("", "the list is empty"))
+        raise ValueError(f"no video could be scored; {reason[0]}: {reason[1]}")
+    return result
 
 
-def autocast(device_type: str, precision: str) -> contextlib.AbstractContextManager:
-    """torch's autocast for a precision; float32 is none."""
-    if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device_type, dtype=getattr(torch, precision))
+def _check_classes(loader: EvalLoader, num_classes: int) -> None:
+    if loader.multi_label is None:
+        check_labels(loader.videos, num_classes)
+    elif loader.multi_label != num_classes:
+        raise ValueError(f"multi_label {loader.multi_label} with a net of {num_classes} classes: expected as many")
+
+
+def _nothing_scored(net: torch.nn.Module, loader: EvalLoader, missing: dict[str, str], clamped: int) -> Result:
+    num_classes = loader.multi_label or getattr(net, "options", {}).get("num_classes", 0)
+    labels = np.empty(0, np.int64) if loader.multi_label is None else np.empty((0, num_classes), bool)
+    return Result([], np.empty((0, num_classes), np.float32), labels, missing, clamped)
+
+
+def _view_logits(net: torch.nn.Module, clips: torch.Tensor, views: int) -> torch.Tensor:
+    """(videos, views, classes) float32 from clips (videos * views, C, T, H, W)."""
+    kind = torch.float64 if any(p.dtype == torch.float64 for p in net.parameters()) else clips.dtype
+    return torch.cat([net(part.to(kind)).float() for part in clips.split(_VIEWS_AT_ONCE)]).unflatten(0, (-1, views))
+
+
+def _mean_logits(logits: torch.Tensor) -> torch.Tensor:
+    return logits.mean(1)
+
+
+def _mean_softmax(logits: torch.Tensor) -> torch.Tensor:
+    """Logarithms of the mean probabilities."""
+    return logits.log_softmax(-1).logsumexp(1) - float(np.log(logits.shape[1]))
+
+
+def _mean_sigmoid(logits: torch.Tensor) -> torch.Tensor:
+    """Logits of the mean probabilities: log p - log (1 - p)."""
+    log_sigmoid = torch.nn.functional.logsigmoid
+    return log_sigmoid(logits).logsumexp(1) - log_sigmoid(-logits).logsumexp(1)
+
+
+_AVERAGE = {  # by what is averaged, and whether there may be several labels
+    ("logits", False): _mean_logits,
+    ("logits", True): _mean_logits,
+    ("probabilities", False): _mean_softmax,
+    ("probabilities", True): _mean_sigmoid,
+}
 
 
 def save_scores(path: str | os.PathLike, result: Result) -> None:
-    """`.npz` with ids (unicode), scores (videos, classes) float32, labels int64."""
+    """`.npz` with ids (unicode), scores (videos, classes) float32, labels as `Result` has them."""
     with atomic_write(path, "wb") as file:
         np.savez(file, ids=np.array(result.ids, str), scores=result.scores, labels=result.labels)
 
@@ -175,8 +268,8 @@ def save_topk_json(path: str | os.PathLike, result: Result, classes: Sequence[st
         classes: names by label.
         k: how many, all if 0 or less.
     """
-    shifted = np.exp(result.scores.astype(np.float64) - result.scores.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    scores = torch.from_numpy(result.scores).double()
+    probabilities = (scores.sigmoid() if result.multi_label else scores.softmax(1)).numpy()
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, : k if k > 0 else None]
     results = {
         id_: [{"label": classes[c], "score": float(row[c])} for c in order]

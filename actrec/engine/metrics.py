@@ -1,4 +1,4 @@
-"""Accuracy from scores, in numpy."""
+"""Accuracy and precision from scores, in numpy."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import numpy as np
 
 
 def topk_hits(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """Whether the label is among the k highest scores. (videos,) bool.
+    """Whether the label, or one of them, is among the k highest scores. (videos,) bool.
 
     A tie counts against the label: a net that says the same of every class has learnt nothing. With fewer than k
     classes every video hits.
 
     Args:
         scores: (videos, classes).
-        labels: (videos,) int.
+        labels: (videos,) int, or (videos, classes) bool.
     """
-    own = scores[np.arange(len(labels)), labels][:, None]
-    not_lower = (~(scores < own)).sum(axis=1)  # the label itself included; nan is never lower
-    return not_lower <= k
+    own = labels if labels.ndim == 2 else labels[:, None] == np.arange(scores.shape[1])
+    best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
+    others_not_lower = (~own & ~(scores < best)).sum(axis=1)  # nan is never lower
+    return others_not_lower < k
 
 
 def accuracy(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> float:
@@ -40,3 +41,49 @@ def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float:
     top = scores.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(scores - top).sum(axis=1)) + top[:, 0]
     return float((log_sum - scores[np.arange(len(labels)), labels]).mean())
+
+
+def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
+    """sum((R_n - R_n-1) * P_n) over the different scores from the highest on: scikit-learn's average_precision_score.
+
+    Videos of the same score are found together, those of a score that is no number last.
+
+    Args:
+        scores: (videos,).
+        labels: (videos,) bool.
+
+    Returns:
+        From 0 to 1; nan without a positive.
+    """
+    if not labels.any():
+        return float("nan")
+    scores = np.where(np.isnan(scores), -np.inf, scores)
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(scores[order[1:]] != scores[order[:-1]]), len(order) - 1)
+    found = np.cumsum(labels[order])[ends]
+    return float((np.diff(found, prepend=0) * found / (ends + 1)).sum() / labels.sum())
+
+
+def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The mean over the classes that occur of their average precision, in percent; nan if none does.
+
+    Args:
+        scores: (videos, classes).
+        labels: (videos, classes) bool.
+    """
+    occurring = np.flatnonzero(labels.any(axis=0))
+    if not len(occurring):
+        return float("nan")
+    return 100 * float(np.mean([average_precision(scores[:, c], labels[:, c]) for c in occurring]))
+
+
+def binary_cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over videos and classes of that of sigmoid(scores), in nats; nan without videos.
+
+    Args:
+        scores: (videos, classes).
+        labels: (videos, classes) bool.
+    """
+    if not len(labels):
+        return float("nan")
+    return float((np.maximum(scores, 0) - scores * labels + np.log1p(np.exp(-np.abs(scores)))).mean())

@@ -1,6 +1,8 @@
-"""Pictures of what the loader feeds."""
+"""What the loader feeds, to look at."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,3 +24,15 @@ def contact_sheet(batch: Batch, net_input: Input, *, columns: int = 16) -> np.nd
     if pixels.shape[-1] != 3:
         pixels = pixels[..., :1].repeat(1, 1, 1, 1, 3)
     return pixels.flatten(2, 3).flatten(0, 1).numpy()
+
+
+def label_names(labels: torch.Tensor, classes: Sequence[str]) -> list[str]:
+    """Of each clip its class, or its classes between commas; - for none.
+
+    Args:
+        labels: of a `Batch`: (N,) int64, or (N, classes).
+    """
+    rows = (
+        [row.nonzero().flatten() for row in labels] if labels.ndim == 2 else [row[row >= 0] for row in labels[:, None]]
+    )
+    return [", ".join(classes[label] for label in row.tolist()) or "-" for row in rows]

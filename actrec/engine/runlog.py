@@ -1,4 +1,7 @@
-"""The log of a run: `log.jsonl`, one row per epoch, only ever appended to, and read back without torch."""
+"""The logs of a run, only ever appended to, and read back without torch.
+
+`log.jsonl` has one row per epoch, `steps.jsonl` one for every few steps; TensorBoard gets both.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,59 @@ from typing import Any
 
 from actrec.data.files import atomic_write
 
-NAME = "log.jsonl"
+NAME, STEPS = "log.jsonl", "steps.jsonl"
+_NO_CURVE = ("epoch", "step")
+
+
+class RunLog:
+    """Writes the logs of a run.
+
+    Args:
+        step: optimiser steps done so far: what TensorBoard has from later ones is struck out.
+    """
+
+    def __init__(self, run: Path, *, tensorboard: bool, step: int = 0):
+        self._run, self._writer = run, None
+        self._steps = open(run / STEPS, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+            self._writer = SummaryWriter(run / "tensorboard", purge_step=step or None)
+
+    def step(self, row: dict[str, Any]) -> None:
+        """A row of `steps.jsonl`."""
+        self._steps.write(json.dumps(row) + "\n")
+        self._steps.flush()
+        self._curves("step", row, row["step"])
+
+    def epoch(self, row: dict[str, Any], step: int) -> None:
+        """A row of `log.jsonl`, after so many steps of the run."""
+        append(self._run, row)
+        self._curves("epoch", row, step)
+
+    def close(self) -> None:
+        self._steps.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _curves(self, kind: str, row: dict[str, Any], step: int) -> None:
+        if self._writer is not None:
+            for name, value in row.items():
+                if name not in _NO_CURVE and value is not None:
+                    self._writer.add_scalar(f"{kind}/{name}", value, step)
 
 
 def append(run: Path, row: dict[str, Any]) -> None:
-    """Adds a row and makes sure that it is on the disk."""
+    """Adds a row to `log.jsonl` and makes sure that it is on the disk."""
     with open(run / NAME, "a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
         file.flush()
         os.fsync(file.fileno())
 
 
-def read(run: Path) -> list[dict[str, Any]]:
+def read(run: Path, name: str = NAME) -> list[dict[str, Any]]:
     """All whole rows; a row torn by a crash is left out."""
-    path = run / NAME
+    path = run / name
     if not path.exists():
         return []
     rows = []
@@ -34,14 +76,24 @@ def read(run: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def cut(run: Path, epoch: int) -> None:
-    """Drops the rows of `epoch` and later: a resumed run writes them anew."""
-    rows = [row for row in read(run) if row["epoch"] < epoch]
-    with atomic_write(run / NAME) as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+def cut(run: Path, *, epoch: int, step: int) -> None:
+    """Drops the rows of `epoch` and later, and those of later steps than `step`: a resumed run writes them anew."""
+    _rewrite(run / NAME, [row for row in read(run) if row["epoch"] < epoch])
+    _rewrite(run / STEPS, [row for row in read(run, STEPS) if row["step"] <= step])
+
+
+def clear(run: Path) -> None:
+    """Begins both logs."""
+    for name in (NAME, STEPS):
+        _rewrite(run / name, [])
 
 
 def write_json(path: Path, content: Any) -> None:
     with atomic_write(path) as file:
         json.dump(content, file, indent=2, ensure_ascii=False)
         file.write("\n")
+
+
+def _rewrite(path: Path, rows: list[dict[str, Any]]) -> None:
+    with atomic_write(path) as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)

@@ -74,6 +74,11 @@ class Backbone(nn.Module):
         self.options = {**self.options, "num_classes": num_classes}
 
     @property
+    def last_layer(self) -> nn.Linear:
+        """The one that `reset_head` replaces."""
+        return self.fc
+
+    @property
     def head_features(self) -> int:
         """Inputs of the last layer."""
         return self.num_features

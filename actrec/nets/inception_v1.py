@@ -31,7 +31,6 @@ from actrec.nets.resnet2d import FRAMES_MULTIPLE, temporal_halving
 from actrec.nets.temporal import TemporalAggregation, TemporalShift
 
 unit2d = partial(ConvUnit, conv=Conv2d)
-STEM_CHANNELS = {"1": 64, "2": 64, "3": 192}
 HALVED = ("3a", "4a", "5a")  # blocks behind a temporal pool
 
 
@@ -60,17 +59,22 @@ class Inception2d(Backbone):
         mix_before: Callable[[], nn.Module] | None = None,
     ):
         super().__init__(num_features=1024, in_channels=in_channels, dropout=dropout, head_std=None)
-        self.conv1 = unit2d(in_channels, 64, kernel=(1, 7, 7), stride=(1, 2, 2))
-        self.conv2 = unit2d(64, 64)
-        self.conv3 = unit2d(64, 192, kernel=(1, 3, 3))
-        self.pool = Pool3d("max", (1, 3, 3), stride=(1, 2, 2), ceil_mode=True)
-        self.last_pool = Pool3d("max", (1, 2, 2), stride=(1, 2, 2), ceil_mode=True)
+        stem = {
+            "1": unit2d(in_channels, 64, kernel=(1, 7, 7), stride=(1, 2, 2)),
+            "2": unit2d(64, 64),
+            "3": unit2d(64, 192, kernel=(1, 3, 3)),
+        }
+        for name, unit in stem.items():
+            self.add_module(f"conv{name}", unit)
+            if mix_after is not None:
+                self.add_module(f"tam{name}", mix_after(unit.conv.out_channels))
         for name, channels in INCEPTION_CHANNELS.items():
             block = InceptionBlock(channels, unit=partial(unit2d, kernel=(1, 3, 3)), conv=Conv2d, pool=(1, 3, 3))
             self.add_module(f"inception{name}", block)
-        if mix_after is not None:
-            for name, channels in [*STEM_CHANNELS.items(), *_block_outputs().items()]:
-                self.add_module(f"tam{name}", mix_after(channels))
+            if mix_after is not None:
+                self.add_module(f"tam{name}", mix_after(_out_channels(channels)))
+        self.pool = Pool3d("max", (1, 3, 3), stride=(1, 2, 2), ceil_mode=True)
+        self.last_pool = Pool3d("max", (1, 2, 2), stride=(1, 2, 2), ceil_mode=True)
         self._mixes_after = mix_after is not None
         self.shift = mix_before() if mix_before is not None else nn.Identity()
         halve = temporal_halving(temporal_pool)
@@ -98,8 +102,10 @@ class Inception2d(Backbone):
         return self.get_submodule(f"tam{name}")(x) if self._mixes_after else x
 
 
-def _block_outputs() -> dict[str, int]:
-    return {name: b1 + b2[1] + b3[1] + b4 for name, (_, b1, b2, b3, b4) in INCEPTION_CHANNELS.items()}
+def _out_channels(row: tuple) -> int:
+    """Of the block of a row of `INCEPTION_CHANNELS`."""
+    _, branch1, (_, branch2), (_, branch3), branch4 = row
+    return branch1 + branch2 + branch3 + branch4
 
 
 def tsn_inception_v1(

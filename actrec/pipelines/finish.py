@@ -1,8 +1,8 @@
 """The end of the CPU path: each picture becomes floats in the memory of its batch as soon as it is resized.
 
 On the CPU this is not left to DALI: its `crop_mirror_normalize` takes four times as long, and memory that goes back and
-forth between it and glibc (before 2.38) is not always used again, so that a process grows with every batch. On a GPU
-DALI does the same arithmetic (`graph.normalise`).
+forth between it and glibc (before 2.38) is not always used again, so that a process grows with every batch. On a GPU,
+and where colours are changed, DALI does the same arithmetic (`graph.normalise`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Literal
 from nvidia.dali import Pipeline, fn, pipeline_def, types
 from nvidia.dali.data_node import DataNode
 
-from actrec.config import Input
+from actrec.config import Augment, Input
 from actrec.pipelines import augment, decode, views
 
 Kind = Literal["boxes", "video", "recoloured", "images", "flow"]
@@ -22,11 +22,22 @@ _DTYPES = {"float32": types.FLOAT, "float16": types.FLOAT16}
 
 
 def train_pipeline(
-    kind: Kind, net_input: Input, *, device: str, device_id: int | None, threads: int, batch_size: int, dtype: str
+    kind: Kind,
+    net_input: Input,
+    *,
+    options: Augment,
+    device: str,
+    device_id: int | None,
+    threads: int,
+    batch_size: int,
+    dtype: str,
 ) -> Pipeline:
-    """One clip (or, for images, one frame) per sample: float FHWC (HWC) of the net's size."""
+    """One clip (or, for images, one frame) per sample: float FHWC (HWC) of the net's size.
 
-    @pipeline_def
+    Of the options' changes of colour only those that are switched on are in the graph.
+    """
+
+    @pipeline_def(enable_conditionals=options.changes_colours)
     def pipeline():
         if kind == "boxes":
             clips = _boxes(device)
@@ -39,8 +50,11 @@ def train_pipeline(
                 size=net_input.size,
             )
             clips = _recolour(kind, clips)
+        drawn = {name: _source(name, "", type_) for name, type_ in augment.look_inputs(options).items()}
+        clips = augment.apply_look(clips, drawn, options=options, size=net_input.size)
         mirror = _source("flip", "", types.INT32)
-        return normalise(clips, _channels(kind, net_input), mirror=mirror, dtype=dtype, layout=_layout(kind))
+        clips = normalise(clips, _channels(kind, net_input), mirror=mirror, dtype=dtype, layout=_layout(kind))
+        return augment.erase(clips, drawn["erased"]) if options.erasing else clips
 
     return _build(pipeline, device_id, threads, batch_size)
 

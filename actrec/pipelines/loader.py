@@ -1,8 +1,8 @@
 """Clips for a net: the torch end of the pipelines.
 
 A loader plans samples, lets the decode workers fetch them, has them finished (by the workers on a CPU, by DALI on a
-GPU and where DALI decodes) and yields `Batch`es in the order of the plan. A sample that cannot be decoded is left out
-and counted, and takes nothing else with it.
+GPU, where DALI decodes and where colours are changed) and yields `Batch`es in the order of the plan. A sample that
+cannot be decoded is left out and counted, and takes nothing else with it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ import torch
 from nvidia.dali import Pipeline
 
 from actrec.config import FLOW_CHANNELS, Augment, Clip, Input, Views
+from actrec.data.draw import epoch_draws, only_labels
 from actrec.data.index import Index, Media, build_index
-from actrec.data.lists import Video
+from actrec.data.lists import Video, check_labels
 from actrec.data.media import MediaError
-from actrec.data.plan import EvalPlan, TrainPlan, batch_slice, epoch_order, plan_eval, plan_train
+from actrec.data.plan import EvalPlan, TrainPlan, batch_slice, check_sampling, plan_eval, plan_train
 from actrec.pipelines import graph, source
+from actrec.pipelines.augment import look_values
 from actrec.pipelines.buffers import trim
 from actrec.pipelines.finish import Finisher
 from actrec.pipelines.graph import Kind
@@ -50,15 +52,18 @@ class Batch:
 
     Args:
         clips: (N, C, T, H, W) normalised; in evaluation (N * views, C, T, H, W), all views of a video together.
-        labels: (N,) int64 on the clips' device, -1 where the list has none.
+        labels: (N,) int64 on the clips' device, -1 where the list has none; of a multi-label loader (N, classes)
+            float32, 1 for each class that a clip shows.
         videos: ids of the N videos.
         views: clips per video.
+        clamped: how many of their frames lay past a video's last one and became that one.
     """
 
     clips: torch.Tensor
     labels: torch.Tensor
     videos: list[str]
     views: int = 1
+    clamped: int = 0
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -119,11 +124,15 @@ class Loader:
         dtype: Literal["float32", "float16"],
         channels_last: bool,
         decoder: Decoder,
+        multi_label: int | None,
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}: expected at least 1")
         _check_channels(clip, net_input)
+        if multi_label is not None:
+            check_labels(videos, multi_label, multi_label=True)
         self.videos = videos
+        self.multi_label = multi_label
         self.input = net_input
         self.clip = clip if clip.frames is not None else replace(clip, frames=net_input.frames)
         self._flow = clip.modality == "flow"
@@ -153,7 +162,7 @@ class Loader:
             net_input, dtype=dtype, channels_last=channels_last, keep=prefetch + 2, ahead=self._views == 1
         )
         self._runner = Runner(self._build_pipeline, self._parameters, self.device)
-        self._on_cpu = self.device.type == "cpu"  # "boxes" then end in the workers
+        self._workers_finish = self.device.type == "cpu"  # "boxes" then end there
 
     def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)  # the workers are the parallelism
@@ -184,7 +193,7 @@ class Loader:
         running: deque[tuple[list[Sample], list[_Part], torch.Tensor | None]] = deque()
         while True:
             while len(fetching) < self._prefetch and (step := next(steps, None)) is not None:
-                fetching.append(self._submit(epoch, self._rows(epoch, step).tolist()))
+                fetching.append(self._submit(epoch, self._draws(epoch, step).tolist()))
             while fetching and len(running) < _IN_FLIGHT and (not running or _done(fetching[0])):
                 running.append(self._launch(fetching.popleft()))
             if not running:
@@ -199,43 +208,43 @@ class Loader:
                 self.epoch, self._step = epoch + 1, 0
             yield batch
 
-    def _submit(self, epoch: int, rows: list[int]) -> _Fetching:
-        clips = self._memory(len(rows))
-        slots = list(clips) if clips is not None else [None] * len(rows)
+    def _submit(self, epoch: int, draws: list[list[int]]) -> _Fetching:
+        clips = self._memory(len(draws))
+        slots = list(clips) if clips is not None else [None] * len(draws)
         of_file: dict[str, list[int]] = {}
-        for place, row in enumerate(rows):
+        for place, (row, _) in enumerate(draws):
             of_file.setdefault(self.videos[row].path, []).append(place)
         places = list(of_file.values())
-        futures = [self._pool.submit(self._fetch, epoch, [(rows[i], slots[i]) for i in group]) for group in places]
+        futures = [self._pool.submit(self._fetch, epoch, [(*draws[i], slots[i]) for i in group]) for group in places]
         return _Fetching(clips, places, futures)
 
     def _memory(self, num_videos: int) -> torch.Tensor | None:
         """Where the workers write finished clips, on a CPU."""
-        return self._finisher.batch(num_videos, self._views, self.clip.frames) if self._on_cpu else None
+        return self._finisher.batch(num_videos, self._views, self.clip.frames) if self._workers_finish else None
 
-    def _fetch(self, epoch: int, wanted: list[tuple[int, torch.Tensor | None]]) -> list[Sample]:
+    def _fetch(self, epoch: int, wanted: list[tuple[int, int, torch.Tensor | None]]) -> list[Sample]:
         """The samples of one file, in a decode worker. Never raises for a bad one.
 
         Args:
-            wanted: the row of each, and where its clips go.
+            wanted: of each its row, how often that was drawn before, and where its clips go.
         """
-        samples, requests = {}, []
-        for row, slot in wanted:
+        samples, requests = {}, {}  # by their places in `wanted`
+        for i, (row, repeat, slot) in enumerate(wanted):
             try:
                 found = self.index[row]
-                kind, plan = _route(found, self.device, self._decoder), self._plan(epoch, row, found)
+                kind, plan = _route(found, self.device, self._decoder), self._plan(epoch, row, found, repeat)
                 if kind == "boxes":
-                    requests.append(self._request(row, found, plan, slot))
+                    requests[i] = self._request(row, found, plan, slot)
                 else:
-                    samples[row] = source.fetch_encoded(row, found, plan, kind)
+                    samples[i] = source.fetch_encoded(row, found, plan, kind)
             except (MediaError, OSError) as error:
-                samples[row] = Sample(row, error=str(error))
+                samples[i] = Sample(row, error=str(error))
         if requests:
-            samples |= {sample.row: sample for sample in self._boxes(requests, certify=self._certify(epoch))}
-        return [samples[row] for row, _ in wanted]
+            samples |= zip(requests, self._boxes(list(requests.values()), certify=self._certify(epoch)))
+        return [samples[i] for i in range(len(wanted))]
 
     def _boxes(self, requests: list[source.Request], *, certify: bool) -> list[Sample]:
-        """Of one file, together. What one of them cannot have takes no other with it: then each for itself."""
+        """Of one file, in order, together. What one of them cannot have takes no other with it: then each by itself."""
         try:
             return source.fetch_boxes(requests, self.index, certify=certify)
         except (MediaError, OSError) as error:
@@ -265,7 +274,7 @@ class Loader:
         parts = []
         for kind in dict.fromkeys(sample.kind for sample in samples):
             places = [i for i, sample in enumerate(samples) if sample.kind == kind]
-            written = kind == "boxes" and self._on_cpu
+            written = kind == "boxes" and self._workers_finish
             parts.append(_Part(places, None if written else self._runner.start(kind, [samples[i] for i in places])))
         return samples, parts, clips
 
@@ -321,7 +330,8 @@ class Loader:
         clips = clips_NVTHWC.flatten(0, 1).permute(0, 4, 1, 2, 3)
         clips = clips if self._channels_last else clips.contiguous()
         ids = [self.videos[sample.row].id for sample in samples]
-        return Batch(clips, self._labels(samples), ids, clips_NVTHWC.shape[1])
+        clamped = sum(sample.clamped for sample in samples)
+        return Batch(clips, self._labels(samples), ids, clips_NVTHWC.shape[1], clamped)
 
     def _images(self, kind: Kind) -> int:
         """Samples of DALI that a clip can need."""
@@ -339,6 +349,11 @@ class Loader:
                         x.add_(zero)
 
     def _labels(self, samples: list[Sample]) -> torch.Tensor:
+        if self.multi_label is not None:
+            shown = torch.zeros(len(samples), self.multi_label)
+            for row, sample in zip(shown, samples):
+                row[[self._label(sample, label) for label in self.videos[sample.row].labels]] = 1
+            return shown.to(self.device, non_blocking=True)
         labels = [self._label(sample, next(iter(self.videos[sample.row].labels), -1)) for sample in samples]
         return torch.tensor(labels, dtype=torch.int64).to(self.device, non_blocking=True)
 
@@ -355,29 +370,41 @@ class TrainLoader(Loader):
 
     _views = 1
 
-    def __init__(self, videos, *, augment, seed, keep_last, flip_map, rank, world, **common):
+    def __init__(self, videos, *, augment, seed, repeats, balanced, keep_last, flip_map, rank, world, **common):
+        _check_colours(common["clip"], augment)
+        check_sampling(common["clip"], augment)
+        labels = only_labels(videos) if balanced else None
         super().__init__(videos, **common)
+        self._workers_finish &= not augment.changes_colours  # DALI does that, on any device
         self._augment, self._seed, self._flip_map = augment, seed, flip_map
         self._rank, self._world = rank, world
-        full, rest = divmod(len(videos), self.batch_size)
+        if repeats < 1 or self.batch_size % repeats:
+            raise ValueError(f"repeats {repeats} with batch_size {self.batch_size}: expected a divisor of it")
+        self._num_clips = len(videos) * repeats
+        full, rest = divmod(self._num_clips, self.batch_size)
         self._num_steps = full + (1 if rest and keep_last else 0)
+        self.num_clips = full * self.batch_size + (rest if keep_last else 0)
         if not self._num_steps:
-            raise ValueError(f"batch_size {self.batch_size} with {len(videos)} videos: expected at most {len(videos)}")
-        self._order = functools.lru_cache(maxsize=1)(functools.partial(epoch_order, len(videos), seed=seed))
+            each = f", {repeats} clips of each" if repeats > 1 else ""
+            raise ValueError(
+                f"batch_size {self.batch_size} with {len(videos)} videos{each}: expected at most {self._num_clips}"
+            )
+        draws = functools.partial(epoch_draws, len(videos), seed=seed, repeats=repeats, labels=labels)
+        self._epoch_draws = functools.lru_cache(maxsize=1)(draws)
 
     def __len__(self) -> int:
         return self._num_steps
 
-    def _rows(self, epoch: int, step: int) -> np.ndarray:
+    def _draws(self, epoch: int, step: int) -> np.ndarray:
         part = batch_slice(
-            step, batch_size=self.batch_size, num_videos=len(self.videos), rank=self._rank, world=self._world
+            step, batch_size=self.batch_size, num_videos=self._num_clips, rank=self._rank, world=self._world
         )
-        return self._order(epoch=epoch)[part]
+        return self._epoch_draws(epoch=epoch)[part]
 
     def _certify(self, epoch: int) -> bool:
         return True
 
-    def _plan(self, epoch: int, row: int, found: Media) -> TrainPlan:
+    def _plan(self, epoch: int, row: int, found: Media, repeat: int = 0) -> TrainPlan:
         labels = self.videos[row].labels
         return plan_train(
             num_frames=found.positions,
@@ -389,12 +416,13 @@ class TrainLoader(Loader):
             seed=self._seed,
             epoch=epoch,
             index=row,
+            repeat=repeat,
             may_flip=self._flip_map is None or all(self._flip_map[label] >= 0 for label in labels),
         )
 
-    def plan(self, epoch: int, row: int) -> TrainPlan:
+    def plan(self, epoch: int, row: int, repeat: int = 0) -> TrainPlan:
         """What is random about a sample. Raises MediaError if the video cannot be used."""
-        return self._plan(epoch, row, self.index[row])
+        return self._plan(epoch, row, self.index[row], repeat)
 
     def _target(self, plan: TrainPlan, found: Media) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
         return plan.box, (self.input.size, self.input.size)
@@ -402,17 +430,23 @@ class TrainLoader(Loader):
     def _build_pipeline(self, kind: Kind, **common) -> Pipeline:
         samples = self.batch_size * self._images(kind)
         return graph.train_pipeline(
-            kind, self.input, batch_size=samples, threads=self.workers, dtype=self._dtype, **common
+            kind,
+            self.input,
+            options=self._augment,
+            batch_size=samples,
+            threads=self.workers,
+            dtype=self._dtype,
+            **common,
         )
 
     def _parameters(self, sample: Sample) -> dict[str, np.ndarray]:
-        flip = {"flip": np.int32(sample.plan.flip)}
+        drawn = {"flip": np.int32(sample.plan.flip)} | look_values(sample.plan.look, self._augment)
         if sample.kind == "boxes":
-            return flip
+            return drawn
         x, y, w, h = sample.plan.box
         size = np.array([sample.media.height, sample.media.width], np.float32)
         start, end = np.array([y, x], np.float32), np.array([y + h, x + w], np.float32)
-        return flip | {"start": start / size, "end": end / size}
+        return drawn | {"start": start / size, "end": end / size}
 
     def _label(self, sample: Sample, label: int) -> int:
         flipped = self._flip_map is not None and sample.plan.flip and label >= 0
@@ -431,13 +465,14 @@ class EvalLoader(Loader):
     def __len__(self) -> int:
         return -(-len(self._mine) // self.batch_size)
 
-    def _rows(self, epoch: int, step: int) -> np.ndarray:
-        return self._mine[batch_slice(step, batch_size=self.batch_size, num_videos=len(self._mine))]
+    def _draws(self, epoch: int, step: int) -> np.ndarray:
+        rows = self._mine[batch_slice(step, batch_size=self.batch_size, num_videos=len(self._mine))]
+        return np.stack([rows, np.zeros_like(rows)], axis=1)
 
     def _certify(self, epoch: int) -> bool:
         return epoch > 0  # a first pass reads each file once: only from the second on it is worth decoding to the end
 
-    def _plan(self, epoch: int, row: int, found: Media) -> EvalPlan:
+    def _plan(self, epoch: int, row: int, found: Media, repeat: int = 0) -> EvalPlan:
         return plan_eval(
             num_frames=found.positions,
             width=found.width,
@@ -475,6 +510,9 @@ def train_loader(
     device: str | torch.device = "cpu",
     index: Index | None = None,
     flip_map: Sequence[int] | None = None,
+    multi_label: int | None = None,
+    repeats: int = 1,
+    balanced: bool = False,
     keep_last: bool = False,
     rank: int = 0,
     world: int = 1,
@@ -484,13 +522,18 @@ def train_loader(
     channels_last: bool = False,
     decoder: Decoder = "auto",
 ) -> TrainLoader:
-    """Random clips of a list, one per video and epoch. Batches' clips are (N, C, T, size, size).
+    """Random clips of a list, `repeats` per video and epoch. Batches' clips are (N, C, T, size, size).
 
     Args:
         net_input: how the net wants to be fed (`net.input`).
-        batch_size: the global one, over all ranks.
+        batch_size: clips of the global batch, over all ranks.
         index: of these very videos; built here, without a cache, if not given.
         flip_map: for each class the label of its mirror image, -1 where it has none (never flipped then).
+        multi_label: the number of classes, where videos may have several labels or none.
+        repeats: clips of each drawn video, next to each other in a batch, each with a plan of its own; the decode
+            workers decode its file once for all of them (repeated augmentation, Hoffer et al. 2020).
+        balanced: an epoch draws as many videos as there are, every class equally often (within one), and the videos of
+            a class in turn, from epoch to epoch.
         keep_last: keep the incomplete last batch of an epoch instead of dropping it.
         workers: decoding threads, one per core by default.
         prefetch: batches fetched ahead.
@@ -498,13 +541,17 @@ def train_loader(
         decoder: "dali" lets DALI decode what it can on this device, "workers" nothing; "auto" is "dali" on a GPU.
 
     Raises:
-        ValueError: an empty list, none of it usable, a batch larger than the list, or no such device.
+        ValueError: an empty list, none of it usable, a batch larger than the epoch or no multiple of `repeats`, options
+            that contradict each other, a label beyond `multi_label`, `balanced` with a video that has not one label, or
+            no such device.
     """
     return TrainLoader(
         videos,
         clip=clip,
         augment=augment if augment is not None else Augment(),
         seed=seed,
+        repeats=repeats,
+        balanced=balanced,
         keep_last=keep_last,
         flip_map=flip_map,
         rank=rank,
@@ -518,6 +565,7 @@ def train_loader(
         dtype=dtype,
         channels_last=channels_last,
         decoder=decoder,
+        multi_label=multi_label,
     )
 
 
@@ -530,6 +578,7 @@ def eval_loader(
     batch_size: int = 4,
     device: str | torch.device = "cpu",
     index: Index | None = None,
+    multi_label: int | None = None,
     rank: int = 0,
     world: int = 1,
     workers: int | None = None,
@@ -558,6 +607,7 @@ def eval_loader(
         dtype=dtype,
         channels_last=channels_last,
         decoder=decoder,
+        multi_label=multi_label,
     )
 
 
@@ -588,3 +638,16 @@ def _check_channels(clip: Clip, net_input: Input) -> None:
         )
     if clip.modality == "flow" and len({*net_input.mean}) + len({*net_input.std}) > 2:
         raise ValueError("mean and std of flow differ from channel to channel: expected the same for all")
+
+
+def _check_colours(clip: Clip, augment: Augment) -> None:
+    if clip.modality != "flow":
+        return
+    settings = {
+        "colour_jitter": augment.colour_jitter is not None,
+        "grayscale": augment.grayscale > 0,
+        f"auto_augment {augment.auto_augment}": augment.auto_augment != "none",
+    }
+    for setting, is_on in settings.items():
+        if is_on:
+            raise ValueError(f"{setting} with modality flow: flow has no colours; blur and erasing work with it")

@@ -24,9 +24,14 @@ _GPU_SHARE = 16  # a run may decode into a sixteenth of the GPU's memory: two ar
 
 @dataclass(frozen=True)
 class Piece:
-    """Some of a sample's wanted frames, by their places."""
+    """Some of a sample's wanted frames, by their places.
+
+    Args:
+        number: of the sample, among those that run together.
+    """
 
     sample: Sample
+    number: int
     first: int
     stop: int
 
@@ -92,15 +97,15 @@ class Runner:
         if not rest and (whole := _as_one(first, pieces)) is not None:
             self._idle[kind].append(pipe)
             return whole
-        found: dict[int, list[list[torch.Tensor]]] = {sample.row: [] for sample in running.samples}
+        found: list[list[list[torch.Tensor]]] = [[] for _ in running.samples]
         for run in (first, *rest):
             if run is not first:
                 self._feed(pipe, kind, run)
                 pieces = self._take(pipe, kind, run)
             for piece, crops in zip(run, zip(*map(list, pieces))):
-                found[piece.sample.row].append(list(crops))
+                found[piece.number].append(list(crops))
         self._idle[kind].append(pipe)
-        return [self._views(sample, found[sample.row]) for sample in running.samples]
+        return list(map(self._views, running.samples, found))
 
     def _feed(self, pipe: Pipeline, kind: Kind, run: list[Piece]) -> None:
         times = [len(piece.images) if kind in IMAGES else 1 for piece in run]
@@ -153,7 +158,7 @@ class Runner:
 def in_runs(samples: list[Sample], budget: int) -> Iterator[list[Piece]]:
     """The samples' frames in order, as many at a time as fit into `budget` bytes at native size; one at least."""
     run, room = [], budget
-    for sample in samples:
+    for number, sample in enumerate(samples):
         channels = FLOW_CHANNELS if sample.kind == "flow" else 3
         size = sample.data[0].nbytes if sample.kind == "boxes" else channels * sample.media.width * sample.media.height
         first = 0
@@ -164,7 +169,7 @@ def in_runs(samples: list[Sample], budget: int) -> Iterator[list[Piece]]:
                 run, room = [], budget
                 continue
             stop = min(len(sample.wanted), first + max(1, fitting))
-            run.append(Piece(sample, first, stop))
+            run.append(Piece(sample, number, first, stop))
             room -= (stop - first) * size
             first = stop
     yield run

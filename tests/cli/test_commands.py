@@ -85,6 +85,34 @@ def test_every_output_of_evaluate(run, inside):
     assert (inside / "scores/val_1x1.npz").exists()
 
 
+def test_evaluate_knows_of_several_labels_from_the_checkpoint(run, inside):
+    from actrec.engine import checkpoint
+
+    net = actrec.net("tsn_resnet18", num_classes=2)
+    saved = {
+        "net": checkpoint.describe_net(net, net.input),
+        "state_dict": net.state_dict(),
+        "clip": {"frames": 8},
+        "classes": ["dark", "bright"],
+        "channels_last": False,
+    }
+    rows = "frames/val0 1 9 0 1\nframes/val1 1 9 1\nframes/val2 1 9 -\nframes/val3 1 9 0\n"
+    (inside / "several.txt").write_text(rows)
+    arguments = ["evaluate", "--list", "several.txt", "--size", "32"]
+    checkpoint.save("one.pt", saved)
+    code, _, err = run(*arguments, "--checkpoint", "one.pt")
+    assert (code, err[-1][:55]) == (1, "Error: frames/val0 has 2 labels: expected one; --multi-")
+    checkpoint.save("several.pt", saved | {"multi_label": True})
+    code, out, _ = run(*arguments, "--checkpoint", "several.pt", "--out", "s.npz", "--json", "said.json")
+    assert code == 0
+    said = json.loads((inside / "said.json").read_text())
+    assert out[-1] == f"mAP {said['map']:.2f}  top-1 {said['top1']:.2f}  (4 videos, 0 missing)"
+    assert np.load("s.npz")["labels"].tolist() == [[True, True], [False, True], [False, False], [True, False]]
+    options = ["--backbone", "tsn_resnet18", "--multi-label"]
+    code, again, _ = run(*arguments, "--weights", "several.pt", *options)
+    assert (code, again[-1]) == (0, out[-1])
+
+
 def test_resume_from_the_command_line(run, inside):
     assert run("train", *SMALL, "--run", "r")[0] == 0
     code, _, err = run("train", *SMALL, "--run", "r")
@@ -137,6 +165,12 @@ def test_toy(run, tmp_path):
         (["train", "--area", "0.5"], 2, "Error: Invalid value for '--area': '0.5': expected 2 numbers"),
         (["train", "--mean", "1,2"], 2, "Error: --mean of 2 numbers: expected three, of red, green and blue"),
         (["train", "--stride", "2"], 2, "Error: stride 2 with uniform sampling"),
+        (
+            ["train", *SMALL, "--stride-range", "1,4"],
+            1,
+            "Error: stride_range 1 4 with sampling uniform: a stride belong",
+        ),
+        (["train", "--repeats", "3"], 2, "Error: repeats 3 with batch_size 16: expected a divisor of it"),
         (["train", "--nesterov", "--optimizer", "adamw"], 2, "Error: nesterov with optimizer adamw"),
         (["train", "--last-pool", "valid"], 1, "Error: net 's3d' takes no option 'last_pool'"),
         (["train", "--frames", "3", "--size", "32", "--batch-size", "4"], 1, "Error: clips of 3 frames are too short"),
@@ -150,6 +184,7 @@ def test_toy(run, tmp_path):
         (["evaluate", "--checkpoint", "labels.txt"], 1, "Error: labels.txt: not a checkpoint that torch can read"),
         (["evaluate", "--crops", "4"], 2, "Error: crops 4: expected 1, 3, 5 or 10"),
         (["evaluate", "--weights", "a", "--run", "b"], 2, "Error: --weights together with --run or --checkpoint"),
+        (["evaluate", "--multi-label"], 2, "Error: --multi-label without --weights: a checkpoint knows what it was"),
         (["index", "labels.txt/x"], 1, "Error: labels.txt/x: "),
         (["toy", "labels.txt"], 1, "Error: "),
         (["trian"], 2, "Error: no command 'trian': did you mean train?"),

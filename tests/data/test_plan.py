@@ -11,6 +11,7 @@ import pytest
 from actrec.config import Augment, Clip, Views
 from actrec.data.plan import (
     batch_slice,
+    check_sampling,
     crop_offsets,
     epoch_order,
     eval_resize,
@@ -21,7 +22,7 @@ from actrec.data.plan import (
 )
 
 SIZES = [(1, 1), (2, 1), (7, 300), (340, 256), (256, 340), (224, 224), (225, 224), (4000, 17), (1920, 1080), (3, 5)]
-GEOMETRIES = ("multiscale", "jitter", "random-resized", "centre")
+GEOMETRIES = ("multiscale", "corner", "jitter", "random-resized", "centre")
 TRAIN = {
     "num_frames": 300,
     "width": 340,
@@ -132,7 +133,8 @@ def test_evaluation_clips():
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_boxes_lie_inside_the_picture(geometry):
-    augments = [Augment(geometry=geometry), Augment(geometry=geometry, short_sides=(32, 40), aspect=(0.1, 0.3))]
+    other = {"jitter": {"short_sides": (32, 40)}, "random-resized": {"aspect": (0.1, 0.3)}, "centre": {}}
+    augments = [Augment(geometry=geometry), Augment(geometry=geometry, **other.get(geometry, {"scales": (0.1,)}))]
     for (width, height), size, augment in itertools.product(SIZES, (8, 224), augments):
         for index in range(40):
             x, y, w, h = train(width=width, height=height, size=size, augment=augment, index=index).box
@@ -216,6 +218,80 @@ def test_centre_is_the_largest_square():
     assert train(width=5, height=8, augment=Augment(geometry="centre")).box == (0, 1, 5, 5)
 
 
+def test_corner_is_a_square_at_one_of_five_places():
+    """Hara's: 240 pixels at 2^(-1/4) make 201, and the centre is rounded."""
+    augment = Augment(geometry="corner", scales=(1.0, 0.8409, 0.7071, 0.5946, 0.5))
+    boxes = [train(width=321, height=240, augment=augment, index=i).box for i in range(5000)]
+    legal = set()
+    for side in (240, 201, 169, 142, 120):
+        right, bottom = 321 - side, 240 - side
+        places = [(0, 0), (right, 0), (0, bottom), (right, bottom), (round(right / 2), round(bottom / 2))]
+        legal |= {(x, y, side, side) for x, y in places}
+    assert set(boxes) == legal
+    sides, counts = np.unique([w for *_, w, _ in boxes], return_counts=True)
+    assert counts.min() > 880  # 1000 expected, 28 standard deviation
+    corners = sum(box in {(0, 0, 120, 120), (201, 120, 120, 120)} for box in boxes)
+    assert corners == pytest.approx(5000 * 2 / 25, abs=80)
+
+
+def test_the_stride_is_drawn_from_its_range():
+    clip = Clip(frames=4, sampling="dense")
+    plans = [train(clip=clip, augment=Augment(stride_range=(2, 5)), index=i, num_frames=1000) for i in range(2000)]
+    steps = np.array([np.diff(plan.frames) for plan in plans])
+    assert (steps == steps[:, :1]).all()
+    strides, counts = np.unique(steps, return_counts=True)
+    assert strides.tolist() == [2, 3, 4, 5]
+    assert counts.min() > 3 * 430  # 500 expected, 19 standard deviation
+    fixed = train(clip=replace(clip, stride=3))
+    drawn = train(clip=clip, augment=Augment(stride_range=(3, 3)))
+    assert plain(drawn) == plain(fixed)
+
+
+def test_the_centre_clip_is_the_one_of_evaluation():
+    centre = Augment(clip_position="centre")
+    for clip in (Clip(frames=8), Clip(frames=8, rule="comb"), Clip(frames=8, stride=5, sampling="dense")):
+        views = plan_eval(num_frames=300, width=9, height=9, clip=clip, size=8, views=Views())
+        for index in range(5):
+            plan = train(clip=clip, augment=centre, index=index)
+            assert plan.frames.tolist() == views.frames[0].tolist()
+            assert (plan.box, plan.flip) == plain(train(clip=clip, index=index))[1:]
+    clip, both = Clip(frames=3, sampling="dense"), replace(centre, stride_range=(1, 2))
+    frames = {tuple(train(clip=clip, augment=both, index=i, num_frames=9).frames.tolist()) for i in range(20)}
+    assert frames == {(3, 4, 5), (2, 4, 6)}
+
+
+@pytest.mark.parametrize(
+    ("clip", "augment", "message"),
+    [
+        (Clip(), {"stride_range": (1, 4)}, "stride_range 1 4 with sampling uniform: a stride belongs to --sampling d"),
+        (Clip(sampling="dense", stride=2), {"stride_range": (1, 4)}, "stride_range 1 4 with stride 2: expected one of"),
+        (Clip(sampling="dense", rule="ibm"), {"clip_position": "centre"}, "centre with sampling rule ibm: its only d"),
+    ],
+)
+def test_augmentations_that_a_clip_cannot_have(clip, augment, message):
+    with pytest.raises(ValueError, match=message):
+        check_sampling(clip, Augment(**augment))
+    check_sampling(Clip(sampling="dense"), Augment(**augment))
+
+
+@pytest.mark.parametrize(
+    ("geometry", "box"),
+    [
+        ("multiscale", (129, 16, 168, 192)),
+        ("jitter", (120, 65, 189, 189)),
+        ("random-resized", (16, 14, 286, 242)),
+        ("centre", (42, 0, 256, 256)),
+    ],
+)
+def test_plans_stay_what_they_were(geometry, box):
+    """From one version to the next: a run that is continued is the same run."""
+    for clip, frames in (
+        (Clip(frames=4), [44, 145, 215, 292]),
+        (Clip(frames=4, stride=3, sampling="dense"), [170, 173, 176, 179]),
+    ):
+        assert plain(train(clip=clip, augment=Augment(geometry=geometry), repeat=1)) == (frames, box, False)
+
+
 def test_a_plan_hangs_on_its_key_alone():
     reference = plain(train())
     np.random.seed(5)
@@ -260,6 +336,9 @@ def test_every_plan_draws_the_same_number_of_variates():
         plans = [train(index=index, augment=Augment(geometry=geometry)) for geometry in GEOMETRIES]
         plans.append(train(index=index, width=7, height=300, augment=Augment(geometry="random-resized")))
         plans.append(train(index=index, augment=Augment(scales=(1.0,))))
+        strides = Augment(stride_range=(1, 9))
+        drawn = train(index=index, clip=Clip(frames=8, sampling="dense"), augment=strides)
+        assert (drawn.box, drawn.flip) == (plans[0].box, plans[0].flip)
         assert len({plan.flip for plan in plans}) == 1
         assert len({tuple(plan.frames.tolist()) for plan in plans}) == 1
         unmirrored = [train(index=index, may_flip=False), train(index=index, augment=Augment(flip=False))]

@@ -32,3 +32,51 @@ def test_cross_entropy_is_torchs():
 def test_no_videos_is_nan():
     nothing = SCORES[:0], LABELS[:0]
     assert np.isnan([metrics.accuracy(*nothing), metrics.mean_class_accuracy(*nothing)]).all()
+
+
+def test_several_labels_hit_with_any_of_them():
+    several = np.array([[1, 1, 0], [1, 0, 1], [0, 0, 1], [0, 0, 0]], bool)
+    assert metrics.topk_hits(SCORES, several, 1).tolist() == [True, False, False, False]
+    assert metrics.topk_hits(SCORES, several, 2).tolist() == [True, True, True, False]
+    assert metrics.topk_hits(np.zeros((1, 3)), several[:1], 1).tolist() == [False]  # a tie with another class
+    assert metrics.topk_hits(np.full((1, 3), np.nan), several[:1], 1).tolist() == [False]
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "expected"),
+    [
+        ([4, 3, 2, 1], [1, 0, 1, 0], (1 + 2 / 3) / 2),
+        ([4, 3, 2, 1], [0, 0, 0, 1], 1 / 4),
+        ([4, 3, 2, 1], [1, 1, 0, 0], 1),
+        ([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1], (1 + 2 / 3) / 2),  # the example of scikit-learn's documentation: 0.83
+        ([2, 2, 1, 1], [1, 0, 0, 1], (1 / 2 + 2 / 4) / 2),  # found together: precision at the end of each tie
+        ([2, 2, 2, 1], [0, 1, 1, 0], 2 / 3),
+        ([0, 0, 0, 0], [0, 1, 0, 0], 1 / 4),
+        ([2, np.nan, np.nan, 1], [0, 1, 0, 1], (1 / 2 + 2 / 4) / 2),
+        ([2, 1], [0, 0], np.nan),
+    ],
+)
+def test_average_precision(scores, labels, expected):
+    order = np.random.default_rng(0).permutation(len(scores))
+    for rows in (np.arange(len(scores)), order):
+        found = metrics.average_precision(np.array(scores, np.float32)[rows], np.array(labels, bool)[rows])
+        assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_mean_average_precision_is_over_the_classes_that_occur():
+    scores = np.array([[4, 1, 0], [3, 2, 0], [2, 3, 5], [1, 4, 0]])
+    labels = np.array([[1, 0, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0]], bool)
+    assert metrics.mean_average_precision(scores, labels) == pytest.approx(100 * ((1 + 2 / 3) / 2 + 1 / 2) / 2)
+    assert np.isnan(metrics.mean_average_precision(scores, labels & False))
+
+
+def test_binary_cross_entropy_is_torchs():
+    import torch
+
+    scores = np.concatenate([SCORES, [[-200, 200, 0]]]).astype(np.float32)
+    labels = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 1], [0, 0, 1], [0, 1, 1]], bool)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        torch.from_numpy(scores), torch.from_numpy(labels).float()
+    )
+    assert metrics.binary_cross_entropy(scores, labels) == pytest.approx(float(expected), rel=1e-6)
+    assert np.isnan(metrics.binary_cross_entropy(scores[:0], labels[:0]))

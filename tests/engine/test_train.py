@@ -14,9 +14,10 @@ from actrec import config
 from actrec.config import Input
 from actrec.data.index import build_index
 from actrec.data.lists import read_list
-from actrec.engine import checkpoint, runlog
+from actrec.engine import checkpoint, devices, runlog
 from actrec.engine import train as engine
 from actrec.engine.preview import contact_sheet
+from actrec.engine.runfolder import Data, Recipe
 
 INPUT = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=5, size=32)
 
@@ -43,8 +44,8 @@ class Notes:
         pass
 
 
-def recipe(**optim) -> engine.Recipe:
-    return engine.Recipe(
+def recipe(**optim) -> Recipe:
+    return Recipe(
         config.Net(backbone="s3d", dropout=0.2),
         config.Clip(frames=5),
         config.Augment(),
@@ -56,9 +57,9 @@ def recipe(**optim) -> engine.Recipe:
 
 
 @pytest.fixture
-def data(dataset) -> engine.Data:
+def data(dataset) -> Data:
     train, val = read_list(dataset / "train.txt"), read_list(dataset / "val.txt")
-    return engine.Data(train, build_index(train), val, build_index(val), ["dark", "bright"])
+    return Data(train, build_index(train), val, build_index(val), ["dark", "bright"])
 
 
 def run(path, data, made=None, **options):
@@ -81,11 +82,12 @@ def test_a_run_and_its_folder(tmp_path, data):
     assert reporter.steps == 9
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        "config.json", "environment.json", "data.json", "log.jsonl", "tensorboard", "last.pt", "best.pt",
+        "config.json", "environment.json", "data.json", "log.jsonl", "steps.jsonl", "tensorboard", "last.pt",
+        "previous.pt", "best.pt",
     }  # fmt: skip
     rows = runlog.read(tmp_path / "run")
     assert [row["epoch"] for row in rows] == [0, 1, 2]
-    assert trained.best_top1 == max(row["val_top1"] for row in rows)
+    assert trained.best == max(row["val_top1"] for row in rows)
     assert json.loads((tmp_path / "run/config.json").read_text())["net"]["backbone"] == "s3d"
     assert json.loads((tmp_path / "run/data.json").read_text())["train"]["videos"] == 12
     saved = torch.load(tmp_path / "run/last.pt", weights_only=True)
@@ -96,7 +98,7 @@ def test_a_run_and_its_folder(tmp_path, data):
 def test_it_learns_and_the_checkpoint_scores_alike(tmp_path, data):
     made = replace(recipe(epochs=12, optimizer="adamw", lr=0.001), run=config.Run(device="cpu", precision="float32"))
     trained, _ = run(tmp_path / "run", data, made)
-    assert trained.best_top1 == 100
+    assert trained.best == 100
     net = checkpoint.build_net(checkpoint.load(tmp_path / "run/best.pt"))
     assert net.input == INPUT
     result = actrec.evaluate(net, actrec.eval_loader(data.val, actrec.Clip(), net.input, index=data.val_index))
@@ -117,11 +119,13 @@ def test_the_same_seed_gives_the_same_weights(tmp_path, data):
 def test_stopped_and_continued_is_the_same_run(tmp_path, data, step, number, uninterrupted):
     stop = Notes(lambda done: os.kill(os.getpid(), number) if done == step else None)
     trained, _ = run(tmp_path / "run", data, reporter=stop)
-    assert trained.interrupted == (step < 9)
-    assert checkpoint.load(tmp_path / "run/last.pt")["loader"] == {"epoch": step // 3, "step": step % 3}
+    assert trained.interrupted
+    saved = checkpoint.load(tmp_path / "run/last.pt")
+    assert saved["loader"] == {"epoch": step // 3, "step": step % 3}
+    assert saved["progress"]["epoch"] == (step - 1) // 3  # not validated yet
     trained, reporter = run(tmp_path / "run", data, resume=True)
     assert not trained.interrupted
-    assert ("continuing" if step < 9 else "is finished") in reporter.lines[0]
+    assert ("its validation" if step % 3 == 0 else f"step {step % 3 + 1}") in reporter.lines[0]
     assert same(weights(tmp_path / "run/last.pt"), weights(uninterrupted / "last.pt"))
     logs = [[{k: v for k, v in row.items() if "loss" in k or "top" in k} for row in runlog.read(path)]
             for path in (tmp_path / "run", uninterrupted)]  # fmt: skip
@@ -132,7 +136,7 @@ def test_stopped_and_continued_is_the_same_run(tmp_path, data, step, number, uni
 def uninterrupted(tmp_path_factory, dataset):
     train, val = read_list(dataset / "train.txt"), read_list(dataset / "val.txt")
     path = tmp_path_factory.mktemp("whole") / "run"
-    run(path, engine.Data(train, build_index(train), val, build_index(val), ["dark", "bright"]))
+    run(path, Data(train, build_index(train), val, build_index(val), ["dark", "bright"]))
     return path
 
 
@@ -173,12 +177,22 @@ def test_a_finished_run_says_so(tmp_path, data):
     assert (tmp_path / "run/last.pt").read_bytes() == before
 
 
-def test_a_torn_checkpoint_is_told(tmp_path, data):
-    run(tmp_path / "run", data, recipe(epochs=1))
+def test_a_torn_checkpoint_is_told_and_the_one_before_taken(tmp_path, data, uninterrupted):
+    run(tmp_path / "run", data)
     whole = (tmp_path / "run/last.pt").read_bytes()
     (tmp_path / "run/last.pt").write_bytes(whole[: len(whole) // 2])
+    _, reporter = run(tmp_path / "run", data, resume=True)
+    assert "last.pt: not a checkpoint that torch can read, or a torn one; going on from the one" in reporter.lines[0]
+    assert reporter.lines[0].startswith("WARNING")
+    assert reporter.lines[1].endswith("at epoch 3, step 1")
+    assert same(weights(tmp_path / "run/last.pt"), weights(uninterrupted / "last.pt"))
+    for name in ("last.pt", "previous.pt"):
+        (tmp_path / "run" / name).write_bytes(whole[:1000])
+    with pytest.raises(ValueError, match="previous.pt: not a checkpoint that torch can read, or a torn one"):
+        run(tmp_path / "run", data, resume=True)
+    (tmp_path / "run/previous.pt").unlink()
     with pytest.raises(ValueError, match="last.pt: not a checkpoint that torch can read, or a torn one"):
-        run(tmp_path / "run", data, recipe(epochs=1), resume=True)
+        run(tmp_path / "run", data, resume=True)
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, data, monkeypatch):
@@ -193,28 +207,6 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, data, monkeypatch)
         checkpoint.save(tmp_path / "run/last.pt", {"state_dict": {}})
     assert (tmp_path / "run/last.pt").read_bytes() == before
     assert not [path for path in (tmp_path / "run").iterdir() if "tmp" in path.name]
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"schedule": "cosine"}, [0.01, 0.0075, 0.0025]),
-        ({"schedule": "step", "lr_steps": (1,)}, [0.01, 0.001, 0.0001]),
-        ({"schedule": "multistep", "lr_steps": (2,), "gamma": 0.5}, [0.01, 0.01, 0.005]),
-        ({"schedule": "plateau", "patience": 0, "gamma": 0.5}, None),
-    ],
-)
-def test_schedules(options, expected):
-    optim = config.Optim(epochs=3, lr=0.01, **options)
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=optim.lr)
-    schedule = engine.make_schedule(optimizer, optim)
-    rates = []
-    for loss in (1.0, 2.0, 0.5):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step(loss) if options["schedule"] == "plateau" else schedule.step()
-    assert rates == pytest.approx(expected or [0.01, 0.01, 0.005])
 
 
 def test_plateau_run(tmp_path, data):
@@ -235,7 +227,7 @@ def test_clipping_and_nesterov_change_the_run(tmp_path, data):
 
 def test_without_validation_the_last_is_the_best(tmp_path, data):
     trained, _ = run(tmp_path / "run", replace(data, val=None, val_index=None), recipe(epochs=2))
-    assert np.isnan(trained.best_top1)
+    assert np.isnan(trained.best)
     assert same(weights(tmp_path / "run/best.pt"), weights(tmp_path / "run/last.pt"))
 
 
@@ -272,19 +264,22 @@ def test_bad_labels(tmp_path, data):
 
 
 def test_a_loss_that_explodes_stops_the_run(tmp_path, data):
-    with pytest.raises(ValueError, match="the loss became (nan|inf) in epoch .*a lower --lr"):
+    with pytest.raises(ValueError, match="the loss became (nan|inf) in step .*a lower --lr"):
         run(tmp_path / "run", data, recipe(lr=1e30))
+    told = json.loads((tmp_path / "run/nan.json").read_text())
+    assert len(told["videos"]) == 4
+    assert set(told["videos"]) <= {video.id for video in data.train}
 
 
 def test_precision_and_device():
     able = torch.cpu.get_capabilities()
     fast = able.get("avx512_bf16") or able.get("amx_bf16")
-    assert engine.choose_precision("auto", torch.device("cpu")) == ("bfloat16" if fast else "float32")
-    assert engine.choose_precision("bfloat16", torch.device("cpu")) == "bfloat16"
+    assert devices.choose_precision("auto", torch.device("cpu")) == ("bfloat16" if fast else "float32")
+    assert devices.choose_precision("bfloat16", torch.device("cpu")) == "bfloat16"
     if not torch.cuda.is_available():
-        assert engine.choose_device("auto") == "cpu"
+        assert devices.choose_device("auto") == "cpu"
         with pytest.raises(ValueError, match="device cuda: torch finds no GPU"):
-            engine.choose_device("cuda")
+            devices.choose_device("cuda")
 
 
 def test_bfloat16_and_contiguous_train(tmp_path, data):
@@ -313,5 +308,155 @@ def test_a_torn_log_row_is_left_out(tmp_path):
     with open(tmp_path / runlog.NAME, "a") as file:
         file.write('{"epoch": 1, "lo')
     assert runlog.read(tmp_path) == [{"epoch": 0}]
-    runlog.cut(tmp_path, 0)
+    runlog.cut(tmp_path, epoch=0, step=0)
     assert runlog.read(tmp_path) == []
+
+
+TINY = config.Net(backbone="resnet3d_10", widen=0.125, dropout=0.0)
+
+
+def tiny(*, precision="float64", batch_size=4, augment=None, loss=None, run_options=None, **optim) -> Recipe:
+    """A small net without chance, in float64."""
+    return Recipe(
+        TINY,
+        config.Clip(frames=5),
+        augment or config.Augment(),
+        config.Loader(batch_size=batch_size),
+        config.Optim(**{"epochs": 1, "lr": 0.01, **optim}),
+        loss or config.Loss(),
+        config.Run(device="cpu", precision=precision, tensorboard=False, **(run_options or {})),
+    )
+
+
+def test_accumulated_batches_are_one(tmp_path, data):
+    """With norms that keep their statistics, two batches of two are one of four."""
+    run(tmp_path / "four", data, tiny(freeze_norm="all", epochs=2))
+    _, reporter = run(tmp_path / "two", data, tiny(freeze_norm="all", epochs=2, batch_size=2, accumulate=2))
+    assert reporter.steps == 6
+    one, other = weights(tmp_path / "four/last.pt"), weights(tmp_path / "two/last.pt")
+    assert all(torch.allclose(one[k].double(), other[k].double(), atol=1e-12) for k in one)
+    run(tmp_path / "five", data, tiny(freeze_norm="all", epochs=1, batch_size=2, accumulate=4))
+    assert checkpoint.load(tmp_path / "five/last.pt")["progress"]["steps"] == 2  # six batches: four, and two
+
+
+def test_a_clip_that_is_missing_weighs_nothing(tmp_path, data):
+    """Steps with three clips of four are steps of three."""
+    gone = actrec.Video("gone", str(tmp_path / "gone"), None, None, (0,))
+    made = replace(
+        tiny(freeze_norm="all"), augment=config.Augment(geometry="centre", flip=False, clip_position="centre")
+    )
+    run(tmp_path / "three", replace(data, train=data.train[:3], train_index=build_index(data.train[:3])),
+        replace(made, loader=config.Loader(batch_size=3)))  # fmt: skip
+    four = [*data.train[:3], gone]
+    trained, _ = run(tmp_path / "four", replace(data, train=four, train_index=build_index(four)), made)
+    assert list(trained.skipped) == ["gone"]
+    one, other = weights(tmp_path / "three/last.pt"), weights(tmp_path / "four/last.pt")
+    assert all(torch.allclose(one[k].double(), other[k].double(), atol=1e-12) for k in one)
+
+
+def test_an_average_is_what_is_evaluated(tmp_path, data):
+    run(tmp_path / "run", data, tiny(ema=0.5, epochs=2))
+    run(tmp_path / "plain", data, tiny(epochs=2))
+    saved = checkpoint.load(tmp_path / "run/last.pt")
+    plain = weights(tmp_path / "plain/last.pt")
+    assert same(saved["trained"], plain)
+    assert not same(saved["state_dict"], plain)
+    net = checkpoint.build_net(checkpoint.load(tmp_path / "run/last.pt"))
+    loader = actrec.eval_loader(data.val, actrec.Clip(), net.input, index=data.val_index)
+    assert actrec.evaluate(net, loader).loss == pytest.approx(runlog.read(tmp_path / "run")[-1]["val_loss"], abs=1e-5)
+
+
+def test_float16_scales_its_gradients(tmp_path, data):
+    for name, precision in (("run", "float16"), ("exact", "float64")):
+        run(tmp_path / name, data, tiny(precision=precision, epochs=2, run_options={"log_every": 1}))
+    assert 1 < checkpoint.load(tmp_path / "run/last.pt")["scaler"]["scale"] <= 2**16
+    rows, exact = (runlog.read(tmp_path / name, runlog.STEPS) for name in ("run", "exact"))
+    assert rows[0]["loss"] == pytest.approx(exact[0]["loss"], rel=0.01)
+    assert not same(weights(tmp_path / "run/last.pt"), weights(tmp_path / "exact/last.pt"))
+
+
+def test_frozen_layers_stay(tmp_path, data):
+    run(tmp_path / "run", data, tiny(freeze_until="layer3", epochs=1))
+    torch.manual_seed(0)
+    begun = actrec.net("resnet3d_10", num_classes=2, widen=0.125, dropout=0.0).state_dict()
+    ended = weights(tmp_path / "run/last.pt")
+    kept = {name for name, value in begun.items() if torch.equal(value.double(), ended[name].double())}
+    assert {name for name in begun if name.startswith(("conv1", "bn1", "layer1", "layer2"))} <= kept
+    assert (
+        not {name for name in begun if name.endswith("conv1.weight") and name.startswith(("layer3", "layer4"))} & kept
+    )
+
+
+def test_several_labels(tmp_path, data):
+    both = [
+        video._replace(labels=(0, 1) if i % 3 == 0 else video.labels if i % 3 else ())
+        for i, video in enumerate(data.train)
+    ]
+    several = replace(data, train=both, train_index=build_index(both))
+    with pytest.raises(ValueError, match="has 2 labels"):
+        run(tmp_path / "run", several, tiny())
+    made = tiny(loss=config.Loss(multi_label=True), epochs=2, augment=config.Augment(mixup=0.2))
+    trained, reporter = run(tmp_path / "run", several, made)
+    assert trained.metric == "mAP"
+    assert "mAP" in reporter.lines[-1]
+    row = runlog.read(tmp_path / "run")[-1]
+    assert trained.best >= row["val_map"] > 0
+    assert checkpoint.load(tmp_path / "run/best.pt")["multi_label"] is True
+
+
+def test_mixing_changes_a_run_and_refuses_repeats(tmp_path, data):
+    losses = []
+    for name, augment in (("plain", {}), ("mixup", {"mixup": 0.4}), ("cutmix", {"cutmix": 1.0})):
+        run(tmp_path / name, data, tiny(augment=config.Augment(**augment)))
+        losses.append(runlog.read(tmp_path / name)[0]["train_loss"])
+    assert len(set(losses)) == 3
+    made = replace(tiny(augment=config.Augment(mixup=0.4)), loader=config.Loader(batch_size=4, repeats=2))
+    with pytest.raises(ValueError, match="mixup with repeats 2"):
+        run(tmp_path / "both", data, made)
+
+
+def test_kept_checkpoints_and_rare_validation(tmp_path, data):
+    run(tmp_path / "run", data, tiny(epochs=5, run_options={"keep_every": 2, "val_every": 2}))
+    assert sorted(path.name for path in (tmp_path / "run").glob("epoch_*.pt")) == ["epoch_002.pt", "epoch_004.pt"]
+    assert checkpoint.load(tmp_path / "run/epoch_002.pt")["progress"]["epoch"] == 2
+    assert ["val_loss" in row for row in runlog.read(tmp_path / "run")] == [False, True, False, True, True]
+
+
+def test_saving_within_an_epoch(tmp_path, data):
+    seen = []
+
+    def look(done):
+        path = tmp_path / "run/last.pt"
+        seen.append(checkpoint.load(path)["progress"]["steps"] if path.exists() else 0)
+
+    run(tmp_path / "run", data, tiny(batch_size=2, run_options={"checkpoint_every": "2"}), reporter=Notes(look))
+    assert seen == [0, 0, 2, 2, 4, 4]  # before the save that follows the step
+
+
+def test_a_disk_that_is_full_keeps_the_checkpoint_before(tmp_path, data, monkeypatch):
+    real = checkpoint.save
+
+    def full(path, content):
+        if content["progress"]["epoch"] == 2:
+            raise OSError(28, "No space left on device")
+        real(path, content)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(OSError, match=r"best.pt: No space left on device; .* whole: make room, and --resume goes on"):
+        run(tmp_path / "run", replace(data, val=None, val_index=None), tiny(epochs=3))
+    monkeypatch.undo()
+    assert checkpoint.load(tmp_path / "run/last.pt")["progress"]["epoch"] == 1
+    run(tmp_path / "run", replace(data, val=None, val_index=None), tiny(epochs=3), resume=True)
+    run(tmp_path / "whole", replace(data, val=None, val_index=None), tiny(epochs=3))
+    assert same(weights(tmp_path / "run/last.pt"), weights(tmp_path / "whole/last.pt"))
+
+
+def test_a_run_begun_before_an_option_existed_goes_on(tmp_path, data):
+    run(tmp_path / "run", data, tiny(epochs=1))
+    saved = torch.load(tmp_path / "run/last.pt", weights_only=True)
+    del saved["config"]["loss"], saved["config"]["optim"]["warmup"]
+    torch.save(saved, tmp_path / "run/last.pt")
+    _, reporter = run(tmp_path / "run", data, tiny(epochs=1), resume=True)
+    assert "is finished" in reporter.lines[0]
+    with pytest.raises(ValueError, match=r"label_smoothing 0.0 \(now 0.1\)"):
+        run(tmp_path / "run", data, tiny(epochs=1, loss=config.Loss(label_smoothing=0.1)), resume=True)

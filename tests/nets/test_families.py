@@ -125,3 +125,18 @@ def test_compiles(name):
     torch.compiler.reset()
     with torch.no_grad():
         assert far(torch.compile(net, fullgraph=True)(clip), net(clip)) < 1e-4
+
+
+def test_the_last_layer_is_last(net):
+    assert list(net.parameters())[-2:] == [net.last_layer.weight, net.last_layer.bias]
+    assert (net.last_layer.in_features, net.last_layer.out_features) == (net.head_features, 5)
+
+
+def test_layers_stand_in_the_order_in_which_they_act(net, clips):
+    net, acted = copy.deepcopy(net), []
+    layers = {name: layer for name, layer in net.named_children() if list(layer.parameters())}
+    for name, layer in layers.items():
+        layer.register_forward_pre_hook(lambda *_, name=name: acted.append(name))
+    with torch.inference_mode():
+        net(clips)
+    assert acted == list(layers)

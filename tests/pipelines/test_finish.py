@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from actrec.config import Input
+from actrec.config import Augment, Input
 from actrec.data.plan import EvalPlan, TrainPlan
 from actrec.pipelines.finish import Finisher
 from actrec.pipelines.source import Sample
@@ -67,7 +67,7 @@ def test_what_it_does_is_what_dali_does():
 
     sample = training([0, 1, 2, 3], True, 5)
     pipe = graph.train_pipeline(
-        "boxes", INPUT, device="cpu", device_id=None, threads=1, batch_size=1, dtype="float32"
+        "boxes", INPUT, options=Augment(), device="cpu", device_id=None, threads=1, batch_size=1, dtype="float32"
     )  # fmt: skip
     pipe.feed_input("clips", [sample.data])
     pipe.feed_input("flip", [np.int32(1)])

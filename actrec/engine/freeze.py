@@ -1,0 +1,57 @@
+"""Which layers of a net stay as they are in training."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from actrec import config
+from actrec.nets.blocks import Backbone
+from actrec.registry import did_you_mean
+
+
+def freeze(net: Backbone, optim: config.Optim) -> None:
+    """Takes layers out of training: all before `freeze_until`, and batch norms by `freeze_norm`.
+
+    Before the optimiser is made. What is frozen has no gradients; that frozen batch norms use their statistics as they
+    are, and leave them, takes `train_mode`. All but the first: partial BN of TSN (Wang et al. 2016, arXiv:1608.00859).
+
+    Raises:
+        ValueError: the net has no such layer, or no batch norms.
+    """
+    frozen = layers_before(net, optim.freeze_until) if optim.freeze_until is not None else []
+    if optim.freeze_norm != "none":
+        norms = batch_norms(net)
+        if not norms:
+            raise ValueError(f"freeze_norm {optim.freeze_norm}: {net.name} has no batch norms")
+        frozen += norms[1:] if optim.freeze_norm == "partial" else norms
+    for layer in frozen:
+        for parameter in layer.parameters(recurse=False):
+            parameter.requires_grad_(False)
+
+
+def train_mode(net: nn.Module) -> None:
+    """`net.train()`, but for frozen batch norms."""
+    net.train()
+    for norm in batch_norms(net):
+        if not norm.weight.requires_grad:
+            norm.eval()
+
+
+def batch_norms(net: nn.Module) -> list[_BatchNorm]:
+    return [module for module in net.modules() if isinstance(module, _BatchNorm)]
+
+
+def layers_before(net: Backbone, name: str) -> list[nn.Module]:
+    """The layers before the one called `name`, in the net's order; else before the first whose name starts so.
+
+    Raises:
+        ValueError: there is none.
+    """
+    layers = {key: layer for key, layer in net.named_modules() if key and any(True for _ in layer.parameters())}
+    names = list(layers)
+    found = name if name in layers else next((key for key in names if key.startswith(name)), None)
+    if found is None or not name:
+        top = [key for key in names if "." not in key]
+        raise ValueError(f"freeze_until {name!r}: {net.name} has no such layer{did_you_mean(name, top)}")
+    return list(layers.values())[: names.index(found)]

@@ -1,0 +1,194 @@
+"""A run's folder: what it is made of, what it was begun with, and its checkpoints, of which one is always whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from actrec import config
+from actrec.config import Input
+from actrec.data.index import Index
+from actrec.data.lists import Video
+from actrec.engine import checkpoint, runlog
+from actrec.engine.environment import environment
+
+LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+CONFIG, DATA = "config.json", "data.json"
+
+_FREE = {  # decide nothing that a run results in: they may change when it is continued
+    ("loader", "workers"), ("loader", "prefetch"), ("run", "device"), ("run", "checkpoint_every"),
+    ("run", "keep_every"), ("run", "log_every"), ("run", "tensorboard"), ("run", "cudnn_benchmark"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a run's result besides the data, as the dataclasses of `actrec.config`."""
+
+    net: config.Net
+    clip: config.Clip
+    augment: config.Augment
+    loader: config.Loader
+    optim: config.Optim
+    loss: config.Loss
+    run: config.Run
+
+
+@dataclass(frozen=True)
+class Data:
+    """The lists of a run.
+
+    Args:
+        val: None trains without validation; the last epoch is the best then.
+        classes: names by label.
+        flip_map: for each class the label of its mirror image, -1 where it has none.
+    """
+
+    train: Sequence[Video]
+    train_index: Index
+    val: Sequence[Video] | None
+    val_index: Index | None
+    classes: Sequence[str]
+    flip_map: Sequence[int] | None = None
+
+
+def begin(run_dir: Path, recipe: Recipe, data: Data, net_input: Input, device: torch.device, precision: str) -> None:
+    """A fresh run folder with what the run is made of.
+
+    Raises:
+        ValueError: it holds a run already.
+    """
+    if (run_dir / CONFIG).exists() and any((run_dir / name).exists() for name in (LAST, PREVIOUS)):
+        raise ValueError(f"{run_dir} holds a run already: --resume continues it, another --run begins a new one")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    runlog.clear(run_dir)
+    runlog.write_json(run_dir / CONFIG, {**asdict(recipe), "input": asdict(net_input)})
+    runlog.write_json(run_dir / "environment.json", environment(device, precision))
+    runlog.write_json(run_dir / DATA, _describe_data(data))
+
+
+def save(run_dir: Path, name: str, snapshot: dict[str, Any]) -> None:
+    """Writes a checkpoint. What `last.pt` was becomes `previous.pt`: one of the two is whole whatever happens.
+
+    Raises:
+        OSError: it cannot be written; those that are there stay.
+    """
+    path = run_dir / name
+    try:
+        if name == LAST and path.exists():
+            _link(path, run_dir / PREVIOUS)
+        checkpoint.save(path, snapshot)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(
+            f"{path}: {reason}; the checkpoint before it is whole: make room, and --resume goes on from there"
+        ) from None
+
+
+def keep(run_dir: Path, name: str) -> None:
+    """Keeps `last.pt` under another name too."""
+    _link(run_dir / LAST, run_dir / name)
+
+
+def _link(path: Path, other: Path) -> None:
+    """A second name for the same bytes, or a copy where the file system has no such thing."""
+    temporary = other.with_name(f".actrec-{other.name}.tmp")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    try:
+        os.link(path, temporary)
+    except OSError:
+        shutil.copyfile(path, temporary)
+    os.replace(temporary, other)
+
+
+def tidy(run_dir: Path) -> None:
+    """Removes what a killed process had half written."""
+    for path in run_dir.glob(".actrec-*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """The newest whole checkpoint of a run, None if there is none at all.
+
+    Args:
+        say: told if `last.pt` is torn and the one before it is taken.
+
+    Raises:
+        ValueError: all that there are, are torn or of another kind.
+    """
+    try:
+        return checkpoint.load(run_dir / LAST)
+    except FileNotFoundError:
+        torn = None
+    except ValueError as error:
+        torn = error
+    if not (run_dir / PREVIOUS).exists():
+        if torn is not None:
+            raise torn
+        return None
+    found = checkpoint.load(run_dir / PREVIOUS)
+    say(f"WARNING: {torn or f'{run_dir / LAST}: it is gone'}; going on from the one before, {PREVIOUS}")
+    return found
+
+
+def refuse_other_data(run_dir: Path, data: Data) -> None:
+    """Raises ValueError if the folder's run was begun with other lists, classes or mirror images, and names them."""
+    begun = json.loads((run_dir / DATA).read_text(encoding="utf-8"))
+    different = [name for name, value in _describe_data(data).items() if not _same(begun.get(name), value)]
+    if different:
+        raise ValueError(
+            f"{run_dir} was begun with other data ({', '.join(different)}): expected the same lists and labels to "
+            "continue it"
+        )
+
+
+def refuse_other_config(run_dir: Path, begun: dict[str, Any], recipe: Recipe, net_input: Input) -> None:
+    """Raises ValueError if the run was begun with other options, and names them.
+
+    Args:
+        begun: the configuration in its checkpoint. What it does not know, had its default then.
+    """
+    now = plain_config(recipe, net_input)
+    defaults = {f.name: _defaults(getattr(recipe, f.name)) for f in fields(recipe)}
+    different = []
+    for part, values in now.items():
+        for name, value in values.items():
+            before = begun.get(part, {}).get(name, defaults.get(part, {}).get(name))
+            if (part, name) not in _FREE and before != value:
+                different.append(f"{name} {before} (now {value})")
+    if different:
+        raise ValueError(f"{run_dir} was begun with {', '.join(different)}: expected the same options to continue it")
+
+
+def plain_config(recipe: Recipe, net_input: Input) -> dict[str, Any]:
+    """As JSON holds it."""
+    return json.loads(json.dumps({**asdict(recipe), "input": asdict(net_input)}))
+
+
+def _defaults(settings: Any) -> dict[str, Any]:
+    return json.loads(json.dumps({f.name: f.default for f in fields(settings)}))
+
+
+def _describe_data(data: Data) -> dict[str, Any]:
+    return {
+        "classes": list(data.classes),
+        "flip_map": list(data.flip_map) if data.flip_map is not None else None,
+        "train": data.train_index.fingerprint(),
+        "val": data.val_index.fingerprint() if data.val_index is not None else None,
+    }
+
+
+def _same(begun: Any, now: Any) -> bool:
+    """Contents that were not looked at then, or have not been now, are believed to be the same."""
+    if isinstance(begun, dict) and isinstance(now, dict) and None in (begun.get("contents"), now["contents"]):
+        return {**begun, "contents": None} == {**now, "contents": None}
+    return begun == now

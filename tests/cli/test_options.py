@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import fields
+
+import click
+import pytest
+
+from actrec import config
+from actrec.cli import bench, evaluate, train, weights
+
+TRAIN = ["Options", "Net", "Clip", "Augmentation", "Loader", "Optimiser and schedule", "Loss", "Run"]
+COMMANDS = {
+    "train": (train.command, TRAIN),
+    "evaluate": (evaluate.command, ["Options", "Views", "Loader", "Net"]),
+    "bench": (bench.command, ["Options", "Clip", "Loader"]),
+    "weights convert": (weights.convert, ["Options", "Net"]),
+}
+
+
+def sections(lines: list[str]) -> dict[str, list[str]]:
+    """The flags of --help by their headings, those that are written --a / --no-a as two."""
+    found, heading = {}, ""
+    for line in lines:
+        if match := re.fullmatch(r"(\w.*):", line):
+            heading = match[1]
+            found[heading] = []
+        elif heading and (match := re.match(r"  (-\S.*?)(?:  |$)", line)):
+            found[heading] += re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", match[1])
+    return found
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_flag_is_shown_once_under_a_heading(run, name):
+    command, headings = COMMANDS[name]
+    code, out, _ = run(*name.split(), "--help")
+    assert code == 0
+    shown = sections(out)
+    assert list(shown) == headings
+    wanted = {flag for p in command.params if isinstance(p, click.Option) for flag in (*p.opts, *p.secondary_opts)}
+    assert Counter(flag for flags in shown.values() for flag in flags) == Counter(wanted | {"-h", "--help"})
+
+
+def test_a_flag_stands_under_the_heading_of_its_dataclass(run):
+    shown = sections(run("train", "--help")[1])
+    kinds = (config.Net, config.Clip, config.Augment, config.Loader, config.Optim, config.Loss, config.Run)
+    for kind, heading in zip(kinds, TRAIN[1:], strict=True):
+        flags = {f.metadata["flag"] or "--" + f.name.replace("_", "-") for f in fields(kind)}
+        assert flags <= set(shown[heading])
+    assert shown["Options"][:2] == ["--data", "--list"]
+    assert shown["Options"][-2:] == ["-h", "--help"]
+
+
+def test_arguments_are_no_flags(run):
+    out = run("weights", "convert", "--help")[1]
+    assert not any(line.strip() in ("FILE", "OUT") for line in out)

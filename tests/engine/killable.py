@@ -1,0 +1,64 @@
+"""Trains in a fork for each line of stdin, and prints its process number, then how it ended: -9 if it was killed.
+
+Importing everything takes longer than the little runs that are killed, so it is done once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from actrec import config
+from actrec.config import Input
+from actrec.data.index import build_index
+from actrec.data.lists import read_list
+from actrec.engine.runfolder import Data, Recipe
+from actrec.engine.train import train
+
+
+class Quiet:
+    def line(self, text):
+        pass
+
+    def epoch(self, epoch, epochs, steps, done):
+        pass
+
+    def step(self, **shown):
+        pass
+
+    def close(self):
+        pass
+
+
+def recipe() -> Recipe:
+    """Everything on that has a state: augmentation, mixup, dropout, accumulation, an average, warm-up."""
+    return Recipe(
+        config.Net(backbone="resnet3d_10", dropout=0.3, widen=0.125),
+        config.Clip(frames=5),
+        config.Augment(mixup=0.4, cutmix=0.4, colour_jitter=(0.4, 0.4, 0.4, 0.1), erasing=0.3),
+        config.Loader(batch_size=2, balanced=True),
+        config.Optim(epochs=6, optimizer="adamw", lr=0.001, accumulate=2, ema=0.9, warmup=1, clip_gradient=5.0),
+        config.Loss(label_smoothing=0.1),
+        config.Run(device="cpu", checkpoint_every="1", log_every=1, tensorboard=False),
+    )
+
+
+def main(dataset: Path, run: Path) -> None:
+    lists = [read_list(dataset / f"{name}.txt") for name in ("train", "val")]
+    indices = [build_index(videos) for videos in lists]
+    data = Data(lists[0], indices[0], lists[1], indices[1], ["dark", "bright"])
+    net_input = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=5, size=32)
+    for _ in sys.stdin:
+        child = os.fork()
+        if not child:
+            trained = train(recipe(), data, run, reporter=Quiet(), net_input=net_input, resume=True)
+            os._exit(1 if trained.interrupted else 0)
+        print(child, flush=True)
+        _, status = os.waitpid(child, 0)
+        print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

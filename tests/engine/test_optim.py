@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+import actrec
+from actrec import config
+from actrec.engine.optim import Schedule, make_optimizer, parameter_groups
+
+
+def meta(name: str, **options) -> actrec.nets.Backbone:
+    with torch.device("meta"):
+        return actrec.net(name, num_classes=5, **options)
+
+
+def numel(parameters) -> int:
+    return sum(p.numel() for p in parameters)
+
+
+def test_one_group_by_default():
+    net = meta("s3d")
+    (group,) = parameter_groups(net, config.Optim(lr=0.1, weight_decay=0.3))
+    assert (group["name"], group["lr"], group["weight_decay"]) == ("net", 0.1, 0.3)
+    assert all(a is b for a, b in zip(group["params"], net.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["s3d", "tam_resnet18"])
+def test_groups_of_the_head_and_without_decay(name):
+    net = meta(name)
+    groups = parameter_groups(net, config.Optim(lr=0.1, head_lr=10, norm_decay=False))
+    assert [(g["name"], g["lr"], g["weight_decay"]) for g in groups] == [
+        ("body", 0.1, 5e-4),
+        ("body norms and biases", 0.1, 0),
+        ("head", 1.0, 5e-4),
+        ("head norms and biases", 1.0, 0),
+    ]
+    norms = numel(p for m in net.modules() if isinstance(m, nn.BatchNorm3d) for p in m.parameters())
+    biases = numel(m.bias for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d)) and m.bias is not None)
+    weights = numel(m.weight for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d)))
+    found = [numel(g["params"]) for g in groups]
+    assert found == [weights, norms + biases, 5 * net.head_features, 5]
+    assert sum(found) == numel(net.parameters())
+
+
+def test_names_without_a_head_of_its_own():
+    groups = parameter_groups(meta("resnet3d_10"), config.Optim(norm_decay=False))
+    assert [g["name"] for g in groups] == ["net", "net norms and biases"]
+    assert 5 in [p.numel() for p in groups[1]["params"]]  # the last layer's bias
+
+
+def test_only_trained_parameters_have_a_group():
+    net = meta("resnet3d_10").requires_grad_(False)
+    net.last_layer.requires_grad_(True)
+    (group,) = parameter_groups(net, config.Optim(head_lr=2))
+    assert (group["name"], group["lr"], len(group["params"])) == ("head", 0.02, 2)
+
+
+def test_optimizers():
+    net = meta("resnet3d_10")
+    sgd = make_optimizer(net, config.Optim(momentum=0.8, dampening=0.1), 4)
+    assert isinstance(sgd, torch.optim.SGD)
+    (group,) = sgd.param_groups
+    assert (group["lr"], group["momentum"], group["dampening"], group["weight_decay"]) == (0.01, 0.8, 0.1, 5e-4)
+    assert make_optimizer(net, config.Optim(nesterov=True), 4).param_groups[0]["nesterov"]
+    adamw = make_optimizer(net, config.Optim(optimizer="adamw", lr=1e-3, weight_decay=0.02), 4)
+    assert isinstance(adamw, torch.optim.AdamW)
+    assert (adamw.param_groups[0]["lr"], adamw.param_groups[0]["weight_decay"]) == (1e-3, 0.02)
+    assert not any(made.param_groups[0]["fused"] for made in (sgd, adamw))
+
+
+def test_linear_scaling():
+    optim = config.Optim(lr=0.1, lr_batch=64, accumulate=2, head_lr=10)
+    optimizer = make_optimizer(meta("resnet3d_10"), optim, 16)
+    assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.05, 0.5])
+
+
+def optimizer_of(*rates: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD([{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in rates])
+
+
+def rates(schedule: Schedule, optimizer, *, epochs: int, steps: int, losses=None) -> list[float]:
+    """The first group's learning rate in every step."""
+    found = []
+    for epoch in range(epochs):
+        for _ in range(steps):
+            found.append(optimizer.param_groups[0]["lr"])
+            schedule.step()
+        schedule.end_epoch(losses[epoch] if losses else None)
+    return found
+
+
+LOSSES = [1.0, 0.9, 0.9, 0.89999, 0.8, 0.9, 0.9, 0.9, float("nan"), 0.9, 0.5, 0.6]
+SCHEDULES = {
+    "cosine": ({"min_lr": 0.02}, lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=12, eta_min=0.02)),
+    "step": ({"lr_steps": (3,), "gamma": 0.3}, lambda o: lr_scheduler.StepLR(o, 3, gamma=0.3)),
+    "multistep": ({"lr_steps": (2, 5, 5)}, lambda o: lr_scheduler.MultiStepLR(o, [2, 5, 5], gamma=0.1)),
+    "plateau": (
+        {"patience": 1, "gamma": 0.5},
+        lambda o: lr_scheduler.ReduceLROnPlateau(o, factor=0.5, patience=1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_are_torchs(name):
+    options, torchs = SCHEDULES[name]
+    ours, theirs = optimizer_of(0.1), optimizer_of(0.1)
+    schedule = Schedule(ours, config.Optim(epochs=12, lr=0.1, schedule=name, **options), 3)
+    found = rates(schedule, ours, epochs=12, steps=3, losses=LOSSES)
+    reference, expected = torchs(theirs), []
+    for loss in LOSSES:
+        expected += 3 * [theirs.param_groups[0]["lr"]]
+        theirs.step()
+        reference.step(loss) if name == "plateau" else reference.step()
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert min(found) < 0.06
+    assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-12)
+
+
+def test_cosine_in_steps_is_torchs():
+    ours, theirs = optimizer_of(0.1), optimizer_of(0.1)
+    schedule = Schedule(ours, config.Optim(epochs=4, lr=0.1, per_step=True), 5)
+    reference, expected = lr_scheduler.CosineAnnealingLR(theirs, T_max=20), []
+    for _ in range(20):
+        expected.append(theirs.param_groups[0]["lr"])
+        theirs.step()
+        reference.step()
+    assert rates(schedule, ours, epochs=4, steps=5) == pytest.approx(expected, rel=1e-9)
+    assert ours.param_groups[0]["lr"] == 0
+    schedule.step()  # an epoch with more steps than told
+    assert ours.param_groups[0]["lr"] == 0
+
+
+def test_warm_up_is_linear_in_steps_and_times_the_schedule():
+    ours, theirs = optimizer_of(0.1), optimizer_of(0.1)
+    optim = config.Optim(epochs=4, lr=0.1, warmup=1.5, warmup_start=0.2, schedule="multistep", lr_steps=(1, 3))
+    found = rates(Schedule(ours, optim, 4), ours, epochs=4, steps=4)
+    reference, expected = lr_scheduler.LinearLR(theirs, start_factor=0.2, total_iters=6), []
+    for step in range(16):
+        expected.append(theirs.param_groups[0]["lr"] * (1 if step < 4 else 0.1 if step < 12 else 0.01))
+        theirs.step()
+        reference.step()
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert found[0] == pytest.approx(0.02)
+    assert found[6] == 0.1 * 0.1
+
+
+@pytest.mark.parametrize("options", [{"min_lr": 0.01, "per_step": True}, {"schedule": "plateau", "patience": 0}])
+def test_the_heads_multiple_stays(options):
+    optimizer = optimizer_of(0.1, 0.5)
+    schedule = Schedule(optimizer, config.Optim(epochs=3, lr=0.1, warmup=0.5, **options), 2)
+    for loss in (1.0, 2.0, 3.0):
+        for _ in range(2):
+            body, head = (group["lr"] for group in optimizer.param_groups)
+            assert head == pytest.approx(5 * body)
+            schedule.step()
+        schedule.end_epoch(loss)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 if "min_lr" in options else 0.001)
+
+
+@pytest.mark.parametrize("options", [{}, {"per_step": True}, {"schedule": "plateau", "patience": 0, "gamma": 0.7}])
+@pytest.mark.parametrize("stop", [1, 7, 9, 14])
+def test_a_restored_schedule_goes_on_bit_for_bit(options, stop):
+    optim = config.Optim(epochs=12, lr=0.1, warmup=2.3, **options)
+
+    def run(schedule, optimizer, first, last):
+        found = []
+        for step in range(first, last):
+            found.append(optimizer.param_groups[0]["lr"])
+            schedule.step()
+            if step % 3 == 2:
+                schedule.end_epoch(LOSSES[step // 3])
+        return found
+
+    whole, first, second = optimizer_of(0.1), optimizer_of(0.1), optimizer_of(0.1)
+    expected = run(Schedule(whole, optim, 3), whole, 0, 36)
+    begun, resumed = Schedule(first, optim, 3), Schedule(second, optim, 3)
+    found = run(begun, first, 0, stop)
+    saved = begun.state_dict()
+    assert all(type(value) in (int, float) for value in saved.values())
+    resumed.load_state_dict(saved)
+    second.load_state_dict(first.state_dict())
+    assert found + run(resumed, second, stop, 36) == expected
+    assert begun.state_dict() == saved
+
+
+def test_an_epoch_without_a_loss_does_not_count_for_plateau():
+    optimizer = optimizer_of(0.1)
+    schedule = Schedule(optimizer, config.Optim(lr=0.1, schedule="plateau", patience=1, gamma=0.5), 1)
+    for loss in (1.0, 1.0, None, None, None):
+        schedule.end_epoch(loss)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    schedule.end_epoch(1.0)
+    assert optimizer.param_groups[0]["lr"] == 0.05
+
+
+def test_min_lr_above_lr():
+    with pytest.raises(ValueError, match="min_lr 0.1 with lr 0.01: expected at most as much"):
+        config.Optim(min_lr=0.1)
