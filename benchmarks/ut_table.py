@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("dataset", metavar="DATASET", type=Path)
     parser.add_argument("folder", metavar="DIR", type=Path, nargs="?", default=Path("ut_table"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--only-table", action="store_true", help="of the runs that are finished")
     args = parser.parse_args()
     folder = args.folder.resolve()
