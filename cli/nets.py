@@ -70,6 +70,7 @@ def _net(name: str) -> dict:
     click.echo(f"input: {own.frames} frames of {own.size}x{own.size}, {normalised}")
     click.echo(f"takes: clips from {net.min_frames} frames{multiple}, from {net.min_size}x{net.min_size} pixels")
     click.echo(f"weights: {', '.join(net.weights)}")
+    click.echo(f"layers: {', '.join(net.layers)}")
     click.echo("options:")
     for option, default in net.options.items():
         click.echo(f"  {option} = {default}")

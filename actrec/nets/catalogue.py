@@ -54,6 +54,7 @@ class Details:
         frames_multiple: clips have a multiple of it.
         options: and their defaults.
         weights: layouts that it reads.
+        layers: outermost ones that have weights, in the order in which they act.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Details:
     frames_multiple: int
     options: Mapping[str, bool | int | float | str]
     weights: tuple[str, ...]
+    layers: tuple[str, ...]
     published: tuple[Published, ...]
 
 
@@ -102,6 +104,7 @@ def describe(name: str) -> Details:
         frames_multiple=net.frames_multiple,
         options=entry.options,
         weights=layouts_of(entry),
+        layers=tuple(layer for layer, module in net.named_children() if any(True for _ in module.parameters())),
         published=tuple(entry.published),
     )
 

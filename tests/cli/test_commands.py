@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import actrec
 from actrec.cli.main import COMMANDS
@@ -172,6 +173,29 @@ def test_toy(run, tmp_path):
         ),
         (["train", "--repeats", "3"], 2, "Error: repeats 3 with batch_size 16: expected a divisor of it"),
         (["train", "--nesterov", "--optimizer", "adamw"], 2, "Error: nesterov with optimizer adamw"),
+        (["train", "--patience", "3"], 2, "Error: patience 3 with schedule cosine: it belongs to schedule plateau"),
+        (["train", "--scales", "0.5", "--geometry", "centre"], 2, "Error: scales 0.5 with geometry centre: it belongs"),
+        (["train", "--rand-ops", "3"], 2, "Error: rand_ops 3 with auto_augment none: it belongs to auto_augment rand"),
+        (
+            ["train", "--mixup", "0.2", "--repeats", "2"],
+            1,
+            "Error: mixup with repeats 2: it would mix clips of the same",
+        ),
+        (["train", "--warmup", "60"], 2, "Error: warmup 60.0 with epochs 50: expected at most as many"),
+        (
+            ["train", "--checkpoint-every", "often"],
+            2,
+            "Error: checkpoint_every 'often': expected minutes such as 10m, or",
+        ),
+        (
+            ["train", "--colour-jitter", "2,0,0,0"],
+            2,
+            "Error: colour_jitter (2.0, 0.0, 0.0, 0.0): expected three from 0",
+        ),
+        (["train", "--ema", "2"], 2, "Error: ema 2.0: expected from 0 to 1"),
+        (["train", "--std", "0,1,1"], 1, "Error: std (0.0, 1.0, 1.0): expected positive numbers"),
+        (["train", "--mean", "nan,0,0"], 1, "Error: mean (nan, 0.0, 0.0): expected numbers"),
+        (["train", *SMALL, "--freeze-until", "conv9"], 1, "Error: freeze_until 'conv9': "),
         (["train", "--last-pool", "valid"], 1, "Error: net 's3d' takes no option 'last_pool'"),
         (["train", "--frames", "3", "--size", "32", "--batch-size", "4"], 1, "Error: clips of 3 frames are too short"),
         (["train", "--batch-size", "99"], 1, "Error: batch_size 99 with 12 videos: expected at most 12"),
@@ -196,6 +220,30 @@ def test_mistakes_end_in_one_clear_line(run, inside, arguments, code, said):
     assert found == code
     assert err[-1].startswith(said), err
     assert not list(inside.glob("runs/*/last.pt"))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried …"),
+            "the memory is full: a",
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "the GPU's memory is full: a"),
+        (
+            MemoryError("Unable to allocate 3 TiB"),
+            "the memory is full: a smaller --batch-size (with --accumulate), --size",
+        ),
+    ],
+)
+def test_too_little_memory_says_what_to_lower(run, inside, monkeypatch, error, said):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr("actrec.engine.step.Stepper.add", full)
+    code, _, err = run("train", *SMALL)
+    assert code == 1
+    assert err[-1].startswith(f"Error: {said}")
 
 
 @pytest.mark.parametrize(

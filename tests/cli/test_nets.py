@@ -29,6 +29,7 @@ def test_one_net(run, tmp_path):
         "input: 8 frames of 224x224, mean 0.485,0.456,0.406, std 0.229,0.224,0.225",
         "takes: clips from 8 frames, a multiple of 8, from 1x1 pixels",
     ]
+    assert "layers: conv1, bn1, layer1, layer2, layer3, layer4, fc" in out
     assert "  depthwise_blending = True" in out
     assert out[-1].startswith("  Something-Something V2 top-1 63.83 (32 frames, 2x3 clips x crops, 256x256; arXiv:")
     written = json.loads((tmp_path / "net.json").read_text())

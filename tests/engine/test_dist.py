@@ -64,6 +64,23 @@ def test_the_first_step_in_float32(tmp_path, dataset):
         assert (two["gradients"][name] - gradient).norm() <= 1e-4 * gradient.norm(), name
 
 
+@pytest.mark.parametrize("sync_bn", ["--sync-bn", "--freeze-norm=all"])
+def test_a_process_without_any_clip(tmp_path, dataset, sync_bn):
+    """Its only video of a step is gone: the step is the other's, and both go on."""
+    rows = (dataset / "train.txt").read_text().splitlines()[:4]
+    lines = [f"{dataset}/{row}" for row in rows[:3]] + [f"{dataset}/frames/gone 1 9 0"]
+    (tmp_path / "list.txt").write_text("\n".join(lines) + "\n")
+    (tmp_path / "labels.txt").write_text("dark\nbright\n")
+    options = ("--list", str(tmp_path / "list.txt"), "--batch-size", "2", "--epochs", "2", "--lr", "0.001", sync_bn)
+    options += ("--precision", "float64", "--log-every", "1", "--no-tensorboard")
+    for n in (1, 2):
+        train(n, dataset, tmp_path / str(n), *options)
+    one, two = (runlog.read(tmp_path / str(n), runlog.STEPS) for n in (1, 2))
+    assert len(one) == 4
+    assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], abs=1e-9)
+    assert [row["skipped"] for row in runlog.read(tmp_path / "2")] == [1, 1]
+
+
 def test_two_processes_continue_what_one_began(tmp_path, dataset):
     """The same global batches: with synchronised norms in float64, nearly the same weights."""
     options = (
