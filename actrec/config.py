@@ -294,7 +294,9 @@ class Optim:
     )
     gamma: float = opt(0.1, "Factor of a step.", only=("schedule", ("step", "multistep", "plateau")))
     patience: int = opt(
-        10, "Epochs without a better validation loss before plateau steps.", only=("schedule", ("plateau",))
+        10,
+        "Epochs without a better validation loss (training loss, without a list for it) before plateau steps.",
+        only=("schedule", ("plateau",)),
     )
     warmup: float = opt(0.0, "Epochs in which the learning rate grows linearly, step by step.")
     warmup_start: float = opt(0.01, "Where warm-up begins, as a part of LR.")
@@ -372,6 +374,8 @@ class Run:
     tensorboard: bool = opt(True, "Write TensorBoard's files.")
 
     def __post_init__(self):
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed {self.seed}: expected from 0 to {2**32 - 1}")
         for name in ("keep_every", "val_every", "log_every"):
             _at_least(name, getattr(self, name), 1)
         if self.checkpoint_every is not None:

@@ -62,6 +62,8 @@ class Watch:
     def step(self, **shown: float) -> None:
         self.first = self.first or _now()
 
+    def validation(self, videos: int, done: int) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -134,8 +136,8 @@ def _actrec(recipe: Recipe, batch: Batch, steps: int, net_input: config.Input) -
     watch = Watch()
     data = Data([], _Index(), None, None, [str(i) for i in range(10)])
     with tempfile.TemporaryDirectory() as folder:
-        run = trainer.Trainer(recipe, data, Path(folder), watch, None, False, net_input)
-        run.start(resume=False)
+        run = trainer.Trainer(recipe, data, Path(folder), watch, net_input=net_input)
+        run.start()
         assert run._train_epoch([])
         _wait(batch)
         rates = _rates(steps - 1, watch.first)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from actrec import config
-from actrec.cli.options import Command, Numbers, config_options, per_channel
+from actrec.cli.options import Command, Numbers, check_place, config_options, per_channel
 
 
 @click.command(cls=Command)
@@ -93,6 +93,9 @@ def command(
         raise click.UsageError("--modality without --weights: a checkpoint knows its own")
     if multi_label and weights is None:
         raise click.UsageError("--multi-label without --weights: a checkpoint knows what it was trained on")
+    if weights is None and (given := [f.name for f in fields(net) if getattr(net, f.name) != f.default]):
+        raise click.UsageError(f"--{given[0].replace('_', '-')} without --weights: a checkpoint knows its own net")
+    check_place(json_path)
     list_path = list_path if list_path is not None else dataset.find_list(data, "val")
     if weights is None and checkpoint_path is None:
         run_dir = run_dir if run_dir is not None else dataset.newest_run(data, BEST)

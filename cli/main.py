@@ -84,6 +84,8 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(_text(error))
     except (RuntimeError, MemoryError) as error:
         text = str(error)
+        if "Connection closed by peer" in text or "DistBackendError" in type(error).__name__:
+            _fail("another process has ended: its own line says why")
         if not isinstance(error, MemoryError) and "out of memory" not in text and "can't allocate memory" not in text:
             raise
         where = "GPU's memory" if "CUDA" in text else "memory"

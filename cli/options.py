@@ -7,6 +7,7 @@ import functools
 import types
 import typing
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -78,6 +79,12 @@ def worker_options(function: Callable) -> Callable:
 
     call = click.option("--cluster", metavar="ADDRESS", help="Use the workers of the Dask scheduler at ADDRESS.")(call)
     return click.option("--workers", type=click.IntRange(1), help="Videos at a time.  [default: one per core]")(call)
+
+
+def check_place(path: Path | None) -> None:
+    """Raises UsageError if a file cannot be written there, before the work is done."""
+    if path is not None and not path.parent.is_dir():
+        raise click.UsageError(f"{path}: there is no folder {path.parent}")
 
 
 def per_channel(name: str, given: tuple[float, ...] | None, own: tuple[float, ...]) -> tuple[float, ...]:

@@ -97,6 +97,15 @@ class TrainReporter:
             left = tqdm.format_interval(each * (self._steps - self._done))
             click.echo(f"{self._where} step {self._done}/{self._steps}  {text}  {left} left", err=True)
 
+    def validation(self, videos: int, done: int) -> None:
+        if sys.stderr.isatty():
+            if self._bar is None:
+                self._bar = tqdm(total=videos, desc=f"{self._where} validation", unit="video", leave=False)
+            self._bar.update(done - self._bar.n)
+        elif time.monotonic() - self._said > 30:
+            self._said = time.monotonic()
+            click.echo(f"{self._where} validation {done}/{videos}", err=True)
+
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()

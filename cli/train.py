@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from actrec import config
-from actrec.cli.options import Command, Numbers, config_options, per_channel
+from actrec.cli.options import Command, Numbers, check_place, config_options, per_channel
 
 
 @click.command(cls=Command)
@@ -61,6 +61,9 @@ def command(
     from actrec.engine.runfolder import Recipe
     from actrec.engine.train import train
 
+    if new_head and weights is None:
+        raise click.UsageError("--new-head without --weights: a fresh net's head is new")
+    check_place(json_path)
     recipe = Recipe(net, clip, augment, loader, optim, loss, run)
     net_input = _input(net, clip, size, mean, std)
     if preview is not None:
@@ -71,7 +74,7 @@ def command(
         lists = _lists(data, list_path, val_list, loader.workers, clip.modality)
     if run_dir is None:
         named = net.backbone + ("_flow" if clip.modality == "flow" else "")
-        run_dir = dist.by_first(lambda: _default_run(data, named, resume or dist.restarted()))
+        run_dir = Path(dist.once("run", lambda: str(_default_run(data, named, resume))))
     reporter = TrainReporter()
     try:
         trained = train(
@@ -136,15 +139,20 @@ def _preview(path: Path, recipe, lists, net_input: config.Input) -> None:
     import cv2
     import torch
 
+    from actrec.engine import loss
     from actrec.engine.build import make_loaders
-    from actrec.engine.evaluate import check_labels
     from actrec.engine.preview import contact_sheet, label_names
+    from actrec.engine.train import check
 
-    check_labels(lists.train, len(lists.classes), multi_label=recipe.loss.multi_label)
+    check(recipe, lists)
     loader, _ = make_loaders(recipe, lists, net_input, torch.device("cpu"))
     batch = next(iter(loader))
     if not len(batch):
         raise ValueError(f"no video of the first batch could be decoded; {next(iter(loader.skipped.values()))}")
+    size = batch.clips.shape[-1]
+    mix = loss.plan_mix(recipe.augment, seed=recipe.run.seed, epoch=0, step=0, size=size)
+    if mix is not None:
+        loss.mix(batch.clips, loss.targets(batch.labels, len(lists.classes)), mix)
     sheet = contact_sheet(batch, net_input)
     try:
         written = cv2.imwrite(str(path), sheet[:, :, ::-1])
@@ -161,7 +169,7 @@ def _default_run(data: Path, net: str, resume: bool) -> Path:
     from actrec.cli.dataset import newest_run
 
     runs = data / "runs"
-    if resume and (found := newest_run(data, "last.pt", net=net)) is not None:
+    if resume and (found := newest_run(data, "config.json", net=net)) is not None:
         return found
     name = f"{date.today().isoformat()}_{net}"
     taken = {path.name for path in runs.glob(f"{name}*")}
@@ -174,5 +182,6 @@ def _say(trained, run_dir: Path, json_path: Path | None) -> None:
         click.echo(f"{len(trained.skipped)} videos could not be decoded; the first: {first[0]}: {first[1]}", err=True)
     best = f", best {trained.metric} {trained.best:.2f}" if trained.best == trained.best else ""
     if json_path is not None:
-        json_path.write_text(json.dumps({"run": str(run_dir), **asdict(trained)}) + "\n", encoding="utf-8")
+        said = {"run": str(run_dir), **asdict(trained), "best": trained.best if trained.best == trained.best else None}
+        json_path.write_text(json.dumps(said) + "\n", encoding="utf-8")
     click.echo(f"{trained.epochs} epochs{best} -> {run_dir}/best.pt, {run_dir}/last.pt")

@@ -289,7 +289,7 @@ has as many classes as its largest label says.
 
 The training called `st2stv2-rgb-TAM-b3-sum-resnet-50-ts-max-f8-cosine-bs72-e50`:
 
-    torchrun --nproc-per-node 8 -m actrec train --backbone tam_resnet50 --weights resnet50-19c8e357.pth \\
+    torchrun --nproc-per-node 8 -m -- actrec train --backbone tam_resnet50 --weights resnet50-19c8e357.pth \\
         --new-head --frames 8 --sampling-rule ibm --batch-size 72 --keep-last --epochs 50 \\
         --precision float32
 
@@ -378,7 +378,7 @@ with probabilities averaged as in the reference, and its result file:
 
 Training from scratch, as the reference's defaults have it:
 
-    torchrun --nproc-per-node 8 -m actrec train --data kinetics --backbone resnet3d_18 --sampling dense \\
+    torchrun --nproc-per-node 8 -m -- actrec train --data kinetics --backbone resnet3d_18 --sampling dense \\
         --geometry random-resized --batch-size 128 --lr 0.1 --weight-decay 1e-3 --schedule multistep \\
         --lr-steps 50,100,150 --epochs 200 --keep-every 10 --seed 1 --precision float32
 

@@ -55,7 +55,7 @@ def blocks(page: str) -> list[str]:
 def command_lines(page: str) -> list[str]:
     """What is called in code blocks and code spans, without `actrec` or what starts several processes."""
     spans = re.findall(r"`([^`\n]+)`", reference_flags.pages()[page])
-    lines = [re.sub(r"^(torchrun .* -m )?actrec ", "", line) for line in (*blocks(page), *spans)]
+    lines = [re.sub(r"^(torchrun .* -m -- )?actrec ", "", line) for line in (*blocks(page), *spans)]
     return [line for line in lines if line.split()[0] in COMMANDS]
 
 
@@ -131,7 +131,7 @@ def test_recipes_are_whole_commands_with_options_that_go_together(page):
 
 def test_every_line_of_a_code_block_is_a_command_of_actrec():
     for page in reference_flags.pages():
-        assert all(re.match(r"(torchrun .* -m )?actrec \w", line) for line in blocks(page))
+        assert all(re.match(r"(torchrun .* -m -- )?actrec \w", line) for line in blocks(page))
 
 
 @pytest.mark.parametrize("rows", ["IBM", "HARA_PYTORCH", "HARA_LUA"])

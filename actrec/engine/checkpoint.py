@@ -25,7 +25,12 @@ def save(path: str | os.PathLike, checkpoint: dict[str, Any]) -> None:
         OSError: it cannot be written.
     """
     with atomic_write(path, "wb") as file:
-        torch.save({"format": FORMAT, **checkpoint}, file)
+        try:
+            torch.save({"format": FORMAT, **checkpoint}, file)
+        except RuntimeError as error:  # torch's, on top of the one that says what is wrong
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(path: str | os.PathLike) -> dict[str, Any]:

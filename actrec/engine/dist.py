@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+_torchruns: distributed.Store | None = None  # outlives the processes: those of the next attempt find it again
 _PATIENCE = timedelta(days=1)  # the others wait while the first looks through a large list; torchrun notices the dead
 
 
@@ -37,7 +38,9 @@ def joined(device: str) -> Iterator[None]:
                 f"{os.environ['LOCAL_WORLD_SIZE']} processes on a machine with {found} GPUs: expected one each"
             )
         torch.cuda.set_device(local)
+    global _torchruns
     store, number, count = next(distributed.rendezvous("env://"))
+    _torchruns = store
     attempt = distributed.PrefixStore(f"attempt_{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
     distributed.init_process_group(  # a store of this attempt: in torchrun's own, the addresses of the dead are found
         "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo",
@@ -49,6 +52,7 @@ def joined(device: str) -> Iterator[None]:
     try:
         yield
     finally:
+        _torchruns = None
         distributed.destroy_process_group()
 
 
@@ -62,9 +66,9 @@ def world() -> int:
 
 
 def own_cores() -> int:
-    """A process's share of this machine's cores."""
+    """A process's share of the cores that it may use."""
     neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if distributed.is_initialized() else 1
-    return max(1, (os.cpu_count() or 1) // neighbours)
+    return max(1, len(os.sched_getaffinity(0)) // neighbours)
 
 
 def restarted() -> bool:
@@ -105,6 +109,19 @@ def by_first(function: Callable[[], Any]) -> Any:
     if error is not None:
         raise error
     return value
+
+
+def once(name: str, function: Callable[[], str]) -> str:
+    """What a function gave in the first attempt of this `torchrun`; in all processes."""
+
+    def ask() -> str:
+        if _torchruns is None:
+            return function()
+        if not restarted() or not _torchruns.check([name]):
+            _torchruns.set(name, function())
+        return _torchruns.get(name).decode()
+
+    return by_first(ask)
 
 
 def gather(value: Any) -> list[Any]:
@@ -202,6 +219,7 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         shape = [1, -1] + [1] * (x.dim() - 2)
         own_count = values.new_tensor([x.numel() / max(1, x.shape[1])])
         *sums, count = _Sum.apply(torch.cat([values.sum(axes), own_count])).split([x.shape[1], 1])
+        count = count.clamp(min=1)
         mean = sums[0] / count
         centred = values - mean.view(shape)
         variance = _Sum.apply(centred.square().sum(axes)) / count

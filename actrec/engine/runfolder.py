@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,14 @@ import torch
 
 from actrec import config
 from actrec.config import Input
+from actrec.data.files import read_json
 from actrec.data.index import Index
 from actrec.data.lists import Video
 from actrec.engine import checkpoint, runlog
 from actrec.engine.environment import environment
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
-CONFIG, DATA = "config.json", "data.json"
+CONFIG, DATA, NAN = "config.json", "data.json", "nan.json"
 
 _FREE = {  # decide nothing that a run results in: they may change when it is continued
     ("loader", "workers"), ("loader", "prefetch"), ("run", "device"), ("run", "checkpoint_every"),
@@ -60,18 +63,55 @@ class Data:
     flip_map: Sequence[int] | None = None
 
 
-def begin(run_dir: Path, recipe: Recipe, data: Data, net_input: Input, device: torch.device, precision: str) -> None:
-    """A fresh run folder with what the run is made of.
+@contextlib.contextmanager
+def held(run_dir: Path) -> Iterator[None]:
+    """The folder, made if need be, for this process alone. One in which nothing came to be is taken away again.
+
+    Raises:
+        ValueError: another process has it.
+        OSError: it cannot be made.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    handle = os.open(run_dir, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{run_dir} is in use: another process trains there") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
+        with contextlib.suppress(OSError):
+            run_dir.rmdir()
+
+
+def begin(
+    run_dir: Path,
+    recipe: Recipe,
+    data: Data,
+    net_input: Input,
+    device: torch.device,
+    precision: str,
+    origin: dict[str, Any] | None,
+) -> None:
+    """Fills a fresh run folder with what the run is made of.
+
+    Args:
+        origin: what `describe_weights` gave.
 
     Raises:
         ValueError: it holds a run already.
     """
-    if (run_dir / CONFIG).exists() and any((run_dir / name).exists() for name in (LAST, PREVIOUS)):
+    kept = (LAST, PREVIOUS, BEST)
+    if (run_dir / CONFIG).exists() and any((run_dir / name).exists() for name in kept):
         raise ValueError(f"{run_dir} holds a run already: --resume continues it, another --run begins a new one")
-    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / NAN).unlink(missing_ok=True)
+    shutil.rmtree(run_dir / "tensorboard", ignore_errors=True)
     runlog.clear(run_dir)
     runlog.write_json(run_dir / CONFIG, {**asdict(recipe), "input": asdict(net_input)})
-    runlog.write_json(run_dir / "environment.json", environment(device, precision))
+    runlog.write_json(run_dir / "environment.json", environment(device, precision) | {"weights": origin})
     runlog.write_json(run_dir / DATA, _describe_data(data))
 
 
@@ -87,15 +127,15 @@ def save(run_dir: Path, name: str, snapshot: dict[str, Any]) -> None:
             _link(path, run_dir / PREVIOUS)
         checkpoint.save(path, snapshot)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(
-            f"{path}: {reason}; the checkpoint before it is whole: make room, and --resume goes on from there"
-        ) from None
+        before = "; the checkpoint before it is whole: make room, and --resume goes on from there"
+        before = before if any((run_dir / other).exists() for other in (LAST, PREVIOUS)) else ""
+        raise OSError(f"{path}: {error.strerror or error}{before}") from None
 
 
 def keep(run_dir: Path, name: str) -> None:
-    """Keeps `last.pt` under another name too."""
-    _link(run_dir / LAST, run_dir / name)
+    """Keeps `last.pt` under another name too, unless that is taken."""
+    if not (run_dir / name).exists():
+        _link(run_dir / LAST, run_dir / name)
 
 
 def _link(path: Path, other: Path) -> None:
@@ -120,7 +160,7 @@ def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
     """The newest whole checkpoint of a run, None if there is none at all.
 
     Args:
-        say: told if `last.pt` is torn and the one before it is taken.
+        say: told if `last.pt` is torn and the one before it is taken. It is then put aside, as `last.pt.torn`.
 
     Raises:
         ValueError: all that there are, are torn or of another kind.
@@ -136,13 +176,15 @@ def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
             raise torn
         return None
     found = checkpoint.load(run_dir / PREVIOUS)
+    if torn is not None:  # or the next checkpoint would make it the one before
+        os.replace(run_dir / LAST, run_dir / f"{LAST}.torn")
     say(f"WARNING: {torn or f'{run_dir / LAST}: it is gone'}; going on from the one before, {PREVIOUS}")
     return found
 
 
 def refuse_other_data(run_dir: Path, data: Data) -> None:
     """Raises ValueError if the folder's run was begun with other lists, classes or mirror images, and names them."""
-    begun = json.loads((run_dir / DATA).read_text(encoding="utf-8"))
+    begun = read_json(run_dir / DATA, dict)
     different = [name for name, value in _describe_data(data).items() if not _same(begun.get(name), value)]
     if different:
         raise ValueError(
@@ -167,6 +209,17 @@ def refuse_other_config(run_dir: Path, begun: dict[str, Any], recipe: Recipe, ne
                 different.append(f"{name} {before} (now {value})")
     if different:
         raise ValueError(f"{run_dir} was begun with {', '.join(different)}: expected the same options to continue it")
+
+
+def describe_weights(path: str, new_head: bool) -> dict[str, Any]:
+    """What a run begins with.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file": path, "sha256": digest, "new_head": new_head}
 
 
 def plain_config(recipe: Recipe, net_input: Input) -> dict[str, Any]:

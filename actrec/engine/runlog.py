@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ class RunLog:
     """Writes the logs of a run.
 
     Args:
-        step: optimiser steps done so far: what TensorBoard has from later ones is struck out.
+        step: optimiser steps done so far: what TensorBoard has of later ones is struck out.
     """
 
     def __init__(self, run: Path, *, tensorboard: bool, step: int = 0):
@@ -29,11 +30,11 @@ class RunLog:
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-            self._writer = SummaryWriter(run / "tensorboard", purge_step=step or None)
+            self._writer = SummaryWriter(run / "tensorboard", purge_step=step + 1)
 
     def step(self, row: dict[str, Any]) -> None:
         """A row of `steps.jsonl`."""
-        self._steps.write(json.dumps(row) + "\n")
+        self._steps.write(_json(row))
         self._steps.flush()
         self._curves("step", row, row["step"])
 
@@ -50,14 +51,14 @@ class RunLog:
     def _curves(self, kind: str, row: dict[str, Any], step: int) -> None:
         if self._writer is not None:
             for name, value in row.items():
-                if name not in _NO_CURVE and value is not None:
+                if name not in _NO_CURVE and value is not None and math.isfinite(value):
                     self._writer.add_scalar(f"{kind}/{name}", value, step)
 
 
 def append(run: Path, row: dict[str, Any]) -> None:
     """Adds a row to `log.jsonl` and makes sure that it is on the disk."""
     with open(run / NAME, "a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+        file.write(_json(row))
         file.flush()
         os.fsync(file.fileno())
 
@@ -94,6 +95,12 @@ def write_json(path: Path, content: Any) -> None:
         file.write("\n")
 
 
+def _json(row: dict[str, Any]) -> str:
+    """A line of JSON, which knows no nan."""
+    numbers = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+    return json.dumps(numbers) + "\n"
+
+
 def _rewrite(path: Path, rows: list[dict[str, Any]]) -> None:
     with atomic_write(path) as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+        file.writelines(map(_json, rows))

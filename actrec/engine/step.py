@@ -69,7 +69,10 @@ class Stepper:
         """Adds the gradients of a batch, the `step`-th of its epoch."""
         self._clips, self._clamped = self._clips + len(batch), self._clamped + batch.clamped
         self._videos += batch.videos
-        if not len(batch) and not self._recipe.run.sync_bn:  # a synchronised norm needs every process
+        if self._recipe.run.sync_bn:  # needs every process, but one clip at least
+            if not any(dist.total([len(batch)])):
+                return
+        elif not len(batch):
             return
         torch.manual_seed(_seed(self._recipe.run.seed, epoch, step))
         clips = batch.clips.double() if self._precision == "float64" else batch.clips
@@ -77,12 +80,23 @@ class Stepper:
         mix = loss.plan_mix(self._recipe.augment, seed=seed, epoch=epoch, step=step, size=clips.shape[-1])
         if mix is not None:
             clips, targets = loss.mix(clips, loss.targets(targets, self._num_classes), mix)
-        with autocast(self._device.type, self._precision):
-            logits = self._net(clips)
+        logits = self._logits(clips)
         losses = loss.per_clip_loss(logits, targets, self._recipe.loss).sum()
         self.scaler.scale(losses / self._planned).backward()
         with torch.no_grad():
             self._sums += torch.stack([losses.double(), loss.hits(logits, targets).double()])
+
+    def _logits(self, clips: Tensor) -> Tensor:
+        try:
+            with autocast(self._device.type, self._precision):
+                return self._net(clips)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                f"a batch norm saw a single value per channel, of {len(clips)} clips: expected more in every batch of "
+                "every process (--batch-size, no --keep-last), larger ones, or --freeze-norm all"
+            ) from None
 
     def finish(self, *flags: bool) -> tuple[Taken, list[bool]]:
         """Updates the weights by what was added.

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from actrec.config import Input
-from actrec.engine import dist
+from actrec.engine import dist, runfolder
 from actrec.engine.evaluate import check_labels
+from actrec.engine.progress import Reporter, Silent, Trained
 from actrec.engine.runfolder import Data, Recipe
-from actrec.engine.trainer import Reporter, Trained, Trainer
-
-
-class _Silent:
-    """Of every process but the first."""
-
-    def line(self, text: str) -> None: ...
-
-    def epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None: ...
-
-    def step(self, *, loss: float, top1: float, clips_per_second: float, waiting: float) -> None: ...
-
-    def close(self) -> None: ...
+from actrec.engine.trainer import Trainer
 
 
 def train(
@@ -53,25 +42,34 @@ def train(
         ValueError: something the user gave does not fit, or the loss is no number any more.
         OSError: the run folder cannot be written; the previous checkpoint is whole.
     """
-    reporter = reporter if not dist.rank() else _Silent()
-    _check(recipe, data)
-    trainer = Trainer(recipe, data, run_dir, reporter, weights, new_head, net_input)
-    trainer.start(resume=resume or dist.restarted())
-    with _stop_at_signal() as stop:
-        try:
-            interrupted = not trainer.run(stop)
-        finally:
-            trainer.close()
-    return trainer.trained(interrupted=interrupted)
+    reporter = reporter if not dist.rank() else Silent()
+    resume = resume or dist.restarted()
+    check(recipe, data)
+    with ExitStack() as stack:
+        dist.by_first(lambda: stack.enter_context(runfolder.held(run_dir)))
+        saved = dist.by_first(lambda: runfolder.newest(run_dir, reporter.line)) if resume else None
+        if resume and saved is None:
+            reporter.line(f"nothing to continue in {run_dir}: beginning")
+        trainer = Trainer(
+            recipe, data, run_dir, reporter, saved=saved, weights=weights, new_head=new_head, net_input=net_input
+        )
+        del saved
+        trainer.start()
+        stack.callback(trainer.close)
+        interrupted = not trainer.run(stack.enter_context(_stop_at_signal()))
+        return trainer.trained(interrupted=interrupted)
 
 
-def _check(recipe: Recipe, data: Data) -> None:
+def check(recipe: Recipe, data: Data) -> None:
     """Raises ValueError for what can be told before anything is built."""
     if recipe.loader.batch_size % dist.world():
         raise ValueError(
             f"batch_size {recipe.loader.batch_size} over {dist.world()} processes: expected a multiple of their number"
         )
+    share = recipe.loader.batch_size // dist.world()
     for name in ("mixup", "cutmix"):
+        if getattr(recipe.augment, name) and share % 2:
+            raise ValueError(f"{name} with batches of {share} clips in each process: expected an even number")
         if getattr(recipe.augment, name) and recipe.loader.repeats > 1:
             raise ValueError(
                 f"{name} with repeats {recipe.loader.repeats}: it would mix clips of the same video: give one"

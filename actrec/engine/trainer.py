@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -19,86 +19,9 @@ from actrec.engine.ema import Average
 from actrec.engine.evaluate import Result, check_scored, merge, score
 from actrec.engine.freeze import freeze, train_mode
 from actrec.engine.optim import Schedule, make_optimizer
+from actrec.engine.progress import Clock, Progress, Reporter, Trained
 from actrec.engine.runfolder import BEST, LAST, Data, Recipe
 from actrec.engine.step import Stepper, Taken, read
-
-
-@dataclass(frozen=True)
-class Trained:
-    """How a run ended.
-
-    Args:
-        interrupted: stopped by a signal; the same command with --resume continues it.
-        best: of validation, in percent, by `metric` (top-1, or mAP where videos have several labels); nan without.
-        skipped: reason by id of training videos that could not be decoded.
-        clips_per_second: of the last epoch's training.
-        waiting: share of the last epoch that the net waited for clips.
-    """
-
-    epochs: int
-    interrupted: bool
-    best: float
-    metric: str
-    skipped: dict[str, str]
-    clips_per_second: float
-    waiting: float
-
-
-class Reporter(Protocol):
-    """Who shows a run's progress."""
-
-    def line(self, text: str) -> None: ...
-
-    def epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None: ...
-
-    def step(self, *, loss: float, top1: float, clips_per_second: float, waiting: float) -> None: ...
-
-    def close(self) -> None: ...
-
-
-@dataclass
-class Progress:
-    """Where a run stands: the epoch in hand, the steps done, the sums so far, the best epoch."""
-
-    epoch: int = 0
-    steps: int = 0
-    loss_sum: float = 0.0
-    hits: int = 0
-    clips: int = 0
-    clamped: int = 0
-    recent_loss: float = 0.0
-    recent_hits: int = 0
-    recent_clips: int = 0
-    best: float = math.nan
-    seconds: float = 0.0
-    waited: float = 0.0
-
-    def saved(self) -> dict[str, Any]:
-        """What a checkpoint keeps: nothing that a clock decided."""
-        return {k: v for k, v in asdict(self).items() if k not in ("seconds", "waited")}
-
-    def add(self, loss: float, hits: float, clips: int, clamped: int) -> None:
-        self.loss_sum += loss
-        self.hits += int(hits)
-        self.clips += clips
-        self.clamped += clamped
-        self.recent_loss += loss
-        self.recent_hits += int(hits)
-        self.recent_clips += clips
-
-    def next_epoch(self) -> None:
-        self.epoch += 1
-        self.loss_sum, self.hits, self.clips, self.clamped = 0.0, 0, 0, 0
-        self.seconds, self.waited = 0.0, 0.0
-
-    @property
-    def rate(self) -> float:
-        return self.clips / self.seconds if self.seconds else 0.0
-
-    @property
-    def waiting(self) -> float:
-        return self.waited / self.seconds if self.seconds else 0.0
-
 
 _SHOWN = {"top1": "top-1", "top5": "top-5", "map": "mAP"}
 
@@ -108,7 +31,11 @@ class _Stopped(Exception):
 
 
 class Trainer:
-    """A run in hand; see `train`."""
+    """A run in hand; see `train`.
+
+    Args:
+        saved: the checkpoint that it continues.
+    """
 
     def __init__(
         self,
@@ -116,23 +43,29 @@ class Trainer:
         data: Data,
         run_dir: Path,
         reporter: Reporter,
-        weights: str | None,
-        new_head: bool,
-        net_input: Input | None,
+        *,
+        saved: dict[str, Any] | None = None,
+        weights: str | None = None,
+        new_head: bool = False,
+        net_input: Input | None = None,
     ):
         self._recipe, self._data, self._dir, self._reporter = recipe, data, run_dir, reporter
         self._device = torch.device(choose_device(recipe.run.device))
         self._precision = choose_precision(recipe.run.precision, self._device)
+        if saved is not None and recipe.run.precision == "auto":
+            self._precision = saved["precision"]
         torch.backends.cudnn.benchmark = recipe.run.cudnn_benchmark
         torch.manual_seed(recipe.run.seed)
         net = build_net(
             recipe.net,
             num_classes=len(data.classes),
             modality=recipe.clip.modality,
-            weights=weights,
+            weights=weights if saved is None else None,
             new_head=new_head,
             log=reporter.line,
         )
+        begun = weights is not None and saved is None
+        self._origin = runfolder.describe_weights(weights, new_head) if begun else None
         net.input = net_input if net_input is not None else net.input
         net = net.to(self._device, memory_format=memory_format(net, recipe.run.channels_last))
         net = net.double() if self._precision == "float64" else net
@@ -157,59 +90,60 @@ class Trainer:
             device=self._device,
             precision=self._precision,
         )
-        self._state = Progress()
+        self._saved, self._state, self._clock = saved, Progress(), Clock()
         self._pending: list[tuple[Taken, float]] = []
         self._read_every = recipe.run.log_every if self._device.type == "cuda" else 1
         self._saved_at = time.monotonic()
-        self._last_rate = self._last_waiting = 0.0
         self._log: runlog.RunLog | None = None
 
-    def start(self, *, resume: bool) -> None:
+    def start(self) -> None:
         """Goes to where the run stands, or begins it."""
-        recipe, run_dir, say = self._recipe, self._dir, self._reporter.line
-        saved = dist.by_first(lambda: runfolder.newest(run_dir, say)) if resume else None
+        recipe, run_dir, saved = self._recipe, self._dir, self._saved
         if saved is None:
-            if resume:
-                say(f"nothing to continue in {run_dir}: beginning")
-            arguments = (run_dir, recipe, self._data, self._net.input, self._device, self._precision)
+            arguments = (run_dir, recipe, self._data, self._net.input, self._device, self._precision, self._origin)
             dist.by_first(lambda: runfolder.begin(*arguments))
         else:
             dist.by_first(lambda: runfolder.refuse_other_config(run_dir, saved["config"], recipe, self._net.input))
             dist.by_first(lambda: runfolder.refuse_other_data(run_dir, self._data))
             self._restore(saved)
-            state, place = self._state, self._loader.state_dict()
-            if state.epoch >= recipe.optim.epochs:
-                say(f"{run_dir} is finished: {recipe.optim.epochs} epochs are done")
-                return
-            where = f"step {place['step'] + 1}" if place["epoch"] == state.epoch else "its validation"
-            say(f"continuing {run_dir} at epoch {state.epoch + 1}, {where}")
-            if saved["world"] != dist.world():
-                say(
-                    f"begun by {saved['world']} processes, now {dist.world()}: the same batches, but sums are rounded "
-                    "differently"
-                )
-        if not dist.rank():
+            self._saved = None
+            self._say_where(saved["world"])
+            self._keep()
+        if not dist.rank() and self._state.epoch < recipe.optim.epochs:
             runfolder.tidy(run_dir)
             runlog.cut(run_dir, epoch=self._state.epoch, step=self._state.steps)
             self._log = runlog.RunLog(run_dir, tensorboard=recipe.run.tensorboard, step=self._state.steps)
 
+    def _say_where(self, world: int) -> None:
+        state, place, say = self._state, self._loader.state_dict(), self._reporter.line
+        if state.epoch >= self._recipe.optim.epochs:
+            say(f"{self._dir} is finished: {self._recipe.optim.epochs} epochs are done")
+            return
+        where = f"step {place['step'] + 1}" if place["epoch"] == state.epoch else "its validation"
+        say(f"continuing {self._dir} at epoch {state.epoch + 1}, {where}")
+        if world != dist.world():
+            say(f"begun by {world} processes, now {dist.world()}: the same batches, but sums are rounded differently")
+
     def run(self, stop: list[int]) -> bool:
         """To the last epoch. False if a signal stopped it; it is saved then."""
-        while self._state.epoch < self._recipe.optim.epochs:
+        epochs = self._recipe.optim.epochs
+        while self._state.epoch < epochs:
             if not self._train_epoch(stop):
                 self._save(LAST)
                 return False
-            try:
+            result = None
+            if self._validation_due():
+                self._save(LAST)  # whoever is killed from now on has only the validation to repeat
                 result = self._validate(stop)
-            except _Stopped:
-                self._save(LAST)
-                return False
+                if result is None:
+                    return False
             improved = self._end_epoch(result)
             if improved:
                 self._save(BEST)  # first: a crash in between repeats the epoch, and loses nothing
             self._save(LAST)
-            if self._recipe.run.keep_every and self._state.epoch % self._recipe.run.keep_every == 0 and not dist.rank():
-                runfolder.keep(self._dir, f"epoch_{self._state.epoch:03d}.pt")
+            self._keep()
+            if self._state.epoch < epochs and any(dist.total([bool(stop)])):
+                return False
         return True
 
     def close(self) -> None:
@@ -222,7 +156,7 @@ class Trainer:
             skipped |= reasons
         metric = "mAP" if self._recipe.loss.multi_label else "top-1"
         state = self._state
-        return Trained(state.epoch, interrupted, state.best, metric, skipped, self._last_rate, self._last_waiting)
+        return Trained(state.epoch, interrupted, state.best, metric, skipped, self._clock.rate, self._clock.waiting)
 
     def _train_epoch(self, stop: list[int]) -> bool:
         """The rest of an epoch. False if a signal stopped it; the state is then that after its last whole step."""
@@ -230,6 +164,7 @@ class Trainer:
         if loader.epoch > state.epoch:  # it was stopped in its validation
             return True
         train_mode(self._net)
+        clock = self._clock = Clock()
         step = loader.state_dict()["step"]
         self._reporter.epoch(state.epoch, self._recipe.optim.epochs, -(-len(loader) // accumulate), step // accumulate)
         batches = iter(loader)
@@ -240,19 +175,19 @@ class Trainer:
             if batch is None:
                 break
             self._stepper.add(batch, state.epoch, step)
+            clock.clips += len(batch) * dist.world()
             step += 1
             if step % accumulate == 0 or step == len(loader):
                 stopped, due = self._take_step(stop)
-                if (stopped or due) and step < len(loader):
+                if stopped and step < len(loader):  # else it stops in the validation, or behind it
                     position = loader.state_dict()
-                    self._read()
-                    if stopped:
-                        batches.close()  # which moves the loader to the next epoch
-                        loader.load_state_dict(position)
-                        return False
+                    batches.close()  # which moves the loader to the next epoch
+                    loader.load_state_dict(position)
+                    return False
+                if due and step < len(loader):  # else it is saved anyway
                     self._save(LAST)
-            state.seconds += time.perf_counter() - begun
-            state.waited += waited
+            clock.seconds += time.perf_counter() - begun
+            clock.waited += waited
         self._read()
         self._reporter.close()
         if not state.clips:
@@ -262,9 +197,10 @@ class Trainer:
 
     def _take_step(self, stop: list[int]) -> tuple[bool, bool]:
         """Updates the weights. (whether to stop, whether to save)."""
-        state, lr = self._state, self._optimizer.param_groups[0]["lr"]
+        state = self._state
+        state.lr = self._optimizer.param_groups[0]["lr"]
         taken, (stopped, due) = self._stepper.finish(bool(stop), self._due())
-        self._pending.append((taken, lr))
+        self._pending.append((taken, state.lr))
         state.steps += 1
         if len(self._pending) >= self._read_every or state.steps % self._recipe.run.log_every == 0:
             self._read()
@@ -272,10 +208,10 @@ class Trainer:
             self._reporter.step(
                 loss=state.loss_sum / state.clips,
                 top1=100 * state.hits / state.clips,
-                clips_per_second=state.rate,
-                waiting=state.waiting,
+                clips_per_second=self._clock.rate,
+                waiting=self._clock.waiting,
             )
-        return stopped or (dist.world() == 1 and bool(stop)), due  # the others hear of it at their next step
+        return stopped, due
 
     def _due(self) -> bool:
         """Whether it is time to save."""
@@ -309,7 +245,7 @@ class Trainer:
     def _explain(self, loss: float, step: int, taken: Taken) -> None:
         """Raises the ValueError of a loss that is no number, and leaves the names of its videos in the run folder."""
         videos = [video for part in dist.gather(taken.videos) for video in part]
-        path = self._dir / "nan.json"
+        path = self._dir / runfolder.NAN
         if not dist.rank():
             with suppress(OSError):
                 runlog.write_json(path, {"step": step, "epoch": self._state.epoch, "loss": str(loss), "videos": videos})
@@ -318,14 +254,19 @@ class Trainer:
             f"--clip-gradient or --precision float32 may help; the videos of that step are in {path}"
         )
 
-    def _validate(self, stop: list[int]) -> Result | None:
-        """The scores of the validation list, where there is one and it is time. Raises _Stopped at a signal."""
+    def _validation_due(self) -> bool:
         epoch, recipe = self._state.epoch + 1, self._recipe
         due = epoch % recipe.run.val_every == 0 or epoch == recipe.optim.epochs
-        if self._val_loader is None or not due:
-            return None
+        return self._val_loader is not None and due
+
+    def _validate(self, stop: list[int]) -> Result | None:
+        """The scores of the validation list. None if a signal came."""
+        scored = 0
 
         def look(videos: int) -> None:
+            nonlocal scored
+            scored += videos
+            self._reporter.validation(len(self._data.val), min(len(self._data.val), scored * dist.world()))
             if stop:
                 raise _Stopped
 
@@ -335,23 +276,25 @@ class Trainer:
             own = score(net, self._val_loader, precision=self._precision, progress=look)
         except _Stopped:
             own = None
+        self._reporter.close()
         results = dist.gather(own)
-        if any(result is None for result in results):
-            raise _Stopped
-        return check_scored(merge(results, self._data.val))
+        return check_scored(merge(results, self._data.val)) if None not in results else None
 
     def _end_epoch(self, result: Result | None) -> bool:
         """Logs the epoch, steps the schedule, and turns to the next. Whether it is the best."""
-        state, recipe, lr = self._state, self._recipe, self._optimizer.param_groups[0]["lr"]
+        state, recipe, clock = self._state, self._recipe, self._clock
         train_loss = state.loss_sum / state.clips
-        self._schedule.end_epoch(result.loss if result is not None else train_loss)
+        if self._val_loader is None:
+            self._schedule.end_epoch(train_loss)
+        else:
+            self._schedule.end_epoch(result.loss if result is not None and math.isfinite(result.loss) else None)
         row = {
             "epoch": state.epoch,
-            "lr": lr,
+            "lr": state.lr,
             "train_loss": train_loss,
             "train_top1": 100 * state.hits / state.clips,
-            "clips_per_second": round(state.rate, 2),
-            "waiting": round(state.waiting, 4),
+            "clips_per_second": round(clock.rate, 2) if clock.seconds else None,
+            "waiting": round(clock.waiting, 4) if clock.seconds else None,
             "skipped": self._loader.num_clips - state.clips,
             "clamped": state.clamped,
         }
@@ -361,21 +304,29 @@ class Trainer:
             row |= {"val_videos": result.num_videos, "val_missing": len(result.missing)}
             shown = " ".join(f"{_SHOWN[name]} {value:.2f}" for name, value in result.accuracies.items())
             text += f"  val loss {result.loss:.4f} {shown}"
-        improved = result is not None and not result.score <= state.best  # the first, nan, is always beaten
+        improved = result is not None and (math.isnan(state.best) or result.score > state.best)
         if improved:
             state.best = result.score
         if self._log is not None:
             self._log.epoch(row, state.steps)
-        speed = f"{state.rate:.1f} clips/s, waiting {100 * state.waiting:.0f} %"
-        self._reporter.line(f"epoch {state.epoch + 1}/{recipe.optim.epochs}  lr {lr:.4g}  {text}  {speed}")
-        self._last_rate, self._last_waiting = state.rate, state.waiting
+        if clock.seconds:
+            text += f"  {clock.rate:.1f} clips/s, waiting {100 * clock.waiting:.0f} %"
+        self._reporter.line(f"epoch {state.epoch + 1}/{recipe.optim.epochs}  lr {state.lr:.4g}  {text}")
         state.next_epoch()
         return improved or self._val_loader is None
 
     def _save(self, name: str) -> None:
+        """After reading: no checkpoint follows a loss that is no number."""
+        self._read()
         self._saved_at = time.monotonic()
-        if not dist.rank():
-            runfolder.save(self._dir, name, self._snapshot())
+        dist.by_first(lambda: runfolder.save(self._dir, name, self._snapshot()))
+
+    def _keep(self) -> None:
+        """Keeps the checkpoint of an epoch that has just ended, if it is to be kept and is not yet."""
+        every, epoch = self._recipe.run.keep_every, self._state.epoch
+        ended = self._loader.state_dict() == {"epoch": epoch, "step": 0}
+        if every and epoch and epoch % every == 0 and ended:
+            dist.by_first(lambda: runfolder.keep(self._dir, f"epoch_{epoch:03d}.pt"))
 
     def _snapshot(self) -> dict[str, Any]:
         net, recipe = self._net, self._recipe
@@ -389,6 +340,7 @@ class Trainer:
             "loader": self._loader.state_dict(),
             "progress": self._state.saved(),
             "world": dist.world(),
+            "precision": self._precision,
             "config": runfolder.plain_config(recipe, net.input),
             "clip": asdict(replace(recipe.clip, frames=self._loader.clip.frames)),
             "channels_last": recipe.run.channels_last,

@@ -151,7 +151,7 @@ class Loader:
         self.clamped = self.decoded = self.delivered = 0
         self.epoch = 0
         self._step = 0
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or len(os.sched_getaffinity(0))
         self._prefetch = prefetch
         self._dtype = dtype
         self._channels_last = channels_last

@@ -208,6 +208,11 @@ def test_toy(run, tmp_path):
         (["evaluate", "--checkpoint", "labels.txt"], 1, "Error: labels.txt: not a checkpoint that torch can read"),
         (["evaluate", "--crops", "4"], 2, "Error: crops 4: expected 1, 3, 5 or 10"),
         (["evaluate", "--weights", "a", "--run", "b"], 2, "Error: --weights together with --run or --checkpoint"),
+        (["evaluate", "--backbone", "i3d"], 2, "Error: --backbone without --weights: a checkpoint knows its own net"),
+        (["train", "--new-head"], 2, "Error: --new-head without --weights: a fresh net's head is new"),
+        (["train", "--seed", "-1"], 2, "Error: seed -1: expected from 0 to 4294967295"),
+        (["train", *SMALL, "--json", "nowhere/x.json"], 2, "Error: nowhere/x.json: there is no folder nowhere"),
+        (["train", *SMALL, "--batch-size", "3", "--cutmix", "1"], 1, "Error: cutmix with batches of 3 clips in each"),
         (["evaluate", "--multi-label"], 2, "Error: --multi-label without --weights: a checkpoint knows what it was"),
         (["index", "labels.txt/x"], 1, "Error: labels.txt/x: "),
         (["toy", "labels.txt"], 1, "Error: "),
@@ -300,10 +305,10 @@ def test_resume_and_evaluate_take_the_newest_run_of_that_very_net(tmp_path):
 
     for age, name in enumerate(["a_s3d", "b_s3d-2", "c_s3d_resnet18", "d_s3d-resnet", "e_tsn"]):
         (tmp_path / "runs" / name).mkdir(parents=True)
-        (tmp_path / "runs" / name / "last.pt").touch()
-        os.utime(tmp_path / "runs" / name / "last.pt", (age, age))
-    assert newest_run(tmp_path, "last.pt", net="s3d").name == "b_s3d-2"
-    assert newest_run(tmp_path, "last.pt").name == "e_tsn"
+        (tmp_path / "runs" / name / "config.json").touch()
+        os.utime(tmp_path / "runs" / name / "config.json", (age, age))
+    assert newest_run(tmp_path, "config.json", net="s3d").name == "b_s3d-2"
+    assert newest_run(tmp_path, "config.json").name == "e_tsn"
     assert newest_run(tmp_path, "best.pt") is None
     assert _default_run(tmp_path, "s3d", resume=True).name == "b_s3d-2"
     assert _default_run(tmp_path, "i3d", resume=True).name.endswith("_i3d")

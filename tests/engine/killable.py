@@ -28,6 +28,9 @@ class Quiet:
     def step(self, **shown):
         pass
 
+    def validation(self, videos, done):
+        pass
+
     def close(self):
         pass
 

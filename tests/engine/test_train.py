@@ -14,7 +14,7 @@ from actrec import config
 from actrec.config import Input
 from actrec.data.index import build_index
 from actrec.data.lists import read_list
-from actrec.engine import checkpoint, devices, runlog
+from actrec.engine import checkpoint, devices, runfolder, runlog
 from actrec.engine import train as engine
 from actrec.engine.preview import contact_sheet
 from actrec.engine.runfolder import Data, Recipe
@@ -33,6 +33,9 @@ class Notes:
 
     def epoch(self, epoch, epochs, steps, done):
         pass
+
+    def validation(self, videos, done):
+        assert 0 <= done <= videos
 
     def step(self, **shown):
         self.steps += 1
@@ -120,12 +123,12 @@ def test_stopped_and_continued_is_the_same_run(tmp_path, data, step, number, uni
     stop = Notes(lambda done: os.kill(os.getpid(), number) if done == step else None)
     trained, _ = run(tmp_path / "run", data, reporter=stop)
     assert trained.interrupted
-    saved = checkpoint.load(tmp_path / "run/last.pt")
-    assert saved["loader"] == {"epoch": step // 3, "step": step % 3}
-    assert saved["progress"]["epoch"] == (step - 1) // 3  # not validated yet
+    saved, done = checkpoint.load(tmp_path / "run/last.pt"), step + (step % 3 != 0)  # the next step, or the validation
+    assert saved["loader"] == {"epoch": done // 3, "step": done % 3}
+    assert saved["progress"]["epoch"] == (done - 1) // 3  # not validated yet
     trained, reporter = run(tmp_path / "run", data, resume=True)
     assert not trained.interrupted
-    assert ("its validation" if step % 3 == 0 else f"step {step % 3 + 1}") in reporter.lines[0]
+    assert ("its validation" if done % 3 == 0 else f"step {done % 3 + 1}") in reporter.lines[0]
     assert same(weights(tmp_path / "run/last.pt"), weights(uninterrupted / "last.pt"))
     logs = [[{k: v for k, v in row.items() if "loss" in k or "top" in k} for row in runlog.read(path)]
             for path in (tmp_path / "run", uninterrupted)]  # fmt: skip
@@ -184,7 +187,7 @@ def test_a_torn_checkpoint_is_told_and_the_one_before_taken(tmp_path, data, unin
     _, reporter = run(tmp_path / "run", data, resume=True)
     assert "last.pt: not a checkpoint that torch can read, or a torn one; going on from the one" in reporter.lines[0]
     assert reporter.lines[0].startswith("WARNING")
-    assert reporter.lines[1].endswith("at epoch 3, step 1")
+    assert reporter.lines[1].endswith("at epoch 3, its validation")
     assert same(weights(tmp_path / "run/last.pt"), weights(uninterrupted / "last.pt"))
     for name in ("last.pt", "previous.pt"):
         (tmp_path / "run" / name).write_bytes(whole[:1000])
@@ -460,3 +463,115 @@ def test_a_run_begun_before_an_option_existed_goes_on(tmp_path, data):
     assert "is finished" in reporter.lines[0]
     with pytest.raises(ValueError, match=r"label_smoothing 0.0 \(now 0.1\)"):
         run(tmp_path / "run", data, tiny(epochs=1, loss=config.Loss(label_smoothing=0.1)), resume=True)
+
+
+def test_a_torn_checkpoint_never_takes_the_place_of_the_one_before(tmp_path, data, monkeypatch):
+    """It is put aside: should the next save fail, the one before is still there."""
+    run(
+        tmp_path / "run",
+        data,
+        tiny(epochs=2),
+        reporter=Notes(lambda done: os.kill(os.getpid(), signal.SIGINT) if done == 1 else None),
+    )
+    (tmp_path / "run/last.pt").write_bytes(b"torn")
+    monkeypatch.setattr(checkpoint, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left on device"):
+        run(tmp_path / "run", data, tiny(epochs=2), resume=True)
+    monkeypatch.undo()
+    run(tmp_path / "run", data, tiny(epochs=2), resume=True)
+    run(tmp_path / "whole", data, tiny(epochs=2))
+    assert same(weights(tmp_path / "run/last.pt"), weights(tmp_path / "whole/last.pt"))
+    assert (tmp_path / "run/last.pt.torn").read_bytes() == b"torn"
+
+
+def test_a_file_that_may_not_grow_is_one_clear_line(tmp_path):
+    """torch makes a RuntimeError of what the system said."""
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="last.pt: File too large$"):
+            runfolder.save(tmp_path, "last.pt", {"state_dict": {"a": torch.rand(1_000_000)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stop_between_epochs(tmp_path, data):
+    """Where an epoch is one step and nothing is validated."""
+    alone = replace(data, val=None, val_index=None)
+    stop = Notes(lambda done: os.kill(os.getpid(), signal.SIGTERM) if done == 1 else None)
+    trained, _ = run(tmp_path / "run", alone, tiny(batch_size=12, epochs=3), reporter=stop)
+    assert (trained.epochs, trained.interrupted) == (1, True)
+    run(tmp_path / "run", alone, tiny(batch_size=12, epochs=3), resume=True)
+    run(tmp_path / "whole", alone, tiny(batch_size=12, epochs=3))
+    assert same(weights(tmp_path / "run/last.pt"), weights(tmp_path / "whole/last.pt"))
+
+
+def test_one_process_has_a_run_folder(tmp_path, data):
+    with runfolder.held(tmp_path / "run"), pytest.raises(ValueError, match="run is in use: another process trains"):
+        run(tmp_path / "run", data, tiny())
+    assert not (tmp_path / "run").exists()
+    run(tmp_path / "run", data, tiny())
+
+
+def test_plateau_watches_validation_only(tmp_path, data):
+    """Not the training losses of the epochs between."""
+    made = tiny(schedule="plateau", patience=0, gamma=0.5, epochs=6, run_options={"val_every": 3})
+    run(tmp_path / "run", data, made)
+    assert [row["lr"] for row in runlog.read(tmp_path / "run")][:3] == [0.01] * 3
+    assert checkpoint.load(tmp_path / "run/last.pt")["schedule"]["best"] >= 0
+
+
+def test_synchronised_norms_outlive_a_batch_of_nothing(tmp_path, data):
+    gone = [actrec.Video(f"gone{i}", str(tmp_path / f"gone{i}"), None, None, (0,)) for i in range(8)]
+    train = [*data.train[:4], *gone]
+    made = replace(tiny(run_options={"sync_bn": True}), loader=config.Loader(batch_size=1))
+    trained, _ = run(tmp_path / "run", replace(data, train=train, train_index=build_index(train)), made)
+    assert len(trained.skipped) == 8
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path / "run/last.pt").values())
+
+
+def test_a_resumed_run_keeps_its_precision_and_needs_no_weights(tmp_path, data, monkeypatch):
+    run(tmp_path / "first", data, tiny(precision="float32"))
+    (tmp_path / "first/best.pt").rename(tmp_path / "start.pt")
+    stop = Notes(lambda done: os.kill(os.getpid(), signal.SIGINT) if done == 1 else None)
+    options = {"weights": str(tmp_path / "start.pt")}
+    monkeypatch.setattr("actrec.engine.trainer.choose_precision", lambda *_: "float32")
+    run(tmp_path / "run", data, tiny(precision="auto", epochs=2), reporter=stop, **options)
+    (tmp_path / "start.pt").unlink()
+    monkeypatch.setattr("actrec.engine.trainer.choose_precision", lambda *_: "bfloat16")
+    run(tmp_path / "run", data, tiny(precision="auto", epochs=2), resume=True, **options)
+    assert checkpoint.load(tmp_path / "run/last.pt")["precision"] == "float32"
+    origin = json.loads((tmp_path / "run/environment.json").read_text())["weights"]
+    assert origin["file"] == options["weights"]
+    assert len(origin["sha256"]) == 64
+
+
+def test_tensorboard_keeps_every_point_of_a_resumed_run(tmp_path, data):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    made = tiny(epochs=2)
+    made = replace(made, run=replace(made.run, tensorboard=True, log_every=1))
+    run(
+        tmp_path / "run",
+        data,
+        made,
+        reporter=Notes(lambda done: os.kill(os.getpid(), signal.SIGINT) if done == 1 else None),
+    )
+    run(tmp_path / "run", data, made, resume=True)
+    found = EventAccumulator(str(tmp_path / "run/tensorboard"))
+    found.Reload()
+    assert [point.step for point in found.Scalars("step/loss")] == [1, 2, 3, 4, 5, 6]
+    assert [point.step for point in found.Scalars("epoch/val_loss")] == [3, 6]
+
+
+def test_logs_know_no_nan(tmp_path, data):
+    unlabelled = [video._replace(labels=()) for video in data.val]
+    run(tmp_path / "run", replace(data, val=unlabelled), tiny(epochs=2))
+    text = (tmp_path / "run/log.jsonl").read_text()
+    assert "NaN" not in text
+    assert runlog.read(tmp_path / "run")[0]["val_loss"] is None
+    assert checkpoint.load(tmp_path / "run/best.pt")["progress"]["epoch"] == 2
