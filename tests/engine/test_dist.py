@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,26 +119,35 @@ def test_two_processes_continue_what_one_began(tmp_path, dataset):
 
 
 def test_torchrun_continues_by_itself(tmp_path, dataset):
-    """A process dies: all are started again, and go on from the last checkpoint."""
-    run = tmp_path / "run"
+    """A process dies: all are started again, find the run that they had begun, and go on from its last checkpoint."""
+    for name in ("train.txt", "val.txt"):
+        rows = (dataset / name).read_text().splitlines()
+        (tmp_path / name).write_text("".join(f"{dataset}/{row}\n" for row in rows))
+    shutil.copy(dataset / "labels.txt", tmp_path)
+    other = tmp_path / "runs/2020-01-01_tam_resnet18"
+    other.mkdir(parents=True)
+    for name in ("config.json", "last.pt"):
+        (other / name).write_text("another run")
+        os.utime(other / name, (time.time() + 9999,) * 2)  # the newest
     options = ("--epochs", "6", "--checkpoint-every", "1", "--log-every", "1", "--no-tensorboard")
-    command = torchrun(
-        2, "-m", "--", "actrec", "train", "--data", str(dataset), "--run", str(run), *SMALL, *options, restarts=1
-    )
+    command = torchrun(2, "-m", "--", "actrec", "train", "--data", str(tmp_path), *SMALL, *options, restarts=1)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while len(runlog.read(run, runlog.STEPS)) < 4:
+
+    def run() -> Path:
+        return next((path for path in (tmp_path / "runs").iterdir() if path != other), tmp_path)
+
+    while len(runlog.read(run(), runlog.STEPS)) < 4:
         time.sleep(0.02)
         assert process.poll() is None
-    found = subprocess.run(
-        ["pgrep", "-f", f"actrec train --data {dataset} --run {run}"], capture_output=True, text=True
-    )
+    found = subprocess.run(["pgrep", "-f", f"actrec train --data {tmp_path}"], capture_output=True, text=True)
     workers = [int(pid) for pid in found.stdout.split() if int(pid) != process.pid]
     os.kill(workers[-1], signal.SIGKILL)
     out, errors = process.communicate()
     assert process.returncode == 0, errors
     assert "continuing" in out
-    assert [row["step"] for row in runlog.read(run, runlog.STEPS)] == list(range(1, 19))
-    assert [row["epoch"] for row in runlog.read(run)] == list(range(6))
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+    assert [row["step"] for row in runlog.read(run(), runlog.STEPS)] == list(range(1, 19))
+    assert [row["epoch"] for row in runlog.read(run())] == list(range(6))
 
 
 @pytest.mark.parametrize("world", [2, 3])

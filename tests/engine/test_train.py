@@ -470,7 +470,7 @@ def test_a_torn_checkpoint_never_takes_the_place_of_the_one_before(tmp_path, dat
     run(
         tmp_path / "run",
         data,
-        tiny(epochs=2),
+        tiny(epochs=2, run_options={"checkpoint_every": "1"}),
         reporter=Notes(lambda done: os.kill(os.getpid(), signal.SIGINT) if done == 1 else None),
     )
     (tmp_path / "run/last.pt").write_bytes(b"torn")
