@@ -115,9 +115,10 @@ class Stepper:
 
     def _update(self, clips: int) -> None:
         dist.sum_gradients(self._parameters)
-        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         if clips != self._planned:
-            torch._foreach_mul_(gradients, self._planned / clips)
+            for parameter in self._parameters:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(self._planned / clips)
         if self._recipe.optim.clip_gradient is not None:
             self.scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self._parameters, self._recipe.optim.clip_gradient)
