@@ -65,14 +65,13 @@ def test_the_first_step_in_float32(tmp_path, dataset):
         assert (two["gradients"][name] - gradient).norm() <= 1e-4 * gradient.norm(), name
 
 
-@pytest.mark.parametrize("sync_bn", ["--sync-bn", "--freeze-norm=all"])
-def test_a_process_without_any_clip(tmp_path, dataset, sync_bn):
+def test_a_process_without_any_clip(tmp_path, dataset):
     """Its only video of a step is gone: the step is the other's, and both go on."""
     rows = (dataset / "train.txt").read_text().splitlines()[:4]
     lines = [f"{dataset}/{row}" for row in rows[:3]] + [f"{dataset}/frames/gone 1 9 0"]
     (tmp_path / "list.txt").write_text("\n".join(lines) + "\n")
     (tmp_path / "labels.txt").write_text("dark\nbright\n")
-    options = ("--list", str(tmp_path / "list.txt"), "--batch-size", "2", "--epochs", "2", "--lr", "0.001", sync_bn)
+    options = ("--list", str(tmp_path / "list.txt"), "--batch-size", "2", "--epochs", "2", "--lr", "0.001", "--sync-bn")
     options += ("--precision", "float64", "--log-every", "1", "--no-tensorboard")
     for n in (1, 2):
         train(n, dataset, tmp_path / str(n), *options)
@@ -150,8 +149,8 @@ def test_torchrun_continues_by_itself(tmp_path, dataset):
     assert [row["epoch"] for row in runlog.read(run())] == list(range(6))
 
 
-@pytest.mark.parametrize("world", [2, 3])
-def test_evaluation_counts_every_video_once(tmp_path, dataset, world):
+def test_evaluation_counts_every_video_once(tmp_path, dataset):
+    """Four videos by three processes."""
     run = tmp_path / "run"
     train(1, dataset, run, "--epochs", "1", "--no-tensorboard")
     command = [
@@ -169,7 +168,7 @@ def test_evaluation_counts_every_video_once(tmp_path, dataset, world):
         "3",
     ]
     scores = []
-    for n in (1, world):
+    for n in (1, 3):
         out = tmp_path / f"{n}.npz"
         done = call(*torchrun(n, *command, "--out", str(out), "--json", str(tmp_path / f"{n}.json")))
         assert done.returncode == 0, done.stderr
@@ -180,7 +179,7 @@ def test_evaluation_counts_every_video_once(tmp_path, dataset, world):
     assert len(ids) == 4
     assert labels == other_labels
     assert other_values == pytest.approx(values, abs=1e-4)
-    written = [json.loads((tmp_path / f"{n}.json").read_text()) for n in (1, world)]
+    written = [json.loads((tmp_path / f"{n}.json").read_text()) for n in (1, 3)]
     assert written[0]["top1"] == written[1]["top1"]
 
 
