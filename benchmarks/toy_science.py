@@ -26,7 +26,7 @@ OPTIONS = (
     "--weight-decay 0.05 --batch-size 16"
 )
 EPOCHS = {  # some learn slowly from scratch
-    "tsn_resnet18": 8, "tsm_resnet18": 16, "tam_resnet18": 8, "r2plus1d_18": 8, "s3d": 24, "i3d": 24,
+    "tsn_resnet18": 8, "tsm_resnet18": 16, "tam_resnet18": 8, "r2plus1d_18": 16, "s3d": 24, "i3d": 24,
 }  # fmt: skip
 LR = dict.fromkeys(EPOCHS, 0.001) | {"i3d": 0.0003}  # at 0.001 it learns little before the schedule is below a half
 NO_STRIDE = ("tsn_resnet18", "tsm_resnet18", "tam_resnet18")  # a pool of frames would show TSN a little of their order
