@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,6 @@ class Progress:
     recent_clips: int = 0
     lr: float = 0.0
     best: float = math.nan
-
-    def saved(self) -> dict[str, Any]:
-        return asdict(self)
 
     def add(self, loss: float, hits: float, clips: int, clamped: int) -> None:
         self.loss_sum += loss

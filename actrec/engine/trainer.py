@@ -338,7 +338,7 @@ class Trainer:
             "schedule": self._schedule.state_dict(),
             "scaler": self._stepper.scaler.state_dict(),
             "loader": self._loader.state_dict(),
-            "progress": self._state.saved(),
+            "progress": asdict(self._state),
             "world": dist.world(),
             "precision": self._precision,
             "config": runfolder.plain_config(recipe, net.input),
