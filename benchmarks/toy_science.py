@@ -39,7 +39,7 @@ for _motion in MOTIONS:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="DIR", type=Path, nargs="?", default=Path("toy_science"))
-    parser.add_argument("--minutes", type=float, default=12, help="for the training of one net")
+    parser.add_argument("--minutes", type=float, default=20, help="for the training of one net")
     parser.add_argument("--train-per-class", type=int, default=80)
     parser.add_argument("--val-per-class", type=int, default=40)
     parser.add_argument("--only-table", action="store_true", help="of the nets that are trained")
