@@ -366,7 +366,11 @@ class Loader:
 
 
 class TrainLoader(Loader):
-    """See `train_loader`."""
+    """See `train_loader`.
+
+    Attributes:
+        num_clips: of an epoch's batches, over all ranks, with those that cannot be decoded.
+    """
 
     _views = 1
 
@@ -380,14 +384,14 @@ class TrainLoader(Loader):
         self._rank, self._world = rank, world
         if repeats < 1 or self.batch_size % repeats:
             raise ValueError(f"repeats {repeats} with batch_size {self.batch_size}: expected a divisor of it")
-        self._num_clips = len(videos) * repeats
-        full, rest = divmod(self._num_clips, self.batch_size)
+        self._num_drawn = len(videos) * repeats
+        full, rest = divmod(self._num_drawn, self.batch_size)
         self._num_steps = full + (1 if rest and keep_last else 0)
         self.num_clips = full * self.batch_size + (rest if keep_last else 0)
         if not self._num_steps:
             each = f", {repeats} clips of each" if repeats > 1 else ""
             raise ValueError(
-                f"batch_size {self.batch_size} with {len(videos)} videos{each}: expected at most {self._num_clips}"
+                f"batch_size {self.batch_size} with {len(videos)} videos{each}: expected at most {self._num_drawn}"
             )
         draws = functools.partial(epoch_draws, len(videos), seed=seed, repeats=repeats, labels=labels)
         self._epoch_draws = functools.lru_cache(maxsize=1)(draws)
@@ -397,7 +401,7 @@ class TrainLoader(Loader):
 
     def _draws(self, epoch: int, step: int) -> np.ndarray:
         part = batch_slice(
-            step, batch_size=self.batch_size, num_videos=self._num_clips, rank=self._rank, world=self._world
+            step, batch_size=self.batch_size, num_videos=self._num_drawn, rank=self._rank, world=self._world
         )
         return self._epoch_draws(epoch=epoch)[part]
 
