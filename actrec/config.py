@@ -284,13 +284,13 @@ class Optim:
     )
     per_step: bool = opt(
         False,
-        "The learning rate changes with every step, not every epoch.",
+        "The learning rate changes with every step, not every epoch; LR_STEPS need not be whole then.",
         flag="--lr-per-step",
-        only=("schedule", ("cosine",)),
+        only=("schedule", ("cosine", "step", "multistep")),
     )
     min_lr: float = opt(0.0, "Where cosine ends.", only=("schedule", ("cosine",)))
-    lr_steps: tuple[int, ...] = opt(
-        (15, 30, 45), "Epochs of multistep; step repeats the first.", only=("schedule", ("step", "multistep"))
+    lr_steps: tuple[float, ...] = opt(
+        (15.0, 30.0, 45.0), "Epochs of multistep; step repeats the first.", only=("schedule", ("step", "multistep"))
     )
     gamma: float = opt(0.1, "Factor of a step.", only=("schedule", ("step", "multistep", "plateau")))
     patience: int = opt(
@@ -325,8 +325,11 @@ class Optim:
             raise ValueError(f"min_lr {self.min_lr} with lr {self.lr}: expected at most as much")
         for name in ("momentum", "dampening", "warmup_start", "ema"):
             _within(name, getattr(self, name), 0, 1)
-        if not self.lr_steps or min(self.lr_steps) < 1:
-            raise ValueError(f"lr_steps {self.lr_steps}: expected one or more epochs from 1")
+        shown = ",".join(f"{epochs:g}" for epochs in self.lr_steps)
+        if not self.lr_steps or not all(0 < epochs < math.inf for epochs in self.lr_steps):
+            raise ValueError(f"lr_steps {shown or 'of no number'}: expected one or more positive numbers of epochs")
+        if not self.per_step and not all(float(epochs).is_integer() for epochs in self.lr_steps):
+            raise ValueError(f"lr_steps {shown}: expected whole epochs, or --lr-per-step")
         if self.nesterov and (not self.momentum or self.dampening):
             raise ValueError("nesterov needs momentum, and no dampening")
         if self.warmup > self.epochs:
@@ -370,6 +373,11 @@ class Run:
     )
     keep_every: int | None = opt(None, "Keep the checkpoint of every so many epochs, as epoch_<n>.pt.")
     val_every: int = opt(1, "Epochs from one validation to the next.")
+    crop_ratio: float = opt(
+        Views.crop_ratio,
+        "Validation's crop as a part of the resized short side, which evaluate takes too; 1 takes all of it: try that "
+        "where what happens fills the picture.",
+    )
     log_every: int = opt(10, "Steps from one reading of the loss to the next: steps.jsonl has a row for each.")
     tensorboard: bool = opt(True, "Write TensorBoard's files.")
 
@@ -378,6 +386,7 @@ class Run:
             raise ValueError(f"seed {self.seed}: expected from 0 to {2**32 - 1}")
         for name in ("keep_every", "val_every", "log_every"):
             _at_least(name, getattr(self, name), 1)
+        Views(crop_ratio=self.crop_ratio)
         if self.checkpoint_every is not None:
             _ = self.save_interval  # raises if it is none
 

@@ -3,25 +3,28 @@
     python benchmarks/ut_table.py DATASET [DIR]
 
 DATASET holds `videos/<class>/<video>`, train.txt and val.txt, and is only read; frames, flow, lists and runs go to DIR.
-The quickest nets come first; a table can be made at any time of the runs that are done (--only-table). The same command
-goes on where it was stopped.
+A table can be made at any time of the runs that are done (--only-table). The same command goes on where it was stopped.
+--jobs 2 has two nets trained at a time, for which each should have one thread (OMP_NUM_THREADS=1).
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from trainings import Run, command, extracted, made_with, table
+import numpy as np
+import torch
+from trainings import Run, Scores, command, extracted, made_with, table
 
-NETS = ("s3d", "tam_resnet18", "r2plus1d_18")  # the last takes two thirds of the time
+NETS = ("s3d", "tam_resnet18", "r2plus1d_18")
 MODALITIES = ("rgb", "flow")
 VIEWS = (1, 5)  # clips
 OPTIONS = (
-    "--frames 8 --size 64 --dropout 0 --geometry random-resized --area 0.5,1 --aspect 0.75,2 --batch-size 8 "
-    "--optimizer adamw --lr 0.001 --weight-decay 0.05"
+    "--frames 8 --size 64 --dropout 0 --geometry random-resized --area 0.5,1 --aspect 0.75,2 --crop-ratio 1 "
+    "--batch-size 8 --optimizer adamw --lr 0.001 --weight-decay 0.05 --val-every 10"
 )
 
 
@@ -30,19 +33,18 @@ def main() -> None:
     parser.add_argument("dataset", metavar="DATASET", type=Path)
     parser.add_argument("folder", metavar="DIR", type=Path, nargs="?", default=Path("ut_table"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only-table", action="store_true", help="of the runs that are finished")
     args = parser.parse_args()
     folder = args.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if not args.only_table:
         _prepare(args.dataset.resolve(), folder)
-        for net, modality, run, seed in _runs(folder, args.seeds):
-            if run.epochs < args.epochs:
-                run.train(f"--backbone {net} --modality {modality} {OPTIONS} --epochs {args.epochs} --seed {seed}")
-            for checkpoint in ("last.pt", "best.pt"):
-                for clips in VIEWS:
-                    run.evaluate(checkpoint, clips=clips)
+        keys = itertools.product(range(args.seeds), reversed(NETS), MODALITIES)  # the slowest net first
+        with ThreadPoolExecutor(args.jobs) as pool:
+            for done in [pool.submit(_make, folder, net, modality, seed, args.epochs) for seed, net, modality in keys]:
+                done.result()
     text = _document(folder, args.seeds, args.epochs)
     (folder / "ut_table.md").write_text(text, encoding="utf-8")
     print(f"\n{text}\n-> {folder / 'ut_table.md'}")
@@ -56,48 +58,66 @@ def _prepare(dataset: Path, folder: Path) -> None:
         (folder / "flow_done").touch()
 
 
-def _runs(folder: Path, seeds: int) -> Iterator[tuple[str, str, Run, int]]:
-    """(net, modality, run, seed)."""
-    for net in NETS:
-        for seed in range(seeds):
-            for modality in MODALITIES:
-                yield net, modality, Run(folder, f"{net}_{modality}_{seed}"), seed
+def _run(folder: Path, net: str, modality: str, seed: int) -> Run:
+    return Run(folder, f"{net}_{modality}_{seed}")
+
+
+def _make(folder: Path, net: str, modality: str, seed: int, epochs: int) -> None:
+    run = _run(folder, net, modality, seed)
+    if run.epochs < epochs:
+        run.train(f"--backbone {net} --modality {modality} {OPTIONS} --epochs {epochs} --seed {seed}")
+    for clips in VIEWS:
+        run.evaluate(clips=clips)
 
 
 def _document(folder: Path, seeds: int, epochs: int) -> str:
-    finished = [(*key, run) for *key, run, _ in _runs(folder, seeds) if run.epochs >= epochs]
+    rows, finished = [], []
+    for net in NETS:
+        done = {  # by modality: the runs of the seeds that are finished
+            modality: [run for seed in range(seeds) if (run := _run(folder, net, modality, seed)).epochs >= epochs]
+            for modality in MODALITIES
+        }
+        for modality, runs in done.items():
+            if runs:
+                finished += runs
+                speed = statistics.mean(run.clips_per_second for run in runs)
+                minutes = statistics.mean(run.minutes for run in runs)
+                scores = {clips: [run.evaluate(clips=clips) for run in runs] for clips in VIEWS}
+                rows.append([net, modality, *_cells(scores), f"{speed:.1f}", f"{minutes:.1f}"])
+        if len(done["rgb"]) == len(done["flow"]) == seeds:
+            pairs = list(zip(done["rgb"], done["flow"]))
+            fused = {clips: [_fused(*(run.evaluate(clips=clips) for run in pair)) for pair in pairs] for clips in VIEWS}
+            rows.append([net, "both", *_cells(fused), "", ""])
     if not finished:
         raise SystemExit("no run is finished")
-    head = ["net", "modality", "runs"]
-    head += [f"{name}, {clips} x 1" for name in ("last epoch", "best epoch") for clips in VIEWS]
-    rows = []
-    for net in NETS:
-        for modality in MODALITIES:
-            if runs := [run for *key, run in finished if key == [net, modality]]:
-                cells = [_spread([run.evaluate(checkpoint, clips=clips).top1 for run in runs])
-                         for checkpoint in ("last.pt", "best.pt") for clips in VIEWS]  # fmt: skip
-                speed, minutes = (
-                    f"{statistics.mean(values):.1f}"
-                    for values in ([run.clips_per_second for run in runs], [run.minutes for run in runs])
-                )
-                rows.append([net, modality, str(len(runs)), *cells, speed, minutes])
-    videos = len(finished[0][-1].evaluate().labels)
+    videos = len(finished[0].evaluate().labels)
+    head = ["net", "modality", "runs", *(f"{clips} x 1" for clips in VIEWS), "clips/s", "minutes a run"]
     return "\n".join(
         [
-            made_with([run for *_, run in finished]),
+            made_with(finished),
             "",
-            f"Top-1 on {videos} validation videos (one is {100 / videos:.1f} points): mean (lowest to highest) of the "
-            f"seeds; views are clips x crops. All: `{OPTIONS} --epochs {epochs}`. The best epoch was chosen on these "
-            "videos.",
+            f"Top-1 in percent on {videos} validation videos (one is {100 / videos:.1f} points) after the last epoch: "
+            "mean (lowest to highest) of the seeds; views are clips x crops; both: the probabilities of the RGB and "
+            f"the flow net of a seed, added. All: `{OPTIONS} --epochs {epochs}`.",
             "",
-            table([*head, "clips/s", "minutes a run"], rows),
+            table(head, rows),
             "",
         ]
     )
 
 
-def _spread(values: list[float]) -> str:
-    return f"{statistics.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+def _fused(rgb: Scores, flow: Scores) -> Scores:
+    """Late fusion: the average of probabilities."""
+    assert np.array_equal(rgb.labels, flow.labels)
+    probabilities = [torch.from_numpy(one.scores).softmax(1).numpy() for one in (rgb, flow)]
+    return Scores(np.mean(probabilities, axis=0), rgb.labels)
+
+
+def _cells(scores: dict[int, list[Scores]]) -> list[str]:
+    """How many runs, and the spread of their top-1 for each number of clips."""
+    values = [[one.top1 for one in each] for each in scores.values()]
+    spreads = [f"{statistics.mean(top1):.1f} ({min(top1):.1f} to {max(top1):.1f})" for top1 in values]
+    return [str(len(values[0])), *spreads]
 
 
 if __name__ == "__main__":

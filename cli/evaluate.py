@@ -35,8 +35,10 @@ from actrec.cli.options import Command, Numbers, check_place, config_options, pe
 )
 @click.option("--topk", type=int, default=5, show_default=True, help="Classes per video in it; 0: all.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed as JSON.")
-@config_options(config.Views, config.Loader, without=("batch_size", "repeats", "balanced", "keep_last"))
+@config_options(config.Views, config.Loader, without=("crop_ratio", "batch_size", "repeats", "balanced", "keep_last"))
 @config_options(config.Net)
+@click.option("--crop-ratio", type=float, help="The crop as a part of the resized short side; 1 takes all of it.  "
+              f"[default: as validated; {config.Views.crop_ratio} of --weights]")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), help="Videos at a time.  [default: as many as make 32 views]")
 @click.option("--frames", type=click.IntRange(min=1), help="Frames of a clip.  [default: as trained]")
 @click.option("--stride", type=click.IntRange(min=1), help="Source frames between two.  [default: as trained]")
@@ -65,6 +67,7 @@ def command(
     views: config.Views,
     loader: config.Loader,
     net: config.Net,
+    crop_ratio: float | None,
     batch_size: int | None,
     frames: int | None,
     stride: int | None,
@@ -116,6 +119,7 @@ def command(
     changes = {"frames": frames, "stride": stride, "sampling": sampling, "rule": sampling_rule}
     try:
         clip = replace(clip, **{name: value for name, value in changes.items() if value is not None})
+        views = replace(views, crop_ratio=crop_ratio if crop_ratio is not None else scored.crop_ratio)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     net_input = replace(
@@ -188,6 +192,7 @@ class _Scored:
     classes: list[str] | None
     channels_last: bool
     multi_label: bool
+    crop_ratio: float
 
 
 def _from_checkpoint(path: Path) -> _Scored:
@@ -195,8 +200,14 @@ def _from_checkpoint(path: Path) -> _Scored:
     from actrec.engine import checkpoint
 
     saved = checkpoint.load(path)
-    clip, multi_label = config.Clip(**saved["clip"]), saved.get("multi_label", False)
-    return _Scored(checkpoint.build_net(saved), clip, saved["classes"], saved["channels_last"], multi_label)
+    return _Scored(
+        checkpoint.build_net(saved),
+        config.Clip(**saved["clip"]),
+        saved["classes"],
+        saved["channels_last"],
+        saved.get("multi_label", False),
+        saved.get("crop_ratio", config.Views.crop_ratio),
+    )
 
 
 def _from_weights(choice: config.Net, weights: Path, num_classes: int, modality: str, multi_label: bool) -> _Scored:
@@ -204,7 +215,7 @@ def _from_weights(choice: config.Net, weights: Path, num_classes: int, modality:
     from actrec.engine.build import build_net
 
     net = build_net(choice, num_classes=num_classes, modality=modality, weights=str(weights), new_head=False)
-    return _Scored(net, config.Clip(modality=modality), None, True, multi_label)
+    return _Scored(net, config.Clip(modality=modality), None, True, multi_label, config.Views.crop_ratio)
 
 
 def _summary(result, out: Path, fingerprint: dict) -> dict:

@@ -67,7 +67,7 @@ IBM = (
     Flag("--dataset", "st2stv2", "`train --list --val-list`", "There is no table of datasets: the lists, and `labels.txt` beside them, say what there is. Default: `train.txt` and `val.txt`; so the mini sets' `mini_train.txt` needs the flags. Short videos are left out when the lists are made: `lists kinetics400 --probe --min-frames 30`."),
     Flag("--threed_data", "off", NONE, "Not needed: every net takes clips, and image nets fold them themselves."),
     Flag("--input_size", "224", "`train --size`, `evaluate --size`", "Default: the net's own, 224."),
-    Flag("--disable_scaleup", "off", "`evaluate --crop-ratio 1`", "The crop is 0.875 of the resized short side by default, as in the reference. Validation while training always takes that."),
+    Flag("--disable_scaleup", "off", "`train --crop-ratio 1`, `evaluate --crop-ratio 1`", "The crop is 0.875 of the resized short side by default, as in the reference. What validation took, `evaluate` takes too."),
     Flag("--random_sampling", "off", NONE, "Evaluation is deterministic."),
     Flag("--dense_sampling", "off", "`train --sampling dense`, `evaluate --sampling dense`", "A checkpoint of actrec knows it."),
     Flag("--augmentor_ver", "v1", "`train --geometry multiscale`", "v1, the default there and here; v2 is `train --geometry jitter`."),
@@ -139,7 +139,7 @@ HARA_PYTORCH = (
     Flag("--inference", "off", "`evaluate`", "A command of its own."),
     Flag("--inference_subset", "val", "`evaluate --list val.txt`", "Any list; without labels it is scored all the same."),
     Flag("--inference_stride", "16", "`evaluate --clips 10`", "So many clips, spread over the video, not one every so many frames; the reference's rule is in the library: `actrec.samplers.sliding_window`."),
-    Flag("--inference_crop", "center", "`evaluate --crop-ratio 1`", "The default ratio is 0.875. `nocrop` is not offered, as nets are fed squares; `evaluate --crops 3 --crop-ratio 1` covers most of a wide picture."),
+    Flag("--inference_crop", "center", "`train --crop-ratio 1`, `evaluate --crop-ratio 1`", "The default ratio is 0.875. `nocrop` is not offered, as nets are fed squares; `evaluate --crops 3 --crop-ratio 1` covers most of a wide picture."),
     Flag("--inference_no_average", "off", NONE, "A video has one score, averaged over its clips. Segments of a list are rows, each with a score of its own."),
     Flag("--no_cuda", "off", "`train --device cpu`, `evaluate --device cpu`"),
     Flag("--n_threads", "4", "`train --workers`, `evaluate --workers`", "Threads indeed; default: one per core."),
@@ -369,18 +369,18 @@ Fine-tuning of Kinetics-700 weights on UCF101: only the last layer (`--ft_begin_
     actrec train --data ucf101 --backbone resnet3d_50 --weights r3d50_K_200ep.pth --new-head \\
         --freeze-until fc --sampling dense --geometry random-resized --batch-size 128 --lr 0.1 \\
         --weight-decay 1e-3 --schedule multistep --lr-steps 50,100,150 --epochs 200 --keep-every 5 \\
-        --seed 1 --precision float32
+        --crop-ratio 1 --seed 1 --precision float32
 
 `train --freeze-until layer4` trains the last stage, too; without it everything is trained. Then the video-level accuracy,
 with probabilities averaged as in the reference, and its result file:
 
-    actrec evaluate --data ucf101 --clips 10 --crop-ratio 1 --average probabilities --topk-json val.json
+    actrec evaluate --data ucf101 --clips 10 --average probabilities --topk-json val.json
 
 Training from scratch, as the reference's defaults have it:
 
     torchrun --nproc-per-node 8 -m -- actrec train --data kinetics --backbone resnet3d_18 --sampling dense \\
         --geometry random-resized --batch-size 128 --lr 0.1 --weight-decay 1e-3 --schedule multistep \\
-        --lr-steps 50,100,150 --epochs 200 --keep-every 10 --seed 1 --precision float32
+        --lr-steps 50,100,150 --epochs 200 --keep-every 10 --crop-ratio 1 --seed 1 --precision float32
 
 C3D as in Lua, whose clips were scaled to 255, less a mean, without a deviation:
 

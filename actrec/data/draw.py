@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from actrec.data import streams
 from actrec.data.lists import Video
 from actrec.data.plan import epoch_order
 
@@ -54,7 +55,7 @@ def _balanced(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 def _in_turn(rows: np.ndarray, begin: int, end: int, seed: int, number: int) -> np.ndarray:
     """Draws [begin, end) of a class: permutations of its rows, one after the other."""
     first = begin // len(rows)
-    bits = np.random.PCG64(np.random.SeedSequence([seed, number], spawn_key=(2,)))
+    bits = np.random.PCG64(np.random.SeedSequence([seed, number], spawn_key=streams.BALANCE))
     bits.advance(first * len(rows))  # one step for each variate of the passes before
     keys = np.random.Generator(bits).random((-(-end // len(rows)) - first, len(rows)))
     passes = rows[np.argsort(keys, axis=1, kind="stable")].ravel()

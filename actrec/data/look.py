@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from actrec.config import Augment
+from actrec.data import streams
 
 # Those of RandAugment (Cubuk et al. 2020) and, with wider ranges, of TrivialAugmentWide (Mueller & Hutter 2021).
 OPERATIONS = (
@@ -51,7 +52,7 @@ def plan_look(*, augment: Augment, size: int, key: tuple[int, ...]) -> Look:
         size: height and width of the net's input.
         key: of the sample. The draws are not those of its frames and box, which stay as they are.
     """
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key, spawn_key=(2,))))
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key, spawn_key=streams.LOOK)))
     draws = rng.random(_DRAWS).tolist()
     *factors, hue = (
         spread * (2 * draw - 1) for spread, draw in zip(augment.colour_jitter or (0.0, 0.0, 0.0, 0.0), draws)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from actrec.config import Augment, Clip, Views
-from actrec.data import samplers
+from actrec.data import samplers, streams
 from actrec.data.look import Look, plan_look
 
 _SPATIAL_DRAWS = 24  # every plan draws as many, whatever it needs: 10 x (area, aspect), x, y, the stride, one to spare
@@ -146,7 +146,7 @@ def sample(clip: Clip, *, num_frames: int, clips: int = 1, rng: np.random.Genera
 
 def epoch_order(num_videos: int, *, seed: int, epoch: int) -> np.ndarray:
     """The one permutation of an epoch, the same on every rank. (num_videos,) int64."""
-    sequence = np.random.SeedSequence([seed, epoch], spawn_key=(1,))
+    sequence = np.random.SeedSequence([seed, epoch], spawn_key=streams.ORDER)
     return np.random.Generator(np.random.PCG64(sequence)).permutation(num_videos)
 
 

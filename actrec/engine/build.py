@@ -74,4 +74,5 @@ def make_loaders(
     if data.val is None:
         return loader, None
     common["batch_size"] = max(1, recipe.loader.batch_size // dist.world())
-    return loader, eval_loader(data.val, recipe.clip, net_input, index=data.val_index, **common)
+    views = config.Views(crop_ratio=recipe.run.crop_ratio)
+    return loader, eval_loader(data.val, recipe.clip, net_input, views=views, index=data.val_index, **common)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from actrec import config
+from actrec.data import streams
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def plan_mix(augment: config.Augment, *, seed: int, epoch: int, step: int, size:
     """
     if not augment.mixup and not augment.cutmix:
         return None
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, step], spawn_key=(2,))))
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, step], spawn_key=streams.MIX)))
     cut, x, y = rng.random(3)
     if augment.mixup and (cut < 0.5 or not augment.cutmix):
         return Mix(rng.beta(augment.mixup, augment.mixup), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -42,10 +43,11 @@ def make_optimizer(net: Backbone, optim: config.Optim, batch_size: int) -> torch
     """torch's optimiser of that name over the trained parameters, after `freeze`.
 
     With `lr_batch` the learning rates grow linearly with the clips of a step (Goyal et al., "Accurate, Large Minibatch
-    SGD", 2017, arXiv:1706.02677). torch makes it a fused one, wrong on CPUs where a gradient's layout differs from its
-    weight's, only if asked to.
+    SGD", 2017, arXiv:1706.02677). Fused, so that a scaler of gradients does not wait for the GPU, wherever that is not
+    slower (SGD on the CPU is); see `lay_out_gradients`.
 
     Args:
+        net: on its device.
         batch_size: clips of a batch, over all processes.
     """
     groups = parameter_groups(net, optim)
@@ -53,8 +55,22 @@ def make_optimizer(net: Backbone, optim: config.Optim, batch_size: int) -> torch
         for group in groups:
             group["lr"] *= batch_size * optim.accumulate / optim.lr_batch
     if optim.optimizer == "adamw":
-        return torch.optim.AdamW(groups)
-    return torch.optim.SGD(groups, momentum=optim.momentum, dampening=optim.dampening, nesterov=optim.nesterov)
+        return torch.optim.AdamW(groups, fused=True)
+    on_gpu = any(parameter.is_cuda for parameter in groups[0]["params"])
+    return torch.optim.SGD(
+        groups, momentum=optim.momentum, dampening=optim.dampening, nesterov=optim.nesterov, fused=on_gpu
+    )
+
+
+def lay_out_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Every gradient gets its parameter's strides.
+
+    torch's fused optimisers walk through the memory of both side by side: where the strides differ they are wrong on a
+    CPU, without an error, and refuse to work on a GPU.
+    """
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
+            parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
 
 
 class Schedule:
@@ -133,8 +149,9 @@ def decayed(optim: config.Optim, epochs: float) -> float:
     if optim.schedule == "cosine":  # SGDR, Loshchilov and Hutter 2017, without restarts
         lowest = optim.min_lr / optim.lr
         return lowest + (1 - lowest) * (1 + math.cos(math.pi * epochs / optim.epochs)) / 2
+    reached = epochs + 1e-9  # three tenths are not less than 0.3
     if optim.schedule == "step":
-        return optim.gamma ** (epochs // optim.lr_steps[0])
+        return optim.gamma ** math.floor(reached / optim.lr_steps[0])
     if optim.schedule == "multistep":
-        return optim.gamma ** sum(milestone <= epochs for milestone in optim.lr_steps)
+        return optim.gamma ** sum(milestone <= reached for milestone in optim.lr_steps)
     return 1.0

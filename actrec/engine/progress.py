@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 
@@ -84,6 +86,29 @@ class Progress:
     def next_epoch(self) -> None:
         self.epoch += 1
         self.loss_sum, self.hits, self.clips, self.clamped = 0.0, 0, 0, 0
+
+
+class Pace:
+    """How long the rest of a run will take at the pace so far.
+
+    Args:
+        epochs: done when it begins, with the part of the one in hand.
+    """
+
+    def __init__(self, epochs: float):
+        self._epochs, self._began = epochs, time.monotonic()
+
+    def left(self, done: float, epochs: int) -> timedelta | None:
+        """To the second, validation and saving included. None while there is no pace.
+
+        Args:
+            done: epochs.
+            epochs: of the whole run.
+        """
+        if done <= self._epochs:
+            return None
+        each = (time.monotonic() - self._began) / (done - self._epochs)
+        return timedelta(seconds=round(each * (epochs - done)))
 
 
 @dataclass

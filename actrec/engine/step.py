@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from actrec.data import streams
 from actrec.engine import dist, loss
 from actrec.engine.devices import autocast
 from actrec.engine.ema import Average
-from actrec.engine.optim import Schedule
+from actrec.engine.optim import Schedule, lay_out_gradients
 from actrec.engine.runfolder import Recipe
 from actrec.pipelines.loader import Batch
 
@@ -115,6 +116,7 @@ class Stepper:
 
     def _update(self, clips: int) -> None:
         dist.sum_gradients(self._parameters)
+        lay_out_gradients(self._parameters)
         if clips != self._planned:
             for parameter in self._parameters:
                 if parameter.grad is not None:
@@ -139,5 +141,5 @@ def read(taken: Sequence[Taken]) -> list[list[float]]:
 
 
 def _seed(seed: int, epoch: int, step: int) -> int:
-    sequence = np.random.SeedSequence([seed, epoch, step, dist.rank()], spawn_key=(3,))
+    sequence = np.random.SeedSequence([seed, epoch, step, dist.rank()], spawn_key=streams.NET)
     return int(sequence.generate_state(1, np.uint64)[0])

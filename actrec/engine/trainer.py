@@ -19,7 +19,7 @@ from actrec.engine.ema import Average
 from actrec.engine.evaluate import Result, check_scored, merge, score
 from actrec.engine.freeze import freeze, train_mode
 from actrec.engine.optim import Schedule, make_optimizer
-from actrec.engine.progress import Clock, Progress, Reporter, Trained
+from actrec.engine.progress import Clock, Pace, Progress, Reporter, Trained
 from actrec.engine.runfolder import BEST, LAST, Data, Recipe
 from actrec.engine.step import Stepper, Taken, read
 
@@ -95,6 +95,7 @@ class Trainer:
         self._read_every = recipe.run.log_every if self._device.type == "cuda" else 1
         self._saved_at = time.monotonic()
         self._log: runlog.RunLog | None = None
+        self._pace = Pace(0)
 
     def start(self) -> None:
         """Goes to where the run stands, or begins it."""
@@ -126,7 +127,8 @@ class Trainer:
 
     def run(self, stop: list[int]) -> bool:
         """To the last epoch. False if a signal stopped it; it is saved then."""
-        epochs = self._recipe.optim.epochs
+        epochs, place = self._recipe.optim.epochs, self._loader.state_dict()
+        self._pace = Pace(place["epoch"] + place["step"] / len(self._loader))
         while self._state.epoch < epochs:
             if not self._train_epoch(stop):
                 self._save(LAST)
@@ -311,6 +313,9 @@ class Trainer:
             self._log.epoch(row, state.steps)
         if clock.seconds:
             text += f"  {clock.rate:.1f} clips/s, waiting {100 * clock.waiting:.0f} %"
+        left = self._pace.left(state.epoch + 1, recipe.optim.epochs)
+        if left:
+            text += f", {left} left"
         self._reporter.line(f"epoch {state.epoch + 1}/{recipe.optim.epochs}  lr {state.lr:.4g}  {text}")
         state.next_epoch()
         return improved or self._val_loader is None
@@ -344,6 +349,7 @@ class Trainer:
             "config": runfolder.plain_config(recipe, net.input),
             "clip": asdict(replace(recipe.clip, frames=self._loader.clip.frames)),
             "channels_last": recipe.run.channels_last,
+            "crop_ratio": recipe.run.crop_ratio,
             "multi_label": recipe.loss.multi_label,
             "classes": list(self._data.classes),
         }

@@ -161,7 +161,7 @@ def test_toy(run, tmp_path):
         (["train", "--epochs", "0"], 2, "Error: epochs 0: expected at least 1"),
         (["train", "--lr", "-1"], 2, "Error: lr -1.0: expected a positive number"),
         (["train", "--lr-steps", "a,b"], 2, "Error: Invalid value for '--lr-steps': 'a,b': expected numbers"),
-        (["train", "--schedule", "step", "--lr-steps", "0"], 2, "Error: lr_steps (0,): expected one or more epochs"),
+        (["train", "--schedule", "step", "--lr-steps", "0"], 2, "Error: lr_steps 0: expected one or more positive"),
         (["train", *SMALL, "--preview", "p.unknown"], 1, "Error: p.unknown: expected a name that ends in .png"),
         (["train", "--area", "0.5"], 2, "Error: Invalid value for '--area': '0.5': expected 2 numbers"),
         (["train", "--mean", "1,2"], 2, "Error: --mean of 2 numbers: expected three, of red, green and blue"),

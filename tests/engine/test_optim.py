@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch.optim import lr_scheduler
 
 import actrec
 from actrec import config
-from actrec.engine.optim import Schedule, make_optimizer, parameter_groups
+from actrec.engine.optim import Schedule, lay_out_gradients, make_optimizer, parameter_groups
 
 
 def meta(name: str, **options) -> actrec.nets.Backbone:
@@ -58,7 +60,7 @@ def test_only_trained_parameters_have_a_group():
 
 
 def test_optimizers():
-    net = meta("resnet3d_10")
+    net = nn.Conv3d(3, 4, 2)
     sgd = make_optimizer(net, config.Optim(momentum=0.8, dampening=0.1), 4)
     assert isinstance(sgd, torch.optim.SGD)
     (group,) = sgd.param_groups
@@ -67,7 +69,35 @@ def test_optimizers():
     adamw = make_optimizer(net, config.Optim(optimizer="adamw", lr=1e-3, weight_decay=0.02), 4)
     assert isinstance(adamw, torch.optim.AdamW)
     assert (adamw.param_groups[0]["lr"], adamw.param_groups[0]["weight_decay"]) == (1e-3, 0.02)
-    assert not any(made.param_groups[0]["fused"] for made in (sgd, adamw))
+    assert adamw.param_groups[0]["fused"]
+    assert not sgd.param_groups[0]["fused"]  # slower on the CPU
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_a_fused_step_is_torchs_plain_one(name, device):
+    """Also for gradients that lie in memory otherwise than their weights, as those of temporal kernels do."""
+    optim = config.Optim(optimizer=name, lr=0.1, weight_decay=0.1)
+    torch.manual_seed(0)
+    layers = nn.Conv3d(5, 4, (3, 2, 2)), nn.Conv3d(5, 4, (3, 1, 1))
+    nets = [nn.Sequential(*layers).to(device, memory_format=torch.channels_last_3d)]
+    nets.append(copy.deepcopy(nets[0]))
+    fused = make_optimizer(nets[0], optim, 4)
+    plain = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[name]
+    others = {"momentum": 0.9} if name == "sgd" else {}
+    plain = plain(nets[1].parameters(), lr=0.1, weight_decay=0.1, foreach=False, **others)
+    for _ in range(3):
+        for ours, theirs in zip(*(net.parameters() for net in nets)):
+            gradient = torch.randn(ours.shape, device=device)  # contiguous
+            assert ours.ndim == 1 or gradient.stride() != ours.stride()
+            ours.grad, theirs.grad = gradient, gradient.clone()
+        lay_out_gradients(nets[0].parameters())
+        fused.step()
+        plain.step()
+        for ours, theirs in zip(*(net.parameters() for net in nets)):
+            assert ours.grad.stride() == ours.stride()
+            assert torch.equal(ours.grad, theirs.grad)
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_linear_scaling():
@@ -131,6 +161,27 @@ def test_cosine_in_steps_is_torchs():
     assert ours.param_groups[0]["lr"] == 0
     schedule.step()  # an epoch with more steps than told
     assert ours.param_groups[0]["lr"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),  # of a tenth of an epoch each
+    [
+        ({"schedule": "step", "lr_steps": (0.3,)}, [0.5 ** (step // 3) for step in range(20)]),
+        ({"schedule": "step", "lr_steps": (1,)}, [0.5 ** (step // 10) for step in range(20)]),
+        ({"schedule": "multistep", "lr_steps": (0.7, 1.5)}, 7 * [1] + 8 * [0.5] + 5 * [0.25]),
+    ],
+)
+def test_steps_within_an_epoch(options, expected):
+    optimizer = optimizer_of(1.0)
+    optim = config.Optim(epochs=2, lr=1.0, gamma=0.5, per_step=True, **options)
+    assert rates(Schedule(optimizer, optim, 10), optimizer, epochs=2, steps=10) == expected
+
+
+def test_milestones_that_cannot_be():
+    with pytest.raises(ValueError, match=r"lr_steps 2.5,4: expected whole epochs, or --lr-per-step"):
+        config.Optim(schedule="multistep", lr_steps=(2.5, 4))
+    with pytest.raises(ValueError, match=r"per_step with schedule plateau: it belongs to schedule cosine or step"):
+        config.Optim(schedule="plateau", per_step=True)
 
 
 def test_warm_up_is_linear_in_steps_and_times_the_schedule():

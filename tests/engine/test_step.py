@@ -11,13 +11,13 @@ from actrec.engine.step import Stepper, read
 from actrec.pipelines.loader import Batch
 
 
-def stepper(device="cpu", precision="float32", dropout=0.5, **run) -> tuple[Stepper, torch.nn.Module]:
+def stepper(device="cpu", precision="float32", dropout=0.5, optimizer="sgd", **run) -> tuple[Stepper, torch.nn.Module]:
     recipe = Recipe(
         config.Net(backbone="resnet3d_10"),
         config.Clip(frames=5),
         config.Augment(),
         config.Loader(batch_size=4),
-        config.Optim(),
+        config.Optim(optimizer=optimizer),
         config.Loss(),
         config.Run(device=device, precision=precision, **run),
     )
@@ -80,9 +80,10 @@ def test_without_any_clip_nothing_changes():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_step_does_not_wait_for_the_gpu(precision):
-    one, _ = stepper("cuda", precision)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_step_does_not_wait_for_the_gpu(precision, optimizer):
+    one, _ = stepper("cuda", precision, optimizer=optimizer)
     own = batch(4, "cuda")
     for number in range(2):  # the first one sets things up
         torch.cuda.set_sync_debug_mode("error" if number else "default")

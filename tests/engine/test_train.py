@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from actrec.data.lists import read_list
 from actrec.engine import checkpoint, devices, runfolder, runlog
 from actrec.engine import train as engine
 from actrec.engine.preview import contact_sheet
+from actrec.engine.progress import Pace
 from actrec.engine.runfolder import Data, Recipe
 
 INPUT = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=5, size=32)
@@ -226,6 +229,34 @@ def test_clipping_and_nesterov_change_the_run(tmp_path, data):
     run(tmp_path / "nesterov", data, recipe(epochs=1, nesterov=True))
     found = [weights(tmp_path / name / "last.pt") for name in ("plain", "clipped", "nesterov")]
     assert not any(same(found[i], found[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
+def test_validation_takes_the_crop_that_is_asked_for(tmp_path, data):
+    made = replace(recipe(epochs=1), run=config.Run(device="cpu", precision="float32", crop_ratio=0.5))
+    run(tmp_path, data, made)
+    (row,) = runlog.read(tmp_path)
+    saved = checkpoint.load(tmp_path / "best.pt")
+    assert saved["crop_ratio"] == 0.5
+    net, losses = checkpoint.build_net(saved), {}
+    for ratio in (0.5, 0.875):
+        views = actrec.Views(crop_ratio=ratio)
+        loader = actrec.eval_loader(data.val, actrec.Clip(), net.input, views=views, index=data.val_index)
+        losses[ratio] = actrec.evaluate(net, loader).loss
+    assert row["val_loss"] == pytest.approx(losses[0.5], rel=1e-5)
+    assert row["val_loss"] != pytest.approx(losses[0.875], rel=1e-5)
+    with pytest.raises(ValueError, match="crop_ratio 1.5: expected a number above 0 and up to 1"):
+        config.Run(crop_ratio=1.5)
+
+
+def test_the_time_left_is_said(tmp_path, data):
+    lines = run(tmp_path, data)[1].lines
+    said = [line for line in lines if line.startswith("epoch ")]
+    assert [bool(re.search(r", waiting \d+ %, 0:\d\d:\d\d left$", line)) for line in said] == [True, True, False]
+    assert said[2].endswith(" %")
+    pace = Pace(1.5)
+    assert pace.left(1.0, 4) is None
+    pace._began -= 100
+    assert pace.left(2.0, 4) == timedelta(seconds=400)
 
 
 def test_without_validation_the_last_is_the_best(tmp_path, data):
