@@ -295,7 +295,7 @@ class Optim:
     gamma: float = opt(0.1, "Factor of a step.", only=("schedule", ("step", "multistep", "plateau")))
     patience: int = opt(
         10,
-        "Epochs without a better validation loss (training loss, without a list for it) before plateau steps.",
+        "Validations without a better loss (epochs, of the training loss, without a list for it) before plateau steps.",
         only=("schedule", ("plateau",)),
     )
     warmup: float = opt(0.0, "Epochs in which the learning rate grows linearly, step by step.")
@@ -360,8 +360,8 @@ class Run:
     )
     precision: Literal["auto", "float32", "bfloat16", "float16", "float64"] = opt(
         "auto",
-        "Arithmetic of the net in training: auto is bfloat16 where the hardware has it (GPUs; AVX512-BF16, AMX). "
-        "float16 scales its gradients.",
+        "Arithmetic of the net in training: auto is bfloat16 where the hardware has it (GPUs since Ampere, AVX512-BF16 "
+        "or AMX). float16 scales its gradients.",
         choices=("auto", "float32", "bfloat16", "float16", "float64"),
     )
     channels_last: bool = opt(True, "Channels-last memory format.")

@@ -6,6 +6,7 @@ Both are fed one batch that lies in memory, in turns in one process, and begin e
 the clock's ratio stands that of the processor's time, which other work on the machine disturbs less (with one thread:
 OMP_NUM_THREADS=1). The bare loop is forward, loss, backward, step,
 zero_grad; the other everything that a run does between its first step and its last: seeds, sums, log rows, progress.
+With --compile only the other's net is compiled: the ratio then says what compiling is worth.
 """
 
 from __future__ import annotations
@@ -80,7 +81,19 @@ class _Index:
 @click.option("--steps", default=40, show_default=True, help="Of a turn.")
 @click.option("--turns", default=7, show_default=True)
 @click.option("--device", default="auto", show_default=True)
-def main(backbone: str, size: int, frames: int, batch_size: int, steps: int, turns: int, device: str) -> None:
+@click.option("--precision", default="auto", show_default=True)
+@click.option("--compile", "compiled", is_flag=True)
+def main(
+    backbone: str,
+    size: int,
+    frames: int,
+    batch_size: int,
+    steps: int,
+    turns: int,
+    device: str,
+    precision: str,
+    compiled: bool,
+) -> None:
     device = torch.device(choose_device(device))
     recipe = Recipe(
         config.Net(backbone=backbone),
@@ -89,9 +102,9 @@ def main(backbone: str, size: int, frames: int, batch_size: int, steps: int, tur
         config.Loader(batch_size=batch_size),
         config.Optim(epochs=1),
         config.Loss(),
-        config.Run(device=device.type, tensorboard=False),
+        config.Run(device=device.type, precision=precision, compile=compiled, tensorboard=False),
     )
-    precision = choose_precision("auto", device)
+    precision = choose_precision(precision, device)
     own_input = NETS.get(backbone).input
     clips = torch.randn(batch_size, frames, size, size, 3, device=device).permute(0, 4, 1, 2, 3)
     batch = Batch(clips, torch.arange(batch_size, device=device) % 10, [str(i) for i in range(batch_size)])

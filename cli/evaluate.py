@@ -37,7 +37,8 @@ from actrec.cli.options import Command, Numbers, check_place, config_options, pe
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed as JSON.")
 @config_options(config.Views, config.Loader, without=("crop_ratio", "batch_size", "repeats", "balanced", "keep_last"))
 @config_options(config.Net)
-@click.option("--crop-ratio", type=float, help="The crop as a part of the resized short side; 1 takes all of it.  "
+@click.option("--crop-ratio", type=click.FloatRange(0, 1, min_open=True),
+              help="The crop as a part of the resized short side; 1 takes all of it.  "
               f"[default: as validated; {config.Views.crop_ratio} of --weights]")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), help="Videos at a time.  [default: as many as make 32 views]")
 @click.option("--frames", type=click.IntRange(min=1), help="Frames of a clip.  [default: as trained]")
@@ -48,7 +49,7 @@ from actrec.cli.options import Command, Numbers, check_place, config_options, pe
 @click.option("--multi-label", is_flag=True, help="--weights are of a net for several labels per video.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True,
-              help="auto is float32 on the CPU, bfloat16 on GPUs.")  # fmt: skip
+              help="auto is float32 on the CPU, bfloat16 on GPUs that have it.")  # fmt: skip
 def command(
     data: Path,
     list_path: Path | None,
@@ -82,11 +83,13 @@ def command(
 
     The net and how to feed it come from the newest run's best checkpoint, unless told otherwise.
     """
+    import torch
+
     from actrec.cli import dataset
     from actrec.cli.progress import Bar
     from actrec.engine import dist
     from actrec.engine import evaluate as engine
-    from actrec.engine.devices import choose_device, memory_format
+    from actrec.engine.devices import choose_device, choose_precision, memory_format
     from actrec.engine.runfolder import BEST
     from actrec.pipelines.loader import eval_loader
 
@@ -99,6 +102,11 @@ def command(
     if weights is None and (given := [f.name for f in fields(net) if getattr(net, f.name) != f.default]):
         raise click.UsageError(f"--{given[0].replace('_', '-')} without --weights: a checkpoint knows its own net")
     check_place(json_path)
+    check_place(topk_json)
+    if out is not None:
+        if out.is_dir():
+            raise click.UsageError(f"--out {out} is a folder: expected a file's name, such as {out / 'scores.npz'}")
+        out.parent.mkdir(parents=True, exist_ok=True)
     list_path = list_path if list_path is not None else dataset.find_list(data, "val")
     if weights is None and checkpoint_path is None:
         run_dir = run_dir if run_dir is not None else dataset.newest_run(data, BEST)
@@ -129,7 +137,7 @@ def command(
         std=per_channel("std", std, model.input.std),
     )
     if precision == "auto":
-        precision = "bfloat16" if device == "cuda" else "float32"
+        precision = choose_precision("auto", torch.device(device)) if device == "cuda" else "float32"
     batches = eval_loader(
         found.videos,
         clip,
@@ -219,11 +227,10 @@ def _from_weights(choice: config.Net, weights: Path, num_classes: int, modality:
 
 
 def _summary(result, out: Path, fingerprint: dict) -> dict:
-    accuracies = {"map": result.map} if result.multi_label else {"mean_class": result.mean_class}
+    own = {"map": result.map} if result.multi_label else {"mean_class": result.mean_class}
+    accuracies = own | {"top1": result.top1, "top5": result.top5}
     return {
-        **accuracies,
-        "top1": result.top1,
-        "top5": result.top5,
+        **{name: value if value == value else None for name, value in accuracies.items()},  # JSON knows no nan
         "videos": result.num_videos,
         "missing": result.missing,
         "clamped": result.clamped,

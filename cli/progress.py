@@ -87,7 +87,9 @@ class TrainReporter:
 
     def step(self, *, loss: float, top1: float, clips_per_second: float, waiting: float) -> None:
         self._done += 1
-        text = f"loss {loss:.3f} top-1 {top1:.1f} {clips_per_second:.1f} clips/s waiting {100 * waiting:.0f} %"
+        text = f"{clips_per_second:.1f} clips/s waiting {100 * waiting:.0f} %"
+        if loss == loss:
+            text = f"loss {loss:.3f} top-1 {top1:.1f} {text}"
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update()

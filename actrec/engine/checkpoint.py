@@ -15,7 +15,7 @@ from actrec import nets
 from actrec.config import Input
 from actrec.data.files import atomic_write
 
-FORMAT = 2
+FORMAT = 3  # 2: mixing and class balance drew otherwise
 
 
 def save(path: str | os.PathLike, checkpoint: dict[str, Any]) -> None:
@@ -44,6 +44,8 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
         raise FileNotFoundError(f"{os.fspath(path)}: no such checkpoint")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):  # not the file's fault
+        raise
     except Exception as error:  # torch raises whatever the bytes lead it to
         raise ValueError(f"{os.fspath(path)}: not a checkpoint that torch can read, or a torn one") from error
     if not isinstance(checkpoint, dict) or "format" not in checkpoint:

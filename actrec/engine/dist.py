@@ -49,11 +49,11 @@ def joined(device: str) -> Iterator[None]:
         world_size=count,
         timeout=_PATIENCE,
     )
-    try:
-        yield
-    finally:
-        _torchruns = None
-        distributed.destroy_process_group()
+    yield
+    # Not after an error: the others may wait in an exchange that this process will never join, and NCCL would wait with
+    # them. It just ends, and torchrun sees that.
+    _torchruns = None
+    distributed.destroy_process_group()
 
 
 def rank() -> int:
@@ -122,6 +122,17 @@ def once(name: str, function: Callable[[], str]) -> str:
         return _torchruns.get(name).decode()
 
     return by_first(ask)
+
+
+def note(name: str) -> None:
+    """Leaves a word for the next attempts of this `torchrun`."""
+    if _torchruns is not None and not rank():
+        _torchruns.set(name, "")
+
+
+def noted(name: str) -> bool:
+    """Whether an attempt before this one left that word."""
+    return by_first(lambda: restarted() and _torchruns is not None and _torchruns.check([name]))
 
 
 def gather(value: Any) -> list[Any]:
@@ -210,8 +221,8 @@ class SyncBatchNorm(nn.SyncBatchNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.is_cuda:
-            return super().forward(x)
+        if x.is_cuda:  # torch exchanges float32, but of an empty batch what its clips are of
+            return super().forward(x if x.numel() else x.to(torch.promote_types(x.dtype, torch.float32)))
         if not self.training:
             return nn.modules.batchnorm._BatchNorm.forward(self, x)
         values = x.to(torch.promote_types(x.dtype, torch.float32))

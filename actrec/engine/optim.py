@@ -43,11 +43,10 @@ def make_optimizer(net: Backbone, optim: config.Optim, batch_size: int) -> torch
     """torch's optimiser of that name over the trained parameters, after `freeze`.
 
     With `lr_batch` the learning rates grow linearly with the clips of a step (Goyal et al., "Accurate, Large Minibatch
-    SGD", 2017, arXiv:1706.02677). Fused, so that a scaler of gradients does not wait for the GPU, wherever that is not
-    slower (SGD on the CPU is); see `lay_out_gradients`.
+    SGD", 2017, arXiv:1706.02677). AdamW is fused, so that a scaler of gradients does not wait for the GPU. torch's
+    fused SGD is slower on the CPU, and if the first gradients overflow its momentum is whatever was in memory.
 
     Args:
-        net: on its device.
         batch_size: clips of a batch, over all processes.
     """
     groups = parameter_groups(net, optim)
@@ -56,21 +55,22 @@ def make_optimizer(net: Backbone, optim: config.Optim, batch_size: int) -> torch
             group["lr"] *= batch_size * optim.accumulate / optim.lr_batch
     if optim.optimizer == "adamw":
         return torch.optim.AdamW(groups, fused=True)
-    on_gpu = any(parameter.is_cuda for parameter in groups[0]["params"])
-    return torch.optim.SGD(
-        groups, momentum=optim.momentum, dampening=optim.dampening, nesterov=optim.nesterov, fused=on_gpu
-    )
+    return torch.optim.SGD(groups, momentum=optim.momentum, dampening=optim.dampening, nesterov=optim.nesterov)
 
 
 def lay_out_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Every gradient gets its parameter's strides.
+    """Every gradient gets its parameter's strides, should autograd not have seen to that.
 
     torch's fused optimisers walk through the memory of both side by side: where the strides differ they are wrong on a
-    CPU, without an error, and refuse to work on a GPU.
+    CPU, without an error, and refuse to work on a GPU. Those of axes of length 1 do not matter.
     """
     for parameter in parameters:
-        if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
+        if parameter.grad is not None and _strides(parameter.grad) != _strides(parameter):
             parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
+
+
+def _strides(tensor: torch.Tensor) -> list[int]:
+    return [stride for stride, length in zip(tensor.stride(), tensor.shape) if length > 1]
 
 
 class Schedule:

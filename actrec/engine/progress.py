@@ -37,7 +37,8 @@ class Reporter(Protocol):
 
     def epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None: ...
 
-    def step(self, *, loss: float, top1: float, clips_per_second: float, waiting: float) -> None: ...
+    def step(self, *, loss: float, top1: float, clips_per_second: float, waiting: float) -> None:
+        """A step was taken. loss and top1 (of the epoch so far) are nan until they are read from the device."""
 
     def validation(self, videos: int, done: int) -> None: ...
 

@@ -160,26 +160,30 @@ def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
     """The newest whole checkpoint of a run, None if there is none at all.
 
     Args:
-        say: told if `last.pt` is torn and the one before it is taken. It is then put aside, as `last.pt.torn`.
+        say: told if `last.pt` is torn or gone and another one is taken: `previous.pt`, or else `best.pt`, which comes
+            before the first `last.pt` where nothing is validated. A torn one is put aside, as `last.pt.torn`.
 
     Raises:
         ValueError: all that there are, are torn or of another kind.
+        OSError: one cannot be read, whole or not.
     """
-    try:
-        return checkpoint.load(run_dir / LAST)
-    except FileNotFoundError:
-        torn = None
-    except ValueError as error:
-        torn = error
-    if not (run_dir / PREVIOUS).exists():
-        if torn is not None:
-            raise torn
-        return None
-    found = checkpoint.load(run_dir / PREVIOUS)
-    if torn is not None:  # or the next checkpoint would make it the one before
-        os.replace(run_dir / LAST, run_dir / f"{LAST}.torn")
-    say(f"WARNING: {torn or f'{run_dir / LAST}: it is gone'}; going on from the one before, {PREVIOUS}")
-    return found
+    problems: dict[str, ValueError] = {}
+    for name in (LAST, PREVIOUS, BEST):
+        try:
+            found = checkpoint.load(run_dir / name)
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            problems[name] = error
+            continue
+        if name != LAST:
+            say(f"WARNING: {problems.get(LAST, f'{run_dir / LAST}: it is gone')}; going on from {name}")
+        if LAST in problems:  # or the next checkpoint would make it the one before
+            os.replace(run_dir / LAST, run_dir / f"{LAST}.torn")
+        return found
+    if problems:
+        raise next(iter(problems.values()))
+    return None
 
 
 def refuse_other_data(run_dir: Path, data: Data) -> None:

@@ -107,6 +107,7 @@ class Stepper:
         """
         clips, clamped, *wishes = dist.total([self._clips, self._clamped, *flags])
         if clips:
+            self.scaler.scale(torch.zeros((), device=self._device))  # it must have scaled something, clips or none
             self._update(int(clips))
         self._optimizer.zero_grad(set_to_none=True)
         self._schedule.step()

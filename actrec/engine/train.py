@@ -15,6 +15,8 @@ from actrec.engine.progress import Reporter, Silent, Trained
 from actrec.engine.runfolder import Data, Recipe
 from actrec.engine.trainer import Trainer
 
+_BEGUN = "begun"  # for the next attempt of a torchrun, which then continues
+
 
 def train(
     recipe: Recipe,
@@ -43,7 +45,7 @@ def train(
         OSError: the run folder cannot be written; the previous checkpoint is whole.
     """
     reporter = reporter if not dist.rank() else Silent()
-    resume = resume or dist.restarted()
+    resume = resume or dist.noted(_BEGUN)
     check(recipe, data)
     with ExitStack() as stack:
         dist.by_first(lambda: stack.enter_context(runfolder.held(run_dir)))
@@ -55,6 +57,7 @@ def train(
         )
         del saved
         trainer.start()
+        dist.note(_BEGUN)
         stack.callback(trainer.close)
         interrupted = not trainer.run(stack.enter_context(_stop_at_signal()))
         return trainer.trained(interrupted=interrupted)

@@ -190,7 +190,9 @@ class Trainer:
                     self._save(LAST)
             clock.seconds += time.perf_counter() - begun
             clock.waited += waited
-        self._read()
+        begun = time.perf_counter()
+        self._read()  # waits for what a GPU still has to do
+        clock.seconds += time.perf_counter() - begun
         self._reporter.close()
         if not state.clips:
             reasons = [reason for part in dist.gather(loader.skipped) for reason in part.items()]
@@ -206,13 +208,12 @@ class Trainer:
         state.steps += 1
         if len(self._pending) >= self._read_every or state.steps % self._recipe.run.log_every == 0:
             self._read()
-        if state.clips:
-            self._reporter.step(
-                loss=state.loss_sum / state.clips,
-                top1=100 * state.hits / state.clips,
-                clips_per_second=self._clock.rate,
-                waiting=self._clock.waiting,
-            )
+        self._reporter.step(
+            loss=state.loss_sum / state.clips if state.clips else math.nan,
+            top1=100 * state.hits / state.clips if state.clips else math.nan,
+            clips_per_second=self._clock.rate,
+            waiting=self._clock.waiting,
+        )
         return stopped, due
 
     def _due(self) -> bool:

@@ -353,9 +353,11 @@ class Loader:
             shown = torch.zeros(len(samples), self.multi_label)
             for row, sample in zip(shown, samples):
                 row[[self._label(sample, label) for label in self.videos[sample.row].labels]] = 1
-            return shown.to(self.device, non_blocking=True)
-        labels = [self._label(sample, next(iter(self.videos[sample.row].labels), -1)) for sample in samples]
-        return torch.tensor(labels, dtype=torch.int64).to(self.device, non_blocking=True)
+        else:
+            labels = [self._label(sample, next(iter(self.videos[sample.row].labels), -1)) for sample in samples]
+            shown = torch.tensor(labels, dtype=torch.int64)
+        shown = shown.pin_memory() if self.device.type == "cuda" else shown
+        return shown.to(self.device, non_blocking=True)
 
     def _label(self, sample: Sample, label: int) -> int:
         return label

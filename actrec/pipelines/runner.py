@@ -143,7 +143,7 @@ class Runner:
             pipe.release_outputs()  # the tensors keep their memory: the dynamic executor counts references
 
     def _views(self, sample: Sample, pieces: list[list[torch.Tensor]]) -> torch.Tensor:
-        gather = torch.from_numpy(sample.gather).to(self._device)
+        gather = torch.from_numpy(sample.gather).to(self._device, non_blocking=True)
         crops = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces)]
         return torch.cat([crop[gather] for crop in crops])
 

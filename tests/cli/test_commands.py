@@ -86,6 +86,20 @@ def test_every_output_of_evaluate(run, inside):
     assert (inside / "scores/val_1x1.npz").exists()
 
 
+def test_evaluate_crops_as_validation_did(run, inside):
+    """And a list without labels, whose accuracies JSON cannot hold as numbers."""
+    (inside / "unlabelled.txt").write_text("frames/val0\nframes/val1\n")
+    assert run("train", *SMALL, "--crop-ratio", "0.5", "--epochs", "1", "--run", "r")[0] == 0
+    scores, arguments = {}, ["evaluate", "--run", "r", "--list", "unlabelled.txt", "--json", "s.json"]
+    for name, options in {"own": [], "half": ["--crop-ratio", "0.5"], "most": ["--crop-ratio", "0.875"]}.items():
+        assert run(*arguments, "--out", f"{name}.npz", *options)[0] == 0
+        scores[name] = np.load(f"{name}.npz")["scores"]
+    assert np.array_equal(scores["own"], scores["half"])
+    assert not np.allclose(scores["own"], scores["most"], rtol=1e-3)
+    said = json.loads((inside / "s.json").read_text(), parse_constant=pytest.fail)
+    assert (said["top1"], said["videos"]) == (None, 2)
+
+
 def test_evaluate_knows_of_several_labels_from_the_checkpoint(run, inside):
     from actrec.engine import checkpoint
 
@@ -160,6 +174,9 @@ def test_toy(run, tmp_path):
         (["train", "--backbone", "s4d"], 1, "Error: unknown net 's4d': did you mean s3d"),
         (["train", "--epochs", "0"], 2, "Error: epochs 0: expected at least 1"),
         (["train", "--lr", "-1"], 2, "Error: lr -1.0: expected a positive number"),
+        (["evaluate", "--out", "."], 2, "Error: --out . is a folder: expected a file's name"),
+        (["evaluate", "--topk-json", "none/hara.json"], 2, "Error: none/hara.json: there is no folder none"),
+        (["evaluate", "--crop-ratio", "2"], 2, "Error: Invalid value for '--crop-ratio': 2.0 is not in the range"),
         (["train", "--lr-steps", "a,b"], 2, "Error: Invalid value for '--lr-steps': 'a,b': expected numbers"),
         (["train", "--schedule", "step", "--lr-steps", "0"], 2, "Error: lr_steps 0: expected one or more positive"),
         (["train", *SMALL, "--preview", "p.unknown"], 1, "Error: p.unknown: expected a name that ends in .png"),

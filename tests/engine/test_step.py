@@ -5,6 +5,7 @@ import torch
 
 import actrec
 from actrec import config
+from actrec.engine import dist
 from actrec.engine.optim import Schedule, make_optimizer
 from actrec.engine.runfolder import Recipe
 from actrec.engine.step import Stepper, read
@@ -79,9 +80,27 @@ def test_without_any_clip_nothing_changes():
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters()))
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_clips_of_the_others_only(precision, monkeypatch):
+    one, net = stepper(precision=precision)
+    before = [parameter.clone() for parameter in net.parameters()]
+    one.add(batch(0), 0, 0)
+    monkeypatch.setattr(dist, "total", lambda numbers: [4, *numbers[1:]])
+    monkeypatch.setattr(dist, "sum_gradients", _give_gradients)
+    assert one.finish()[0].clips == 4
+    assert not any(torch.equal(a, b) for a, b in zip(before, net.parameters()))
+
+
+def _give_gradients(parameters) -> None:
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+
+
 @pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    ("precision", "optimizer"),
+    [("float32", "sgd"), ("bfloat16", "sgd"), ("float32", "adamw"), ("bfloat16", "adamw"), ("float16", "adamw")],
+)
 def test_a_step_does_not_wait_for_the_gpu(precision, optimizer):
     one, _ = stepper("cuda", precision, optimizer=optimizer)
     own = batch(4, "cuda")

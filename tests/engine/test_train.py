@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -10,13 +11,14 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import torch
+from torch import distributed
 
 import actrec
 from actrec import config
 from actrec.config import Input
 from actrec.data.index import build_index
 from actrec.data.lists import read_list
-from actrec.engine import checkpoint, devices, runfolder, runlog
+from actrec.engine import checkpoint, devices, dist, runfolder, runlog
 from actrec.engine import train as engine
 from actrec.engine.preview import contact_sheet
 from actrec.engine.progress import Pace
@@ -188,17 +190,66 @@ def test_a_torn_checkpoint_is_told_and_the_one_before_taken(tmp_path, data, unin
     whole = (tmp_path / "run/last.pt").read_bytes()
     (tmp_path / "run/last.pt").write_bytes(whole[: len(whole) // 2])
     _, reporter = run(tmp_path / "run", data, resume=True)
-    assert "last.pt: not a checkpoint that torch can read, or a torn one; going on from the one" in reporter.lines[0]
+    torn = "last.pt: not a checkpoint that torch can read, or a torn one"
+    assert reporter.lines[0].endswith(f"{torn}; going on from previous.pt")
     assert reporter.lines[0].startswith("WARNING")
     assert reporter.lines[1].endswith("at epoch 3, its validation")
     assert same(weights(tmp_path / "run/last.pt"), weights(uninterrupted / "last.pt"))
     for name in ("last.pt", "previous.pt"):
         (tmp_path / "run" / name).write_bytes(whole[:1000])
-    with pytest.raises(ValueError, match="previous.pt: not a checkpoint that torch can read, or a torn one"):
+    _, reporter = run(tmp_path / "run", data, resume=True)
+    assert reporter.lines[0].endswith(f"{torn}; going on from best.pt")
+    assert same(weights(tmp_path / "run/last.pt"), weights(uninterrupted / "last.pt"))
+    for name in ("last.pt", "previous.pt", "best.pt"):
+        (tmp_path / "run" / name).write_bytes(whole[:1000])
+    with pytest.raises(ValueError, match=torn):
         run(tmp_path / "run", data, resume=True)
-    (tmp_path / "run/previous.pt").unlink()
-    with pytest.raises(ValueError, match="last.pt: not a checkpoint that torch can read, or a torn one"):
-        run(tmp_path / "run", data, resume=True)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_torn(tmp_path, data, monkeypatch):
+    run(tmp_path, data, recipe(epochs=1))
+
+    def broken(*_, **__):
+        raise OSError(errno.EIO, "Input/output error", str(tmp_path / "last.pt"))
+
+    monkeypatch.setattr(torch, "load", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        run(tmp_path, data, recipe(epochs=1), resume=True)
+    assert (tmp_path / "last.pt").exists()
+    assert not (tmp_path / "last.pt.torn").exists()
+
+
+def test_a_run_without_validation_that_ended_before_its_first_last_checkpoint(tmp_path, data, monkeypatch):
+    alone, save = replace(data, val=None, val_index=None), runfolder.save
+
+    def full(run_dir, name, snapshot):
+        if name == "last.pt":
+            raise OSError("the disk is full")
+        save(run_dir, name, snapshot)
+
+    monkeypatch.setattr(runfolder, "save", full)
+    with pytest.raises(OSError, match="full"):
+        run(tmp_path / "run", alone)
+    monkeypatch.undo()
+    _, reporter = run(tmp_path / "run", alone, resume=True)
+    assert reporter.lines[0].endswith("last.pt: it is gone; going on from best.pt")
+    run(tmp_path / "whole", alone)
+    assert same(weights(tmp_path / "run/last.pt"), weights(tmp_path / "whole/last.pt"))
+
+
+def test_the_next_attempt_of_torchrun_continues_only_what_one_before_began(tmp_path, data, monkeypatch):
+    run(tmp_path, data, recipe(epochs=1))
+    monkeypatch.setattr(dist, "_torchruns", distributed.HashStore())
+    for attempt in ("0", "1"):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", attempt)
+        with pytest.raises(ValueError, match="holds a run already"):
+            run(tmp_path, data, recipe(epochs=1))
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    run(tmp_path, data, recipe(epochs=1), resume=True)
+    with pytest.raises(ValueError, match="holds a run already"):
+        run(tmp_path, data, recipe(epochs=1))
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert "is finished" in run(tmp_path, data, recipe(epochs=1))[1].lines[0]
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, data, monkeypatch):
