@@ -65,8 +65,9 @@ def lay_out_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     CPU, without an error, and refuse to work on a GPU. Those of axes of length 1 do not matter.
     """
     for parameter in parameters:
-        if parameter.grad is not None and _strides(parameter.grad) != _strides(parameter):
-            parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
+        grad = parameter.grad
+        if grad is not None and grad.stride() != parameter.stride() and _strides(grad) != _strides(parameter):
+            parameter.grad = torch.empty_like(parameter).copy_(grad)
 
 
 def _strides(tensor: torch.Tensor) -> list[int]:
