@@ -179,7 +179,8 @@ class Trainer:
             self._stepper.add(batch, state.epoch, step)
             clock.clips += len(batch) * dist.world()
             step += 1
-            if step % accumulate == 0 or step == len(loader):
+            whole = step % accumulate == 0 or step == len(loader)
+            if whole:
                 stopped, due = self._take_step(stop)
                 if stopped and step < len(loader):  # else it stops in the validation, or behind it
                     position = loader.state_dict()
@@ -190,6 +191,8 @@ class Trainer:
                     self._save(LAST)
             clock.seconds += time.perf_counter() - begun
             clock.waited += waited
+            if whole:
+                self._report()
         begun = time.perf_counter()
         self._read()  # waits for what a GPU still has to do
         clock.seconds += time.perf_counter() - begun
@@ -208,13 +211,16 @@ class Trainer:
         state.steps += 1
         if len(self._pending) >= self._read_every or state.steps % self._recipe.run.log_every == 0:
             self._read()
+        return stopped, due
+
+    def _report(self) -> None:
+        state = self._state
         self._reporter.step(
             loss=state.loss_sum / state.clips if state.clips else math.nan,
             top1=100 * state.hits / state.clips if state.clips else math.nan,
             clips_per_second=self._clock.rate,
             waiting=self._clock.waiting,
         )
-        return stopped, due
 
     def _due(self) -> bool:
         """Whether it is time to save."""

@@ -31,7 +31,7 @@ class Notes:
     """A reporter that remembers what it was told, and may do something at a step."""
 
     def __init__(self, at_step=None):
-        self.lines, self.steps, self._at_step = [], 0, at_step
+        self.lines, self.rates, self.steps, self._at_step = [], [], 0, at_step
 
     def line(self, text):
         self.lines.append(text)
@@ -45,6 +45,7 @@ class Notes:
     def step(self, **shown):
         self.steps += 1
         assert 0 <= shown["waiting"] <= 1
+        self.rates.append(shown["clips_per_second"])
         if self._at_step:
             self._at_step(self.steps)
 
@@ -300,8 +301,10 @@ def test_validation_takes_the_crop_that_is_asked_for(tmp_path, data):
 
 
 def test_the_time_left_is_said(tmp_path, data):
-    lines = run(tmp_path, data)[1].lines
-    said = [line for line in lines if line.startswith("epoch ")]
+    _, reporter = run(tmp_path, data)
+    said = [line for line in reporter.lines if line.startswith("epoch ")]
+    assert len(reporter.rates) == 9
+    assert min(reporter.rates) > 0
     assert [bool(re.search(r", waiting \d+ %, 0:\d\d:\d\d left$", line)) for line in said] == [True, True, False]
     assert said[2].endswith(" %")
     pace = Pace(1.5)
