@@ -375,8 +375,7 @@ class Run:
     val_every: int = opt(1, "Epochs from one validation to the next.")
     crop_ratio: float = opt(
         Views.crop_ratio,
-        "Validation's crop as a part of the resized short side, which evaluate takes too; 1 takes all of it: try that "
-        "where what happens fills the picture.",
+        "Validation's crop as a part of the resized short side, which evaluate takes too; 1 takes all of it.",
     )
     log_every: int = opt(10, "Steps from one reading of the loss to the next: steps.jsonl has a row for each.")
     tensorboard: bool = opt(True, "Write TensorBoard's files.")
