@@ -321,7 +321,7 @@ class Trainer:
         if clock.seconds:
             text += f"  {clock.rate:.1f} clips/s, waiting {100 * clock.waiting:.0f} %"
         left = self._pace.left(state.epoch + 1, recipe.optim.epochs)
-        if left:
+        if left is not None and state.epoch + 1 < recipe.optim.epochs:
             text += f", {left} left"
         self._reporter.line(f"epoch {state.epoch + 1}/{recipe.optim.epochs}  lr {state.lr:.4g}  {text}")
         state.next_epoch()
