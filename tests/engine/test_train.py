@@ -220,6 +220,14 @@ def test_a_checkpoint_that_cannot_be_read_is_not_torn(tmp_path, data, monkeypatc
     assert not (tmp_path / "last.pt.torn").exists()
 
 
+def test_a_checkpoint_of_another_form(tmp_path, data):
+    torch.save({"format": 2}, tmp_path / "last.pt")
+    with pytest.raises(
+        ValueError, match="last.pt: a checkpoint in form 2, this actrec reads form 3; its weights alone"
+    ):
+        run(tmp_path, data, resume=True)
+
+
 def test_a_run_without_validation_that_ended_before_its_first_last_checkpoint(tmp_path, data, monkeypatch):
     alone, save = replace(data, val=None, val_index=None), runfolder.save
 
