@@ -52,8 +52,8 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(f"{os.fspath(path)}: not a checkpoint of actrec; weights of other tools go to --weights")
     if checkpoint["format"] != FORMAT:
         raise ValueError(
-            f"{os.fspath(path)}: a checkpoint in form {checkpoint['format']}, this actrec reads form {FORMAT}; its weights "
-            "alone can be taken: --weights"
+            f"{os.fspath(path)}: a checkpoint in form {checkpoint['format']}, this actrec reads form {FORMAT}; "
+            "its weights alone can be taken: --weights"
         )
     return checkpoint
 
