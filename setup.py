@@ -20,17 +20,20 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.15",
     packages=[
-        "actrec",
-        "actrec.cli",
-        "actrec.data",
-        "actrec.data.formats",
-        "actrec.engine",
-        "actrec.nets",
-        "actrec.pipelines",
-        "actrec.report",
-        "actrec.tools",
+        *(
+            "actrec" + "".join(f".{part}" for part in path.parts[1:-1])
+            for path in sorted(Path("actrec").rglob("__init__.py"))
+        ),
+        *(
+            "actrec." + ".".join(path.parts[:-1])
+            for folder in ("cli", "tools")
+            for path in sorted(Path(folder).rglob("__init__.py"))
+        ),
     ],
-    package_data={"actrec.nets": ["mini_benchmark.csv"], "actrec.data": ["mini_kinetics400.txt", "mini_ssv2.txt"]},
+    package_data={
+        "actrec.nets": ["mini_benchmark.csv"],
+        "actrec.tools.datasets": ["mini_kinetics400.txt", "mini_ssv2.txt"],
+    },
     package_dir={"actrec": "actrec", "actrec.cli": "cli", "actrec.tools": "tools"},
     install_requires=[
         "torch>=2.11",

@@ -20,7 +20,7 @@ _PUBLIC = {
     "Views": "actrec.config",
     "Video": "actrec.data.lists",
     "read_list": "actrec.data.lists",
-    "samplers": "actrec.data",
+    "samplers": "actrec.data.sampling",
     "net": "actrec.nets",
     "load_weights": "actrec.nets.weights",
     "profile": "actrec.nets.profile",
@@ -35,7 +35,7 @@ def __getattr__(name: str):
     if name not in _PUBLIC:
         raise AttributeError(f"module 'actrec' has no attribute {name!r}")
     home = _PUBLIC[name]
-    if home == "actrec.data":
+    if home == "actrec.data.sampling":
         return importlib.import_module(f"{home}.{name}")
     return getattr(importlib.import_module(home), name)
 

@@ -59,7 +59,7 @@ class Input:
             raise ValueError(f"std {self.std}: expected positive numbers")
 
     def with_channels(self, channels: int) -> Input:
-        """The same for as many channels of optical flow: no flow is the mean, and they vary as the colours do."""
+        """The same for as many channels of optical flow: no flow is the mean, and they vary as the colors do."""
         std = sum(self.std) / len(self.std)
         return replace(self, mean=(0.5,) * channels, std=(std,) * channels)
 
@@ -102,12 +102,12 @@ class Clip:
 class Augment:
     """What training does to a clip. Everything is drawn once per clip; mixup and cutmix once per batch."""
 
-    geometry: Literal["multiscale", "corner", "jitter", "random-resized", "centre"] = opt(
+    geometry: Literal["multiscale", "corner", "jitter", "random-resized", "center"] = opt(
         "multiscale",
-        "multiscale: one of ten sizes at one of thirteen places; corner: a square of SCALES in a corner or the centre; "
-        "jitter: short side from SHORT_SIDES, then a random crop; random-resized: random area and aspect; centre: the "
-        "largest centred square.",
-        choices=("multiscale", "corner", "jitter", "random-resized", "centre"),
+        "multiscale: one of ten sizes at one of thirteen places; corner: a square of SCALES in a corner or the center; "
+        "jitter: short side from SHORT_SIDES, then a random crop; random-resized: random area and aspect; center: the "
+        "largest centerd square.",
+        choices=("multiscale", "corner", "jitter", "random-resized", "center"),
     )
     scales: tuple[float, ...] = opt(
         (1.0, 0.875, 0.75, 0.66),
@@ -128,18 +128,18 @@ class Augment:
         only=("geometry", ("random-resized",)),
     )
     flip: bool = opt(True, "Mirror half of the clips; labels follow flips.txt where the dataset has one.")
-    clip_position: Literal["random", "centre"] = opt(
-        "random", "Where in the video a training clip lies.", choices=("random", "centre")
+    clip_position: Literal["random", "center"] = opt(
+        "random", "Where in the video a training clip lies.", choices=("random", "center")
     )
     stride_range: tuple[int, int] | None = opt(
         None, "Temporal jitter: smallest and largest stride of a training clip, drawn for each (dense sampling)."
     )
-    colour_jitter: tuple[float, float, float, float] | None = opt(
+    color_jitter: tuple[float, float, float, float] | None = opt(
         None,
         "Change brightness, contrast, saturation (each by a factor from 1 - X to 1 + X) and hue (by up to X turns), "
         "such as 0.4,0.4,0.4,0.1.",
     )
-    grayscale: float = opt(0.0, "Part of the clips that lose their colours.")
+    grayscale: float = opt(0.0, "Part of the clips that lose their colors.")
     blur: float = opt(0.0, "Part of the clips that are blurred (Gaussian, sigma 0.1 to 2 pixels).")
     erasing: float = opt(0.0, "Part of the clips with a random rectangle erased, in all frames.")
     auto_augment: Literal["none", "randaugment", "trivialaugment"] = opt(
@@ -168,12 +168,10 @@ class Augment:
                 raise ValueError(f"{name} {low} {high}: expected two positive numbers, the smaller one first")
         if self.area[1] > 1:
             raise ValueError(f"area up to {self.area[1]}: expected at most 1")
-        if self.colour_jitter is not None:
-            *factors, hue = self.colour_jitter
+        if self.color_jitter is not None:
+            *factors, hue = self.color_jitter
             if not all(0 <= f <= 1 for f in factors) or not 0 <= hue <= 0.5:
-                raise ValueError(
-                    f"colour_jitter {self.colour_jitter}: expected three from 0 to 1, and up to 0.5 for hue"
-                )
+                raise ValueError(f"color_jitter {self.color_jitter}: expected three from 0 to 1, and up to 0.5 for hue")
         for name in ("grayscale", "blur", "erasing"):
             _within(name, getattr(self, name), 0, 1)
         _at_least("rand_ops", self.rand_ops, 1)
@@ -183,9 +181,9 @@ class Augment:
                 raise ValueError(f"{name} {getattr(self, name)}: expected 0 (none) or a positive number")
 
     @property
-    def changes_colours(self) -> bool:
+    def changes_colors(self) -> bool:
         """Whether the pictures of a clip are changed once they are cut out and resized."""
-        single = self.colour_jitter is not None or self.grayscale > 0 or self.blur > 0 or self.erasing > 0
+        single = self.color_jitter is not None or self.grayscale > 0 or self.blur > 0 or self.erasing > 0
         return single or self.auto_augment != "none"
 
 
@@ -256,13 +254,13 @@ class Net:
     stem_pool: bool | None = opt(None, "Pool behind a 3D ResNet's first convolution.")
     widen: float | None = opt(None, "Times as many channels (3D ResNets).")
     cardinality: int | None = opt(None, "Groups of ResNeXt's convolutions.")
-    batch_norm: bool | None = opt(None, "c3d with batch normalisation.")
+    batch_norm: bool | None = opt(None, "c3d with batch normalization.")
     global_pooling: bool | None = opt(None, "c3d with a global average in place of fully connected layers.")
 
 
 @dataclass(frozen=True)
 class Optim:
-    """Optimiser, schedule, and what of the net is trained."""
+    """Optimizer, schedule, and what of the net is trained."""
 
     epochs: int = opt(50, "Passes over the training list.")
     optimizer: Literal["sgd", "adamw"] = opt(
@@ -338,7 +336,7 @@ class Optim:
 
 @dataclass(frozen=True)
 class Loss:
-    """What is minimised."""
+    """What is minimized."""
 
     multi_label: bool = opt(
         False, "Videos may have several labels, or none: binary cross-entropy, mean average precision."

@@ -28,9 +28,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from actrec.data import media
-from actrec.tools.extract_frames import ExtractOptions, extract_frames, extract_video
-from actrec.tools.jobs import Workers
+from actrec.data.video.probe import probe_video
+from actrec.tools.make.frames import ExtractOptions, extract_frames, extract_video
+from actrec.tools.make.jobs import Workers
 
 OPTIONS = ExtractOptions()
 QUALITIES = (2, 3, 4, 5)
@@ -49,7 +49,7 @@ def main() -> None:
         sys.exit("ffmpeg is missing: apt-get install ffmpeg")
     sizes = {}
     for path in (file for given in args.videos for file in _files(given)):
-        probe = media.probe(path)
+        probe = probe_video(path)
         if not probe.rotation:
             sizes[path] = (probe.width, probe.height)
     groups = {

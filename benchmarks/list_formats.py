@@ -1,4 +1,4 @@
-"""The lists of a real labelled dataset to every format of `actrec lists convert` and back: what is kept, what is said.
+"""The lists of a real labeled dataset to every format of `actrec lists convert` and back: what is kept, what is said.
 
     python benchmarks/list_formats.py ../shared/videos/ut_interaction --to docs/numbers/real_videos_epyc-2core_202611.md
 
@@ -17,9 +17,9 @@ import tempfile
 from pathlib import Path
 
 import actrec
-from actrec.data.formats import FORMATS, Format
-from actrec.data.labels import find_labels, read_labels
-from actrec.tools.convert_lists import ConvertOptions, convert_lists
+from actrec.data.lists.formats import FORMATS, Format
+from actrec.data.lists.labels import find_labels, read_labels
+from actrec.tools.lists.convert import ConvertOptions, convert_lists
 
 PARTS = ("train", "val")
 _COLUMNS = (

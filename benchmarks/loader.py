@@ -3,7 +3,7 @@
     python benchmarks/loader.py VIDEO... [--slow VIDEO...] [--out docs/numbers]          on the CPU
     python benchmarks/loader.py VIDEO... --device cuda                                    on a GPU
 
-Every contestant makes the same clips (same frames, same boxes), cropped, resized, normalised, float32 in batches, with
+Every contestant makes the same clips (same frames, same boxes), cropped, resized, normalized, float32 in batches, with
 as many threads or processes as there are cores; each library in the best of its settings, found in a trial turn. They
 take turns; figures are medians, ratios are medians of the ratios within a turn.
 
@@ -30,11 +30,12 @@ import click
 
 import actrec
 from actrec.config import Input
-from actrec.data import media
 from actrec.data.index import Index, build_index
-from actrec.data.plan import plan_eval
+from actrec.data.sampling.plan import plan_eval
+from actrec.data.video.certificate import Certificate
+from actrec.data.video.read import read_frames
 from actrec.pipelines.loader import Loader
-from actrec.tools.extract_frames import ExtractOptions, extract_video
+from actrec.tools.make.frames import ExtractOptions, extract_video
 
 sys.path.insert(0, str(Path(__file__).parent))
 import loader_peers as peers
@@ -203,12 +204,12 @@ LIBRARIES = {
 }
 
 
-def _certify(index: Index, videos: Sequence[actrec.Video]) -> dict[str, media.Certificate | None]:
+def _certify(index: Index, videos: Sequence[actrec.Video]) -> dict[str, Certificate | None]:
     found = {}
     for video in videos:
         file = os.path.normpath(video.path)
         if file not in found:
-            found[file] = media.read(file, [0], lambda i, rgb: None, certify=True).certificate
+            found[file] = read_frames(file, [0], lambda i, rgb: None, certify=True).certificate
         index.certificates[video.path] = found[file]
     return dict(index.certificates)
 

@@ -20,10 +20,11 @@ import torch
 
 import actrec
 from actrec.config import Input
-from actrec.data import media
-from actrec.data.encode import VideoWriter
+from actrec.data.video.encode import VideoWriter
+from actrec.data.video.probe import probe_video
+from actrec.data.video.read import iter_frames
 from actrec.engine.feeding import measure
-from actrec.tools.extract_frames import ExtractOptions, extract_video
+from actrec.tools.make.frames import ExtractOptions, extract_video
 
 ROWS = 512
 SECONDS = 15.0
@@ -91,15 +92,15 @@ def _rows(paths: Sequence[Path]) -> list[actrec.Video]:
 
 
 def _prepare(path: Path, out: Path) -> None:
-    probe = media.probe(path)
+    probe = probe_video(path)
     scale = 256 / min(probe.width, probe.height)
     _encode(path, out, *(max(16, round(side * scale / 16) * 16) for side in (probe.width, probe.height)))
 
 
 def _encode(path: Path, out: Path, width: int, height: int) -> None:
-    rate = round(media.probe(path).rate) or 25
+    rate = round(probe_video(path).rate) or 25
     with VideoWriter(out, width=width, height=height, rate=rate, gop=16, options={"preset": "veryfast"}) as video:
-        for rgb, _ in media.frames(path):
+        for rgb, _ in iter_frames(path):
             video.write(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA))
 
 
@@ -127,7 +128,7 @@ def _apart(paths: Sequence[Path]) -> float:
     """Mean difference of the second file's clips after the first was decoded, GPU against CPU."""
     clips = []
     for device in ("cuda", "cpu"):
-        loader = _loader(paths, 2, 2, device=device, augment=actrec.Augment(geometry="centre", flip=False))
+        loader = _loader(paths, 2, 2, device=device, augment=actrec.Augment(geometry="center", flip=False))
         batch = next(iter(loader))
         order = [int(name) % len(paths) for name in batch.videos]
         clips.append([batch.clips[i].cpu() for i, which in enumerate(order) if which == 1])

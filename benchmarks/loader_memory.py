@@ -20,10 +20,10 @@ import numpy as np
 
 import actrec
 from actrec.config import Input
-from actrec.data.encode import VideoWriter
 from actrec.data.index import build_index, cache_path
-from actrec.data.rows import checksums, key_of
-from actrec.tools.extract_frames import ExtractOptions, extract_video
+from actrec.data.index.probe import checksums, key_of
+from actrec.data.video.encode import VideoWriter
+from actrec.tools.make.frames import ExtractOptions, extract_video
 
 HALF = (0.5, 0.5, 0.5)
 START = """

@@ -1,8 +1,8 @@
 """What `loader.py` compares actrec with: other ways to get the same clips, each written as well as its library allows.
 
-A way turns (path, frame positions, box) into a finished float32 clip (T, size, size, C), normalised, seen as NCTHW by a
+A way turns (path, frame positions, box) into a finished float32 clip (T, size, size, C), normalized, seen as NCTHW by a
 permutation: the cheapest layout for all of them. Decoding, cropping and resizing are the library's or OpenCV's;
-normalising is one table look-up by OpenCV, the fastest of what was tried.
+normalizing is one table look-up by OpenCV, the fastest of what was tried.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 
-from actrec.data import media
+from actrec.data.video.certificate import Certificate
 
 Box = tuple[int, int, int, int]  # x, y, w, h
 
@@ -127,7 +127,7 @@ def opencv_folder(job: Job) -> list[np.ndarray]:
 
 
 def reference_folder(job: Job, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """As IBM's code does it: PIL images, cropped, resized and mirrored one by one, stacked, each channel normalised."""
+    """As IBM's code does it: PIL images, cropped, resized and mirrored one by one, stacked, each channel normalized."""
     from PIL import Image
 
     ((x, y, w, h),) = job.boxes
@@ -217,7 +217,7 @@ class Floor:
     No file is opened, nothing demuxed, converted or resized. Files without a certificate are decoded from their start.
     """
 
-    def __init__(self, path: str, certificate: media.Certificate | None):
+    def __init__(self, path: str, certificate: Certificate | None):
         with av.open(path) as container:
             stream = container.streams.best("video")
             self._packets = [packet for packet in container.demux(stream) if packet.size]

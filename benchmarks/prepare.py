@@ -31,11 +31,12 @@ import numpy as np
 
 import actrec
 from actrec.config import Input
-from actrec.data import media, samplers
 from actrec.data.index import build_index
-from actrec.tools.extract_frames import ExtractOptions, extract_video
-from actrec.tools.prepare_trade import psnr
-from actrec.tools.prepare_video import CRF, PrepareOptions, prepare_video
+from actrec.data.sampling import samplers
+from actrec.data.video.read import decode_frames, iter_pictures, read_frames
+from actrec.tools.make.frames import ExtractOptions, extract_video
+from actrec.tools.make.prepare_video import CRF, PrepareOptions, prepare_video
+from actrec.tools.make.trade import psnr
 
 GOPS = (1, 8, 16, 32)
 SIZE = 224
@@ -146,7 +147,7 @@ def _folders(paths: Sequence[Path], work: Path, pool: ThreadPoolExecutor) -> Way
 
 def _psnr_of_images(path: Path, folder: Path) -> float:
     errors = []
-    for picture, file in zip(media.pictures(path), sorted(folder.iterdir())[:300]):
+    for picture, file in zip(iter_pictures(path), sorted(folder.iterdir())[:300]):
         image = cv2.imread(str(file))
         pair = (image, picture.bgr(image.shape[1], image.shape[0]))
         made, wanted = (cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY).astype(np.float32) * (219 / 255) for bgr in pair)
@@ -189,8 +190,8 @@ def _decoders(path: Path, kind: str) -> list[Callable[[], None]]:
     if path.is_dir():
         files = sorted(path.iterdir())
         return [lambda clip=clip: [cv2.imread(str(files[i])) for i in clip] for clip in _clips(len(files), kind)]
-    found = media.read(path, [0], lambda *_: None, certify=True)
-    return [lambda clip=clip: media.decode(path, clip, found.certificate) for clip in _clips(found.decoded, kind)]
+    found = read_frames(path, [0], lambda *_: None, certify=True)
+    return [lambda clip=clip: decode_frames(path, clip, found.certificate) for clip in _clips(found.decoded, kind)]
 
 
 def _clips(frames: int, kind: str) -> list[np.ndarray]:

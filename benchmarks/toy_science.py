@@ -18,7 +18,7 @@ import numpy as np
 from trainings import Run, Scores, command, extracted, interval, made_with, table
 
 import actrec
-from actrec.tools.toy_scenes import CLASSES, MOTIONS
+from actrec.tools.make.toy_scenes import CLASSES, MOTIONS
 
 FRAMES, SIZE = 8, 40
 OPTIONS = (

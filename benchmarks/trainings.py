@@ -114,9 +114,9 @@ def extracted(folder: Path) -> bool:
 def interval(hits: int, trials: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share, in percent."""
     z = statistics.NormalDist().inv_cdf(0.975)
-    centre = (hits + z * z / 2) / (trials + z * z)
+    center = (hits + z * z / 2) / (trials + z * z)
     half = z / (trials + z * z) * math.sqrt(hits * (trials - hits) / trials + z * z / 4)
-    return 100 * (centre - half), 100 * (centre + half)
+    return 100 * (center - half), 100 * (center + half)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -10,7 +10,7 @@ from actrec.cli.extract_frames import Size
 from actrec.cli.options import worker_options
 from actrec.cli.progress import Bar
 from actrec.data.flow import FOLDER
-from actrec.tools.extract_flow import FAILED, PRESETS, Extracted, FlowOptions, extract_flow
+from actrec.tools.make.flow import FAILED, PRESETS, Extracted, FlowOptions, extract_flow
 
 FLOW = FlowOptions()
 PARTS = ("train", "val", "test")
@@ -79,7 +79,7 @@ def _estimate(device: str, cluster: str | None):
 
     if choose_device(device) == "cpu":
         return None, "dis"
-    from actrec.pipelines.flow import HardwareFlow
+    from actrec.pipelines.dali.optical_flow import HardwareFlow
 
     try:
         return HardwareFlow(), "nvidia"

@@ -24,9 +24,9 @@ def command(lists: tuple[Path, ...], verify: bool, picture: Path | None, json_pa
     cannot be used; each is named with the reason. With --verify these are in LIST.quarantine.csv, and are left out
     by every command until the file changes.
     """
-    from actrec.data.files import atomic_write
-    from actrec.tools import index_lists
-    from actrec.tools.output import writing
+    from actrec.files import atomic_write
+    from actrec.tools.lists import index as index_lists
+    from actrec.tools.make.output import writing
 
     _check(lists, picture, json_path)
     said = {}
@@ -54,7 +54,7 @@ def command(lists: tuple[Path, ...], verify: bool, picture: Path | None, json_pa
 
 def _check(lists: tuple[Path, ...], picture: Path | None, json_path: Path | None) -> None:
     """What would otherwise be found out after everything was looked at."""
-    from actrec.tools.output import check_picture
+    from actrec.tools.make.output import check_picture
 
     if picture is not None and len(lists) > 1:
         raise click.UsageError(f"--picture with {len(lists)} lists: expected one")
@@ -69,7 +69,7 @@ def _index(path: Path, workers, verify: bool):
     from actrec.cli.progress import Bar
     from actrec.data.index import build_index, cache_path
     from actrec.data.lists import read_list
-    from actrec.tools.index_lists import look_at_all, verify_all
+    from actrec.tools.lists.index import look_at_all, verify_all
 
     index = build_index(read_list(path), cache=cache_path(path), lazy=True)
     with Bar("videos") as bar:
@@ -94,7 +94,7 @@ def _say(path: Path, found, fingerprint: dict) -> None:
         "duration": f"{_range(found.seconds)} seconds at {rates} frames a second" if found.seconds else "",
         "codec": _first(found.codecs),
         "GOP": f"{_range(found.gop)} frames for each keyframe" if found.gop else "",
-        "colour": _first(found.colours),
+        "color": _first(found.colors),
         "rotation": _first(found.rotations),
         "data": fingerprint_line(fingerprint),
     }

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from actrec.cli.progress import index_progress
-from actrec.data.formats import FORMATS
-from actrec.data.splits import PARTS
+from actrec.data.lists.formats import FORMATS
+from actrec.data.lists.splits import PARTS
 
 HELP = f"""Convert the lists A into B.
 
@@ -40,7 +40,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--force", is_flag=True, help="Replace the lists B.")
 @click.option("--workers", type=click.IntRange(1), help="Videos looked at at a time.  [default: one per core]")
 def command(src, dst, source, target, root, to_root, part, labels, separator, force, workers) -> None:
-    from actrec.tools.convert_lists import ConvertOptions, convert_lists
+    from actrec.tools.lists.convert import ConvertOptions, convert_lists
 
     options = ConvertOptions(
         source=source,

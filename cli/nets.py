@@ -18,12 +18,12 @@ import click
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed as JSON.")
 def command(name: str | None, benchmark: bool, markdown: bool, json_path: Path | None) -> int:
     """List the nets by family, or show one: cost, input, options, weights, published accuracies."""
-    from actrec.nets import catalogue
+    from actrec.nets import catalog as catalog
 
     if markdown:
         if name or benchmark or json_path:
             raise click.UsageError("--markdown goes with nothing else: it prints the page of all nets")
-        click.echo(catalogue.markdown(), nl=False)
+        click.echo(catalog.markdown(), nl=False)
         return 0
     if benchmark:
         said = _benchmark(name)
@@ -35,39 +35,39 @@ def command(name: str | None, benchmark: bool, markdown: bool, json_path: Path |
 
 
 def _families() -> list[dict]:
-    from actrec.nets import catalogue
+    from actrec.nets import catalog as catalog
 
-    families = catalogue.families()
+    families = catalog.families()
     width = max(len(family.label) for family in families)
     for family in families:
         entry = family.entry
         click.echo(
             f"{family.label:<{width}}  {entry.input.frames:>2} x {entry.input.size}x{entry.input.size}  {entry.paper}  "
-            f"weights: {', '.join(catalogue.layouts_of(entry))}"
+            f"weights: {', '.join(catalog.layouts_of(entry))}"
         )
     return [
         {
             "names": family.names,
             "paper": family.entry.paper,
             "input": asdict(family.entry.input),
-            "weights": catalogue.layouts_of(family.entry),
+            "weights": catalog.layouts_of(family.entry),
         }
         for family in families
     ]
 
 
 def _net(name: str) -> dict:
-    from actrec.nets import catalogue
+    from actrec.nets import catalog as catalog
 
-    net = catalogue.describe(name)
+    net = catalog.describe(name)
     own = net.input
     multiple = f", a multiple of {net.frames_multiple}" if net.frames_multiple > 1 else ""
     click.echo(f"{net.name}  {net.paper}")
     click.echo(
         f"cost: {net.params / 1e6:.2f} M parameters, {net.flops / 1e9:.2f} GFLOPs (multiply-adds of convolutions)"
     )
-    normalised = f"mean {_numbers(own.mean)}, std {_numbers(own.std)}"
-    click.echo(f"input: {own.frames} frames of {own.size}x{own.size}, {normalised}")
+    normalized = f"mean {_numbers(own.mean)}, std {_numbers(own.std)}"
+    click.echo(f"input: {own.frames} frames of {own.size}x{own.size}, {normalized}")
     click.echo(f"takes: clips from {net.min_frames} frames{multiple}, from {net.min_size}x{net.min_size} pixels")
     click.echo(f"weights: {', '.join(net.weights)}")
     click.echo(f"layers: {', '.join(net.layers)}")
@@ -77,7 +77,7 @@ def _net(name: str) -> dict:
     if net.published:
         click.echo("published:")
     for published in net.published:
-        click.echo(f"  {catalogue.accuracy(published)}")
+        click.echo(f"  {catalog.accuracy(published)}")
     return asdict(net)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-_HEADINGS = {"Augment": "Augmentation", "Optim": "Optimiser and schedule"}  # of a class that is not called so
+_HEADINGS = {"Augment": "Augmentation", "Optim": "Optimizer and schedule"}  # of a class that is not called so
 
 
 class Command(click.Command):
@@ -71,7 +71,7 @@ def worker_options(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*args: Any, workers: int | None, cluster: str | None, **flags: Any):
-        from actrec.tools.jobs import Workers
+        from actrec.tools.make.jobs import Workers
 
         if workers and cluster:
             raise click.UsageError("--workers counts threads of this machine, --cluster uses another's: give one")

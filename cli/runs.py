@@ -61,7 +61,7 @@ def compare(folder: Path, a: str, b: str, data: Path | None, picture: Path | Non
     A and B are run folders, or names in DATA/runs.
     """
     from actrec.report import runs
-    from actrec.tools.output import check_picture, whole_file, writing
+    from actrec.tools.make.output import check_picture, whole_file, writing
 
     if picture is not None:
         check_picture(picture)
@@ -131,8 +131,8 @@ def _value(value: Any) -> str:
 
 
 def _write(path: Path, content: Any) -> None:
-    from actrec.data.files import atomic_write
-    from actrec.tools.output import writing
+    from actrec.files import atomic_write
+    from actrec.tools.make.output import writing
 
     with writing(path), atomic_write(path) as file:
         file.write(json.dumps(content) + "\n")

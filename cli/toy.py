@@ -19,7 +19,7 @@ def command(folder: Path, seed: int, train_per_class: int, val_per_class: int) -
     videos_val.txt, labels.txt and flips.txt (which classes are each other's mirror image).
     """
     from actrec.cli.progress import index_progress
-    from actrec.tools.make_toy import make_toy
+    from actrec.tools.make.toy import make_toy
 
     bar, progress = index_progress("videos")
     with bar:

@@ -31,9 +31,9 @@ def inspect(file: Path, json_path: Path | None) -> int:
 
     Exit code 1 if they fit none.
     """
-    from actrec.nets.recognise import recognise
+    from actrec.nets.recognize import recognize
 
-    found = recognise(file)
+    found = recognize(file)
     if json_path is not None:
         json_path.write_text(json.dumps(dataclasses.asdict(found)) + "\n", encoding="utf-8")
     values = f"{found.num_values / 1e6:.1f} M values"
@@ -61,14 +61,14 @@ def convert(file: Path, out: Path, backbone: str | None, layout: str, classes: i
     The options need --backbone; without any, those that shape the weights are found.
     """
     from actrec import nets
-    from actrec.nets.recognise import recognise
+    from actrec.nets.recognize import recognize
     from actrec.nets.weights import load_weights
 
     options = {k: v for k, v in dataclasses.asdict(net).items() if k != "backbone" and v is not None}
     if options and backbone is None:
         raise click.UsageError(f"{', '.join(_flags(options))} without --backbone: a net's options need its name")
     _check_destination(out)
-    found = recognise(file, backbone, **options)
+    found = recognize(file, backbone, **options)
     if not found.guesses:
         raise ValueError(_misfit(file, found.nearest, backbone))
     fitting = [guess for guess in found.guesses if layout in ("auto", guess.layout)]
@@ -97,7 +97,7 @@ def _write(out: Path, weights: Mapping) -> None:
     import safetensors.torch
     import torch
 
-    from actrec.data.files import atomic_write
+    from actrec.files import atomic_write
 
     try:
         with atomic_write(out, "wb") as file:

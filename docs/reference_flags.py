@@ -108,12 +108,12 @@ HARA_PYTORCH = (
     Flag("--sample_size", "112", "`train --size`, `evaluate --size`", "Default: the net's own, 112 of the 3D ResNets."),
     Flag("--sample_duration", "16", "`train --sampling dense --frames 16`", f"Default: the net's own, 16. {_DENSE}"),
     Flag("--sample_t_stride", "1", "`train --sampling dense --stride 2`", "It holds in validation and evaluation, too; the reference lost it there."),
-    Flag("--train_crop", "random", "`train --geometry random-resized`", "`corner` is `train --geometry corner --scales 1,0.8409,0.7071,0.5946,0.5`, `center` is `train --geometry centre`. The default here is `multiscale`."),
+    Flag("--train_crop", "random", "`train --geometry random-resized`", "`corner` is `train --geometry corner --scales 1,0.8409,0.7071,0.5946,0.5`, `center` is `train --geometry center`. The default here is `multiscale`."),
     Flag("--train_crop_min_scale", "0.25", "`train --geometry random-resized --area 0.25,1`", "The same default."),
     Flag("--train_crop_min_ratio", "0.75", "`train --geometry random-resized --aspect 0.75,1.3333`", "The same default; both ends are given."),
     Flag("--no_hflip", "off", "`train --no-flip`"),
-    Flag("--colorjitter", "off", "`train --colour-jitter 0.4,0.4,0.4,0.1`", "The reference's changed nothing: its strengths were all zero."),
-    Flag("--train_t_crop", "random", "`train --clip-position centre`", "`center` is `centre`. A video that is shorter than the clip repeats its last frame here, and was begun again there."),
+    Flag("--colorjitter", "off", "`train --color-jitter 0.4,0.4,0.4,0.1`", "The reference's changed nothing: its strengths were all zero."),
+    Flag("--train_t_crop", "random", "`train --clip-position center`", "`center` is `center`. A video that is shorter than the clip repeats its last frame here, and was begun again there."),
     Flag("--learning_rate", "0.1", "`train --lr 0.1`", "Default 0.01."),
     Flag("--momentum", "0.9", "`train --momentum 0.9`", "The same default."),
     Flag("--dampening", "0.0", "`train --dampening`", "The same default. With Nesterov's momentum it is refused; the reference made it 0."),
@@ -170,7 +170,7 @@ HARA_LUA = (
     Flag("--annotation_path", "none", "`train --list --val-list`", _CONVERTED),
     Flag("--result_path", "results", "`train --run`, `evaluate --out`", "Default: `runs/<date>_<net>`, and `scores/` in it."),
     Flag("--premodel_path", "none", NONE, "Torch7's `.t7` files are not read: they hold objects of Lua. Hara published the nets for PyTorch, too, and those are read: `train --weights`."),
-    Flag("--bgr_premodel", "off", NONE, "It swaps the colours of a `.t7` file's first convolution, and those files are not read."),
+    Flag("--bgr_premodel", "off", NONE, "It swaps the colors of a `.t7` file's first convolution, and those files are not read."),
     Flag("--dataset", "activitynet", "`train --list --val-list`", "The lists say which."),
     Flag("--lr_path", "none", "`train --schedule multistep --lr 0.1 --lr-steps 100,150 --weight-decay 1e-3`", "This is the regime of the ResNets; that of C3D is `train --schedule multistep --lr 0.001 --lr-steps 85,130 --weight-decay 1e-3`. A weight decay for each part of a regime is not offered: in the published ones it is the same throughout."),
     Flag("--n_classes", "200", NONE, _CLASSES),
@@ -185,7 +185,7 @@ HARA_LUA = (
     Flag("--dropout_ratio", "0.5", "`train --backbone c3d --dropout 0.5`", "The same default."),
     Flag("--batch_size", "40", "`train --batch-size 40`", "Default 16. Incomplete batches are left out there and here."),
     Flag("--n_epochs", "1000", "`train --epochs 1000`", "Default 50."),
-    Flag("--begin_epoch", "1", "`train --run RUN --resume`", "With the optimiser's state, which the reference did not keep."),
+    Flag("--begin_epoch", "1", "`train --run RUN --resume`", "With the optimizer's state, which the reference did not keep."),
     Flag("--n_val_samples", "3", "`evaluate --clips 3`", "Validation while training scores one clip of each video."),
     Flag("--no_train", "off", "`evaluate`", "A command of its own."),
     Flag("--no_val", "off", "`train --list train.txt`", "With --list and without --val-list nothing is validated."),
@@ -301,7 +301,7 @@ The training called `st2stv2-rgb-TAM-b3-sum-resnet-50-ts-max-f8-cosine-bs72-e50`
   video: `train --sampling-rule ibm`. Dense sampling reaches a video's end, and a single clip is its middle, not its beginning.
 - Nets train in bfloat16 where the hardware has it: `train --precision float32`.
 - Validation drops and repeats no video, however many processes share it.
-- Grey JPEGs are read as RGB.
+- Gray JPEGs are read as RGB.
 """
 
 _HARA_PAGE = """\

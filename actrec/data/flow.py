@@ -1,4 +1,4 @@
-"""Optical flow on disk: two grey JPEGs for each two neighbouring frames, as in IBM's action-recognition-pytorch.
+"""Optical flow on disk: two gray JPEGs for each two neighboring frames, as in IBM's action-recognition-pytorch.
 
 `00001_x.jpg` and `00001_y.jpg` are the flow from frame 1 to frame 2, in pixels: -bound is 0, no motion 128 and +bound
 255. M frames have M - 1 of them. Lists count frames, whatever is read: one list serves both modalities.

@@ -77,7 +77,7 @@ def training_speeds(
         cases: nets by name, and their forms.
         options: of all nets.
         frames, size: of the clips, by default each net's own.
-        steps: of the optimiser (SGD with momentum) that a turn counts.
+        steps: of the optimizer (SGD with momentum) that a turn counts.
         progress: called with 1 after each case of each turn.
 
     Raises:
@@ -102,7 +102,7 @@ def training_speeds(
 
 
 class Case:
-    """A net in a form, with its optimiser and a batch of random clips.
+    """A net in a form, with its optimizer and a batch of random clips.
 
     Attributes:
         input: how it is fed.

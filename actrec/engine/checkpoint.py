@@ -13,7 +13,7 @@ import torch
 
 from actrec import nets
 from actrec.config import Input
-from actrec.data.files import atomic_write
+from actrec.files import atomic_write
 
 FORMAT = 3  # 2: mixing and class balance drew otherwise
 

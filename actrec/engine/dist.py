@@ -67,8 +67,8 @@ def world() -> int:
 
 def own_cores() -> int:
     """A process's share of the cores that it may use."""
-    neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if distributed.is_initialized() else 1
-    return max(1, len(os.sched_getaffinity(0)) // neighbours)
+    neighbors = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if distributed.is_initialized() else 1
+    return max(1, len(os.sched_getaffinity(0)) // neighbors)
 
 
 def restarted() -> bool:
@@ -232,14 +232,14 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         *sums, count = _Sum.apply(torch.cat([values.sum(axes), own_count])).split([x.shape[1], 1])
         count = count.clamp(min=1)
         mean = sums[0] / count
-        centred = values - mean.view(shape)
-        variance = _Sum.apply(centred.square().sum(axes)) / count
+        centerd = values - mean.view(shape)
+        variance = _Sum.apply(centerd.square().sum(axes)) / count
         if self.track_running_stats:
             self._remember(mean.detach(), variance.detach() * (count / (count - 1).clamp(min=1)).detach())
         scale = (variance + self.eps).rsqrt()
         if self.affine:
             scale = scale * self.weight
-        out = centred * scale.view(shape)
+        out = centerd * scale.view(shape)
         return (out + self.bias.view(shape) if self.affine else out).to(x.dtype)
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:

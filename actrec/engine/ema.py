@@ -26,7 +26,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, net: nn.Module) -> None:
-        """After each optimiser step. Whole numbers are those of `net`."""
+        """After each optimizer step. Whole numbers are those of `net`."""
         pairs = list(zip(_tensors(self.net), _tensors(net), strict=True))
         averaged = [pair for pair in pairs if pair[0].is_floating_point()]
         self._lerp([own for own, _ in averaged], [other for _, other in averaged], None)

@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 import torch
 
-from actrec.data.files import atomic_write
 from actrec.data.lists import Video, check_labels
 from actrec.engine import metrics
 from actrec.engine.devices import autocast
+from actrec.files import atomic_write
 from actrec.pipelines.loader import EvalLoader
 
 Average = Literal["logits", "probabilities"]
@@ -55,22 +55,22 @@ class Result:
         return self.labels.ndim == 2
 
     @cached_property
-    def _labelled(self) -> tuple[np.ndarray, np.ndarray]:
+    def _labeled(self) -> tuple[np.ndarray, np.ndarray]:
         has = self.labels.any(axis=1) if self.multi_label else self.labels >= 0
         return self.scores[has], self.labels[has]
 
     @property
     def top1(self) -> float:
-        return metrics.accuracy(*self._labelled, k=1)
+        return metrics.accuracy(*self._labeled, k=1)
 
     @property
     def top5(self) -> float:
-        return metrics.accuracy(*self._labelled, k=5)
+        return metrics.accuracy(*self._labeled, k=5)
 
     @property
     def mean_class(self) -> float:
         """nan with several labels."""
-        return float("nan") if self.multi_label else metrics.mean_class_accuracy(*self._labelled)
+        return float("nan") if self.multi_label else metrics.mean_class_accuracy(*self._labeled)
 
     @cached_property
     def map(self) -> float:
@@ -86,7 +86,7 @@ class Result:
     def loss(self) -> float:
         if self.multi_label:
             return metrics.binary_cross_entropy(self.scores, self.labels)
-        return metrics.cross_entropy(*self._labelled)
+        return metrics.cross_entropy(*self._labeled)
 
     @property
     def accuracies(self) -> dict[str, float]:
@@ -95,7 +95,7 @@ class Result:
 
     def __str__(self) -> str:
         counts = f"({self.num_videos} videos, {len(self.missing)} missing)"
-        if not len(self._labelled[1]):
+        if not len(self._labeled[1]):
             return f"no labels to compare with {counts}"
         if self.multi_label:
             return f"mAP {self.map:.2f}  top-1 {self.top1:.2f}  {counts}"

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from actrec.config import Clip
-from actrec.data import media
+from actrec.data.index.probe import read_image
 from actrec.data.lists import Video
-from actrec.data.rows import read_image
+from actrec.data.video.container import MediaError
+from actrec.data.video.read import decode_frames
 from actrec.engine.bench import Case, default_form
 from actrec.pipelines.loader import Batch, TrainLoader, train_loader
 
@@ -199,8 +200,8 @@ def _decode_alone(loader: TrainLoader, seconds: float) -> float:
                 for position in wanted.tolist():
                     read_image(found.image(found.start + position))
             else:
-                media.decode(found.path, wanted + found.start, index.certificate(row)[1])
-        except (media.MediaError, OSError):
+                decode_frames(found.path, wanted + found.start, index.certificate(row)[1])
+        except (MediaError, OSError):
             return False
         return True
 
@@ -218,7 +219,7 @@ def _with_gop(loader: TrainLoader) -> float:
     for row in range(len(loader.index)):
         try:
             wanted = loader.plan(0, row).frames
-        except media.MediaError:
+        except MediaError:
             continue
         last = np.zeros(wanted.max() // GOP + 1, np.int64)
         np.maximum.at(last, wanted // GOP, wanted % GOP + 1)

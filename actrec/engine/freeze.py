@@ -13,7 +13,7 @@ from actrec.registry import did_you_mean
 def freeze(net: Backbone, optim: config.Optim) -> None:
     """Takes layers out of training: all before `freeze_until`, and batch norms by `freeze_norm`.
 
-    Before the optimiser is made. What is frozen has no gradients; that frozen batch norms use their statistics as they
+    Before the optimizer is made. What is frozen has no gradients; that frozen batch norms use their statistics as they
     are, and leave them, takes `train_mode`. All but the first: partial BN of TSN (Wang et al. 2016, arXiv:1608.00859).
 
     Raises:

@@ -1,4 +1,4 @@
-"""What training minimises: targets, mixed clips, the loss. Nothing here waits for a GPU."""
+"""What training minimizes: targets, mixed clips, the loss. Nothing here waits for a GPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from actrec import config
-from actrec.data import streams
+from actrec.data.sampling import streams
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ def plan_mix(augment: config.Augment, *, seed: int, epoch: int, step: int, size:
     return Mix(1 - width * height / size**2, (left, top, width, height))
 
 
-def _span(centre: int, length: int, size: int) -> tuple[int, int]:
+def _span(center: int, length: int, size: int) -> tuple[int, int]:
     """Start and length of what lies inside."""
-    start = centre - length // 2
+    start = center - length // 2
     low, high = max(start, 0), min(start + length, size)
     return low, high - low
 
@@ -76,7 +76,7 @@ def mix(clips_NCTHW: Tensor, targets: Tensor, plan: Mix) -> tuple[Tensor, Tensor
 
 
 def _blend(pairs: Tensor, weight: float) -> None:
-    """Moves both of each two neighbours by `weight` towards the other, in place."""
+    """Moves both of each two neighbors by `weight` towards the other, in place."""
     first, second = pairs[:-1:2], pairs[1::2]
     blended = torch.lerp(first, second, weight)
     second.lerp_(first, weight)

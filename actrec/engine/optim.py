@@ -1,4 +1,4 @@
-"""The optimiser and the learning rate: of which parameters, how large, and when."""
+"""The optimizer and the learning rate: of which parameters, how large, and when."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def parameter_groups(net: Backbone, optim: config.Optim) -> list[dict[str, Any]]
 
 
 def make_optimizer(net: Backbone, optim: config.Optim, batch_size: int) -> torch.optim.Optimizer:
-    """torch's optimiser of that name over the trained parameters, after `freeze`.
+    """torch's optimizer of that name over the trained parameters, after `freeze`.
 
     With `lr_batch` the learning rates grow linearly with the clips of a step (Goyal et al., "Accurate, Large Minibatch
     SGD", 2017, arXiv:1706.02677). AdamW is fused, so that a scaler of gradients does not wait for the GPU. torch's
@@ -61,7 +61,7 @@ def make_optimizer(net: Backbone, optim: config.Optim, batch_size: int) -> torch
 def lay_out_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Every gradient gets its parameter's strides, should autograd not have seen to that.
 
-    torch's fused optimisers walk through the memory of both side by side: where the strides differ they are wrong on a
+    torch's fused optimizers walk through the memory of both side by side: where the strides differ they are wrong on a
     CPU, without an error, and refuse to work on a GPU. Those of axes of length 1 do not matter.
     """
     for parameter in parameters:
@@ -75,14 +75,14 @@ def _strides(tensor: torch.Tensor) -> list[int]:
 
 
 class Schedule:
-    """Sets an optimiser's learning rates: those it has now, times a factor.
+    """Sets an optimizer's learning rates: those it has now, times a factor.
 
     The factor depends on the numbers of finished steps and epochs only, and for plateau on the losses so far; so a
     restored schedule goes on bit for bit. All groups fall alike, and `min_lr` is scaled as the learning rate is.
 
     Args:
         optimizer: fresh, before its state is restored.
-        steps_per_epoch: optimiser steps of a whole epoch.
+        steps_per_epoch: optimizer steps of a whole epoch.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, optim: config.Optim, steps_per_epoch: int):
@@ -92,7 +92,7 @@ class Schedule:
         self._apply()
 
     def step(self) -> None:
-        """After each optimiser step."""
+        """After each optimizer step."""
         self._state["steps"] += 1
         self._apply()
 

@@ -14,7 +14,7 @@ from actrec.pipelines.loader import Batch
 def contact_sheet(batch: Batch, net_input: Input, *, columns: int = 16) -> np.ndarray:
     """What the net is shown: one row per clip, its frames in order. RGB uint8 (rows * size, columns * size, 3).
 
-    Of optical flow it is the first x of each frame, in grey: what moves to the right is bright.
+    Of optical flow it is the first x of each frame, in gray: what moves to the right is bright.
     """
     clips = batch.clips.float().cpu()
     shape = (1, -1, 1, 1, 1)

@@ -17,11 +17,11 @@ import torch
 
 from actrec import config
 from actrec.config import Input
-from actrec.data.files import read_json
 from actrec.data.index import Index
 from actrec.data.lists import Video
 from actrec.engine import checkpoint, runlog
 from actrec.engine.environment import environment
+from actrec.files import read_json
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 CONFIG, DATA, NAN = "config.json", "data.json", "nan.json"

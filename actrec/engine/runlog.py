@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from actrec.data.files import atomic_write
+from actrec.files import atomic_write
 
 NAME, STEPS = "log.jsonl", "steps.jsonl"
 _NO_CURVE = ("epoch", "step")
@@ -21,7 +21,7 @@ class RunLog:
     """Writes the logs of a run.
 
     Args:
-        step: optimiser steps done so far: what TensorBoard has of later ones is struck out.
+        step: optimizer steps done so far: what TensorBoard has of later ones is struck out.
     """
 
     def __init__(self, run: Path, *, tensorboard: bool, step: int = 0):

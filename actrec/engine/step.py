@@ -1,4 +1,4 @@
-"""One step of the optimiser: forward, loss, backward, the gradients of all processes, update. No waiting for a GPU."""
+"""One step of the optimizer: forward, loss, backward, the gradients of all processes, update. No waiting for a GPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from actrec.data import streams
+from actrec.data.sampling import streams
 from actrec.engine import dist, loss
 from actrec.engine.devices import autocast
 from actrec.engine.ema import Average

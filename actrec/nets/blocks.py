@@ -30,7 +30,7 @@ INCEPTION_CHANNELS = {
     "5a": (832, 256, (160, 320), (32, 128), 128),
     "5b": (832, 384, (192, 384), (48, 128), 128),
 }
-INCEPTION_EPS = 1e-3  # of batch normalisation
+INCEPTION_EPS = 1e-3  # of batch normalization
 
 
 class Backbone(nn.Module):
@@ -139,7 +139,7 @@ class Conv3d(nn.Conv3d):
 
     Kernels with extent in space or in time only are 2D convolutions of views. Clips shorter than the kernel are
     unrolled: their frames become channels, and no weight meets padding. These are also the forms that torch 2.13 gets
-    right in bfloat16 on a CPU, where its 3D weight gradient leaves memory uninitialised if the clip is shorter than the
+    right in bfloat16 on a CPU, where its 3D weight gradient leaves memory uninitialized if the clip is shorter than the
     kernel (docs/numbers/bfloat16_cpu_202611.md).
     """
 
@@ -211,7 +211,7 @@ def same_conv(
 
 
 class ConvUnit(nn.Module):
-    """Convolution, batch normalisation, ReLU. Padding keeps the size at stride 1."""
+    """Convolution, batch normalization, ReLU. Padding keeps the size at stride 1."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """C3D: eight 3x3x3 convolutions.
 
 Paper: Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015 (arXiv:1412.0767), in
-the form of Hara's Lua code: optional batch normalisation, and as an option one global average in place of the two fully
+the form of Hara's Lua code: optional batch normalization, and as an option one global average in place of the two fully
 connected layers. Its published weights are files of Lua's torch, which nothing here reads.
 
 With the fully connected layers clips have exactly 16 frames of 112x112 pixels.

@@ -46,7 +46,7 @@ def layout(shifted: str = "") -> Layout:
 
 INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), frames=32, size=224)
 INFLATED = ((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0))  # blocks of I3D with a temporal kernel
-SYNC_EPS = 1e-3  # of R(2+1)D's normalisations, but for those inside the split convolutions
+SYNC_EPS = 1e-3  # of R(2+1)D's normalizations, but for those inside the split convolutions
 
 
 class I3DResNet50(ResNet):
@@ -81,7 +81,7 @@ class I3DResNet50(ResNet):
 
 
 class SplitConv(nn.Module):
-    """A convolution over space, normalised, then one over time, with as many weights as one over both.
+    """A convolution over space, normalized, then one over time, with as many weights as one over both.
 
     The middle has floor(3 k^2 in out / (k^2 in + 3 out)) channels, also where the temporal kernel is 1, as in the
     reference.

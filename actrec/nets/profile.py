@@ -17,7 +17,7 @@ class Profile:
     """What a net costs.
 
     Args:
-        params: weights and biases, those of the last layer and of normalisations included.
+        params: weights and biases, those of the last layer and of normalizations included.
         flops: multiply-adds of the convolutions for one clip; biases, the last layer and all else are not counted.
     """
 

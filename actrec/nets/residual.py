@@ -56,7 +56,7 @@ class BasicBlock(Residual):
         stride: of the first.
         shortcut: as for `Residual`.
         conv: makes the convolutions.
-        norm: makes the normalisations.
+        norm: makes the normalizations.
         kernel: of the convolutions.
     """
 
@@ -143,7 +143,7 @@ def projection(
     conv: ConvMaker = same_conv,
     norm: Callable[[int], nn.Module] = nn.BatchNorm3d,
 ) -> nn.Module:
-    """Type B: a 1x1 convolution and a batch normalisation."""
+    """Type B: a 1x1 convolution and a batch normalization."""
     return nn.Sequential(conv(in_channels, out_channels, (1, 1, 1), stride), norm(out_channels))
 
 
@@ -229,7 +229,7 @@ class ResNet(Backbone):
 def plain_stem(
     in_channels: int, out_channels: int, kernel: Triple, stride: Triple, *, conv: ConvMaker = same_conv
 ) -> dict[str, nn.Module]:
-    """One convolution and its normalisation."""
+    """One convolution and its normalization."""
     return {"conv1": conv(in_channels, out_channels, kernel, stride), "bn1": nn.BatchNorm3d(out_channels)}
 
 

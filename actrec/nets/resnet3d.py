@@ -39,7 +39,7 @@ PAPER = "arXiv:1711.09577"
 
 
 class PreactBasicBlock(BasicBlock):
-    """Normalisation and ReLU before each convolution; the shortcut takes the raw input."""
+    """Normalization and ReLU before each convolution; the shortcut takes the raw input."""
 
     def __init__(self, in_channels: int, planes: int, **options):
         super().__init__(in_channels, planes, **options)
@@ -54,7 +54,7 @@ class PreactBasicBlock(BasicBlock):
 
 
 class PreactBottleneck(Bottleneck):
-    """A bottleneck with normalisation and ReLU before each convolution; the shortcut takes the raw input."""
+    """A bottleneck with normalization and ReLU before each convolution; the shortcut takes the raw input."""
 
     def __init__(self, in_channels: int, planes: int, **options):
         super().__init__(in_channels, planes, **options)
@@ -178,7 +178,7 @@ def preact_resnet3d(
     stem_stride_t: int = 1,
     stem_pool: bool = True,
 ) -> ResNet:
-    """3D ResNet with pre-activation (He et al., ECCV 2016, arXiv:1603.05027), but without the normalisation behind the
+    """3D ResNet with pre-activation (He et al., ECCV 2016, arXiv:1603.05027), but without the normalization behind the
     last block, as in the reference; arguments as of `resnet3d`."""
     basic = depth in BASIC
     return _net(

@@ -23,7 +23,7 @@ from actrec.nets.i3d import GOOGLENET_DROPPED, INPUT, Inception3d
 
 
 class SeparableUnit(nn.Module):
-    """A 1x3x3 and a 3x1x1 convolution, each with batch normalisation and ReLU.
+    """A 1x3x3 and a 3x1x1 convolution, each with batch normalization and ReLU.
 
     Args:
         depthwise: let the temporal convolution see one channel at a time.
@@ -34,7 +34,7 @@ class SeparableUnit(nn.Module):
         groups = out_channels if depthwise else 1
         self.conv = Conv3d(in_channels, out_channels, (1, 3, 3), padding=(0, 1, 1), bias=False)
         self.bn = nn.BatchNorm3d(out_channels, eps=INCEPTION_EPS)
-        # The bias does nothing before a batch normalisation, but published weights have it.
+        # The bias does nothing before a batch normalization, but published weights have it.
         self.conv_t = Conv3d(out_channels, out_channels, (3, 1, 1), padding=(1, 0, 0), groups=groups)
         self.bn_t = nn.BatchNorm3d(out_channels, eps=INCEPTION_EPS)
 

@@ -25,7 +25,7 @@ norm = partial(nn.BatchNorm3d, eps=INCEPTION_EPS, momentum=0.001)
 
 
 def _unit(in_channels: int, out_channels: int, kernel, stride=(1, 1, 1)) -> nn.Sequential:
-    """Convolution, normalisation, ReLU."""
+    """Convolution, normalization, ReLU."""
     conv = same_conv(in_channels, out_channels, kernel, stride)
     return nn.Sequential(conv, norm(out_channels), nn.ReLU(inplace=True))
 

@@ -12,7 +12,7 @@ SHIFT_DIV = 8  # one in so many channels comes from the next frame, as many from
 
 
 class TemporalAggregation(nn.Module):
-    """Each frame becomes the ReLU of a learned blend of its neighbours; frames outside the clip are zero.
+    """Each frame becomes the ReLU of a learned blend of its neighbors; frames outside the clip are zero.
 
     Fan et al., "More Is Less: Learning Efficient Video Representations by Big-Little Network and Depthwise Temporal
     Aggregation", NeurIPS 2019 (arXiv:1912.00869).

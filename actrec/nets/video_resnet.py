@@ -34,7 +34,7 @@ def spatial(in_channels: int, out_channels: int, stride: Triple = (1, 1, 1), *, 
 
 
 def split(in_channels: int, out_channels: int, stride: Triple = (1, 1, 1), *, middle: int) -> nn.Module:
-    """1x3x3 to `middle` channels, normalisation, ReLU, 3x1x1."""
+    """1x3x3 to `middle` channels, normalization, ReLU, 3x1x1."""
     return nn.Sequential(
         same_conv(in_channels, middle, (1, 3, 3), (1, *stride[1:])),
         nn.BatchNorm3d(middle),
@@ -65,7 +65,7 @@ class VideoResNet(ResNet):
 
 
 def _stem(*layers: tuple[nn.Module, int]) -> Mapping[str, nn.Module]:
-    """Convolutions with their numbers of channels, each normalised and with a ReLU."""
+    """Convolutions with their numbers of channels, each normalized and with a ReLU."""
     parts = [part for conv, channels in layers for part in (conv, nn.BatchNorm3d(channels), nn.ReLU(inplace=True))]
     return {"stem": nn.Sequential(*parts)}
 

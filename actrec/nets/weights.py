@@ -249,7 +249,7 @@ def _place(match: Match, target: str, tensor: Tensor, own: Tensor, *, inflate: b
         done.append("1x1 convolution")
     if target == stem and len(was) == len(expected) and was[1] == 3 != wanted[1]:
         tensor = tensor.mean(1, keepdim=True).expand(-1, wanted[1], *was[2:])
-        done.append(f"colours averaged for {wanted[1]} channels")
+        done.append(f"colors averaged for {wanted[1]} channels")
     shape = tuple(tensor.shape)
     if target.startswith(HEAD) and len(shape) == len(wanted) and shape != wanted and shape[1:] == wanted[1:]:
         problem = f"it has {shape[0]} classes, the net {wanted[0]}: ask for a new head (--new-head, new_head=True)"

@@ -1,7 +1,7 @@
 """Clips for a net: the torch end of the pipelines.
 
 A loader plans samples, lets the decode workers fetch them, has them finished (by the workers on a CPU, by DALI on a
-GPU, where DALI decodes and where colours are changed) and yields `Batch`es in the order of the plan. A sample that
+GPU, where DALI decodes and where colors are changed) and yields `Batch`es in the order of the plan. A sample that
 cannot be decoded is left out and counted, and takes nothing else with it.
 """
 
@@ -21,20 +21,21 @@ import torch
 from nvidia.dali import Pipeline
 
 from actrec.config import FLOW_CHANNELS, Augment, Clip, Input, Views
-from actrec.data.draw import epoch_draws, only_labels
 from actrec.data.index import Index, Media, build_index
 from actrec.data.lists import Video, check_labels
-from actrec.data.media import MediaError
-from actrec.data.plan import EvalPlan, TrainPlan, batch_slice, check_sampling, plan_eval, plan_train
-from actrec.pipelines import graph, source
-from actrec.pipelines.augment import look_values
-from actrec.pipelines.buffers import trim
-from actrec.pipelines.finish import Finisher
-from actrec.pipelines.graph import Kind
-from actrec.pipelines.runner import Runner, Running
-from actrec.pipelines.source import Sample
+from actrec.data.sampling.order import epoch_draws, only_labels
+from actrec.data.sampling.plan import EvalPlan, TrainPlan, batch_slice, check_sampling, plan_eval, plan_train
+from actrec.data.video.read import MediaError
+from actrec.pipelines.batch import trim
+from actrec.pipelines.dali import graph
+from actrec.pipelines.dali.augment import look_values
+from actrec.pipelines.dali.feed import Runner, Running
+from actrec.pipelines.dali.graph import Kind
+from actrec.pipelines.workers import decode as source
+from actrec.pipelines.workers.decode import Sample
+from actrec.pipelines.workers.finish import Finisher
 
-# What NVDEC (from Turing to Hopper) and DALI's colour conversion decode as the CPU does. Other files, rotated, deeper
+# What NVDEC (from Turing to Hopper) and DALI's color conversion decode as the CPU does. Other files, rotated, deeper
 # than 8 bit or in full range, go through the decode workers, also on a GPU.
 _NVDEC = {"h264", "hevc", "vp8", "vp9"}
 _DALI_CPU = {"vp8", "vp9", "mjpeg"}  # all that DALI's wheel decodes without a GPU
@@ -51,7 +52,7 @@ class Batch:
     """Clips of some videos.
 
     Args:
-        clips: (N, C, T, H, W) normalised; in evaluation (N * views, C, T, H, W), all views of a video together.
+        clips: (N, C, T, H, W) normalized; in evaluation (N * views, C, T, H, W), all views of a video together.
         labels: (N,) int64 on the clips' device, -1 where the list has none; of a multi-label loader (N, classes)
             float32, 1 for each class that a clip shows.
         videos: ids of the N videos.
@@ -165,7 +166,7 @@ class Loader:
         self._workers_finish = self.device.type == "cpu"  # "boxes" then end there
 
     def __iter__(self) -> Iterator[Batch]:
-        cv2.setNumThreads(1)  # the workers are the parallelism
+        cv2.setNumThreads(1)  # the workers are the parallelizm
         epoch, first = self.epoch, self._step
         fetching: deque[_Fetching] = deque()
         try:
@@ -338,7 +339,7 @@ class Loader:
         return {"images": self.clip.frames, "flow": self.clip.frames * FLOW_CHANNELS}.get(kind, 1)
 
     def _turn_x(self, samples: list[Sample], clips_NVTHWC: torch.Tensor) -> None:
-        """Mirrored, what moves to the left moves to the right: 255 - x, as it is after normalisation."""
+        """Mirrored, what moves to the left moves to the right: 255 - x, as it is after normalization."""
         zero = (1 - 2 * self.input.mean[0]) / self.input.std[0]
         for views, sample in zip(clips_NVTHWC, samples):
             crops = sample.plan.crops
@@ -377,11 +378,11 @@ class TrainLoader(Loader):
     _views = 1
 
     def __init__(self, videos, *, augment, seed, repeats, balanced, keep_last, flip_map, rank, world, **common):
-        _check_colours(common["clip"], augment)
+        _check_colors(common["clip"], augment)
         check_sampling(common["clip"], augment)
         labels = only_labels(videos) if balanced else None
         super().__init__(videos, **common)
-        self._workers_finish &= not augment.changes_colours  # DALI does that, on any device
+        self._workers_finish &= not augment.changes_colors  # DALI does that, on any device
         self._augment, self._seed, self._flip_map = augment, seed, flip_map
         self._rank, self._world = rank, world
         if repeats < 1 or self.batch_size % repeats:
@@ -626,9 +627,9 @@ def _route(found: Media, device: torch.device, decoder: Decoder) -> Kind:
         return ("flow" if found.flow else "images") if found.codec in _JPEG else "boxes"
     if found.rotation or found.pix_fmt != "yuv420p" or found.codec not in (_NVDEC if on_gpu else _DALI_CPU):
         return "boxes"
-    if found.colour == "bt601":
+    if found.color == "bt601":
         return "video"
-    return "recoloured" if found.colour in _MATRICES else "boxes"
+    return "recolored" if found.color in _MATRICES else "boxes"
 
 
 def _done(batch: _Fetching) -> bool:
@@ -646,14 +647,14 @@ def _check_channels(clip: Clip, net_input: Input) -> None:
         raise ValueError("mean and std of flow differ from channel to channel: expected the same for all")
 
 
-def _check_colours(clip: Clip, augment: Augment) -> None:
+def _check_colors(clip: Clip, augment: Augment) -> None:
     if clip.modality != "flow":
         return
     settings = {
-        "colour_jitter": augment.colour_jitter is not None,
+        "color_jitter": augment.color_jitter is not None,
         "grayscale": augment.grayscale > 0,
         f"auto_augment {augment.auto_augment}": augment.auto_augment != "none",
     }
     for setting, is_on in settings.items():
         if is_on:
-            raise ValueError(f"{setting} with modality flow: flow has no colours; blur and erasing work with it")
+            raise ValueError(f"{setting} with modality flow: flow has no colors; blur and erasing work with it")

@@ -46,7 +46,7 @@ def test_mistakes(run, arguments, code, words):
 def videos(tmp_path):
     import numpy as np
 
-    from actrec.data.encode import VideoWriter
+    from actrec.data.video.encode import VideoWriter
 
     for name in ("a.mp4", "b.mp4"):
         with VideoWriter(tmp_path / name, width=64, height=48, rate=25) as video:

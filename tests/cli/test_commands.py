@@ -88,9 +88,9 @@ def test_every_output_of_evaluate(run, inside):
 
 def test_evaluate_crops_as_validation_did(run, inside):
     """And a list without labels, whose accuracies JSON cannot hold as numbers."""
-    (inside / "unlabelled.txt").write_text("frames/val0\nframes/val1\n")
+    (inside / "unlabeled.txt").write_text("frames/val0\nframes/val1\n")
     assert run("train", *SMALL, "--crop-ratio", "0.5", "--epochs", "1", "--run", "r")[0] == 0
-    scores, arguments = {}, ["evaluate", "--run", "r", "--list", "unlabelled.txt", "--json", "s.json"]
+    scores, arguments = {}, ["evaluate", "--run", "r", "--list", "unlabeled.txt", "--json", "s.json"]
     for name, options in {"own": [], "half": ["--crop-ratio", "0.5"], "most": ["--crop-ratio", "0.875"]}.items():
         assert run(*arguments, "--out", f"{name}.npz", *options)[0] == 0
         scores[name] = np.load(f"{name}.npz")["scores"]
@@ -191,7 +191,7 @@ def test_toy(run, tmp_path):
         (["train", "--repeats", "3"], 2, "Error: repeats 3 with batch_size 16: expected a divisor of it"),
         (["train", "--nesterov", "--optimizer", "adamw"], 2, "Error: nesterov with optimizer adamw"),
         (["train", "--patience", "3"], 2, "Error: patience 3 with schedule cosine: it belongs to schedule plateau"),
-        (["train", "--scales", "0.5", "--geometry", "centre"], 2, "Error: scales 0.5 with geometry centre: it belongs"),
+        (["train", "--scales", "0.5", "--geometry", "center"], 2, "Error: scales 0.5 with geometry center: it belongs"),
         (["train", "--rand-ops", "3"], 2, "Error: rand_ops 3 with auto_augment none: it belongs to auto_augment rand"),
         (
             ["train", "--mixup", "0.2", "--repeats", "2"],
@@ -205,9 +205,9 @@ def test_toy(run, tmp_path):
             "Error: checkpoint_every 'often': expected minutes such as 10m, or",
         ),
         (
-            ["train", "--colour-jitter", "2,0,0,0"],
+            ["train", "--color-jitter", "2,0,0,0"],
             2,
-            "Error: colour_jitter (2.0, 0.0, 0.0, 0.0): expected three from 0",
+            "Error: color_jitter (2.0, 0.0, 0.0, 0.0): expected three from 0",
         ),
         (["train", "--ema", "2"], 2, "Error: ema 2.0: expected from 0 to 1"),
         (["train", "--std", "0,1,1"], 1, "Error: std (0.0, 1.0, 1.0): expected positive numbers"),

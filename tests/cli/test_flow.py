@@ -11,8 +11,8 @@ import torch
 
 import actrec
 from actrec.cli import weights
-from actrec.data.encode import VideoWriter
-from actrec.nets.recognise import Guess
+from actrec.data.video.encode import VideoWriter
+from actrec.nets.recognize import Guess
 
 NET = ["--backbone", "resnet3d_10", "--widen", "0.25"]
 SMALL = [*NET, "--frames", "4", "--size", "32", "--batch-size", "2", "--epochs", "1"]
@@ -115,14 +115,14 @@ def test_what_a_user_can_get_wrong(run, inside):
     assert code == 0  # begins with frame 2, as the loader does
 
 
-def test_colour_weights_begin_a_flow_net(run, inside):
+def test_color_weights_begin_a_flow_net(run, inside):
     torch.manual_seed(0)
     torch.save(actrec.net("resnet3d_10", num_classes=2, widen=0.25).state_dict(), "rgb.pt")
     run("extract-flow")
     code, out, _ = run("train", "--modality", "flow", "--weights", "rgb.pt", "--std", "0.25", *SMALL)
     assert code == 0
     assert out[0].startswith("rgb.pt: ")
-    assert out[0].endswith("colours averaged for 10 channels")
+    assert out[0].endswith("colors averaged for 10 channels")
 
 
 def test_the_command_that_trains_from_weights_of_flow():

@@ -7,10 +7,10 @@ import os
 import numpy as np
 import pytest
 
-from actrec.data.datasets import DATASETS
-from actrec.data.encode import VideoWriter
 from actrec.data.index import build_index, cache_path
 from actrec.data.lists import read_labels, read_list
+from actrec.data.video.encode import VideoWriter
+from actrec.tools.datasets.table import DATASETS
 
 CLASSES = "1 Archery\n2 Surfing\n"
 TRAIN = "Archery/v_Archery_g08_c01.avi 1\nSurfing/v_Surfing_g08_c01.avi 2\nSurfing/v_Surfing_g09_c01.avi 2\n"
@@ -126,7 +126,7 @@ def test_an_interrupt_while_probing(run, ucf, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("actrec.tools.lists.look_at_all", interrupt)
+        patch.setattr("actrec.tools.lists.make.look_at_all", interrupt)
         code, out, _ = run("lists", "ucf101", "splits", "--probe")
     assert (code, out[-1]) == (130, "interrupted: the same command goes on from here")
     assert not list(ucf.glob("*.txt"))

@@ -2,7 +2,7 @@ import pytest
 from click.testing import CliRunner
 
 from actrec.cli.lists_convert import command
-from actrec.data.formats import FORMATS
+from actrec.data.lists.formats import FORMATS
 
 
 @pytest.fixture

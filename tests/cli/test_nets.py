@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from actrec.nets import NETS, catalogue
+from actrec.nets import NETS
+from actrec.nets import catalog as catalog
 
 
 def test_one_line_per_family(run, tmp_path, monkeypatch):
@@ -47,7 +48,7 @@ def test_benchmark_of_a_net(run, tmp_path):
 
 
 def test_markdown(run, monkeypatch):
-    monkeypatch.setattr(catalogue, "markdown", lambda: "# Nets\n")
+    monkeypatch.setattr(catalog, "markdown", lambda: "# Nets\n")
     assert run("nets", "--markdown")[:2] == (0, ["# Nets"])
 
 

@@ -10,7 +10,7 @@ import pytest
 from actrec import config
 from actrec.cli import bench, evaluate, train, weights
 
-TRAIN = ["Options", "Net", "Clip", "Augmentation", "Loader", "Optimiser and schedule", "Loss", "Run"]
+TRAIN = ["Options", "Net", "Clip", "Augmentation", "Loader", "Optimizer and schedule", "Loss", "Run"]
 COMMANDS = {
     "train": (train.command, TRAIN),
     "evaluate": (evaluate.command, ["Options", "Views", "Loader", "Net"]),

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import actrec
 from actrec.cli.main import COMMANDS, main
 from actrec.cli.weights import LAYOUTS
-from actrec.nets.recognise import recognise
+from actrec.nets.recognize import recognize
 from actrec.nets.weights import READERS
 
 
@@ -31,7 +31,7 @@ def save_wrapped(net: torch.nn.Module, path: str) -> dict[str, torch.Tensor]:
     return weights
 
 
-def test_inspect_recognises_a_file_of_hara(run):
+def test_inspect_recognizes_a_file_of_hara(run):
     save_wrapped(actrec.net("resnet3d_18", num_classes=700, shortcut="A"), "my r3d18.pth")
     code, out, _ = run("weights", "inspect", "my r3d18.pth", "--json", "said.json")
     assert code == 0
@@ -187,7 +187,7 @@ def test_layouts_of_the_command_line_are_those_of_the_reader():
 def test_where_the_default_form_fits_no_other_form_is_listed():
     weights = actrec.net("tam_resnet18", num_classes=5).state_dict()
     torch.save({name: value for name, value in weights.items() if ".tam." not in name}, "image.pth")
-    guesses = recognise("image.pth", "tam_resnet18").guesses
+    guesses = recognize("image.pth", "tam_resnet18").guesses
     assert [(guess.layout, guess.options) for guess in guesses] == [("torchvision2d", {})]
 
 
@@ -202,7 +202,7 @@ def test_where_the_default_form_fits_no_other_form_is_listed():
 )
 def test_the_command_names_what_published_nets_leave_out(name, layout, flag):
     from actrec.cli.weights import _use
-    from actrec.nets.recognise import Guess
+    from actrec.nets.recognize import Guess
 
     said = _use(Path(name), Guess("tsn_resnet50", layout, {}, 400, 3), None)
     assert said == " ".join(["actrec train --backbone tsn_resnet50", *flag.split(), f"--weights {name} --new-head"])

@@ -10,7 +10,7 @@ import pytest
 from actrec.data.flow import flow_folder, flow_videos, y_of
 from actrec.data.index import build_index, cache_path
 from actrec.data.lists import Video, read_list
-from actrec.data.media import MediaError
+from actrec.data.video.read import MediaError
 
 
 def write_flow(folder: Path, pairs: int, *, template: str = "{:05d}_{}.jpg", first: int = 1, size=(32, 24)) -> Path:

@@ -82,7 +82,7 @@ def test_a_process_without_any_clip(tmp_path, dataset):
 
 
 def test_two_processes_continue_what_one_began(tmp_path, dataset):
-    """The same global batches: with synchronised norms in float64, nearly the same weights."""
+    """The same global batches: with synchronized norms in float64, nearly the same weights."""
     options = (
         "--epochs",
         "2",

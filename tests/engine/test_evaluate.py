@@ -96,7 +96,7 @@ SEVERAL = [(0,), (0, 1), (), (1,), (0,), (1,)]
 
 @pytest.fixture
 def several(videos):
-    """Six videos, dark and bright by turns, labelled 0, 01, -, 1, 0, 1."""
+    """Six videos, dark and bright by turns, labeled 0, 01, -, 1, 0, 1."""
     return [video._replace(labels=labels) for video, labels in zip(videos, SEVERAL)]
 
 

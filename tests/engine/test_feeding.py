@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import actrec
-from actrec.data.encode import VideoWriter
+from actrec.data.video.encode import VideoWriter
 from actrec.engine.feeding import Feeding, measure
 
 SLOW = Feeding(

@@ -71,7 +71,7 @@ def test_batch_norms(which, kept):
     assert changed_by_a_step(net, optim) == {name for name in net.state_dict() if not name.startswith(frozen)}
 
 
-def test_synchronised_batch_norms_too():
+def test_synchronized_batch_norms_too():
     net = nn.SyncBatchNorm.convert_sync_batchnorm(small_net())
     freeze(net, config.Optim(freeze_norm="partial"))
     train_mode(net)

@@ -348,9 +348,9 @@ def test_an_undecodable_video_is_skipped_and_counted(tmp_path, data, dataset):
 
 
 def test_bad_labels(tmp_path, data):
-    unlabelled = [data.train[0]._replace(labels=()), *data.train[1:]]
+    unlabeled = [data.train[0]._replace(labels=()), *data.train[1:]]
     with pytest.raises(ValueError, match="frames/train0 has no label: training needs one per video"):
-        run(tmp_path / "run", replace(data, train=unlabelled))
+        run(tmp_path / "run", replace(data, train=unlabeled))
     high = [data.train[0]._replace(labels=(2,)), *data.train[1:]]
     with pytest.raises(ValueError, match="has label 2: expected at most 1 for 2 classes"):
         run(tmp_path / "run", replace(data, train=high))
@@ -437,7 +437,7 @@ def test_a_clip_that_is_missing_weighs_nothing(tmp_path, data):
     """Steps with three clips of four are steps of three."""
     gone = actrec.Video("gone", str(tmp_path / "gone"), None, None, (0,))
     made = replace(
-        tiny(freeze_norm="all"), augment=config.Augment(geometry="centre", flip=False, clip_position="centre")
+        tiny(freeze_norm="all"), augment=config.Augment(geometry="center", flip=False, clip_position="center")
     )
     run(tmp_path / "three", replace(data, train=data.train[:3], train_index=build_index(data.train[:3])),
         replace(made, loader=config.Loader(batch_size=3)))  # fmt: skip
@@ -616,7 +616,7 @@ def test_plateau_watches_validation_only(tmp_path, data):
     assert checkpoint.load(tmp_path / "run/last.pt")["schedule"]["best"] >= 0
 
 
-def test_synchronised_norms_outlive_a_batch_of_nothing(tmp_path, data):
+def test_synchronized_norms_outlive_a_batch_of_nothing(tmp_path, data):
     gone = [actrec.Video(f"gone{i}", str(tmp_path / f"gone{i}"), None, None, (0,)) for i in range(8)]
     train = [*data.train[:4], *gone]
     made = replace(tiny(run_options={"sync_bn": True}), loader=config.Loader(batch_size=1))
@@ -660,8 +660,8 @@ def test_tensorboard_keeps_every_point_of_a_resumed_run(tmp_path, data):
 
 
 def test_logs_know_no_nan(tmp_path, data):
-    unlabelled = [video._replace(labels=()) for video in data.val]
-    run(tmp_path / "run", replace(data, val=unlabelled), tiny(epochs=2))
+    unlabeled = [video._replace(labels=()) for video in data.val]
+    run(tmp_path / "run", replace(data, val=unlabeled), tiny(epochs=2))
     text = (tmp_path / "run/log.jsonl").read_text()
     assert "NaN" not in text
     assert runlog.read(tmp_path / "run")[0]["val_loss"] is None

@@ -1,4 +1,4 @@
-"""bfloat16 on the CPU: torch 2.13's own 3D convolution gives uninitialised weight gradients for clips shorter than the
+"""bfloat16 on the CPU: torch 2.13's own 3D convolution gives uninitialized weight gradients for clips shorter than the
 kernel, on processors with AVX512-BF16."""
 
 import copy
@@ -10,7 +10,7 @@ from actrec.nets.blocks import Conv3d
 
 
 def dirty_memory() -> None:
-    """So that what is left uninitialised does not happen to be zero."""
+    """So that what is left uninitialized does not happen to be zero."""
     for size in (16 * 16 * 3, 16 * 16 * 27, 48 * 48 * 3, 48 * 48 * 27):
         for dtype in (torch.bfloat16, torch.float32):
             for _ in range(4):

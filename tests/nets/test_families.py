@@ -40,7 +40,7 @@ def test_shapes(net, clips, logits):
 
 
 def test_gradient_reaches_every_parameter(net, clips):
-    # In eval mode: in training a bias before batch normalisation has none.
+    # In eval mode: in training a bias before batch normalization has none.
     net(clips).square().sum().backward()
     without = [key for key, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     net.zero_grad()

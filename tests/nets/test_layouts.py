@@ -106,7 +106,7 @@ def tsm_authors(key: str, shifted: str = "") -> str:
 
 
 def mmaction2(key: str, shifted: str = "") -> str:
-    """Convolutions and normalisations are modules of a `ConvModule`."""
+    """Convolutions and normalizations are modules of a `ConvModule`."""
     wrapped = [(rf"({shifted}\.conv1)\.weight", r"backbone.\1.conv.net.weight")] if shifted else []
     return rename(
         key,
@@ -262,7 +262,7 @@ def test_inflation_keeps_the_activations_of_a_still_clip(name, tmp_path):
     ("name", "stem", "prefix"),
     [("tsn_resnet18", "conv1.weight", "module."), ("i3d", "conv1.conv.weight", ""), ("r3d_18", "stem.0.weight", "")],
 )
-def test_other_colours(name, stem, prefix, tmp_path):
+def test_other_colors(name, stem, prefix, tmp_path):
     """A first convolution of RGB is averaged for other numbers of channels."""
     net, path = empty(name, in_channels=10), tmp_path / "rgb.pth"
     weights = constants(empty(name))
@@ -270,7 +270,7 @@ def test_other_colours(name, stem, prefix, tmp_path):
     torch.save({f"{prefix}{key}": value for key, value in weights.items()}, path)
     account = actrec.load_weights(net, path)
     assert list(account.reshaped) == [stem]
-    assert account.reshaped[stem].endswith("colours averaged for 10 channels")
+    assert account.reshaped[stem].endswith("colors averaged for 10 channels")
     found = net.state_dict()[stem]
     assert found.shape[1] == 10
     assert torch.equal(found, kernel.mean(1, keepdim=True).expand_as(found))

@@ -136,7 +136,7 @@ def test_blocks_that_tsm_shifts(depth, expected, meta_net):
 
 
 @pytest.mark.parametrize("name", ["tsm_resnet18", "tsm_inception_v1"])
-def test_shift_mixes_neighbours_only(name):
+def test_shift_mixes_neighbors_only(name):
     torch.manual_seed(0)
     net, x = actrec.net(name).eval(), clips(frames=2)
     with torch.inference_mode():

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from actrec import config, nets
-from actrec.nets import NETS, catalogue, published
+from actrec.nets import NETS, published
+from actrec.nets import catalog as catalog
 from actrec.nets.profile import Profile, profile
 from actrec.nets.weights import READERS
 
@@ -45,7 +46,7 @@ def test_a_row_is_measured_with_its_own_classes():
 
 
 def test_families_hold_every_net_once():
-    families = catalogue.families()
+    families = catalog.families()
     assert Counter(name for family in families for name in family.names) == Counter(NETS.names())
     labels = [family.label for family in families]
     assert "resnet3d_{10,18,34,50,101,152,200}" in labels
@@ -53,7 +54,7 @@ def test_families_hold_every_net_once():
 
 
 def test_every_layout_and_every_option_is_explained():
-    assert list(catalogue.LAYOUT_HELP) == list(READERS)
+    assert list(catalog.LAYOUT_HELP) == list(READERS)
     taken = {option for name in NETS for option in NETS.get(name).options}
     assert taken - {"num_classes", "in_channels"} == {field.name for field in dataclasses.fields(config.Net)} - {
         "backbone"
@@ -61,4 +62,4 @@ def test_every_layout_and_every_option_is_explained():
 
 
 def test_the_page_of_nets_is_up_to_date():
-    assert PAGE.read_text(encoding="utf-8") == catalogue.markdown(), "actrec nets --markdown > docs/nets.md"
+    assert PAGE.read_text(encoding="utf-8") == catalog.markdown(), "actrec nets --markdown > docs/nets.md"

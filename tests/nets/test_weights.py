@@ -315,16 +315,16 @@ def test_a_first_convolution_without_axes_is_refused(tmp_path):
         actrec.load_weights(net, path)
 
 
-def test_colours_are_averaged_for_flow(tmp_path):
-    """A stack of ten equal channels is to the flow net what ten thirds of a grey picture are to the colour net."""
-    colour, flow = (actrec.net("tsn_resnet18", num_classes=5, in_channels=channels) for channels in (3, 10))
-    torch.save(colour.state_dict(), tmp_path / "rgb.pt")
+def test_colors_are_averaged_for_flow(tmp_path):
+    """A stack of ten equal channels is to the flow net what ten thirds of a gray picture are to the color net."""
+    color, flow = (actrec.net("tsn_resnet18", num_classes=5, in_channels=channels) for channels in (3, 10))
+    torch.save(color.state_dict(), tmp_path / "rgb.pt")
     account = actrec.load_weights(flow, tmp_path / "rgb.pt")
     assert list(account.reshaped) == ["conv1.weight"]
-    grey = torch.full((1, 1, 2, 16, 16), 0.3)
-    one, other = colour.conv1(grey.expand(-1, 3, -1, -1, -1)), flow.conv1(grey.expand(-1, 10, -1, -1, -1))
+    gray = torch.full((1, 1, 2, 16, 16), 0.3)
+    one, other = color.conv1(gray.expand(-1, 3, -1, -1, -1)), flow.conv1(gray.expand(-1, 10, -1, -1, -1))
     assert torch.allclose(other, one * 10 / 3, atol=1e-5)
-    own = colour.input
+    own = color.input
     assert flow.input.mean == (0.5,) * 10
     assert flow.input.std == pytest.approx((sum(own.std) / 3,) * 10)
     assert (flow.input.frames, flow.input.size) == (own.frames, own.size)

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from actrec.data.encode import VideoWriter
 from actrec.data.lists import Video
+from actrec.data.video.encode import VideoWriter
 
 SIDE, CELL = 96, 32  # pixels; nine bits in a 3 x 3 grid
 FRAMES = 40
@@ -48,7 +48,7 @@ class Numbered:
 
     @staticmethod
     def read(clips_NCTHW) -> np.ndarray:
-        """The numbers that clips show, (N, T); the clips are whole pictures, normalised to [-1, 1]."""
+        """The numbers that clips show, (N, T); the clips are whole pictures, normalized to [-1, 1]."""
         values = clips_NCTHW.float().cpu().numpy()[:, 1]  # green, (N, T, H, W)
         step = values.shape[-1] // 3
         cells = values[:, :, step // 2 :: step, step // 2 :: step][:, :, :3, :3]

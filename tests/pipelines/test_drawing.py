@@ -8,14 +8,14 @@ import torch
 
 import actrec
 from actrec.config import Input
-from actrec.data import media
-from actrec.data.draw import epoch_draws
 from actrec.data.index import build_index
+from actrec.data.sampling.order import epoch_draws
+from actrec.data.video.read import read_frames
 
 HALF = (0.5, 0.5, 0.5)
 INPUT = Input(mean=HALF, std=HALF, frames=8, size=96)
 CLIP = actrec.Clip(frames=4)
-WHOLE = actrec.Augment(geometry="centre", flip=False)
+WHOLE = actrec.Augment(geometry="center", flip=False)
 
 
 def batches(videos, *, epochs=1, **options):
@@ -55,8 +55,10 @@ def check_repeats(videos, numbers, **where):
 
 def test_repeats_decode_a_file_once(media_rows, monkeypatch):
     reads = []
-    read = media.read
-    monkeypatch.setattr(media, "read", lambda path, *a, **k: reads.append(path) or read(path, *a, **k))
+    read = read_frames
+    monkeypatch.setattr(
+        "actrec.pipelines.workers.decode.read_frames", lambda path, *a, **k: reads.append(path) or read(path, *a, **k)
+    )
     batches(media_rows[:3], batch_size=8, repeats=4, keep_last=True)
     assert sorted(reads) == sorted(video.path for video in media_rows[:3])
 
@@ -143,7 +145,7 @@ def test_several_labels_are_rows_of_zeros_and_ones(media_rows):
     assert batch.labels.tolist() == expected
 
     rows = {video.id: row for row, video in enumerate(videos)}
-    augment = actrec.Augment(geometry="centre")
+    augment = actrec.Augment(geometry="center")
     loader = actrec.train_loader(videos, CLIP, INPUT, augment=augment, batch_size=6, multi_label=3, flip_map=(1, 0, 2))
     seen = set()
     for epoch in range(3):

@@ -6,15 +6,16 @@ import torch
 
 import actrec
 from actrec.config import Input
-from actrec.data import media
 from actrec.data.index import build_index
 from actrec.data.lists import Video
-from actrec.data.plan import plan_eval, plan_train
-from actrec.pipelines import source
+from actrec.data.sampling.plan import plan_eval, plan_train
+from actrec.data.video.probe import probe_video
+from actrec.data.video.read import read_frames
+from actrec.pipelines.workers import decode as source
 
 HALF = (0.5, 0.5, 0.5)
 INPUT = Input(mean=HALF, std=HALF, frames=8, size=96)
-WHOLE = actrec.Augment(geometry="centre", flip=False)
+WHOLE = actrec.Augment(geometry="center", flip=False)
 CPU_DECODERS = ["workers", "dali"]
 
 
@@ -122,9 +123,11 @@ def test_crops_are_where_the_plan_says(tmp_path):
 
 def test_each_needed_frame_is_decoded_once(media_rows, monkeypatch):
     images, videos = [], []
-    read_image, read = source.read_image, media.read
+    read_image, read = source.read_image, read_frames
     monkeypatch.setattr(source, "read_image", lambda path: images.append(path) or read_image(path))
-    monkeypatch.setattr(media, "read", lambda path, *a, **k: videos.append(path) or read(path, *a, **k))
+    monkeypatch.setattr(
+        "actrec.pipelines.workers.decode.read_frames", lambda path, *a, **k: videos.append(path) or read(path, *a, **k)
+    )
     views = actrec.Views(clips=10, crops=3)
     list(actrec.eval_loader(media_rows, actrec.Clip(frames=8), INPUT, views=views))
     assert len(images) == len(set(images)) == 40
@@ -159,7 +162,7 @@ def check_agreement(videos, ways):
 @pytest.mark.gpu
 def test_a_wider_file_does_not_spoil_a_narrower_one_on_a_gpu(tmp_path, make_rows):
     """Both are stored 464 wide: a decoder that is used again must not take over the other's displayed width."""
-    from actrec.data.encode import VideoWriter
+    from actrec.data.video.encode import VideoWriter
 
     picture = np.random.default_rng(0).integers(60, 190, (16, 29, 3), np.uint8).repeat(16, 0).repeat(16, 1)
     paths = []
@@ -283,7 +286,7 @@ def test_segments_of_one_file_in_a_batch_are_decoded_once(tmp_path, numbers, nam
     videos = [Video(str(i), str(path), *span, (i,)) for i, span in enumerate(spans)]
     clip, index = actrec.Clip(frames=5), build_index(videos)
     reads = []
-    for module, read in ((source.media, "read"), (source, "read_image")):
+    for module, read in ((source, "read_frames"), (source, "read_image")):
         real = getattr(module, read)
         monkeypatch.setattr(module, read, lambda *a, real=real, **k: reads.append(a[0]) or real(*a, **k))
     together = actrec.eval_loader(videos, clip, INPUT, views=actrec.Views(clips=2, crops=3), batch_size=5, index=index)
@@ -380,8 +383,11 @@ def test_no_file_stays_open(tmp_path, numbers, make_rows):
 
 
 def test_frames_past_the_end_become_the_last_and_are_counted(tmp_path, numbers, make_rows, monkeypatch):
-    probe = media.probe
-    monkeypatch.setattr(media, "probe", lambda path: type(p := probe(path))(**{**p.__dict__, "frames": p.frames + 3}))
+    probe = probe_video
+    monkeypatch.setattr(
+        "actrec.data.index.probe.probe_video",
+        lambda path: type(p := probe(path))(**{**p.__dict__, "frames": p.frames + 3}),
+    )
     videos = make_rows(numbers.video(tmp_path / "h264.mp4", frames=10))
     loader = actrec.eval_loader(videos, actrec.Clip(frames=13), INPUT, views=actrec.Views(crop_ratio=1))
     assert numbers.read(next(iter(loader)).clips)[0].tolist() == [*range(10), 9, 9, 9]
@@ -390,7 +396,7 @@ def test_frames_past_the_end_become_the_last_and_are_counted(tmp_path, numbers, 
 
 def test_labels_follow_the_flip_map(media_rows):
     videos = [video._replace(labels=(i % 3,)) for i, video in enumerate(media_rows)]
-    augment = actrec.Augment(geometry="centre")
+    augment = actrec.Augment(geometry="center")
     flipped = actrec.train_loader(
         videos, actrec.Clip(frames=8), INPUT, augment=augment, batch_size=6, flip_map=(1, 0, -1), workers=1
     )
@@ -424,7 +430,7 @@ def test_memory_format_and_type(media_rows):
     assert torch.equal(last.clips, batch.clips.half())
 
 
-def test_normalisation(media_rows):
+def test_normalization(media_rows):
     raw = Input(mean=(0.0,) * 3, std=(1.0,) * 3, frames=2, size=96)
     other = Input(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), frames=2, size=96)
     clips = [next(iter(actrec.eval_loader(media_rows, actrec.Clip(), i))).clips for i in (raw, other)]

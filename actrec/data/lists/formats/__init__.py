@@ -1,0 +1,70 @@
+"""Lists and annotations of other tools, read into one form and written from it: `FORMATS`, and which one a file has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from actrec.data.lists.dialect import SAMPLE
+from actrec.data.lists.formats import hara, tables, text
+from actrec.data.lists.formats.annotations import Annotations, Entry, Format, Options
+from actrec.data.lists.splits import PART_NAMES
+from actrec.files import read_text, show
+
+__all__ = ["FORMATS", "Annotations", "Entry", "Format", "Options", "guess_format", "guess_part"]
+
+FORMATS: dict[str, Format] = {found.name: found for found in (*text.FORMATS, *tables.FORMATS, *hara.FORMATS)}
+
+_NUMBERS = re.compile(r"\s(\d+)\s+(\d+)((?:\s+\d+)*)\s*$", re.ASCII)
+_HEADERS = {"path": "csv", "youtube_id": "kinetics"}
+
+
+def guess_format(path: Path) -> str:
+    """The format of a file, by its content.
+
+    Raises:
+        ValueError: it is of none, or it can be read as several: then the message names them.
+        OSError: it cannot be read.
+    """
+    content = read_text(path)
+    if content.lstrip()[:1] in ("{", "["):
+        return _guess_json(path, content)
+    lines = [line for line in content.splitlines() if line.strip()]
+    header = {name.strip().strip('"').lower() for name in re.split("[,;\t ]", lines[0])} if lines else set()
+    if not any(map(str.isdigit, header)):
+        if header & {"original_vido_id", "original_video_id"}:
+            raise ValueError(
+                f"{path}: PySlowFast's lists of frames (Charades, AVA) are not read: expected `path label`"
+            )
+        for column, name in _HEADERS.items():
+            if column in header:
+                return name
+        if path.suffix == ".csv" and len(header) > 1 and not re.search("[./]", lines[0]):  # no path
+            raise ValueError(f"{path}: a csv file with the header {show(lines[0])}: expected a column 'path', or those "
+                             "of Kinetics; else name its format with --from")  # fmt: skip
+    return _guess_text(path, lines[:: -(-len(lines) // SAMPLE) or 1])
+
+
+def _guess_json(path: Path, content: str) -> str:
+    if '"database"' in content:
+        return "activitynet" if re.search(r'"taxonomy"|"annotations"\s*:\s*\[', content) else "hara"
+    raise ValueError(f'{path}: JSON without "database": expected a file of Hara\'s tools or of ActivityNet')
+
+
+def _guess_text(path: Path, lines: list[str]) -> str:
+    """actrec's reader takes all that means the same there; some of mmaction2's rows would mean another thing."""
+    found = [match for line in lines if (match := _NUMBERS.search(line))]
+    backward = next((match for match in found if int(match[1]) > int(match[2])), None)
+    if backward is None or len(found) < len(lines):
+        return "actrec"
+    labels = all(match[3] for match in found)
+    names = "mmaction2-clips, mmaction2-frames" if labels else "mmaction2-frames, mmaction2-video, actrec"
+    example = show(backward.string)
+    raise ValueError(f"{path}: rows such as {example} can be read in several ways: expected --from and one of {names}")
+
+
+def guess_part(path: Path) -> str:
+    """`train`, `val` or `test`, if the file is named so (`kinetics-400_val.csv`); else ""."""
+    words = re.split(r"[^a-z]+", path.stem.lower())
+    parts = {PART_NAMES[word] for word in words if word in PART_NAMES}
+    return parts.pop() if len(parts) == 1 else ""

@@ -1,0 +1,218 @@
+"""Classes: their names, how a list's text becomes labels, and which class a mirrored video belongs to."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from actrec.files import Problems, atomic_write, read_lines, show
+from actrec.registry import did_you_mean
+
+FILES = ("labels.txt", "classes.txt")
+NONE = "-"  # in place of a label: the video is of no class
+_NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d*)?", re.ASCII)  # the reference reads labels as floats: 3.0 is 3
+
+
+class Bad(Exception):
+    """A value is wrong; `explain()` says what, the value and what would be right.
+
+    Args:
+        explain: makes the message, when somebody wants to see it.
+        columns: the line has the columns that were looked for, a value is illegal.
+    """
+
+    def __init__(self, explain: Callable[[], str], *, columns: bool = True):
+        self.explain = explain
+        self.columns = columns
+
+
+class Classes:
+    """Turns what a list says about a class into its label: a number (always a number, `3.0` included) or a name.
+
+    Args:
+        names: of the classes, in the order of their labels; empty: unknown, so every number is legal and no name.
+
+    Raises:
+        ValueError: a name occurs twice.
+    """
+
+    def __init__(self, names: Sequence[str] = ()):
+        self.names = tuple(names)
+        self._index = {name: label for label, name in enumerate(self.names)}
+        if len(self._index) < len(self.names):
+            twice = next(name for i, name in enumerate(self.names) if name in self.names[:i])
+            raise ValueError(f"class name {twice!r} occurs twice: expected every name once")
+
+    def __contains__(self, text: str) -> bool:
+        """Whether `text` reads as a label, legal or not."""
+        return text in self._index or _NUMBER.fullmatch(text) is not None
+
+    def could_be(self, text: str) -> bool:
+        """Whether `text` reads as a label, or as none."""
+        return text == NONE or text in self
+
+    def labels(self, texts: Iterable[str]) -> tuple[int, ...]:
+        """Those of a row; none of a `-` alone. Raises Bad as `label`."""
+        texts = tuple(texts)
+        if texts == (NONE,) and NONE not in self:
+            return ()
+        return tuple(map(self.label, texts))
+
+    def label(self, text: str) -> int:
+        """Raises Bad for a name that is unknown and a number that is not a label."""
+        number = _NUMBER.fullmatch(text)
+        if not number:
+            if text not in self._index:
+                raise Bad(lambda: self.unknown(text), columns=False)
+            return self._index[text]
+        whole, _, fraction = text.partition(".")
+        if fraction.strip("0"):
+            raise Bad(lambda: f"label {text}: expected a whole number")
+        if (label := int(whole)) < 0:
+            raise Bad(lambda: f"label {text}: expected 0 or more")
+        if self.names and label >= len(self.names):
+            raise Bad(
+                lambda: f"label {text}: expected 0 to {len(self.names) - 1}, as there are {len(self.names)} classes"
+            )
+        return label
+
+    def unknown(self, text: str) -> str:
+        if not self.names:
+            return f"class name {show(text)}: expected a number, as there is no {' or '.join(FILES)} to look it up in"
+        return f"unknown class {show(text)}{did_you_mean(text, self.names)}"
+
+
+def find_labels(folder: str | os.PathLike[str]) -> Path | None:
+    """The folder's file of class names: `labels.txt`, or `classes.txt`, or None."""
+    return next((path for name in FILES if (path := Path(folder, name)).is_file()), None)
+
+
+def read_labels(path: str | os.PathLike[str]) -> list[str]:
+    """The class names of a file, one a line, in the order of their labels. Blank lines are skipped.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ListError: a name occurs twice, there is no name, or the file is no UTF-8 text.
+    """
+    lines, problems = read_lines(path)
+    return _names(lines, problems)
+
+
+def write_labels(path: str | os.PathLike[str], names: Sequence[str]) -> None:
+    """Writes class names, one a line, all or nothing.
+
+    Raises:
+        ValueError: a name that would not read back: empty, with blanks around it or a line break, or there twice.
+        OSError: the file cannot be written.
+    """
+    for label, name in enumerate(names):
+        if not name.strip() or name != name.strip() or any(c in name for c in "\n\0") or not _encodable(name):
+            raise ValueError(
+                f"class name {name!r} of label {label}: expected text without line breaks and outer blanks"
+            )
+    _names(list(names), Problems(path))
+    text = "".join(f"{name}\n" for name in names)
+    if text.startswith("\ufeff"):
+        raise ValueError(f"class name {names[0]!r} begins with a byte order mark: it would be lost")
+    with atomic_write(path) as file:
+        file.write(text)
+
+
+def read_flips(path: str | os.PathLike[str], labels: Sequence[str]) -> tuple[int, ...]:
+    """The flip map: for each class the label of its videos' mirror images, -1 where these belong to no class.
+
+    A line `a b` says that a mirrored video of class a is one of class b, and vice versa; `a -` that a video of class
+    a must not be mirrored; every other class is its own mirror image. a and b are names or numbers; between them is a
+    tab, `;`, a comma or blanks. Blank lines and lines that begin with # are skipped.
+
+    Args:
+        labels: class names, in the order of their labels.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ListError: every bad line: an unknown class, two ways to read the line, a class with two mirror images.
+    """
+    lines, problems = read_lines(path)
+    classes = Classes(labels)
+    mirror: dict[int, tuple[int, int]] = {}  # class: mirror image, line
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith("#"):
+            continue
+        try:
+            a, b = _pair(line, classes)
+            for one, other in ((a, b), (b, a)):
+                _add_mirror(mirror, one, other, number, classes)
+        except Bad as bad:
+            problems.add(number, bad.explain)
+    problems.raise_any()
+    return tuple(mirror.get(label, (label, 0))[0] for label in range(len(labels)))
+
+
+def _names(lines: list[str], problems: Problems) -> list[str]:
+    first: dict[str, int] = {}
+    for number, name in enumerate(lines, 1):
+        if not name:
+            continue
+        if name in first:
+            problems.add(number, lambda n=name: f"class name {show(n)} is also on line {first[n]}: expected it once")
+        first.setdefault(name, number)
+    if not first and not len(problems):
+        problems.add(1, lambda: "there is no class name: expected one on each line")
+    problems.raise_any()
+    return list(first)
+
+
+def _add_mirror(mirror: dict[int, tuple[int, int]], one: int, other: int, line: int, classes: Classes) -> None:
+    if one < 0:
+        return
+    known, where = mirror.setdefault(one, (other, line))
+    if known != other:
+        a, b, c = (repr(classes.names[label]) if label >= 0 else "-" for label in (one, known, other))
+        raise Bad(lambda: f"class {a} has the mirror image {b} on line {where} and {c} here: expected one")
+
+
+def _pair(line: str, classes: Classes) -> tuple[int, int]:
+    """The two labels of a line of flips.txt: -1 for `-`. Every place to cut is tried, so names may hold blanks."""
+    strong = [(a, b) for a, b in _cuts(line, "\t;")]
+    cuts = [(a, b) for a, b in strong if _is_pair(a, b, classes)]
+    cuts = cuts or [(a, b) for a, b in _cuts(line, " ,") if _is_pair(a, b, classes)]
+    if not cuts:
+        raise Bad(lambda: _no_pair(line, strong or list(_cuts(line, " ,")), classes))
+    found = {(classes.label(a), -1 if b == "-" and b not in classes else classes.label(b)) for a, b in cuts}
+    if len(found) > 1:
+        raise Bad(
+            lambda: (
+                f"{show(line)} can be read as {' or '.join(f'{a!r}, {b!r}' for a, b in cuts)}: "
+                "put a tab or ; between the classes"
+            )
+        )
+    return found.pop()
+
+
+def _cuts(line: str, separators: str) -> Iterator[tuple[str, str]]:
+    for i, character in enumerate(line):
+        if character in separators:
+            yield line[:i].strip(), line[i + 1 :].strip()
+
+
+def _is_pair(a: str, b: str, classes: Classes) -> bool:
+    return a in classes and (b == "-" or b in classes)
+
+
+def _no_pair(line: str, cuts: list[tuple[str, str]], classes: Classes) -> str:
+    for a, b in cuts:  # one half is a class: then the other one is what is wrong
+        if a in classes or b in classes or b == "-":
+            return classes.unknown(b if a in classes else a)
+    if len(cuts) == 1:
+        return classes.unknown(cuts[0][0])
+    return f"{show(line)}: expected two class names, or a class name and -, with a tab or ; between them"
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,308 @@
+"""Color matrix and range of decoded pictures, their conversion to RGB, BGR and YUV, and resizing."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+
+# AVCOL_SPC_* to swscale's matrix. What is not named is BT.601, FFmpeg's own choice (and DALI's only one).
+_MATRIX = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+_COLOR = {
+    None: "rgb",
+    Colorspace.ITU601: "bt601",
+    Colorspace.ITU709: "bt709",
+    Colorspace.FCC: "fcc",
+    Colorspace.SMPTE240M: "smpte240m",
+    Colorspace.BT2020: "bt2020",
+}
+_ROOT_2 = 2**0.5
+# Red's and blue's parts of luma.
+_LUMA = {
+    Colorspace.ITU601: (0.299, 0.114),
+    Colorspace.ITU709: (0.2126, 0.0722),
+    Colorspace.FCC: (0.30, 0.11),
+    Colorspace.SMPTE240M: (0.212, 0.087),
+    Colorspace.BT2020: (0.2627, 0.0593),
+}
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box of a picture: (x, y) is its top left corner, all in pixels of the picture as displayed.
+
+    Args:
+        width, height: of the whole picture. One of another size is resized to this first.
+    """
+
+    width: int
+    height: int
+    x: int
+    y: int
+    w: int
+    h: int
+
+    @classmethod
+    def whole(cls, width: int, height: int) -> Region:
+        return cls(width, height, 0, 0, width, height)
+
+    def cut(self, rgb: np.ndarray) -> np.ndarray:
+        """The box of uint8 (H, W, 3) or (H, W), as a view."""
+        if rgb.shape[:2] != (self.height, self.width):
+            rgb = resize(rgb, self.width, self.height)
+        return rgb[self.y : self.y + self.h, self.x : self.x + self.w]
+
+
+class Converter:
+    """Pictures to RGB, all of the size of the first, upright; or a region of them."""
+
+    def __init__(self, region: Region | None = None):
+        self._size: tuple[int, int] | None = None
+        self._turns = 0
+        self._region = region
+        self._memory = _Memory() if region else None
+
+    def expect(self, width: int, height: int, turns: int) -> None:
+        """The size and turn of all pictures, where they do not say it."""
+        self._size, self._turns = (width, height), turns
+
+    def see(self, picture: av.VideoFrame) -> None:
+        """The file's first picture has to come here, wanted or not, or all are of one size."""
+        if self._size is None:
+            self._size = (picture.width, picture.height)
+            self._turns = rotation_of(picture) // 90
+
+    def __call__(self, picture: av.VideoFrame) -> np.ndarray:
+        self.see(picture)
+        region, size = self._region, (picture.width, picture.height)
+        if region is not None and not self._turns and size == self._size == (region.width, region.height):
+            return _to_rgb(picture, region, self._memory)
+        rgb = _to_rgb(picture)
+        if self._size != size:  # some streams change their size half way
+            rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
+        rgb = np.ascontiguousarray(np.rot90(rgb, self._turns)) if self._turns else rgb
+        return rgb if region is None else region.cut(rgb)
+
+
+class _Memory:
+    """Arrays that are used again for the next picture: fresh pages cost more than converting a picture into them."""
+
+    def __init__(self):
+        self._taken: dict[str, np.ndarray] = {}
+
+    def take(self, purpose: str, *shape: int) -> np.ndarray:
+        """An uint8 array, the one that was last taken for this purpose where the shape is the same."""
+        if purpose not in self._taken or self._taken[purpose].shape != shape:
+            self._taken[purpose] = np.empty(shape, np.uint8)
+        return self._taken[purpose]
+
+
+class Nothing:
+    """In place of a converter, and of who receives its pictures."""
+
+    def expect(self, width: int, height: int, turns: int) -> None:
+        pass
+
+    def see(self, picture: av.VideoFrame) -> None:
+        pass
+
+    def __call__(self, *_) -> bool:
+        return True
+
+
+def rotation_of(picture: av.VideoFrame) -> int:
+    turn = picture.rotation % 360
+    return turn if turn % 90 == 0 else 0
+
+
+def _to_rgb(picture: av.VideoFrame, region: Region | None = None, memory: _Memory | None = None) -> np.ndarray:
+    """uint8 (H, W, 3), converted with the picture's own matrix and range; 10 and 12 bit are rounded to 8.
+
+    Args:
+        memory: the result may lie there, so that the next one overwrites it.
+    """
+    matrix, full = _matrix_and_range(picture)
+    if picture.format.name in ("yuv420p", "yuvj420p") and picture.width % 2 == 0 and picture.height % 2 == 0:
+        region = region or Region.whole(picture.width, picture.height)
+        return _yuv420_to_rgb(picture, region, matrix, full, memory or _Memory())
+    if matrix is not None:
+        picture = picture.reformat(
+            format="rgb24",
+            src_colorspace=matrix,
+            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG,
+            threads=1,
+        )
+    else:
+        picture = picture.reformat(format="rgb24", dst_color_range=ColorRange.JPEG, threads=1)
+    rgb = picture.to_ndarray()
+    return rgb if region is None else region.cut(rgb)
+
+
+def _yuv420_to_rgb(
+    picture: av.VideoFrame, region: Region, matrix: Colorspace, full: bool, memory: _Memory
+) -> np.ndarray:
+    """By OpenCV: a third of swscale's time. Four pixels share their color, so the region is cut out first."""
+    x, y = region.x // 2, region.y // 2
+    w, h = (region.x + region.w + 1) // 2 - x, (region.y + region.h + 1) // 2 - y
+    luma = _plane(picture, 0)[2 * y : 2 * (y + h), 2 * x : 2 * (x + w)]
+    chroma = [_plane(picture, i)[y : y + h, x : x + w] for i in (1, 2)]
+    rgb = memory.take("rgb", 2 * h, 2 * w, 3)
+    if matrix == Colorspace.ITU601 and not full:
+        packed = memory.take("packed", 3 * h, 2 * w)
+        np.concatenate([plane.ravel() for plane in (luma, *chroma)], out=packed.reshape(-1))
+        cv2.cvtColor(packed, cv2.COLOR_YUV2RGB_I420, dst=rgb)
+    else:
+        doubled = [luma]
+        for i, plane in enumerate(chroma):
+            doubled.append(memory.take(f"chroma {i}", 2 * h, 2 * w))
+            pairs = doubled[-1].view(np.uint16).reshape(h, 2, w)
+            np.multiply(plane[:, None], np.uint16(0x101), out=pairs, dtype=np.uint16)  # a byte twice
+        yuv = cv2.merge(doubled, dst=memory.take("yuv", 2 * h, 2 * w, 3))
+        cv2.transform(yuv, _yuv_to_bgr(matrix, full)[::-1], dst=rgb)
+    return rgb[region.y - 2 * y :, region.x - 2 * x :][: region.h, : region.w]
+
+
+def _matrix_and_range(picture: av.VideoFrame) -> tuple[Colorspace | None, bool]:
+    """(matrix or None for RGB, full range)."""
+    name = picture.format.name
+    if not name.startswith(("yuv", "nv", "p0", "gray")):
+        return None, True
+    full = picture.color_range == ColorRange.JPEG or name.startswith(("yuvj", "gray"))
+    return _MATRIX.get(picture.colorspace, Colorspace.ITU601), full
+
+
+def color_name(picture: av.VideoFrame) -> str:
+    matrix, full = _matrix_and_range(picture)
+    return _COLOR[matrix] + ("-full" if full and matrix is not None else "")
+
+
+def color_change(color: str) -> tuple[np.ndarray, np.ndarray]:
+    """What turns RGB that was made as if from BT.601 in limited range into that of `color`, a `Probe`'s.
+
+    Returns:
+        (float32 (3, 3), float32 (3,)): matrix and offset for RGB columns of 0 to 255.
+    """
+    matrix = next(matrix for matrix, name in _COLOR.items() if matrix and color.removesuffix("-full") == name)
+    wrong = _yuv_to_bgr(Colorspace.ITU601, False).astype(np.float64)[::-1]
+    right = _yuv_to_bgr(matrix, color.endswith("-full")).astype(np.float64)[::-1]
+    change = right[:, :3] @ np.linalg.inv(wrong[:, :3])
+    return change.astype(np.float32), (right[:, 3] - change @ wrong[:, 3]).astype(np.float32)
+
+
+def to_bgr(picture: av.VideoFrame, width: int, height: int) -> np.ndarray:
+    """uint8 (height, width, 3), resized before it is converted where that is less work."""
+    smaller = width * height < picture.width * picture.height
+    if smaller and _has_planes(picture):
+        luma = resize(_plane(picture, 0), width, height)
+        yuv = cv2.merge([luma, *(_chroma(_plane(picture, i), width, height) for i in (1, 2))])
+        return cv2.transform(yuv, _yuv_to_bgr(*_matrix_and_range(picture)))
+    return cv2.cvtColor(resize(_to_rgb(picture), width, height), cv2.COLOR_RGB2BGR)
+
+
+def _has_planes(picture: av.VideoFrame) -> bool:
+    return picture.format.name.removeprefix("yuvj").removeprefix("yuv") in ("420p", "422p", "444p")
+
+
+def to_yuv420(picture: av.VideoFrame, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Luma and the two colors at half the size, in BT.601 and limited range."""
+    half = (width // 2, height // 2)
+    if not _has_planes(picture):
+        bgr = cv2.cvtColor(resize(_to_rgb(picture), width, height), cv2.COLOR_RGB2BGR)
+        yuv = cv2.transform(bgr, _bgr_to_yuv())
+        return (yuv[:, :, 0], *cv2.split(resize(yuv[:, :, 1:], *half)))
+    luma = resize(_plane(picture, 0), width, height)
+    chroma = [resize(_plane(picture, i), *half) for i in (1, 2)]
+    matrix, full = _matrix_and_range(picture)
+    if matrix == Colorspace.ITU601 and not full:
+        return luma, *chroma
+    change = _to_bt601(matrix, full)  # of color into luma, too, but not of luma into color: grays stay grays
+    chroma = cv2.merge(chroma)
+    yuv = cv2.merge([luma, cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)])
+    return cv2.transform(yuv, change[:1]), *cv2.split(cv2.transform(chroma, change[1:, 1:]))
+
+
+@functools.cache
+def _bgr_to_yuv() -> np.ndarray:
+    """float32 (3, 4): to BT.601 in limited range."""
+    back = _yuv_to_bgr(Colorspace.ITU601, False).astype(np.float64)
+    inverse = np.linalg.inv(back[:, :3])
+    return np.column_stack([inverse, -inverse @ back[:, 3]]).astype(np.float32)
+
+
+@functools.cache
+def _to_bt601(matrix: Colorspace, full: bool) -> np.ndarray:
+    """float32 (3, 4): from a picture's matrix and range to BT.601 in limited range."""
+    to_bgr, to_yuv = _yuv_to_bgr(matrix, full).astype(np.float64), _bgr_to_yuv().astype(np.float64)
+    change = to_yuv[:, :3] @ to_bgr
+    change[:, 3] += to_yuv[:, 3]
+    return change.astype(np.float32)
+
+
+@functools.cache
+def _yuv_to_bgr(matrix: Colorspace, full: bool) -> np.ndarray:
+    """float32 (3, 4): a picture's matrix and range, as ITU-T H.273 has them, with the offset as the last column."""
+    red, blue = _LUMA[matrix]
+    green = 1 - red - blue
+    black, luma, chroma = (0, 1, 1) if full else (16, 255 / 219, 255 / 224)
+    cb, cr = 2 * (1 - blue) * chroma, 2 * (1 - red) * chroma
+    rows = np.array(
+        [[luma, cb, 0], [luma, -cb * blue / green, -cr * red / green], [luma, 0, cr]],
+        np.float64,
+    )
+    return np.column_stack([rows, -rows @ (black, 128, 128)]).astype(np.float32)
+
+
+def _plane(picture: av.VideoFrame, i: int) -> np.ndarray:
+    plane = picture.planes[i]
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+
+
+def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Antialiased along an axis that shrinks, bilinear along one that grows."""
+    rows, columns = image.shape[:2]
+    if height < rows or width < columns:
+        image = _shrink(image, min(width, columns), min(height, rows))
+    if image.shape[:2] != (height, width):
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return image
+
+
+def _shrink(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Close to INTER_AREA (0.1 to 0.6 of 255 in the mean, 1.7 on the finest patterns) in a fifth of its time.
+
+    INTER_AREA is vectorized only where it halves. So halve while that leaves enough, interpolate to twice the wanted
+    size, halve again. Interpolation shrinks by at most the root of 2: what it folds over lies in the frequencies that
+    the last halving takes away.
+    """
+    image = _halved(image, 2 * width, 2 * height)
+    if image.shape[0] <= _ROOT_2 * 2 * height and image.shape[1] <= _ROOT_2 * 2 * width:
+        image = cv2.resize(image, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _chroma(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """As `_shrink`, without the last halving: JPEG stores color at half the resolution and halves by itself."""
+    image = _halved(image, width, height)
+    if image.shape[0] <= _ROOT_2 * height and image.shape[1] <= _ROOT_2 * width:
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return resize(image, width, height)
+
+
+def _halved(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Halved while it stays above 1/sqrt(2) of this size and its sides are even."""
+    rows, columns = image.shape[:2]
+    while rows % 2 == 0 and columns % 2 == 0 and min(rows / height, columns / width) > _ROOT_2:
+        rows, columns = rows // 2, columns // 2
+        image = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+    return image

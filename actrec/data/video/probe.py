@@ -1,0 +1,61 @@
+"""What a video file is: frames, size, rate, codec, color."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from actrec.data.video.color import color_name, rotation_of
+from actrec.data.video.container import MediaError, decode_all, iter_packets, open_video
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the index knows of a video file.
+
+    Args:
+        frames: packets of the stream that hold a picture; a damaged or packed file decodes to fewer.
+        width, height: as displayed, in pixels (rotation applied, sample aspect ratio not).
+        rate: average frames per second, 0 if unknown.
+        gop: frames for each keyframe, on average.
+        rotation: counter-clockwise degrees from the stored to the displayed picture: 0, 90, 180 or 270.
+        color: matrix and range of the pictures: "bt601", "bt709-full" …, "rgb".
+    """
+
+    frames: int
+    width: int
+    height: int
+    rate: float
+    gop: float
+    codec: str
+    pix_fmt: str
+    rotation: int
+    color: str
+
+
+def probe_video(path: str | os.PathLike) -> Probe:
+    """Demuxes the whole file and decodes its first picture.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        MediaError: it is not a video that decodes.
+    """
+    with open_video(path) as (container, stream):
+        keys = [p.is_keyframe for p in iter_packets(container, stream) if p.size and not p.is_discard]
+    with open_video(path) as (container, stream):
+        first = next(decode_all(container, stream), None)
+        if first is None:
+            raise MediaError(path, "no frame of its video stream decodes")
+        rotation = rotation_of(first)
+        width, height = (first.width, first.height) if rotation % 180 == 0 else (first.height, first.width)
+        return Probe(
+            frames=max(len(keys), 1),
+            width=width,
+            height=height,
+            rate=float(stream.average_rate or 0),
+            gop=max(len(keys), 1) / max(sum(keys), 1),
+            codec=stream.codec_context.codec.canonical_name,
+            pix_fmt=first.format.name,
+            rotation=rotation,
+            color=color_name(first),
+        )

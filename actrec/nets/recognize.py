@@ -1,0 +1,167 @@
+"""Which net a weights file is of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from actrec import nets
+from actrec.nets import NETS, Layout
+from actrec.nets.blocks import Backbone
+from actrec.nets.weights import (
+    COUNTERS,
+    HEAD,
+    READERS,
+    listed,
+    match_names,
+    read_checkpoint,
+    renamed_tensors,
+)
+
+SHARED = 0.6  # of a net's names that a file must have to be compared with it at all
+FRAMES_IN_NAME = (  # of published files: IBM's -f32, mmaction2's 32x2x1 and 1x1x8, TSM's segment8, torchvision's none
+    r"[-_]f(\d+)(?:[-_.]|$)",
+    r"(?<!\d)1x1x(\d+)(?!\d)",
+    r"(?<!\d)(\d+)x\d+x1(?!\d)",
+    r"segment(\d+)",
+)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A net that a file fits without anything left over.
+
+    Args:
+        net: name.
+        layout: as which the file is read.
+        options: other than the defaults.
+        num_classes, in_channels: of the file.
+    """
+
+    net: str
+    layout: str
+    options: Mapping[str, bool | int | float | str]
+    num_classes: int
+    in_channels: int
+
+
+@dataclass(frozen=True)
+class Recognized:
+    """What a weights file is.
+
+    Args:
+        num_tensors, num_values: in it.
+        dtypes: of its tensors of floating-point numbers.
+        guesses: the nets that it fits, the likeliest first; inflated image weights last.
+        nearest: if none fits, the net that comes closest and what does not fit.
+        frames: of a clip, by the file's name; None where it does not tell.
+    """
+
+    num_tensors: int
+    num_values: int
+    dtypes: tuple[str, ...]
+    guesses: tuple[Guess, ...]
+    nearest: str | None
+    frames: int | None
+
+
+def recognize(path: str | Path, name: str | None = None, **options: bool | int | float | str) -> Recognized:
+    """Compares a weights file with every net and layout.
+
+    Args:
+        name: compare with this net alone.
+        options: of that net; without any, those of its forms that fit are found.
+
+    Raises:
+        As `load_weights` does for files it cannot read, as `actrec.net` for a wrong name or option.
+    """
+    tensors, named = read_checkpoint(path)
+    guesses: list[Guess] = []
+    nearest = (1 << 30, None)
+    for net in _nets(tensors) if name is None else _forms(name, options):
+        for layout, names in _layouts(net.name).items():
+            if any((guess.net, guess.layout) == (net.name, layout) for guess in guesses):
+                continue  # an earlier form, the default one first, fits already
+            found = _compare(net, layout, names, tensors)
+            if isinstance(found, Guess):
+                guesses.append(found)
+            elif found is not None and len(found) < nearest[0]:
+                nearest = (len(found), f"{net.name} (read as {layout}): {listed(found)}")
+    guesses.sort(
+        key=lambda guess: (
+            guess.net != (named or {}).get("name"),
+            READERS[guess.layout].inflate,
+            len(guess.options),
+            guess.net.startswith("tsm"),  # TSN's names and shapes are the same, and more files are TSN's
+        )
+    )
+    if guesses and named is not None and guesses[0].net == named["name"]:
+        guesses[0] = replace(guesses[0], options=_unusual(named["name"], named["options"]))
+    once: dict[tuple, Guess] = {}
+    for guess in guesses:
+        once.setdefault((guess.net, tuple(guess.options.items()), guess.in_channels), guess)
+    return Recognized(
+        num_tensors=len(tensors),
+        num_values=sum(tensor.numel() for tensor in tensors.values()),
+        dtypes=tuple(sorted({str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()})),
+        guesses=tuple(once.values()),
+        nearest=None if guesses else nearest[1],
+        frames=_frames(Path(path).name),
+    )
+
+
+def _nets(tensors: Mapping[str, Tensor]) -> Iterator[Backbone]:
+    """The forms of all nets that share enough names with the file."""
+    for name in NETS.names():
+        forms = _forms(name, {})
+        net = next(forms)
+        own = {key for key in net.state_dict() if not re.fullmatch(COUNTERS, key)}
+        layouts = _layouts(name).values()
+        if max(len(own & set(renamed_tensors(tensors, layout))) for layout in layouts) >= SHARED * len(own):
+            yield net
+            yield from forms
+
+
+def _forms(name: str, options: Mapping[str, bool | int | float | str]) -> Iterator[Backbone]:
+    """The net with these options, on no device; if there are none, then with each of its option sets."""
+    for form in [options] if options else [{}, *NETS.get(name).forms]:
+        with torch.device("meta"):
+            net = nets.net(name, num_classes=1, **form)
+        yield net
+
+
+def _layouts(name: str) -> dict[str, Layout]:
+    return {"actrec": Layout(), **NETS.get(name).weights}
+
+
+def _compare(net: Backbone, layout: str, names: Layout, tensors: Mapping[str, Tensor]) -> Guess | list[str] | None:
+    """A guess, or what does not fit; None for names that are another net's."""
+    renamed = renamed_tensors(tensors, names)
+    own = net.state_dict()
+    stem = next(key for key, value in own.items() if value.ndim > 2)
+    if stem not in renamed or f"{HEAD}weight" not in renamed or renamed[f"{HEAD}weight"].ndim < 2:
+        return None
+    in_channels = renamed[stem].shape[1] if renamed[stem].ndim > 2 else net.in_channels
+    if in_channels != net.in_channels:
+        with torch.device("meta"):
+            net = nets.net(net.name, **{**net.options, "in_channels": in_channels})
+        own = net.state_dict()
+    match = match_names(tensors, own, layout, names, new_head=True)
+    if match.problems:
+        return match.problems
+    return Guess(net.name, layout, _unusual(net.name, net.options), renamed[f"{HEAD}weight"].shape[0], in_channels)
+
+
+def _unusual(name: str, options: Mapping[str, bool | int | float | str]) -> dict[str, bool | int | float | str]:
+    """The options that are not the net's defaults."""
+    defaults = NETS.get(name).options
+    return {k: v for k, v in options.items() if v != defaults.get(k) and k not in ("num_classes", "in_channels")}
+
+
+def _frames(name: str) -> int | None:
+    return next((int(found[1]) for pattern in FRAMES_IN_NAME if (found := re.search(pattern, name))), None)

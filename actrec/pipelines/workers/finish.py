@@ -1,0 +1,100 @@
+"""The end of the CPU path: each picture becomes floats in the memory of its batch as soon as it is resized.
+
+On the CPU this is not left to DALI: its `crop_mirror_normalize` takes four times as long, and memory that goes back and
+forth between it and glibc (before 2.38) is not always used again, so that a process grows with every batch. On a GPU,
+and where colors are changed, DALI does the same arithmetic (`graph.normalize`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+
+from actrec.config import Input
+from actrec.data.sampling.plan import EvalPlan, TrainPlan
+from actrec.pipelines.batch import Buffers
+
+_ROWS = 8  # of a picture, at most, whose constants lie ready
+_PARTS = 4  # of a picture, each finished before the next: they stay in the processor's cache
+
+
+class Finisher:
+    """Crops, mirrors and normalizes: uint8 to (x / 255 - mean) / std.
+
+    Args:
+        keep: batches whose memory is kept for the next ones.
+        ahead: take the memory of all of them with the first.
+    """
+
+    def __init__(self, net_input: Input, *, dtype: str, channels_last: bool, keep: int, ahead: bool):
+        self._size, self._channels = net_input.size, len(net_input.mean)
+        num_pixels = math.gcd(net_input.size, _ROWS) * net_input.size
+        self._shift = np.tile([-255 * m for m in net_input.mean], num_pixels).astype(np.float32)
+        self._scale = np.tile([1 / (255 * s) for s in net_input.std], num_pixels).astype(np.float32)
+        self._dtype = getattr(torch, dtype)
+        self._channels_last = channels_last
+        self._buffers = Buffers(keep=keep, ahead=ahead)
+
+    def batch(self, num_videos: int, views: int, frames: int) -> torch.Tensor:
+        """Memory for clips, seen as (N, views, T, H, W, C)."""
+        lead, picture = (num_videos, views), (self._size, self._size)
+        if self._channels_last:
+            return self._buffers.take((*lead, frames, *picture, self._channels), self._dtype)
+        taken = self._buffers.take((*lead, self._channels, frames, *picture), self._dtype)
+        return taken.permute(0, 1, 3, 4, 5, 2)
+
+    def writer(
+        self, plan: TrainPlan | EvalPlan, gather: np.ndarray, clips: torch.Tensor
+    ) -> Callable[[int, np.ndarray], None]:
+        """A function of (i, picture) that writes wanted picture i wherever the clips of a sample show it.
+
+        Args:
+            gather: (clips, T) places of the clips' frames among the wanted ones.
+            clips: (views, T, H, W, C), filled crop by crop, clips inside.
+        """
+        out, size, num_clips = clips.numpy(), self._size, len(gather)
+        order = np.argsort(gather, axis=None, kind="stable")
+        ends = np.searchsorted(gather.ravel()[order], np.arange(gather.max() + 1), side="right").tolist()
+        places = [divmod(place, gather.shape[1]) for place in order.tolist()]
+
+        def write(i: int, picture: np.ndarray) -> None:
+            (clip, t), *again = places[ends[i - 1] if i else 0 : ends[i]]
+            for j, (x, y, mirror) in enumerate(plan.crops):
+                first = out[j * num_clips + clip, t]
+                self.normalize(picture[y : y + size, x : x + size], mirror=mirror, out=first)
+                for other_clip, other_t in again:
+                    out[j * num_clips + other_clip, other_t] = first
+
+        return write
+
+    def normalize(self, picture: np.ndarray, *, mirror: bool, out: np.ndarray) -> None:
+        """One picture, mirrored left to right if asked.
+
+        Args:
+            picture: uint8 (size, size, C), may be cut out of a larger one.
+            out: floats of any type and layout, seen as (size, size, C).
+        """
+        picture = cv2.flip(picture, 1) if mirror else picture
+        if out.dtype == np.float32 and out[..., 0].flags.c_contiguous:  # channel by channel
+            for channel, plane in enumerate(cv2.split(picture)):
+                _normalize(plane, self._shift[channel], self._scale[channel], out=out[..., channel])
+            return
+        direct = out.dtype == np.float32 and out.flags.c_contiguous
+        floats = (out if direct else np.empty(picture.shape, np.float32)).reshape(-1, len(self._shift))
+        rows = np.ascontiguousarray(picture).reshape(floats.shape)
+        step = -(-len(floats) // _PARTS)
+        for part in (slice(first, first + step) for first in range(0, len(floats), step)):
+            _normalize(rows[part], self._shift, self._scale, out=floats[part])
+        if not direct:
+            out[...] = floats.reshape(out.shape)
+
+
+def _normalize(values: np.ndarray, shift: np.ndarray, scale: np.ndarray, *, out: np.ndarray) -> None:
+    """(values + shift) * scale, of bytes as floats."""
+    out[...] = shift
+    cv2.accumulate(values, out)  # adds bytes to floats in one pass, which numpy does not
+    np.multiply(out, scale, out=out)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from actrec.data.lists import Video
+from actrec.data.sampling.order import epoch_draws, only_labels
+from actrec.data.sampling.plan import epoch_order
+
+LABELS = np.array([3] * 50 + [0] * 7 + [9] * 3 + [5])  # 61 videos of 4 classes, one of them with a single video
+
+
+def balanced(epoch, **options):
+    return epoch_draws(len(LABELS), seed=1, epoch=epoch, labels=LABELS, **options)
+
+
+def test_plainly_every_video_is_drawn_once():
+    draws = epoch_draws(50, seed=1, epoch=2)
+    assert draws.dtype == np.int64
+    assert draws[:, 0].tolist() == epoch_order(50, seed=1, epoch=2).tolist()
+    assert not draws[:, 1].any()
+
+
+def test_repeats_stand_next_to_each_other():
+    draws = epoch_draws(20, seed=1, epoch=2, repeats=3)
+    assert draws[::3, 0].tolist() == epoch_order(20, seed=1, epoch=2).tolist()
+    assert draws.reshape(20, 3, 2)[:, :, 1].tolist() == [[0, 1, 2]] * 20
+    assert (draws.reshape(20, 3, 2)[:, :, 0] == draws[::3, :1]).all()
+
+
+def test_every_class_is_drawn_equally_often():
+    total = np.zeros(10, int)
+    for epoch in range(8):
+        rows = balanced(epoch)[:, 0]
+        assert len(rows) == 61
+        counts = np.bincount(LABELS[rows], minlength=10)
+        assert sorted(counts[[0, 3, 5, 9]].tolist()) == [15, 15, 15, 16]
+        total += counts
+    assert total[[0, 3, 5, 9]].tolist() == [122] * 4  # who gets one more goes round
+
+
+def test_the_videos_of_a_class_are_drawn_in_turn():
+    """A fresh permutation in each pass, from epoch to epoch."""
+    for label in (0, 3, 9):
+        rows = np.flatnonzero(label == LABELS)
+        num_epochs = 2 * -(-len(rows) // 15)
+        counts = np.zeros(len(LABELS), int)
+        for epoch in range(num_epochs):
+            drawn = balanced(epoch)[:, 0]
+            counts += np.bincount(drawn[LABELS[drawn] == label], minlength=len(LABELS))
+            assert counts[rows].max() - counts[rows].min() <= 1, (label, epoch)
+    often = {tuple(np.flatnonzero(np.bincount(balanced(epoch)[:, 0])[50:57] == 3)) for epoch in range(9)}
+    assert len(often) > 2  # which of the seven are drawn once more is not always the same
+
+
+def test_a_video_that_is_drawn_again_has_another_number():
+    for repeats in (1, 2):
+        draws = balanced(3, repeats=repeats)
+        assert len(draws) == 61 * repeats
+        for row in np.unique(draws[:, 0]):
+            times = draws[draws[:, 0] == row, 1]
+            assert times.tolist() == [*range(len(times))]
+        assert (draws[::repeats, 0] == draws[repeats - 1 :: repeats, 0]).all()
+    single = draws[draws[:, 0] == 60]
+    assert len(single) in (30, 32)
+
+
+def test_the_order_is_random_over_the_epoch():
+    labels = np.arange(1000) % 2
+    drawn = labels[epoch_draws(1000, seed=0, epoch=0, labels=labels)[:, 0]]
+    assert [drawn[i : i + 250].mean() for i in range(0, 1000, 250)] == pytest.approx([0.5] * 4, abs=0.1)
+    changes = np.count_nonzero(np.diff(drawn))
+    assert changes == pytest.approx(500, abs=65)  # 16 standard deviation
+
+
+def test_it_hangs_on_seed_and_epoch_alone():
+    again = [balanced(epoch).tolist() for epoch in (7, 2, 7)]
+    assert again[0] == again[2] != again[1]
+    other = epoch_draws(len(LABELS), seed=2, epoch=7, labels=LABELS)
+    assert sorted(other[:, 0].tolist()) != sorted(balanced(7)[:, 0].tolist())
+
+
+def test_only_labels():
+    videos = [Video("a", "a", None, None, (4,)), Video("b", "b", None, None, (1, 2)), Video("c", "c", None, None, ())]
+    assert only_labels(videos[:1]).tolist() == [4]
+    with pytest.raises(ValueError, match="balanced with b, which has 2 labels: expected one of each"):
+        only_labels(videos)
+    with pytest.raises(ValueError, match="balanced with c, which has 0 labels"):
+        only_labels(videos[2:])

@@ -1,0 +1,200 @@
+import contextlib
+import errno
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+
+from actrec.data.video.read import MediaError
+from actrec.tools.make import jobs
+from actrec.tools.make.jobs import ClusterError, Stopped, Workers, each, largest_first
+from actrec.tools.make.output import OutputError, part_of, remove_leftovers, whole_file, whole_folder
+
+
+def run(function, jobs, workers=None, **options):
+    got = {}
+
+    def receive(job, result, reason):
+        got[job] = (result, reason)
+
+    each(function, jobs, receive, workers or Workers(2), **options)
+    return got
+
+
+def work(i, *, stop):
+    errors = {
+        1: MediaError("a.mp4", "no video stream"),
+        2: FileNotFoundError("gone"),
+        3: ValueError("two\nlines"),
+        4: MemoryError(),
+        5: cv2.error("OpenCV"),
+    }
+    if i in errors:
+        raise errors[i]
+    return i * i
+
+
+EXPECTED = {
+    (0,): (0, None),
+    (1,): (None, "no video stream"),
+    (2,): (None, "missing: it was there when the run began"),
+    (3,): (None, "two lines"),
+    (4,): (None, "MemoryError"),
+    (5,): (None, "OpenCV"),
+    **{(i,): (i * i, None) for i in range(6, 30)},
+}
+
+
+def test_every_job_and_every_failure_comes_back():
+    calls = []
+    assert run(work, [(i,) for i in range(30)], progress=lambda *c: calls.append(c), done=7) == EXPECTED
+    assert calls[0] == (7, 37, 0)
+    assert calls[-1] == (37, 37, 5)
+    assert [c[0] for c in calls] == list(range(7, 38))
+
+
+def test_no_job_at_all():
+    assert run(work, []) == {}
+
+
+def test_a_mistake_of_ours_is_not_hidden():
+    def wrong(i, *, stop):
+        raise TypeError("ours")
+
+    with pytest.raises(TypeError, match="ours"):
+        run(wrong, [(1,)])
+
+
+def test_output_that_cannot_be_written_stops_the_other_jobs():
+    begun = []
+    first = threading.Event()
+
+    def full(i, *, stop):
+        begun.append(i)
+        if i == 0:
+            first.wait(5)
+            raise OutputError(errno.ENOSPC, "cannot be written (No space left on device)", "x")
+        first.set()
+        for _ in range(500):
+            time.sleep(0.01)
+            if stop():
+                raise Stopped
+        return i
+
+    with pytest.raises(OutputError):
+        run(full, [(i,) for i in range(1000)])
+    assert len(begun) < 20
+
+
+def test_largest_first(tmp_path):
+    for name, size in (("a", 3), ("b", 9), ("c", 3)):
+        (tmp_path / name).write_bytes(bytes(size))
+    jobs = [(tmp_path / name,) for name in ("c", "gone", "a", "b")]
+    assert [job[0].name for job in largest_first(jobs, lambda job: job[0])] == ["b", "a", "c", "gone"]
+
+
+def test_parts_are_removed_when_nobody_works_on_them(tmp_path):
+    mine = part_of(tmp_path / "x")
+    mine.mkdir()
+    host = os.uname().nodename
+    (tmp_path / f".part-999999999-00-{host}").write_text("of a killed run")
+    alive = tmp_path / f".part-{os.getppid()}-00-{host}"
+    alive.write_text("of a run that lives")
+    elsewhere, old = tmp_path / ".part-1-00-another", tmp_path / ".part-2-00-another"
+    elsewhere.write_text("who knows")
+    old.write_text("nobody's")
+    os.utime(old, (0, 0))
+    (tmp_path / ".part-x").write_text("somebody's")
+    remove_leftovers([tmp_path])
+    assert sorted(tmp_path.iterdir()) == sorted([alive, elsewhere, tmp_path / ".part-x"])
+
+
+def test_whole_or_not_at_all(tmp_path):
+    for whole in (whole_file, whole_folder):
+        with contextlib.suppress(KeyError), whole(tmp_path / "a" / "b") as part:
+            (part / "1" if whole is whole_folder else part).write_text("half")
+            raise KeyError
+    assert list((tmp_path / "a").iterdir()) == []
+    with whole_file(tmp_path / "a" / "b") as part:
+        part.write_text("all")
+    assert (tmp_path / "a" / "b").read_text() == "all"
+    with pytest.raises(OutputError, match="cannot be written"), whole_file(tmp_path / "a" / "b" / "c"):
+        pass
+
+
+def test_what_went_wrong_is_told_also_where_nothing_can_be_removed(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(KeyError), whole_file(tmp_path / "a"):
+        raise KeyError
+
+
+# ---- a cluster ----
+
+
+def count(folder, i, *, stop):
+    """Work that sees whether it is done, and tells how often it was done."""
+    if not (folder / str(i)).exists():
+        time.sleep(0.05)
+        with open(folder / f"log-{i}", "a") as log:
+            log.write("x")
+        with whole_file(folder / str(i)) as part:
+            part.write_text(str(i))
+    return i
+
+
+def test_errors_of_a_cluster():
+    with pytest.raises(ClusterError, match="no Dask scheduler answers there: expected"):
+        run(work, [(1,)], Workers(cluster="tcp://127.0.0.1:9"))
+    with pytest.raises(ClusterError, match="expected the address"):
+        run(work, [(1,)], Workers(cluster="no address"))
+
+
+def resolved(path, *, stop):
+    return os.fspath(path)
+
+
+def test_relative_paths_are_those_of_the_caller(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = run(resolved, [(Path("a"),)], Workers(cluster=cluster[0]))
+    assert found == {(Path("a"),): (str(tmp_path / "a"), None)}
+
+
+def test_a_cluster_without_workers_is_no_cluster(cluster, tmp_path, monkeypatch):
+    address, workers = cluster
+    monkeypatch.setattr(jobs, "_PATIENCE", 3)
+
+    def receive(job, result, reason):
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+    with pytest.raises(ClusterError, match="its workers are gone; what is done stays"):
+        each(count, [(tmp_path, i) for i in range(40)], receive, Workers(cluster=address))
+    with pytest.raises(ClusterError, match="it has no workers; `dask worker"):
+        run(work, [(1,)], Workers(cluster=address))
+
+
+def test_a_cluster_does_what_threads_do_and_a_killed_worker_costs_nothing(cluster, tmp_path):
+    address, workers = cluster
+    assert run(work, [(i,) for i in range(30)], Workers(cluster=address)) == EXPECTED
+    killed = []
+
+    def receive(job, result, reason):
+        assert (result, reason) == (job[1], None)
+        if len(killed) == 0 and job[1] >= 10:
+            killed.append(workers[0].pid)
+            os.kill(workers[0].pid, signal.SIGKILL)
+
+    each(count, [(tmp_path, i) for i in range(40)], receive, Workers(cluster=address))
+    assert killed
+    logs = {path.name: path.read_text() for path in tmp_path.glob("log-*")}
+    assert len(logs) == 40
+    assert sum(text != "x" for text in logs.values()) <= 1  # the one that it died over, at most
+    assert all((tmp_path / str(i)).read_text() == str(i) for i in range(40))

@@ -1,0 +1,32 @@
+"""HMDB51: `file.avi 0`, `1` or `2` in a file for each class and split. 1 is training, 2 testing, 0 neither."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from actrec.files import show
+from actrec.tools.datasets.annotations import Published, choose, lines_of
+from actrec.tools.datasets.table import Dataset
+
+PARTS = {"1": "train", "2": "val"}
+
+
+def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
+    """The test videos of a split are its validation list: there are no others."""
+    notes = Published()
+    patterns = {"train": rf".+_test_split{split}\.txt", "other": r".+_test_split\d\.txt"}
+    dataset = replace(dataset, annotations=dataset.annotations.replace("split1", f"split{split}"))
+    for file in choose(paths, patterns, dataset)["train"]:
+        label = re.sub(r"_test_split\d\.txt", "", file.name, flags=re.I)
+        notes.add_classes(file, [("name", label)])
+        for line, text in lines_of(file, notes):
+            name, _, number = text.rpartition(" ")
+            if number not in ("0", "1", "2") or not name.strip():
+                notes.fault(file, line, f"{show(text)}: expected file.avi and 0, 1 or 2")
+            elif number != "0":
+                path = PurePosixPath(name.strip())
+                notes.add(PARTS[number], f"{label}/{path}", label, file, line, names=(path.stem,))
+    return notes

@@ -1,0 +1,27 @@
+"""Jester: `id;class` in csv files without a header, `id` in the test set; one class in each line of the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from actrec.tools.datasets.annotations import Published, choose, lines_of, read_ids
+from actrec.tools.datasets.table import Dataset
+
+PATTERNS = {
+    "train": r"(.*[-_])?train\.csv",
+    "val": r"(.*[-_])?validation\.csv",
+    "test": r"(.*[-_])?test\.csv",
+    "labels": r"(.*[-_])?labels\.csv",
+}
+
+
+def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
+    notes = Published()
+    files = choose(paths, PATTERNS, dataset)
+    for file in files.pop("labels", []):
+        notes.add_classes(file, lines_of(file, notes))
+    for part, found in files.items():
+        for file in found:
+            read_ids(file, part, notes)
+    return notes

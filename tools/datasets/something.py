@@ -1,0 +1,59 @@
+"""Something-Something: `id;class` in the csv files of V1, lists of objects with a template in the JSON files of V2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from actrec.files import read_json, show
+from actrec.tools.datasets.annotations import Published, choose, entries, lines_of, read_ids
+from actrec.tools.datasets.table import Dataset
+
+PATTERNS = {
+    "train": r"(.*[-_])?train",
+    "val": r"(.*[-_])?val(idation)?",
+    "test": r"(.*[-_])?test",
+    "labels": r"(.*[-_])?labels",
+}
+
+
+def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
+    notes, first = Published(), dataset.name == "ssv1"
+    patterns = {part: rf"{name}\.{'csv' if first else 'json'}" for part, name in PATTERNS.items()}
+    files = choose(paths, patterns if first else patterns | {"answers": r"(.*[-_])?test[-_]answers\.csv"}, dataset)
+    for file in files.pop("labels", []):
+        names = lines_of(file, notes) if first else ((f"key {show(key)}", key) for key in read_json(file, dict))
+        notes.add_classes(file, ((at, _plain(name)) for at, name in names))
+    answers = _read_answers(files.pop("answers", []), notes)
+    for part, found in files.items():
+        for file in found:
+            if first:
+                read_ids(file, part, notes)
+            else:
+                _read_objects(file, part, answers, notes)
+    return notes
+
+
+def _read_objects(file: Path, part: str, answers: dict[str, str], notes: Published) -> None:
+    for at, entry in entries(file, notes, "id"):
+        template = entry.get("template")
+        if template is None and part == "test":
+            template = answers.get(str(entry.get("id")))
+        notes.add(part, entry.get("id"), _plain(template), file, at)
+
+
+def _read_answers(files: Sequence[Path], notes: Published) -> dict[str, str]:
+    """{id: class} of the test set, which was published later."""
+    answers = {}
+    for file in files:
+        for line, text in lines_of(file, notes):
+            id, separator, label = text.partition(";")
+            if not separator or not label.strip():
+                notes.fault(file, line, f"{show(text)}: expected id;class")
+            answers[id.strip()] = label.strip()
+    return answers
+
+
+def _plain(template: object) -> object:
+    """The class of a template: `Holding [something]` is an example of `Holding something`."""
+    return template.replace("[", "").replace("]", "") if isinstance(template, str) else template

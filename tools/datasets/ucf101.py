@@ -1,0 +1,53 @@
+"""UCF101: `class/file.avi number` for training, `class/file.avi` for testing, `number class` in classInd.txt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from actrec.files import show
+from actrec.tools.datasets.annotations import Published, choose, lines_of
+from actrec.tools.datasets.table import Dataset
+
+
+def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
+    """The test list of a split is its validation list: there is no other."""
+    notes = Published()
+    patterns = {"train": rf"trainlist0?{split}\.txt", "val": rf"testlist0?{split}\.txt"}
+    others = {"other": r"(train|test)list0?\d\.txt", "classes": r"classInd\.txt"}
+    dataset = replace(dataset, annotations=dataset.annotations.replace("list01", f"list0{split}"))
+    files = choose(paths, patterns | others, dataset)
+    names: dict[int, str] = {}
+    for file in files.get("classes", []):
+        notes.add_classes(file, _classes(file, names, notes))
+    for part in ("train", "val"):
+        for file in files.get(part, []):
+            for line, text in lines_of(file, notes):
+                _add(notes, part, text, names, file, line)
+    return notes
+
+
+def _classes(file: Path, names: dict[int, str], notes: Published) -> Iterator[tuple[int, str]]:
+    """(line, name); what number a name has is kept in `names`."""
+    for line, text in lines_of(file, notes):
+        number, _, name = text.partition(" ")
+        if not number.isdecimal() or int(number) in names:
+            notes.fault(file, line, f"{show(text)}: expected number class, each number once")
+        else:
+            names[int(number)] = name.strip()
+            yield line, name
+
+
+def _add(notes: Published, part: str, text: str, names: dict[int, str], file: Path, line: int) -> None:
+    path, *number = text.rsplit(" ", 1)
+    if number and not number[0].isdecimal():
+        path, number = text, []
+    label, _, name = path.strip().rpartition("/")
+    if not label or not name or (part == "train" and not number):
+        notes.fault(file, line, f"{show(text)}: expected class/file.avi{' number' * (part == 'train')}")
+    elif number and names and names.get(int(number[0])) != label:
+        notes.fault(file, line, f"{show(text)}: number {number[0]} is {names.get(int(number[0]))!r} in classInd.txt")
+    else:
+        path = PurePosixPath(path.strip())
+        notes.add(part, str(path), label, file, line, names=(path.stem,))

@@ -1,0 +1,372 @@
+"""Lists of one format to another: every row is kept, and what the target cannot hold is said.
+
+Read, fitted to what the target holds (with the help of the videos where it wants frames or times that the list does
+not say), written beside the target, read back and compared; only then do the files take their names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from actrec.data.lists.formats import FORMATS, Annotations, Entry, Format, Options, guess_format, guess_part
+from actrec.data.lists.formats.annotations import kind_of
+from actrec.data.lists.formats.tables import fits_cells
+from actrec.data.lists.labels import find_labels, read_labels, write_labels
+from actrec.data.lists.splits import PARTS
+from actrec.files import ListError, show
+from actrec.registry import did_you_mean
+from actrec.tools.lists.fit import Losses, Progress, fit
+from actrec.tools.make.output import part_of, writing
+
+_SUFFIXES = {".json": "hara", ".csv": "csv"}
+_PART = "{part}"
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """How lists are converted.
+
+    Args:
+        source, target: names of formats; None: guessed from the content, and from the suffix.
+        root: where the source's relative paths start; None: each list's own folder.
+        target_root: likewise of the target; None: `root`, or each new list's own folder.
+        part: "train", "val" or "test": which one the source is, or which one to take of it.
+        labels: file of class names; None: `labels.txt` or `classes.txt` beside the source, if there is one.
+        separator: between the target's columns; None: the target's usual one, or the first of the others that can hold
+            the paths.
+
+    Raises:
+        ValueError: an unknown format or part.
+    """
+
+    source: str | None = None
+    target: str | None = None
+    root: Path | None = None
+    target_root: Path | None = None
+    part: str | None = None
+    labels: Path | None = None
+    separator: str | None = None
+
+    def __post_init__(self):
+        for name in (self.source, self.target):
+            if name is not None and name not in FORMATS:
+                raise ValueError(f"format {name!r}{did_you_mean(name, FORMATS)}")
+        if self.part not in (None, *PARTS):
+            raise ValueError(f"part {self.part!r}{did_you_mean(self.part, PARTS)}")
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written.
+
+    Args:
+        rows: how many, by part.
+        files: the lists, and a `labels.txt` if there was none.
+        notes: what the target cannot hold, and what looks wrong; a line each.
+    """
+
+    source: str
+    target: str
+    rows: dict[str, int]
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def convert_lists(
+    src: Path,
+    dst: Path,
+    options: ConvertOptions = ConvertOptions(),  # noqa: B008 - frozen
+    *,
+    force: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Converted:
+    """Converts the lists `src` into the lists `dst`.
+
+    Both are files, or stand for one file for each part: a folder (`train.txt`, …; a new one has a name without suffix),
+    or a path that holds `{part}`.
+
+    Args:
+        force: replace lists that are there.
+        workers: threads that look at videos.
+        progress: called with (done, total) while they do.
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        ListError: every bad row.
+        ValueError: a row that the target cannot hold, a part or class names that nobody knows, or `dst` is there.
+        OSError: a file cannot be read or written.
+    """
+    files = _sources(src, options)
+    source, target = _formats(src, dst, files, options)
+    if options.separator and options.separator not in target.separators:
+        known = ", ".join(map(repr, target.separators)) or "none to choose"
+        raise ValueError(f"separator {options.separator!r}: {target.name} has {known}")
+    annotations = _read(files, source, options)
+    notes = [*annotations.notes, *_warnings(annotations, guessed=options.source is None and source.name == "actrec")]
+    parts = dict(annotations.parts)
+    if target.parts == "must" and "" in parts:
+        raise ValueError(f"{src}: is it train, val or test? {target.name} says so of every row: expected --part")
+    labeled = any(entry.labels for rows in parts.values() for entry in rows)
+    if target.class_names in ("rows", "table") and labeled and not annotations.names:
+        raise ValueError(f"{src}: {target.name} holds class names, and there is no labels.txt: expected --labels FILE")
+    places = _targets(dst, target, parts)
+    if taken := {place.resolve() for place in places} & {file.resolve() for file in files.values()}:
+        raise ValueError(f"{taken.pop()} is to be read and to be written: expected two files")
+    for place in places:
+        if place.exists() and not place.is_file():
+            raise ValueError(f"{place}: not a regular file, cannot be replaced")
+    if not force and (there := [str(place) for place in places if os.path.lexists(place)]):
+        raise ValueError(f"{', '.join(there)}: there already; --force replaces, another name for B keeps what is there")
+    losses = Losses()
+    fitted = {part: fit(rows, target, losses, workers, progress) for part, rows in parts.items()}
+    notes += losses.lines()
+    contents = {place: {part: fitted[part] for part in those} for place, those in places.items()}
+    label_files = _write(contents, target, annotations.names, options, notes)
+    rows = {part: len(entries) for part, entries in fitted.items()}
+    return Converted(source.name, target.name, rows, (*places, *label_files), tuple(notes))
+
+
+# ---- where from and where to ----
+
+
+def _sources(src: Path, options: ConvertOptions) -> dict[str, Path]:
+    """The files by part; the part is "" where the name does not tell."""
+    if _PART in str(src):
+        files = {part: Path(str(src).replace(_PART, part)) for part in PARTS}
+        files = {part: path for part, path in files.items() if path.is_file()}
+    elif src.is_dir():
+        suffixes = [FORMATS[options.source].suffix] if options.source else []
+        suffixes += [suffix for suffix in (".txt", ".csv", ".json") if suffix not in suffixes]
+        found = {part: [src / f"{part}{suffix}" for suffix in suffixes] for part in PARTS}
+        files = {part: path for part, paths in found.items() if (path := next(filter(Path.is_file, paths), None))}
+    else:
+        return {options.part or guess_part(src): src}
+    files = {part: path for part, path in files.items() if options.part in (None, part)}
+    if not files:
+        raise FileNotFoundError(f"{src}: expected lists such as {src.parent if _PART in str(src) else src}/train.txt")
+    return files
+
+
+def _formats(src: Path, dst: Path, files: dict[str, Path], options: ConvertOptions) -> tuple[Format, Format]:
+    source = options.source
+    if source is None:
+        guesses = {guess_format(path) for path in files.values()}
+        if len(guesses) > 1:
+            raise ValueError(f"{src}: lists of several formats ({', '.join(sorted(guesses))}): expected one, or --from")
+        source = guesses.pop()
+    target = options.target or _SUFFIXES.get(dst.suffix.lower(), "actrec")
+    return FORMATS[source], FORMATS[target]
+
+
+def _targets(dst: Path, target: Format, parts: Iterable[str]) -> dict[Path, Sequence[str]]:
+    """Which parts go into which file."""
+    parts = list(parts)
+    if dst.is_dir() or not (dst.suffix or dst.exists()):
+        dst = dst / f"{_PART}{target.suffix}"
+    if _PART in str(dst):
+        if "" in parts:
+            raise ValueError(f"{dst}: is it train, val or test? expected --part, or the name of a file")
+        return {Path(str(dst).replace(_PART, part)): [part] for part in parts}
+    if len(parts) > 1 and not target.parts:
+        raise ValueError(f"{dst}: a list of {target.name} holds one part, and there are {', '.join(parts)}: expected a "
+                         f"folder, a name with {_PART}, or --part")  # fmt: skip
+    return {dst: parts}
+
+
+# ---- reading ----
+
+
+def _read(files: dict[str, Path], source: Format, options: ConvertOptions) -> Annotations:
+    found = {}
+    for part, path in files.items():
+        found[part] = _read_one(path, part, source, options)
+    names = read_labels(options.labels) if options.labels else _common([a.names for a in found.values()])
+    parts: dict[str, list[Entry]] = {}
+    for one in found.values():
+        if names and not one.names and any(e.labels for rows in one.parts.values() for e in rows):
+            raise ValueError(f"{', '.join(map(str, files.values()))}: some name their classes and some number them: "
+                             "expected --labels FILE")  # fmt: skip
+        renumbered = _renumber(one, names)
+        for part, entries in one.parts.items():
+            if options.part in (None, part):
+                parts.setdefault(part, []).extend(e._replace(labels=renumbered(e.labels)) for e in entries)
+    if not parts:
+        raise ValueError(f"{', '.join(map(str, files.values()))}: there is no part {options.part!r}: expected one of "
+                         f"{', '.join(part for a in found.values() for part in a.parts)}")  # fmt: skip
+    order = sorted(parts, key=lambda part: (*PARTS, "").index(part))
+    notes = tuple(dict.fromkeys(note for one in found.values() for note in one.notes))
+    return Annotations({part: parts[part] for part in order}, tuple(names), notes)
+
+
+def _root(folder: Path) -> str:
+    return os.path.abspath(folder)
+
+
+def _read_one(path: Path, part: str, source: Format, options: ConvertOptions) -> Annotations:
+    """A list with the class names of --labels or of the `labels.txt` beside it. The latter has to name all classes of a
+    list that names its own; else it is of other lists."""
+    settings = Options(_root(options.root or path.parent), (), part)
+    file = None if source.class_names == "table" else options.labels or find_labels(path.parent)
+    if not file:
+        return source.read(path, settings)
+    names = tuple(read_labels(file))
+    try:
+        return source.read(path, replace(settings, names=names))
+    except ListError as error:
+        if not options.labels and source.class_names in ("rows", "either"):
+            with contextlib.suppress(ListError):
+                own = source.read(path, settings)
+                if unknown := [name for name in own.names if name not in names]:
+                    note = (f"{file} does not name {show(unknown[0])}, a class of {path}: it was left aside, and the "
+                            "classes are numbered in alphabetical order")  # fmt: skip
+                    return replace(own, notes=(*own.notes, note))
+        if " class" in str(error):
+            raise ListError(f"{error}\nthe class names are those of {file}") from None
+        raise
+
+
+def _common(lists: Sequence[Sequence[str]]) -> Sequence[str]:
+    """The names of all lists, in the order that they share, or sorted."""
+    same = all(names == lists[0] for names in lists)
+    return lists[0] if same else sorted({name for names in lists for name in names})
+
+
+def _renumber(annotations: Annotations, names: Sequence[str]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
+    """A function of labels that gives the classes their numbers in `names`."""
+    if not annotations.names or tuple(annotations.names) == tuple(names):
+        return lambda labels: labels
+    number = {name: i for i, name in enumerate(names)}
+    if unknown := [name for name in annotations.names if name not in number]:
+        raise ValueError(f"class {show(unknown[0])} is not among the names given{did_you_mean(unknown[0], names)}")
+    table = [number[name] for name in annotations.names]
+    return lambda labels: tuple(table[label] for label in labels)
+
+
+def _warnings(annotations: Annotations, *, guessed: bool) -> Iterable[str]:
+    """What is legal and yet looks wrong."""
+    files = {part: {os.path.realpath(entry.path) for entry in rows} for part, rows in annotations.parts.items()}
+    times = Counter(path for paths in files.values() for path in paths)
+    if leaked := [path for path, count in times.items() if count > 1]:
+        where = " and ".join(part or "the rest" for part, paths in files.items() if leaked[0] in paths)
+        yield f"leakage: {len(leaked)} files are in several parts, such as {show(leaked[0])} in {where}"
+    for part, rows in annotations.parts.items():
+        if len(rows) > len(set(rows)):
+            entry, _ = Counter(rows).most_common(1)[0]
+            number = len(rows) - len(set(rows))
+            yield f"{number} rows of {part or 'the list'} are there twice, such as {show(entry.path)}"
+        if guessed and all(kind_of(entry) == "frames" and not entry.labels for entry in rows):
+            yield "the numbers were read as frames, and not as labels: --from mmaction2-frames does otherwise"
+        elif guessed and any(entry.start == -1 for entry in rows):
+            yield "rows start at image 0: if these are mmaction2's offsets, --from mmaction2-clips reads them"
+
+
+# ---- writing ----
+
+
+def _write(
+    contents: dict[Path, dict[str, Sequence[Entry]]],
+    target: Format,
+    names: tuple[str, ...],
+    options: ConvertOptions,
+    notes: list[str],
+) -> list[Path]:
+    """Writes all files, or none. What is not the usual separator is said.
+
+    Returns:
+        the files of class names that were written, too.
+    """
+    made: dict[Path, Path] = {}
+    label_files: list[Path] = []
+    numbers = target.class_names == "numbers" or (target.class_names == "either" and not fits_cells(names))
+    try:
+        for place, parts in contents.items():
+            final = Path(os.path.realpath(place))
+            with writing(place):
+                final.parent.mkdir(parents=True, exist_ok=True)
+            made[final] = part_of(final)
+            notes += _write_one(made[final], place, Annotations(parts, names), target, options)
+        if names and numbers:
+            for folder in dict.fromkeys(place.parent for place in contents):
+                label_files += _keep_names(folder, names)
+        for final, temporary in made.items():
+            with writing(final):
+                os.replace(temporary, final)
+    finally:
+        for temporary in made.values():
+            with contextlib.suppress(OSError):  # on a read-only file system it is refused, though there is nothing
+                temporary.unlink()
+    if names and not numbers and target.class_names != "table":
+        rows = (row for parts in contents.values() for several in parts.values() for row in several)
+        if tuple(sorted({names[label] for row in rows for label in row.labels})) != names:
+            notes.append(f"{target.name} holds neither the order of the classes nor those without a row: reading it "
+                         "numbers the others in alphabetical order, or as --labels FILE says")  # fmt: skip
+    for file in label_files:
+        if others := sorted(other for other in file.parent.glob("*.txt") if other not in (*contents, file)):
+            notes.append(f"{file} is new and holds for all lists of this folder, such as {others[0].name}")
+    return label_files
+
+
+def _write_one(
+    temporary: Path, place: Path, annotations: Annotations, target: Format, options: ConvertOptions
+) -> list[str]:
+    """Writes a file that reads back as these annotations, with the first separator that makes it so.
+
+    Raises:
+        ValueError: there is none.
+    """
+    (part, *more) = annotations.parts
+    root = _root(options.target_root or options.root or place.parent)
+    settings = Options(root, annotations.names, "" if more else part, options.separator)
+    faults = []
+    for separator in (options.separator,) if options.separator else target.separators or (None,):
+        try:
+            with writing(place):
+                target.write(temporary, annotations, replace(settings, separator=separator))
+            fault = _fault(annotations, target.read(temporary, settings), target)
+        except UnicodeEncodeError as error:
+            fault = f"{show(error.object)} cannot be written as UTF-8"
+        except ValueError as error:
+            text = str(error).splitlines()[0].replace(f"{temporary}:", "").strip()
+            fault = f"it would not read back ({text})" if isinstance(error, ListError) else text
+        if fault is None:
+            if not faults:
+                return []
+            usual = target.separators[0]
+            return [f"{place}: {separator!r} stands between the columns: with {usual!r} {faults[0]}"]
+        faults.append(fault)
+    raise ValueError(f"{place}: {target.name} cannot hold this: {faults[0]}")
+
+
+def _fault(wanted: Annotations, found: Annotations, target: Format) -> str | None:
+    """The first row that does not read back."""
+    if target.class_names == "table" and found.names != wanted.names:
+        return "the class names would read back as others"
+    for part, rows in wanted.parts.items():
+        here, there = (Counter((row, kind_of(row)) for row in rows) for rows in (rows, found.parts.get(part, ())))
+        if lost := next(iter(here - there), None):
+            other = next(iter(there - here), None)
+            return f"{_shown(lost[0])} would read back as {_shown(other[0]) if other else 'nothing'}"
+    return None
+
+
+def _shown(entry: Entry) -> str:
+    bounds = "" if entry.start is None else f", {entry.start} to {entry.stop}"
+    return f"{show(entry.path)}{bounds}, labels {list(entry.labels)}"
+
+
+def _keep_names(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    """`labels.txt` for lists that hold numbers; nothing if it is there."""
+    file = find_labels(folder)
+    if file is None:
+        with writing(folder / "labels.txt"):
+            write_labels(folder / "labels.txt", names)
+        return [folder / "labels.txt"]
+    if tuple(read_labels(file)) != names:
+        raise ValueError(f"{file} names other classes than the new lists beside it would: expected another folder")
+    return []

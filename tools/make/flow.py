@@ -1,0 +1,272 @@
+"""Optical flow of a list's videos: `00001_x.jpg` and `00001_y.jpg`, see `actrec.data.flow`.
+
+The flow of a frame folder is put beside its frames, that of a video file into `flow/<its path>/` below the list's
+folder: so the list itself says where flow is, and one list serves both modalities. A folder is marked while its flow is
+moved in and every video's is made apart from it, so flow is there as a whole or not at all, and an interrupted run is
+continued by starting it again. `.extract_flow.json` beside the lists remembers the settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from actrec.data.flow import UNFINISHED, flow_folder, y_of
+from actrec.data.index import Media, build_index
+from actrec.data.index.probe import FPS, read_image
+from actrec.data.lists import Video, read_list
+from actrec.data.video.container import MediaError
+from actrec.data.video.probe import probe_video
+from actrec.data.video.read import iter_pictures
+from actrec.files import atomic_write
+from actrec.tools.make.images import ImageOptions
+from actrec.tools.make.jobs import Progress, Stop, Stopped, Workers, each, largest_first
+from actrec.tools.make.output import part_of, remove_leftovers, write_failed, writing
+
+RECORD, FAILED = ".extract_flow.json", "failed_flow.csv"
+PRESETS = {  # of OpenCV's dense inverse search
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+}
+_LEAST = (32, 96)  # height and width: below, the scales that OpenCV chooses can crash it
+
+Estimate = Callable[[Iterator[np.ndarray]], Iterator[np.ndarray]]  # gray (H, W) pictures -> float32 (H, W, 2) flows
+
+
+@dataclass(frozen=True)
+class FlowOptions(ImageOptions):
+    """What flow images hold. Size is of video files only: flow beside frames has theirs.
+
+    Args:
+        bound: pixels of motion from frame to frame that become the darkest and the brightest value.
+        preset: quality of the flow that the CPU computes, one of `PRESETS`.
+
+    Raises:
+        ValueError: a value that makes no sense.
+    """
+
+    bound: float = 20.0
+    preset: str = "medium"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.bound < math.inf:
+            raise ValueError(f"bound {self.bound}: expected a number of pixels above 0")
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset {self.preset!r}: expected one of {', '.join(PRESETS)}")
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What a run has made.
+
+    Args:
+        done: videos whose flow was made now.
+        skipped: videos whose flow was there.
+        pairs: of x and y images, of all these videos.
+        failed: (path, reason) of the others, as in failed_flow.csv.
+    """
+
+    done: int
+    skipped: int
+    pairs: int
+    failed: tuple[tuple[str, str], ...]
+
+
+def extract_flow(
+    lists: Sequence[Path],
+    options: FlowOptions = FlowOptions(),  # noqa: B008 - frozen
+    *,
+    estimate: Estimate | None = None,
+    method: str = "dis",
+    workers: Workers = Workers(),  # noqa: B008 - frozen
+    progress: Progress | None = None,
+) -> Extracted:
+    """Makes the flow of all videos of some lists of one folder, each once and as a whole, whatever their ranges.
+
+    Args:
+        estimate: what computes flow; default: `dis`. For a cluster it must be picklable.
+        method: its name, for the record.
+        workers: who extracts: threads of this machine, or a cluster.
+        progress: called with (videos done, videos in all, how many of these failed).
+
+    Raises:
+        FileNotFoundError, ListError: a list is missing, or has bad rows.
+        ValueError: the lists are of several folders, or flow of other settings is there.
+        OutputError, ClusterError: flow cannot be written, the cluster not be used; nothing is half done, the same call
+            continues.
+    """
+    folders = {Path(path).parent for path in lists}
+    if len(folders) != 1:
+        raise ValueError(f"lists of {len(folders)} folders ({', '.join(map(str, sorted(folders)))}): expected one")
+    root = folders.pop()
+    sources = dict.fromkeys(video.path for path in lists for video in read_list(path))
+    estimate = estimate or functools.partial(dis, preset=options.preset)
+    jobs = [(Path(source), Path(flow_folder(source, root)), options, estimate) for source in sources]
+    _check_settings(root, {"method": method, **dataclasses.asdict(options)})
+    remove_leftovers({folder.parent for _, folder, *_ in jobs})
+    made, failed = [], []
+
+    def receive(job: tuple, result: tuple[int, bool] | None, reason: str | None) -> None:
+        if reason is None:
+            made.append(result)
+        else:
+            failed.append((str(job[0]), reason))
+
+    each(flow_of_video, largest_first(jobs, lambda job: job[0]), receive, workers, progress=progress)
+    failed.sort()
+    write_failed(root / FAILED, failed)
+    done = sum(new for _, new in made)
+    return Extracted(done, len(made) - done, sum(pairs for pairs, _ in made), tuple(failed))
+
+
+def flow_of_video(
+    source: Path, folder: Path, options: FlowOptions, estimate: Estimate, *, stop: Stop | None = None
+) -> tuple[int, bool]:
+    """Puts the flow of a video file or a frame folder into `folder`, unless it is there.
+
+    Args:
+        folder: may be that of the frames, and hold anything else.
+        stop: asked before each frame.
+
+    Returns:
+        The number of pairs, and whether they were made now.
+
+    Raises:
+        FileNotFoundError, MediaError, ValueError, cv2.error: the video is unusable.
+        OutputError: a file or folder cannot be written.
+        Stopped: `stop` said so.
+    """
+    if pairs := _count_pairs(folder):
+        return pairs, False
+    if not source.exists():
+        raise MediaError(source, "no such file or folder")
+    frames = _frames_of(source) if source.is_dir() else None
+    pictures = _images(frames) if frames else _pictures(source, options)
+    name = os.path.splitext(frames.template if frames else "{:05d}.jpg")[0] + "_x.jpg"
+    first = frames.start + 1 if frames else 1
+    part = part_of(folder)
+    with writing(folder):
+        part.mkdir(parents=True)
+    try:
+        names = []
+        for flow in estimate(_stoppable(pictures, stop)):
+            x = name.format(first + len(names) // 2)
+            for path, component in ((x, flow[..., 0]), (y_of(x), flow[..., 1])):
+                _write(part / path, component, options)
+                names.append(path)
+        if not names:
+            raise MediaError(source, "it has one frame, and flow needs two")
+        pairs = len(names) // 2
+        if not frames:  # lists may count seconds
+            with writing(folder):
+                (part / FPS).write_text(f"{probe_video(source).rate}\n", encoding="ascii")
+            names.append(FPS)
+        _move(part, folder, names)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return pairs, True
+
+
+def dis(pictures: Iterator[np.ndarray], preset: str = FlowOptions.preset) -> Iterator[np.ndarray]:
+    """Flow from each picture to the next by OpenCV's dense inverse search (Kroeger et al. 2016)."""
+    estimator, before = cv2.DISOpticalFlow_create(PRESETS[preset]), None
+    for picture in pictures:
+        height, width = picture.shape
+        below, right = (max(0, least - size) for least, size in zip(_LEAST, picture.shape))
+        if below or right:
+            picture = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE)
+        if before is not None:
+            yield estimator.calc(before, picture, None)[:height, :width]
+        before = picture
+
+
+def encode(component: np.ndarray, bound: float) -> np.ndarray:
+    """Pixels of motion as bytes: -bound and less is 0, none 128, bound and more 255."""
+    return np.rint(component.clip(-bound, bound) * (127.5 / bound) + 127.5).astype(np.uint8)
+
+
+def _count_pairs(folder: Path) -> int:
+    """Of flow that is there as a whole and can be read, else 0."""
+    try:
+        return build_index([Video("", str(folder), None, None, ())], lazy=True, flow=True)[0].frames
+    except MediaError:
+        return 0
+
+
+def _frames_of(folder: Path) -> Media:
+    return build_index([Video("", str(folder), None, None, ())], lazy=True)[0]
+
+
+def _images(frames: Media) -> Iterator[np.ndarray]:
+    for position in range(frames.start, frames.start + frames.frames):
+        path = frames.image(position)
+        picture = read_image(path, gray=True)
+        if picture.shape != (frames.height, frames.width):
+            there = f"{picture.shape[1]}x{picture.shape[0]}, the first {frames.width}x{frames.height}"
+            raise MediaError(path, f"{os.path.basename(path)} is {there}: flow needs frames of one size")
+        yield picture
+
+
+def _pictures(path: Path, options: FlowOptions) -> Iterator[np.ndarray]:
+    size = None
+    for picture in iter_pictures(path):
+        size = size or options.size(picture.width, picture.height)
+        yield cv2.cvtColor(picture.bgr(*size), cv2.COLOR_BGR2GRAY)
+
+
+def _stoppable(pictures: Iterator[np.ndarray], stop: Stop | None) -> Iterator[np.ndarray]:
+    for picture in pictures:
+        if stop and stop():
+            raise Stopped
+        yield picture
+
+
+def _write(path: Path, component: np.ndarray, options: FlowOptions) -> None:
+    _, data = cv2.imencode(".jpg", encode(component, options.bound), [cv2.IMWRITE_JPEG_QUALITY, options.quality])
+    with writing(path.parent), open(path, "wb") as file:
+        file.write(data)
+
+
+def _move(part: Path, folder: Path, names: Sequence[str]) -> None:
+    """Moves files beside what `folder` holds; while they move, a mark tells that they are not all there."""
+    mark = folder / UNFINISHED
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+        mark.touch()
+        for name in names:
+            os.replace(part / name, folder / name)
+        mark.unlink(missing_ok=True)  # a cluster may give a video out twice
+
+
+def _check_settings(root: Path, settings: dict) -> None:
+    """Remembers the settings.
+
+    Raises:
+        ValueError: flow was made with others.
+    """
+    path, settings = root / RECORD, json.loads(json.dumps(settings))
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        before = settings
+    except ValueError:
+        raise ValueError(f"{path} is damaged: expected what extract-flow wrote; remove it and all flow") from None
+    if before != settings:
+        told = [f"{key} {before.get(key)} there, {value} now" for key, value in settings.items()
+                if before.get(key) != value]  # fmt: skip
+        raise ValueError(f"{root} holds flow made with other settings ({'; '.join(told)}): use the same settings, or "
+                         f"remove it (all *_x.jpg and *_y.jpg) and {path}")  # fmt: skip
+    with writing(path), atomic_write(path) as file:
+        json.dump(settings, file)

@@ -1,0 +1,198 @@
+"""One function over many videos: on the cores of this machine, or on a Dask cluster.
+
+The function sees for itself what is done already. So an interrupted run is continued by starting it again, and a job
+that a cluster gives out twice, because a worker died after its work was done, costs a look and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from actrec.data.video.container import MediaError
+from actrec.tools.make.output import OutputError
+
+_AHEAD = 4  # jobs handed out per worker: enough to keep it busy, few enough to take back
+_PATIENCE = 10  # seconds that a cluster has to answer
+
+Progress = Callable[[int, int, int], None]  # (done, total, how many of these failed), first before any job is done
+Stop = Callable[[], bool]
+
+
+class Stopped(Exception):
+    """The run was interrupted while this video was at work."""
+
+
+class ClusterError(OSError):
+    """The cluster cannot be used."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who does the jobs.
+
+    Args:
+        count: threads on this machine; default: one per core.
+        cluster: address of a Dask scheduler instead. Its workers see the same files under the same paths.
+    """
+
+    count: int | None = None
+    cluster: str | None = None
+
+
+def each(
+    function: Callable[..., Any],
+    jobs: Sequence[tuple],
+    receive: Callable[[tuple, Any, str | None], None],
+    workers: Workers = Workers(),  # noqa: B008 - frozen
+    *,
+    progress: Progress | None = None,
+    done: int = 0,
+) -> None:
+    """Calls `function(*job, stop=stop)` for each job, several at a time, the first ones first.
+
+    Args:
+        function: of a module, with picklable arguments and result: it may run in another process. It may raise
+            MediaError, OSError, ValueError, MemoryError or cv2.error for a video that it cannot use, and asks `stop()`
+            now and then whether to raise Stopped.
+        receive: called with (job, result, None) or (job, None, the reason why it failed), in the order in which jobs
+            end, one at a time.
+        done: jobs that were done before, for the progress.
+
+    Raises:
+        OutputError: the function has raised it; all other jobs are stopped.
+        ClusterError: there is no such cluster, it is lost, or Dask is not installed.
+    """
+    total, failed = done + len(jobs), 0
+    with _cluster(workers.cluster) if workers.cluster is not None else _threads(workers.count) as (pool, width, stop):
+        queue, running = iter(jobs), {}
+        if progress:
+            progress(done, total, failed)
+        while True:
+            while len(running) < _AHEAD * max(width(), 1) and (job := next(queue, None)) is not None:
+                arguments = map(_absolute, job) if workers.cluster is not None else job
+                running[pool.submit(function, *arguments, stop=stop)] = job
+            if not running:
+                return
+            ended = wait(running, timeout=_PATIENCE, return_when=FIRST_COMPLETED).done
+            if not ended and not width():
+                raise ClusterError(f"cluster {workers.cluster}: its workers are gone; what is done stays, and the same "
+                                   "command goes on")  # fmt: skip
+            for future in sorted(ended, key=_failed):  # what is done is kept, whatever the others raise
+                job = running.pop(future)
+                result, reason = _outcome(future)
+                done, failed = done + 1, failed + (reason is not None)
+                receive(job, result, reason)
+                if progress:
+                    progress(done, total, failed)
+
+
+def largest_first(jobs: Iterable[tuple], path: Callable[[tuple], Path]) -> list[tuple]:
+    """The order in which no core waits for a long video at the end."""
+    return sorted(jobs, key=lambda job: (-_bytes(path(job)), str(path(job))))
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[tuple[Executor, Callable[[], int], Stop]]:
+    count, stop, before = count or len(os.sched_getaffinity(0)), threading.Event(), cv2.getNumThreads()
+    cv2.setNumThreads(1)  # a video is one thread's work, the pool takes the cores
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            try:
+                yield pool, lambda: count, stop.is_set
+            except BaseException:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+    finally:
+        cv2.setNumThreads(before)
+
+
+@contextlib.contextmanager
+def _cluster(address: str) -> Iterator[tuple[Executor, Callable[[], int], Stop]]:
+    try:
+        import distributed
+        from distributed.comm import connect
+    except ImportError:
+        raise ClusterError("--cluster needs Dask: pip install 'actrec[cluster]'") from None
+
+    async def knock() -> None:
+        (await connect(address, timeout=_PATIENCE)).abort()
+
+    try:
+        asyncio.run(knock())  # a Client that finds nobody says so in many lines, and later
+        client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError, TimeoutError, MemoryError):  # the last: of somebody who speaks another language
+        raise ClusterError(
+            f"cluster {address}: no Dask scheduler answers there: expected the address that `dask scheduler` prints, "
+            "such as tcp://10.0.0.1:8786"
+        ) from None
+    with client:
+        if not client.nthreads():
+            raise ClusterError(f"cluster {address}: it has no workers; `dask worker {address}` starts one")
+        try:
+            client.run(_ready_worker)
+        except Exception as error:  # whatever it is, it would happen to every video
+            raise ClusterError(
+                f"cluster {address}: its workers cannot import actrec ({error}): expected the same version "
+                "installed there"
+            ) from None
+        pool = client.get_executor(pure=False)
+        try:
+            yield pool, lambda: sum(client.nthreads().values()), _never
+        except BaseException:
+            pool.shutdown(wait=False)
+            raise
+
+
+def _absolute(argument: Any) -> Any:
+    """Workers have working directories of their own."""
+    return Path(os.path.abspath(argument)) if isinstance(argument, Path) else argument
+
+
+def _ready_worker() -> None:
+    """Once in each worker process, which has to have actrec for it."""
+    cv2.setNumThreads(1)
+
+
+def _never() -> bool:
+    return False
+
+
+def _failed(future: Future) -> bool:
+    return future.cancelled() or future.exception() is not None
+
+
+def _outcome(future: Future) -> tuple[Any, str | None]:
+    try:
+        return future.result(), None
+    except OutputError:
+        raise
+    except CancelledError:
+        raise ClusterError("the cluster is lost; what is done stays, and the same command goes on") from None
+    except FileNotFoundError:
+        return None, "missing: it was there when the run began"
+    except MediaError as error:
+        return None, error.reason
+    except (OSError, ValueError, MemoryError, cv2.error) as error:
+        return None, " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:
+        if type(error).__name__ != "KilledWorker":
+            raise
+        return None, "every worker that tried it died: out of memory?"
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # its own turn will tell
+        return 0

@@ -1,0 +1,216 @@
+"""Videos to videos that train fast: DST/prepared/<class>/<name>.mp4, DST/train.txt, DST/val.txt.
+
+The split and the labels come from where extract-frames takes them, see there; or from lists, whose rows are written
+again for the prepared videos, ranges and labels as they were.
+
+A video appears by one rename, whole and proven to hold the frames of its original, and what is there is done: an
+interrupted run is continued by starting it again. DST/.prepare.json remembers what .extract_frames.json does. A file
+whose proof fails goes to DST/quarantine/.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from actrec.data.lists import find_labels, read_labels, read_list
+from actrec.tools.make.frame_lists import (
+    PREPARED,
+    QUARANTINE,
+    Row,
+    Split,
+    SplitOptions,
+    choose_split,
+    class_of,
+    has_part_folders,
+    shown,
+)
+from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first
+from actrec.tools.make.prepare_video import Prepared, PrepareOptions, prepare_video
+from actrec.tools.make.target import Messages, Target, check_fps, videos_of
+from actrec.tools.make.trade import Trade, cost, pick_sample, printable, psnr, table
+
+
+@dataclass(frozen=True)
+class PreparedSet:
+    """What a run has made.
+
+    Args:
+        done: videos prepared now.
+        skipped: videos that were there.
+        frames: of those prepared now.
+        before, after: bytes of all these videos.
+        failed: (path, reason) of the others, as in failed.csv.
+        lists: rows of each list written.
+        messages: what the run has said.
+    """
+
+    done: int
+    skipped: int
+    frames: int
+    before: int
+    after: int
+    failed: tuple[tuple[str, str], ...]
+    lists: Mapping[str, int]
+    messages: tuple[str, ...]
+
+
+def prepare(
+    src: Path | Sequence[Path],
+    dst: Path,
+    options: PrepareOptions = PrepareOptions(),  # noqa: B008 - frozen
+    *,
+    split: SplitOptions = SplitOptions(),  # noqa: B008 - frozen
+    sample: int = 3,
+    dry_run: bool = False,
+    workers: Workers = Workers(),  # noqa: B008 - frozen
+    progress: Progress | None = None,
+    log: Callable[[str], None] | None = None,
+) -> PreparedSet | None:
+    """Shows on a sample what is gained and lost, prepares all videos that are not in DST yet, and writes the lists.
+
+    Args:
+        src: folder of videos; or lists of videos, of which lists of the same names are written.
+        dst: the dataset's folder; made if missing.
+        options: what the videos become.
+        split: how videos are divided where no list and no folder says so.
+        sample: how many videos to show it on, when none is prepared yet.
+        dry_run: only show it.
+        workers: who prepares: threads of this machine, or a cluster.
+        progress: called with (videos done, videos in all, how many of these failed).
+        log: called with each message.
+
+    Returns:
+        What was made; None after a dry run.
+
+    Raises:
+        FileNotFoundError: SRC or a list is missing.
+        ValueError: there is no video, or something in SRC, in a list or in DST contradicts the options: says what and
+            what to do.
+        OutputError, ClusterError: DST cannot be written, the cluster not be used; nothing is half done, the same call
+            continues.
+    """
+    dst, say = Path(dst), Messages(log)
+    target = Target(dst, PREPARED, options)
+    if isinstance(src, (str, os.PathLike)):
+        src = Path(src)
+        names = videos_of(src, dst, say)
+        plan = choose_split(src, dst, names, split, say)
+        part_folders = has_part_folders(names)
+        classes = [class_of(name, part_folders) for name in names]
+    else:
+        plan = split_of_lists([Path(path) for path in src], dst)
+        src = Path()
+        names = sorted({row.name for part in plan.rows.values() for row in part})
+        classes = [os.path.basename(os.path.dirname(name)) for name in names]
+    if options.fps:
+        check_fps(plan)
+    if not workers.cluster:
+        say(f"encoder: {', or '.join(options.encoders())}")
+    if dry_run:
+        show_trade(src, names, options, sample, say)
+        return None
+    results = target.begin(plan, names, classes, say)
+    there = {name for name in names if results[name].is_file()}
+    if there:
+        say(f"{len(there)} of {len(names)} videos are there already")
+    else:
+        show_trade(src, names, options, sample, say)
+
+    aside = dst / QUARANTINE
+    jobs = {
+        (src / name, results[name], aside / results[name].relative_to(target.folder), options): name
+        for name in names
+        if name not in there
+    }
+    made: list[Prepared] = [_sizes(src / name, results[name]) for name in there]
+    reasons = {}
+
+    def receive(job: tuple, result: Prepared | None, reason: str | None) -> None:
+        if reason is None:
+            made.append(result)
+        else:
+            reasons[jobs[job]] = reason
+
+    queue = largest_first(jobs, lambda job: job[0])
+    each(_prepare_missing, queue, receive, workers, progress=progress, done=len(there))
+    lists, failed = target.finish(plan, src, reasons, _span, say)
+    return PreparedSet(
+        done=len(made) - len(there),
+        skipped=len(there),
+        frames=sum(one.frames for one in made),
+        before=sum(one.before for one in made),
+        after=sum(one.after for one in made),
+        failed=tuple(failed),
+        lists=lists,
+        messages=tuple(say),
+    )
+
+
+def _prepare_missing(path: Path, result: Path, aside: Path, options: PrepareOptions, *, stop: Stop) -> Prepared:
+    """As `prepare_video`, unless the file is there: a cluster may give a video out twice."""
+    return _sizes(path, result) if result.is_file() else prepare_video(path, result, aside, options, stop=stop)
+
+
+def _sizes(path: Path, result: Path) -> Prepared:
+    return Prepared(0, path.stat().st_size, result.stat().st_size)
+
+
+def _span(row: Row) -> tuple[int | float | None, int | float | None]:
+    """Frames are one to one, so ranges stay."""
+    return row.start, row.stop
+
+
+def split_of_lists(lists: Sequence[Path], dst: Path) -> Split:
+    """The rows of lists, each list a part that is named after it. Names of videos are absolute paths.
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        ValueError: a list is bad (ListError), none of the videos is there, two lists have one name or different labels,
+            or a list lies where that of the prepared videos belongs.
+    """
+    rows, missing, labels = {}, [], {}
+    for path in lists:
+        part = path.stem
+        if part in rows:
+            raise ValueError(f"{path}: another list is named {part}, too: expected names that differ")
+        if os.path.realpath(path) == os.path.realpath(dst / f"{part}.txt"):
+            raise ValueError(f"{path} lies where the list of the prepared videos belongs: expected another DST")
+        rows[part] = []
+        for video in read_list(path):
+            name = os.path.abspath(video.path)
+            if os.path.exists(name):
+                rows[part].append(Row(name, video.start, video.stop, video.labels))
+            else:
+                missing.append((video.path, f"missing: {path.name} lists it, and there is no such file"))
+        file = find_labels(path.parent)
+        labels[path] = read_labels(file) if file else []
+    if len({tuple(names) for names in labels.values()}) > 1:
+        raise ValueError(
+            f"{' and '.join(map(str, lists))}: the labels.txt beside them differ: expected the same classes"
+        )
+    if not any(rows.values()):
+        raise ValueError(
+            f"{' and '.join(map(str, lists))}: none of the listed videos is there, not even {missing[0][0]!r}"
+        )
+    return Split(" and ".join(map(shown, lists)), rows, labels[lists[0]], lists[0].parent, tuple(missing))
+
+
+def show_trade(src: Path, names: Sequence[str], options: PrepareOptions, count: int, say: Messages) -> list[Trade]:
+    """Prepares some videos for a look at what is gained and lost, and forgets them."""
+    trades = []
+    with tempfile.TemporaryDirectory() as folder:
+        for i, path in enumerate(pick_sample([src / name for name in names], count)):
+            made = Path(folder, f"{i}.mp4")
+            try:
+                prepare_video(path, made, Path(folder, "bad.mp4"), options)
+                name = os.path.relpath(path, src) if src.name else path.name
+                trades.append(Trade(name, cost(path), cost(made), psnr(path, made, options.fps)))
+            except (OSError, ValueError) as error:
+                say(printable(f"sample: {error}"))
+    for line in table(trades) if trades else ():
+        say(line)
+    return trades

@@ -1,0 +1,45 @@
+"""Pictures of a video at a constant frame rate, by their timestamps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from actrec.data.video.container import MediaError
+from actrec.data.video.read import Picture
+
+MAX_STILL = 600.0  # seconds: a wrong timestamp must not fill the disk with copies of one picture
+
+
+def resampled(pictures: Iterable[Picture], *, path: Path, fps: float | None) -> Iterator[tuple[Picture, int]]:
+    """(picture, how many frames show it). Frame k shows what is on the screen k/fps seconds after the first picture.
+
+    A picture without a timestamp follows the one before at the average rate; time never runs backwards.
+    """
+    if fps is None:
+        yield from ((picture, 1) for picture in pictures)
+        return
+    shown, start, now, made = None, 0.0, 0.0, 0
+    for picture in pictures:
+        if picture.time is None and not picture.seconds:
+            raise MediaError(path, "neither timestamps nor a frame rate: --fps has nothing to go by")
+        if shown is None:
+            start = now = picture.time or 0.0
+        else:
+            before, now = now, max(now, now + shown.seconds if picture.time is None else picture.time)
+            if now - before > MAX_STILL:
+                raise MediaError(path, f"a timestamp jumps by {now - before:.0f} s: --fps cannot follow")
+            if copies := _due(now - start, fps) - made:
+                yield shown, copies
+                made += copies
+        shown = picture
+    if shown is not None:
+        copies = max(_due(now + min(shown.seconds, MAX_STILL) - start, fps), 1) - made
+        if copies > 0:
+            yield shown, copies
+
+
+def _due(seconds: float, fps: float) -> int:
+    """How many frames lie before this time."""
+    return max(math.ceil(seconds * fps - 1e-4), 0)

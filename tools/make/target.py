@@ -1,0 +1,218 @@
+"""DST of the tools that turn videos into something and write lists of it: what extract-frames and prepare share."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from actrec.data.lists import Video, read_labels, write_labels, write_list
+from actrec.tools.make.frame_lists import Kind, Record, Row, Split, allot, find_videos, shown, who_wrote
+from actrec.tools.make.output import remove_leftovers, write_failed, writing
+
+Span = Callable[[Row], tuple[int | float | None, int | float | None] | str]
+
+
+class Messages(list[str]):
+    """What a run has said.
+
+    Args:
+        log: called with each message.
+    """
+
+    def __init__(self, log: Callable[[str], None] | None):
+        super().__init__()
+        self._log = log
+
+    def __call__(self, message: str) -> None:
+        self.append(message)
+        if self._log:
+            self._log(message)
+
+
+def videos_of(src: Path, dst: Path, say: Messages) -> list[str]:
+    """Names of the videos in SRC, sorted.
+
+    Raises:
+        FileNotFoundError: SRC is missing.
+        ValueError: it holds no video.
+    """
+    if not src.is_dir():
+        raise FileNotFoundError(
+            f"{src}: {'not a folder' if src.exists() else 'no such folder'}; expected one with videos"
+        )
+    names, others = find_videos(src, dst)
+    told = ", ".join(f"{count} {extension}" for extension, count in sorted(others.items()))
+    if not names:
+        raise ValueError(f"{src} holds no video{f' (only {told})' if told else ''}: expected {src}/<class>/<video>")
+    if told:
+        say(f"not videos, left alone: {told}")
+    return names
+
+
+def check_fps(split: Split) -> None:
+    """Raises ValueError where the split counts frames, which another frame rate would number anew."""
+    if any(isinstance(row.stop, int) for part in split.rows.values() for row in part):
+        raise ValueError(f"{split.origin} counts frames (start, end) of the videos, and --fps renumbers them: "
+                         "expected a list without ranges, or no --fps")  # fmt: skip
+
+
+class Target:
+    """DST: its results, lists, labels.txt and failed.csv. Making one reads; nothing is written before `begin`.
+
+    Args:
+        dst: the dataset's folder.
+        kind: what is made there.
+        options: how; a dataclass.
+
+    Raises:
+        ValueError: results of other settings, or of unknown ones, are there.
+    """
+
+    def __init__(self, dst: Path, kind: Kind, options: Any):
+        self.folder = dst / kind.folder
+        self._dst, self._kind = dst, kind
+        self._record = Record.read(dst, kind)
+        self._record.options = self._check_settings(json.loads(json.dumps(dataclasses.asdict(options))))
+
+    def _check_settings(self, wanted: dict) -> dict:
+        known, what = self._record.options, self._kind.what
+        if any(not path.name.startswith(".") for path in self.folder.glob("*")) and known != wanted:
+            told = [
+                f"{key} {known.get(key)} there, {value} now" for key, value in wanted.items() if known.get(key) != value
+            ]
+            held = f"{what} made with other settings ({'; '.join(told)})" if known else f"{what} of unknown origin"
+            raise ValueError(f"{self.folder} holds {held}: use the same settings, another DST, or remove {self.folder}")
+        return wanted
+
+    def begin(self, split: Split, names: Sequence[str], classes: Sequence[str], say: Messages) -> dict[str, Path]:
+        """Makes the folder, and keeps lists of somebody else under other names.
+
+        Returns:
+            Where each video's result belongs.
+
+        Raises:
+            ValueError: DST holds labels, or lists that cannot be kept, of somebody else.
+            OutputError: DST cannot be written.
+        """
+        self._check_labels(split.labels)
+        foreign = self._foreign_lists(split)
+        with writing(self._dst):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        for path, kept in foreign.items():
+            with writing(kept):
+                os.replace(path, kept)
+            say(f"{shown(path)} was there before: kept as {kept.name}")
+        self._record.videos = allot(names, classes, self._record.videos, self._kind.suffix)
+        self._record.write()
+        remove_leftovers([self.folder, *(folder for folder in self.folder.iterdir() if folder.is_dir())])
+        self._tell_left_out(split, names, say)
+        return {name: self.folder / self._record.videos[name] for name in names}
+
+    def _tell_left_out(self, split: Split, names: Sequence[str], say: Messages) -> None:
+        listed = {row.name for part in split.rows.values() for row in part}
+        if unlisted := len(names) - len(listed):
+            done = self._kind.done
+            say(f"{unlisted} of {len(names)} videos are in no split list: they are {done}, and in no list")
+        if split.outside:
+            say(f"{split.outside} rows of the split lists name files that are no videos of SRC: left out")
+
+    def _foreign_lists(self, split: Split) -> dict[Path, Path]:
+        """Lists in DST that stand where ours belong and that no tool wrote, and the names under which they are kept.
+
+        Raises:
+            ValueError: the other name is taken by something else, or another tool wrote the list.
+        """
+        moves = {}
+        for part in split.rows:
+            path, kept = self._dst / f"{part}.txt", self._dst / f"videos_{part}.txt"
+            if not path.is_file() or self._record.wrote(path):
+                continue
+            if other := who_wrote(path):
+                raise ValueError(
+                    f"{path} was written by {other.command}, of {self._dst / other.folder}: expected another DST"
+                )
+            if kept.exists() and kept.read_bytes() != path.read_bytes():
+                raise ValueError(
+                    f"{path} was not written by {self._kind.command}, and {kept.name} is there already and differs: "
+                    "move one of them away, or use another DST"
+                )
+            moves[path] = kept
+        return moves
+
+    def _check_labels(self, labels: list[str]) -> None:
+        path = self._dst / "labels.txt"
+        if path.is_file() and not self._record.wrote(path) and read_labels(path) != labels:
+            raise ValueError(
+                f"{path} was not written by {self._kind.command} and names other classes: move it away, or use another "
+                "DST"
+            )
+
+    def finish(
+        self, split: Split, src: Path, reasons: Mapping[str, str], span: Span, say: Messages
+    ) -> tuple[dict[str, int], list[tuple[str, str]]]:
+        """Writes labels.txt, flips.txt, the lists and failed.csv.
+
+        Args:
+            src: what the names of videos are relative to.
+            reasons: of the videos that have no result.
+            span: start and stop of a row in the list, or why it holds nothing.
+
+        Returns:
+            The rows of each list, and (path, reason) of all that failed, as in failed.csv.
+        """
+        labels = self._dst / "labels.txt"
+        if split.labels and (not labels.is_file() or self._record.wrote(labels)):
+            self._write(labels, lambda path: write_labels(path, split.labels))
+        self._copy_flips(split, say)
+        written, bad = {}, []
+        for part, rows in split.rows.items():
+            videos = []
+            for row in rows:
+                if row.name in reasons:
+                    continue
+                found = span(row)
+                if isinstance(found, str):
+                    bad.append((row.name, f"{part} list: {found}"))
+                    continue
+                path = os.path.join(self._dst, self._kind.folder, self._record.videos[row.name])
+                videos.append(Video(path, path, *found, row.labels))
+            target = self._dst / f"{part}.txt"
+            if videos:
+                self._write_list(target, videos, split.labels)
+            else:
+                say(f"{target.name}: none of its videos could be {self._kind.done}, so there is no such list")
+                if self._record.wrote(target):
+                    target.unlink()
+            written[target.name] = len(videos)
+        self._record.write()
+        failed = [(str(src / name), reason) for name, reason in sorted([*reasons.items(), *bad])] + list(split.missing)
+        write_failed(self._dst / "failed.csv", failed)
+        return written, failed
+
+    def _write_list(self, target: Path, videos: list[Video], labels: list[str]) -> None:
+        self._write(target, lambda path: write_list(path, videos, root=self._dst, labels=labels, separator=None))
+
+    def _write(self, target: Path, write: Callable[[Path], None]) -> None:
+        """Writes beside the target first, so that the record knows the hash before the list is there."""
+        part = target.with_name(f".{target.name}.part")
+        try:
+            with writing(target):
+                write(part)
+                with self._record.claim(target, part.read_bytes()):
+                    os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _copy_flips(self, split: Split, say: Messages) -> None:
+        target = self._dst / "flips.txt"
+        source = split.folder / "flips.txt" if split.folder else None
+        if source is None or not source.is_file() or os.path.realpath(source) == os.path.realpath(target):
+            return
+        if target.is_file() and not self._record.wrote(target):
+            say(f"{shown(target)} was there before and stays; {shown(source)} was not copied")
+            return
+        self._write(target, lambda path: path.write_bytes(source.read_bytes()))

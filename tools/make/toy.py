@@ -1,0 +1,141 @@
+"""Render the toy dataset: eight actions in four time-reversed pairs, so that the demo needs no download.
+
+What the videos show, and why no single frame tells a pair apart: toy_scenes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from actrec.data.video.encode import VideoWriter
+from actrec.tools.make.toy_scenes import CLASSES, FLIPS, MOTIONS, Scene, draw_scene, frames
+
+GOP_SECONDS = 2
+SPLITS = ("train", "val")
+# In the order they are taken away; they are written in the reverse order, so labels.txt tells whose folder it is.
+LISTS = ("videos_train.txt", "videos_val.txt", "flips.txt", "labels.txt")
+
+
+@dataclass(frozen=True)
+class Toy:
+    """What was made."""
+
+    root: Path
+    num_train: int
+    num_val: int
+    classes: tuple[str, ...]
+
+
+def make_toy(
+    root: Path,
+    *,
+    seed: int = 0,
+    train_per_class: int = 40,
+    val_per_class: int = 10,
+    progress: Callable[[int, int], None] | None = None,
+) -> Toy:
+    """Render the videos, then write the lists, labels.txt and flips.txt.
+
+    A folder that has its lists is complete: they are taken away first and written last. The same arguments make the
+    same videos, whatever the number of cores, so an interrupted call is simply made again.
+
+    Args:
+        root: the folder; made if missing.
+        seed: decides every random draw.
+        train_per_class, val_per_class: how many videos of each of the eight classes.
+        progress: called with (videos done, videos in all) after each video.
+    """
+    for name, value, lowest in (
+        ("seed", seed, 0),
+        ("train_per_class", train_per_class, 1),
+        ("val_per_class", val_per_class, 1),
+    ):
+        if value < lowest:
+            raise ValueError(f"{name} {value}: expected at least {lowest}")
+    root = Path(root)
+    counts = dict(zip(SPLITS, (train_per_class, val_per_class)))
+    videos = [(split, name, index) for split in SPLITS for name in CLASSES for index in range(counts[split])]
+    _make_folders(root)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [pool.submit(_write_video, root, *video, seed=seed) for video in videos]
+        try:
+            for done, job in enumerate(as_completed(jobs), start=1):
+                job.result()
+                if progress:
+                    progress(done, len(videos))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    _write_lists(root, videos)
+    return Toy(root, train_per_class * len(CLASSES), val_per_class * len(CLASSES), CLASSES)
+
+
+def _make_folders(root: Path) -> None:
+    if root.exists() and not root.is_dir():
+        raise NotADirectoryError(f"{root} is a file: expected a folder, or a name that is free")
+    found = [name for name in LISTS if (root / name).exists()]
+    labels = root / "labels.txt"
+    if found and not (labels.exists() and labels.read_text(encoding="utf-8").split() == list(CLASSES)):
+        raise FileExistsError(f"{root} holds {found[0]} of another dataset: expected a new folder, or one made here")
+    try:
+        for name in CLASSES:
+            (root / "videos" / name).mkdir(parents=True, exist_ok=True)
+        for name in found:
+            (root / name).unlink()
+    except OSError as error:
+        raise type(error)(f"{root} cannot be written ({error.strerror}): expected a folder of your own") from None
+
+
+def _video_name(split: str, name: str, index: int) -> str:
+    return f"videos/{name}/{split}_{index:03d}.mp4"
+
+
+def scene_of(split: str, name: str, index: int, *, seed: int) -> Scene:
+    """The scene of one video: it depends on these four and on nothing else."""
+    rng = np.random.default_rng([seed, SPLITS.index(split), CLASSES.index(name), index])
+    motion = next(motion for motion in MOTIONS if name in (motion.forwards, motion.backwards))
+    return draw_scene(motion, rng)
+
+
+def _write_video(root: Path, split: str, name: str, index: int, *, seed: int) -> None:
+    scene = scene_of(split, name, index, seed=seed)
+    with VideoWriter(
+        root / _video_name(split, name, index),
+        width=scene.width,
+        height=scene.height,
+        rate=scene.rate,
+        options={"preset": "veryfast", "crf": "23"},
+        gop=GOP_SECONDS * scene.rate,
+        bframes=2,
+        color=("bt601", "bt709")[index % 2],
+    ) as video:
+        for rgb in frames(name, scene):
+            video.write(rgb)
+
+
+def _write_lists(root: Path, videos: list[tuple[str, str, int]]) -> None:
+    texts = {
+        "labels.txt": [f"{name}\n" for name in CLASSES],
+        "flips.txt": [f"{one} {other}\n" for one, other in FLIPS],
+    }
+    for split in SPLITS:
+        rows = [(_video_name(*video), CLASSES.index(video[1])) for video in videos if video[0] == split]
+        texts[f"videos_{split}.txt"] = [f"{name} {label}\n" for name, label in rows]
+    for name in reversed(LISTS):
+        _write_text(root / name, "".join(texts[name]))
+
+
+def _write_text(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

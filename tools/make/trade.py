@@ -1,0 +1,115 @@
+"""What preparing a video would gain and lose: bytes, decode time, PSNR."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from actrec.data.sampling import samplers
+from actrec.data.video.certificate import Certificate
+from actrec.data.video.read import decode_frames, iter_pictures, read_frames
+from actrec.tools.make.resample import resampled
+
+_CLIPS = 3  # from different places of a video
+_REPEATS = 3
+_COMPARED = 300  # frames whose PSNR is measured
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one video file.
+
+    Args:
+        width, height: as displayed.
+        sparse, dense: milliseconds to decode 8 frames from all over the video, and 32 frames of which each second one
+            is taken, on one core, entering the file at keyframes where it allows that.
+    """
+
+    width: int
+    height: int
+    bytes: int
+    sparse: float
+    dense: float
+
+
+@dataclass(frozen=True)
+class Trade:
+    """A video before and after. `psnr`: of luma, against the resized original, in dB."""
+
+    name: str
+    before: Cost
+    after: Cost
+    psnr: float
+
+
+def cost(path: Path) -> Cost:
+    """Measures a file.
+
+    Raises:
+        FileNotFoundError, MediaError: it is unusable.
+    """
+    shapes = []
+    found = read_frames(path, [0], lambda _, rgb: shapes.append(rgb.shape), certify=True)
+    height, width, _ = shapes[0]
+    sparse = samplers.uniform(num_frames=found.decoded, frames=8, clips=_CLIPS)
+    dense = samplers.dense(num_frames=found.decoded, frames=32, stride=2, clips=_CLIPS)
+    times = (_decode_ms(path, [np.unique(clip) for clip in clips], found.certificate) for clips in (sparse, dense))
+    return Cost(width, height, path.stat().st_size, *times)
+
+
+def _decode_ms(path: Path, clips: Sequence[np.ndarray], certificate: Certificate | None) -> float:
+    """The fastest of some rounds, for one clip."""
+    rounds = []
+    for _ in range(_REPEATS):
+        begun = time.perf_counter()
+        for clip in clips:
+            decode_frames(path, clip, certificate)
+        rounds.append(time.perf_counter() - begun)
+    return 1000 * min(rounds) / len(clips)
+
+
+def psnr(path: Path, made: Path, fps: float | None = None) -> float:
+    """Luma of a prepared video against that of the original, resized alone: in dB, over the first frames."""
+    errors = []
+    shown = (picture for picture, copies in resampled(iter_pictures(path), path=path, fps=fps) for _ in range(copies))
+    for picture, after in zip(shown, iter_pictures(made)):
+        size = (after.width, after.height)
+        luma, wanted = (p.yuv420(*size)[: size[1]].astype(np.float32) for p in (after, picture))
+        errors.append(np.mean((luma - wanted) ** 2))
+        if len(errors) == _COMPARED:
+            break
+    return float(10 * np.log10(255**2 / max(np.mean(errors), 1e-3)))
+
+
+def pick_sample(paths: Sequence[Path], count: int) -> list[Path]:
+    """Some of these, spread over their sizes."""
+    by_size = sorted(paths, key=lambda path: (path.stat().st_size, str(path)))
+    count = min(count, len(by_size))
+    return [by_size[(2 * i + 1) * len(by_size) // (2 * count)] for i in range(count)]
+
+
+def table(trades: Iterable[Trade]) -> Iterator[str]:
+    """Lines of text: before -> after, and how many times as fast."""
+    yield f"{'sample':30} {'size':>22} {'MB':>16} {'ms, 8 sparse frames':>25} {'ms, 32 dense frames':>25} {'PSNR':>5}"
+    for trade in trades:
+        a, b = trade.before, trade.after
+        size = f"{a.width}x{a.height} -> {b.width}x{b.height}"
+        weight = f"{a.bytes / 1e6:.2f} -> {b.bytes / 1e6:.2f}"
+        speeds = (f"{x:.1f} -> {y:.1f} ({x / y:.1f}x)" for x, y in ((a.sparse, b.sparse), (a.dense, b.dense)))
+        yield " ".join(
+            [f"{_short(trade.name):30} {size:>22} {weight:>16}", *(f"{s:>25}" for s in speeds), f"{trade.psnr:5.1f}"]
+        )
+
+
+def printable(text: str) -> str:
+    """What a terminal can show of a name."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _short(name: str) -> str:
+    name = printable(name)
+    return name if len(name) <= 30 else f"…{name[-29:]}"
