@@ -38,7 +38,7 @@ setup(
     install_requires=[
         "torch>=2.11",
         f"{DALI[CUDA]}>=2.4,<3",
-        "av>=15",
+        "av>=18",
         "opencv-python-headless>=4.11",
         "numpy>=2.0",
         "click>=8.1.8",

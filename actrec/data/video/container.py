@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 av.logging.set_level(None)  # FFmpeg's own lines on stderr; what matters is raised or counted
 
+# PyAV 18 raises UnicodeDecodeError for metadata that is not UTF-8 unless it is told to replace it; PyAV 19 replaces it
+# anyway and no longer has the parameter.
+_METADATA = {"metadata_errors": "replace"} if hasattr(av.container.InputContainer, "metadata_errors") else {}
+
 
 class MediaError(ValueError):
     """A file that cannot be used. The message is one line: path, reason."""
@@ -43,7 +47,7 @@ def open_video(path: str | os.PathLike):
     if os.path.getsize(path) == 0:
         raise MediaError(path, "the file is empty (0 bytes)")
     try:
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, **_METADATA)
     except PermissionError:
         raise MediaError(path, "no permission to read it") from None
     except av.error.FFmpegError as error:

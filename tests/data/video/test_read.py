@@ -425,6 +425,21 @@ def test_a_name_is_a_name(tmp_path, monkeypatch):
         assert number_of(read(name, [0])[0][0]) == 7
 
 
+def test_metadata_that_is_not_utf_8_does_not_matter(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as out:
+        out.metadata["title"] = "Cafe Muenchen"
+        video = out.add_stream("libx264", rate=25)
+        video.width, video.height = WIDTH, HEIGHT
+        out.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(numbered(7)), format="rgb24")))
+        out.mux(video.encode(None))
+    data = path.read_bytes()
+    assert b"Cafe Muenchen" in data
+    path.write_bytes(data.replace(b"Cafe Muenchen", b"Caf\xe9 M\xfcnchen "))  # Latin-1
+    assert probe_video(path).frames == 1
+    assert number_of(read(path, [0])[0][0]) == 7
+
+
 def test_the_error_survives_a_process_border():
     error = pickle.loads(pickle.dumps(MediaError("a: b.mp4", "bad: very")))
     assert (str(error), error.reason) == ("a: b.mp4: bad: very", "bad: very")
