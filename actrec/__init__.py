@@ -4,15 +4,32 @@
     videos = actrec.read_list("train.txt")
     loader = actrec.train_loader(videos, actrec.Clip(frames=8), net.input, batch_size=16)
 
-The names below load their modules when they are first used: `import actrec` imports neither torch nor DALI.
+A public name loads its module when it is first used: `import actrec` imports neither torch nor DALI.
 """
 
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:  # For type checkers, which do not see names that __getattr__ finds.
+    from actrec.config import Augment as Augment
+    from actrec.config import Clip as Clip
+    from actrec.config import Input as Input
+    from actrec.config import Views as Views
+    from actrec.data.lists import Video as Video
+    from actrec.data.lists import read_list as read_list
+    from actrec.data.sampling import samplers as samplers
+    from actrec.engine.evaluate import evaluate as evaluate
+    from actrec.nets import net as net
+    from actrec.nets.profile import profile as profile
+    from actrec.nets.weights import load_weights as load_weights
+    from actrec.pipelines.loader import eval_loader as eval_loader
+    from actrec.pipelines.loader import train_loader as train_loader
+
+# public name -> the module that defines it; tests/test_imports.py compares this table with the imports above
 _PUBLIC = {
     "Augment": "actrec.config",
     "Clip": "actrec.config",
@@ -30,14 +47,15 @@ _PUBLIC = {
 }
 __all__ = ["__version__", *_PUBLIC]
 
+if not TYPE_CHECKING:  # A type checker that saw this function would accept every name.
 
-def __getattr__(name: str):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'actrec' has no attribute {name!r}")
-    home = _PUBLIC[name]
-    if home == "actrec.data.sampling":
-        return importlib.import_module(f"{home}.{name}")
-    return getattr(importlib.import_module(home), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _PUBLIC:
+            raise AttributeError(f"module 'actrec' has no attribute {name!r}")
+        home = _PUBLIC[name]
+        if home == "actrec.data.sampling":
+            return importlib.import_module(f"{home}.{name}")
+        return getattr(importlib.import_module(home), name)
 
 
 def __dir__() -> list[str]:

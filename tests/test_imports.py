@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+import actrec
 
 ROOT = Path(__file__).resolve().parents[1]
 PLACES = {"actrec.cli": "cli", "actrec.tools": "tools"}
@@ -100,9 +104,21 @@ def test_help_and_import_load_neither_torch_nor_dali():
 
 
 def test_public_names_exist():
-    import actrec
-
-    for name in actrec.__all__:
-        assert getattr(actrec, name) is not None
+    for name in set(actrec.__all__) - {"__version__"}:
+        home = actrec._PUBLIC[name]
+        found = getattr(actrec, name)
+        if isinstance(found, ModuleType):
+            assert found.__name__ == f"{home}.{name}"
+        else:
+            assert found is getattr(importlib.import_module(home), name)
+            assert found.__name__ == name
+            assert found.__module__.startswith(home)
     with pytest.raises(AttributeError, match="no attribute 'trian_loader'"):
         actrec.trian_loader  # noqa: B018
+
+
+def test_type_checkers_see_the_public_names():
+    tree = ast.parse((ROOT / "actrec/__init__.py").read_text(encoding="utf-8"))
+    checked = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    seen = {alias.asname: node.module for node in checked.body for alias in node.names}
+    assert seen == actrec._PUBLIC
