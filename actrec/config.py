@@ -1,125 +1,108 @@
-"""Every default of actrec, once.
+"""Every option of every command, with its default: one frozen dataclass per subject.
 
-Frozen dataclasses. A field made with `opt` becomes a command-line flag of the commands that take its dataclass
-(`actrec/cli/options.py`). Nothing edits a config: a derived value gets a name of its own.
+A field made with `opt` becomes a flag of the commands that take its dataclass (`cli/options.py`). Its type and bounds
+are checked by `actrec.settings`. A config is never edited: derived values have names of their own.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-FLOW_PAIRS = 5  # of consecutive flow images (x and y) that are one position of a flow clip
+from actrec.settings import OptionError, Settings, bounds, opt
+from actrec.settings import check_literal as check_literal
+
+FLOW_PAIRS = 5  # consecutive flow images (x and y) that form one frame of a flow clip
 FLOW_CHANNELS = 2 * FLOW_PAIRS
 
-
-def opt(
-    default: Any,
-    help: str,
-    *,
-    flag: str | None = None,
-    choices: tuple[str, ...] | None = None,
-    only: tuple[str, tuple[str, ...]] | None = None,
-) -> Any:
-    """A dataclass field that is also a flag.
-
-    Args:
-        default: its value; None means "decided later", and the help says by what.
-        help: one line for `--help`.
-        flag: the flag when it is not `--field-name`.
-        choices: legal values.
-        only: another field, and those of its values with which this one means anything.
-    """
-    return field(default=default, metadata={"help": help, "flag": flag, "choices": choices, "only": only})
+Device = Literal["auto", "cpu", "cuda"]
+Modality = Literal["rgb", "flow"]
 
 
 @dataclass(frozen=True)
-class Input:
-    """How a net wants to be fed: the net states it, the loader obeys it.
+class Input(Settings):
+    """What a net expects as its input. The net states it, and the loader delivers it.
 
     Args:
-        mean, std: per channel, for values in [0, 1].
+        mean, std: one value per channel, for pixel values in [0, 1].
         frames: default clip length.
         size: default height and width in pixels.
-        layout: of the clips, as torch sees them.
+        layout: order of the axes of a clip.
     """
 
     mean: tuple[float, ...]
-    std: tuple[float, ...]
-    frames: int
-    size: int
+    std: tuple[float, ...] = field(metadata=bounds(above=0))
+    frames: int = field(metadata=bounds(at_least=1))
+    size: int = field(metadata=bounds(at_least=1))
     layout: str = "NCTHW"
 
-    def __post_init__(self):
-        if not all(math.isfinite(m) for m in self.mean):
-            raise ValueError(f"mean {self.mean}: expected numbers")
-        if not all(0 < s < math.inf for s in self.std):
-            raise ValueError(f"std {self.std}: expected positive numbers")
-
     def with_channels(self, channels: int) -> Input:
-        """The same for as many channels of optical flow: no flow is the mean, and they vary as the colors do."""
+        """The same input for optical flow with this many channels.
+
+        The mean is 0.5, which stands for no motion. The standard deviation is the average over the colors.
+        """
         std = sum(self.std) / len(self.std)
         return replace(self, mean=(0.5,) * channels, std=(std,) * channels)
 
 
 @dataclass(frozen=True)
-class Clip:
+class Clip(Settings):
     """Which frames of a video form a clip."""
 
-    frames: int | None = opt(None, "Frames of a clip.  [default: the net's own]")
-    stride: int = opt(1, "Source frames from one clip frame to the next (dense sampling).")
+    frames: int | None = opt(None, "Number of frames of a clip.  [default: the net's own]", at_least=1)
+    stride: int = opt(1, "Distance between two clip frames, in source frames (dense sampling).", at_least=1)
     sampling: Literal["uniform", "dense"] = opt(
         "uniform",
-        "uniform: one frame of each of FRAMES equal segments; dense: consecutive frames, STRIDE apart.",
-        choices=("uniform", "dense"),
+        "uniform: one frame from each of FRAMES equal segments; dense: consecutive frames, STRIDE apart.",
     )
     rule: Literal["actrec", "comb", "ibm"] = opt(
         "actrec",
-        "Index arithmetic: actrec's; comb (one random offset shared by all segments in training); "
-        "ibm (the reference's, its quirks included).",
+        "How frame numbers are computed. actrec: one random offset per segment; comb: in training, one random offset "
+        "shared by all segments; ibm: as in the reference, including its quirks.",
         flag="--sampling-rule",
-        choices=("actrec", "comb", "ibm"),
     )
-    modality: Literal["rgb", "flow"] = opt(
+    modality: Modality = opt(
         "rgb",
-        "flow: each frame of a clip is five consecutive images of optical flow, x and y (`actrec extract-flow`).",
-        choices=("rgb", "flow"),
+        "flow: each frame of a clip is a stack of five consecutive optical flow images, x and y "
+        "(`actrec extract-flow`).",
     )
 
-    def __post_init__(self):
-        _one_of("modality", self.modality, ("rgb", "flow"))
-        _at_least("frames", self.frames, 1)
-        _at_least("stride", self.stride, 1)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.sampling == "uniform" and self.stride != 1:
-            raise ValueError(f"stride {self.stride} with uniform sampling: a stride belongs to --sampling dense")
+            raise OptionError(
+                f"`stride` {self.stride} with uniform sampling: expected 1; other strides need `sampling` dense"
+            )
         if self.sampling == "dense" and self.rule == "comb":
-            raise ValueError("sampling rule comb belongs to uniform sampling, not dense")
+            raise OptionError("`rule` comb with dense sampling: expected `sampling` uniform")
 
 
 @dataclass(frozen=True)
-class Augment:
-    """What training does to a clip. Everything is drawn once per clip; mixup and cutmix once per batch."""
+class Augment(Settings):
+    """Augmentation of training clips. Everything is drawn once per clip, mixup and cutmix once per batch."""
 
     geometry: Literal["multiscale", "corner", "jitter", "random-resized", "center"] = opt(
         "multiscale",
-        "multiscale: one of ten sizes at one of thirteen places; corner: a square of SCALES in a corner or the center; "
-        "jitter: short side from SHORT_SIDES, then a random crop; random-resized: random area and aspect; center: the "
-        "largest centerd square.",
-        choices=("multiscale", "corner", "jitter", "random-resized", "center"),
+        "multiscale: one of ten sizes at one of thirteen positions; corner: a square, of a size from SCALES, in a "
+        "corner or in the center; jitter: resize the short side to a length from SHORT_SIDES, then a random crop; "
+        "random-resized: random area and aspect ratio; center: the largest centered square.",
     )
     scales: tuple[float, ...] = opt(
         (1.0, 0.875, 0.75, 0.66),
-        "Sizes of multiscale and corner, as parts of the short side.",
+        "Crop sizes of multiscale and corner, as fractions of the short side.",
         only=("geometry", ("multiscale", "corner")),
+        above=0,
+        at_most=1,
     )
     short_sides: tuple[int, int] = opt(
-        (256, 320), "Smallest and largest short side of jitter, in pixels.", only=("geometry", ("jitter",))
+        (256, 320),
+        "Smallest and largest short side of jitter, in pixels.",
+        only=("geometry", ("jitter",)),
     )
     area: tuple[float, float] = opt(
         (0.25, 1.0),
-        "Smallest and largest part of the area that random-resized keeps.",
+        "Smallest and largest fraction of the area that random-resized keeps.",
         only=("geometry", ("random-resized",)),
     )
     aspect: tuple[float, float] = opt(
@@ -127,86 +110,79 @@ class Augment:
         "Smallest and largest aspect ratio of random-resized.",
         only=("geometry", ("random-resized",)),
     )
-    flip: bool = opt(True, "Mirror half of the clips; labels follow flips.txt where the dataset has one.")
-    clip_position: Literal["random", "center"] = opt(
-        "random", "Where in the video a training clip lies.", choices=("random", "center")
-    )
+    flip: bool = opt(True, "Mirror half of the clips. Labels are exchanged as flips.txt of the dataset says.")
+    clip_position: Literal["random", "center"] = opt("random", "Where in the video a training clip is taken from.")
     stride_range: tuple[int, int] | None = opt(
-        None, "Temporal jitter: smallest and largest stride of a training clip, drawn for each (dense sampling)."
+        None, "Temporal jitter: smallest and largest stride of a training clip, drawn per clip (dense sampling)."
     )
     color_jitter: tuple[float, float, float, float] | None = opt(
         None,
-        "Change brightness, contrast, saturation (each by a factor from 1 - X to 1 + X) and hue (by up to X turns), "
+        "Change brightness, contrast and saturation (each by a factor from 1 - X to 1 + X) and hue (by up to X turns), "
         "such as 0.4,0.4,0.4,0.1.",
     )
-    grayscale: float = opt(0.0, "Part of the clips that lose their colors.")
-    blur: float = opt(0.0, "Part of the clips that are blurred (Gaussian, sigma 0.1 to 2 pixels).")
-    erasing: float = opt(0.0, "Part of the clips with a random rectangle erased, in all frames.")
+    grayscale: float = opt(0.0, "Fraction of clips converted to grayscale.", at_least=0, at_most=1)
+    blur: float = opt(0.0, "Fraction of clips blurred (Gaussian, sigma 0.1 to 2 pixels).", at_least=0, at_most=1)
+    erasing: float = opt(
+        0.0, "Fraction of clips with a random rectangle erased, the same in all frames.", at_least=0, at_most=1
+    )
     auto_augment: Literal["none", "randaugment", "trivialaugment"] = opt(
         "none",
-        "randaugment: RAND_OPS random operations of RAND_MAGNITUDE; trivialaugment: one, of any magnitude.",
-        choices=("none", "randaugment", "trivialaugment"),
+        "randaugment: RAND_OPS random operations of magnitude RAND_MAGNITUDE; trivialaugment: one operation of random "
+        "magnitude.",
     )
-    rand_ops: int = opt(2, "Operations of randaugment.", only=("auto_augment", ("randaugment",)))
-    rand_magnitude: int = opt(9, "Magnitude of randaugment, 0 to 30.", only=("auto_augment", ("randaugment",)))
-    mixup: float = opt(0.0, "Blend clips and labels of a batch two by two, by Beta(MIXUP, MIXUP).")
+    rand_ops: int = opt(2, "Number of operations of randaugment.", only=("auto_augment", ("randaugment",)), at_least=1)
+    rand_magnitude: int = opt(
+        9, "Magnitude of randaugment, 0 to 30.", only=("auto_augment", ("randaugment",)), at_least=0, at_most=30
+    )
+    mixup: float = opt(
+        0.0, "Blend pairs of clips and their labels, with a weight from Beta(MIXUP, MIXUP). 0: off.", at_least=0
+    )
     cutmix: float = opt(
         0.0,
-        "Put a part of one clip into another, of Beta(CUTMIX, CUTMIX) of its area; with --mixup "
-        "each batch gets one of the two.",
+        "Paste a part of one clip into another; its area is from Beta(CUTMIX, CUTMIX). 0: off. With --mixup, each "
+        "batch gets one of the two.",
+        at_least=0,
     )
 
-    def __post_init__(self):
-        _check_only(self)
-        if not self.scales or not all(0 < s <= 1 for s in self.scales):
-            raise ValueError(f"scales {self.scales}: expected numbers above 0 and up to 1")
+    def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("short_sides", "area", "aspect", "stride_range"):
             if (limits := getattr(self, name)) is None:
                 continue
             low, high = limits
             if not 0 < low <= high:
-                raise ValueError(f"{name} {low} {high}: expected two positive numbers, the smaller one first")
+                raise OptionError(f"`{name}` {low} {high}: expected two positive numbers, the smaller one first")
         if self.area[1] > 1:
-            raise ValueError(f"area up to {self.area[1]}: expected at most 1")
+            raise OptionError(f"`area` up to {self.area[1]}: expected at most 1")
         if self.color_jitter is not None:
             *factors, hue = self.color_jitter
             if not all(0 <= f <= 1 for f in factors) or not 0 <= hue <= 0.5:
-                raise ValueError(f"color_jitter {self.color_jitter}: expected three from 0 to 1, and up to 0.5 for hue")
-        for name in ("grayscale", "blur", "erasing"):
-            _within(name, getattr(self, name), 0, 1)
-        _at_least("rand_ops", self.rand_ops, 1)
-        _within("rand_magnitude", self.rand_magnitude, 0, 30)
-        for name in ("mixup", "cutmix"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} {getattr(self, name)}: expected 0 (none) or a positive number")
+                shown = ",".join(f"{value:g}" for value in self.color_jitter)
+                raise OptionError(
+                    f"`color_jitter` {shown}: expected three numbers from 0 to 1, and one up to 0.5 for the hue"
+                )
 
     @property
     def changes_colors(self) -> bool:
-        """Whether the pictures of a clip are changed once they are cut out and resized."""
+        """Whether pixel values change after the crop and the resize."""
         single = self.color_jitter is not None or self.grayscale > 0 or self.blur > 0 or self.erasing > 0
         return single or self.auto_augment != "none"
 
 
 @dataclass(frozen=True)
-class Views:
+class Views(Settings):
     """Which clips and crops of a video are scored."""
 
-    clips: int = opt(1, "Clips of a video, spread over its length.")
-    crops: int = opt(1, "Crops of a clip: 1, 3, 5 or 10 (5 and their mirror images).")
-    crop_ratio: float = opt(0.875, "The crop's size as a part of the resized short side; 1 takes all of it.")
+    clips: int = opt(1, "Number of clips of a video, spread over its length.", at_least=1)
+    crops: Literal[1, 3, 5, 10] = opt(1, "Number of crops of a clip; 10 are five and their mirror images.")
+    crop_ratio: float = opt(
+        0.875, "Size of the crop as a fraction of the resized short side; 1 takes all of it.", above=0, at_most=1
+    )
     rule: Literal["actrec", "ibm"] = opt(
         "actrec",
-        "Where the crops lie: at the very borders, or within 3 pixels of them as in the reference.",
+        "Where the outer crops are located: exactly at the borders, or within 3 pixels of them as in the reference.",
         flag="--crop-rule",
-        choices=("actrec", "ibm"),
     )
-
-    def __post_init__(self):
-        _at_least("clips", self.clips, 1)
-        if self.crops not in (1, 3, 5, 10):
-            raise ValueError(f"crops {self.crops}: expected 1, 3, 5 or 10")
-        if not 0 < self.crop_ratio <= 1:
-            raise ValueError(f"crop_ratio {self.crop_ratio}: expected a number above 0 and up to 1")
 
     @property
     def num_views(self) -> int:
@@ -214,220 +190,200 @@ class Views:
 
 
 @dataclass(frozen=True)
-class Loader:
-    """How clips are fed."""
+class Loader(Settings):
+    """How clips are loaded."""
 
-    batch_size: int = opt(16, "Clips of a batch, over all processes.")
-    repeats: int = opt(1, "Clips of each drawn video, next to each other in a batch (repeated augmentation).")
-    balanced: bool = opt(False, "Draw every class equally often, its videos in turn.")
-    keep_last: bool = opt(False, "Train on the incomplete last batch of an epoch too.")
-    workers: int | None = opt(None, "Decoding threads.  [default: one per core]")
-    prefetch: int = opt(2, "Batches decoded ahead.")
+    batch_size: int = opt(16, "Number of clips of a batch, over all processes.", at_least=1)
+    repeats: int = opt(
+        1, "Number of clips of each drawn video, next to each other in a batch (repeated augmentation).", at_least=1
+    )
+    balanced: bool = opt(False, "Draw all classes equally often.")
+    keep_last: bool = opt(False, "Also train on the incomplete last batch of an epoch.")
+    workers: int | None = opt(None, "Number of decoding threads.  [default: one per core]", at_least=1)
+    prefetch: int = opt(2, "Number of batches that are decoded ahead.", at_least=1)
 
-    def __post_init__(self):
-        _at_least("batch_size", self.batch_size, 1)
-        _at_least("repeats", self.repeats, 1)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.batch_size % self.repeats:
-            raise ValueError(f"repeats {self.repeats} with batch_size {self.batch_size}: expected a divisor of it")
-        _at_least("workers", self.workers, 1)
-        _at_least("prefetch", self.prefetch, 1)
+            raise OptionError(f"`repeats` {self.repeats} with `batch_size` {self.batch_size}: expected a divisor of it")
 
 
 @dataclass(frozen=True)
-class Net:
-    """The net and those of its options that a user sets; None leaves the family's own default."""
+class Net(Settings):
+    """The net, and the options of nets that a user can set. None keeps the default of the family."""
 
     backbone: str = opt("s3d", "Name of the net: `actrec nets` lists them.")
     dropout: float | None = opt(None, "Dropout before the last layer.")
     temporal_stride: bool | None = opt(None, "Halve the time axis inside the net.")
-    temporal_pool: str | None = opt(None, "Temporal pooling.", choices=("max", "avg"))
+    temporal_pool: Literal["max", "avg"] | None = opt(None, "Temporal pooling.")
     depthwise_temporal: bool | None = opt(None, "Depthwise temporal convolutions (s3d, s3d_resnet).")
-    last_pool: str | None = opt(
-        None, "i3d's last temporal pool: same, or valid (as in the published mini tables).", choices=("same", "valid")
+    last_pool: Literal["same", "valid"] | None = opt(
+        None, "Padding of i3d's last temporal pool: same, or valid (as in the published mini tables)."
     )
-    blending_frames: int | None = opt(None, "Frames that TAM blends.")
-    blending: str | None = opt(None, "How TAM blends.", choices=("sum", "max"))
-    depthwise_blending: bool | None = opt(None, "TAM blends each channel by itself.")
-    shortcut: str | None = opt(None, "Shortcuts of 3D ResNets: padded (A), convolution (B).", choices=("A", "B"))
-    stem_kernel_t: int | None = opt(None, "Frames of a 3D ResNet's first kernel.")
-    stem_stride_t: int | None = opt(None, "Step in frames of a 3D ResNet's first convolution.")
-    stem_pool: bool | None = opt(None, "Pool behind a 3D ResNet's first convolution.")
-    widen: float | None = opt(None, "Times as many channels (3D ResNets).")
-    cardinality: int | None = opt(None, "Groups of ResNeXt's convolutions.")
+    blending_frames: int | None = opt(None, "Number of frames that TAM blends.")
+    blending: Literal["sum", "max"] | None = opt(None, "How TAM blends.")
+    depthwise_blending: bool | None = opt(None, "Let TAM blend each channel separately.")
+    shortcut: Literal["A", "B"] | None = opt(None, "Shortcuts of 3D ResNets: padded (A), convolution (B).")
+    stem_kernel_t: int | None = opt(None, "Temporal size of the first kernel of a 3D ResNet, in frames.")
+    stem_stride_t: int | None = opt(None, "Temporal stride of the first convolution of a 3D ResNet, in frames.")
+    stem_pool: bool | None = opt(None, "Pooling after the first convolution of a 3D ResNet.")
+    widen: float | None = opt(None, "Factor for the number of channels (3D ResNets).")
+    cardinality: int | None = opt(None, "Number of groups of ResNeXt's convolutions.")
     batch_norm: bool | None = opt(None, "c3d with batch normalization.")
-    global_pooling: bool | None = opt(None, "c3d with a global average in place of fully connected layers.")
+    global_pooling: bool | None = opt(None, "c3d with global average pooling instead of fully connected layers.")
 
 
 @dataclass(frozen=True)
-class Optim:
-    """Optimizer, schedule, and what of the net is trained."""
+class Optim(Settings):
+    """Optimizer, schedule, and which parts of the net are trained."""
 
-    epochs: int = opt(50, "Passes over the training list.")
+    epochs: int = opt(50, "Number of passes over the training list.", at_least=1)
     optimizer: Literal["sgd", "adamw"] = opt(
-        "sgd", "adamw learns faster from scratch on small data; try --lr 0.001.", choices=("sgd", "adamw")
+        "sgd", "adamw learns faster from scratch on small datasets; try --lr 0.001."
     )
-    lr: float = opt(0.01, "Learning rate at the start.")
+    lr: float = opt(0.01, "Initial learning rate.", above=0)
     lr_batch: int | None = opt(
         None,
-        "LR and MIN_LR are meant for batches of so many clips, and are scaled to those of this run (linear scaling).",
+        "Batch size for which LR and MIN_LR are meant. They are scaled linearly to the batch size of this run.",
+        at_least=1,
     )
-    head_lr: float = opt(1.0, "Learning rate of the last layer, as a multiple of the others'.")
-    momentum: float = opt(0.9, "Momentum of SGD.", only=("optimizer", ("sgd",)))
-    dampening: float = opt(0.0, "Dampening of SGD's momentum.", only=("optimizer", ("sgd",)))
-    nesterov: bool = opt(False, "Nesterov's momentum.", only=("optimizer", ("sgd",)))
-    weight_decay: float = opt(5e-4, "L2 penalty of SGD, decoupled decay of AdamW.")
-    norm_decay: bool = opt(True, "Weight decay of norms and biases too.")
-    schedule: Literal["cosine", "step", "multistep", "plateau"] = opt(
-        "cosine", "How the learning rate falls.", choices=("cosine", "step", "multistep", "plateau")
-    )
+    head_lr: float = opt(1.0, "Learning rate of the last layer, as a multiple of that of the other layers.", above=0)
+    momentum: float = opt(0.9, "Momentum of SGD.", only=("optimizer", ("sgd",)), at_least=0, at_most=1)
+    dampening: float = opt(0.0, "Dampening of SGD's momentum.", only=("optimizer", ("sgd",)), at_least=0, at_most=1)
+    nesterov: bool = opt(False, "Nesterov momentum.", only=("optimizer", ("sgd",)))
+    weight_decay: float = opt(5e-4, "L2 penalty of SGD, decoupled weight decay of AdamW.", at_least=0)
+    norm_decay: bool = opt(True, "Apply weight decay to norms and biases too.")
+    schedule: Literal["cosine", "step", "multistep", "plateau"] = opt("cosine", "How the learning rate decreases.")
     per_step: bool = opt(
         False,
-        "The learning rate changes with every step, not every epoch; LR_STEPS need not be whole then.",
+        "Change the learning rate after each step instead of each epoch. LR_STEPS may then be fractions.",
         flag="--lr-per-step",
         only=("schedule", ("cosine", "step", "multistep")),
     )
-    min_lr: float = opt(0.0, "Where cosine ends.", only=("schedule", ("cosine",)))
+    min_lr: float = opt(0.0, "Final learning rate of cosine.", only=("schedule", ("cosine",)), at_least=0)
     lr_steps: tuple[float, ...] = opt(
-        (15.0, 30.0, 45.0), "Epochs of multistep; step repeats the first.", only=("schedule", ("step", "multistep"))
+        (15.0, 30.0, 45.0),
+        "Epochs after which multistep reduces the learning rate. step repeats the first of them.",
+        only=("schedule", ("step", "multistep")),
+        above=0,
     )
-    gamma: float = opt(0.1, "Factor of a step.", only=("schedule", ("step", "multistep", "plateau")))
+    gamma: float = opt(
+        0.1, "Factor by which a step reduces the learning rate.", only=("schedule", ("step", "multistep", "plateau")),
+        above=0,
+    )  # fmt: skip
     patience: int = opt(
         10,
-        "Validations without a better loss (epochs, of the training loss, without a list for it) before plateau steps.",
+        "Number of validations without a lower loss before plateau reduces the learning rate. Without a validation "
+        "list: number of epochs without a lower training loss.",
         only=("schedule", ("plateau",)),
+        at_least=0,
     )
-    warmup: float = opt(0.0, "Epochs in which the learning rate grows linearly, step by step.")
-    warmup_start: float = opt(0.01, "Where warm-up begins, as a part of LR.")
-    accumulate: int = opt(1, "Batches whose gradients make one step.")
-    clip_gradient: float | None = opt(None, "Clip the gradient's total norm to this.")
-    ema: float | None = opt(None, "Decay of an average of the weights, which is what is evaluated, such as 0.999.")
-    freeze_until: str | None = opt(None, "Do not train what comes before this layer of the net (a name, or its start).")
+    warmup: float = opt(0.0, "Number of epochs in which the learning rate grows linearly, step by step.", at_least=0)
+    warmup_start: float = opt(
+        0.01, "Learning rate at the start of the warmup, as a fraction of LR.", at_least=0, at_most=1
+    )
+    accumulate: int = opt(1, "Number of batches whose gradients are accumulated for one step.", at_least=1)
+    clip_gradient: float | None = opt(None, "Clip the total norm of the gradient to this value.", above=0)
+    ema: float | None = opt(
+        None,
+        "Decay of a moving average of the weights, such as 0.999. The average is what is evaluated.",
+        at_least=0,
+        at_most=1,
+    )
+    freeze_until: str | None = opt(
+        None, "Do not train the layers before this layer of the net (its name, or the start of its name)."
+    )
     freeze_norm: Literal["none", "partial", "all"] = opt(
-        "none",
-        "Batch norms that keep their statistics and weights: partial: all but the first (as TSN's).",
-        choices=("none", "partial", "all"),
+        "none", "Batch norms that keep their statistics and weights; partial: all but the first (as TSN does)."
     )
 
-    def __post_init__(self):
-        _check_only(self)
-        for name in ("epochs", "lr_batch", "accumulate"):
-            _at_least(name, getattr(self, name), 1)
-        _at_least("patience", self.patience, 0)
-        for name in ("lr", "head_lr", "clip_gradient", "gamma"):
-            if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} {value}: expected a positive number")
-        for name in ("min_lr", "weight_decay", "warmup"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} {getattr(self, name)}: expected 0 or a positive number")
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.min_lr > self.lr:
-            raise ValueError(f"min_lr {self.min_lr} with lr {self.lr}: expected at most as much")
-        for name in ("momentum", "dampening", "warmup_start", "ema"):
-            _within(name, getattr(self, name), 0, 1)
-        shown = ",".join(f"{epochs:g}" for epochs in self.lr_steps)
-        if not self.lr_steps or not all(0 < epochs < math.inf for epochs in self.lr_steps):
-            raise ValueError(f"lr_steps {shown or 'of no number'}: expected one or more positive numbers of epochs")
+            raise OptionError(f"`min_lr` {self.min_lr} with `lr` {self.lr}: expected at most as much")
         if not self.per_step and not all(float(epochs).is_integer() for epochs in self.lr_steps):
-            raise ValueError(f"lr_steps {shown}: expected whole epochs, or --lr-per-step")
+            shown = ",".join(f"{epochs:g}" for epochs in self.lr_steps)
+            raise OptionError(f"`lr_steps` {shown}: expected whole epochs, or `per_step`")
         if self.nesterov and (not self.momentum or self.dampening):
-            raise ValueError("nesterov needs momentum, and no dampening")
+            raise OptionError("`nesterov` needs `momentum`, and no `dampening`")
         if self.warmup > self.epochs:
-            raise ValueError(f"warmup {self.warmup} with epochs {self.epochs}: expected at most as many")
+            raise OptionError(f"`warmup` {self.warmup} with `epochs` {self.epochs}: expected at most as many")
 
 
 @dataclass(frozen=True)
-class Loss:
+class Loss(Settings):
     """What is minimized."""
 
     multi_label: bool = opt(
-        False, "Videos may have several labels, or none: binary cross-entropy, mean average precision."
+        False,
+        "Videos may have any number of labels. Trains with binary cross-entropy and reports mean average precision.",
     )
-    label_smoothing: float = opt(0.0, "Part of the target that is spread over all classes.")
-
-    def __post_init__(self):
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing {self.label_smoothing}: expected from 0 to below 1")
+    label_smoothing: float = opt(
+        0.0, "Fraction of the target that is spread evenly over all classes.", at_least=0, below=1
+    )
 
 
 @dataclass(frozen=True)
-class Run:
-    """What surrounds a training run."""
+class Run(Settings):
+    """How a training is run: device, arithmetic, checkpoints, logs."""
 
-    seed: int = opt(0, "Decides every random draw.")
-    device: Literal["auto", "cpu", "cuda"] = opt(
-        "auto", "auto takes the GPU where there is one.", choices=("auto", "cpu", "cuda")
-    )
+    seed: int = opt(0, "Seed of all random draws.", at_least=0, at_most=2**32 - 1)
+    device: Device = opt("auto", "auto: the GPU if there is one.")
     precision: Literal["auto", "float32", "bfloat16", "float16", "float64"] = opt(
         "auto",
-        "Arithmetic of the net in training: auto is bfloat16 where the hardware has it (GPUs since Ampere, AVX512-BF16 "
-        "or AMX). float16 scales its gradients.",
-        choices=("auto", "float32", "bfloat16", "float16", "float64"),
+        "Arithmetic of the net in training. auto: bfloat16 if the hardware supports it (GPUs since Ampere, CPUs with "
+        "AVX512-BF16 or AMX), else float32. float16 uses gradient scaling.",
     )
-    channels_last: bool = opt(True, "Channels-last memory format.")
-    compile: bool = opt(False, "Compile the net (torch.compile): slow to begin, faster on GPUs.")
-    sync_bn: bool = opt(False, "Batch norms see the batch of all processes.")
-    cudnn_benchmark: bool = opt(True, "Let cuDNN try its algorithms and take the fastest.")
+    channels_last: bool = opt(True, "Use the channels-last memory format.")
+    compile: bool = opt(False, "Compile the net (torch.compile): slower to start, faster on GPUs.")
+    sync_bn: bool = opt(False, "Synchronize batch norms over all processes.")
+    cudnn_benchmark: bool = opt(True, "Let cuDNN try its algorithms and use the fastest.")
     checkpoint_every: str | None = opt(
-        None, "Save within epochs too: after so many minutes (10m) or steps (500).  [default: at their ends]"
+        None,
+        "Also save within epochs: after this many minutes (10m) or steps (500).  [default: after each epoch only]",
     )
-    keep_every: int | None = opt(None, "Keep the checkpoint of every so many epochs, as epoch_<n>.pt.")
-    val_every: int = opt(1, "Epochs from one validation to the next.")
+    keep_every: int | None = opt(None, "Keep the checkpoint of every so many epochs, as epoch_<n>.pt.", at_least=1)
+    val_every: int = opt(1, "Number of epochs from one validation to the next.", at_least=1)
     crop_ratio: float = opt(
         Views.crop_ratio,
-        "Validation's crop as a part of the resized short side, which evaluate takes too; 1 takes all of it.",
+        "Size of the validation crop as a fraction of the resized short side; 1 takes all of it. evaluate uses the "
+        "same.",
+        above=0,
+        at_most=1,
     )
-    log_every: int = opt(10, "Steps from one reading of the loss to the next: steps.jsonl has a row for each.")
-    tensorboard: bool = opt(True, "Write TensorBoard's files.")
+    log_every: int = opt(10, "Number of steps between two rows of steps.jsonl.", at_least=1)
+    tensorboard: bool = opt(True, "Write TensorBoard files.")
 
-    def __post_init__(self):
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed {self.seed}: expected from 0 to {2**32 - 1}")
-        for name in ("keep_every", "val_every", "log_every"):
-            _at_least(name, getattr(self, name), 1)
-        Views(crop_ratio=self.crop_ratio)
-        if self.checkpoint_every is not None:
-            _ = self.save_interval  # raises if it is none
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.save_interval  # raises if the text is malformed
 
     @property
     def save_interval(self) -> tuple[float, str] | None:
-        """(10.0, "minutes") or (500, "steps").
+        """(10.0, "minutes") or (500, "steps"), or None.
 
         Raises:
-            ValueError: `checkpoint_every` is neither.
+            OptionError: `checkpoint_every` is malformed.
         """
         if self.checkpoint_every is None:
             return None
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", self.checkpoint_every.strip())
         number = float(match[1]) if match else 0
-        if not number or not (match[2] or number.is_integer()):
-            raise ValueError(
-                f"checkpoint_every {self.checkpoint_every!r}: expected minutes such as 10m, or steps such as 500"
+        if not match or not number or not (match[2] or number.is_integer()):
+            raise OptionError(
+                f"`checkpoint_every` {self.checkpoint_every!r}: expected minutes such as 10m, or steps such as 500"
             )
         return (number, "minutes") if match[2] else (int(number), "steps")
 
 
-def _check_only(settings: Any) -> None:
-    """Raises ValueError if a field was changed that means nothing with the value of another."""
-    for f in fields(settings):
-        if (only := f.metadata.get("only")) is None:
-            continue
-        other, legal = only
-        value, chosen = getattr(settings, f.name), getattr(settings, other)
-        if value != f.default and chosen not in legal:
-            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            named = f.name if value is True else f"{f.name} {shown}"
-            raise ValueError(f"{named} with {other} {chosen}: it belongs to {other} {' or '.join(legal)}")
+@dataclass(frozen=True)
+class Recipe:
+    """Everything except the data that decides the result of a training run."""
 
-
-def _within(name: str, value: float | None, lowest: float, highest: float) -> None:
-    if value is not None and not lowest <= value <= highest:
-        raise ValueError(f"{name} {value}: expected from {lowest} to {highest}")
-
-
-def _one_of(name: str, value: str, legal: tuple[str, ...]) -> None:
-    if value not in legal:
-        raise ValueError(f"{name} {value!r}: expected one of {', '.join(legal)}")
-
-
-def _at_least(name: str, value: int | None, lowest: int) -> None:
-    if value is not None and value < lowest:
-        raise ValueError(f"{name} {value}: expected at least {lowest}")
+    net: Net
+    clip: Clip
+    augment: Augment
+    loader: Loader
+    optim: Optim
+    loss: Loss
+    run: Run

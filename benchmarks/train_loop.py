@@ -21,11 +21,12 @@ import click
 import torch
 
 from actrec import config
+from actrec.config import Recipe
 from actrec.engine import trainer
 from actrec.engine.build import build_net
 from actrec.engine.devices import autocast, choose_device, choose_precision, memory_format
 from actrec.engine.optim import make_optimizer
-from actrec.engine.runfolder import Data, Recipe
+from actrec.engine.runfolder import Data
 from actrec.nets import NETS
 from actrec.pipelines.loader import Batch
 

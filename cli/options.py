@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import types
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+
+from actrec.settings import OptionError, field_types, without_none
 
 _HEADINGS = {"Augment": "Augmentation", "Optim": "Optimizer and schedule"}  # of a class that is not called so
 
@@ -109,16 +110,23 @@ def _fields(kind: type, without: Sequence[str]) -> list[dataclasses.Field]:
 def _build(kind: type, values: dict[str, Any]) -> Any:
     try:
         return kind(**values)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    except OptionError as error:
+        flags = {f.name: flag_of(f) for f in dataclasses.fields(kind)}
+        raise click.UsageError(error.shown(lambda name: flags.get(name, name))) from None
+
+
+def flag_of(f: dataclasses.Field) -> str:
+    """The flag of a field."""
+    return f.metadata.get("flag") or "--" + f.name.replace("_", "-")
 
 
 def _option(kind: type, f: dataclasses.Field) -> Callable:
-    flag = f.metadata["flag"] or "--" + f.name.replace("_", "-")
-    declared = _without_none(typing.get_type_hints(kind)[f.name])
+    flag = flag_of(f)
+    declared = without_none(field_types(kind)[f.name])
     arguments: dict[str, Any] = {
         "default": f.default,
         "help": f.metadata["help"],
+        "metavar": f.metadata["metavar"],
         "show_default": f.default is not None,
         "cls": ConfigOption,
         "heading": _HEADINGS.get(kind.__name__, kind.__name__),
@@ -131,15 +139,22 @@ def _option(kind: type, f: dataclasses.Field) -> Callable:
         if f.default is not None:
             arguments["show_default"] = ",".join(f"{value:.4g}" for value in f.default)
         return click.option(flag, f.name, type=numbers, **arguments)
-    if f.metadata["choices"]:
-        return click.option(flag, f.name, type=click.Choice(f.metadata["choices"]), **arguments)
+    if typing.get_origin(declared) is typing.Literal:
+        return click.option(flag, f.name, type=Choice(typing.get_args(declared)), **arguments)
+    if declared is Path:
+        declared = click.Path(path_type=Path)
     return click.option(flag, f.name, type=declared, **arguments)
 
 
-def _without_none(declared: Any) -> Any:
-    if typing.get_origin(declared) in (typing.Union, types.UnionType):
-        return next(member for member in typing.get_args(declared) if member is not type(None))
-    return declared
+class Choice(click.Choice):
+    """The values of a `Literal` type, which may be numbers."""
+
+    def __init__(self, values: Sequence[Any]):
+        super().__init__([str(value) for value in values])
+        self._values = {str(value): value for value in values}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return self._values[super().convert(str(value), param, ctx)]
 
 
 class Numbers(click.ParamType):

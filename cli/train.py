@@ -58,13 +58,12 @@ def command(
     from actrec.cli.progress import TrainReporter
     from actrec.engine import dist
     from actrec.engine.devices import choose_device
-    from actrec.engine.runfolder import Recipe
     from actrec.engine.train import train
 
     if new_head and weights is None:
         raise click.UsageError("--new-head without --weights: a fresh net's head is new")
     check_place(json_path)
-    recipe = Recipe(net, clip, augment, loader, optim, loss, run)
+    recipe = config.Recipe(net, clip, augment, loader, optim, loss, run)
     net_input = _input(net, clip, size, mean, std)
     if preview is not None:
         _preview(preview, recipe, _lists(data, list_path, val_list, loader.workers, clip.modality), net_input)

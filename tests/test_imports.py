@@ -20,7 +20,8 @@ PLACES = {"actrec.cli": "cli", "actrec.tools": "tools"}
 MAY_IMPORT = {
     "actrec.registry": set(),
     "actrec.files": {"actrec.registry"},
-    "actrec.config": set(),
+    "actrec.settings": {"actrec.registry"},
+    "actrec.config": {"actrec.settings"},
     "actrec.data": {"actrec.files", "actrec.config", "actrec.registry"},
     "actrec.pipelines": {"actrec.data", "actrec.config", "actrec.registry", "actrec.files"},
     "actrec.nets": {"actrec.config", "actrec.registry", "actrec.files"},

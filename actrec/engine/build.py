@@ -8,9 +8,9 @@ from dataclasses import asdict
 import torch
 
 from actrec import config, nets
-from actrec.config import Input
+from actrec.config import Input, Recipe
 from actrec.engine import dist
-from actrec.engine.runfolder import Data, Recipe
+from actrec.engine.runfolder import Data
 from actrec.nets.weights import load_weights
 from actrec.pipelines.loader import EvalLoader, TrainLoader, eval_loader, train_loader
 

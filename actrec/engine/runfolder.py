@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 
-from actrec import config
-from actrec.config import Input
+from actrec.config import Input, Recipe
 from actrec.data.index import Index
 from actrec.data.lists import Video
 from actrec.engine import checkpoint, runlog
@@ -30,19 +29,6 @@ _FREE = {  # decide nothing that a run results in: they may change when it is co
     ("loader", "workers"), ("loader", "prefetch"), ("run", "device"), ("run", "checkpoint_every"),
     ("run", "keep_every"), ("run", "log_every"), ("run", "tensorboard"), ("run", "cudnn_benchmark"),
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that decides a run's result besides the data, as the dataclasses of `actrec.config`."""
-
-    net: config.Net
-    clip: config.Clip
-    augment: config.Augment
-    loader: config.Loader
-    optim: config.Optim
-    loss: config.Loss
-    run: config.Run
 
 
 @dataclass(frozen=True)

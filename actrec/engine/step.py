@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from actrec.config import Recipe
 from actrec.data.sampling import streams
 from actrec.engine import dist, loss
 from actrec.engine.devices import autocast
 from actrec.engine.ema import Average
 from actrec.engine.optim import Schedule, lay_out_gradients
-from actrec.engine.runfolder import Recipe
 from actrec.pipelines.loader import Batch
 
 

@@ -8,11 +8,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from actrec.config import Input
+from actrec.config import Input, Recipe
 from actrec.engine import dist, runfolder
 from actrec.engine.evaluate import check_labels
 from actrec.engine.progress import Reporter, Silent, Trained
-from actrec.engine.runfolder import Data, Recipe
+from actrec.engine.runfolder import Data
 from actrec.engine.trainer import Trainer
 
 _BEGUN = "begun"  # for the next attempt of a torchrun, which then continues

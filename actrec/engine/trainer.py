@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from actrec.config import Input
+from actrec.config import Input, Recipe
 from actrec.engine import checkpoint, dist, runfolder, runlog
 from actrec.engine.build import build_net, make_loaders
 from actrec.engine.devices import choose_device, choose_precision, memory_format
@@ -20,7 +20,7 @@ from actrec.engine.evaluate import Result, check_scored, merge, score
 from actrec.engine.freeze import freeze, train_mode
 from actrec.engine.optim import Schedule, make_optimizer
 from actrec.engine.progress import Clock, Pace, Progress, Reporter, Trained
-from actrec.engine.runfolder import BEST, LAST, Data, Recipe
+from actrec.engine.runfolder import BEST, LAST, Data
 from actrec.engine.step import Stepper, Taken, read
 
 _SHOWN = {"top1": "top-1", "top5": "top-5", "map": "mAP"}

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 from actrec import config
-from actrec.config import Input
+from actrec.config import Input, Recipe
 from actrec.data.index import build_index
 from actrec.data.lists import read_list
-from actrec.engine.runfolder import Data, Recipe
+from actrec.engine.runfolder import Data
 from actrec.engine.train import train
 
 

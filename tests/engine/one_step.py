@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from actrec import config
-from actrec.config import Input
+from actrec.config import Input, Recipe
 from actrec.data.index import build_index
 from actrec.data.lists import read_list
 from actrec.engine import dist, step
 from actrec.engine.build import build_net, make_loaders
 from actrec.engine.optim import Schedule, make_optimizer
-from actrec.engine.runfolder import Data, Recipe
+from actrec.engine.runfolder import Data
 
 
 def main(dataset: Path, out: Path, precision: str) -> None:

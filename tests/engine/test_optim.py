@@ -184,7 +184,7 @@ def test_steps_within_an_epoch(options, expected):
 
 
 def test_milestones_that_cannot_be():
-    with pytest.raises(ValueError, match=r"lr_steps 2.5,4: expected whole epochs, or --lr-per-step"):
+    with pytest.raises(ValueError, match=r"lr_steps 2.5,4: expected whole epochs, or per_step"):
         config.Optim(schedule="multistep", lr_steps=(2.5, 4))
     with pytest.raises(ValueError, match=r"per_step with schedule plateau: it belongs to schedule cosine or step"):
         config.Optim(schedule="plateau", per_step=True)

@@ -5,9 +5,9 @@ import torch
 
 import actrec
 from actrec import config
+from actrec.config import Recipe
 from actrec.engine import dist
 from actrec.engine.optim import Schedule, make_optimizer
-from actrec.engine.runfolder import Recipe
 from actrec.engine.step import Stepper, read
 from actrec.pipelines.loader import Batch
 

@@ -15,14 +15,14 @@ from torch import distributed
 
 import actrec
 from actrec import config
-from actrec.config import Input
+from actrec.config import Input, Recipe
 from actrec.data.index import build_index
 from actrec.data.lists import read_list
 from actrec.engine import checkpoint, devices, dist, runfolder, runlog
 from actrec.engine import train as engine
 from actrec.engine.preview import contact_sheet
 from actrec.engine.progress import Pace
-from actrec.engine.runfolder import Data, Recipe
+from actrec.engine.runfolder import Data
 
 INPUT = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=5, size=32)
 

@@ -1,0 +1,223 @@
+"""What the option dataclasses of `actrec.config` are built with: `opt` for a field, `Settings` for validation.
+
+The type of a field is its rule. It is checked when an instance is created, in the library and on the command line
+alike, and the command line takes the choices of a flag from it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from actrec.registry import did_you_mean
+
+_NAME = re.compile(r"`(\w+)`")
+_KINDS = {  # of values: one, several
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    bool: ("True or False", "values True or False"),
+    str: ("a text", "texts"),
+    Path: ("a pathlib.Path", "paths"),
+}
+
+
+class OptionError(ValueError):
+    """An option has an illegal value.
+
+    Args:
+        text: the message, with the names of options in backticks. The library shows the names of the fields, the
+            command line shows their flags.
+    """
+
+    def __init__(self, text: str):
+        self.text = text
+        super().__init__(self.shown(lambda name: name))
+
+    def shown(self, spell: Callable[[str], str]) -> str:
+        """The message, with each name spelled by this function."""
+        return _NAME.sub(lambda match: spell(match[1]), self.text)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A dataclass whose fields are checked against their types and the bounds given to `opt`.
+
+    A subclass with further rules checks them in its own `__post_init__`, after calling this one.
+
+    Raises:
+        OptionError: a field has an illegal value.
+    """
+
+    def __post_init__(self) -> None:
+        declared = field_types(type(self))
+        for f in fields(self):
+            check_value(f.name, getattr(self, f.name), declared[f.name], **f.metadata.get("bounds", {}))
+        _check_only(self)
+
+
+def bounds(
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> dict[str, Any]:
+    """Metadata of a field: the bounds of its value, or of each number of a tuple."""
+    given = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    return {"bounds": {name: bound for name, bound in given.items() if bound is not None}}
+
+
+def opt(
+    default: Any,
+    help: str,
+    *,
+    flag: str | None = None,
+    only: tuple[str, tuple[str, ...]] | None = None,
+    metavar: str | None = None,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """A dataclass field that is also a flag.
+
+    Args:
+        default: its value; None means "decided later", and the help says by what.
+        help: one line for `--help`.
+        flag: the flag if it is not `--field-name`.
+        only: another field, and those of its values with which this field has a meaning.
+        metavar: what `--help` shows in place of the value.
+        at_least, above, at_most, below: see `bounds`.
+    """
+    limits = bounds(at_least=at_least, above=above, at_most=at_most, below=below)
+    return field(default=default, metadata={"help": help, "flag": flag, "only": only, "metavar": metavar, **limits})
+
+
+@functools.cache
+def field_types(kind: type) -> dict[str, Any]:
+    """The declared type of each field of a dataclass."""
+    return typing.get_type_hints(kind)
+
+
+def without_none(declared: Any) -> Any:
+    """`T` for a type that is declared as `T | None`."""
+    if typing.get_origin(declared) in (typing.Union, types.UnionType):
+        return next(member for member in typing.get_args(declared) if member is not types.NoneType)
+    return declared
+
+
+def show(value: Any) -> str:
+    """An option's value in a message: as on the command line; text is quoted."""
+    if isinstance(value, tuple):
+        return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value) or "()"
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def check_literal(name: str, value: Any, declared: Any) -> None:
+    """Raises OptionError, with the legal values, if `value` is none of the values of a `Literal` type.
+
+    Args:
+        name: of the option or argument.
+    """
+    legal = typing.get_args(declared)
+    if any(value == other and type(value) is type(other) for other in legal):
+        return
+    close = did_you_mean(value, legal) if isinstance(value, str) else ""
+    suggestion = f" ({close.removeprefix(': ').removesuffix('?')}?)" if "did you mean" in close else ""
+    raise OptionError(f"`{name}` {show(value)}: expected one of {', '.join(map(str, legal))}{suggestion}")
+
+
+def check_value(name: str, value: Any, declared: Any, **bounds: float) -> None:
+    """Checks a value against a type: `int`, `float`, `bool`, `str`, `Path`, `Literal`, `tuple` of these, `| None`.
+
+    Args:
+        name: of the option or argument.
+        bounds: `at_least`, `above`, `at_most` or `below`, for a number or for each number of a tuple.
+
+    Raises:
+        OptionError: the value is of another type, is not finite, or is out of bounds.
+    """
+    if value is None and types.NoneType in typing.get_args(declared):
+        return
+    declared = without_none(declared)
+    if typing.get_origin(declared) is Literal:
+        check_literal(name, value, declared)
+        return
+    is_tuple = typing.get_origin(declared) is tuple
+    members = typing.get_args(declared) if is_tuple else (declared,)
+    count = None if Ellipsis in members else len(members)
+    values = value if isinstance(value, tuple) else (value,)
+    if is_tuple and not isinstance(value, tuple):
+        raise OptionError(f"`{name}` {show(value)}: expected a tuple of {_form(members[0], is_tuple, count)}")
+    if (
+        isinstance(value, tuple) != is_tuple
+        or not values
+        or count not in (None, len(values))
+        or not all(_is(v, members[0]) for v in values)
+    ):
+        raise OptionError(f"`{name}` {show(value)}: expected {_form(members[0], is_tuple, count)}")
+    if bounds and not all(_in_bounds(v, **bounds) for v in values):
+        raise OptionError(f"`{name}` {show(value)}: expected {_spelled(many=is_tuple, **bounds)}")
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+
+
+def _form(kind: type, is_tuple: bool, count: int | None) -> str:
+    """`a whole number`, `2 numbers`, `one or more numbers`"""
+    one, many = _KINDS.get(kind, (kind.__name__, kind.__name__))
+    return f"{'one or more' if count is None else count} {many}" if is_tuple else one
+
+
+def _in_bounds(
+    value: float,
+    *,
+    at_least: float = -math.inf,
+    above: float = -math.inf,
+    at_most: float = math.inf,
+    below: float = math.inf,
+) -> bool:
+    return above < value < below and at_least <= value <= at_most
+
+
+def _spelled(
+    *,
+    many: bool,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> str:
+    """`at least 1`, `from 0 to 30`, `a positive number`, `numbers above 0 and up to 1`"""
+    noun = "numbers" if many else "a number"
+    if above == 0 and at_most is None and below is None:
+        return "positive numbers" if many else "a positive number"
+    low = f"above {above:.12g}" if above is not None else f"at least {at_least:.12g}" if at_least is not None else ""
+    high = f"up to {at_most:.12g}" if at_most is not None else f"below {below:.12g}" if below is not None else ""
+    if at_least is not None and high:
+        return f"from {at_least:.12g} {high.replace('up to', 'to').replace('below', 'to below')}"
+    if at_least is not None and not many:
+        return low
+    return f"{noun} {' and '.join(filter(None, (low, high)))}"
+
+
+def _check_only(settings: Any) -> None:
+    """Raises OptionError if a field was changed that has no meaning with the value of another field."""
+    for f in fields(settings):
+        if (only := f.metadata.get("only")) is None:
+            continue
+        other, legal = only
+        value, chosen = getattr(settings, f.name), getattr(settings, other)
+        if value != f.default and chosen not in legal:
+            named = f"`{f.name}`" if value is True else f"`{f.name}` {show(value).strip(chr(39))}"
+            raise OptionError(f"{named} with `{other}` {chosen}: it belongs to `{other}` {' or '.join(legal)}")
