@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from actrec.system import num_cores
+
 _torchruns: distributed.Store | None = None  # outlives the processes: those of the next attempt find it again
 _PATIENCE = timedelta(days=1)  # the others wait while the first looks through a large list; torchrun notices the dead
 
@@ -68,7 +70,7 @@ def world() -> int:
 def own_cores() -> int:
     """A process's share of the cores that it may use."""
     neighbors = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if distributed.is_initialized() else 1
-    return max(1, len(os.sched_getaffinity(0)) // neighbors)
+    return max(1, num_cores() // neighbors)
 
 
 def restarted() -> bool:

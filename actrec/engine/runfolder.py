@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from actrec.data.lists import Video
 from actrec.engine import checkpoint, runlog
 from actrec.engine.environment import environment
 from actrec.files import read_json
+from actrec.system import lock_folder
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 CONFIG, DATA, NAN = "config.json", "data.json", "nan.json"
@@ -58,19 +58,16 @@ def held(run_dir: Path) -> Iterator[None]:
         OSError: it cannot be made.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    handle = os.open(run_dir, os.O_RDONLY)
-    try:
+    with contextlib.ExitStack() as lock:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.enter_context(lock_folder(run_dir))
         except BlockingIOError:
             raise ValueError(f"{run_dir} is in use: another process trains there") from None
-        except OSError:
-            pass  # a file system without locks
-        yield
-    finally:
-        os.close(handle)
-        with contextlib.suppress(OSError):
-            run_dir.rmdir()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                run_dir.rmdir()
 
 
 def begin(

@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 
 from actrec.data.video.container import MediaError
+from actrec.system import num_cores
 from actrec.tools.make.output import OutputError
 
 _AHEAD = 4  # jobs handed out per worker: enough to keep it busy, few enough to take back
@@ -103,7 +104,7 @@ def largest_first(jobs: Iterable[tuple], path: Callable[[tuple], Path]) -> list[
 
 @contextlib.contextmanager
 def _threads(count: int | None) -> Iterator[tuple[Executor, Callable[[], int], Stop]]:
-    count, stop, before = count or len(os.sched_getaffinity(0)), threading.Event(), cv2.getNumThreads()
+    count, stop, before = count or num_cores(), threading.Event(), cv2.getNumThreads()
     cv2.setNumThreads(1)  # a video is one thread's work, the pool takes the cores
     try:
         with ThreadPoolExecutor(count) as pool:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from actrec.files import atomic_write
+from actrec.system import host_name, process_exists
 
 PICTURES = (".png", ".pdf", ".svg")
 _PART = re.compile(r"\.part-(\d{1,9})-[^-]+(?:-(.*))?")
@@ -40,7 +41,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def part_of(path: Path) -> Path:
     """A name beside `path` for what is not whole yet. It tells which process of which machine is at work on it."""
-    return path.parent / f".part-{os.getpid()}-{uuid.uuid4().hex}-{os.uname().nodename}"
+    return path.parent / f".part-{os.getpid()}-{uuid.uuid4().hex}-{host_name()}"
 
 
 @contextlib.contextmanager
@@ -128,18 +129,8 @@ def _is_left(part: Path) -> bool:
     match = _PART.fullmatch(part.name)
     if not match:
         return False
-    if match[2] not in (None, os.uname().nodename):
+    if match[2] not in (None, host_name()):
         with contextlib.suppress(OSError):
             return time.time() - part.stat().st_mtime > _ABANDONED
         return False
-    return int(match[1]) == os.getpid() or not _lives(int(match[1]))
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+    return int(match[1]) == os.getpid() or not process_exists(int(match[1]))

@@ -34,6 +34,7 @@ from actrec.data.lists.row import Video
 from actrec.data.video.certificate import Certificate, load_certificate
 from actrec.data.video.container import MediaError
 from actrec.files import atomic_write
+from actrec.system import total_memory
 
 LAZY = 20_000  # longer lists are looked at row by row, as they are drawn
 _SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
@@ -59,7 +60,7 @@ class Index(Sequence[Media]):
         self._reasons: dict[int, str] = {}
         self._quarantine: dict[str, str] | None = None
         self._changed = False
-        self._held, self._room = 0, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _SHARE
+        self._held, self._room = 0, total_memory() // _SHARE
         self.broken: dict[int, str] = {}
         self.certificates: dict[str, Certificate | None] = {}
 
