@@ -1,21 +1,21 @@
-# `make demo` runs the main job on a toy dataset, `make test` the tests. Both set everything up first.
+# `make demo` runs the whole job on a toy dataset, `make test` runs the tests. Both set everything up first.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test slow gpu lint setup clean
+.PHONY: demo test slow gpu lint newest wheel setup clean
 
 demo: $(READY)
 	$(BIN)/python docs/examples/demo.py demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
-# On a machine with an NVIDIA GPU: fails instead of skipping where there is none.
+# For a machine with an NVIDIA GPU: without one, the tests fail instead of being skipped.
 gpu: $(READY)
 	ACTREC_EXPECT_GPU=1 $(BIN)/python -m pytest -m gpu
 
@@ -24,9 +24,17 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# index and extract-frames on Python 3.12 with the newest releases of their dependencies.
+newest:
+	.ci/newest
+
+# The built wheel, in an environment of its own: index, extract-frames, train, evaluate.
+wheel: $(READY)
+	VENV=$(VENV) .ci/wheel
+
 setup: $(READY)
 
-# Editable: from a plain install, the clone's own ./actrec would hide the installed one.
+# An editable install: after a plain one, the clone's folder actrec would hide the installed package.
 $(READY): setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"

@@ -1,15 +1,18 @@
-"""Packages, console script and dependencies. Tool settings are in pyproject.toml."""
+"""Packages, console script and dependencies. Settings of tools are in pyproject.toml."""
 
 import os
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
-# Both DALI wheels own the same folder, so an extra cannot swap them: the CUDA version is chosen at install time.
+# The DALI wheels for CUDA 12 and 13 install into the same folder, so an extra could not replace one by the other.
+# Therefore the CUDA version is chosen when actrec is installed.
 CUDA = os.environ.get("ACTREC_CUDA", "13")
 DALI = {"12": "nvidia-dali-cuda120", "13": "nvidia-dali-cuda130"}
 if CUDA not in DALI:
     raise SystemExit(f"ACTREC_CUDA={CUDA}: expected one of {', '.join(DALI)}")
+# NVIDIA publishes wheels for these systems only. Everywhere else the decode workers do all the work.
+HAS_DALI = "platform_system == 'Linux' and (platform_machine == 'x86_64' or platform_machine == 'aarch64')"
 
 setup(
     name="actrec",
@@ -20,15 +23,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.15",
     packages=[
-        *(
-            "actrec" + "".join(f".{part}" for part in path.parts[1:-1])
-            for path in sorted(Path("actrec").rglob("__init__.py"))
-        ),
-        *(
-            "actrec." + ".".join(path.parts[:-1])
-            for folder in ("cli", "tools")
-            for path in sorted(Path(folder).rglob("__init__.py"))
-        ),
+        *find_packages(include=["actrec", "actrec.*"]),
+        *(f"actrec.{name}" for name in find_packages(include=["cli", "cli.*", "tools", "tools.*"])),
     ],
     package_data={
         "actrec.nets": ["mini_benchmark.csv"],
@@ -37,7 +33,7 @@ setup(
     package_dir={"actrec": "actrec", "actrec.cli": "cli", "actrec.tools": "tools"},
     install_requires=[
         "torch>=2.11",
-        f"{DALI[CUDA]}>=2.4,<3",
+        f"{DALI[CUDA]}>=2.4,<3; {HAS_DALI}",
         "av>=18",
         "opencv-python-headless>=4.11",
         "numpy>=2.0",
@@ -49,7 +45,16 @@ setup(
     ],
     extras_require={
         "cluster": ["distributed>=2025.1"],
-        "dev": ["pytest>=8", "ruff>=0.9", "build>=1.2", "distributed>=2025.1"],
+        "dev": [
+            "distributed>=2025.1",
+            "mypy>=2.4",
+            "packaging>=24",
+            "pytest>=8",
+            "pytest-cov>=7",
+            "pytest-xdist>=3.8",
+            "ruff>=0.9",
+            "setuptools>=77",
+        ],
     },
     entry_points={"console_scripts": ["actrec=actrec.cli.main:main"]},
 )

@@ -1,24 +1,45 @@
+"""The wheel: what it contains, what it requires on each system, and that it works without the clone."""
+
+from __future__ import annotations
+
 import shutil
 import subprocess
 import sys
+from email.parser import HeaderParser
 from pathlib import Path
 
+import pytest
+from packaging.requirements import Requirement
+
 ROOT = Path(__file__).resolve().parents[1]
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 
-def test_a_wheel_holds_the_command_line_and_the_tools(tmp_path):
-    source = tmp_path / "source"
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """A folder into which the wheel was installed, without its dependencies."""
+    work = tmp_path_factory.mktemp("wheel")
+    source = work / "source"
     source.mkdir()
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     for name in ("actrec", "cli", "tools"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, source], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    installed = tmp_path / "installed"
-    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--target", installed, wheel], check=True)
+    subprocess.run([*PIP, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", work, source], check=True)
+    (wheel,) = work.glob("*.whl")
+    subprocess.run([*PIP, "install", "--quiet", "--no-deps", "--target", work / "installed", wheel], check=True)
+    return work / "installed"
+
+
+def test_a_wheel_contains_every_module_and_nothing_else(installed):
     assert {path.name for path in installed.iterdir() if "info" not in path.name and path.name != "bin"} == {"actrec"}
+    sources = {path.relative_to(ROOT) for path in (ROOT / "actrec").rglob("*.py")} | {
+        "actrec" / path.relative_to(ROOT) for name in ("cli", "tools") for path in (ROOT / name).rglob("*.py")
+    }
+    assert {path.relative_to(installed) for path in (installed / "actrec").rglob("*.py")} == sources
+
+
+def test_an_installed_wheel_finds_its_data_files(installed, tmp_path):
     code = (
         "import actrec.cli.main, actrec.cli.train, actrec.tools.make.toy, actrec.tools.make.frames\n"
         "from actrec.tools.datasets.table import DATASETS\n"
@@ -30,3 +51,27 @@ def test_a_wheel_holds_the_command_line_and_the_tools(tmp_path):
         text=True, check=True,
     )  # fmt: skip
     assert Path(shown.stdout.strip()).is_relative_to(installed)
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "has_dali"),
+    [
+        ("Linux", "x86_64", True),
+        ("Linux", "aarch64", True),
+        ("Linux", "riscv64", False),
+        ("Darwin", "arm64", False),
+        ("Windows", "AMD64", False),
+    ],
+)
+def test_dali_is_required_only_where_it_has_wheels(installed, system, machine, has_dali):
+    (metadata,) = installed.glob("actrec-*.dist-info/METADATA")
+    texts = HeaderParser().parsestr(metadata.read_text(encoding="utf-8")).get_all("Requires-Dist")
+    environment = {"platform_system": system, "platform_machine": machine, "extra": ""}
+    required = {
+        requirement.name
+        for requirement in map(Requirement, texts)
+        if requirement.marker is None or requirement.marker.evaluate(environment)
+    }
+    assert {"torch", "av", "numpy"} <= required
+    assert any(name.startswith("nvidia-dali") for name in required) == has_dali
+    assert "pytest" not in required
