@@ -36,6 +36,7 @@ _PUBLIC = {
     "Input": "actrec.config",
     "Views": "actrec.config",
     "Video": "actrec.data.lists",
+    "Videos": "actrec.data.lists",
     "read_list": "actrec.data.lists",
     "samplers": "actrec.data.sampling",
     "net": "actrec.nets",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
+import io
 import json
 import os
 import secrets
@@ -52,36 +53,91 @@ class Problems:
         raise ListError("\n".join(lines))
 
 
-def read_lines(path: str | os.PathLike[str]) -> tuple[list[str], Problems]:
-    """The lines of a UTF-8 file, with or without BOM, ended by LF or CRLF; stripped; a line that is no text is "".
+class LineReader:
+    """The lines of a UTF-8 file with or without BOM, ended by LF or CRLF, in blocks; to be used in a `with` statement.
 
-    A path that is no valid UTF-8 is a problem of its line: its id could be neither printed nor stored.
+    Every iteration reads the file from its beginning, so that a file of any size needs the memory of one block. Lines
+    are stripped. A line that is not text becomes "" and a problem: its path could be neither printed nor stored.
+
+    Args:
+        problems: Bad lines; complete after the first iteration.
 
     Raises:
-        FileNotFoundError: with the most similar names of the folder.
-        OSError: it cannot be read.
-        ListError: it is UTF-16.
+        FileNotFoundError: With the most similar names of the folder.
+        OSError: The file cannot be read.
+        ListError: The file is UTF-16.
     """
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{os.fspath(path)}: no such file{_similar(Path(path))}") from None
-    problems = Problems(path)
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        problems.add(1, lambda: "the file is UTF-16: expected UTF-8")
-        problems.raise_any()
-    data = data.removeprefix(b"\xef\xbb\xbf")
+
+    def __init__(self, path: str | os.PathLike[str], *, block: int = 1 << 20):
+        self.problems = Problems(path)
+        self._block = block
+        try:
+            file: IO[bytes] = open(path, "rb")  # noqa: SIM115 - closed by __exit__
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{os.fspath(path)}: no such file{_similar(Path(path))}") from None
+        if not file.seekable():  # a pipe can be read only once
+            with file:
+                file = io.BytesIO(file.read())
+        self._file = file
+        self._known = False
+
+    def __enter__(self) -> LineReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[list[str]]:
+        problems = Problems("") if self._known else self.problems
+        first = 1
+        for data in self._blocks():
+            if first == 1:
+                if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                    problems.add(1, lambda: "the file is UTF-16: expected UTF-8")
+                    problems.raise_any()
+                data = data.removeprefix(codecs.BOM_UTF8)
+            lines = _lines(data, first, problems)
+            yield lines
+            first += len(lines)
+        self._known = True
+
+    def _blocks(self) -> Iterator[bytes]:
+        """Parts of the file that end where a line ends. The line feed between two parts is left out."""
+        self._file.seek(0)
+        rest = b""
+        while data := self._file.read(self._block):
+            whole, feed, data = (rest + data).rpartition(b"\n")
+            if feed:
+                yield whole
+            rest = data
+        yield rest
+
+
+def read_lines(path: str | os.PathLike[str]) -> tuple[list[str], Problems]:
+    """All lines of a UTF-8 file, as of `LineReader`, and the bad ones. Raises as `LineReader`."""
+    with LineReader(path) as reader:
+        return [line for lines in reader for line in lines], reader.problems
+
+
+def _lines(data: bytes, first: int, problems: Problems) -> list[str]:
+    """The stripped lines of a part of a file.
+
+    Args:
+        first: Number of the first line.
+    """
     try:
         lines = data.decode().split("\n")
     except UnicodeDecodeError:
-        lines = [_decode(line, number, problems) for number, line in enumerate(data.split(b"\n"), 1)]
+        lines = [_decode(line, number, problems) for number, line in enumerate(data.split(b"\n"), first)]
     if b"\0" in data or max(map(len, lines)) > LONGEST:
         for i, line in enumerate(lines):
             if "\0" in line or len(line) > LONGEST:
                 what = "a zero byte" if "\0" in line else f"{len(line)} characters"
-                problems.add(i + 1, lambda w=what: f"the line holds {w}: expected text, at most {LONGEST} characters")
+                problems.add(
+                    first + i, lambda w=what: f"the line holds {w}: expected text, at most {LONGEST} characters"
+                )
                 lines[i] = ""
-    return [line.strip() for line in lines], problems
+    return [line.strip() for line in lines]
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

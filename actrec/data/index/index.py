@@ -30,7 +30,7 @@ from actrec.data.index.probe import (
     key_of,
     look,
 )
-from actrec.data.lists.row import Video
+from actrec.data.lists import Video, number_files
 from actrec.data.video.certificate import Certificate, load_certificate
 from actrec.data.video.container import MediaError
 from actrec.files import atomic_write
@@ -244,10 +244,8 @@ def build_index(
     """
     if not videos:
         raise ValueError("the list holds no video")
-    numbers: dict[str, int] = {}
-    row_of = np.fromiter((numbers.setdefault(v.path, len(numbers)) for v in videos), np.int32, len(videos))
-    paths = list(numbers)
-    del numbers
+    row_of, first = number_files(videos)
+    paths = [videos[i].path for i in first.tolist()]
     prefixes = prefixes_of(cache)
     index = Index(videos, known_rows([name_of(path, prefixes) for path in paths], cache), row_of, cache, flow=flow)
     if len(paths) > LAZY if lazy is None else lazy:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from actrec.data.lists.dialect import SEPARATORS, Row, read_rows
+from actrec.data.lists.dialect import read_rows
 from actrec.data.lists.labels import NONE, Classes
-from actrec.data.lists.read import classes_of, no_collection, prefix_of
+from actrec.data.lists.line import SEPARATORS
+from actrec.data.lists.read import classes_of, prefix_of
 from actrec.data.lists.row import Video, bounds
 from actrec.files import ListError, Problems, atomic_write
 
@@ -42,13 +43,12 @@ def write_list(
     if with_range is None:
         with_range = any(video.start is not None for video in videos)
     prefix = prefix_of(path, root)
-    rows = [_row(video, prefix, with_range) for video in videos]
+    rows = [_written(video, prefix, with_range) for video in videos]
     classes = classes_of(path, labels)
     labeled = any(row.labels for row in rows)
     for sep in (separator,) if separator else (" ", ";", "\t", ","):
         lines = [_line(row, sep, labeled) for row in rows]
-        with no_collection():
-            fault = _fault(path, lines, rows, classes)
+        fault = _fault(path, lines, rows, classes)
         if fault is None:
             with atomic_write(path) as file:
                 file.writelines(f"{line}\n" for line in lines)
@@ -57,7 +57,8 @@ def write_list(
                      "that leave one reading")  # fmt: skip
 
 
-def _row(video: Video, prefix: str, with_range: bool) -> Row:
+def _written(video: Video, prefix: str, with_range: bool) -> Video:
+    """The row as the list has it: the path relative to the root, times to the nanosecond."""
     text = video.path.removeprefix(prefix)
     if text.startswith("/"):  # below the root after two slashes
         text = video.path
@@ -68,16 +69,16 @@ def _row(video: Video, prefix: str, with_range: bool) -> Row:
     if any(c in text for c in "\n\0"):
         raise ValueError(f"path {text!r}: expected no line break and no zero byte")
     if not with_range:
-        return Row(text, None, None, tuple(video.labels))
+        return Video("", text, None, None, tuple(video.labels))
     if video.start is None or video.stop is None:
         raise ValueError(f"path {text!r} has no range, others have one: expected start and stop, or with_range=False")
     if isinstance(video.start, float) != isinstance(video.stop, float):
         raise ValueError(f"path {text!r}, range {video.start} to {video.stop}: expected both in frames, or in seconds")
     start, stop = (round(bound, 9) if isinstance(bound, float) else bound for bound in (video.start, video.stop))
-    return Row(text, start, stop, tuple(video.labels))
+    return Video("", text, start, stop, tuple(video.labels))
 
 
-def _line(row: Row, separator: str, labeled: bool) -> str:
+def _line(row: Video, separator: str, labeled: bool) -> str:
     """Args: labeled: there are rows with labels; one without says so."""
     labels = [*map(str, row.labels)] or [NONE] * labeled
     if row.start is None:
@@ -85,7 +86,7 @@ def _line(row: Row, separator: str, labeled: bool) -> str:
     return separator.join((row.path, *bounds(row.start, row.stop), *labels))
 
 
-def _fault(path: str | os.PathLike[str], lines: list[str], rows: list[Row], classes: Classes) -> str | None:
+def _fault(path: str | os.PathLike[str], lines: list[str], rows: list[Video], classes: Classes) -> str | None:
     """Reads the lines as `read_list` will, and says what comes out wrong."""
     try:
         "\n".join(lines).encode()
@@ -94,10 +95,13 @@ def _fault(path: str | os.PathLike[str], lines: list[str], rows: list[Row], clas
     if lines[0].startswith("\ufeff"):
         return f"path {rows[0].path!r} begins with a byte order mark"
     try:
-        found = read_rows([line.strip() for line in lines], Problems(path), classes)
+        found = read_rows([[line.strip() for line in lines]], Problems(path), classes).finish("")
     except ListError as error:
         return f"the videos would not read back ({str(error).splitlines()[0]})"
-    for row, back in zip(rows, map(Row._make, zip(*found))):
-        if row != back:
-            return f"path {row.path!r}, range [{row.start}, {row.stop}), labels {row.labels} would read back as {back}"
-    return None if len(found.paths) == len(rows) else "a path that begins with # would read back as a comment"
+    for row, back in zip(rows, found):
+        if row[1:] != back[1:]:
+            return (
+                f"path {row.path!r}, range [{row.start}, {row.stop}), labels {row.labels} would read back as path "
+                f"{back.path!r}, range [{back.start}, {back.stop}), labels {back.labels}"
+            )
+    return None if len(found) == len(rows) else "a path that begins with # would read back as a comment"

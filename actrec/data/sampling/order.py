@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from actrec.data.lists import Video
+from actrec.data.lists import Video, label_columns
 from actrec.data.sampling import streams
 from actrec.data.sampling.plan import epoch_order
 
@@ -29,11 +29,15 @@ def epoch_draws(
 
 
 def only_labels(videos: Sequence[Video]) -> np.ndarray:
-    """Of each video. Raises ValueError where one has none, or several."""
-    for video in videos:
-        if len(video.labels) != 1:
-            raise ValueError(f"balanced with {video.id}, which has {len(video.labels)} labels: expected one of each")
-    return np.array([video.label for video in videos])
+    """The label of each video, (videos,) int64.
+
+    Raises:
+        ValueError: A video has no label, or several.
+    """
+    labels, counts = label_columns(videos)
+    for row in np.flatnonzero(counts != 1)[:1]:
+        raise ValueError(f"balanced with {videos[row].id}, which has {counts[row]} labels: expected one of each")
+    return labels
 
 
 def _balanced(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:

@@ -17,8 +17,8 @@ from actrec.data.lists import (
     write_labels,
     write_list,
 )
-from actrec.data.lists.dialect import FORMS, SEPARATORS, Dialect
 from actrec.data.lists.labels import Classes
+from actrec.data.lists.line import FORMS, SEPARATORS, Dialect, LineParser
 from actrec.data.lists.splits import stratified_split
 from actrec.files import ListError, atomic_write
 
@@ -285,8 +285,8 @@ LABELS = ["0", "3", "3.0", "run", "shaking hands", "hands", "push; pull", "3,1",
 
 
 @pytest.mark.parametrize("sep", SEPARATORS)
-@pytest.mark.parametrize("form", [*FORMS, "path"])
-def test_bulk_is_line_by_line(sep, form):
+@pytest.mark.parametrize("form", FORMS)
+def test_regular_lines_mean_what_the_rules_for_any_line_say(sep, form):
     rng = random.Random(0)
     taken = 0
     for _trial in range(400):
@@ -299,22 +299,12 @@ def test_bulk_is_line_by_line(sep, form):
             label = [rng.choice(labels)] if "label" in form else []
             lines.append(rng.choice([sep, sep, sep + " "]).join([rng.choice(parts), *frames, *label]).strip())
         classes = Classes(rng.choice([(), NAMES, NAMES[:2], ["run", "walk", "clip", "2 1", "jump", "a;b"]]))
-        fast = dialect._bulk(lines, Dialect(sep, form), classes)
-        if fast is not None:
-            taken += 1
-            slow, bad = dialect._each(lines, Dialect(sep, form), classes)
-            assert bad == []
-            assert [list(column) for column in fast] == [list(column) for column in slow], lines
-    assert taken > 15
-
-
-def test_a_regular_list_goes_the_fast_way(tmp_path, monkeypatch):
-    def slow(*args):
-        raise AssertionError("line by line")
-
-    monkeypatch.setattr(dialect, "_each", slow)
-    text = "".join(f"a/v_{i} 1 {i + 1} {i % 7}\n" for i in range(25_000))
-    assert read(tmp_path, text, names=NAMES)[24_999] == ("a/v_24999", "a/v_24999", 0, 25_000, (24_999 % 7,))
+        parser = LineParser(Dialect(sep, form), classes)
+        for line in filter(None, lines):
+            if (fast := parser._parse_regular(line)) is not None:
+                taken += 1
+                assert fast == parser._parse_any(line)
+    assert taken > 100
 
 
 # ---- writing ----

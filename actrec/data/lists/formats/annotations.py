@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from actrec.data.lists.dialect import MAX_FRAME
 from actrec.data.lists.labels import Bad
+from actrec.data.lists.line import MAX_FRAME
 from actrec.data.lists.splits import PART_NAMES
 from actrec.files import SHOWN, ListError, show
 from actrec.registry import did_you_mean

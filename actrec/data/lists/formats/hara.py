@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from actrec.data.lists.dialect import MAX_FRAME
 from actrec.data.lists.formats.annotations import (
     Annotations,
     Entry,
@@ -27,6 +26,7 @@ from actrec.data.lists.formats.annotations import (
     stem_of,
 )
 from actrec.data.lists.labels import Bad
+from actrec.data.lists.line import MAX_FRAME
 from actrec.files import ListError, atomic_write, read_json, show
 
 _SUBSETS = {"train": "training", "val": "validation", "test": "testing"}

@@ -8,9 +8,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from actrec.data.lists.dialect import MAX_FRAME
 from actrec.data.lists.formats.annotations import Annotations, Entry, Format, Options, below, inside, whole
 from actrec.data.lists.labels import Bad, Classes
+from actrec.data.lists.line import MAX_FRAME
 from actrec.data.lists.read import read_list
 from actrec.data.lists.row import Video
 from actrec.data.lists.write import write_list

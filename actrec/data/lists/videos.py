@@ -1,0 +1,314 @@
+"""All rows of a list, stored in columns so that ten million rows fit into memory."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import overload
+
+import numpy as np
+
+from actrec.data.lists.row import Video, bounds
+
+WHOLE, FRAMES, SECONDS = 0, 1, 2  # what the range of a row counts
+_UNITS = {type(None): WHOLE, int: FRAMES, float: SECONDS}
+_ROW = np.dtype(
+    [
+        ("offset", "i8"),  # of the path in the text
+        ("length", "i4"),  # of the path, in bytes
+        ("unit", "u1"),
+        ("start", "f8"),  # float64 holds every frame number of a list exactly
+        ("stop", "f8"),
+        ("first_label", "i8"),  # position in the labels of all rows
+        ("num_labels", "i4"),
+    ]
+)
+_BLOCK = 4096  # rows that an iteration converts to Python objects at once
+# Paths that end like an id that is made from a path and a range: only they can be equal to such an id.
+_LIKE_AN_ID = re.compile(rb"(#\d+| [-\d.s]+)\Z")
+
+
+class Videos(Sequence[Video]):
+    """The rows of a list file, as `read_list` returns them.
+
+    The rows are kept in arrays (41 bytes per row, plus the text of its path and 8 bytes per label). A `Video` and its
+    id are created when a row is accessed. A slice shares the memory of the whole list, and its rows keep their ids.
+    """
+
+    __slots__ = ("_rows", "_table")
+
+    def __init__(self, table: _Table, rows: range):
+        self._table, self._rows = table, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, key: int) -> Video: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> Videos: ...
+
+    def __getitem__(self, key: int | slice) -> Video | Videos:
+        if isinstance(key, slice):
+            return Videos(self._table, self._rows[key])
+        row = self._rows[key]
+        return next(self._table.videos(range(row, row + 1)))
+
+    def __iter__(self) -> Iterator[Video]:
+        return chain.from_iterable(
+            self._table.videos(self._rows[i : i + _BLOCK]) for i in range(0, len(self._rows), _BLOCK)
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, (Videos, list)):
+            return NotImplemented
+        return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other))
+
+    __hash__ = None  # type: ignore[assignment] # equal to lists, which have no hash
+
+    def __repr__(self) -> str:
+        return f"<Videos: {len(self)} rows>"
+
+    def label_columns(self) -> tuple[np.ndarray, np.ndarray]:
+        """The labels of all rows, (number of labels,) int64, and how many each row has, (rows,) int64."""
+        rows = self._table.rows[_slice(self._rows)]
+        counts = rows["num_labels"].astype(np.int64)
+        ends = np.cumsum(counts)
+        places = np.repeat(rows["first_label"] - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
+        return self._table.labels[places], counts
+
+    def number_files(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers the files and folders in the order in which they first appear.
+
+        Returns:
+            (rows,) int64, the number of each row's file, and (files,) int64, the first row of each file.
+        """
+        prefix, table = self._table.prefix.encode("utf-8", "surrogatepass"), self._table
+        return _number(
+            lambda part: (text if text.startswith(b"/") else prefix + text for text in table.texts(part)), self._rows
+        )
+
+
+class _Table:
+    """The columns of a list.
+
+    Args:
+        prefix: Prepended to relative paths.
+        text: The paths as written, UTF-8, one after the other.
+        labels: The labels of all rows, one row after the other.
+        rows: Array of `_ROW`.
+    """
+
+    __slots__ = ("_copies", "_ids", "_shared", "labels", "prefix", "rows", "text")
+
+    def __init__(self, prefix: str, text: bytearray, labels: np.ndarray, rows: np.ndarray):
+        self.prefix, self.text, self.labels, self.rows = prefix, text, labels, rows
+        self._shared: np.ndarray | None = None  # rows with a path that other rows have too; None: not known yet
+        self._copies: dict[int, int] = {}  # number of each row that is neither the first nor the only one of its id
+        self._ids: list[str] | None = None  # only where a path looks like the id of another row
+
+    def texts(self, part: range) -> Iterator[bytes]:
+        """The paths of some rows as written."""
+        for i in range(0, len(part), _BLOCK):
+            rows = self.rows[_slice(part[i : i + _BLOCK])]
+            for offset, length in zip(rows["offset"].tolist(), rows["length"].tolist()):
+                yield bytes(self.text[offset : offset + length])
+
+    def videos(self, part: range) -> Iterator[Video]:
+        shared = self._find_shared()
+        rows = self.rows[_slice(part)]
+        for row, is_shared, values in zip(part, shared[_slice(part)].tolist(), rows.tolist()):
+            offset, length, unit, start, stop, label, num_labels = values
+            text = self.text[offset : offset + length].decode("utf-8", "surrogatepass")
+            if unit == WHOLE:
+                start = stop = None
+            elif unit == FRAMES:
+                start, stop = int(start), int(stop)
+            yield Video(
+                self._shared_id(row, text, start, stop) if is_shared else text,
+                text if text.startswith("/") else self.prefix + text,
+                start,
+                stop,
+                tuple(self.labels[label : label + num_labels].tolist()),
+            )
+
+    def _shared_id(self, row: int, text: str, start: float | None, stop: float | None) -> str:
+        if self._ids is not None:
+            return self._ids[row]
+        name = _first_choice(text, start, stop)
+        return f"{name}#{self._copies[row]}" if row in self._copies else name
+
+    def _find_shared(self) -> np.ndarray:
+        if self._shared is None:
+            everything = range(len(self.rows))
+            numbers, _ = _number(self.texts, everything)
+            shared = np.bincount(numbers)[numbers] > 1
+            if shared.any():
+                if any(map(_LIKE_AN_ID.search, self.texts(everything))):
+                    self._ids = _all_ids(self._spans())
+                else:
+                    self._copies = self._count_copies(np.flatnonzero(shared), numbers)
+            self._shared = shared
+        return self._shared
+
+    def _count_copies(self, chosen: np.ndarray, numbers: np.ndarray) -> dict[int, int]:
+        rows = self.rows[chosen]
+        keys = (rows["stop"], rows["start"], rows["unit"], numbers[chosen])
+        order = np.lexsort(keys)
+        same = np.logical_and.reduce([key[order[1:]] == key[order[:-1]] for key in keys])
+        place = np.arange(len(order))
+        begins = np.maximum.accumulate(np.where(np.concatenate([[False], same]), 0, place))
+        copies = place - begins
+        again = copies > 0
+        return dict(zip(chosen[order[again]].tolist(), (copies[again] + 1).tolist()))
+
+    def _spans(self) -> Iterator[tuple[str, float | None, float | None]]:
+        units, pairs = self.rows["unit"].tolist(), zip(self.rows["start"].tolist(), self.rows["stop"].tolist())
+        for text, unit, (start, stop) in zip(self.texts(range(len(self.rows))), units, pairs):
+            path = text.decode("utf-8", "surrogatepass")
+            if unit == WHOLE:
+                yield path, None, None
+            else:
+                yield (path, int(start), int(stop)) if unit == FRAMES else (path, start, stop)
+
+
+class Builder:
+    """Collects rows and makes `Videos` of them."""
+
+    def __init__(self) -> None:
+        self._text = bytearray()
+        self._rows: list[np.ndarray] = []
+        self._labels: list[np.ndarray] = []
+        self._num_labels = 0
+
+    def add(
+        self,
+        paths: Sequence[str],
+        starts: Sequence[float | None],
+        stops: Sequence[float | None],
+        labels: Sequence[tuple[int, ...]],
+    ) -> None:
+        """Appends rows, given by column: paths as written, and ranges and labels as in `Video`."""
+        text = "".join(paths)
+        data = text.encode("utf-8", "surrogatepass")
+        rows = np.zeros(len(paths), _ROW)
+        texts = paths if len(data) == len(text) else [path.encode("utf-8", "surrogatepass") for path in paths]
+        rows["length"] = np.fromiter(map(len, texts), np.int32, len(paths))
+        rows["offset"] = len(self._text) + np.cumsum(rows["length"], dtype=np.int64) - rows["length"]
+        rows["unit"] = np.fromiter(map(_UNITS.__getitem__, map(type, starts)), np.uint8, len(paths))
+        ranged = rows["unit"] != WHOLE
+        if ranged.any():
+            rows["start"] = np.where(ranged, np.array(starts, np.float64), 0)
+            rows["stop"] = np.where(ranged, np.array(stops, np.float64), 0)
+        rows["num_labels"] = np.fromiter(map(len, labels), np.int32, len(paths))
+        rows["first_label"] = self._num_labels + np.cumsum(rows["num_labels"], dtype=np.int64) - rows["num_labels"]
+        self._text += data
+        self._rows.append(rows)
+        self._labels.append(np.fromiter(chain.from_iterable(labels), np.int64))
+        self._num_labels += len(self._labels[-1])
+
+    def finish(self, prefix: str) -> Videos:
+        """The list. The builder is empty afterwards.
+
+        Args:
+            prefix: Prepended to relative paths.
+        """
+        text, self._text = self._text, bytearray()
+        rows, self._rows = np.concatenate([np.zeros(0, _ROW), *self._rows]), []
+        labels, self._labels = np.concatenate([np.zeros(0, np.int64), *self._labels]), []
+        return Videos(_Table(prefix, text, labels, rows), range(len(rows)))
+
+
+def label_columns(videos: Sequence[Video]) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of all rows, (number of labels,) int64, and how many each row has, (rows,) int64."""
+    if isinstance(videos, Videos):
+        return videos.label_columns()
+    counts = np.fromiter((len(video.labels) for video in videos), np.int64, len(videos))
+    return np.fromiter((label for video in videos for label in video.labels), np.int64, int(counts.sum())), counts
+
+
+def number_files(videos: Sequence[Video]) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers the files and folders of a list in the order in which they first appear.
+
+    Returns:
+        (rows,) int64, the number of each row's file, and (files,) int64, the first row of each file.
+    """
+    if isinstance(videos, Videos):
+        return videos.number_files()
+    return _number_by_dict((video.path for video in videos), len(videos))
+
+
+def check_labels(videos: Sequence[Video], num_classes: int, *, multi_label: bool = False) -> None:
+    """Checks that every label has a class, and that no row has several labels unless `multi_label` is set.
+
+    Raises:
+        ValueError: Names the first row that fails.
+    """
+    labels, counts = label_columns(videos)
+    wrong = np.repeat(np.arange(len(counts)), counts)[labels >= num_classes]
+    if not multi_label:
+        wrong = np.concatenate([wrong, np.flatnonzero(counts > 1)])
+    if not len(wrong):
+        return
+    video = videos[int(wrong.min())]
+    if len(video.labels) > 1 and not multi_label:
+        raise ValueError(
+            f"{video.id} has {len(video.labels)} labels: expected one; --multi-label trains on several, or none"
+        )
+    raise ValueError(
+        f"{video.id} has label {max(video.labels)}: expected at most {num_classes - 1} for {num_classes} classes"
+    )
+
+
+def _slice(part: range) -> slice:
+    return slice(part.start, part.stop if part.stop >= 0 else None, part.step)
+
+
+def _number(texts: Callable[[range], Iterator[bytes]], part: range) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers different texts in the order in which they first appear, as `number_files`.
+
+    Compares hashes, since a dictionary of ten million texts takes more than a gigabyte.
+    """
+    hashes = np.fromiter(map(hash, texts(part)), np.int64, len(part))
+    _, first, numbers = np.unique(hashes, return_index=True, return_inverse=True)
+    if len(first) < len(part):  # rule out that two different texts have the same hash
+        salted = np.fromiter((hash(text + b"\n") for text in texts(part)), np.int64, len(part))
+        if not np.array_equal(salted, salted[first[numbers]]):
+            return _number_by_dict(texts(part), len(part))
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return rank[numbers], first[order]
+
+
+def _number_by_dict(texts: Iterable[str | bytes], count: int) -> tuple[np.ndarray, np.ndarray]:
+    known: dict[str | bytes, int] = {}
+    numbers = np.fromiter((known.setdefault(text, len(known)) for text in texts), np.int64, count)
+    return numbers, np.unique(numbers, return_index=True)[1]
+
+
+def _first_choice(path: str, start: float | None, stop: float | None) -> str:
+    """The id of a row with a path that other rows have too, if no other row has this id."""
+    return path if start is None or stop is None else f"{path} {'-'.join(bounds(start, stop))}"
+
+
+def _all_ids(spans: Iterable[tuple[str, float | None, float | None]]) -> list[str]:
+    """The ids of all rows where a path may be equal to an id that is made from another path."""
+    spans = list(spans)
+    times = Counter(path for path, _, _ in spans)
+    taken = {path for path, count in times.items() if count == 1}
+    copies: Counter[str] = Counter()
+    ids = []
+    for path, start, stop in spans:
+        name = path
+        if times[path] > 1:
+            name = base = _first_choice(path, start, stop)
+            while name in taken:
+                copies[base] = max(copies[base], 1) + 1
+                name = f"{base}#{copies[base]}"
+            taken.add(name)
+        ids.append(name)
+    return ids
