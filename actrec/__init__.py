@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # For type checkers, which do not see names that __getattr__ 
     from actrec.config import Input as Input
     from actrec.config import Views as Views
     from actrec.data.lists import Video as Video
+    from actrec.data.lists import Videos as Videos
     from actrec.data.lists import read_list as read_list
     from actrec.data.sampling import samplers as samplers
     from actrec.engine.evaluate import evaluate as evaluate
