@@ -107,19 +107,6 @@ class _Memory:
         return self._taken[purpose]
 
 
-class Nothing:
-    """In place of a converter, and of who receives its pictures."""
-
-    def expect(self, width: int, height: int, turns: int) -> None:
-        pass
-
-    def see(self, picture: av.VideoFrame) -> None:
-        pass
-
-    def __call__(self, *_) -> bool:
-        return True
-
-
 def rotation_of(picture: av.VideoFrame) -> int:
     turn = picture.rotation % 360
     return turn if turn % 90 == 0 else 0

@@ -1,45 +1,60 @@
-"""Opening a video file and demuxing it, and the errors that a file can cause."""
+"""Open a video file and demux it, and the errors that a file can cause."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import av
 import av.logging
+from av.container import InputContainer
 
-if TYPE_CHECKING:
-    from actrec.data.video.certificate import Trail
-
-av.logging.set_level(None)  # FFmpeg's own lines on stderr; what matters is raised or counted
+av.logging.set_level(None)  # FFmpeg prints nothing to stderr; what matters is raised or counted
 
 # PyAV 18 raises UnicodeDecodeError for metadata that is not UTF-8 unless it is told to replace it; PyAV 19 replaces it
 # anyway and no longer has the parameter.
-_METADATA = {"metadata_errors": "replace"} if hasattr(av.container.InputContainer, "metadata_errors") else {}
+_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
 
 
 class MediaError(ValueError):
     """A file that cannot be used. The message is one line: path, reason."""
 
-    def __init__(self, path: str | os.PathLike, reason: str):
+    def __init__(self, path: str | os.PathLike[str], reason: str):
         super().__init__(f"{os.fspath(path)}: {reason}")
         self.reason = reason
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[MediaError], tuple[str, str]]:
         return (type(self), (str(self).removesuffix(f": {self.reason}"), self.reason))
 
 
 class ChangedError(MediaError):
-    """A file is no longer the one that its certificate is of."""
+    """A file is no longer the one that its certificate describes."""
+
+
+class DecodeObserver(Protocol):
+    """Is told what a decode from the start of a file meets."""
+
+    def packet(self, packet: av.Packet) -> None:
+        """Called with each packet, before it is decoded."""
+
+    def picture(self, picture: av.VideoFrame) -> None:
+        """Called with each decoded picture."""
+
+    def damaged(self) -> None:
+        """Called when the file is torn, or when the decoder refuses a packet."""
 
 
 @contextlib.contextmanager
-def open_video(path: str | os.PathLike):
-    """(container, video stream), for one thread.
+def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+    """Opens a file for one thread and gives its container and its best video stream.
 
-    Only local files: a "video" may be a playlist that names addresses, and a name may look like a protocol.
+    Only local files are opened: a "video" may be a playlist that names addresses, and a name may look like a protocol.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        MediaError: it is not a video that can be opened or, inside the block, decoded.
     """
     path = os.fspath(path)
     if not os.path.exists(path):
@@ -47,32 +62,43 @@ def open_video(path: str | os.PathLike):
     if os.path.getsize(path) == 0:
         raise MediaError(path, "the file is empty (0 bytes)")
     try:
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, **_METADATA)
+        container = av.open(f"file:{path}", "r", options={"protocol_whitelist": "file"}, **_METADATA)
     except PermissionError:
         raise MediaError(path, "no permission to read it") from None
     except av.error.FFmpegError as error:
         raise MediaError(path, f"not a video that FFmpeg can open ({error.strerror})") from None
     with container:
-        pictures = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        if not pictures:
-            kind = (
-                "a cover picture" if container.streams.video else "audio" if container.streams.audio else "other data"
-            )
-            raise MediaError(path, f"no video stream, only {kind}")
-        stream = container.streams.best("video")
-        stream = stream if stream in pictures else pictures[0]
-        if stream.codec_context is None:
-            raise MediaError(path, "its video codec is unknown to FFmpeg")
+        stream = _video_stream(path, container)
         stream.codec_context.thread_count = 1
         stream.codec_context.thread_type = "NONE"
         try:
             yield container, stream
         except av.error.FFmpegError as error:
-            raise MediaError(path, f"FFmpeg cannot decode it ({error.strerror})") from None
+            raise decode_error(path, error) from None
 
 
-def iter_packets(container, stream, trail: Trail | None = None) -> Iterator[av.Packet]:
-    """Packets up to the end of the file or to where it is torn; the last one is empty and flushes the decoder."""
+def decode_error(path: str | os.PathLike[str], error: av.error.FFmpegError) -> MediaError:
+    """The error to raise for one of FFmpeg's while a file is decoded."""
+    return MediaError(path, f"FFmpeg cannot decode it ({error.strerror})")
+
+
+def _video_stream(path: str, container: InputContainer) -> av.VideoStream:
+    streams = container.streams
+    videos = [s for s in streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    if not videos:
+        kind = "a cover picture" if streams.video else "audio" if streams.audio else "other data"
+        raise MediaError(path, f"no video stream, only {kind}")
+    best = streams.best("video")
+    stream = next((video for video in videos if video is best), videos[0])
+    if stream.codec_context is None:
+        raise MediaError(path, "its video codec is unknown to FFmpeg")
+    return stream
+
+
+def iter_packets(
+    container: InputContainer, stream: av.VideoStream, observer: DecodeObserver | None = None
+) -> Iterator[av.Packet]:
+    """The packets up to the end of the file, or to where it is torn. The last one is empty and flushes the decoder."""
     packets = container.demux(stream)
     while True:
         try:
@@ -80,25 +106,27 @@ def iter_packets(container, stream, trail: Trail | None = None) -> Iterator[av.P
         except StopIteration:
             return
         except av.error.FFmpegError:
-            if trail:
-                trail.damaged()
+            if observer:
+                observer.damaged()
             yield av.Packet()
             return
         yield packet
 
 
-def decode_all(container, stream, trail: Trail | None = None) -> Iterator[av.VideoFrame]:
-    """A plain decode. A packet that the decoder refuses is passed over."""
-    for packet in iter_packets(container, stream, trail):
-        if trail:
-            trail.packet(packet)
+def iter_decoded(
+    container: InputContainer, stream: av.VideoStream, observer: DecodeObserver | None = None
+) -> Iterator[av.VideoFrame]:
+    """The pictures of a plain decode from the start. A packet that the decoder refuses is skipped."""
+    for packet in iter_packets(container, stream, observer):
+        if observer:
+            observer.packet(packet)
         try:
             pictures = stream.codec_context.decode(packet)
         except av.error.FFmpegError:
-            if trail:
-                trail.damaged()
+            if observer:
+                observer.damaged()
             continue
         for picture in pictures:
-            if trail:
-                trail.picture(picture)
+            if observer:
+                observer.picture(picture)
             yield picture

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from actrec.data.video.color import color_name, rotation_of
-from actrec.data.video.container import MediaError, decode_all, iter_packets, open_video
+from actrec.data.video.container import MediaError, iter_decoded, iter_packets, open_video
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,11 @@ class Probe:
         frames: packets of the stream that hold a picture; a damaged or packed file decodes to fewer.
         width, height: as displayed, in pixels (rotation applied, sample aspect ratio not).
         rate: average frames per second, 0 if unknown.
-        gop: frames for each keyframe, on average.
+        gop: average number of frames per keyframe.
+        codec: FFmpeg's name of the codec, such as "h264".
+        pix_fmt: FFmpeg's name of the pixel format, such as "yuv420p".
         rotation: counter-clockwise degrees from the stored to the displayed picture: 0, 90, 180 or 270.
-        color: matrix and range of the pictures: "bt601", "bt709-full" …, "rgb".
+        color: matrix and range of the pictures: "bt601", "bt709-full", ..., "rgb".
     """
 
     frames: int
@@ -33,7 +35,7 @@ class Probe:
     color: str
 
 
-def probe_video(path: str | os.PathLike) -> Probe:
+def probe_video(path: str | os.PathLike[str]) -> Probe:
     """Demuxes the whole file and decodes its first picture.
 
     Raises:
@@ -41,19 +43,21 @@ def probe_video(path: str | os.PathLike) -> Probe:
         MediaError: it is not a video that decodes.
     """
     with open_video(path) as (container, stream):
-        keys = [p.is_keyframe for p in iter_packets(container, stream) if p.size and not p.is_discard]
+        is_key = [
+            packet.is_keyframe for packet in iter_packets(container, stream) if packet.size and not packet.is_discard
+        ]
     with open_video(path) as (container, stream):
-        first = next(decode_all(container, stream), None)
+        first = next(iter_decoded(container, stream), None)
         if first is None:
             raise MediaError(path, "no frame of its video stream decodes")
         rotation = rotation_of(first)
         width, height = (first.width, first.height) if rotation % 180 == 0 else (first.height, first.width)
         return Probe(
-            frames=max(len(keys), 1),
+            frames=max(len(is_key), 1),
             width=width,
             height=height,
             rate=float(stream.average_rate or 0),
-            gop=max(len(keys), 1) / max(sum(keys), 1),
+            gop=max(len(is_key), 1) / max(sum(is_key), 1),
             codec=stream.codec_context.codec.canonical_name,
             pix_fmt=first.format.name,
             rotation=rotation,

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from actrec.data.video.certificate import Trail, load_certificate
+from actrec.data.video.certificate import droppable, load_certificate
 from actrec.data.video.color import Region, _to_rgb
 from actrec.data.video.container import ChangedError, MediaError
 from actrec.data.video.encode import VideoWriter
@@ -565,7 +565,7 @@ def test_planned_frames_are_delivered_frames(tmp_path, kind, container, shown):
         if certificate.stream is not None:
             assert np.array_equal(again.packets, certificate.packets)
             assert again.stream == certificate.stream
-            assert certificate.packets["spare"].any() == (
+            assert certificate.packets["droppable"].any() == (
                 "B-frames" in kind or "one GOP" in kind or "open" in kind or kind in ("h264 in 10 bit", "hevc")
             )
 
@@ -584,14 +584,12 @@ def test_only_what_is_needed_is_decoded(tmp_path):
 
 def test_frames_that_a_higher_temporal_layer_refers_to_are_needed():
     """HEVC: such a frame is called a non-reference of its own layer."""
-    trail = Trail.__new__(Trail)
-    for packets, spare in [
+    for layers, expected in [
         ([(False, 0), (True, 0)], [False, True]),
         ([(False, 1), (False, 2), (True, 3)], [False, False, True]),
         ([(False, 1), (True, 1), (False, 2), (True, 2)], [False, False, False, True]),
     ]:
-        trail._spare = packets
-        assert trail._unneeded() == spare
+        assert droppable(layers) == expected
 
 
 LAYERS = {"x265-params": "log-level=error:open-gop=0:temporal-layers=3:b-pyramid=1"}
@@ -602,7 +600,7 @@ def test_hevc_with_temporal_layers(tmp_path):
         tmp_path / "a.mp4", [numbered(n) for n in range(60)], codec="libx265", gop=30, bframes=4, options=LAYERS
     )
     certificate = certificate_of(path)
-    assert 15 < certificate.packets["spare"].sum() < 45
+    assert 15 < certificate.packets["droppable"].sum() < 45
     check_draws(path, checksums(plain_decode(path)), certificate, draws=8)
 
 

@@ -1,0 +1,90 @@
+"""A small file in memory that holds only the groups of pictures that a clip needs, copied without re-encoding.
+
+It is for decoders that take whole files, such as DALI's: a clip of a two-hour recording then costs some hundred
+kilobytes instead of the recording.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+
+from actrec.data.video.certificate import Certificate
+from actrec.data.video.container import ChangedError
+from actrec.data.video.packets import PacketSource, open_packets
+
+_TICK = Fraction(1, 25)  # between two pictures of an excerpt: whole milliseconds, the unit of Matroska
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A part of a video.
+
+    Args:
+        data: uint8 (num_bytes,), a Matroska file. Its pictures are shown at a constant rate, whatever the video's.
+        positions: int32 (num_wanted,), the frame of this file for each wanted frame.
+        clamped: how many wanted frames are past the last one and became that one.
+    """
+
+    data: np.ndarray
+    positions: np.ndarray
+    clamped: int
+
+
+def read_excerpt(path: str | os.PathLike[str], wanted: Sequence[int] | np.ndarray, certificate: Certificate) -> Excerpt:
+    """Copies the packets from the keyframe before each wanted frame up to that frame.
+
+    A plain decode of the excerpt gives, at `positions`, exactly the pictures that a plain decode of the video gives at
+    `wanted`: the certificate guarantees that no picture refers to anything before its keyframe.
+
+    Args:
+        wanted: ascending frame numbers, at least 0.
+
+    Raises:
+        FileNotFoundError, MediaError: as `probe_video`.
+        ChangedError: the file is not the one that the certificate describes.
+    """
+    wanted = np.asarray(wanted, np.int64)
+    last = len(certificate.pts) - 1
+    pts = certificate.pts[np.minimum(wanted, last)]
+    with open_packets(path, certificate) as source:
+        packets = _needed_packets(source, certificate, pts)
+        copied = np.array([packet.pts for packet in packets], np.int64)
+        if not np.isin(pts, copied).all():
+            raise ChangedError(path, f"frame {wanted[~np.isin(pts, copied)][0]} is no longer where it was")
+        data = _remux(source, packets, np.argsort(np.argsort(copied)))
+    positions = np.searchsorted(np.sort(copied), pts)
+    return Excerpt(data, positions.astype(np.int32), int((wanted > last).sum()))
+
+
+def _needed_packets(source: PacketSource, certificate: Certificate, pts: np.ndarray) -> list[av.Packet]:
+    key_of = np.searchsorted(certificate.key_pts, pts, side="right") - 1
+    # Droppable pictures are copied, too: decoders in hardware need not get along without them.
+    return [
+        packet
+        for key in np.unique(key_of).tolist()
+        for packet in source.run(key, set(pts[key_of == key].tolist()), with_droppable=True)
+    ]
+
+
+def _remux(source: PacketSource, packets: list[av.Packet], ranks: np.ndarray) -> np.ndarray:
+    """A Matroska file, which takes every codec here, and has neither edit lists nor decoding times of its own.
+
+    Args:
+        ranks: the place of each packet's picture in the order in which they are shown.
+    """
+    file = io.BytesIO()
+    delay = int((np.arange(len(ranks)) - ranks).max())  # no picture is shown before it is decoded
+    with av.open(file, "w", format="matroska") as output:
+        stream = source.add_stream(output)
+        for i, (packet, rank) in enumerate(zip(packets, ranks.tolist(), strict=True)):
+            packet.stream, packet.time_base = stream, _TICK
+            packet.dts, packet.pts = i, rank + delay
+            output.mux(packet)
+    return np.frombuffer(file.getbuffer(), np.uint8)
