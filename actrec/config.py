@@ -28,14 +28,12 @@ class Input(Settings):
         mean, std: one value per channel, for pixel values in [0, 1].
         frames: default clip length.
         size: default height and width in pixels.
-        layout: order of the axes of a clip.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...] = field(metadata=bounds(above=0))
     frames: int = field(metadata=bounds(at_least=1))
     size: int = field(metadata=bounds(at_least=1))
-    layout: str = "NCTHW"
 
     def with_channels(self, channels: int) -> Input:
         """The same input for optical flow with this many channels.

@@ -13,6 +13,7 @@ import torch
 
 from actrec import nets
 from actrec.config import Input
+from actrec.engine.stored import current_checkpoint
 from actrec.files import atomic_write
 
 FORMAT = 3  # 2: mixing and class balance drew otherwise
@@ -55,7 +56,7 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
             f"{os.fspath(path)}: a checkpoint in form {checkpoint['format']}, this actrec reads form {FORMAT}; "
             "its weights alone can be taken: --weights"
         )
-    return checkpoint
+    return current_checkpoint(checkpoint)
 
 
 def describe_net(net: torch.nn.Module, net_input: Input) -> dict[str, Any]:

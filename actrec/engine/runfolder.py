@@ -23,7 +23,7 @@ from actrec.files import read_json
 from actrec.system import lock_folder
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
-CONFIG, DATA, NAN = "config.json", "data.json", "nan.json"
+DATA, NAN = "data.json", "nan.json"
 
 _FREE = {  # decide nothing that a run results in: they may change when it is continued
     ("loader", "workers"), ("loader", "prefetch"), ("run", "device"), ("run", "checkpoint_every"),
@@ -88,12 +88,12 @@ def begin(
         ValueError: it holds a run already.
     """
     kept = (LAST, PREVIOUS, BEST)
-    if (run_dir / CONFIG).exists() and any((run_dir / name).exists() for name in kept):
+    if (run_dir / runlog.CONFIG).exists() and any((run_dir / name).exists() for name in kept):
         raise ValueError(f"{run_dir} holds a run already: --resume continues it, another --run begins a new one")
     (run_dir / NAN).unlink(missing_ok=True)
     shutil.rmtree(run_dir / "tensorboard", ignore_errors=True)
     runlog.clear(run_dir)
-    runlog.write_json(run_dir / CONFIG, {**asdict(recipe), "input": asdict(net_input)})
+    runlog.write_json(run_dir / runlog.CONFIG, {**asdict(recipe), "input": asdict(net_input)})
     runlog.write_json(run_dir / "environment.json", environment(device, precision) | {"weights": origin})
     runlog.write_json(run_dir / DATA, _describe_data(data))
 

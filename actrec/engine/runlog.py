@@ -11,8 +11,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from actrec.files import atomic_write
+from actrec.engine.stored import current_options
+from actrec.files import atomic_write, read_json
 
+CONFIG = "config.json"
 NAME, STEPS = "log.jsonl", "steps.jsonl"
 _NO_CURVE = ("epoch", "step")
 
@@ -75,6 +77,16 @@ def read(run: Path, name: str = NAME) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return rows
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """`config.json` with today's names of options.
+
+    Raises:
+        OSError: The file cannot be read.
+        ListError: It is not a JSON object.
+    """
+    return current_options(read_json(run / CONFIG, dict))
 
 
 def cut(run: Path, *, epoch: int, step: int) -> None:

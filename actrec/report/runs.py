@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from actrec.engine import runlog
+from actrec.files import read_json
 from actrec.registry import did_you_mean
 
-CONFIG, DATA, ENVIRONMENT = "config.json", "data.json", "environment.json"
-_BEGUN = (CONFIG, runlog.NAME, "last.pt")  # a folder with one of these is a run
+DATA, ENVIRONMENT = "data.json", "environment.json"
+_BEGUN = (runlog.CONFIG, runlog.NAME, "last.pt")  # a folder with one of these is a run
 _MEASURES = {"val_top1": "top-1", "val_map": "mAP"}
 _LOSSES = {"train_loss": "train loss", "val_loss": "val loss"}
 
@@ -119,9 +120,10 @@ def locate(name: str, runs: Path) -> Path:
 def read(path: Path) -> Run:
     """Everything of a run folder but its weights."""
     broken: list[str] = []
-    config, data, environment = (_object(path / name, broken) for name in (CONFIG, DATA, ENVIRONMENT))
-    if CONFIG not in broken and not _has_epochs(config):
-        broken.append(CONFIG)
+    config = _read(runlog.CONFIG, lambda: runlog.read_config(path), broken)
+    data, environment = (_read(name, partial(read_json, path / name, dict), broken) for name in (DATA, ENVIRONMENT))
+    if runlog.CONFIG not in broken and not _has_epochs(config):
+        broken.append(runlog.CONFIG)
         config = {}
     rows = {row["epoch"]: row for row in _rows(path, runlog.NAME, broken) if isinstance(row.get("epoch"), int)}
     steps = [row for row in _rows(path, runlog.STEPS, broken) if isinstance(row.get("epoch"), int)]
@@ -222,15 +224,12 @@ def _written(path: Path) -> list[float]:
     return [file.stat().st_mtime for name in _BEGUN if (file := path / name).is_file()]
 
 
-def _object(path: Path, broken: list[str]) -> dict[str, Any]:
+def _read(name: str, read_file: Callable[[], dict[str, Any]], broken: list[str]) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return read_file()
     except (OSError, ValueError):
-        found = None
-    if isinstance(found, dict):
-        return found
-    broken.append(path.name)
-    return {}
+        broken.append(name)
+        return {}
 
 
 def _has_epochs(config: dict[str, Any]) -> bool:
