@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -151,8 +152,7 @@ def _actrec(recipe: Recipe, batch: Batch, steps: int, net_input: config.Input) -
     data = Data([], _Index(), None, None, [str(i) for i in range(10)])
     with tempfile.TemporaryDirectory() as folder:
         run = trainer.Trainer(recipe, data, Path(folder), watch, net_input=net_input)
-        run.start()
-        assert run._train_epoch([])
+        run._train_epoch(threading.Event())
         _wait(batch)
         rates = _rates(steps - 1, watch.first)
         run.close()

@@ -148,7 +148,7 @@ def command(
         index=found.index,
         rank=dist.rank(),
         world=dist.world(),
-        workers=loader.workers or dist.own_cores(),
+        workers=loader.workers or dist.cores_of_process(),
         prefetch=loader.prefetch,
         channels_last=scored.channels_last,
         multi_label=model.options["num_classes"] if scored.multi_label else None,

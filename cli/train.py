@@ -144,7 +144,9 @@ def _preview(path: Path, recipe, lists, net_input: config.Input) -> None:
     from actrec.engine.train import check
 
     check(recipe, lists)
-    loader, _ = make_loaders(recipe, lists, net_input, torch.device("cpu"))
+    loader, _ = make_loaders(
+        lists, recipe.clip, net_input, recipe.augment, recipe.loader, recipe.loss, recipe.run, torch.device("cpu")
+    )
     batch = next(iter(loader))
     if not len(batch):
         raise ValueError(f"no video of the first batch could be decoded; {next(iter(loader.skipped.values()))}")

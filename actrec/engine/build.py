@@ -8,7 +8,7 @@ from dataclasses import asdict
 import torch
 
 from actrec import config, nets
-from actrec.config import Input, Recipe
+from actrec.config import Input
 from actrec.engine import dist
 from actrec.engine.runfolder import Data
 from actrec.nets.weights import load_weights
@@ -45,34 +45,48 @@ def build_net(
 
 
 def make_loaders(
-    recipe: Recipe, data: Data, net_input: Input, device: torch.device
+    data: Data,
+    clip: config.Clip,
+    net_input: Input,
+    augment: config.Augment,
+    loader: config.Loader,
+    loss: config.Loss,
+    run: config.Run,
+    device: torch.device,
 ) -> tuple[TrainLoader, EvalLoader | None]:
-    """The training loader, and the validation loader (one clip, one crop) where there is a validation list."""
+    """The training loader, and the validation loader (one clip, one crop) if there is a validation list."""
     common = {
         "device": device,
         "rank": dist.rank(),
         "world": dist.world(),
-        "multi_label": len(data.classes) if recipe.loss.multi_label else None,
-        "workers": recipe.loader.workers or dist.own_cores(),
-        "prefetch": recipe.loader.prefetch,
-        "channels_last": recipe.run.channels_last,
-        "batch_size": recipe.loader.batch_size,
+        "multi_label": len(data.classes) if loss.multi_label else None,
+        "workers": loader.workers or dist.cores_of_process(),
+        "prefetch": loader.prefetch,
+        "channels_last": run.channels_last,
     }
-    loader = train_loader(
+    training = train_loader(
         data.train,
-        recipe.clip,
+        clip,
         net_input,
-        augment=recipe.augment,
-        repeats=recipe.loader.repeats,
-        balanced=recipe.loader.balanced,
-        keep_last=recipe.loader.keep_last,
-        seed=recipe.run.seed,
+        augment=augment,
+        batch_size=loader.batch_size,
+        repeats=loader.repeats,
+        balanced=loader.balanced,
+        keep_last=loader.keep_last,
+        seed=run.seed,
         index=data.train_index,
         flip_map=data.flip_map,
         **common,
     )
     if data.val is None:
-        return loader, None
-    common["batch_size"] = max(1, recipe.loader.batch_size // dist.world())
-    views = config.Views(crop_ratio=recipe.run.crop_ratio)
-    return loader, eval_loader(data.val, recipe.clip, net_input, views=views, index=data.val_index, **common)
+        return training, None
+    validation = eval_loader(
+        data.val,
+        clip,
+        net_input,
+        views=config.Views(crop_ratio=run.crop_ratio),
+        batch_size=max(1, loader.batch_size // dist.world()),
+        index=data.val_index,
+        **common,
+    )
+    return training, validation

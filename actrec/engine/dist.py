@@ -67,7 +67,7 @@ def world() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-def own_cores() -> int:
+def cores_of_process() -> int:
     """A process's share of the cores that it may use."""
     neighbors = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if distributed.is_initialized() else 1
     return max(1, num_cores() // neighbors)

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-class Average:
+class WeightAverage:
     """A net whose weights and batch norms' statistics are the exponential moving averages of another's.
 
-    torch's `AveragedModel` renames all weights, and averages the norms' counters too.
+    torch's `AveragedModel` renames all weights, and averages the counters of batch norms too.
 
     Args:
-        net: where the average begins; not wrapped.
-        decay: what each update keeps of the average.
+        net: Its weights are the first average. It is copied, not wrapped.
+        decay: The fraction of the average that each update keeps.
     """
 
     def __init__(self, net: nn.Module, decay: float):
@@ -26,13 +26,13 @@ class Average:
 
     @torch.no_grad()
     def update(self, net: nn.Module) -> None:
-        """After each optimizer step. Whole numbers are those of `net`."""
+        """Call after each optimizer step. Integer tensors are copied from `net`."""
         pairs = list(zip(_tensors(self.net), _tensors(net), strict=True))
         averaged = [pair for pair in pairs if pair[0].is_floating_point()]
-        self._lerp([own for own, _ in averaged], [other for _, other in averaged], None)
-        for own, other in pairs:
-            if not own.is_floating_point():
-                own.copy_(other)
+        self._lerp([average for average, _ in averaged], [other for _, other in averaged], None)
+        for average, other in pairs:
+            if not average.is_floating_point():
+                average.copy_(other)
 
 
 def _tensors(net: nn.Module) -> itertools.chain[Tensor]:

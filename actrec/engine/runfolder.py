@@ -133,8 +133,8 @@ def _link(path: Path, other: Path) -> None:
     os.replace(temporary, other)
 
 
-def tidy(run_dir: Path) -> None:
-    """Removes what a killed process had half written."""
+def remove_temporary_files(run_dir: Path) -> None:
+    """Removes the unfinished files of a process that was killed."""
     for path in run_dir.glob(".actrec-*.tmp"):
         path.unlink(missing_ok=True)
 

@@ -1,8 +1,9 @@
-"""Training: a run from its first epoch to its last, that can be stopped and continued anywhere."""
+"""Training: one run, which can be stopped and continued at any step."""
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any
 from actrec.config import Input, Recipe
 from actrec.engine import dist, runfolder
 from actrec.engine.evaluate import check_labels
-from actrec.engine.progress import Reporter, Silent, Trained
+from actrec.engine.reporting import Reporter, SilentReporter, TrainResult
 from actrec.engine.runfolder import Data
 from actrec.engine.trainer import Trainer
 
-_BEGUN = "begun"  # for the next attempt of a torchrun, which then continues
+_BEGUN = "begun"  # a note for the next attempt of this torchrun: continue the run
 
 
 def train(
@@ -28,43 +29,42 @@ def train(
     new_head: bool = False,
     net_input: Input | None = None,
     resume: bool = False,
-) -> Trained:
-    """Trains a net and leaves `last.pt` and `best.pt` in `run_dir`, with the log and what made it.
+) -> TrainResult:
+    """Trains a net, and writes `last.pt`, `best.pt`, the log and a description of the run to `run_dir`.
 
-    On the CPU the same recipe, data, number of threads and of processes give the same weights bit for bit, stopped and
-    continued or not. In a process that `torchrun` started (see `dist.joined`) it does its part of every batch.
+    On the CPU the same recipe, data, number of threads and number of processes give the same weights bit for bit, also
+    if the run is stopped and continued. A process that `torchrun` started (see `dist.joined`) computes its part of every
+    batch.
 
     Args:
-        weights: file to start from.
-        new_head: of other classes: the last layer starts afresh.
-        net_input: in place of the net's own (size, mean, std, frames).
-        resume: continue from `last.pt`, or begin if there is none.
+        weights: The file that the run starts from.
+        new_head: The weights are of other classes: the last layer is initialized afresh.
+        net_input: Replaces the net's own size, mean, std and number of frames.
+        resume: Continue from `last.pt`, or begin if there is no checkpoint.
 
     Raises:
-        ValueError: something the user gave does not fit, or the loss is no number any more.
-        OSError: the run folder cannot be written; the previous checkpoint is whole.
+        ValueError: Something that the user gave does not fit, or the loss became infinite or nan.
+        OSError: The run folder cannot be written. The previous checkpoint is intact.
     """
-    reporter = reporter if not dist.rank() else Silent()
+    reporter = reporter if not dist.rank() else SilentReporter()
     resume = resume or dist.noted(_BEGUN)
     check(recipe, data)
     with ExitStack() as stack:
         dist.by_first(lambda: stack.enter_context(runfolder.held(run_dir)))
         saved = dist.by_first(lambda: runfolder.newest(run_dir, reporter.line)) if resume else None
         if resume and saved is None:
-            reporter.line(f"nothing to continue in {run_dir}: beginning")
+            reporter.line(f"{run_dir} has no checkpoint to continue from: beginning a new run")
         trainer = Trainer(
             recipe, data, run_dir, reporter, saved=saved, weights=weights, new_head=new_head, net_input=net_input
         )
         del saved
-        trainer.start()
-        dist.note(_BEGUN)
         stack.callback(trainer.close)
-        interrupted = not trainer.run(stack.enter_context(_stop_at_signal()))
-        return trainer.trained(interrupted=interrupted)
+        dist.note(_BEGUN)
+        return trainer.run(stack.enter_context(_stop_at_signal()))
 
 
 def check(recipe: Recipe, data: Data) -> None:
-    """Raises ValueError for what can be told before anything is built."""
+    """Raises ValueError for options and data that do not fit each other, before anything is built."""
     if recipe.loader.batch_size % dist.world():
         raise ValueError(
             f"batch_size {recipe.loader.batch_size} over {dist.world()} processes: expected a multiple of their number"
@@ -75,7 +75,7 @@ def check(recipe: Recipe, data: Data) -> None:
             raise ValueError(f"{name} with batches of {share} clips in each process: expected an even number")
         if getattr(recipe.augment, name) and recipe.loader.repeats > 1:
             raise ValueError(
-                f"{name} with repeats {recipe.loader.repeats}: it would mix clips of the same video: give one"
+                f"{name} with repeats {recipe.loader.repeats}: it would mix clips of the same video; use one of the two options"
             )
     for videos in (data.train, data.val or ()):
         check_labels(videos, len(data.classes), multi_label=recipe.loss.multi_label)
@@ -84,22 +84,28 @@ def check(recipe: Recipe, data: Data) -> None:
 
 
 @contextmanager
-def _stop_at_signal() -> Iterator[list[int]]:
-    """The yielded list becomes true at the first SIGINT or SIGTERM; a second SIGINT stops at once."""
-    caught: list[int] = []
+def _stop_at_signal() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets. A second SIGINT raises KeyboardInterrupt."""
+    stop, caught = threading.Event(), False
 
-    def note(number: int, frame: Any) -> None:
-        if caught and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        caught.append(number)
+    def handle(number: int, frame: Any) -> None:
+        nonlocal caught
+        if (
+            caught
+        ):  # not `stop.is_set()`: this signal may have interrupted `stop.set()`, which must not be entered twice
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
+        caught = True
+        stop.set()
 
     try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals are someone else's
-        yield caught
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # only the main thread may handle signals
+        yield stop
         return
     try:
-        yield caught
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,10 +1,11 @@
-"""A straight loop over epochs and steps, and everything of it that a checkpoint holds."""
+"""The training loop. Start reading at `Trainer.run`."""
 
 from __future__ import annotations
 
 import math
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Generator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,26 +16,34 @@ from actrec.config import Input, Recipe
 from actrec.engine import checkpoint, dist, runfolder, runlog
 from actrec.engine.build import build_net, make_loaders
 from actrec.engine.devices import choose_device, choose_precision, memory_format
-from actrec.engine.ema import Average
+from actrec.engine.ema import WeightAverage
 from actrec.engine.evaluate import Result, check_scored, merge, score
 from actrec.engine.freeze import freeze, train_mode
 from actrec.engine.optim import Schedule, make_optimizer
-from actrec.engine.progress import Clock, Pace, Progress, Reporter, Trained
+from actrec.engine.pending import PendingSteps
+from actrec.engine.reporting import EpochReport, Reporter, TrainResult
 from actrec.engine.runfolder import BEST, LAST, Data
-from actrec.engine.step import Stepper, Taken, read
-
-_SHOWN = {"top1": "top-1", "top5": "top-5", "map": "mAP"}
+from actrec.engine.state import EpochTimer, TimeLeft, TrainState
+from actrec.engine.step import Stepper
+from actrec.pipelines.loader import Batch
 
 
 class _Stopped(Exception):
-    """A signal came while a list was scored."""
+    """A process was asked to stop. The run can be continued from its last checkpoint."""
 
 
 class Trainer:
-    """A run in hand; see `train`.
+    """A run: builds all of its parts, trains epoch by epoch, and saves checkpoints.
 
     Args:
-        saved: the checkpoint that it continues.
+        saved: The checkpoint that the run continues; None begins a run.
+        weights: The file that a new run starts from.
+        new_head: The weights are of other classes: the last layer is initialized afresh.
+        net_input: Replaces the net's own input.
+
+    Raises:
+        ValueError: Options, data, weights and checkpoint do not fit each other.
+        OSError: The run folder cannot be written.
     """
 
     def __init__(
@@ -50,180 +59,291 @@ class Trainer:
         net_input: Input | None = None,
     ):
         self._recipe, self._data, self._dir, self._reporter = recipe, data, run_dir, reporter
+        weights = weights if saved is None else None
         self._device = torch.device(choose_device(recipe.run.device))
         self._precision = choose_precision(recipe.run.precision, self._device)
         if saved is not None and recipe.run.precision == "auto":
             self._precision = saved["precision"]
         torch.backends.cudnn.benchmark = recipe.run.cudnn_benchmark
         torch.manual_seed(recipe.run.seed)
+        self._net = self._build_net(weights, new_head, net_input)
+        self._loader, self._val_loader = make_loaders(
+            data, recipe.clip, self._net.input, recipe.augment, recipe.loader, recipe.loss, recipe.run, self._device
+        )
+        self._optimizer = make_optimizer(self._net, recipe.optim, recipe.loader.batch_size)
+        steps_per_epoch = -(-len(self._loader) // recipe.optim.accumulate)
+        self._schedule = Schedule(self._optimizer, recipe.optim, steps_per_epoch)
+        self._average = WeightAverage(self._net, recipe.optim.ema) if recipe.optim.ema is not None else None
+        if recipe.run.compile:
+            self._net.compile()
+        self._stepper = Stepper(
+            self._net,
+            augment=recipe.augment,
+            loss=recipe.loss,
+            run=recipe.run,
+            num_classes=len(data.classes),
+            clips_per_step=recipe.loader.batch_size * recipe.optim.accumulate,
+            clip_gradient=recipe.optim.clip_gradient,
+            optimizer=self._optimizer,
+            schedule=self._schedule,
+            average=self._average,
+            device=self._device,
+            precision=self._precision,
+        )
+        self._state, self._timer = TrainState(), EpochTimer()
+        if saved is None:
+            self._begin(weights, new_head)
+        else:
+            self._continue(saved)
+        self._log = self._open_log()
+        self._pending = PendingSteps(
+            self._state,
+            run_dir,
+            self._log,
+            log_every=recipe.run.log_every,
+            read_every=recipe.run.log_every if self._device.type == "cuda" else 1,
+        )
+        position = self._loader.state_dict()
+        self._time_left = TimeLeft(position["epoch"] + position["step"] / len(self._loader))
+        self._saved_at = time.monotonic()
+
+    def run(self, stop: threading.Event) -> TrainResult:
+        """Trains to the last epoch, or until `stop` is set in any process; the run is saved then."""
+        interrupted = False
+        try:
+            while self._state.epoch < self._recipe.optim.epochs:
+                self._train_epoch(stop)
+                result = self._validate(stop) if self._validation_due() else None
+                self._end_epoch(result)
+                self._stop_between_epochs(stop)
+        except _Stopped:
+            interrupted = True
+        return self._result(interrupted)
+
+    def close(self) -> None:
+        """Closes the log."""
+        if self._log is not None:
+            self._log.close()
+
+    # One epoch
+
+    def _train_epoch(self, stop: threading.Event) -> None:
+        """Trains the rest of the current epoch.
+
+        Raises:
+            _Stopped: Before the last step of the epoch, after a whole step.
+            ValueError: No video could be decoded, or the loss is not a finite number.
+        """
+        if self._loader.epoch > self._state.epoch:  # the run was stopped after the last step, in the validation
+            return
+        loader, accumulate = self._loader, self._recipe.optim.accumulate
+        num_batches, done = len(loader), loader.state_dict()["step"]
+        num_steps = -(-num_batches // accumulate)
+        self._reporter.epoch(self._state.epoch, self._recipe.optim.epochs, num_steps, done // accumulate)
+        train_mode(self._net)
+        self._timer = EpochTimer()
+        with self._timer:
+            batches = iter(loader)
+            for batch in self._timer.measure_waiting(batches):
+                self._stepper.add(batch, self._state.epoch, done)
+                self._timer.clips += len(batch) * dist.world()
+                done += 1
+                if done % accumulate and done < num_batches:
+                    continue
+                stopping, save_due = self._update_weights(stop)
+                if done < num_batches:  # after the last step the epoch ends, which saves, or stops, anyway
+                    if stopping:
+                        self._stop_in_epoch(batches)
+                    if save_due:
+                        self._save(LAST)
+                self._show_step()
+            self._pending.read()
+        self._reporter.close()
+        self._check_that_clips_came()
+
+    def _update_weights(self, stop: threading.Event) -> tuple[bool, bool]:
+        """Takes an optimizer step. Returns whether any process was asked to stop, and whether it is time to save."""
+        self._state.lr = self._optimizer.param_groups[0]["lr"]
+        result, (stopping, save_due) = self._stepper.finish(stop.is_set(), self._save_due())
+        self._pending.add(result, self._state.lr)
+        return stopping, save_due
+
+    def _validate(self, stop: threading.Event) -> Result:
+        """Scores the validation list. Every process scores its share of the videos.
+
+        Raises:
+            _Stopped: `stop` was set in a process.
+            ValueError: No video could be scored.
+        """
+        assert self._val_loader is not None
+        assert self._data.val is not None
+        num_videos, num_scored = len(self._data.val), 0
+
+        def show(videos: int) -> None:
+            nonlocal num_scored
+            num_scored = min(num_videos, num_scored + videos * dist.world())
+            self._reporter.validation(num_videos, num_scored)
+            if stop.is_set():
+                raise _Stopped
+
+        self._save(LAST)  # a run that is killed from here on has only its validation to repeat
+        net = self._average.net if self._average is not None else self._net
+        dist.share_buffers(net)
+        share: Result | None
+        try:
+            share = score(net, self._val_loader, precision=self._precision, progress=show)
+        except _Stopped:
+            share = None
+        self._reporter.close()
+        shares = [result for result in dist.gather(share) if result is not None]
+        if len(shares) < dist.world():
+            raise _Stopped
+        return check_scored(merge(shares, self._data.val))
+
+    def _end_epoch(self, result: Result | None) -> None:
+        """Adapts the learning rate, reports the epoch, moves to the next one, and saves."""
+        self._schedule.end_epoch(self._loss_to_watch(result))
+        report = self._report(result)
+        if self._log is not None:
+            self._log.epoch(report.row(), self._state.steps)
+        self._reporter.line(str(report))
+        improved = result is not None and (math.isnan(self._state.best) or result.score > self._state.best)
+        if result is not None and improved:
+            self._state.best = result.score
+        self._state.next_epoch()
+        if improved or self._val_loader is None:
+            self._save(BEST)  # before last.pt: a crash between the two repeats the epoch, and loses nothing
+        self._save(LAST)
+        self._keep_epoch()
+
+    def _stop_between_epochs(self, stop: threading.Event) -> None:
+        if self._state.epoch < self._recipe.optim.epochs and any(dist.total([stop.is_set()])):
+            raise _Stopped
+
+    # Parts of an epoch
+
+    def _show_step(self) -> None:
+        self._reporter.step(
+            loss=self._state.loss,
+            top1=self._state.top1,
+            clips_per_second=self._timer.clips_per_second,
+            waiting=self._timer.waited,
+        )
+
+    def _stop_in_epoch(self, batches: Generator[Batch]) -> None:
+        position = self._loader.state_dict()
+        batches.close()  # this moves the loader to the next epoch
+        self._loader.load_state_dict(position)
+        self._save(LAST)
+        raise _Stopped
+
+    def _check_that_clips_came(self) -> None:
+        if not self._state.clips:
+            id_, reason = next(iter(self._skipped().items()))
+            raise ValueError(f"no training video could be decoded; {id_}: {reason}")
+
+    def _validation_due(self) -> bool:
+        epoch, recipe = self._state.epoch + 1, self._recipe
+        due = epoch % recipe.run.val_every == 0 or epoch == recipe.optim.epochs
+        return self._val_loader is not None and due
+
+    def _loss_to_watch(self, result: Result | None) -> float | None:
+        """The loss that the schedule `plateau` watches: of validation, or of training if there is no validation list.
+
+        None if this epoch has none.
+        """
+        if self._val_loader is None:
+            return self._state.loss
+        return result.loss if result is not None and math.isfinite(result.loss) else None
+
+    def _report(self, result: Result | None) -> EpochReport:
+        state, timer, epochs = self._state, self._timer, self._recipe.optim.epochs
+        trained = timer.clips > 0
+        return EpochReport(
+            epoch=state.epoch,
+            num_epochs=epochs,
+            lr=state.lr,
+            train_loss=state.loss,
+            train_top1=state.top1,
+            clips_per_second=timer.clips_per_second if trained else None,
+            waiting=timer.waited if trained else None,
+            skipped=self._loader.num_clips - state.clips,
+            clamped=state.clamped,
+            validation=result,
+            time_left=self._time_left.after(state.epoch + 1, epochs) if state.epoch + 1 < epochs else None,
+        )
+
+    def _result(self, interrupted: bool) -> TrainResult:
+        metric = "mAP" if self._recipe.loss.multi_label else "top-1"
+        speed, waited = self._timer.clips_per_second, self._timer.waited
+        return TrainResult(self._state.epoch, interrupted, self._state.best, metric, self._skipped(), speed, waited)
+
+    def _skipped(self) -> dict[str, str]:
+        """The training videos that could not be decoded in any process, with the reasons."""
+        skipped: dict[str, str] = {}
+        for reasons in dist.gather(self._loader.skipped):
+            skipped |= reasons
+        return skipped
+
+    # Beginning and continuing
+
+    def _build_net(self, weights: str | None, new_head: bool, net_input: Input | None) -> Any:
+        """The net on its device, with its first weights, the same in all processes."""
+        recipe = self._recipe
         net = build_net(
             recipe.net,
-            num_classes=len(data.classes),
+            num_classes=len(self._data.classes),
             modality=recipe.clip.modality,
-            weights=weights if saved is None else None,
+            weights=weights,
             new_head=new_head,
-            log=reporter.line,
+            log=self._reporter.line,
         )
-        begun = weights is not None and saved is None
-        self._origin = runfolder.describe_weights(weights, new_head) if begun else None
         net.input = net_input if net_input is not None else net.input
         net = net.to(self._device, memory_format=memory_format(net, recipe.run.channels_last))
         net = net.double() if self._precision == "float64" else net
         net = dist.sync_batch_norm(net) if recipe.run.sync_bn else net
         dist.share_state(net)
         freeze(net, recipe.optim)
-        self._net = net
-        self._loader, self._val_loader = make_loaders(recipe, data, net.input, self._device)
-        self._optimizer = make_optimizer(net, recipe.optim, recipe.loader.batch_size)
-        steps = -(-len(self._loader) // recipe.optim.accumulate)
-        self._schedule = Schedule(self._optimizer, recipe.optim, steps)
-        self._ema = Average(net, recipe.optim.ema) if recipe.optim.ema is not None else None
-        if recipe.run.compile:
-            net.compile()
-        self._stepper = Stepper(
-            net,
-            recipe,
-            num_classes=len(data.classes),
-            optimizer=self._optimizer,
-            schedule=self._schedule,
-            ema=self._ema,
-            device=self._device,
-            precision=self._precision,
-        )
-        self._saved, self._state, self._clock = saved, Progress(), Clock()
-        self._pending: list[tuple[Taken, float]] = []
-        self._read_every = recipe.run.log_every if self._device.type == "cuda" else 1
-        self._saved_at = time.monotonic()
-        self._log: runlog.RunLog | None = None
-        self._pace = Pace(0)
+        return net
 
-    def start(self) -> None:
-        """Goes to where the run stands, or begins it."""
-        recipe, run_dir, saved = self._recipe, self._dir, self._saved
-        if saved is None:
-            arguments = (run_dir, recipe, self._data, self._net.input, self._device, self._precision, self._origin)
-            dist.by_first(lambda: runfolder.begin(*arguments))
-        else:
-            dist.by_first(lambda: runfolder.refuse_other_config(run_dir, saved["config"], recipe, self._net.input))
-            dist.by_first(lambda: runfolder.refuse_other_data(run_dir, self._data))
-            self._restore(saved)
-            self._saved = None
-            self._say_where(saved["world"])
-            self._keep()
-        if not dist.rank() and self._state.epoch < recipe.optim.epochs:
-            runfolder.tidy(run_dir)
-            runlog.cut(run_dir, epoch=self._state.epoch, step=self._state.steps)
-            self._log = runlog.RunLog(run_dir, tensorboard=recipe.run.tensorboard, step=self._state.steps)
+    def _begin(self, weights: str | None, new_head: bool) -> None:
+        origin = runfolder.describe_weights(weights, new_head) if weights is not None else None
+        arguments = (self._dir, self._recipe, self._data, self._net.input, self._device, self._precision, origin)
+        dist.by_first(lambda: runfolder.begin(*arguments))
 
-    def _say_where(self, world: int) -> None:
-        state, place, say = self._state, self._loader.state_dict(), self._reporter.line
+    def _continue(self, saved: dict[str, Any]) -> None:
+        recipe, run_dir = self._recipe, self._dir
+        dist.by_first(lambda: runfolder.refuse_other_config(run_dir, saved["config"], recipe, self._net.input))
+        dist.by_first(lambda: runfolder.refuse_other_data(run_dir, self._data))
+        self._restore(saved)
+        self._report_position(saved["world"])
+        self._keep_epoch()
+
+    def _report_position(self, world: int) -> None:
+        state, position, line = self._state, self._loader.state_dict(), self._reporter.line
         if state.epoch >= self._recipe.optim.epochs:
-            say(f"{self._dir} is finished: {self._recipe.optim.epochs} epochs are done")
+            line(f"{self._dir} is finished: {self._recipe.optim.epochs} epochs are done")
             return
-        where = f"step {place['step'] + 1}" if place["epoch"] == state.epoch else "its validation"
-        say(f"continuing {self._dir} at epoch {state.epoch + 1}, {where}")
+        where = f"step {position['step'] + 1}" if position["epoch"] == state.epoch else "its validation"
+        line(f"continuing {self._dir} at epoch {state.epoch + 1}, {where}")
         if world != dist.world():
-            say(f"begun by {world} processes, now {dist.world()}: the same batches, but sums are rounded differently")
+            line(
+                f"the run was begun with {world} processes and continues with {dist.world()}: batches stay the same, "
+                "but sums are rounded differently"
+            )
 
-    def run(self, stop: list[int]) -> bool:
-        """To the last epoch. False if a signal stopped it; it is saved then."""
-        epochs, place = self._recipe.optim.epochs, self._loader.state_dict()
-        self._pace = Pace(place["epoch"] + place["step"] / len(self._loader))
-        while self._state.epoch < epochs:
-            if not self._train_epoch(stop):
-                self._save(LAST)
-                return False
-            result = None
-            if self._validation_due():
-                self._save(LAST)  # whoever is killed from now on has only the validation to repeat
-                result = self._validate(stop)
-                if result is None:
-                    return False
-            improved = self._end_epoch(result)
-            if improved:
-                self._save(BEST)  # first: a crash in between repeats the epoch, and loses nothing
-            self._save(LAST)
-            self._keep()
-            if self._state.epoch < epochs and any(dist.total([bool(stop)])):
-                return False
-        return True
+    def _open_log(self) -> runlog.RunLog | None:
+        """None in all processes but the first, and if the run is finished."""
+        if dist.rank() or self._state.epoch >= self._recipe.optim.epochs:
+            return None
+        runfolder.remove_temporary_files(self._dir)
+        runlog.cut(self._dir, epoch=self._state.epoch, step=self._state.steps)
+        return runlog.RunLog(self._dir, tensorboard=self._recipe.run.tensorboard, step=self._state.steps)
 
-    def close(self) -> None:
-        if self._log is not None:
-            self._log.close()
+    # Checkpoints
 
-    def trained(self, *, interrupted: bool) -> Trained:
-        skipped: dict[str, str] = {}
-        for reasons in dist.gather(self._loader.skipped):
-            skipped |= reasons
-        metric = "mAP" if self._recipe.loss.multi_label else "top-1"
-        state = self._state
-        return Trained(state.epoch, interrupted, state.best, metric, skipped, self._clock.rate, self._clock.waiting)
-
-    def _train_epoch(self, stop: list[int]) -> bool:
-        """The rest of an epoch. False if a signal stopped it; the state is then that after its last whole step."""
-        state, loader, accumulate = self._state, self._loader, self._recipe.optim.accumulate
-        if loader.epoch > state.epoch:  # it was stopped in its validation
-            return True
-        train_mode(self._net)
-        clock = self._clock = Clock()
-        step = loader.state_dict()["step"]
-        self._reporter.epoch(state.epoch, self._recipe.optim.epochs, -(-len(loader) // accumulate), step // accumulate)
-        batches = iter(loader)
-        while True:
-            begun = time.perf_counter()
-            batch = next(batches, None)
-            waited = time.perf_counter() - begun
-            if batch is None:
-                break
-            self._stepper.add(batch, state.epoch, step)
-            clock.clips += len(batch) * dist.world()
-            step += 1
-            whole = step % accumulate == 0 or step == len(loader)
-            if whole:
-                stopped, due = self._take_step(stop)
-                if stopped and step < len(loader):  # else it stops in the validation, or behind it
-                    position = loader.state_dict()
-                    batches.close()  # which moves the loader to the next epoch
-                    loader.load_state_dict(position)
-                    return False
-                if due and step < len(loader):  # else it is saved anyway
-                    self._save(LAST)
-            clock.seconds += time.perf_counter() - begun
-            clock.waited += waited
-            if whole:
-                self._report()
-        begun = time.perf_counter()
-        self._read()  # waits for what a GPU still has to do
-        clock.seconds += time.perf_counter() - begun
-        self._reporter.close()
-        if not state.clips:
-            reasons = [reason for part in dist.gather(loader.skipped) for reason in part.items()]
-            raise ValueError(f"no training video could be decoded; {reasons[0][0]}: {reasons[0][1]}")
-        return True
-
-    def _take_step(self, stop: list[int]) -> tuple[bool, bool]:
-        """Updates the weights. (whether to stop, whether to save)."""
-        state = self._state
-        state.lr = self._optimizer.param_groups[0]["lr"]
-        taken, (stopped, due) = self._stepper.finish(bool(stop), self._due())
-        self._pending.append((taken, state.lr))
-        state.steps += 1
-        if len(self._pending) >= self._read_every or state.steps % self._recipe.run.log_every == 0:
-            self._read()
-        return stopped, due
-
-    def _report(self) -> None:
-        state = self._state
-        self._reporter.step(
-            loss=state.loss_sum / state.clips if state.clips else math.nan,
-            top1=100 * state.hits / state.clips if state.clips else math.nan,
-            clips_per_second=self._clock.rate,
-            waiting=self._clock.waiting,
-        )
-
-    def _due(self) -> bool:
-        """Whether it is time to save."""
+    def _save_due(self) -> bool:
+        """Whether to save after this step: `--checkpoint-every`."""
         interval = self._recipe.run.save_interval
         if interval is None:
             return False
@@ -232,120 +352,24 @@ class Trainer:
             return (self._state.steps + 1) % number == 0
         return not dist.rank() and time.monotonic() - self._saved_at > 60 * number
 
-    def _read(self) -> None:
-        """Adds up the steps that were taken since the last time.
-
-        Raises:
-            ValueError: the loss of one of them is no number.
-        """
-        state, pending, self._pending = self._state, self._pending, []
-        first = state.steps - len(pending)
-        for i, ((loss, hits), (taken, lr)) in enumerate(zip(read([taken for taken, _ in pending]), pending), first + 1):
-            if not math.isfinite(loss):
-                self._explain(loss, i, taken)
-            state.add(loss, hits, taken.clips, taken.clamped)
-            if i % self._recipe.run.log_every == 0 and state.recent_clips:
-                row = {"step": i, "epoch": state.epoch, "lr": lr, "loss": state.recent_loss / state.recent_clips}
-                row["top1"] = 100 * state.recent_hits / state.recent_clips
-                if self._log is not None:
-                    self._log.step(row)
-                state.recent_loss, state.recent_hits, state.recent_clips = 0.0, 0, 0
-
-    def _explain(self, loss: float, step: int, taken: Taken) -> None:
-        """Raises the ValueError of a loss that is no number, and leaves the names of its videos in the run folder."""
-        videos = [video for part in dist.gather(taken.videos) for video in part]
-        path = self._dir / runfolder.NAN
-        if not dist.rank():
-            with suppress(OSError):
-                runlog.write_json(path, {"step": step, "epoch": self._state.epoch, "loss": str(loss), "videos": videos})
-        raise ValueError(
-            f"the loss became {loss} in step {step}, epoch {self._state.epoch + 1}: a lower --lr, --warmup, "
-            f"--clip-gradient or --precision float32 may help; the videos of that step are in {path}"
-        )
-
-    def _validation_due(self) -> bool:
-        epoch, recipe = self._state.epoch + 1, self._recipe
-        due = epoch % recipe.run.val_every == 0 or epoch == recipe.optim.epochs
-        return self._val_loader is not None and due
-
-    def _validate(self, stop: list[int]) -> Result | None:
-        """The scores of the validation list. None if a signal came."""
-        scored = 0
-
-        def look(videos: int) -> None:
-            nonlocal scored
-            scored += videos
-            self._reporter.validation(len(self._data.val), min(len(self._data.val), scored * dist.world()))
-            if stop:
-                raise _Stopped
-
-        net = self._ema.net if self._ema is not None else self._net
-        dist.share_buffers(net)
-        try:
-            own = score(net, self._val_loader, precision=self._precision, progress=look)
-        except _Stopped:
-            own = None
-        self._reporter.close()
-        results = dist.gather(own)
-        return check_scored(merge(results, self._data.val)) if None not in results else None
-
-    def _end_epoch(self, result: Result | None) -> bool:
-        """Logs the epoch, steps the schedule, and turns to the next. Whether it is the best."""
-        state, recipe, clock = self._state, self._recipe, self._clock
-        train_loss = state.loss_sum / state.clips
-        if self._val_loader is None:
-            self._schedule.end_epoch(train_loss)
-        else:
-            self._schedule.end_epoch(result.loss if result is not None and math.isfinite(result.loss) else None)
-        row = {
-            "epoch": state.epoch,
-            "lr": state.lr,
-            "train_loss": train_loss,
-            "train_top1": 100 * state.hits / state.clips,
-            "clips_per_second": round(clock.rate, 2) if clock.seconds else None,
-            "waiting": round(clock.waiting, 4) if clock.seconds else None,
-            "skipped": self._loader.num_clips - state.clips,
-            "clamped": state.clamped,
-        }
-        text = f"train loss {train_loss:.4f} top-1 {row['train_top1']:.2f}"
-        if result is not None:
-            row |= {"val_loss": result.loss, **{f"val_{name}": value for name, value in result.accuracies.items()}}
-            row |= {"val_videos": result.num_videos, "val_missing": len(result.missing)}
-            shown = " ".join(f"{_SHOWN[name]} {value:.2f}" for name, value in result.accuracies.items())
-            text += f"  val loss {result.loss:.4f} {shown}"
-        improved = result is not None and (math.isnan(state.best) or result.score > state.best)
-        if improved:
-            state.best = result.score
-        if self._log is not None:
-            self._log.epoch(row, state.steps)
-        if clock.seconds:
-            text += f"  {clock.rate:.1f} clips/s, waiting {100 * clock.waiting:.0f} %"
-        left = self._pace.left(state.epoch + 1, recipe.optim.epochs)
-        if left is not None and state.epoch + 1 < recipe.optim.epochs:
-            text += f", {left} left"
-        self._reporter.line(f"epoch {state.epoch + 1}/{recipe.optim.epochs}  lr {state.lr:.4g}  {text}")
-        state.next_epoch()
-        return improved or self._val_loader is None
-
     def _save(self, name: str) -> None:
-        """After reading: no checkpoint follows a loss that is no number."""
-        self._read()
+        self._pending.read()  # so that no checkpoint is written after a loss that is not a finite number
         self._saved_at = time.monotonic()
         dist.by_first(lambda: runfolder.save(self._dir, name, self._snapshot()))
 
-    def _keep(self) -> None:
-        """Keeps the checkpoint of an epoch that has just ended, if it is to be kept and is not yet."""
+    def _keep_epoch(self) -> None:
+        """Keeps the checkpoint of the epoch that has just ended: `--keep-every`."""
         every, epoch = self._recipe.run.keep_every, self._state.epoch
-        ended = self._loader.state_dict() == {"epoch": epoch, "step": 0}
-        if every and epoch and epoch % every == 0 and ended:
+        just_ended = self._loader.state_dict() == {"epoch": epoch, "step": 0}
+        if every and epoch and epoch % every == 0 and just_ended:
             dist.by_first(lambda: runfolder.keep(self._dir, f"epoch_{epoch:03d}.pt"))
 
     def _snapshot(self) -> dict[str, Any]:
         net, recipe = self._net, self._recipe
         return {
             "net": checkpoint.describe_net(net, net.input),
-            "state_dict": (self._ema.net if self._ema is not None else net).state_dict(),  # what is evaluated
-            "trained": net.state_dict() if self._ema is not None else None,
+            "state_dict": (self._average.net if self._average is not None else net).state_dict(),  # to be evaluated
+            "trained": net.state_dict() if self._average is not None else None,
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "scaler": self._stepper.scaler.state_dict(),
@@ -362,11 +386,13 @@ class Trainer:
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        self._net.load_state_dict(saved["state_dict"] if self._ema is None else saved["trained"])
-        if self._ema is not None:
-            self._ema.net.load_state_dict(saved["state_dict"])
+        if self._average is None:
+            self._net.load_state_dict(saved["state_dict"])
+        else:
+            self._net.load_state_dict(saved["trained"])
+            self._average.net.load_state_dict(saved["state_dict"])
         self._optimizer.load_state_dict(saved["optimizer"])
         self._schedule.load_state_dict(saved["schedule"])
         self._stepper.scaler.load_state_dict(saved["scaler"])
         self._loader.load_state_dict(saved["loader"])
-        self._state = Progress(**saved["progress"])
+        self._state = TrainState(**saved["progress"])

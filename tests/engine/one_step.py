@@ -34,7 +34,9 @@ def main(dataset: Path, out: Path, precision: str) -> None:
     net = net.double() if precision == "float64" else net
     net = dist.sync_batch_norm(net)
     net_input = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=8, size=32)
-    loader, _ = make_loaders(recipe, data, net_input, torch.device("cpu"))
+    loader, _ = make_loaders(
+        data, recipe.clip, net_input, recipe.augment, recipe.loader, recipe.loss, recipe.run, torch.device("cpu")
+    )
     optimizer = make_optimizer(net, recipe.optim, 4)
     gradients = {}
     optimizer.register_step_pre_hook(
@@ -42,19 +44,23 @@ def main(dataset: Path, out: Path, precision: str) -> None:
     )
     stepper = step.Stepper(
         net,
-        recipe,
+        augment=recipe.augment,
+        loss=recipe.loss,
+        run=recipe.run,
         num_classes=2,
+        clips_per_step=4,
+        clip_gradient=None,
         optimizer=optimizer,
         schedule=Schedule(optimizer, recipe.optim, 3),
-        ema=None,
+        average=None,
         device=torch.device("cpu"),
         precision=precision,
     )
     stepper.add(next(iter(loader)), 0, 0)
-    taken, _ = stepper.finish()
-    ((loss, _),) = step.read([taken])
+    result, _ = stepper.finish()
+    ((loss, _),) = step.read_sums([result])
     if not dist.rank():
-        torch.save({"loss": loss / taken.clips, "gradients": gradients}, out)
+        torch.save({"loss": loss / result.clips, "gradients": gradients}, out)
 
 
 if __name__ == "__main__":

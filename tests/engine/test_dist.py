@@ -111,7 +111,7 @@ def test_two_processes_continue_what_one_began(tmp_path, dataset):
     begun = len(runlog.read(run, runlog.STEPS))
     assert 0 < begun < 6
     said = train(2, dataset, run, *options, "--resume")
-    assert "begun by 1 processes, now 2" in said
+    assert "begun with 1 processes and continues with 2" in said
     whole, continued = (runlog.read(path, runlog.STEPS) for path in (tmp_path / "whole", run))
     assert [row["step"] for row in continued] == [1, 2, 3, 4, 5, 6]
     assert [row["loss"] for row in continued] == pytest.approx([row["loss"] for row in whole], abs=1e-9, rel=0)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import actrec
-from actrec.engine.ema import Average
+from actrec.engine.ema import WeightAverage
 
 
 def small_net() -> nn.Module:
@@ -30,7 +30,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 
 def test_the_average_of_weights_and_statistics():
     net = small_net()
-    average, expected = Average(net, 0.9), {k: v.double() for k, v in net.state_dict().items()}
+    average, expected = WeightAverage(net, 0.9), {k: v.double() for k, v in net.state_dict().items()}
     assert same(average.net, net)
     for seed in range(3):
         disturb(net, seed)
@@ -48,7 +48,7 @@ def test_the_average_of_weights_and_statistics():
 
 def test_it_is_apart_from_the_net():
     net = small_net()
-    average = Average(net, 0.5)
+    average = WeightAverage(net, 0.5)
     before = copy.deepcopy(average.net)
     disturb(net, 0)
     assert same(average.net, before)
@@ -65,10 +65,10 @@ def test_a_restored_average_goes_on_bit_for_bit(stop):
             average.update(net)
 
     net, other = small_net(), small_net()
-    whole, begun = Average(net, 0.99), Average(other, 0.99)
+    whole, begun = WeightAverage(net, 0.99), WeightAverage(other, 0.99)
     run(net, whole, 0, 5)
     run(other, begun, 0, stop)
-    resumed = Average(small_net(), 0.99)
+    resumed = WeightAverage(small_net(), 0.99)
     resumed.net.load_state_dict(copy.deepcopy(begun.net.state_dict()))
     run(other, resumed, stop, 5)
     assert same(resumed.net, whole.net)
@@ -78,7 +78,7 @@ def test_a_restored_average_goes_on_bit_for_bit(stop):
 def test_nets_can_be_averaged(name):
     with torch.device("meta"):
         net = actrec.net(name)
-    average = Average(net, 0.9)
+    average = WeightAverage(net, 0.9)
     average.update(net)
     assert list(average.net.state_dict()) == list(net.state_dict())
     assert average.net.input == net.input

@@ -5,34 +5,28 @@ import torch
 
 import actrec
 from actrec import config
-from actrec.config import Recipe
 from actrec.engine import dist
 from actrec.engine.optim import Schedule, make_optimizer
-from actrec.engine.step import Stepper, read
+from actrec.engine.step import Stepper, read_sums
 from actrec.pipelines.loader import Batch
 
 
 def stepper(device="cpu", precision="float32", dropout=0.5, optimizer="sgd", **run) -> tuple[Stepper, torch.nn.Module]:
-    recipe = Recipe(
-        config.Net(backbone="resnet3d_10"),
-        config.Clip(frames=5),
-        config.Augment(),
-        config.Loader(batch_size=4),
-        config.Optim(optimizer=optimizer),
-        config.Loss(),
-        config.Run(device=device, precision=precision, **run),
-    )
+    optim = config.Optim(optimizer=optimizer)
     torch.manual_seed(0)
     net = actrec.net("resnet3d_10", num_classes=3, widen=0.125, dropout=dropout).to(device).train()
-    optimizer = make_optimizer(net, recipe.optim, 4)
-    schedule = Schedule(optimizer, recipe.optim, 10)
+    made_optimizer = make_optimizer(net, optim, 4)
     made = Stepper(
         net,
-        recipe,
+        augment=config.Augment(),
+        loss=config.Loss(),
+        run=config.Run(device=device, precision=precision, **run),
         num_classes=3,
-        optimizer=optimizer,
-        schedule=schedule,
-        ema=None,
+        clips_per_step=4,
+        clip_gradient=None,
+        optimizer=made_optimizer,
+        schedule=Schedule(made_optimizer, optim, 10),
+        average=None,
         device=torch.device(device),
         precision=precision,
     )
@@ -51,7 +45,7 @@ def test_a_step_and_its_numbers():
     taken, wishes = one.finish(False, True)
     assert (taken.clips, taken.clamped, taken.videos) == (4, 4, ["video0", "video1", "video2", "video3"])
     assert wishes == [False, True]
-    ((loss, hits),) = read([taken])
+    ((loss, hits),) = read_sums([taken])
     assert loss / 4 == pytest.approx(1.0986, abs=0.3)
     assert hits in range(5)
     assert not any(torch.equal(a, b) for a, b in zip(before, net.parameters()))
@@ -66,7 +60,7 @@ def test_chance_hangs_on_the_batch_alone():
         if disturbed:
             torch.rand(100)
         one.add(batch(4), 0, number)
-        losses.append(read([one.finish()[0]])[0][0])
+        losses.append(read_sums([one.finish()[0]])[0][0])
     assert losses[0] == losses[1] != losses[2]
 
 
@@ -76,7 +70,7 @@ def test_without_any_clip_nothing_changes():
     one.add(batch(0), 0, 0)
     taken, _ = one.finish()
     assert taken.clips == 0
-    assert read([taken]) == [[0.0, 0.0]]
+    assert read_sums([taken]) == [[0.0, 0.0]]
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters()))
 
 
@@ -111,4 +105,4 @@ def test_a_step_does_not_wait_for_the_gpu(precision, optimizer):
             taken, _ = one.finish()
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    assert read([taken])[0][0] > 0
+    assert read_sums([taken])[0][0] > 0

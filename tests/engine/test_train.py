@@ -21,8 +21,8 @@ from actrec.data.lists import read_list
 from actrec.engine import checkpoint, devices, dist, runfolder, runlog
 from actrec.engine import train as engine
 from actrec.engine.preview import contact_sheet
-from actrec.engine.progress import Pace
 from actrec.engine.runfolder import Data
+from actrec.engine.state import TimeLeft
 
 INPUT = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=5, size=32)
 
@@ -151,7 +151,7 @@ def uninterrupted(tmp_path_factory, dataset):
 
 def test_resume_without_a_checkpoint_begins(tmp_path, data):
     _, reporter = run(tmp_path / "run", data, recipe(epochs=1), resume=True)
-    assert reporter.lines[0].startswith("nothing to continue")
+    assert reporter.lines[0].endswith("has no checkpoint to continue from: beginning a new run")
 
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path, data):
@@ -313,10 +313,10 @@ def test_the_time_left_is_said(tmp_path, data):
     assert min(reporter.rates) > 0
     assert [bool(re.search(r", waiting \d+ %, 0:\d\d:\d\d left$", line)) for line in said] == [True, True, False]
     assert said[2].endswith(" %")
-    pace = Pace(1.5)
-    assert pace.left(1.0, 4) is None
-    pace._began -= 100
-    assert pace.left(2.0, 4) == timedelta(seconds=400)
+    time_left = TimeLeft(1.5)
+    assert time_left.after(1.0, 4) is None
+    time_left._started -= 100
+    assert time_left.after(2.0, 4) == timedelta(seconds=400)
 
 
 def test_without_validation_the_last_is_the_best(tmp_path, data):
