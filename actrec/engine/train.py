@@ -33,8 +33,8 @@ def train(
     """Trains a net, and writes `last.pt`, `best.pt`, the log and a description of the run to `run_dir`.
 
     On the CPU the same recipe, data, number of threads and number of processes give the same weights bit for bit, also
-    if the run is stopped and continued. A process that `torchrun` started (see `dist.joined`) computes its part of every
-    batch.
+    if the run is stopped and continued. A process that `torchrun` started (see `dist.joined`) computes its part of
+    every batch.
 
     Args:
         weights: The file that the run starts from.
@@ -75,7 +75,8 @@ def check(recipe: Recipe, data: Data) -> None:
             raise ValueError(f"{name} with batches of {share} clips in each process: expected an even number")
         if getattr(recipe.augment, name) and recipe.loader.repeats > 1:
             raise ValueError(
-                f"{name} with repeats {recipe.loader.repeats}: it would mix clips of the same video; use one of the two options"
+                f"{name} with repeats {recipe.loader.repeats}: it would mix clips of the same video; "
+                "use one of the two options"
             )
     for videos in (data.train, data.val or ()):
         check_labels(videos, len(data.classes), multi_label=recipe.loss.multi_label)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 from dataclasses import replace
 from datetime import timedelta
@@ -196,6 +197,7 @@ def test_a_torn_checkpoint_is_told_and_the_one_before_taken(tmp_path, data, unin
     assert reporter.lines[0].startswith("WARNING")
     assert reporter.lines[1].endswith("at epoch 3, its validation")
     assert same(weights(tmp_path / "run/last.pt"), weights(uninterrupted / "last.pt"))
+    shutil.copy(tmp_path / "run/previous.pt", tmp_path / "run/best.pt")  # unfinished, whichever epoch was the best
     for name in ("last.pt", "previous.pt"):
         (tmp_path / "run" / name).write_bytes(whole[:1000])
     _, reporter = run(tmp_path / "run", data, resume=True)
