@@ -7,7 +7,7 @@ are checked by `actrec.settings`. A config is never edited: derived values have 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from actrec.settings import OptionError, Settings, bounds, opt
@@ -210,8 +210,8 @@ class Loader(Settings):
 class Net(Settings):
     """The net, and the options of nets that a user can set. None keeps the default of the family."""
 
-    backbone: str = opt("s3d", "Name of the net: `actrec nets` lists them.")
-    dropout: float | None = opt(None, "Dropout before the last layer.")
+    backbone: str = opt("s3d", "Name of the net (`actrec nets` lists them), or MODULE:FUNCTION for a net of your own.")
+    dropout: float | None = opt(None, "Probability of dropout before the last layer.")
     temporal_stride: bool | None = opt(None, "Halve the time axis inside the net.")
     temporal_pool: Literal["max", "avg"] | None = opt(None, "Temporal pooling.")
     depthwise_temporal: bool | None = opt(None, "Depthwise temporal convolutions (s3d, s3d_resnet).")
@@ -229,6 +229,12 @@ class Net(Settings):
     cardinality: int | None = opt(None, "Number of groups of ResNeXt's convolutions.")
     batch_norm: bool | None = opt(None, "c3d with batch normalization.")
     global_pooling: bool | None = opt(None, "c3d with global average pooling instead of fully connected layers.")
+
+    @property
+    def options(self) -> dict[str, bool | int | float | str]:
+        """The options that the user chose, as `actrec.net` takes them."""
+        chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "backbone"}
+        return {name: value for name, value in chosen.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Find things by name.
 
-A `Registry` belongs to a package; every module of that package adds its own entries when it is imported, and the
-registry imports all of them at the first lookup. So a new net (or command) is one new file.
+A `Registry` belongs to a package. Every module of the package adds its own entries when it is imported, and the
+registry imports all modules at the first lookup. Therefore a new net is one new file.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -19,18 +19,20 @@ class Registry(Generic[T]):
     """Entries of one kind, by name.
 
     Args:
-        kind: what an entry is, in error messages ("net").
-        package: dotted name of the package whose modules register themselves.
+        kind: what an entry is called in error messages ("net").
+        package: dotted name of the package in which the modules register themselves.
+        resolve: finds the entries whose names have a colon (`package.module:function`), which are not registered.
     """
 
-    def __init__(self, kind: str, package: str):
+    def __init__(self, kind: str, package: str, *, resolve: Callable[[str], T] | None = None):
         self._kind = kind
         self._package = package
+        self._resolve = resolve
         self._entries: dict[str, T] = {}
         self._loaded = False
 
     def add(self, name: str, entry: T) -> T:
-        """Registers `entry`. Raises ValueError if the name is taken."""
+        """Registers an entry. Raises ValueError if the name is taken."""
         if name in self._entries:
             raise ValueError(f"{self._kind} {name!r} is registered twice")
         self._entries[name] = entry
@@ -38,12 +40,15 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> T:
         """The entry called `name`. Raises ValueError, with a suggestion, if there is none."""
+        if self._resolve is not None and ":" in name:
+            return self._resolve(name)
         self._load()
         if name not in self._entries:
             raise ValueError(f"unknown {self._kind} {name!r}{did_you_mean(name, self._entries)}")
         return self._entries[name]
 
     def names(self) -> list[str]:
+        """All registered names, sorted."""
         self._load()
         return sorted(self._entries)
 
@@ -57,7 +62,7 @@ class Registry(Generic[T]):
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True  # before the imports: a module may look something up
+        self._loaded = True  # set before the imports, because a module may look up an entry
         try:
             for module in pkgutil.iter_modules(importlib.import_module(self._package).__path__):
                 importlib.import_module(f"{self._package}.{module.name}")
@@ -66,10 +71,10 @@ class Registry(Generic[T]):
             raise
 
 
-def did_you_mean(name: str, known: object) -> str:
-    """The end of an error message: the closest known names, or all of them when they are few."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error message: the closest known names, or all of them if there are few."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return f": did you mean {' or '.join(close)}?"
-    return f": expected one of {', '.join(known)}" if len(known) <= 40 else ""
+    return f": expected one of {', '.join(names)}" if 0 < len(names) <= 40 else ""

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from actrec.engine import bench
 from actrec.nets import NETS
-from actrec.nets.blocks import Conv3d, Pool3d, folded, unfolded
+from actrec.nets.layers import Conv3d, Pool3d, folded, unfolded
 from actrec.nets.temporal import SHIFT_DIV, TemporalAggregation, TemporalShift
 
 

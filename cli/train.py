@@ -72,7 +72,7 @@ def command(
     with dist.first():
         lists = _lists(data, list_path, val_list, loader.workers, clip.modality)
     if run_dir is None:
-        named = net.backbone + ("_flow" if clip.modality == "flow" else "")
+        named = net.backbone.replace(":", ".") + ("_flow" if clip.modality == "flow" else "")
         run_dir = Path(dist.once("run", lambda: str(_default_run(data, named, resume))))
     reporter = TrainReporter()
     try:
@@ -120,11 +120,10 @@ def _lists(data: Path, list_path: Path | None, val_list: Path | None, workers: i
 
 
 def _input(net: config.Net, clip: config.Clip, size: int | None, mean, std) -> config.Input:
-    from actrec.nets import NETS
+    from actrec import nets
 
-    own = NETS.get(net.backbone).input
-    if clip.modality == "flow":
-        own = own.with_channels(config.FLOW_CHANNELS)
+    in_channels = config.FLOW_CHANNELS if clip.modality == "flow" else 3
+    own = nets.input_of(net.backbone, in_channels=in_channels, **net.options)
     return replace(
         own,
         frames=clip.frames or own.frames,

@@ -64,7 +64,7 @@ def convert(file: Path, out: Path, backbone: str | None, layout: str, classes: i
     from actrec.nets.recognize import recognize
     from actrec.nets.weights import load_weights
 
-    options = {k: v for k, v in dataclasses.asdict(net).items() if k != "backbone" and v is not None}
+    options = net.options
     if options and backbone is None:
         raise click.UsageError(f"{', '.join(_flags(options))} without --backbone: a net's options need its name")
     _check_destination(out)

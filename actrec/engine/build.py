@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 
 import torch
 
@@ -33,9 +32,8 @@ def build_net(
         ValueError: as `actrec.net` and `load_weights` do.
         FileNotFoundError: there is no such weights file.
     """
-    options = {k: v for k, v in asdict(choice).items() if k != "backbone" and v is not None}
     in_channels = config.FLOW_CHANNELS if modality == "flow" else 3
-    net = nets.net(choice.backbone, num_classes=num_classes, in_channels=in_channels, **options)
+    net = nets.net(choice.backbone, num_classes=num_classes, in_channels=in_channels, **choice.options)
     if weights is not None:
         account = load_weights(net, weights, new_head=new_head)
         for name, done in account.reshaped.items():

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from actrec import config
-from actrec.nets.blocks import Backbone
+from actrec.nets.backbone import Backbone
 from actrec.registry import did_you_mean
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from actrec import config
-from actrec.nets.blocks import Backbone
+from actrec.nets.backbone import Backbone
+from actrec.nets.outside import last_layer
 
 BETTER = 1e-4  # part of the best loss by which a loss must be lower: as torch's ReduceLROnPlateau has it
 
@@ -22,7 +23,7 @@ def parameter_groups(net: Backbone, optim: config.Optim) -> list[dict[str, Any]]
         rate of its own the last layer is "head" and the rest "body"; what has no weight decay (`norm_decay` False) is
         "... norms and biases".
     """
-    head = {id(p) for p in net.last_layer.parameters()} if optim.head_lr != 1 else set()
+    head = {id(p) for p in last_layer(net)[1].parameters()} if optim.head_lr != 1 else set()
     parts: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
     for parameter in net.parameters():
         if parameter.requires_grad:

@@ -1,115 +1,120 @@
 """Networks, by name.
 
     net = actrec.net("s3d", num_classes=8, temporal_stride=False)
+    net = actrec.net("my_nets:tiny", num_classes=8)  # the function `tiny` of your own my_nets.py
 
-A family is one module of this package: it ends with a table of variants and one loop that registers them.
+A family of nets is one module of this package. It ends with a table of variants and a loop that registers them.
+Nets from outside actrec are described in `actrec.nets.outside`.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
+import torch
+from torch import nn
+
+from actrec import config
 from actrec.config import Input
-from actrec.nets.blocks import Backbone
+from actrec.nets import outside
+from actrec.nets.backbone import Backbone
+from actrec.nets.entry import Entry, Layout, OptionValue, Published
 from actrec.registry import Registry, did_you_mean
+from actrec.settings import check_value, field_types, without_none
+
+__all__ = ["NETS", "Backbone", "Entry", "Layout", "OptionValue", "Published", "input_of", "net", "outline", "register"]
+
+NETS: Registry[Entry] = Registry("net", "actrec.nets", resolve=outside.imported_entry)
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How the names in a kind of weights file become a net's names.
-
-    The patterns are regular expressions for whole names; the first that matches decides.
-
-    Args:
-        renames: pattern of a name in the file -> the net's name (`\\1` and so on allowed).
-        dropped: pattern of a name in the file -> why the net has no use for it.
-        fresh: patterns of the net's names that such files lack and that keep their initial values.
-    """
-
-    renames: Mapping[str, str] = field(default_factory=dict)
-    dropped: Mapping[str, str] = field(default_factory=dict)
-    fresh: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Published:
-    """An accuracy that someone published for a net's weights, in percent.
-
-    Args:
-        dataset: it was measured on.
-        top1, top5: None where only the other was published.
-        frames: of a clip.
-        views: clips x crops of a video; None where that was not said.
-        size: pixels of the crops' sides.
-        source: who published it.
-    """
-
-    dataset: str
-    top1: float | None
-    top5: float | None
-    frames: int
-    views: str | None
-    size: int
-    source: str
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A registered net.
-
-    Args:
-        build: makes the module; its keyword arguments are the net's options.
-        input: how the net wants to be fed.
-        paper: where it was published.
-        weights: layouts of weights it reads besides actrec's own (see `weights.READERS`).
-        forms: option sets with which its weights have other names or shapes.
-        published: accuracies.
-    """
-
-    build: Callable[..., Backbone]
-    input: Input
-    paper: str
-    weights: Mapping[str, Layout] = field(default_factory=dict)
-    forms: Sequence[Mapping[str, bool | int | float | str]] = ()
-    published: Sequence[Published] = ()
-
-    @property
-    def options(self) -> dict[str, bool | int | float | str]:
-        """The net's options and their defaults."""
-        return {name: option.default for name, option in inspect.signature(self.build).parameters.items()}
-
-
-NETS: Registry[Entry] = Registry("net", "actrec.nets")
-
-
-def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: bool | int | float | str) -> Backbone:
+def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: OptionValue) -> Backbone:
     """Builds a net with fresh weights.
 
     Args:
-        name: as listed by `NETS.names()`.
-        num_classes: logits per clip.
-        in_channels: channels of a frame: 3 for RGB, 10 for five images of optical flow, x and y.
-        options: the family's own, such as `dropout` or `temporal_stride`.
+        name: one of `NETS.names()`, or `package.module:factory` for a net from outside actrec.
+        num_classes: number of logits per clip.
+        in_channels: channels of a frame: 3 for RGB, 10 for five pairs of optical-flow images (x and y).
+        options: options of the family, such as `dropout` or `temporal_stride`.
 
     Returns:
-        A module from clips NCTHW to logits (N, num_classes). It carries `name`, `input` (how to feed it) and `options`
-        (`net(name, **options)` builds it again).
+        A module that maps clips NCTHW to logits (N, num_classes). It has the attributes `name`, `input` (the input that
+        it expects) and `options` (`net(name, **options)` builds it again). A net from outside is the user's own
+        module, with these attributes added.
 
     Raises:
-        ValueError: for an unknown name, an option that the net does not take, or an illegal value.
+        ValueError: the name is unknown, the net does not have an option, or a value is illegal.
     """
     entry = NETS.get(name)
-    known = entry.options
-    for option in options:
-        if option not in known:
+    for option, value in options.items():
+        if option not in entry.options:
+            known = ["num_classes", "in_channels", *entry.options]
             raise ValueError(f"net {name!r} takes no option {option!r}{did_you_mean(option, known)}")
+        _check_value(option, value, entry)
     for option, value in (("num_classes", num_classes), ("in_channels", in_channels)):
         if value < 1:
             raise ValueError(f"{option} {value}: expected at least 1")
-    chosen = {**known, "num_classes": num_classes, "in_channels": in_channels, **options}
+    chosen = {"num_classes": num_classes, "in_channels": in_channels, **entry.options, **options}
     module = entry.build(**chosen)
-    net_input = entry.input if in_channels == len(entry.input.mean) else entry.input.with_channels(in_channels)
-    module.name, module.input, module.options = name, net_input, chosen
+    module.name, module.options = name, chosen
+    module.input = _with_channels(getattr(module, "input", entry.input), in_channels)
     return module
+
+
+def input_of(name: str, *, in_channels: int = 3, **options: OptionValue) -> Input:
+    """The `input` that `net(name, ...)` will have.
+
+    A net from outside actrec is built to find out. torch's random state does not change.
+
+    Raises:
+        ValueError: as for `net`.
+    """
+    entry = NETS.get(name)
+    if not entry.outside:
+        return _with_channels(entry.input, in_channels)
+    with torch.random.fork_rng(devices=[]):
+        return net(name, in_channels=in_channels, **options).input
+
+
+def outline(name: str, **options: OptionValue) -> Backbone:
+    """The net on torch's `meta` device: names and shapes without values, in almost no time or memory.
+
+    A net from outside is built on the CPU instead, since its code may need real tensors.
+
+    Raises:
+        ValueError: as for `net`.
+    """
+    with torch.device("cpu" if NETS.get(name).outside else "meta"):
+        return net(name, **options)
+
+
+def register(
+    name: str, factory: Callable[..., nn.Module], *, input: Input = outside.DEFAULT_INPUT, paper: str = ""
+) -> None:
+    """Registers a net from outside actrec under a name of its own, for this process.
+
+    Args:
+        name: the new name.
+        factory: `factory(num_classes, in_channels=3, **options)` returns a module for clips NCTHW. See
+            `actrec.nets.outside` for the details.
+        input: the input that the net expects, unless its module has an attribute `input`.
+        paper: where the net was published.
+
+    Raises:
+        ValueError: the name is taken or contains a colon, or the factory does not fit.
+    """
+    if ":" in name:
+        raise ValueError(f"net {name!r}: expected a name without a colon")
+    NETS.add(name, outside.entry_of(name, factory, input=input, paper=paper))
+
+
+def _with_channels(net_input: Input, in_channels: int) -> Input:
+    return net_input if len(net_input.mean) == in_channels else net_input.with_channels(in_channels)
+
+
+def _check_value(option: str, value: OptionValue, entry: Entry) -> None:
+    """Raises ValueError for a value of the wrong type. For actrec's own nets, `config.Net` has the types."""
+    default = entry.options[option]
+    if not entry.outside:
+        check_value(option, value, without_none(field_types(config.Net)[option]))
+    elif default is not None:
+        check_value(option, value, type(default))

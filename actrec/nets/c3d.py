@@ -1,10 +1,10 @@
 """C3D: eight 3x3x3 convolutions.
 
 Paper: Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015 (arXiv:1412.0767), in
-the form of Hara's Lua code: optional batch normalization, and as an option one global average in place of the two fully
-connected layers. Its published weights are files of Lua's torch, which nothing here reads.
+the form of Hara's Lua code: with optional batch normalization and, as an option, a global average in place of the two
+fully connected layers. The published weights are files of Torch for Lua, which actrec does not read.
 
-With the fully connected layers clips have exactly 16 frames of 112x112 pixels.
+With the fully connected layers, clips must have exactly 16 frames of 112x112 pixels.
 """
 
 from __future__ import annotations
@@ -13,34 +13,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from actrec.nets import NETS, Entry
-from actrec.nets.blocks import Backbone, Conv3d, Pool3d, init_convs, smallest_extent
+from actrec.nets.backbone import Backbone
+from actrec.nets.layers import Conv3d, Pool3d, init_convs, smallest_extent
 from actrec.nets.resnet3d import INPUT
 
 CHANNELS = {"1a": 64, "2a": 128, "3a": 256, "3b": 256, "4a": 512, "4b": 512, "5a": 512, "5b": 512}
 POOLED = ("1a", "2a", "3b", "4b", "5b")  # convolutions before a pool
 HIDDEN = 4096
-LAST_MAP = (1, 4, 4)  # that the fully connected layers take: time, height, width
+LAST_MAP = (1, 4, 4)  # time, height and width of the map before the fully connected layers
 
 
 class C3D(Backbone):
     """C3D.
 
     Args:
-        num_classes: logits per clip.
+        num_classes: number of logits per clip.
         in_channels: channels of a frame.
-        dropout: behind each fully connected layer; with global pooling before the last layer.
-        batch_norm: behind each convolution.
+        dropout: probability of dropout after each fully connected layer; with global pooling, before the last layer.
+        batch_norm: batch normalization after each convolution.
         global_pooling: average the last map, before its pool, in place of the fully connected layers.
     """
 
     def __init__(
         self,
         *,
-        num_classes: int = 400,
-        in_channels: int = 3,
-        dropout: float = 0.5,
-        batch_norm: bool = False,
-        global_pooling: bool = False,
+        num_classes: int,
+        in_channels: int,
+        dropout: float,
+        batch_norm: bool,
+        global_pooling: bool,
     ):
         super().__init__(num_features=512, in_channels=in_channels, dropout=dropout, head_std=None)
         channels = in_channels
@@ -96,5 +97,11 @@ class C3D(Backbone):
 
 NETS.add(
     "c3d",
-    Entry(C3D, input=INPUT, paper="arXiv:1412.0767", forms=({"batch_norm": True}, {"global_pooling": True})),
+    Entry(
+        C3D,
+        input=INPUT,
+        options={"dropout": 0.5, "batch_norm": False, "global_pooling": False},
+        paper="arXiv:1412.0767",
+        forms=({"batch_norm": True}, {"global_pooling": True}),
+    ),
 )

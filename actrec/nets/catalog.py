@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import torch
-
 from actrec import config, nets
 from actrec.config import Input
 from actrec.nets import NETS, Entry, Published
@@ -90,19 +88,18 @@ def families() -> list[Family]:
 def describe(name: str) -> Details:
     """Raises ValueError for an unknown name."""
     entry = NETS.get(name)
-    with torch.device("meta"):
-        net = nets.net(name)
+    net = nets.outline(name)
     cost = profile(net)
     return Details(
         name=name,
         paper=entry.paper,
         params=cost.params,
         flops=cost.flops,
-        input=entry.input,
+        input=net.input,
         min_frames=-(-net.min_frames // net.frames_multiple) * net.frames_multiple,
         min_size=net.min_size,
         frames_multiple=net.frames_multiple,
-        options=entry.options,
+        options=net.options,
         weights=layouts_of(entry),
         layers=tuple(layer for layer, module in net.named_children() if any(True for _ in module.parameters())),
         published=tuple(entry.published),

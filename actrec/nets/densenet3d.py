@@ -1,11 +1,11 @@
 """3D DenseNets.
 
-Paper: Huang et al., "Densely Connected Convolutional Networks", CVPR 2017 (arXiv:1608.06993), grown in time by Hara,
-Kataoka and Satoh, CVPR 2018 (arXiv:1711.09577), whose weights they read (layout `hara`). The reference cannot build
-them from its command line.
+Paper: Huang et al., "Densely Connected Convolutional Networks", CVPR 2017 (arXiv:1608.06993), extended to 3D by Hara,
+Kataoka and Satoh, CVPR 2018 (arXiv:1711.09577). The nets read the weights of the latter (layout `hara`), whose own
+command line cannot build them.
 
-The stem's pool and the three transitions halve time and space: at least 15 frames of 29x29 pixels enter with the
-default stem.
+The pool of the stem and the three transitions halve time and space. With the default stem, a clip needs at least 15
+frames of 29x29 pixels.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from actrec.nets import NETS, Entry, Layout
-from actrec.nets.blocks import Backbone, Pool3d, init_convs, same_conv, smallest_extent
-from actrec.nets.resnet3d import INPUT, PAPER, stem_pool_of, stem_window
+from actrec.nets.backbone import Backbone
+from actrec.nets.layers import Pool3d, init_convs, same_conv, smallest_extent
+from actrec.nets.resnet3d import INPUT, PAPER, STEM_OPTIONS, stem_pool_of, stem_window
 
 BLOCKS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32), 264: (6, 12, 64, 48)}
-GROWTH = 32  # channels that a layer adds
+GROWTH = 32  # number of channels that a layer adds
 STEM_CHANNELS = 64
 
 
 class DenseLayer(nn.Module):
-    """A bottleneck whose output is added to its input as further channels."""
+    """A bottleneck. Its output is appended to its input as additional channels."""
 
     def __init__(self, in_channels: int):
         super().__init__()
@@ -42,7 +43,7 @@ class DenseLayer(nn.Module):
 
 
 class Transition(nn.Module):
-    """Halves the channels, then time and space."""
+    """Halves the number of channels, then time and space."""
 
     def __init__(self, in_channels: int):
         super().__init__()
@@ -59,12 +60,7 @@ class DenseNet3d(Backbone):
 
     Args:
         depth: a key of `BLOCKS`.
-        num_classes: logits per clip.
-        in_channels: channels of a frame.
-        dropout: before the last layer; probability.
-        stem_kernel_t: frames of the first kernel.
-        stem_stride_t: step in frames of the first convolution.
-        stem_pool: pool behind it.
+        num_classes, in_channels, dropout, stem_kernel_t, stem_stride_t, stem_pool: as for `resnet3d.resnet3d`.
     """
 
     def __init__(
@@ -72,12 +68,12 @@ class DenseNet3d(Backbone):
         depth: int,
         /,
         *,
-        num_classes: int = 400,
-        in_channels: int = 3,
-        dropout: float = 0.0,
-        stem_kernel_t: int = 7,
-        stem_stride_t: int = 1,
-        stem_pool: bool = True,
+        num_classes: int,
+        in_channels: int,
+        dropout: float,
+        stem_kernel_t: int,
+        stem_stride_t: int,
+        stem_pool: bool,
     ):
         counts = BLOCKS[depth]
         layers: dict[str, nn.Module] = {}
@@ -120,5 +116,11 @@ LAYOUTS = {"hara": Layout(renames={r"features\.(.+)": r"\1", r"classifier\.(.+)"
 for _depth in BLOCKS:
     NETS.add(
         f"densenet3d_{_depth}",
-        Entry(partial(DenseNet3d, _depth), input=INPUT, paper=PAPER, weights=LAYOUTS),
+        Entry(
+            partial(DenseNet3d, _depth),
+            input=INPUT,
+            options={"dropout": 0.0, **STEM_OPTIONS},
+            paper=PAPER,
+            weights=LAYOUTS,
+        ),
     )

@@ -2,13 +2,14 @@
 
 Paper: Carreira and Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset", CVPR 2017
 (arXiv:1705.07750), with the layer sizes of Chen et al., "Deep Analysis of CNN-based Spatio-temporal Representations for
-Action Recognition", CVPR 2021 (arXiv:2010.11757), whose weights it reads (layout `ibm`).
+Action Recognition", CVPR 2021 (arXiv:2010.11757). It reads the weights of the latter (layout `ibm`).
 
-It also starts from torchvision's ImageNet GoogLeNet (`torchvision2d`): each kernel is repeated in time and divided by
-the number of repeats, so that a still clip gives the activations of the image, but at its ends. The reference does not
-divide, and loads these weights whether asked to or not; here nothing is loaded or downloaded unasked.
+It can also start from torchvision's ImageNet GoogLeNet (layout `torchvision2d`): each kernel is repeated in time and
+divided by the number of repeats, so that a clip of one repeated image gives the activations of the image, except at the
+first and last frames. The reference does not divide, and always loads these weights; actrec loads or downloads nothing
+unless it is asked to.
 
-T frames leave as T without temporal stride, as ceil(T / 8) with it.
+T frames become T steps without temporal stride, and ceil(T / 8) steps with it.
 """
 
 from __future__ import annotations
@@ -21,35 +22,26 @@ from torch import Tensor, nn
 
 from actrec.config import Input
 from actrec.nets import NETS, Entry, Layout
-from actrec.nets.blocks import (
-    INCEPTION_CHANNELS,
-    Backbone,
-    ConvUnit,
-    InceptionBlock,
-    Pool3d,
-    PoolKind,
-    init_convs,
-    one_of,
-    smallest_extent,
-)
+from actrec.nets.backbone import Backbone
+from actrec.nets.inception import GOOGLENET_DROPPED, INCEPTION_CHANNELS, ConvUnit, InceptionBlock
+from actrec.nets.layers import Pool3d, PoolKind, init_convs, one_of, smallest_extent
 
 INPUT = Input(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), frames=16, size=224)
-GOOGLENET_DROPPED = {r"aux[12]\..+": "auxiliary classifier of GoogLeNet"}
 
 
 class Inception3d(Backbone):
-    """The layers that I3D and S3D share.
+    """I3D, and S3D by means of `unit`.
 
     Args:
-        num_classes: logits per clip.
+        num_classes: number of logits per clip.
         in_channels: channels of a frame.
-        dropout: before the last layer; probability.
+        dropout: probability of dropout before the last layer.
         temporal_stride: halve the time axis at the second, third and fourth pool.
-        temporal_pool: what the four pools between the stages compute.
-        last_pool: the fourth pool; same: kernel 3, padded; valid: kernel 2, not padded, which loses a frame where it
-            does not halve them.
-        stem_frames: frames of the first kernel.
-        unit: makes a 3x3 unit from its numbers of channels, in and out.
+        temporal_pool: what the four pools between the stages compute: max or avg.
+        last_pool: the fourth pool. same: kernel 3 with padding. valid: kernel 2 without padding, which loses a frame
+            unless it halves the time axis.
+        stem_frames: extent of the first kernel in frames.
+        unit: makes a 3x3 unit from its numbers of input and output channels.
     """
 
     def __init__(
@@ -95,27 +87,14 @@ class Inception3d(Backbone):
         return self.inception5b(self.inception5a(x))
 
 
-def i3d(
-    *,
-    num_classes: int = 400,
-    in_channels: int = 3,
-    dropout: float = 0.5,
-    temporal_stride: bool = True,
-    temporal_pool: PoolKind = "max",
-    last_pool: Literal["same", "valid"] = "same",
-) -> Inception3d:
-    """I3D; the arguments are those of `Inception3d`. `last_pool="valid"` is the net of some published tables."""
-    return Inception3d(
-        num_classes=num_classes,
-        in_channels=in_channels,
-        dropout=dropout,
-        temporal_stride=temporal_stride,
-        temporal_pool=temporal_pool,
-        last_pool=last_pool,
-        stem_frames=7,
-        unit=partial(ConvUnit, kernel=(3, 3, 3)),
-    )
-
-
-LAYOUTS = {"ibm": Layout(), "torchvision2d": Layout(dropped=GOOGLENET_DROPPED)}
-NETS.add("i3d", Entry(i3d, input=INPUT, paper="arXiv:1705.07750", weights=LAYOUTS))
+OPTIONS = {"dropout": 0.5, "temporal_stride": True, "temporal_pool": "max"}
+NETS.add(
+    "i3d",
+    Entry(
+        partial(Inception3d, stem_frames=7, unit=partial(ConvUnit, kernel=(3, 3, 3))),
+        input=INPUT,
+        options={**OPTIONS, "last_pool": "same"},  # "valid" is the net of some published tables
+        paper="arXiv:1705.07750",
+        weights={"ibm": Layout(), "torchvision2d": Layout(dropped=GOOGLENET_DROPPED)},
+    ),
+)

@@ -1,10 +1,11 @@
-"""I3D-ResNet: an image ResNet whose 3x3 kernels are 3x3x3.
+"""I3D-ResNet: an image ResNet with its 3x3 kernels extended to 3x3x3.
 
 Paper: Chen et al., "Deep Analysis of CNN-based Spatio-temporal Representations for Action Recognition", CVPR 2021
-(arXiv:2010.11757), whose weights it reads (layout `ibm`). It also starts from torchvision's ImageNet ResNet
-(`torchvision2d`): each kernel is repeated in time and divided by the number of repeats; the reference does not divide.
+(arXiv:2010.11757). It reads the weights of this paper (layout `ibm`). It can also start from torchvision's ImageNet
+ResNet (layout `torchvision2d`): each kernel is repeated in time and divided by the number of repeats. The reference
+does not divide.
 
-T frames leave as T without temporal stride, as ceil(T / 8) with it.
+T frames become T steps without temporal stride, and ceil(T / 8) steps with it.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ def i3d_resnet(
     depth: int,
     /,
     *,
-    num_classes: int = 400,
-    in_channels: int = 3,
-    dropout: float = 0.5,
-    temporal_stride: bool = True,
+    num_classes: int,
+    in_channels: int,
+    dropout: float,
+    temporal_stride: bool,
 ) -> ResNet:
     """I3D-ResNet.
 
     Args:
-        num_classes: logits per clip.
+        num_classes: number of logits per clip.
         in_channels: channels of a frame.
-        dropout: before the last layer; probability.
+        dropout: probability of dropout before the last layer.
         temporal_stride: halve the time axis at the second, third and fourth stage.
     """
     block, expansion = block_of(depth)
@@ -57,6 +58,7 @@ PUBLISHED = {
     50: (published("Kinetics-400", 76.61, views="10x3"), published("Something-Something V2", 62.84, views="2x3")),
     101: (published("Kinetics-400", 77.80, views="10x3"), published("Something-Something V2", 64.29, views="2x3")),
 }
+OPTIONS = {"dropout": 0.5, "temporal_stride": True}
 LAYOUTS = {"ibm": Layout(), "torchvision2d": Layout()}
 for _depth in DEPTHS:
     NETS.add(
@@ -64,6 +66,7 @@ for _depth in DEPTHS:
         Entry(
             partial(i3d_resnet, _depth),
             input=INPUT,
+            options=OPTIONS,
             paper="arXiv:2010.11757",
             weights=LAYOUTS,
             published=PUBLISHED.get(_depth, ()),

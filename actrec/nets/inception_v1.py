@@ -1,10 +1,12 @@
-"""TSN, TAM and TSM on GoogLeNet (Inception v1): each frame passes the net, the logits are averaged over time.
+"""TSN, TAM and TSM on GoogLeNet (Inception v1): the net processes each frame, and the logits are averaged over time.
 
-GoogLeNet: Szegedy et al., CVPR 2015 (arXiv:1409.4842), with torchvision's layers (its 5x5 branch is 3x3). The reference
-is Chen et al., CVPR 2021 (arXiv:2010.11757), whose TSN and TAM weights it reads (layout `ibm`); torchvision's ImageNet
-GoogLeNet is `torchvision2d`. TAM replaces the signal behind each unit of the stem and each block; TSM, which has no
-published weights here, shifts the input of each block. With temporal stride a pool halves the time axis before blocks
-3a, 4a and 5a; clips then have a multiple of 8 frames.
+GoogLeNet: Szegedy et al., CVPR 2015 (arXiv:1409.4842), with the layers of torchvision, which has 3x3 in place of 5x5
+kernels. The reference is Chen et al., CVPR 2021 (arXiv:2010.11757); the nets read its weights of TSN and TAM (layout
+`ibm`) and torchvision's ImageNet GoogLeNet (layout `torchvision2d`).
+
+TAM is applied to the output of each unit of the stem and of each block. TSM shifts the input of each block; no weights
+of it were published. With temporal stride, a pool halves the time axis before the blocks 3a, 4a and 5a; the number of
+frames must then be a multiple of 8.
 """
 
 from __future__ import annotations
@@ -16,33 +18,26 @@ import torch
 from torch import Tensor, nn
 
 from actrec.nets import NETS, Entry, Layout
-from actrec.nets.blocks import (
-    INCEPTION_CHANNELS,
-    Backbone,
-    Conv2d,
-    ConvUnit,
-    InceptionBlock,
-    Pool3d,
-    PoolKind,
-    smallest_extent,
-)
-from actrec.nets.i3d import GOOGLENET_DROPPED, INPUT
-from actrec.nets.resnet2d import FRAMES_MULTIPLE, temporal_halving
+from actrec.nets.backbone import Backbone
+from actrec.nets.i3d import INPUT
+from actrec.nets.inception import GOOGLENET_DROPPED, INCEPTION_CHANNELS, ConvUnit, InceptionBlock, block_outputs
+from actrec.nets.layers import Conv2d, Pool3d, PoolKind, smallest_extent
+from actrec.nets.resnet2d import BLENDING_FORMS, BLENDING_OPTIONS, FRAMES_MULTIPLE, OPTIONS, temporal_halving
 from actrec.nets.temporal import TemporalAggregation, TemporalShift
 
 unit2d = partial(ConvUnit, conv=Conv2d)
-HALVED = ("3a", "4a", "5a")  # blocks behind a temporal pool
+HALVED = ("3a", "4a", "5a")  # blocks after a temporal pool
 
 
 class Inception2d(Backbone):
-    """GoogLeNet over frames.
+    """GoogLeNet, applied to each frame.
 
     Args:
         num_classes, in_channels, dropout: as for `Backbone`.
         temporal_stride: halve the time axis before blocks 3a, 4a and 5a.
-        temporal_pool: how.
-        mix_after: makes the temporal module behind a unit or block from its channels.
-        mix_before: makes the one before a block.
+        temporal_pool: the pool that halves it: max or avg.
+        mix_after: makes the temporal module after a unit or block from its number of channels.
+        mix_before: makes the temporal module before a block.
     """
 
     channels_last = torch.channels_last
@@ -72,7 +67,7 @@ class Inception2d(Backbone):
             block = InceptionBlock(channels, unit=partial(unit2d, kernel=(1, 3, 3)), conv=Conv2d, pool=(1, 3, 3))
             self.add_module(f"inception{name}", block)
             if mix_after is not None:
-                self.add_module(f"tam{name}", mix_after(_out_channels(channels)))
+                self.add_module(f"tam{name}", mix_after(block_outputs(channels)))
         self.pool = Pool3d("max", (1, 3, 3), stride=(1, 2, 2), ceil_mode=True)
         self.last_pool = Pool3d("max", (1, 2, 2), stride=(1, 2, 2), ceil_mode=True)
         self._mixes_after = mix_after is not None
@@ -85,7 +80,7 @@ class Inception2d(Backbone):
         self.min_size = smallest_extent(narrowing, axis=1)
 
     def features(self, x_NCTHW: Tensor) -> Tensor:
-        x = x_NCTHW.contiguous(memory_format=torch.channels_last_3d)  # frames are views of it
+        x = x_NCTHW.contiguous(memory_format=torch.channels_last_3d)  # so that the frames are a view
         x = self.pool(self._mixed("1", self.conv1(x)))
         x = self.pool(self._mixed("3", self.conv3(self._mixed("2", self.conv2(x)))))
         for name in INCEPTION_CHANNELS:
@@ -102,81 +97,34 @@ class Inception2d(Backbone):
         return self.get_submodule(f"tam{name}")(x) if self._mixes_after else x
 
 
-def _out_channels(row: tuple) -> int:
-    """Of the block of a row of `INCEPTION_CHANNELS`."""
-    _, branch1, (_, branch2), (_, branch3), branch4 = row
-    return branch1 + branch2 + branch3 + branch4
+def tam_inception_v1(*, blending_frames: int, blending: str, depthwise_blending: bool, **options) -> Inception2d:
+    """TAM. The arguments are those of `TemporalAggregation` and `Inception2d`."""
+    mix = partial(TemporalAggregation, frames=blending_frames, blending=blending, depthwise=depthwise_blending)
+    return Inception2d(mix_after=mix, **options)
 
 
-def tsn_inception_v1(
-    *,
-    num_classes: int = 400,
-    in_channels: int = 3,
-    dropout: float = 0.5,
-    temporal_stride: bool = True,
-    temporal_pool: PoolKind = "max",
-) -> Inception2d:
-    """TSN; the arguments are those of `Inception2d`."""
-    return Inception2d(
-        num_classes=num_classes,
-        in_channels=in_channels,
-        dropout=dropout,
-        temporal_stride=temporal_stride,
-        temporal_pool=temporal_pool,
-    )
-
-
-def tam_inception_v1(
-    *,
-    num_classes: int = 400,
-    in_channels: int = 3,
-    dropout: float = 0.5,
-    temporal_stride: bool = True,
-    temporal_pool: PoolKind = "max",
-    blending_frames: int = 3,
-    blending: str = "sum",
-    depthwise_blending: bool = True,
-) -> Inception2d:
-    """TAM; the arguments are those of `Inception2d` and `TemporalAggregation`."""
-    return Inception2d(
-        num_classes=num_classes,
-        in_channels=in_channels,
-        dropout=dropout,
-        temporal_stride=temporal_stride,
-        temporal_pool=temporal_pool,
-        mix_after=partial(TemporalAggregation, frames=blending_frames, blending=blending, depthwise=depthwise_blending),
-    )
-
-
-def tsm_inception_v1(
-    *,
-    num_classes: int = 400,
-    in_channels: int = 3,
-    dropout: float = 0.5,
-    temporal_stride: bool = False,
-    temporal_pool: PoolKind = "max",
-) -> Inception2d:
-    """TSM; the arguments are those of `Inception2d`."""
-    return Inception2d(
-        num_classes=num_classes,
-        in_channels=in_channels,
-        dropout=dropout,
-        temporal_stride=temporal_stride,
-        temporal_pool=temporal_pool,
-        mix_before=TemporalShift,
-    )
-
-
-IMAGE = Layout(dropped=GOOGLENET_DROPPED)
-VARIANTS = {  # name: builder, paper, layouts, option sets of other shapes
-    "tsn_inception_v1": (tsn_inception_v1, "arXiv:1608.00859", {"ibm": Layout(), "torchvision2d": IMAGE}, ()),
-    "tam_inception_v1": (
+TSN_PAPER, TAM_PAPER, TSM_PAPER = "arXiv:1608.00859", "arXiv:1912.00869", "arXiv:1811.08383"
+IMAGE = {"torchvision2d": Layout(dropped=GOOGLENET_DROPPED)}
+IMAGE_TAM = {"torchvision2d": Layout(dropped=GOOGLENET_DROPPED, fresh=(r"tam.+",))}
+IBM = {"ibm": Layout()}
+entry = partial(Entry, input=INPUT)
+NETS.add("tsn_inception_v1", entry(Inception2d, options=OPTIONS, paper=TSN_PAPER, weights={**IBM, **IMAGE}))
+NETS.add(
+    "tam_inception_v1",
+    entry(
         tam_inception_v1,
-        "arXiv:1912.00869",
-        {"ibm": Layout(), "torchvision2d": Layout(dropped=GOOGLENET_DROPPED, fresh=(r"tam.+",))},
-        ({"blending_frames": 5}, {"blending_frames": 4}, {"depthwise_blending": False}),
+        options={**OPTIONS, **BLENDING_OPTIONS},
+        paper=TAM_PAPER,
+        weights={**IBM, **IMAGE_TAM},
+        forms=BLENDING_FORMS,
     ),
-    "tsm_inception_v1": (tsm_inception_v1, "arXiv:1811.08383", {"torchvision2d": IMAGE}, ()),
-}
-for _name, (_build, _paper, _layouts, _forms) in VARIANTS.items():
-    NETS.add(_name, Entry(_build, input=INPUT, paper=_paper, weights=_layouts, forms=_forms))
+)
+NETS.add(
+    "tsm_inception_v1",
+    entry(
+        partial(Inception2d, mix_before=TemporalShift),
+        options={**OPTIONS, "temporal_stride": False},
+        paper=TSM_PAPER,
+        weights=IMAGE,
+    ),
+)

@@ -1,10 +1,10 @@
-"""mmaction2's own forms of I3D-ResNet-50 and R(2+1)D-34, for its published weights (layout `mmaction2`).
+"""I3D-ResNet-50 and R(2+1)D-34 in the form of mmaction2, for its published weights (layout `mmaction2`).
 
-I3D: Carreira and Zisserman, CVPR 2017 (arXiv:1705.07750) on ResNet-50: the stem and two pools halve the time axis, and
-every second bottleneck has a 3x1x1 kernel in place of its first 1x1x1. R(2+1)D: Tran et al., CVPR 2018
-(arXiv:1711.11248): every convolution is split, those of the shortcuts too, and the stages halve the time axis.
+I3D: Carreira and Zisserman, CVPR 2017 (arXiv:1705.07750), on ResNet-50. The stem and two pools halve the time axis, and
+every second bottleneck has a 3x1x1 kernel in place of its first 1x1x1 kernel. R(2+1)D: Tran et al., CVPR 2018
+(arXiv:1711.11248). Every convolution is split, also those of the shortcuts, and the stages halve the time axis.
 
-mmaction2's names of weights lead here and to TSN and TSM (`actrec.nets.resnet2d`) by the same table.
+The table of names in `layout` is also used for TSN and TSM (`actrec.nets.resnet2d`).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import Tensor, nn
 
 from actrec.config import Input
 from actrec.nets import NETS, Entry, Layout, Published
-from actrec.nets.blocks import Pool3d, Triple, same_conv, smallest_extent
+from actrec.nets.layers import Pool3d, Triple, same_conv, smallest_extent
 from actrec.nets.residual import BasicBlock, Bottleneck, ResNet, halving, image_pool, plain_stem, projection
 
 
 def layout(shifted: str = "") -> Layout:
-    """Names of mmaction2's weights.
+    """How the names in mmaction2's weights map to actrec's.
 
     Args:
-        shifted: pattern of the blocks whose first convolution TSM wraps; such a name differs, so that weights of TSN do
-            not pass for those of TSM, nor the other way round.
+        shifted: pattern of the blocks in which TSM wraps the first convolution. Their names differ from those of TSN,
+            so that weights of TSN are not mistaken for weights of TSM, or the reverse.
     """
     wrapped = {rf"backbone\.({shifted})\.conv1\.conv\.net\.(.+)": r"\1.conv1.\2"} if shifted else {}
     plain = rf"(?!{shifted}\.conv1\.conv\.)" if shifted else ""
@@ -45,14 +45,14 @@ def layout(shifted: str = "") -> Layout:
 
 
 INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), frames=32, size=224)
-INFLATED = ((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0))  # blocks of I3D with a temporal kernel
-SYNC_EPS = 1e-3  # of R(2+1)D's normalizations, but for those inside the split convolutions
+INFLATED = ((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0))  # 1: this block of I3D has a temporal kernel
+SYNC_EPS = 1e-3  # epsilon of R(2+1)D's normalizations, except for those inside the split convolutions
 
 
 class I3DResNet50(ResNet):
-    """I3D on ResNet-50 as mmaction2 has it; arguments as for `Backbone`."""
+    """I3D on ResNet-50 in the form of mmaction2. The arguments are those of `Backbone`."""
 
-    def __init__(self, *, num_classes: int = 400, in_channels: int = 3, dropout: float = 0.5):
+    def __init__(self, *, num_classes: int, in_channels: int, dropout: float):
         super().__init__(
             num_classes=num_classes,
             in_channels=in_channels,
@@ -81,13 +81,13 @@ class I3DResNet50(ResNet):
 
 
 class SplitConv(nn.Module):
-    """A convolution over space, normalized, then one over time, with as many weights as one over both.
+    """A convolution over space, a batch normalization, a ReLU, and a convolution over time.
 
-    The middle has floor(3 k^2 in out / (k^2 in + 3 out)) channels, also where the temporal kernel is 1, as in the
-    reference.
+    Between the two convolutions there are floor(3 k^2 in out / (k^2 in + 3 out)) channels, so that they have as many
+    weights as one convolution over space and time. As in the reference, this is also so if the temporal kernel is 1.
 
     Args:
-        middle: that number of channels.
+        middle: this number of channels, if it is another one.
     """
 
     def __init__(
@@ -111,8 +111,8 @@ class SplitConv(nn.Module):
         return self.conv_t(F.relu(self.bn_s(self.conv_s(x)), inplace=True))
 
 
-def r2plus1d_34(*, num_classes: int = 400, in_channels: int = 3, dropout: float = 0.5) -> ResNet:
-    """R(2+1)D-34 as mmaction2 has it; arguments as for `Backbone`."""
+def r2plus1d_34(*, num_classes: int, in_channels: int, dropout: float) -> ResNet:
+    """R(2+1)D-34 in the form of mmaction2. The arguments are those of `Backbone`."""
     norm = partial(nn.BatchNorm3d, eps=SYNC_EPS)
     return ResNet(
         num_classes=num_classes,
@@ -131,7 +131,7 @@ def r2plus1d_34(*, num_classes: int = 400, in_channels: int = 3, dropout: float 
 
 
 ZOO = "mmaction2's model zoo"
-VARIANTS = {  # name: builder, paper, accuracies, other layouts
+VARIANTS = {  # name: builder, paper, top-1 and top-5 accuracy, other layouts
     "i3d_resnet50_mmaction2": (I3DResNet50, "arXiv:1705.07750", (73.47, 91.27), {"torchvision2d": Layout()}),
     "r2plus1d_34_mmaction2": (r2plus1d_34, "arXiv:1711.11248", (75.46, 92.28), {}),
 }
@@ -141,6 +141,7 @@ for _name, (_build, _paper, _accuracies, _layouts) in VARIANTS.items():
         Entry(
             _build,
             input=INPUT,
+            options={"dropout": 0.5},
             paper=_paper,
             weights={"mmaction2": layout(), **_layouts},
             published=(Published("Kinetics-400", *_accuracies, frames=32, views="10x3", size=256, source=ZOO),),

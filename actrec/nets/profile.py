@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from actrec.nets.blocks import Backbone
+from actrec.nets.backbone import Backbone
 from actrec.nets.temporal import TemporalAggregation
 
 

@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from actrec import nets
-from actrec.nets.blocks import Backbone
+from actrec.nets.backbone import Backbone
 from actrec.nets.profile import Profile, profile
 
 TABLE = Path(__file__).with_name("mini_benchmark.csv")
@@ -97,5 +95,4 @@ def _measured(name: str, options: tuple, frames: int) -> tuple[Profile, int]:
 
 @functools.cache
 def _on_no_device(name: str, options: tuple) -> Backbone:
-    with torch.device("meta"):
-        return nets.net(name, num_classes=1, **dict(options))
+    return nets.outline(name, num_classes=1, **dict(options))

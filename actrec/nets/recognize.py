@@ -7,16 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from actrec import nets
 from actrec.nets import NETS, Layout
-from actrec.nets.blocks import Backbone
+from actrec.nets.backbone import Backbone
 from actrec.nets.weights import (
     COUNTERS,
-    HEAD,
     READERS,
+    head_of,
     listed,
     match_names,
     read_checkpoint,
@@ -130,9 +129,7 @@ def _nets(tensors: Mapping[str, Tensor]) -> Iterator[Backbone]:
 def _forms(name: str, options: Mapping[str, bool | int | float | str]) -> Iterator[Backbone]:
     """The net with these options, on no device; if there are none, then with each of its option sets."""
     for form in [options] if options else [{}, *NETS.get(name).forms]:
-        with torch.device("meta"):
-            net = nets.net(name, num_classes=1, **form)
-        yield net
+        yield nets.outline(name, num_classes=1, **form)
 
 
 def _layouts(name: str) -> dict[str, Layout]:
@@ -143,18 +140,18 @@ def _compare(net: Backbone, layout: str, names: Layout, tensors: Mapping[str, Te
     """A guess, or what does not fit; None for names that are another net's."""
     renamed = renamed_tensors(tensors, names)
     own = net.state_dict()
-    stem = next(key for key, value in own.items() if value.ndim > 2)
-    if stem not in renamed or f"{HEAD}weight" not in renamed or renamed[f"{HEAD}weight"].ndim < 2:
+    stem = next((key for key, value in own.items() if value.ndim > 2), None)
+    head = head_of(net, needed=False)
+    if stem not in renamed or f"{head}weight" not in renamed or renamed[f"{head}weight"].ndim < 2:
         return None
     in_channels = renamed[stem].shape[1] if renamed[stem].ndim > 2 else net.in_channels
     if in_channels != net.in_channels:
-        with torch.device("meta"):
-            net = nets.net(net.name, **{**net.options, "in_channels": in_channels})
+        net = nets.outline(net.name, **{**net.options, "in_channels": in_channels})
         own = net.state_dict()
-    match = match_names(tensors, own, layout, names, new_head=True)
+    match = match_names(tensors, own, layout, names, head=head, new_head=True)
     if match.problems:
         return match.problems
-    return Guess(net.name, layout, _unusual(net.name, net.options), renamed[f"{HEAD}weight"].shape[0], in_channels)
+    return Guess(net.name, layout, _unusual(net.name, net.options), renamed[f"{head}weight"].shape[0], in_channels)
 
 
 def _unusual(name: str, options: Mapping[str, bool | int | float | str]) -> dict[str, bool | int | float | str]:

@@ -1,4 +1,4 @@
-"""What the ResNet families share: blocks, shortcuts, and four stages of them behind a stem."""
+"""What the ResNet families share: blocks, shortcuts, and a net of a stem and four stages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from actrec.nets.blocks import Backbone, Pool3d, Triple, init_convs, one_of, same_conv
+from actrec.nets.backbone import Backbone
+from actrec.nets.layers import ConvMaker, Pool3d, Triple, init_convs, one_of, same_conv
 
 STAGES = {  # depth: blocks of each stage
     10: (1, 1, 1, 1),
@@ -19,17 +20,16 @@ STAGES = {  # depth: blocks of each stage
     200: (3, 24, 36, 3),
 }
 PLANES = (64, 128, 256, 512)
-BASIC = (10, 18, 34)  # depths of two 3x3 convolutions a block; the others have bottlenecks
+BASIC = (10, 18, 34)  # depths with basic blocks; the others have bottlenecks
 
-ConvMaker = Callable[..., nn.Module]  # (in_channels, out_channels, kernel, stride=) -> convolution without bias
-Shortcut = Callable[[int, int, Triple], nn.Module]
+Shortcut = Callable[[int, int, Triple], nn.Module]  # (in_channels, out_channels, stride) -> the shortcut
 
 
 class Residual(nn.Module):
-    """ReLU of a branch and a shortcut around it.
+    """The ReLU of the sum of a branch and a shortcut.
 
     Args:
-        shortcut: leads the input to the sum; None where it fits as it is.
+        shortcut: maps the input to the shape of the branch's output. None if the shapes are the same.
     """
 
     def __init__(self, shortcut: nn.Module | None):
@@ -52,12 +52,12 @@ class BasicBlock(Residual):
 
     Args:
         in_channels: channels of the block's input.
-        planes: channels of both convolutions.
-        stride: of the first.
+        planes: output channels of both convolutions.
+        stride: stride of the first convolution.
         shortcut: as for `Residual`.
-        conv: makes the convolutions.
-        norm: makes the normalizations.
-        kernel: of the convolutions.
+        conv: makes the convolutions, without bias.
+        norm: makes the normalizations from their number of channels.
+        kernel: kernel of the convolutions.
     """
 
     def __init__(
@@ -83,15 +83,15 @@ class BasicBlock(Residual):
 
 
 class Bottleneck(Residual):
-    """A 1x1 convolution to fewer channels, a 3x3 one with the stride, and a 1x1 one to more.
+    """A 1x1 convolution to fewer channels, a 3x3 convolution with the stride, and a 1x1 convolution to more channels.
 
     Args:
         in_channels, planes, stride, shortcut, conv: as for `BasicBlock`.
-        kernel: of the middle convolution.
-        kernel1: of the first.
-        expansion: the block's output has that many times `planes`.
-        width: channels in the middle, `planes` if not given.
-        groups: of the middle convolution.
+        kernel: kernel of the middle convolution.
+        kernel1: kernel of the first convolution.
+        expansion: the block's output has `expansion * planes` channels.
+        width: channels of the middle convolution, by default `planes`.
+        groups: groups of the middle convolution.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Bottleneck(Residual):
 
 
 class PaddedShortcut(nn.Module):
-    """Type A: the input subsampled, with channels of zeros added. It has no parameters and passes gradients."""
+    """Type A: the subsampled input, with channels of zeros appended. It has no parameters and passes gradients."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: Triple):
         super().__init__()
@@ -151,12 +151,12 @@ SHORTCUTS: Mapping[str, Shortcut] = {"A": PaddedShortcut, "B": projection}
 
 
 def shortcut_of(kind: str) -> Shortcut:
-    """By the letter of the paper. Raises ValueError for another."""
+    """The shortcut for a letter of the paper, A or B. Raises ValueError for any other."""
     return one_of("shortcut", kind, SHORTCUTS)
 
 
 def block_of(depth: int) -> tuple[type[Residual], int]:
-    """The kind of block that ResNets of this depth have, and its expansion."""
+    """The kind of block of ResNets of this depth, and its expansion."""
     return (BasicBlock, 1) if depth in BASIC else (Bottleneck, 4)
 
 
@@ -165,15 +165,15 @@ class ResNet(Backbone):
 
     Args:
         num_classes, in_channels, dropout, head_std: as for `Backbone`.
-        stem: the stem's modules by the names that weights have for them; `stem_map` runs them.
-        pool: after the stem, or None.
-        stem_channels: that the stages begin with.
+        stem: the modules of the stem, by the names that they have in weights files. `stem_map` applies them.
+        pool: the pool after the stem, or None.
+        stem_channels: output channels of the stem.
         depth: a key of `STAGES`.
-        planes: of each stage.
-        strides: of each stage's first block.
-        block: makes a block from channels in, planes, `stride` and `shortcut`.
-        expansion: channels of a stage's output by its planes.
-        shortcut: makes what leads a block's input to its sum, where sizes differ.
+        planes: channels inside the blocks of each stage.
+        strides: stride of the first block of each stage.
+        block: makes a block from input channels, planes, `stride` and `shortcut`.
+        expansion: a stage's output has `expansion * planes` channels.
+        shortcut: makes the shortcut of a block that changes the shape of its input.
     """
 
     def __init__(
@@ -229,7 +229,7 @@ class ResNet(Backbone):
 def plain_stem(
     in_channels: int, out_channels: int, kernel: Triple, stride: Triple, *, conv: ConvMaker = same_conv
 ) -> dict[str, nn.Module]:
-    """One convolution and its normalization."""
+    """One convolution and a batch normalization."""
     return {"conv1": conv(in_channels, out_channels, kernel, stride), "bn1": nn.BatchNorm3d(out_channels)}
 
 
@@ -239,5 +239,5 @@ def image_pool() -> Pool3d:
 
 
 def halving(temporal: bool) -> tuple[Triple, ...]:
-    """Strides of the stages: the last three halve space, and time if asked."""
+    """Strides of the stages: the last three halve space and, if `temporal`, time."""
     return ((1, 1, 1), *[(2 if temporal else 1, 2, 2)] * 3)

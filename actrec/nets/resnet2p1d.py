@@ -1,7 +1,7 @@
-"""R(2+1)D ResNets: every 3x3x3 convolution split into one over space and one over time, with as many weights.
+"""R(2+1)D ResNets: every 3x3x3 convolution is split into one over space and one over time, with as many weights.
 
 Paper: Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018 (arXiv:1711.11248),
-in the form of Hara et al. (see `actrec.nets.resnet3d`), whose weights they read (layout `hara`).
+in the form of Hara et al. (see `actrec.nets.resnet3d`). The nets read the weights of Hara et al. (layout `hara`).
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from actrec.nets import NETS, Entry, Layout
-from actrec.nets.blocks import Triple, same_conv
+from actrec.nets.layers import Triple, same_conv
 from actrec.nets.residual import BASIC, PLANES, Residual, ResNet, halving, shortcut_of
-from actrec.nets.resnet3d import DEPTHS, INPUT, SHAPED, stem_pool_of, stem_window, widened
+from actrec.nets.resnet3d import DEPTHS, FORMS, INPUT, OPTIONS, stem_pool_of, stem_window, widened
 
 
 def middle_channels(in_channels: int, out_channels: int) -> int:
-    """Between the two parts of a split 3x3x3 convolution."""
+    """Number of channels between the two parts of a split 3x3x3 convolution."""
     return 27 * in_channels * out_channels // (9 * in_channels + 3 * out_channels)
 
 
 class SplitBlock(Residual):
-    """What both blocks share. A split convolution `name` is `name_s`, `bn_s`, ReLU, `name_t`, then `bn_t`."""
+    """What both blocks share: split convolutions. Number 1 is `conv1_s`, `bn1_s`, ReLU, `conv1_t`, then `bn1_t`."""
 
     def add_split(self, number: int, in_channels: int, out_channels: int, stride: Triple = (1, 1, 1)) -> None:
         middle = middle_channels(in_channels, out_channels)
@@ -36,7 +36,7 @@ class SplitBlock(Residual):
 
 
 class SplitBasicBlock(SplitBlock):
-    """Two split convolutions; arguments as of `residual.BasicBlock`."""
+    """Two split convolutions. The arguments are those of `residual.BasicBlock`."""
 
     def __init__(self, in_channels: int, planes: int, *, stride: Triple, shortcut: nn.Module | None):
         super().__init__(shortcut)
@@ -51,7 +51,7 @@ class SplitBasicBlock(SplitBlock):
 
 
 class SplitBottleneck(SplitBlock):
-    """A bottleneck whose middle convolution is split; arguments as of `residual.BasicBlock`."""
+    """A bottleneck with a split middle convolution. The arguments are those of `residual.BasicBlock`."""
 
     def __init__(self, in_channels: int, planes: int, *, stride: Triple, shortcut: nn.Module | None):
         super().__init__(shortcut)
@@ -69,7 +69,7 @@ class SplitBottleneck(SplitBlock):
 
 
 class ResNet2p1d(ResNet):
-    """A ResNet of split convolutions, with a split stem."""
+    """A ResNet of split convolutions, with a stem that is split too."""
 
     def stem_map(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1_s(self.conv1_s(x)), inplace=True)
@@ -80,19 +80,19 @@ def resnet2p1d(
     depth: int,
     /,
     *,
-    num_classes: int = 400,
-    in_channels: int = 3,
-    dropout: float = 0.0,
-    shortcut: str = "B",
-    stem_kernel_t: int = 7,
-    stem_stride_t: int = 1,
-    stem_pool: bool = True,
-    widen: float = 1.0,
+    num_classes: int,
+    in_channels: int,
+    dropout: float,
+    shortcut: str,
+    stem_kernel_t: int,
+    stem_stride_t: int,
+    stem_pool: bool,
+    widen: float,
 ) -> ResNet2p1d:
-    """R(2+1)D; the arguments are those of `resnet3d.resnet3d`."""
+    """R(2+1)D. The arguments are those of `resnet3d.resnet3d`."""
     planes = tuple(widened(width, widen) for width in PLANES)
     first, (kernel, stride) = planes[0], stem_window(stem_kernel_t, stem_stride_t)
-    middle = 3 * first * kernel[0] * 49 // (3 * 49 + kernel[0] * first)  # for 3 channels, however many there are
+    middle = 3 * first * kernel[0] * 49 // (3 * 49 + kernel[0] * first)  # computed for 3 channels, as in the reference
     basic = depth in BASIC
     return ResNet2p1d(
         num_classes=num_classes,
@@ -122,8 +122,9 @@ for _depth in DEPTHS:
         Entry(
             partial(resnet2p1d, _depth),
             input=INPUT,
+            options={**OPTIONS, "widen": 1.0},
             paper="arXiv:1711.11248",
             weights={"hara": Layout()},
-            forms=SHAPED,
+            forms=FORMS,
         ),
     )

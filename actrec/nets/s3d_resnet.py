@@ -1,11 +1,12 @@
-"""S3D-ResNet: an image ResNet with a temporal convolution behind each 3x3 one.
+"""S3D-ResNet: an image ResNet with a temporal convolution after each 3x3 convolution.
 
 Paper: Chen et al., "Deep Analysis of CNN-based Spatio-temporal Representations for Action Recognition", CVPR 2021
-(arXiv:2010.11757), whose weights it reads (layout `ibm`). Like R(2+1)D (Tran et al., CVPR 2018) but for its joint first
-convolution and the middle planes, which are not widened. It also starts from torchvision's ImageNet ResNet
-(`torchvision2d`); the temporal convolutions keep their fresh weights then.
+(arXiv:2010.11757). It reads the weights of this paper (layout `ibm`). It differs from R(2+1)D (Tran et al., CVPR 2018)
+in two ways: the first convolution is not split, and the channels between the two parts of a split convolution are not
+widened. It can also start from torchvision's ImageNet ResNet (layout `torchvision2d`); the temporal convolutions then
+keep their fresh weights.
 
-T frames leave as T without temporal stride, as ceil(T / 8) with it.
+T frames become T steps without temporal stride, and ceil(T / 8) steps with it.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from actrec.nets import NETS, Entry, Layout
-from actrec.nets.blocks import Triple, same_conv
-from actrec.nets.i3d_resnet import DEPTHS, INPUT
+from actrec.nets.i3d_resnet import DEPTHS, INPUT, OPTIONS
+from actrec.nets.layers import Triple, same_conv
 from actrec.nets.residual import BASIC, BasicBlock, Bottleneck, ResNet, halving, image_pool, plain_stem
 
 
 class SeparableBasicBlock(BasicBlock):
-    """A basic block with a 3x1x1 convolution behind each 1x3x3 one.
+    """A basic block with a 3x1x1 convolution after each 1x3x3 convolution.
 
     Args:
-        depthwise: let the temporal convolutions see one channel at a time.
+        depthwise: the temporal convolutions process each channel separately.
     """
 
     def __init__(self, in_channels: int, planes: int, *, stride: Triple, shortcut: nn.Module | None, depthwise: bool):
@@ -45,7 +46,7 @@ class SeparableBasicBlock(BasicBlock):
 
 
 class SeparableBottleneck(Bottleneck):
-    """A bottleneck with a 3x1x1 convolution behind the 1x3x3 one; arguments as of `SeparableBasicBlock`."""
+    """A bottleneck with a 3x1x1 convolution after the 1x3x3 one. The arguments are those of `SeparableBasicBlock`."""
 
     def __init__(self, in_channels: int, planes: int, *, stride: Triple, shortcut: nn.Module | None, depthwise: bool):
         space = (1, *stride[1:])
@@ -65,20 +66,20 @@ def s3d_resnet(
     depth: int,
     /,
     *,
-    num_classes: int = 400,
-    in_channels: int = 3,
-    dropout: float = 0.5,
-    temporal_stride: bool = True,
-    depthwise_temporal: bool = False,
+    num_classes: int,
+    in_channels: int,
+    dropout: float,
+    temporal_stride: bool,
+    depthwise_temporal: bool,
 ) -> ResNet:
     """S3D-ResNet.
 
     Args:
-        num_classes: logits per clip.
+        num_classes: number of logits per clip.
         in_channels: channels of a frame.
-        dropout: before the last layer; probability.
+        dropout: probability of dropout before the last layer.
         temporal_stride: halve the time axis at the second, third and fourth stage.
-        depthwise_temporal: let the temporal convolutions see one channel at a time.
+        depthwise_temporal: the temporal convolutions process each channel separately.
     """
     basic = depth in BASIC
     return ResNet(
@@ -103,6 +104,7 @@ for _depth in DEPTHS:
         Entry(
             partial(s3d_resnet, _depth),
             input=INPUT,
+            options={**OPTIONS, "depthwise_temporal": False},
             paper="arXiv:2010.11757",
             weights=LAYOUTS,
             forms=({"depthwise_temporal": True},),

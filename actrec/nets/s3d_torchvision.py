@@ -1,10 +1,10 @@
-"""S3D as torchvision has it, for its published weights (layout `torchvision`).
+"""S3D in the form of torchvision, for its published weights (layout `torchvision`).
 
-Paper: Xie et al., "Rethinking Spatiotemporal Feature Learning", ECCV 2018 (arXiv:1712.04851). Against `s3d`, every
-convolution is split (the first into 1x7x7 and 7x1x1, with temporal stride), the temporal ones have no bias, the second
-pool does not touch time, and the head averages windows of 2x7x7 before it averages all of them.
+Paper: Xie et al., "Rethinking Spatiotemporal Feature Learning", ECCV 2018 (arXiv:1712.04851). It differs from `s3d`:
+every convolution is split (the first one into 1x7x7 and 7x1x1, with temporal stride), the temporal convolutions have no
+bias, the second pool keeps the time axis, and the head averages windows of 2x7x7 before it averages all windows.
 
-T frames leave as about T / 8; at least 5 enter (torchvision says 14).
+T frames become about T / 8 steps. A clip needs at least 5 frames (torchvision documents 14).
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from actrec.config import Input
 from actrec.nets import NETS, Entry, Layout, Published
-from actrec.nets.blocks import INCEPTION_CHANNELS, INCEPTION_EPS, Backbone, Pool3d, same_conv, smallest_extent
+from actrec.nets.backbone import Backbone
+from actrec.nets.inception import INCEPTION_CHANNELS, INCEPTION_EPS, Channels
+from actrec.nets.layers import Pool3d, same_conv, smallest_extent
 from actrec.nets.video_resnet import INPUT as VIDEO_INPUT
 
 INPUT = Input(mean=VIDEO_INPUT.mean, std=VIDEO_INPUT.std, frames=64, size=224)
-WINDOW = (2, 7, 7)  # of the head's first average
+WINDOW = (2, 7, 7)  # window of the head's first average
 norm = partial(nn.BatchNorm3d, eps=INCEPTION_EPS, momentum=0.001)
 
 
@@ -37,9 +39,9 @@ def _split(in_channels: int, out_channels: int, size: int, stride: int = 1) -> n
 
 
 class Block(nn.Module):
-    """GoogLeNet's block of split units."""
+    """GoogLeNet's block, made of split units."""
 
-    def __init__(self, channels: tuple):
+    def __init__(self, channels: Channels):
         super().__init__()
         in_channels, out0, (reduced1, out1), (reduced2, out2), out3 = channels
         point = (1, 1, 1)
@@ -54,9 +56,9 @@ class Block(nn.Module):
 
 
 class TorchvisionS3D(Backbone):
-    """S3D; the arguments are those of `Backbone`."""
+    """S3D. The arguments are those of `Backbone`."""
 
-    def __init__(self, *, num_classes: int = 400, in_channels: int = 3, dropout: float = 0.2):
+    def __init__(self, *, num_classes: int, in_channels: int, dropout: float):
         super().__init__(num_features=1024, in_channels=in_channels, dropout=dropout, head_std=None)
         blocks = {name: Block(channels) for name, channels in INCEPTION_CHANNELS.items()}
         over_space = partial(Pool3d, "max", (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
@@ -94,6 +96,7 @@ NETS.add(
     Entry(
         TorchvisionS3D,
         input=INPUT,
+        options={"dropout": 0.2},
         paper="arXiv:1712.04851",
         weights={"torchvision": LAYOUT},
         published=(

@@ -1,4 +1,4 @@
-"""Temporal modules of image nets: aggregation (TAM) and shift (TSM). They map NCTHW to the same shape."""
+"""Temporal modules for image nets: aggregation (TAM) and shift (TSM). They map NCTHW to NCTHW of the same shape."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from actrec.nets.blocks import one_of
+from actrec.nets.layers import one_of
 
-SHIFT_DIV = 8  # one in so many channels comes from the next frame, as many from the one before
+SHIFT_DIV = 8  # 1/8 of the channels comes from the next frame, another 1/8 from the previous one
 
 
 class TemporalAggregation(nn.Module):
-    """Each frame becomes the ReLU of a learned blend of its neighbors; frames outside the clip are zero.
+    """Each frame becomes the ReLU of a learned blend of its neighbors. Frames outside the clip are zero.
 
     Fan et al., "More Is Less: Learning Efficient Video Representations by Big-Little Network and Depthwise Temporal
     Aggregation", NeurIPS 2019 (arXiv:1912.00869).
 
     Args:
-        channels: of the map.
-        frames: how many frames are blended; frame t blends t - frames // 2 and on.
-        blending: sum, or element-wise max (the zeros outside take part).
-        depthwise: a weight per channel and frame; else a matrix.
+        channels: channels of the map.
+        frames: number of frames that are blended. For frame t they begin with frame t - frames // 2.
+        blending: sum, or max for the element-wise maximum, which includes the zeros outside the clip.
+        depthwise: one weight per channel and frame, instead of a matrix per frame.
+
+    Raises:
+        ValueError: `frames` is below 1, or `blending` is neither sum nor max.
     """
 
     def __init__(self, channels: int, *, frames: int = 3, blending: str = "sum", depthwise: bool = True):
@@ -30,7 +33,7 @@ class TemporalAggregation(nn.Module):
             raise ValueError(f"blending_frames {frames}: expected at least 1")
         self.sums = one_of("blending", blending, {"sum": True, "max": False})
         self.frames, self.depthwise = frames, depthwise
-        if frames == 3:  # the names and their order are those of published weights
+        if frames == 3:  # published weights have these names, in this order
             for name in ("prev_se", "next_se", "curr_se"):
                 self.add_module(name, _Weight(channels, depthwise))
         else:
@@ -38,7 +41,7 @@ class TemporalAggregation(nn.Module):
 
     @property
     def weights(self) -> list[Tensor]:
-        """(C, 1 or C, 1, 1) for each blended frame, the earliest first."""
+        """A tensor (C, 1 or C, 1, 1) for each blended frame, in the order of time."""
         if self.frames == 3:
             return [module.fc1.weight for module in (self.prev_se, self.curr_se, self.next_se)]
         return [module.fc1.weight for module in self.blending_layers]
@@ -47,12 +50,12 @@ class TemporalAggregation(nn.Module):
         return F.relu(self._sum(x) if self.sums else self._max(x), inplace=True)
 
     def _sum(self, x: Tensor) -> Tensor:
-        """One temporal convolution."""
+        """The blend by sum, computed as one temporal convolution."""
         steps = x.flatten(3)  # (N, C, T, H*W)
         kernel = torch.cat(self.weights, 2)  # (C, 1 or C, frames, 1)
         groups = x.shape[1] if self.depthwise else 1
         blended = F.conv2d(steps, kernel, padding=(self.frames // 2, 0), groups=groups)
-        return blended[:, :, : x.shape[2]].unflatten(3, x.shape[3:])  # an even number of frames makes one step more
+        return blended[:, :, : x.shape[2]].unflatten(3, x.shape[3:])  # an even kernel gives one step too many
 
     def _max(self, x: Tensor) -> Tensor:
         blended = None
@@ -63,7 +66,7 @@ class TemporalAggregation(nn.Module):
         return blended
 
     def multiply_adds(self, out: Tensor) -> int:
-        """Of one pass with this output: each frame through each 1x1 convolution."""
+        """The multiply-adds of a forward pass with this output: each frame through each 1x1 convolution."""
         return out.numel() * self.frames * self.weights[0].shape[1]
 
     def extra_repr(self) -> str:
@@ -71,7 +74,7 @@ class TemporalAggregation(nn.Module):
 
 
 class _Weight(nn.Module):
-    """The 1x1 convolution of one blended frame, under the name that published weights have for it."""
+    """The 1x1 convolution of one blended frame. Published weights call it `fc1`."""
 
     def __init__(self, channels: int, depthwise: bool):
         super().__init__()
@@ -79,7 +82,7 @@ class _Weight(nn.Module):
 
 
 class TemporalShift(nn.Module):
-    """An eighth of the channels comes from the next frame, an eighth from the one before; zero outside the clip.
+    """1/8 of the channels comes from the next frame, 1/8 from the previous frame. Frames outside the clip are zero.
 
     Lin et al., "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV 2019 (arXiv:1811.08383).
     """
@@ -89,7 +92,7 @@ class TemporalShift(nn.Module):
 
 
 class _Shift(torch.autograd.Function):
-    """One copy forward and one backward; slices alone would add up a whole map per slice on the way back."""
+    """Copies the map once forward and once backward. With slices, autograd would add up a full map for each slice."""
 
     @staticmethod
     def forward(ctx, x: Tensor, fold: int) -> Tensor:
@@ -102,18 +105,18 @@ class _Shift(torch.autograd.Function):
 
 
 def _exchanged(x: Tensor, fold: int, frames: int) -> Tensor:
-    """The first `fold` channels shifted by `frames`, as many next to them by `-frames`."""
+    """The first `fold` channels are shifted by `frames`, the next `fold` channels by `-frames`."""
     first, second, rest = x.split((fold, fold, x.shape[1] - 2 * fold), 1)
     return torch.cat((_shifted(first, frames), _shifted(second, -frames), rest), 1)
 
 
 def _points(x: Tensor, weight: Tensor) -> Tensor:
-    """A 1x1 convolution of every frame."""
+    """A 1x1 convolution, applied to each frame."""
     return F.conv2d(x.flatten(3), weight).unflatten(3, x.shape[3:])
 
 
 def _shifted(x: Tensor, frames: int) -> Tensor:
-    """Frame t becomes frame t + frames, zero outside the clip."""
+    """Frame t becomes frame t + frames; frames outside the clip are zero."""
     if frames == 0:
         return x
     if abs(frames) >= x.shape[2]:

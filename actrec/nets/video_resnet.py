@@ -1,21 +1,21 @@
-"""torchvision's three video ResNets of depth 18: R3D, MC3 and R(2+1)D.
+"""The three video ResNets of torchvision, of depth 18: R3D, MC3 and R(2+1)D.
 
 Paper: Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018
-(arXiv:1711.11248). They read torchvision's weights (layout `torchvision`).
+(arXiv:1711.11248). The nets read torchvision's weights (layout `torchvision`).
 
-Time is halved by the last three stages (by none in MC3, whose kernels beyond the first stage see one frame).
+The last three stages halve the time axis, except in MC3, where the kernels after the first stage cover one frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from torch import Tensor, nn
 
 from actrec.config import Input
 from actrec.nets import NETS, Entry, Layout, Published
-from actrec.nets.blocks import Triple, same_conv
+from actrec.nets.layers import Triple, same_conv
 from actrec.nets.residual import Residual, ResNet, halving
 from actrec.nets.resnet2p1d import middle_channels
 
@@ -24,17 +24,17 @@ Conv = Callable[..., nn.Module]  # (in_channels, out_channels, stride, middle=) 
 
 
 def full(in_channels: int, out_channels: int, stride: Triple = (1, 1, 1), *, middle: int) -> nn.Module:
-    """3x3x3."""
+    """A 3x3x3 convolution."""
     return same_conv(in_channels, out_channels, (3, 3, 3), stride)
 
 
 def spatial(in_channels: int, out_channels: int, stride: Triple = (1, 1, 1), *, middle: int) -> nn.Module:
-    """1x3x3."""
+    """A 1x3x3 convolution."""
     return same_conv(in_channels, out_channels, (1, 3, 3), (1, *stride[1:]))
 
 
 def split(in_channels: int, out_channels: int, stride: Triple = (1, 1, 1), *, middle: int) -> nn.Module:
-    """1x3x3 to `middle` channels, normalization, ReLU, 3x1x1."""
+    """A 1x3x3 convolution to `middle` channels, a batch normalization, a ReLU, and a 3x1x1 convolution."""
     return nn.Sequential(
         same_conv(in_channels, middle, (1, 3, 3), (1, *stride[1:])),
         nn.BatchNorm3d(middle),
@@ -44,7 +44,7 @@ def split(in_channels: int, out_channels: int, stride: Triple = (1, 1, 1), *, mi
 
 
 class VideoBlock(Residual):
-    """Two convolutions and a shortcut; both have as many middle channels as the first."""
+    """Two convolutions and a shortcut. The middle channels of both are computed from the sizes of the first."""
 
     def __init__(self, in_channels: int, planes: int, *, stride: Triple, shortcut: nn.Module | None, conv: Conv):
         super().__init__(shortcut)
@@ -58,94 +58,75 @@ class VideoBlock(Residual):
 
 
 class VideoResNet(ResNet):
-    """The stem is a sequence."""
+    """A ResNet with a sequence of layers as its stem."""
 
     def stem_map(self, x: Tensor) -> Tensor:
         return self.stem(x)
 
 
-def _stem(*layers: tuple[nn.Module, int]) -> Mapping[str, nn.Module]:
-    """Convolutions with their numbers of channels, each normalized and with a ReLU."""
-    parts = [part for conv, channels in layers for part in (conv, nn.BatchNorm3d(channels), nn.ReLU(inplace=True))]
-    return {"stem": nn.Sequential(*parts)}
-
-
-def _net(
+def video_resnet(
+    stem: Callable[[int], nn.Module],
+    convs: Sequence[Conv],
+    halves_time: bool,
+    /,
     *,
     num_classes: int,
     in_channels: int,
     dropout: float,
-    stem: Mapping[str, nn.Module],
-    convs: Sequence[Conv],
-    strides: tuple[Triple, ...],
 ) -> VideoResNet:
-    stages = iter([conv for conv in convs for _ in range(2)])  # two blocks each
+    """A net of depth 18.
+
+    Args:
+        stem: makes the stem from the number of channels of a frame.
+        convs: the kind of convolution of each stage.
+        halves_time: the last three stages halve the time axis.
+        num_classes, in_channels, dropout: as for `Backbone`.
+    """
+    blocks = iter([partial(VideoBlock, conv=conv) for conv in convs for _ in range(2)])  # two blocks per stage
     return VideoResNet(
         num_classes=num_classes,
         in_channels=in_channels,
         dropout=dropout,
-        stem=stem,
+        stem={"stem": stem(in_channels)},
         pool=None,
         stem_channels=64,
         depth=18,
-        strides=strides,
-        block=lambda *sizes, **options: VideoBlock(*sizes, **options, conv=next(stages)),
+        strides=halving(temporal=halves_time),
+        block=lambda *sizes, **options: next(blocks)(*sizes, **options),
         expansion=1,
         head_std=0.01,
     )
 
 
-def r3d_18(*, num_classes: int = 400, in_channels: int = 3, dropout: float = 0.0) -> VideoResNet:
-    """R3D-18; the arguments are those of `Backbone`."""
-    stem = _stem((same_conv(in_channels, 64, (3, 7, 7), (1, 2, 2)), 64))
-    return _net(
-        num_classes=num_classes,
-        in_channels=in_channels,
-        dropout=dropout,
-        stem=stem,
-        convs=[full] * 4,
-        strides=halving(temporal=True),
-    )
+def joint_stem(in_channels: int) -> nn.Module:
+    """A 3x7x7 convolution."""
+    return _units((same_conv(in_channels, 64, (3, 7, 7), (1, 2, 2)), 64))
 
 
-def mc3_18(*, num_classes: int = 400, in_channels: int = 3, dropout: float = 0.0) -> VideoResNet:
-    """MC3-18; the arguments are those of `Backbone`."""
-    stem = _stem((same_conv(in_channels, 64, (3, 7, 7), (1, 2, 2)), 64))
-    return _net(
-        num_classes=num_classes,
-        in_channels=in_channels,
-        dropout=dropout,
-        stem=stem,
-        convs=[full, spatial, spatial, spatial],
-        strides=halving(temporal=False),
-    )
+def split_stem(in_channels: int) -> nn.Module:
+    """A 1x7x7 and a 3x1x1 convolution."""
+    return _units((same_conv(in_channels, 45, (1, 7, 7), (1, 2, 2)), 45), (same_conv(45, 64, (3, 1, 1)), 64))
 
 
-def r2plus1d_18(*, num_classes: int = 400, in_channels: int = 3, dropout: float = 0.0) -> VideoResNet:
-    """R(2+1)D-18; the arguments are those of `Backbone`."""
-    space, time = same_conv(in_channels, 45, (1, 7, 7), (1, 2, 2)), same_conv(45, 64, (3, 1, 1))
-    return _net(
-        num_classes=num_classes,
-        in_channels=in_channels,
-        dropout=dropout,
-        stem=_stem((space, 45), (time, 64)),
-        convs=[split] * 4,
-        strides=halving(temporal=True),
-    )
+def _units(*convs: tuple[nn.Module, int]) -> nn.Sequential:
+    """Convolutions, given with their output channels, each followed by a batch normalization and a ReLU."""
+    layers = [layer for conv, channels in convs for layer in (conv, nn.BatchNorm3d(channels), nn.ReLU(inplace=True))]
+    return nn.Sequential(*layers)
 
 
 published = partial(Published, "Kinetics-400", frames=16, views="5 clips", size=112, source="torchvision 0.14")
-VARIANTS = {
-    "r3d_18": (r3d_18, published(63.200, 83.479)),
-    "mc3_18": (mc3_18, published(63.960, 84.130)),
-    "r2plus1d_18": (r2plus1d_18, published(67.463, 86.175)),
+VARIANTS = {  # name: stem, convolutions of the stages, whether stages halve the time axis, accuracy
+    "r3d_18": (joint_stem, [full] * 4, True, published(63.200, 83.479)),
+    "mc3_18": (joint_stem, [full, spatial, spatial, spatial], False, published(63.960, 84.130)),
+    "r2plus1d_18": (split_stem, [split] * 4, True, published(67.463, 86.175)),
 }
-for _name, (_build, _published) in VARIANTS.items():
+for _name, (*_parts, _published) in VARIANTS.items():
     NETS.add(
         _name,
         Entry(
-            _build,
+            partial(video_resnet, *_parts),
             input=INPUT,
+            options={"dropout": 0.0},
             paper="arXiv:1711.11248",
             weights={"torchvision": Layout()},
             published=(_published,),

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from actrec.nets import NETS, Layout
-from actrec.nets.blocks import Backbone
+from actrec.nets.backbone import Backbone
+from actrec.nets.outside import last_layer
 
 CONTAINERS = ("state_dict", "net")  # entries of a checkpoint that hold its weights
-HEAD = "fc."
 COUNTERS = r".+\.num_batches_tracked"  # decide nothing, and files of old or other software lack them
 NUM_LISTED = 5  # problems that an error message spells out
 
@@ -124,12 +124,31 @@ def load_weights(net: Backbone, path: str | Path, *, layout: str = "auto", new_h
         raise ValueError(f"layout {layout!r} for net {net.name!r}: expected auto, {', '.join(layouts)}")
     tensors = read_tensors(path)
     wanted = layouts if layout == "auto" else [layout]
-    matches = [match_names(tensors, net.state_dict(), name, layouts[name], new_head=new_head) for name in wanted]
+    head = head_of(net, needed=new_head)
+    matches = [
+        match_names(tensors, net.state_dict(), name, layouts[name], head=head, new_head=new_head) for name in wanted
+    ]
     best = min(matches, key=lambda match: (bool(match.problems), -len(match.found)))
     if best.problems:
         raise ValueError(f"{path} does not fit net {net.name!r} (read as {best.layout}): {listed(best.problems)}")
     net.load_state_dict({**net.state_dict(), **best.found})
     return best.account()
+
+
+def head_of(net: nn.Module, *, needed: bool) -> str | None:
+    """The beginning of the names of the last layer's tensors, such as `fc.`.
+
+    It is None if the last layer of a net from outside actrec was not found and is not needed.
+
+    Raises:
+        ValueError: it was not found, but is needed.
+    """
+    try:
+        return f"{last_layer(net)[0]}."
+    except ValueError:
+        if needed:
+            raise
+        return None
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -210,16 +229,23 @@ class Match:
 
 
 def match_names(
-    tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], name: str, layout: Layout, *, new_head: bool
+    tensors: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    name: str,
+    layout: Layout,
+    *,
+    head: str | None,
+    new_head: bool,
 ) -> Match:
     """Finds a place for each of `tensors` among the net's `own`. What is left unexplained is in `problems`."""
     reader, match, seen = READERS[name], Match(name), set()
-    stem = next(target for target, tensor in own.items() if tensor.ndim > 2)
+    stem = next((target for target, tensor in own.items() if tensor.ndim > 2), None)
     for source, tensor in _without_prefix(tensors, reader.prefix).items():
         target = _renamed(source, layout.renames)
+        in_head = head is not None and target.startswith(head)
         if reason := _why_dropped(source, layout.dropped):
             match.dropped[source] = reason
-        elif new_head and target.startswith(HEAD):
+        elif new_head and in_head:
             match.dropped[source] = "new head"
         elif target not in own or not re.fullmatch(reader.names, source):
             match.problems.append(f"unexpected {source!r}")
@@ -227,8 +253,8 @@ def match_names(
             match.problems.append(f"{source!r} is a second {target}")
         else:
             seen.add(target)
-            _place(match, target, tensor, own[target], inflate=reader.inflate, stem=stem)
-    fresh = [*layout.fresh, COUNTERS, *([re.escape(HEAD) + ".+"] if new_head else [])]
+            _place(match, target, tensor, own[target], inflate=reader.inflate, stem=stem, in_head=in_head)
+    fresh = [*layout.fresh, COUNTERS, *([re.escape(head) + ".+"] if new_head and head is not None else [])]
     for target in own:
         if target in seen:
             continue
@@ -239,19 +265,21 @@ def match_names(
     return match
 
 
-def _place(match: Match, target: str, tensor: Tensor, own: Tensor, *, inflate: bool, stem: str) -> None:
+def _place(
+    match: Match, target: str, tensor: Tensor, own: Tensor, *, inflate: bool, stem: str | None, in_head: bool
+) -> None:
     """Puts `tensor` where the net has `own`, or says why it does not fit."""
     was, wanted = tuple(tensor.shape), tuple(own.shape)
     expected = wanted[:2] + wanted[3:] if inflate and own.ndim == 5 else wanted
     done = []
-    if target.startswith(HEAD) and was[2:] == (1,) * len(was[2:]) and own.ndim < tensor.ndim:
+    if in_head and was[2:] == (1,) * len(was[2:]) and own.ndim < tensor.ndim:
         tensor = tensor.flatten(1)
         done.append("1x1 convolution")
     if target == stem and len(was) == len(expected) and was[1] == 3 != wanted[1]:
         tensor = tensor.mean(1, keepdim=True).expand(-1, wanted[1], *was[2:])
         done.append(f"colors averaged for {wanted[1]} channels")
     shape = tuple(tensor.shape)
-    if target.startswith(HEAD) and len(shape) == len(wanted) and shape != wanted and shape[1:] == wanted[1:]:
+    if in_head and len(shape) == len(wanted) and shape != wanted and shape[1:] == wanted[1:]:
         problem = f"it has {shape[0]} classes, the net {wanted[0]}: ask for a new head (--new-head, new_head=True)"
         if problem not in match.problems:
             match.problems.append(problem)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import actrec
-from actrec.nets.blocks import Backbone
+from actrec.nets.backbone import Backbone
 
 SMALL = {  # a cheap net of each family, and options that make it so
     "c3d": {"global_pooling": True},

@@ -6,7 +6,7 @@ import copy
 import pytest
 import torch
 
-from actrec.nets.blocks import Conv3d
+from actrec.nets.layers import Conv3d
 
 
 def dirty_memory() -> None:

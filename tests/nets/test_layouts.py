@@ -16,7 +16,7 @@ from torch import Tensor
 
 import actrec
 from actrec.nets import NETS
-from actrec.nets.blocks import Backbone
+from actrec.nets.backbone import Backbone
 from actrec.nets.weights import match_names
 
 DEPTHS = (18, 34, 50, 101, 152)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from actrec.nets.blocks import Conv2d, Conv3d, Pool3d
+from actrec.nets.layers import Conv2d, Conv3d, Pool3d
 from actrec.nets.residual import BasicBlock, PaddedShortcut
 from actrec.nets.temporal import TemporalAggregation, TemporalShift
 

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 import actrec
 from actrec.nets import weights
-from actrec.nets.blocks import Backbone
+from actrec.nets.backbone import Backbone
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())["cases"]
 
