@@ -18,12 +18,12 @@ import click
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed as JSON.")
 def command(name: str | None, benchmark: bool, markdown: bool, json_path: Path | None) -> int:
     """List the nets by family, or show one: cost, input, options, weights, published accuracies."""
-    from actrec.nets import catalog as catalog
-
     if markdown:
         if name or benchmark or json_path:
             raise click.UsageError("--markdown goes with nothing else: it prints the page of all nets")
-        click.echo(catalog.markdown(), nl=False)
+        from actrec.nets import page
+
+        click.echo(page.markdown(), nl=False)
         return 0
     if benchmark:
         said = _benchmark(name)
@@ -35,7 +35,7 @@ def command(name: str | None, benchmark: bool, markdown: bool, json_path: Path |
 
 
 def _families() -> list[dict]:
-    from actrec.nets import catalog as catalog
+    from actrec.nets import catalog
 
     families = catalog.families()
     width = max(len(family.label) for family in families)
@@ -57,7 +57,7 @@ def _families() -> list[dict]:
 
 
 def _net(name: str) -> dict:
-    from actrec.nets import catalog as catalog
+    from actrec.nets import catalog
 
     net = catalog.describe(name)
     own = net.input

@@ -1,4 +1,4 @@
-"""Size and cost of a net, by the convention of the published tables."""
+"""Size and cost of a net, counted as in the published tables."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from actrec.nets.temporal import TemporalAggregation
 
 @dataclass(frozen=True)
 class Profile:
-    """What a net costs.
+    """The cost of a net.
 
     Args:
-        params: weights and biases, those of the last layer and of normalizations included.
-        flops: multiply-adds of the convolutions for one clip; biases, the last layer and all else are not counted.
+        params: number of weights and biases, including those of the last layer and of normalizations.
+        flops: multiply-adds of the convolutions for one clip. Biases, the last layer and all other operations are not
+            counted.
     """
 
     params: int
@@ -26,16 +27,16 @@ class Profile:
 
 
 def profile(net: Backbone, *, frames: int | None = None, size: int | None = None) -> Profile:
-    """Parameters and FLOPs as Chen et al. count them (arXiv:2010.11757): one multiply-add is one, convolutions only.
+    """Parameters and FLOPs as counted by Chen et al. (arXiv:2010.11757): a multiply-add of a convolution counts as one.
 
-    Nothing is computed: shapes alone pass the net.
+    Only shapes are computed (on torch's `meta` device), so that it is fast and needs no memory.
 
     Args:
-        net: made by `actrec.net`; it may be on any device, "meta" included.
-        frames, size: of a clip, by default those of `net.input`.
+        net: made by `actrec.net`. It may be on any device and does not change.
+        frames, size: frames, and height and width in pixels, of a clip. By default those of `net.input`.
 
     Raises:
-        ValueError: such clips do not fit the net.
+        ValueError: the net does not accept such clips.
     """
     frames = frames if frames is not None else net.input.frames
     size = size if size is not None else net.input.size

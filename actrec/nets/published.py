@@ -1,4 +1,4 @@
-"""The mini benchmark: 288 trainings that Chen et al. published (arXiv:2010.11757), and of which nets here they are."""
+"""The mini benchmark: 288 trainings published by Chen et al. (arXiv:2010.11757), and the nets here that they used."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from actrec.nets.backbone import Backbone
 from actrec.nets.profile import Profile, profile
 
 TABLE = Path(__file__).with_name("mini_benchmark.csv")
-SIZE = 224  # pixels of the crops' sides
-# Trainings of I3D without temporal stride by an older program: its last pool had a kernel of 2 frames without padding
-# and lost a frame. By the published FLOPs the five other such trainings are I3D as it is now.
+SIZE = 224  # height and width of the crops in pixels
+# Trainings of I3D without temporal stride with an older program. Its last pool had a kernel of 2 frames without padding
+# and lost a frame. The published FLOPs of the other five such trainings are those of today's I3D.
 OLDER_I3D = {
     ("mini_st2stv2", 8),
     ("mini_st2stv2", 16),
@@ -33,11 +33,11 @@ class Row:
 
     Args:
         dataset: a mini version of Something-Something V2, Kinetics-400 or Moments in Time.
-        net, options: as `actrec.net` takes them.
-        num_classes: of the dataset.
-        frames: of a clip.
+        net, options: arguments of `actrec.net`.
+        num_classes: number of classes of the dataset.
+        frames: number of frames of a clip.
         top1, top5: accuracy in percent.
-        flops, params: as published; `measured` gives ours.
+        flops, params: the published cost. `measured` counts it.
     """
 
     dataset: str
@@ -52,13 +52,13 @@ class Row:
 
 
 def rows() -> list[Row]:
-    """The table."""
+    """All published trainings."""
     with TABLE.open(encoding="utf-8", newline="") as file:
         return [_row(line) for line in csv.DictReader(file)]
 
 
 def measured(row: Row) -> Profile:
-    """What the row's net costs by our own count."""
+    """The cost of a row's net as actrec counts it."""
     with_one, head_features = _measured(row.net, tuple(row.options.items()), row.frames)
     return Profile(with_one.params + (row.num_classes - 1) * (head_features + 1), with_one.flops)
 
@@ -88,7 +88,7 @@ def _net_name(backbone: str, depth: str, *, blended: bool) -> str:
 
 @functools.cache
 def _measured(name: str, options: tuple, frames: int) -> tuple[Profile, int]:
-    """The cost with one class, and how many features its classifier takes."""
+    """The cost with one class, and the number of inputs of the last layer."""
     net = _on_no_device(name, options)
     return profile(net, frames=frames, size=SIZE), net.head_features
 

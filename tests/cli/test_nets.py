@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from actrec.nets import NETS
-from actrec.nets import catalog as catalog
+from actrec.nets import NETS, page
 
 
 def test_one_line_per_family(run, tmp_path, monkeypatch):
@@ -48,7 +47,7 @@ def test_benchmark_of_a_net(run, tmp_path):
 
 
 def test_markdown(run, monkeypatch):
-    monkeypatch.setattr(catalog, "markdown", lambda: "# Nets\n")
+    monkeypatch.setattr(page, "markdown", lambda: "# Nets\n")
     assert run("nets", "--markdown")[:2] == (0, ["# Nets"])
 
 

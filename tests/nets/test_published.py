@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 
 from actrec import config, nets
-from actrec.nets import NETS, published
-from actrec.nets import catalog as catalog
+from actrec.nets import NETS, catalog, page, published
 from actrec.nets.profile import Profile, profile
 from actrec.nets.weights import READERS
 
@@ -54,10 +53,10 @@ def test_families_hold_every_net_once():
 
 
 def test_every_layout_and_every_option_is_explained():
-    assert list(catalog.LAYOUT_HELP) == list(READERS)
+    assert list(page.LAYOUT_HELP) == list(READERS)
     taken = {option for name in NETS for option in NETS.get(name).options}
     assert taken == {field.name for field in dataclasses.fields(config.Net)} - {"backbone"}
 
 
 def test_the_page_of_nets_is_up_to_date():
-    assert PAGE.read_text(encoding="utf-8") == catalog.markdown(), "actrec nets --markdown > docs/nets.md"
+    assert PAGE.read_text(encoding="utf-8") == page.markdown(), "actrec nets --markdown > docs/nets.md"

@@ -1,0 +1,183 @@
+"""The page docs/nets.md, written by `actrec nets --markdown`."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import textwrap
+from collections.abc import Iterable
+
+from actrec import config
+from actrec.nets import catalog
+from actrec.nets.catalog import Family
+from actrec.nets.outside import DEFAULT_INPUT
+
+WIDTH = 100  # columns of the text
+OPTION_HELP = {f.name: f.metadata["help"] for f in dataclasses.fields(config.Net)}
+LAYOUT_HELP = {
+    "actrec": "The net's own names. `actrec train` and `actrec weights convert` write such files (`.pt`, `.pth` or "
+    "`.safetensors`). Every net reads them.",
+    "ibm": "`.pth.tar` files of IBM's action-recognition-pytorch, with or without the prefix `module.` of parallel "
+    "training.",
+    "hara": "`.pth` files of Kensho Hara's 3D-ResNets-PyTorch, with or without the prefix `module.`.",
+    "torchvision": "Files of torchvision's video nets.",
+    "torchvision2d": "Files of torchvision's ImageNet ResNets and GoogLeNet. For 3D convolutions, the 2D kernels are "
+    "repeated in time and divided by the number of repeats. Tensors that the file lacks keep their initial values.",
+    "tsm": "TSM and TSN files of TSM's authors (temporal-shift-module).",
+    "mmaction2": "Files of mmaction2's TSN, TSM, I3D and R(2+1)D recognizers.",
+}
+TEXT = """\
+# Nets
+
+<!-- Written by `actrec nets --markdown`. A test compares this file with its output. -->
+
+```
+actrec nets                            # all nets, one line per family
+actrec nets tam_resnet50               # one net: cost, input, options, layers, published accuracies
+actrec nets --benchmark                # published trainings on mini datasets (arXiv:2010.11757)
+actrec train --backbone tam_resnet50
+actrec train --backbone my_nets:tiny   # the function `tiny` in your own my_nets.py
+actrec weights inspect FILE            # which nets the weights in a file fit
+```
+
+## All nets
+
+- **parameters** are counted with 400 classes.
+- **FLOPs** are the multiply-adds of the convolutions for one clip of the net's own input, counted as
+  in the published tables (arXiv:2010.11757).
+- **input** is the default clip: frames x height x width. Pass `--frames` and `--size` to change it.
+- **published** lists accuracies in percent that others published for weights which the net reads.
+  They were not measured with actrec. For TSN and TSM, the frames are the segments of the video.
+- The published accuracies of IBM's nets (arXiv:2010.11757) and of mmaction2's nets were measured
+  without temporal stride. Pass `--no-temporal-stride` to nets that have this option.
+
+{nets}
+
+## Layouts of weights files
+
+A layout is the naming scheme of the weights files of one project. `--weights` detects the layout.
+Every tensor of a file is either used, or dropped for a reason that is printed. A file with any other
+tensor is refused.
+
+{layouts}
+
+## Options
+
+These are flags of `actrec train` (`--no-temporal-stride`) and keyword arguments of `actrec.net`
+(`temporal_stride=False`). `actrec.net` also takes `num_classes` and `in_channels`. A net refuses an
+option that it does not have.
+
+{options}
+
+## Your own nets
+
+```python
+# my_nets.py
+from torch import nn
+
+
+def tiny(num_classes, in_channels=3, width=16):
+    return nn.Sequential(
+        nn.Conv3d(in_channels, width, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool3d(1),
+        nn.Flatten(),
+        nn.Linear(width, num_classes),
+    )
+```
+
+Pass `--backbone my_nets:tiny` to `actrec train` in the folder of `my_nets.py`, or name a function of
+an installed package: `package.module:function`. In Python, the same name works:
+`actrec.net("my_nets:tiny", num_classes=8, width=32)`. `actrec.nets.register("tiny", my_nets.tiny)`
+gives the net a shorter name for the current process.
+
+- The module maps clips (N, channels, frames, height, width) to logits (N, num_classes). Clips arrive
+  in channels-last format: use `reshape` instead of `view`, or pass `--no-channels-last`.
+- The options of the net are the other parameters of the function that have a default of type bool,
+  int, float, str or None. A flag such as `--dropout` works if the function has this parameter.
+- A function without a parameter `in_channels` makes nets for RGB only.
+- A module can have an attribute `input` (an `actrec.Input`). Without it, the net gets clips of
+  {frames} frames of {size}x{size} pixels, normalized with the statistics of Kinetics-400.
+- `--head-lr` and `--new-head` need the last layer. This is the attribute `last_layer` of the module,
+  or else the last linear layer or convolution that has as many outputs as there are classes.
+- `--freeze-until` follows the order in which the module registers its layers.
+- A checkpoint stores the name of the function, not its code. `actrec evaluate` imports the function
+  again, so run it in the same folder. Do not run it on a stranger's checkpoint in a folder with a
+  stranger's Python files: they could be imported.
+"""
+
+
+def markdown() -> str:
+    """The page. This takes seconds, because every net is built on torch's `meta` device and measured."""
+    families = catalog.families()
+    return TEXT.format(
+        nets=_nets(families),
+        layouts=_layouts(families),
+        options=_options(families),
+        frames=DEFAULT_INPUT.frames,
+        size=DEFAULT_INPUT.size,
+    )
+
+
+def _nets(families: Iterable[Family]) -> str:
+    """The table of all nets."""
+    details = [catalog.describe(name) for family in families for name in family.names]
+    return _table(
+        ("net", "paper", "parameters", "FLOPs", "input", "layouts besides actrec", "published"),
+        [
+            (
+                f"`{net.name}`",
+                _linked(net.paper),
+                f"{net.params / 1e6:.2f} M",
+                f"{net.flops / 1e9:.2f} G",
+                f"{net.input.frames} x {net.input.size}x{net.input.size}",
+                ", ".join(net.weights[1:]) or "–",
+                "<br>".join(_linked(catalog.accuracy(each)) for each in net.published) or "–",
+            )
+            for net in details
+        ],
+    )
+
+
+def _layouts(families: Iterable[Family]) -> str:
+    """A section for each layout."""
+    parts = []
+    for layout, text in LAYOUT_HELP.items():
+        parts += [f"### {layout}", _wrapped(text)]
+        if layout != "actrec":
+            readers = _listed(family for family in families if layout in family.entry.weights)
+            parts.append(_wrapped(f"Read by {readers}."))
+    return "\n\n".join(parts)
+
+
+def _options(families: Iterable[Family]) -> str:
+    """The table of all options, in the order of their flags."""
+    taken = {option for family in families for option in family.entry.options}
+    rows = [(f"`{o}`", OPTION_HELP[o], _defaults(o, families)) for o in OPTION_HELP if o in taken]
+    return _table(("option", "meaning", "default"), rows)
+
+
+def _defaults(option: str, families: Iterable[Family]) -> str:
+    """Each default value with the families that have it."""
+    by_default: dict[str, list[Family]] = {}
+    for family in families:
+        if option in family.entry.options:
+            by_default.setdefault(str(family.entry.options[option]), []).append(family)
+    return "<br>".join(f"{default}: {_listed(having)}" for default, having in by_default.items())
+
+
+def _listed(families: Iterable[Family]) -> str:
+    return ", ".join(f"`{family.label}`" for family in families)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))
+
+
+def _linked(text: str) -> str:
+    """The text with links for the numbers of papers."""
+    return re.sub(r"arXiv:(\d+\.\d+)", r"[\1](https://arxiv.org/abs/\1)", text)
