@@ -43,8 +43,8 @@ actrec weights inspect FILE            # which nets the weights in a file fit
 ## All nets
 
 - **parameters** are counted with 400 classes.
-- **FLOPs** are the multiply-adds of the convolutions for one clip of the net's own input, counted as
-  in the published tables (arXiv:2010.11757).
+- **FLOPs** are the multiply-adds of the convolutions for one clip of the net's own input, counted
+  as in the published tables (arXiv:2010.11757).
 - **input** is the default clip: frames x height x width. Pass `--frames` and `--size` to change it.
 - **published** lists accuracies in percent that others published for weights which the net reads.
   They were not measured with actrec. For TSN and TSM, the frames are the segments of the video.
@@ -56,8 +56,8 @@ actrec weights inspect FILE            # which nets the weights in a file fit
 ## Layouts of weights files
 
 A layout is the naming scheme of the weights files of one project. `--weights` detects the layout.
-Every tensor of a file is either used, or dropped for a reason that is printed. A file with any other
-tensor is refused.
+Every tensor of a file is either used, or dropped for a reason that is printed. A file with any
+other tensor is refused.
 
 {layouts}
 
@@ -86,20 +86,20 @@ def tiny(num_classes, in_channels=3, width=16):
     )
 ```
 
-Pass `--backbone my_nets:tiny` to `actrec train` in the folder of `my_nets.py`, or name a function of
-an installed package: `package.module:function`. In Python, the same name works:
+Pass `--backbone my_nets:tiny` to `actrec train` in the folder of `my_nets.py`, or name a function
+of an installed package: `package.module:function`. In Python, the same name works:
 `actrec.net("my_nets:tiny", num_classes=8, width=32)`. `actrec.nets.register("tiny", my_nets.tiny)`
 gives the net a shorter name for the current process.
 
-- The module maps clips (N, channels, frames, height, width) to logits (N, num_classes). Clips arrive
-  in channels-last format: use `reshape` instead of `view`, or pass `--no-channels-last`.
+- The module maps clips (N, channels, frames, height, width) to logits (N, num_classes). Clips
+  arrive in channels-last format: use `reshape` instead of `view`, or pass `--no-channels-last`.
 - The options of the net are the other parameters of the function that have a default of type bool,
   int, float, str or None. A flag such as `--dropout` works if the function has this parameter.
 - A function without a parameter `in_channels` makes nets for RGB only.
 - A module can have an attribute `input` (an `actrec.Input`). Without it, the net gets clips of
   {frames} frames of {size}x{size} pixels, normalized with the statistics of Kinetics-400.
-- `--head-lr` and `--new-head` need the last layer. This is the attribute `last_layer` of the module,
-  or else the last linear layer or convolution that has as many outputs as there are classes.
+- `--head-lr` and `--new-head` need the last layer. This is the attribute `last_layer` of the
+  module, or else the last linear layer or convolution that has as many outputs as there are classes.
 - `--freeze-until` follows the order in which the module registers its layers.
 - A checkpoint stores the name of the function, not its code. `actrec evaluate` imports the function
   again, so run it in the same folder. Do not run it on a stranger's checkpoint in a folder with a
