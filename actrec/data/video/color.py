@@ -86,8 +86,8 @@ class Converter:
         self.see(picture)
         region, size = self._region, (picture.width, picture.height)
         if region is not None and not self._turns and size == self._size == (region.width, region.height):
-            return _to_rgb(picture, region, self._memory)
-        rgb = _to_rgb(picture)
+            return to_rgb(picture, region, self._memory)
+        rgb = to_rgb(picture)
         if self._size != size:  # some streams change their size half way
             rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
         rgb = np.ascontiguousarray(np.rot90(rgb, self._turns)) if self._turns else rgb
@@ -112,7 +112,7 @@ def rotation_of(picture: av.VideoFrame) -> int:
     return turn if turn % 90 == 0 else 0
 
 
-def _to_rgb(picture: av.VideoFrame, region: Region | None = None, memory: _Memory | None = None) -> np.ndarray:
+def to_rgb(picture: av.VideoFrame, region: Region | None = None, memory: _Memory | None = None) -> np.ndarray:
     """uint8 (H, W, 3), converted with the picture's own matrix and range; 10 and 12 bit are rounded to 8.
 
     Args:
@@ -194,7 +194,7 @@ def to_bgr(picture: av.VideoFrame, width: int, height: int) -> np.ndarray:
         luma = resize(_plane(picture, 0), width, height)
         yuv = cv2.merge([luma, *(_chroma(_plane(picture, i), width, height) for i in (1, 2))])
         return cv2.transform(yuv, _yuv_to_bgr(*_matrix_and_range(picture)))
-    return cv2.cvtColor(resize(_to_rgb(picture), width, height), cv2.COLOR_RGB2BGR)
+    return cv2.cvtColor(resize(to_rgb(picture), width, height), cv2.COLOR_RGB2BGR)
 
 
 def _has_planes(picture: av.VideoFrame) -> bool:
@@ -205,7 +205,7 @@ def to_yuv420(picture: av.VideoFrame, width: int, height: int) -> tuple[np.ndarr
     """Luma and the two colors at half the size, in BT.601 and limited range."""
     half = (width // 2, height // 2)
     if not _has_planes(picture):
-        bgr = cv2.cvtColor(resize(_to_rgb(picture), width, height), cv2.COLOR_RGB2BGR)
+        bgr = cv2.cvtColor(resize(to_rgb(picture), width, height), cv2.COLOR_RGB2BGR)
         yuv = cv2.transform(bgr, _bgr_to_yuv())
         return (yuv[:, :, 0], *cv2.split(resize(yuv[:, :, 1:], *half)))
     luma = resize(_plane(picture, 0), width, height)

@@ -41,7 +41,8 @@ def read_excerpt(path: str | os.PathLike[str], wanted: Sequence[int] | np.ndarra
     """Copies the packets from the keyframe before each wanted frame up to that frame.
 
     A plain decode of the excerpt gives, at `positions`, exactly the pictures that a plain decode of the video gives at
-    `wanted`: the certificate guarantees that no picture refers to anything before its keyframe.
+    `wanted`: the certificate guarantees that no picture refers to anything before its keyframe. Pictures are as stored:
+    the excerpt of a rotated video may not be marked as rotated.
 
     Args:
         wanted: ascending frame numbers, at least 0.
