@@ -21,7 +21,7 @@ import numpy as np
 import actrec
 from actrec.config import Input
 from actrec.data.index import build_index, cache_path
-from actrec.data.index.probe import checksums, key_of
+from actrec.data.index.probe import checksum, key_of
 from actrec.data.video.encode import VideoWriter
 from actrec.tools.make.frames import ExtractOptions, extract_video
 
@@ -134,11 +134,11 @@ def _index(listed: Path) -> None:
     videos = actrec.read_list(listed)
     index = build_index(videos, cache=cache_path(listed), lazy=True)
     index[0]
-    rows = index._rows
-    rows[1:] = rows[0]
+    records = index._records
+    records[1:] = records[0]
     names = [index.name(video.path) for video in videos]
-    rows["name"] = checksums(names)
-    rows["key"] = [key_of(video.path, name) for video, name in zip(videos, names)]
+    records["name"] = list(map(checksum, names))
+    records["key"] = [key_of(video.path, name) for video, name in zip(videos, names)]
     index.save()
 
 

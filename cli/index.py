@@ -77,7 +77,7 @@ def _index(path: Path, workers, verify: bool):
     if verify:
         with Bar("videos verified") as bar:
             verify_all(index, workers, bar.to)
-    index.check()
+    index.find_broken()
     return index
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from actrec.data.index import Index, Media, quarantine_path
-from actrec.data.index.probe import BrokenError, look, verify
-from actrec.tools.make.jobs import Progress, Stop, Workers, each
+from actrec.tools.make.jobs import Progress, Workers, each
 from actrec.tools.make.output import whole_file, write_failed, writing
-
-_SAVE = 30  # seconds of work that a power cut may cost
 
 
 def look_at_all(index: Index, workers: Workers, progress: Progress | None = None) -> None:
@@ -25,10 +21,7 @@ def look_at_all(index: Index, workers: Workers, progress: Progress | None = None
     Raises:
         ClusterError: the cluster cannot be used.
     """
-    keeper = _Keeper(index)
-    jobs = [(r, os.path.abspath(path), index.name(path)) for r, path in index.stale_rows(workers.count)]
-    with keeper:
-        each(_look, jobs, keeper.put, workers, progress=progress)
+    index.probe_all(partial(each, workers=workers, progress=progress), workers=workers.count)
 
 
 def verify_all(index: Index, workers: Workers, progress: Progress | None = None) -> None:
@@ -39,11 +32,9 @@ def verify_all(index: Index, workers: Workers, progress: Progress | None = None)
     Raises:
         ClusterError: the cluster cannot be used.
     """
-    keeper = _Keeper(index)
-    jobs = [(r, os.path.abspath(path), row) for r, path, row in index.unverified()]
-    told = progress and (lambda done, total, failed: progress(done, total, failed + keeper.broken))
-    with keeper:
-        each(_verify, jobs, keeper.put, workers, progress=told)
+    before = index.num_rejected
+    report = progress and (lambda done, total, failed: progress(done, total, index.num_rejected - before))
+    index.verify_all(partial(each, workers=workers, progress=report))
 
 
 def write_quarantine(index: Index, list_path: Path) -> None:
@@ -54,43 +45,6 @@ def write_quarantine(index: Index, list_path: Path) -> None:
     """
     reasons = {index.name(index.path(i)): reason for i, reason in index.broken.items()}
     write_failed(quarantine_path(list_path), sorted(reasons.items()))
-
-
-def _look(r: int, path: str, name: str, *, stop: Stop) -> np.void:
-    return look(path, name)
-
-
-def _verify(r: int, path: str, row: np.void, *, stop: Stop) -> np.void | str:
-    """What is known then, or the verdict."""
-    try:
-        return verify(path, row)
-    except BrokenError as error:
-        return error.reason
-
-
-class _Keeper:
-    """Puts what comes back into the index, and saves it now and then and in the end."""
-
-    def __init__(self, index: Index):
-        self._index, self._saved, self.broken = index, time.monotonic(), 0
-
-    def __enter__(self) -> _Keeper:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._index.save()
-
-    def put(self, job: tuple, found: np.void | str | None, reason: str | None) -> None:
-        if reason is not None:  # perhaps not the file's fault
-            self._index.give_up(job[0], reason)
-        elif isinstance(found, str):
-            self._index.give_up(job[0], found, for_good=True)
-            self.broken += 1
-        else:
-            self._index.put(job[0], found)
-        if time.monotonic() - self._saved > _SAVE:
-            self._index.save()
-            self._saved = time.monotonic()
 
 
 @dataclass(frozen=True)

@@ -1,31 +1,29 @@
-"""The index on disk: where it is kept beside its list, and how its rows are found again."""
+"""The index on disk: where it is stored, and how the records of a list are found in it."""
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from actrec.data.index.probe import (
-    ROW,
-    checksums,
-)
+from actrec.data.index.probe import RECORD, checksum
 
 
 def cache_path(list_path: Path, *, flow: bool = False) -> Path:
-    """Where the index of a list lies: `<list>.index.npy` beside it, of its flow `<list>.flow.index.npy`."""
+    """Path of the index of a list: `<list>.index.npy` next to it; `<list>.flow.index.npy` for its optical flow."""
     return list_path.with_name(f"{list_path.name}{'.flow' if flow else ''}.index.npy")
 
 
 def quarantine_path(list_path: Path) -> Path:
-    """Where `actrec index --verify` writes the broken files of a list, with the reasons."""
+    """Path of the file to which `actrec index --verify` writes the broken files of a list and the reasons."""
     return list_path.with_name(list_path.name + ".quarantine.csv")
 
 
 def read_quarantine(cache: Path | None) -> dict[str, str]:
+    """The reasons in the quarantine file of a list, by name of the broken file; empty if there is no such file."""
     if cache is None:
         return {}
     try:
@@ -36,37 +34,47 @@ def read_quarantine(cache: Path | None) -> dict[str, str]:
 
 
 def prefixes_of(cache: Path | None) -> tuple[str, ...]:
-    """How the folder of a list may be spelled in front of the paths below it."""
+    """The spellings of the list's folder with which paths below it may begin."""
     if cache is None:
         return ()
     return tuple({os.path.join(cache.parent, ""), os.path.join(os.path.abspath(cache.parent), "")})
 
 
 def name_of(path: str, prefixes: Sequence[str]) -> str:
+    """The name of a file in the index: its path without the first prefix that it begins with."""
     return path.removeprefix(next(filter(path.startswith, prefixes), ""))
 
 
-def known_rows(names: list[str], cache: Path | None) -> np.ndarray:
-    """A row for each name, those of the cache where it has them. A cache of another version or a torn one has none."""
-    names = checksums(names)
+def find_records(names: Iterable[str], count: int, cache: Path | None) -> np.ndarray:
+    """A record for each name, taken from the cache where it has one.
+
+    A cache that is damaged, or was written by another version, counts as empty.
+
+    Args:
+        names: `count` names of files.
+
+    Returns:
+        (count,) array of `RECORD`.
+    """
+    sums = np.fromiter(map(checksum, names), np.uint32, count)
     cached = _load(cache)
-    if cached is not None and np.array_equal(cached["name"], names):
-        return cached  # of this very list: nothing is copied, or even read
-    rows = np.zeros(len(names), ROW)
-    rows["name"] = names
+    if cached is not None and np.array_equal(cached["name"], sums):
+        return cached  # of the same list: nothing is copied, or even read
+    records = np.zeros(count, RECORD)
+    records["name"] = sums
     if cached is not None and len(cached):
         order = np.argsort(cached["name"])
-        place = order[np.minimum(np.searchsorted(cached["name"][order], names), len(order) - 1)]
-        found = cached["name"][place] == names
-        rows[found] = cached[place[found]]
-    return rows
+        place = order[np.minimum(np.searchsorted(cached["name"][order], sums), len(order) - 1)]
+        found = cached["name"][place] == sums
+        records[found] = cached[place[found]]
+    return records
 
 
 def _load(cache: Path | None) -> np.ndarray | None:
     if cache is None or not cache.exists():
         return None
     try:
-        rows = np.lib.format.open_memmap(cache, mode="c")  # changes stay in memory
+        records = np.lib.format.open_memmap(cache, mode="c")  # changes stay in memory
     except (OSError, ValueError, EOFError):
         return None
-    return rows if rows.dtype == ROW and rows.ndim == 1 else None
+    return records if records.dtype == RECORD and records.ndim == 1 else None

@@ -1,63 +1,76 @@
-"""What is known of every video of a list before a frame of it is wanted: kind, frames, displayed size.
+"""The index of a list: what is known of every video before any of its frames is read.
 
-One row per file or folder, in one numpy record array, cached beside the list as `<list>.index.npy`, memory-mapped, and
-reused by every command while the file's size and time of change are the same. A long list is not looked through before
-it is used: a row is checked, or probed, when it is first drawn. Nothing is kept open.
+There is one record per file or frame folder: its kind, number of frames, displayed size and so on. The records are one
+numpy array, cached next to the list as `<list>.index.npy` and memory-mapped. Every command reuses a record as long as
+the size and the modification time of the file stay the same. The files of a long list are not probed in advance: a
+file is checked, and probed if necessary, when one of its rows is first drawn. No file is kept open.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from actrec.data.index.cache import known_rows, name_of, prefixes_of, read_quarantine
+from actrec.data.index.cache import find_records, name_of, prefixes_of, read_quarantine
 from actrec.data.index.media import Media, span_of
-from actrec.data.index.probe import (
-    BROKEN,
-    SOUND,
-    UNKNOWN,
-    UNSOUND,
-    UNTRIED,
-    VIDEO,
-    WHOLE,
-    key_of,
-    look,
-)
+from actrec.data.index.probe import BrokenError, Certified, Kind, Verified, key_of, probe_path, verify_path
 from actrec.data.lists import Video, number_files
 from actrec.data.video.certificate import Certificate, load_certificate
 from actrec.data.video.container import MediaError
 from actrec.files import atomic_write
-from actrec.system import total_memory
+from actrec.system import num_cores, total_memory
 
-LAZY = 20_000  # longer lists are looked at row by row, as they are drawn
+LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
 _SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
+_SAVE_EVERY = 30  # seconds of probing that a power cut may lose
 Progress = Callable[[int, int], None]
+Receive = Callable[[tuple, Any, str | None], None]
+RunJobs = Callable[[Callable[..., Any], Sequence[tuple], Receive], None]
 
 
 class Index(Sequence[Media]):
     """The media of a list, row by row.
 
+    Files and frame folders are numbered in the order in which they first appear in the list.
+
     Args:
-        broken: reason by row number, for rows that were looked at and cannot be used. Asking for such a row raises its
+        videos: The rows of the list.
+        records: (files,) array of `RECORD`.
+        file_of_row: (rows,) the number of each row's file.
+        first_row: (files,) the first row of each file.
+        cache: File to save the records to, or None.
+        flow: The rows are folders of optical flow.
+
+    Attributes:
+        broken: Reason by row number, for rows that were checked and cannot be used. Accessing such a row raises its
             MediaError.
-        certificates: by path, of files decoded to their end; None for those that did not earn one.
-        flow: the rows are folders of optical flow.
+        certificates: Certificate by path, for files that were decoded to their end; None if the file did not earn one.
     """
 
     def __init__(
-        self, videos: Sequence[Video], rows: np.ndarray, row_of: np.ndarray, cache: Path | None, *, flow: bool = False
+        self,
+        videos: Sequence[Video],
+        records: np.ndarray,
+        file_of_row: np.ndarray,
+        first_row: np.ndarray,
+        cache: Path | None,
+        *,
+        flow: bool = False,
     ):
-        self._videos, self._rows, self._row_of, self._cache, self.flow = videos, rows, row_of, cache, flow
+        self._videos, self._records, self._cache, self.flow = videos, records, cache, flow
+        self._file_of_row, self._first_row = file_of_row, first_row
         self._prefixes = prefixes_of(cache)
-        self._seen = np.zeros(len(rows), bool)
-        self._reasons: dict[int, str] = {}
+        self._current = np.zeros(len(records), bool)  # files that were compared with their record
+        self._reasons: dict[int, str] = {}  # why a file cannot be used, by its number
         self._quarantine: dict[str, str] | None = None
         self._changed = False
         self._held, self._room = 0, total_memory() // _SHARE
@@ -67,14 +80,14 @@ class Index(Sequence[Media]):
     def __len__(self) -> int:
         return len(self._videos)
 
-    def __getitem__(self, i: int) -> Media:
-        video, r = self._videos[i], int(self._row_of[i])
+    def __getitem__(self, i: int) -> Media:  # type: ignore[override] # no slices
+        video, file = self._videos[i], int(self._file_of_row[i])
         if i in self.broken:
             raise MediaError(video.path, self.broken[i])
-        if not self._seen[r]:
-            self.look(r, video.path)
-        row = self._rows[r]
-        span = self._reasons.get(r) or (self._verdict(video.path) if row["verdict"] == BROKEN else span_of(row, video))
+        if not self._current[file]:
+            self._probe(file, video.path)
+        record = self._records[file]
+        span = self._why_unusable(file, video.path) or span_of(record, video)
         if isinstance(span, str):
             self.broken[i] = span
             raise MediaError(video.path, span)
@@ -82,126 +95,172 @@ class Index(Sequence[Media]):
             path=video.path,
             start=span[0],
             frames=span[1],
-            width=int(row["width"]),
-            height=int(row["height"]),
-            codec=row["codec"].decode(),
-            pix_fmt=row["pix_fmt"].decode(),
-            color=row["color"].decode(),
-            rotation=int(row["rotation"]),
-            rate=float(row["rate"]),
-            gop=float(row["gop"]),
-            template=row["template"].decode("utf-8", "surrogateescape") if row["kind"] != VIDEO else None,
+            width=int(record["width"]),
+            height=int(record["height"]),
+            codec=record["codec"].decode(),
+            pix_fmt=record["pix_fmt"].decode(),
+            color=record["color"].decode(),
+            rotation=int(record["rotation"]),
+            rate=float(record["rate"]),
+            gop=float(record["gop"]),
+            template=record["template"].decode("utf-8", "surrogateescape") if record["kind"] != Kind.VIDEO else None,
             flow=self.flow,
         )
 
     def path(self, i: int) -> str:
-        """Of the file or folder of a list's row."""
+        """The path of a row."""
         return self._videos[i].path
 
     def name(self, path: str) -> str:
-        """What the index calls a file or folder: its path, relative to the list's folder if it lies below."""
+        """The name of a file in the index: its path, relative to the folder of the list if it is located there."""
         return name_of(path, self._prefixes)
 
-    def stale(self, r: int, path: str) -> bool:
-        """Whether a row is not known, or its file has changed. One `stat`."""
-        row, key = self._rows[r], key_of(path, self.name(path))
-        self._seen[r] = known = row["kind"] != UNKNOWN and key is not None and tuple(row["key"].tolist()) == key
-        return not known
+    # ---- probing and verifying ----
 
-    def look(self, r: int, path: str) -> None:
-        """Probes the file or folder of a row if need be."""
-        if self.stale(r, path):
-            try:
-                self.put(r, look(path, self.name(path), flow=self.flow))
-            except MediaError as error:
-                self.give_up(r, error.reason)
+    def probe_all(self, run: RunJobs, *, workers: int | None = None) -> None:
+        """Probes every file that has no record, or has changed. An interrupt keeps what was found.
 
-    def put(self, r: int, row: np.void) -> None:
-        """Takes in what `look` or `verify` has found."""
-        self._rows[r] = row
-        self._changed = self._seen[r] = True
-        self._reasons.pop(r, None)
+        Args:
+            run: Calls `function(*job, stop=…)` for each job, and then `receive(job, result, reason)`, one at a time;
+                the reason is None if the function returned. The function and the jobs can be pickled.
+            workers: Threads that compare the files with their records; one per core by default.
+        """
+        files = self._outdated_files(workers)
+        jobs = [(file, os.path.abspath(path), self.name(path), self.flow) for file, path in files]
+        with self._saving() as receive:
+            run(_probe_job, jobs, receive)
 
-    def give_up(self, r: int, reason: str, *, for_good: bool = False) -> None:
-        """The file or folder of a row cannot be used: in this process, or until it changes."""
-        self._reasons[r] = reason
-        self._seen[r] = True
-        if for_good:
-            self._rows[r]["verdict"] = BROKEN
-        else:
-            self._rows[r]["kind"] = UNKNOWN  # looked at again by the next command
-            self._rows[r]["size"] = 0
-        self._changed = True
+    def verify_all(self, run: RunJobs) -> None:
+        """Decodes every file that was not verified since it last changed. An interrupt keeps what was found.
 
-    def unverified(self) -> list[tuple[int, str, np.void]]:
-        """(row, path, what is known) of each file or folder that was not found whole as it is now."""
-        paths = {int(r): video.path for r, video in zip(self._row_of, self._videos)}
-        rows = ((r, path, self._rows[r]) for r, path in paths.items() if r not in self._reasons)
-        return [(r, path, row.copy()) for r, path, row in rows if row["verdict"] != WHOLE]
+        Every command leaves out the broken ones until they change.
 
-    def stale_rows(self, workers: int | None = None) -> list[tuple[int, str]]:
-        """(row, path) of each file or folder that is not known, or has changed."""
-        paths = {int(r): video.path for r, video in zip(self._row_of, self._videos)}
-        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            return list(itertools.compress(paths.items(), pool.map(self.stale, paths, paths.values())))
+        Args:
+            run: As in `probe_all`.
+        """
+        jobs = [(file, os.path.abspath(path), record) for file, path, record in self.unverified_files()]
+        with self._saving() as receive:
+            run(_verify_job, jobs, receive)
 
-    def check(self) -> None:
-        """Fills `broken`."""
+    def unverified_files(self) -> list[tuple[int, str, np.void]]:
+        """(number, path, record) of each usable file that was not verified since it last changed."""
+        files = np.flatnonzero(self._records["verified"] != Verified.INTACT).tolist()
+        return [(file, self._file_path(file), self._records[file].copy()) for file in files
+                if file not in self._reasons]  # fmt: skip
+
+    def find_broken(self) -> None:
+        """Fills `broken`, for all rows."""
         for i in range(len(self)):
-            with contextlib.suppress(MediaError):  # counted in `broken`
+            with contextlib.suppress(MediaError):  # recorded in `broken`
                 self[i]
 
-    def fingerprint(self) -> dict[str, int | str | None]:
-        """What tells whether two lists are of the same data, whatever folder it lies in.
+    @property
+    def num_rejected(self) -> int:
+        """The number of files that were found to be unusable by this process."""
+        return len(self._reasons)
 
-        Returns:
-            videos: how many rows; list: SHA-256 over their ids, ranges and labels; contents: over ids, and how many
-            bytes files and how many images folders have, None where some have not been looked at (see `LAZY`).
-        """
-        rows, contents = hashlib.sha256(), hashlib.sha256()
-        sizes = self._rows["size"][self._row_of].tolist()
-        for video, size in zip(self._videos, sizes):
-            name = video.id.encode("utf-8", "surrogateescape")
-            rows.update(b"%s\0%s\n" % (name, f"{video.start}\0{video.stop}\0{video.labels}".encode()))
-            contents.update(b"%s\0%d\n" % (name, size))
-        return {
-            "videos": len(self),
-            "list": rows.hexdigest(),
-            "contents": contents.hexdigest() if self._seen.all() else None,
-        }
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[Receive]:
+        """Yields a function that records the results of jobs. They are saved now and then, and at the end."""
+        saved = time.monotonic()
+
+        def receive(job: tuple, result: np.void | str | None, reason: str | None) -> None:
+            nonlocal saved
+            if reason is not None:  # perhaps not the fault of the file
+                self._reject(job[0], reason)
+            elif isinstance(result, str):
+                self._reject(job[0], result, until_changed=True)
+            else:
+                self._store(job[0], result)
+            if time.monotonic() - saved > _SAVE_EVERY:
+                self.save()
+                saved = time.monotonic()
+
+        try:
+            yield receive
+        finally:
+            self.save()
+
+    def _file_path(self, file: int) -> str:
+        return self._videos[int(self._first_row[file])].path
+
+    def _outdated_files(self, workers: int | None) -> list[tuple[int, str]]:
+        """(number, path) of each file that has no record, or has changed."""
+        files = range(len(self._records))
+        paths = [self._file_path(file) for file in files]
+        with ThreadPoolExecutor(workers or num_cores()) as pool:
+            current = pool.map(self._is_current, files, paths)
+            return [found for found, known in zip(zip(files, paths), current) if not known]
+
+    def _is_current(self, file: int, path: str) -> bool:
+        """Whether a file has a record and has not changed since. This takes one `stat`."""
+        record, key = self._records[file], key_of(path, self.name(path))
+        known = record["kind"] != Kind.UNKNOWN and key is not None and tuple(record["key"].tolist()) == key
+        self._current[file] = known
+        return known
+
+    def _probe(self, file: int, path: str) -> None:
+        """Probes a file if it has no record, or has changed."""
+        if not self._is_current(file, path):
+            try:
+                self._store(file, probe_path(path, self.name(path), flow=self.flow))
+            except MediaError as error:
+                self._reject(file, error.reason)
+
+    def _store(self, file: int, record: np.void) -> None:
+        self._records[file] = record
+        self._changed = self._current[file] = True
+        self._reasons.pop(file, None)
+
+    def _reject(self, file: int, reason: str, *, until_changed: bool = False) -> None:
+        """Marks a file as unusable, for this process or for every command until the file changes."""
+        self._reasons[file] = reason
+        self._current[file] = True
+        if until_changed:
+            self._records[file]["verified"] = Verified.BROKEN
+        else:
+            self._records[file]["kind"] = Kind.UNKNOWN  # the next command probes it again
+            self._records[file]["size"] = 0
+        self._changed = True
+
+    def _why_unusable(self, file: int, path: str) -> str | None:
+        if file in self._reasons:
+            return self._reasons[file]
+        if self._records[file]["verified"] != Verified.BROKEN:
+            return None
+        if self._quarantine is None:
+            self._quarantine = read_quarantine(self._cache)
+        return self._quarantine.get(self.name(path), "`actrec index --verify` has found it broken")
+
+    # ---- certificates ----
 
     def certificate(self, i: int) -> tuple[bool, Certificate | None]:
-        """(whether it is known if the file of a row earns a certificate, that certificate)."""
-        path, proof = self._videos[i].path, self._rows[self._row_of[i]]["proof"]
+        """(whether it is known if the file of a row earns a certificate, the certificate if it does)."""
+        file, path = int(self._file_of_row[i]), self._videos[i].path
         if path in self.certificates:
             return True, self.certificates[path]
-        if proof != SOUND:
-            return proof != UNTRIED, None
-        if self.stale(int(self._row_of[i]), path):
-            self.forget(i)
+        certified = self._records[file]["certified"]
+        if certified != Certified.YES:
+            return bool(certified != Certified.UNKNOWN), None
+        if not self._is_current(file, path):
+            self.forget_certificate(i)
             return False, None
         certificate = load_certificate(path)
         self._hold(path, certificate)
         return True, certificate
 
-    def learn(self, i: int, certificate: Certificate | None) -> None:
-        """Keeps what decoding the file of a row to its end has shown."""
-        self._rows[self._row_of[i]]["proof"] = UNSOUND if certificate is None else SOUND
+    def set_certificate(self, i: int, certificate: Certificate | None) -> None:
+        """Keeps the certificate that decoding the file of a row to its end has given; None if it earned none."""
+        self._records[self._file_of_row[i]]["certified"] = Certified.NO if certificate is None else Certified.YES
         self._changed = True
         self._hold(self._videos[i].path, certificate)
 
-    def forget(self, i: int) -> None:
-        """What was known of the file of a row is of another file."""
+    def forget_certificate(self, i: int) -> None:
+        """Drops the certificate of the file of a row, because the file has changed."""
         certificate = self.certificates.pop(self._videos[i].path, None)
         self._held -= certificate.nbytes if certificate is not None else 0
-        self._rows[self._row_of[i]]["proof"] = UNTRIED
+        self._records[self._file_of_row[i]]["certified"] = Certified.UNKNOWN
         self._changed = True
-
-    def _verdict(self, path: str) -> str:
-        """Why `verify` has found a file broken."""
-        if self._quarantine is None:
-            self._quarantine = read_quarantine(self._cache)
-        return self._quarantine.get(self.name(path), "`actrec index --verify` has found it broken")
 
     def _hold(self, path: str, certificate: Certificate | None) -> None:
         size = certificate.nbytes if certificate is not None else 0
@@ -209,16 +268,37 @@ class Index(Sequence[Media]):
             self.certificates[path] = certificate
             self._held += size
 
+    # ---- the whole list ----
+
+    def fingerprint(self) -> dict[str, int | str | None]:
+        """Tells whether two lists describe the same data, whatever folder the data is located in.
+
+        Returns:
+            videos: The number of rows.
+            list: SHA-256 of the ids, ranges and labels.
+            contents: SHA-256 of the ids and of the number of bytes (files) or images (folders) of each row; None if
+                some rows were not checked (see `LAZY`).
+        """
+        rows, contents = hashlib.sha256(), hashlib.sha256()
+        sizes = self._records["size"][self._file_of_row].tolist()
+        for video, size in zip(self._videos, sizes):
+            name = video.id.encode("utf-8", "surrogateescape")
+            rows.update(b"%s\0%s\n" % (name, f"{video.start}\0{video.stop}\0{video.labels}".encode()))
+            contents.update(b"%s\0%d\n" % (name, size))
+        return {
+            "videos": len(self),
+            "list": rows.hexdigest(),
+            "contents": contents.hexdigest() if self._current.all() else None,
+        }
+
     def save(self) -> None:
-        """Writes the cache if anything was learned. One that cannot be written is done without."""
+        """Writes the cache if there is anything new. A cache that cannot be written is done without."""
         if self._cache is None or not self._changed:
             return
         self._changed = False
-        try:
-            with atomic_write(self._cache, "wb") as file:
-                np.save(file, self._rows)
-        except OSError:
-            return  # a read-only dataset: every command probes anew
+        # A read-only dataset has no cache: every command probes it again.
+        with contextlib.suppress(OSError), atomic_write(self._cache, "wb") as file:
+            np.save(file, self._records)
 
 
 def build_index(
@@ -230,35 +310,76 @@ def build_index(
     lazy: bool | None = None,
     flow: bool = False,
 ) -> Index:
-    """Looks at every file and folder of a list, in parallel.
+    """Probes every file and frame folder of a list, in parallel.
 
     Args:
-        cache: file to read known rows from and to write all rows to; a cache that cannot be written is done without.
-        workers: threads; one per core by default.
-        progress: called with (done, total) while files are probed.
-        lazy: look at a row only when it is asked for; default: for lists of more than `LAZY` files.
-        flow: the rows are folders of optical flow (`actrec.data.flow`).
+        cache: File to read known records from, and to write all records to. If it cannot be written, there is none.
+        workers: Number of threads; one per core by default.
+        progress: Called with (done, total) while files are probed.
+        lazy: Check and probe a file only when one of its rows is accessed. Default: for more than `LAZY` files.
+        flow: The rows are folders of optical flow (`actrec.data.flow`).
 
     Raises:
-        ValueError: the list is empty, or nothing in it can be used.
+        ValueError: The list is empty, or none of its videos can be used.
     """
     if not videos:
         raise ValueError("the list holds no video")
-    row_of, first = number_files(videos)
-    paths = [videos[i].path for i in first.tolist()]
+    file_of_row, first_row = number_files(videos)
     prefixes = prefixes_of(cache)
-    index = Index(videos, known_rows([name_of(path, prefixes) for path in paths], cache), row_of, cache, flow=flow)
-    if len(paths) > LAZY if lazy is None else lazy:
+    names = (name_of(videos[row].path, prefixes) for row in first_row.tolist())
+    records = find_records(names, len(first_row), cache)
+    index = Index(videos, records, file_of_row.astype(np.int32), first_row, cache, flow=flow)
+    if len(first_row) > LAZY if lazy is None else lazy:
         return index
-    stale = index.stale_rows(workers)
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for done, _ in enumerate(pool.map(index.look, *zip(*stale)) if stale else (), 1):
-            if progress:
-                progress(done, len(stale))
-    index.save()
-    index.check()
+    index.probe_all(partial(run_in_threads, workers=workers, progress=progress), workers=workers)
+    index.find_broken()
     if len(index.broken) == len(videos):
         raise ValueError(
             f"none of the {len(videos)} videos can be used; the first: {videos[0].path}: {index.broken[0]}"
         )
     return index
+
+
+def run_in_threads(
+    function: Callable[..., Any],
+    jobs: Sequence[tuple],
+    receive: Receive,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Runs the jobs of an index in threads of this process, as `Index.probe_all` describes.
+
+    Args:
+        workers: Number of threads; one per core by default.
+        progress: Called with (done, total) after each job.
+    """
+    with ThreadPoolExecutor(workers or num_cores()) as pool:
+        try:
+            outcomes = pool.map(partial(_outcome, function), jobs)
+            for done, (job, (result, reason)) in enumerate(zip(jobs, outcomes), 1):
+                receive(job, result, reason)
+                if progress:
+                    progress(done, len(jobs))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _outcome(function: Callable[..., Any], job: tuple) -> tuple[Any, str | None]:
+    try:
+        return function(*job, stop=None), None
+    except MediaError as error:
+        return None, error.reason
+
+
+def _probe_job(file: int, path: str, name: str, flow: bool, *, stop: object) -> np.void:
+    return probe_path(path, name, flow=flow)
+
+
+def _verify_job(file: int, path: str, record: np.void, *, stop: object) -> np.void | str:
+    """The new record, or why the file is broken."""
+    try:
+        return verify_path(path, record)
+    except BrokenError as error:
+        return error.reason

@@ -10,11 +10,7 @@ import numpy as np
 
 from actrec.config import FLOW_PAIRS
 from actrec.data.flow import y_of
-from actrec.data.index.probe import (
-    FLOW,
-    FPS,
-    VIDEO,
-)
+from actrec.data.index.probe import FPS, Kind
 from actrec.data.lists.row import Video
 
 
@@ -67,18 +63,18 @@ class Media:
         return [path for x in pairs for path in (x, y_of(x))]
 
 
-def span_of(row: np.void, video: Video) -> tuple[int, int] | str:
-    """(first position, frames) of a list's row, or why it has none."""
-    first, flow = int(row["first"]) - 1, bool(row["kind"] == FLOW)
-    end = first + int(row["frames"]) + flow  # lists count frames: one more than there is flow between them
+def span_of(record: np.void, video: Video) -> tuple[int, int] | str:
+    """(first position, frames) of a list row, or why it has none."""
+    first, flow = int(record["first"]) - 1, bool(record["kind"] == Kind.FLOW)
+    end = first + int(record["frames"]) + flow  # lists count frames: one more than there is flow between them
     start = first if video.start is None else video.start
     stop = end if video.stop is None else video.stop
     if isinstance(start, float):
-        span = _seconds(row, end - first, start, stop)
+        span = _seconds(record, end - first, start, stop)
         if isinstance(span, str):
             return span
         start, stop = first + span[0], first + span[1]
-    if row["kind"] == VIDEO or flow:
+    if record["kind"] == Kind.VIDEO or flow:
         stop = min(stop, end)  # containers overstate and lists follow them; the decoder's last frame is repeated
     if start < first or start >= end or stop > end or stop <= start:
         return f"the list says frames {start + 1} to {stop}, but there are {first + 1} to {end}"
@@ -87,10 +83,11 @@ def span_of(row: np.void, video: Video) -> tuple[int, int] | str:
     return start, stop - start - flow
 
 
-def _seconds(row: np.void, num_frames: int, start: float, stop: float) -> tuple[int, int] | str:
-    rate = float(row["rate"])
+def _seconds(record: np.void, num_frames: int, start: float, stop: float) -> tuple[int, int] | str:
+    rate = float(record["rate"])
     if not rate:
-        where = f"folder has no file `{FPS}` with its frames a second" if row["kind"] != VIDEO else "file has no rate"
+        is_video = record["kind"] == Kind.VIDEO
+        where = "file has no rate" if is_video else f"folder has no file `{FPS}` with its frames a second"
         return f"the list counts seconds, and the {where}"
     begin, end = frames_between(start, stop, rate)
     if begin >= num_frames:

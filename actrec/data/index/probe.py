@@ -1,4 +1,4 @@
-"""What the index keeps of a file or folder: probing it, and decoding all of it."""
+"""The record that the index keeps of a file or frame folder: making it, and verifying it by decoding everything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import re
 import stat
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from enum import IntEnum
 
 import cv2
 import numpy as np
@@ -20,20 +21,36 @@ from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import verify_video
 
-UNKNOWN, VIDEO, FOLDER, FLOW = 0, 1, 2, 3  # kinds
-UNTRIED, SOUND, UNSOUND = 0, 1, 2  # whether a file earns a certificate, as decoding it to its end has shown
-UNVERIFIED, WHOLE, BROKEN = 0, 1, 2  # the verdict of `verify`
-_LEAST = 0.9  # a file of which less than this part of its frames decodes is broken
-ROW = np.dtype(
+
+class Kind(IntEnum):
+    """What a record describes."""
+
+    UNKNOWN, VIDEO, FOLDER, FLOW = range(4)
+
+
+class Certified(IntEnum):
+    """Whether a video file earns a certificate (`actrec.data.video.certificate`). Decoding it to its end tells."""
+
+    UNKNOWN, YES, NO = range(3)
+
+
+class Verified(IntEnum):
+    """What `actrec index --verify` has found."""
+
+    UNKNOWN, INTACT, BROKEN = range(3)
+
+
+_LEAST_DECODED = 0.9  # a video is broken if a smaller part of its frames decodes
+RECORD = np.dtype(
     [
-        ("name", "u4"),  # checksum of the name, by which a row is found again
-        ("key", "u8", 2),  # of name, size and time of change, by which it is believed
+        ("name", "u4"),  # checksum of the name, by which the record of a file is found
+        ("key", "u8", 2),  # of name, size and modification time, by which a change of the file is noticed
         ("kind", "u1"),
-        ("proof", "u1"),
-        ("verdict", "u1"),
+        ("certified", "u1"),
+        ("verified", "u1"),
         ("size", "u8"),  # bytes of a file, images of a folder
         ("frames", "i8"),
-        ("first", "i8"),  # number of a folder's first image
+        ("first", "i8"),  # number of the first image of a folder
         ("width", "i4"),
         ("height", "i4"),
         ("rotation", "i2"),
@@ -45,18 +62,21 @@ ROW = np.dtype(
         ("template", "S64"),
     ]
 )
-FPS = "fps"
+FPS = "fps"  # file in a frame folder that holds its frame rate
 _IMAGE = re.compile(r"(.*?)(\d{1,18})(\.(?:jpe?g|png|bmp|webp))", re.IGNORECASE | re.DOTALL)
 
 _FLOW_MADE = "`actrec extract-flow` makes it"
 
 
 class BrokenError(MediaError):
-    """The verdict of `verify`."""
+    """The file itself is broken, and stays so until it changes."""
 
 
 def key_of(path: str, name: str) -> tuple[int, int] | None:
-    """What changes when a file or folder does: its name, size and time of change, and those of a folder's `fps`."""
+    """A hash of the name, size and modification time of a file or folder, and of the `fps` file of a folder.
+
+    None if the path does not exist.
+    """
     try:
         stats = [os.stat(path)]
         if stat.S_ISDIR(stats[0].st_mode):
@@ -69,63 +89,66 @@ def key_of(path: str, name: str) -> tuple[int, int] | None:
     return int(words[0]), int(words[1])
 
 
-def checksums(names: Sequence[str]) -> np.ndarray:
-    """Of each name, (len(names),) uint32."""
-    return np.fromiter((zlib.crc32(n.encode("utf-8", "surrogateescape")) for n in names), np.uint32, len(names))
+def checksum(name: str) -> int:
+    """CRC-32 of a name."""
+    return zlib.crc32(name.encode("utf-8", "surrogateescape"))
 
 
-def look(path: str, name: str, *, flow: bool = False) -> np.void:
-    """What is to be known of a file or folder.
+def probe_path(path: str, name: str, *, flow: bool = False) -> np.void:
+    """Makes the record of a file or folder.
 
     Args:
-        name: what the index calls it.
-        flow: of a folder's optical flow.
+        name: Its name in the index.
+        flow: Probe the optical flow in a folder.
 
     Raises:
-        MediaError: it cannot be used.
+        MediaError: It cannot be used.
     """
-    row = np.zeros((), ROW)
-    row["name"], row["key"] = checksums([name])[0], key_of(path, name) or (0, 0)
+    record = np.zeros((), RECORD)
+    record["name"], record["key"] = checksum(name), key_of(path, name) or (0, 0)
     with _reasons(path):
         if flow:
-            _probe_flow(path, row)
+            _probe_flow(path, record)
         elif os.path.isdir(path):
-            _probe_folder(path, row, os.listdir(path), _IMAGE, FOLDER)
+            _probe_folder(path, record, os.listdir(path), _IMAGE, Kind.FOLDER)
         else:
-            _probe_video(path, row)
-    return row[()]
+            _probe_video(path, record)
+    return record[()]
 
 
-def verify(path: str, row: np.void) -> np.void:
-    """Decodes all of a file or folder: what is known of it then.
+def verify_path(path: str, record: np.void) -> np.void:
+    """Decodes all of a file or folder.
 
-    A video is broken where less than nine tenths of its frames decode; if more do, their number is the video's length
-    from now on. A folder is broken where an image is, or has another size than the first.
+    A video is broken if less than nine tenths of its frames decode. If more do, their number becomes the length of the
+    video. A folder is broken if one of its images is, or has another size than the first.
 
     Args:
-        row: what `look` has found.
+        record: What `probe_path` returned.
+
+    Returns:
+        The new record.
 
     Raises:
-        BrokenError: it is broken.
-        MediaError: it cannot be read, which may be the fault of something else.
+        BrokenError: It is broken.
+        MediaError: It cannot be read. The cause may be something other than the file.
     """
-    row = row.copy()
+    record = record.copy()
     with _reasons(path):
-        if row["kind"] == FOLDER:
-            _verify_folder(path, row)
+        if record["kind"] == Kind.FOLDER:
+            _verify_folder(path, record)
         else:
-            decoded, stated = verify_video(path), int(row["frames"])
-            if decoded.decoded < _LEAST * stated:
+            decoded, stated = verify_video(path), int(record["frames"])
+            if decoded.decoded < _LEAST_DECODED * stated:
                 raise BrokenError(path, f"only {decoded.decoded} of {stated} frames decode")
-            row["proof"] = UNSOUND if decoded.certificate is None else SOUND
-            row["frames"] = decoded.decoded
-    row["verdict"] = WHOLE
-    return row
+            record["certified"] = Certified.NO if decoded.certificate is None else Certified.YES
+            record["frames"] = decoded.decoded
+    record["verified"] = Verified.INTACT
+    return record
 
 
 @contextlib.contextmanager
 def _reasons(path: str) -> Iterator[None]:
-    """Whatever is wrong with a file or folder becomes a MediaError; names in it may be no text."""
+    """Turns what is wrong with a file or folder into a MediaError with a printable reason."""
     try:
         yield
     except FileNotFoundError:
@@ -137,9 +160,9 @@ def _reasons(path: str) -> Iterator[None]:
         raise MediaError(path, reason.encode("utf-8", "backslashreplace").decode()) from None
 
 
-def _verify_folder(path: str, row: np.void) -> None:
-    template = row["template"].decode("utf-8", "surrogateescape")
-    first, num_images, size = int(row["first"]), int(row["frames"]), (int(row["width"]), int(row["height"]))
+def _verify_folder(path: str, record: np.void) -> None:
+    template = record["template"].decode("utf-8", "surrogateescape")
+    first, num_images, size = int(record["first"]), int(record["frames"]), (int(record["width"]), int(record["height"]))
     reasons = []
     for name in map(template.format, range(first, first + num_images)):
         try:
@@ -152,30 +175,30 @@ def _verify_folder(path: str, row: np.void) -> None:
         raise BrokenError(path, f"{len(reasons)} of {num_images} images are broken; the first: {reasons[0]}")
 
 
-def _probe_video(path: str, row: np.ndarray) -> None:
+def _probe_video(path: str, record: np.ndarray) -> None:
     found = probe_video(path)
-    row["kind"], row["first"], row["size"] = VIDEO, 1, os.path.getsize(path)
+    record["kind"], record["first"], record["size"] = Kind.VIDEO, 1, os.path.getsize(path)
     for name in ("frames", "width", "height", "rotation", "rate", "gop", "codec", "pix_fmt", "color"):
-        row[name] = getattr(found, name)
+        record[name] = getattr(found, name)
 
 
-def _probe_flow(path: str, row: np.ndarray) -> None:
+def _probe_flow(path: str, record: np.ndarray) -> None:
     if not os.path.isdir(path):
         what = "a file, not a folder of optical flow" if os.path.exists(path) else "there is no such folder"
         raise MediaError(path, f"{what}: {_FLOW_MADE}")
     names = os.listdir(path)
     if UNFINISHED in names:
-        raise MediaError(path, "its optical flow is not all there: the same `actrec extract-flow` goes on")
-    _probe_folder(path, row, names, FLOW_IMAGE, FLOW)
-    x = os.path.join(path, row["template"].item().decode("utf-8", "surrogateescape").format(row["first"].item()))
-    width, height = row["width"].item(), row["height"].item()
+        raise MediaError(path, "its optical flow is not complete: the same `actrec extract-flow` command continues it")
+    _probe_folder(path, record, names, FLOW_IMAGE, Kind.FLOW)
+    x = os.path.join(path, record["template"].item().decode("utf-8", "surrogateescape").format(record["first"].item()))
+    width, height = record["width"].item(), record["height"].item()
     if (shape := read_image(y_of(x)).shape[:2]) != (height, width):
         y = os.path.basename(y_of(x))
         raise MediaError(path, f"{y} is {shape[1]}x{shape[0]}, {os.path.basename(x)} {width}x{height}")
 
 
-def _probe_folder(path: str, row: np.ndarray, files: list[str], pattern: re.Pattern, kind: int) -> None:
-    """Naming template, first number, length of the unbroken sequence from there, size of the first image."""
+def _probe_folder(path: str, record: np.ndarray, files: list[str], pattern: re.Pattern[str], kind: Kind) -> None:
+    """Records the naming template, the first number, the length of the unbroken sequence and the size of an image."""
     names = [match for name in files if (match := pattern.fullmatch(name))]
     if not names:
         raise MediaError(path, _no_images(files, kind))
@@ -187,18 +210,18 @@ def _probe_folder(path: str, row: np.ndarray, files: list[str], pattern: re.Patt
     brace = str.maketrans({"{": "{{", "}": "}}"})
     template = f"{prefix.translate(brace)}{{:0{width}d}}{suffix.translate(brace)}"
     encoded = template.encode("utf-8", "surrogateescape")
-    if len(encoded) > ROW["template"].itemsize:
+    if len(encoded) > RECORD["template"].itemsize:
         raise MediaError(path, f"its image names are too long ({template})")
     image = read_image(os.path.join(path, template.format(numbers[0])))
-    row["kind"], row["template"], row["codec"] = kind, encoded, suffix.rpartition(".")[2].lower()
-    row["rate"] = _rate(path)
-    row["first"], row["frames"] = numbers[0], (gap[0] + 1) if len(gap) else len(numbers)
-    row["size"] = row["frames"]
-    row["height"], row["width"] = image.shape[:2]
+    record["kind"], record["template"], record["codec"] = kind, encoded, suffix.rpartition(".")[2].lower()
+    record["rate"] = _rate(path)
+    record["first"], record["frames"] = numbers[0], (gap[0] + 1) if len(gap) else len(numbers)
+    record["size"] = record["frames"]
+    record["height"], record["width"] = image.shape[:2]
 
 
 def _rate(folder: str) -> float:
-    """Frames a second of a frame folder, from its file `fps` (as Hara's tools leave it); 0 if it has none."""
+    """Frames per second of a frame folder, from its file `fps` (which Hara's tools write); 0 if it has none."""
     try:
         with open(os.path.join(folder, FPS), encoding="ascii") as file:
             rate = float(file.read(100))
@@ -207,22 +230,22 @@ def _rate(folder: str) -> float:
     return rate if 0 < rate < math.inf else 0.0
 
 
-def _no_images(files: list[str], kind: int) -> str:
-    if kind == FLOW:
+def _no_images(files: list[str], kind: Kind) -> str:
+    if kind == Kind.FLOW:
         return f"the folder holds no optical flow such as 00001_x.jpg: {_FLOW_MADE}"
     other = "; its optical flow needs --modality flow" if any(map(FLOW_IMAGE.fullmatch, files)) else ""
     return f"the folder holds no numbered images such as 00001.jpg{other}"
 
 
 def read_image(path: str, *, gray: bool = False) -> np.ndarray:
-    """An image file as RGB uint8 (H, W, 3), gray and CMYK converted, upright.
+    """Reads an image file as RGB uint8 (H, W, 3). Grayscale and CMYK are converted, and EXIF rotation is applied.
 
     Args:
-        gray: as (H, W) instead.
+        gray: Return the luma as (H, W) instead.
 
     Raises:
-        BrokenError: it is missing or not an image.
-        MediaError: it cannot be read.
+        BrokenError: The file is missing, or it is not an image.
+        MediaError: The file cannot be read.
     """
     try:
         data = np.fromfile(path, np.uint8)
@@ -232,7 +255,7 @@ def read_image(path: str, *, gray: bool = False) -> np.ndarray:
         raise MediaError(path, error.strerror or str(error)) from None
     try:
         image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB) if len(data) else None
-    except cv2.error:  # its header promises more pixels than OpenCV takes
+    except cv2.error:  # its header states more pixels than OpenCV accepts
         image = None
     if image is None:
         raise BrokenError(path, "not an image that OpenCV can decode" if len(data) else "the image is empty (0 bytes)")

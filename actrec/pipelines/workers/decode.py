@@ -99,10 +99,10 @@ def fetch_boxes(requests: Sequence[Request], index: Index, *, certify: bool) -> 
     try:
         decoded = read_frames(first.path, positions, receive, certificate, region=region, certify=certify)
     except ChangedError:
-        index.forget(row)
+        index.forget_certificate(row)
         decoded = read_frames(first.path, positions, receive, region=region)
     if certify:
-        index.learn(row, decoded.certificate)
+        index.set_certificate(row, decoded.certificate)
     past = len(positions) - decoded.clamped
     samples = [receiver.sample(past) for receiver in receivers]
     samples[0] = replace(samples[0], decoded=decoded.decoded, delivered=len(positions))

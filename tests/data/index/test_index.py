@@ -9,7 +9,8 @@ import pytest
 
 from actrec.data.index import build_index, cache_path, quarantine_path
 from actrec.data.index import index as index_module
-from actrec.data.index.probe import read_image, verify
+from actrec.data.index.index import run_in_threads
+from actrec.data.index.probe import read_image
 from actrec.data.lists import Video
 from actrec.data.video.container import MediaError
 from actrec.data.video.encode import VideoWriter
@@ -53,8 +54,13 @@ def only(path, start=None, stop=None):
 @pytest.fixture
 def probed(monkeypatch):
     """Paths as they are probed."""
-    paths, look = [], index_module.look
-    monkeypatch.setattr(index_module, "look", lambda path, name, **flow: paths.append(path) or look(path, name, **flow))
+    paths, probe_path = [], index_module.probe_path
+
+    def record(path, *args, **kwargs):
+        paths.append(path)
+        return probe_path(path, *args, **kwargs)
+
+    monkeypatch.setattr(index_module, "probe_path", record)
     return paths
 
 
@@ -384,7 +390,7 @@ def test_what_decoding_has_shown_is_kept(tmp_path):
     index = build_index(rows, cache=cache)
     assert [index.certificate(i) for i in range(3)] == [(False, None)] * 3
     for i in (0, 1):
-        index.learn(i, read_frames(rows[i].path, [0], lambda i, rgb: None, certify=True).certificate)
+        index.set_certificate(i, read_frames(rows[i].path, [0], lambda i, rgb: None, certify=True).certificate)
     assert index.certificate(0)[1].pts.shape == (10,)
     index.save()
     again = build_index(rows, cache=cache)
@@ -517,14 +523,8 @@ def test_another_rate_of_a_folder_is_noticed(tmp_path, probed):
 def verified(rows, cache):
     """The index after all its files were decoded, in a new process as it were."""
     index = build_index(rows, cache=cache, lazy=True)
-    for r, path in index.stale_rows():
-        index.look(r, path)
-    for r, path, row in index.unverified():
-        try:
-            index.put(r, verify(path, row))
-        except MediaError as error:
-            index.give_up(r, error.reason, for_good=True)
-    index.save()
+    index.probe_all(run_in_threads)
+    index.verify_all(run_in_threads)
     return index
 
 
@@ -540,15 +540,15 @@ def test_what_does_not_decode_is_broken_until_it_changes(tmp_path):
     cache = cache_path(tmp_path / "list.txt")
     assert build_index(rows, cache=cache).broken == {}
     index = verified(rows, cache)
-    index.check()
+    index.find_broken()
     stated = probe_video(torn).frames
     assert index.broken[2] == "2 of 4 images are broken; the first: 2.jpg: not an image that OpenCV can decode"
     assert index.broken[1] == f"only {verify_video(torn).decoded} of {stated} frames decode"
     assert set(index.broken) == {1, 2}
-    assert index.unverified() == []
+    assert index.unverified_files() == []
 
     again = build_index(rows, cache=cache)  # a command that follows
-    assert [r for r, _, _ in again.unverified()] == [1, 2]  # the broken ones get another chance
+    assert [r for r, _, _ in again.unverified_files()] == [1, 2]  # the broken ones get another chance
     assert again.broken == dict.fromkeys((1, 2), "`actrec index --verify` has found it broken")
     quarantine_path(tmp_path / "list.txt").write_text("path,reason\ntorn.mp4,torn\n")
     assert build_index(rows, cache=cache).broken[1] == "torn"

@@ -7,6 +7,7 @@ import pytest
 
 from actrec.cli.main import main
 from actrec.data.index import build_index, cache_path, quarantine_path
+from actrec.data.index import index as index_module
 from actrec.data.lists import read_list
 from actrec.data.video.encode import VideoWriter
 from actrec.tools.lists import index as index_lists
@@ -84,7 +85,7 @@ def test_verified_and_quarantined(dataset, capsys):
 
 
 def test_an_interrupted_verification_goes_on(dataset, monkeypatch):
-    verified, real = [], index_lists.verify
+    verified, real = [], index_module.verify_path
 
     def interrupted(path, row):
         verified.append(path)
@@ -92,13 +93,13 @@ def test_an_interrupted_verification_goes_on(dataset, monkeypatch):
             raise KeyboardInterrupt
         return real(path, row)
 
-    monkeypatch.setattr(index_lists, "verify", interrupted)
+    monkeypatch.setattr(index_module, "verify_path", interrupted)
     index = build_index(read_list(dataset), cache=cache_path(dataset), lazy=True)
     index_lists.look_at_all(index, Workers(1))
     with pytest.raises(KeyboardInterrupt):
         index_lists.verify_all(index, Workers(1))
     done = verified[0]
-    monkeypatch.setattr(index_lists, "verify", lambda path, row: verified.append(path) or real(path, row))
+    monkeypatch.setattr(index_module, "verify_path", lambda path, row: verified.append(path) or real(path, row))
     del verified[:]
     index = build_index(read_list(dataset), cache=cache_path(dataset), lazy=True)
     index_lists.look_at_all(index, Workers(1))
@@ -145,7 +146,7 @@ def test_what_is_not_the_files_fault_is_not_held_against_it(dataset, capsys, mon
     def exhausted(path, row):
         raise MemoryError
 
-    monkeypatch.setattr(index_lists, "verify", exhausted)
+    monkeypatch.setattr(index_module, "verify_path", exhausted)
     assert invoke("index", dataset, "--verify") == 1
     assert f"{dataset.parent}/a.mp4: MemoryError" in capsys.readouterr().err
     monkeypatch.undo()
