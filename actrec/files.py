@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import csv
 import errno
 import io
 import json
+import math
 import os
+import platform
+import re
 import secrets
+import shutil
 import stat
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -201,56 +207,270 @@ def show(value: str) -> str:
     return repr(value if len(value) <= 100 else f"{value[:60]}…{value[-30:]}")
 
 
+# ---- writing: completely or not at all ----
+
+_PROCESS = secrets.token_hex(4)  # tells this process from an earlier one that had the same process id
+_NODE = re.sub(r"[^\w.-]", "_", platform.node())[:64]
+_TEMPORARY = re.compile(r"\.actrec-(?P<pid>\d{1,10})-(?P<process>[0-9a-f]{8})-[0-9a-f]{8}-(?P<node>.*)\.tmp")
+_OLD_PART = re.compile(r"\.part-(?P<pid>\d{1,10})-(?P<process>[0-9a-f]{32})-(?P<node>.*)")  # written before 0.1.0
+_OLD_FILE = re.compile(r"\.actrec-.*\.tmp")  # written before 0.1.0, without a process id
+_ABANDONED = 24 * 3600  # seconds without a change after which another machine's temporary file counts as left over
+
+_cleaned: set[str] = set()  # folders whose leftovers this process has removed
+
+
+class OutputError(OSError):
+    """The output cannot be written. This stops the whole run: it is not the fault of one video."""
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns every OSError of the block into an OutputError that names `path`."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(error.errno, f"cannot be written ({error.strerror})", os.fspath(path)) from None
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
-    """A file to write; it appears under `path` complete and on the disk, or not at all.
+    """Opens a file for writing. The file appears under `path` when the block ends, complete and flushed to the disk.
 
-    What stood there before stays until the block has ended without an exception. A link is followed, the permissions
-    of an older file are kept.
+    After an exception, or if the process is killed, `path` is as it was before. A symbolic link is followed, and the
+    permissions of an existing file are kept.
 
     Args:
         mode: "w" (UTF-8 text, no newline translation) or "wb".
 
     Raises:
-        OSError: the folder is missing or unwritable, the disk is full, `path` is a folder or a device.
+        OSError: the folder is missing or not writable, the disk is full, or `path` is a folder or a device.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"mode {mode!r}: expected 'w' or 'wb'")
-    target = os.path.realpath(path)
-    folder = os.path.dirname(target)
-    old_mode = os.stat(target).st_mode if os.path.exists(target) else None
-    if old_mode is not None and not stat.S_ISREG(old_mode):  # replacing /dev/null would take it from everybody
-        raise OSError(errno.EINVAL, "not a regular file, cannot be replaced", os.fspath(path))
-    temporary = os.path.join(folder, f".actrec-{secrets.token_hex(8)}.tmp")
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    file = open(temporary, mode.replace("w", "x"), **text)  # noqa: SIM115 - closed below, whatever happens
-    try:
-        if old_mode is not None:
-            os.chmod(temporary, stat.S_IMODE(old_mode))
+    with atomic_file(path) as temporary, open(temporary, mode, **text) as file:
         yield file
-        file.flush()
-        os.fsync(file.fileno())
-        file.close()
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Like `atomic_write`, for code that needs the name of the file: yields an empty temporary file to write to.
+
+    Raises:
+        OSError: as in `atomic_write`.
+    """
+    target = Path(os.path.realpath(path))
+    old_mode = stat.S_IMODE(_regular(target, path).st_mode) if target.exists() else None
+    temporary = temporary_path(target)
+    try:
+        _create(temporary, path)
+        if old_mode is not None:
+            os.chmod(temporary, old_mode | stat.S_IWUSR)
+        yield temporary
+        _sync_file(temporary)
+        if old_mode is not None:
+            os.chmod(temporary, old_mode)
         os.replace(temporary, target)
-    except BaseException:  # an interrupt leaves no litter either
-        with contextlib.suppress(OSError):  # on a full disk closing fails again
-            file.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+    except BaseException:  # an interrupt, too, must leave nothing behind
+        with contextlib.suppress(OSError):  # a read-only file system refuses even if there is no such file
+            temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(folder)
+    _sync_folder(target.parent)
 
 
-def _sync_folder(folder: str) -> None:
-    """The new name, too, has to survive a power cut."""
+@contextlib.contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder, which is renamed to `folder` when the block ends. Missing parents are created.
+
+    After an exception, or if the process is killed, there is no `folder`. Its files are not flushed to the disk: that
+    would slow down the extraction of frames several times.
+
+    Raises:
+        OutputError: the folder cannot be created, or `folder` exists and is not empty.
+    """
+    with scratch_folder(folder) as temporary:
+        yield temporary
+        with writing(folder):
+            os.rename(temporary, folder)
+
+
+@contextlib.contextmanager
+def scratch_folder(beside: Path) -> Iterator[Path]:
+    """Yields a temporary folder next to `beside`, from where files can be moved by a rename. It is removed at the end.
+
+    Raises:
+        OutputError: the folder cannot be created.
+    """
+    with writing(beside):
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_path(beside)
+        temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def atomic_link(path: Path, other: Path) -> None:
+    """Makes `other` a second name of the file `path`, or a copy where the file system has no hard links.
+
+    Raises:
+        OSError: `path` is missing, or `other` cannot be written.
+    """
+    temporary = temporary_path(other)
+    try:
+        try:
+            os.link(path, temporary)
+        except OSError:
+            shutil.copyfile(path, temporary)
+        os.replace(temporary, other)
+    finally:  # renaming does nothing if both are names of one file already
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = None) -> None:
+    """Writes a value as JSON, atomically: UTF-8, keys in their given order, a line break at the end.
+
+    JSON has no NaN and no infinity: they become null. Bytes of file names that are not UTF-8 are escaped.
+
+    Raises:
+        OSError: as in `atomic_write`.
+    """
+    text = json.dumps(_finite(value), ensure_ascii=False, indent=indent, allow_nan=False)
+    with atomic_write(path) as file:
+        file.write(_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Writes a table, atomically. Bytes of file names that are not UTF-8 become U+FFFD.
+
+    Raises:
+        OSError: as in `atomic_write`.
+    """
+    with atomic_write(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([_SURROGATE.sub("\ufffd", cell) for cell in row] for row in rows)
+
+
+def temporary_path(path: Path) -> Path:
+    """A new name in the folder of `path` for a file or folder that is not complete yet.
+
+    The name holds the process and the machine that use it, so that `remove_leftovers` can tell when both are gone. The
+    first call for a folder removes what killed processes have left there.
+    """
+    folder = Path(path).parent
+    key = os.path.abspath(folder)
+    if key not in _cleaned:
+        _cleaned.add(key)
+        remove_leftovers([folder])
+    return folder / f".actrec-{os.getpid()}-{_PROCESS}-{secrets.token_hex(4)}-{_NODE}.tmp"
+
+
+def remove_leftovers(folders: Iterable[Path]) -> None:
+    """Removes the temporary files and folders that killed processes have left directly in these folders.
+
+    Those of a living process stay. Whether a process of another machine lives is unknown: its files are removed when
+    they have not changed for a day.
+    """
+    for folder in folders:
+        try:
+            with os.scandir(folder) as entries:
+                found = [Path(entry) for entry in entries if entry.name.startswith((".actrec-", ".part-"))]
+        except OSError:
+            continue
+        for path in filter(_is_leftover, found):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+def _is_leftover(path: Path) -> bool:
+    match = _TEMPORARY.fullmatch(path.name) or _OLD_PART.fullmatch(path.name)
+    if match is None:
+        return bool(_OLD_FILE.fullmatch(path.name))
+    if match["node"] not in (_NODE, platform.node()):
+        return time.time() - _last_change(path) > _ABANDONED
+    if int(match["pid"]) == os.getpid():
+        return match["process"] != _PROCESS
+    return not process_lives(int(match["pid"]))
+
+
+def _last_change(path: Path) -> float:
+    """When a file or a folder, or anything directly in it, was last changed; infinity if it is gone."""
+    try:
+        inside = [entry.stat().st_mtime for entry in os.scandir(path)] if path.is_dir() else []
+        return max([path.stat().st_mtime, *inside])
+    except OSError:
+        return math.inf
+
+
+def process_lives(pid: int) -> bool:
+    """Whether this machine has a process of that number. On Windows, where asking would end it: always true."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _regular(target: Path, path: str | os.PathLike[str]) -> os.stat_result:
+    """The status of a regular file: replacing /dev/null would take it away from everybody."""
+    found = os.stat(target)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file, cannot be replaced", os.fspath(path))
+    return found
+
+
+def _create(temporary: Path, path: str | os.PathLike[str]) -> None:
+    try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:  # the user knows `path`, not the temporary name
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+
+
+def _sync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name, too, must survive a power cut. Windows cannot flush a folder."""
+    if os.name == "nt":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems cannot sync a folder; the file itself is safe
+        if error.errno != errno.EINVAL:  # some network file systems cannot flush a folder; the file itself is safe
             raise
     finally:
         os.close(handle)
+
+
+# ---- helpers of reading ----
 
 
 def _decode(line: bytes, number: int, problems: Problems) -> str:
