@@ -10,7 +10,6 @@ import io
 import json
 import math
 import os
-import platform
 import re
 import secrets
 import shutil
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from actrec.registry import did_you_mean
+from actrec.system import host_name, process_exists, sync_folder
 
 SHOWN = 20  # problems that an error message spells out
 LONGEST = 8192  # characters of a line: a path has 4096 at most
@@ -210,9 +210,9 @@ def show(value: str) -> str:
 # ---- writing: completely or not at all ----
 
 _PROCESS = secrets.token_hex(4)  # tells this process from an earlier one that had the same process id
-_NODE = re.sub(r"[^\w.-]", "_", platform.node())[:64]
-_TEMPORARY = re.compile(r"\.actrec-(?P<pid>\d{1,10})-(?P<process>[0-9a-f]{8})-[0-9a-f]{8}-(?P<node>.*)\.tmp")
-_OLD_PART = re.compile(r"\.part-(?P<pid>\d{1,10})-(?P<process>[0-9a-f]{32})-(?P<node>.*)")  # written before 0.1.0
+_NODE = re.sub(r"[^\w.-]", "_", host_name())[:64]
+_TEMPORARY = re.compile(r"\.actrec-(?P<pid>\d{1,9})-(?P<process>[0-9a-f]{8})-[0-9a-f]{8}-(?P<node>.*)\.tmp")
+_OLD_PART = re.compile(r"\.part-(?P<pid>\d{1,9})-(?P<process>[0-9a-f]{32})(-(?P<node>.*))?")  # written before 0.1.0
 _OLD_FILE = re.compile(r"\.actrec-.*\.tmp")  # written before 0.1.0, without a process id
 _ABANDONED = 24 * 3600  # seconds without a change after which another machine's temporary file counts as left over
 
@@ -277,7 +277,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         with contextlib.suppress(OSError):  # a read-only file system refuses even if there is no such file
             temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 @contextlib.contextmanager
@@ -404,11 +404,11 @@ def _is_leftover(path: Path) -> bool:
     match = _TEMPORARY.fullmatch(path.name) or _OLD_PART.fullmatch(path.name)
     if match is None:
         return bool(_OLD_FILE.fullmatch(path.name))
-    if match["node"] not in (_NODE, platform.node()):
+    if match["node"] not in (None, _NODE, host_name()):
         return time.time() - _last_change(path) > _ABANDONED
     if int(match["pid"]) == os.getpid():
         return match["process"] != _PROCESS
-    return not process_lives(int(match["pid"]))
+    return not process_exists(int(match["pid"]))
 
 
 def _last_change(path: Path) -> float:
@@ -418,19 +418,6 @@ def _last_change(path: Path) -> float:
         return max([path.stat().st_mtime, *inside])
     except OSError:
         return math.inf
-
-
-def process_lives(pid: int) -> bool:
-    """Whether this machine has a process of that number. On Windows, where asking would end it: always true."""
-    if os.name == "nt":
-        return True
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _regular(target: Path, path: str | os.PathLike[str]) -> os.stat_result:
@@ -452,20 +439,6 @@ def _sync_file(path: Path) -> None:
     handle = os.open(path, os.O_RDWR)
     try:
         os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    """The new name, too, must survive a power cut. Windows cannot flush a folder."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems cannot flush a folder; the file itself is safe
-            raise
     finally:
         os.close(handle)
 

@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 
 from actrec.data.video.probe import probe_video
-from actrec.tools.make.frames import ExtractOptions, extract_frames, extract_video
+from actrec.tools.make.extract_frames import ExtractOptions, extract_frames, extract_video
 from actrec.tools.make.jobs import Workers
 
 OPTIONS = ExtractOptions()

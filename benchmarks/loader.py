@@ -35,7 +35,7 @@ from actrec.data.sampling.plan import plan_eval
 from actrec.data.video.certificate import Certificate
 from actrec.data.video.read import read_frames
 from actrec.pipelines.loader import Loader
-from actrec.tools.make.frames import ExtractOptions, extract_video
+from actrec.tools.make.extract_frames import ExtractOptions, extract_video
 
 sys.path.insert(0, str(Path(__file__).parent))
 import loader_peers as peers

@@ -24,7 +24,7 @@ from actrec.data.video.encode import VideoWriter
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import iter_frames
 from actrec.engine.feeding import measure
-from actrec.tools.make.frames import ExtractOptions, extract_video
+from actrec.tools.make.extract_frames import ExtractOptions, extract_video
 
 ROWS = 512
 SECONDS = 15.0

@@ -23,7 +23,7 @@ from actrec.config import Input
 from actrec.data.index import build_index, cache_path
 from actrec.data.index.probe import checksum, key_of
 from actrec.data.video.encode import VideoWriter
-from actrec.tools.make.frames import ExtractOptions, extract_video
+from actrec.tools.make.extract_frames import ExtractOptions, extract_video
 
 HALF = (0.5, 0.5, 0.5)
 START = """

@@ -34,9 +34,9 @@ from actrec.config import Input
 from actrec.data.index import build_index
 from actrec.data.sampling import samplers
 from actrec.data.video.read import decode_frames, iter_pictures, read_frames
-from actrec.tools.make.frames import ExtractOptions, extract_video
-from actrec.tools.make.prepare_video import CRF, PrepareOptions, prepare_video
-from actrec.tools.make.trade import psnr
+from actrec.tools.make.extract_frames import ExtractOptions, extract_video
+from actrec.tools.make.prepared_video import CRF, PrepareOptions, prepare_video
+from actrec.tools.make.savings import psnr
 
 GOPS = (1, 8, 16, 32)
 SIZE = 224

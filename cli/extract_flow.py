@@ -10,7 +10,7 @@ from actrec.cli.extract_frames import Size
 from actrec.cli.options import worker_options
 from actrec.cli.progress import Bar
 from actrec.data.flow import FOLDER
-from actrec.tools.make.flow import FAILED, PRESETS, Extracted, FlowOptions, extract_flow
+from actrec.tools.make.extract_flow import FAILED, PRESETS, Extracted, FlowOptions, extract_flow
 
 FLOW = FlowOptions()
 PARTS = ("train", "val", "test")

@@ -8,7 +8,7 @@ import click
 
 from actrec.cli.options import worker_options
 from actrec.cli.progress import Bar
-from actrec.tools.make.frames import Extracted, ExtractOptions, SplitOptions, extract_frames
+from actrec.tools.make.extract_frames import Extracted, ExtractOptions, SplitOptions, extract_frames
 
 FRAMES, SPLIT = ExtractOptions(), SplitOptions()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,21 +13,19 @@ from actrec.cli.options import worker_options
 @click.command()
 @click.argument("lists", metavar="LIST...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--verify", is_flag=True, help="Decode every frame of every video, and quarantine what is broken.")
-@click.option("--picture", type=click.Path(path_type=Path), help="Histograms of sizes, lengths and GOPs; for one LIST.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed as JSON.")
 @worker_options
-def command(lists: tuple[Path, ...], verify: bool, picture: Path | None, json_path: Path | None, workers) -> int:
+def command(lists: tuple[Path, ...], verify: bool, json_path: Path | None, workers) -> int:
     """Look at every video of a LIST and keep what is found beside it, as LIST.index.npy.
 
     Every command does this by itself where the index is missing or a file has changed. Exit code 1 if some videos
     cannot be used; each is named with the reason. With --verify these are in LIST.quarantine.csv, and are left out
     by every command until the file changes.
     """
-    from actrec.files import atomic_write
+    from actrec.files import write_json, writing
     from actrec.tools.lists import index as index_lists
-    from actrec.tools.make.output import writing
 
-    _check(lists, picture, json_path)
+    _check(json_path)
     said = {}
     try:
         for path in lists:
@@ -40,29 +37,19 @@ def command(lists: tuple[Path, ...], verify: bool, picture: Path | None, json_pa
             _say(path, found, said[str(path)]["fingerprint"])
             if verify:
                 index_lists.write_quarantine(index, path)
-            if picture is not None:
-                index_lists.draw(picture, path.name, index)
-                click.echo(f"histograms -> {picture}")
     except KeyboardInterrupt:
         click.echo("interrupted: the same command goes on from here")
         return 130
     if json_path is not None:
-        with writing(json_path), atomic_write(json_path) as file:
-            file.write(json.dumps(said) + "\n")
+        with writing(json_path):
+            write_json(json_path, said)
     return 1 if any(found["broken"] for found in said.values()) else 0
 
 
-def _check(lists: tuple[Path, ...], picture: Path | None, json_path: Path | None) -> None:
-    """What would otherwise be found out after everything was looked at."""
-    from actrec.tools.make.output import check_picture
-
-    if picture is not None and len(lists) > 1:
-        raise click.UsageError(f"--picture with {len(lists)} lists: expected one")
-    if picture is not None:
-        check_picture(picture)
-    for path in (picture, json_path):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
+def _check(json_path: Path | None) -> None:
+    """Raises at once what would otherwise be raised after all files have been probed."""
+    if json_path is not None and not json_path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{json_path}: there is no folder {json_path.parent}")
 
 
 def _index(path: Path, workers, verify: bool):

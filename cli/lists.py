@@ -70,7 +70,7 @@ def _command(dataset: Dataset) -> click.Command:
         workers,
         split: int = 1,
     ) -> int:
-        from actrec.tools.lists.make import Probe, make_lists
+        from actrec.tools.lists.published import Probe, make_lists
 
         if not probe and (min_frames is not None or workers.count or workers.cluster):
             raise click.UsageError("--min-frames, --workers and --cluster go with --probe: only that looks into files")
@@ -138,7 +138,7 @@ def folders(videos: Path, out: Path, force: bool, val_fraction: float, group_reg
     The split comes from folders train and val below VIDEOS, else it is drawn, class by class. Videos are files or frame
     folders.
     """
-    from actrec.tools.lists.make import make_folder_lists
+    from actrec.tools.lists.published import make_folder_lists
 
     try:
         split = SplitOptions(val_fraction, seed, group_regex)

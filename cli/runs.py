@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -60,11 +59,11 @@ def compare(folder: Path, a: str, b: str, data: Path | None, picture: Path | Non
 
     A and B are run folders, or names in DATA/runs.
     """
+    from actrec.files import atomic_file, writing
     from actrec.report import runs
-    from actrec.tools.make.output import check_picture, whole_file, writing
 
     if picture is not None:
-        check_picture(picture)
+        runs.check_picture(picture)
     places = [runs.locate(name, (data or folder) / "runs") for name in (a, b)]
     one, other = (runs.read(place) for place in places)
     for run in (one, other):
@@ -76,8 +75,8 @@ def compare(folder: Path, a: str, b: str, data: Path | None, picture: Path | Non
     click.echo()
     _say_curves(curves, runs.shown_epochs(curves))
     if picture is not None:
-        with whole_file(picture) as part, writing(picture):
-            runs.draw(part, picture.suffix[1:].lower(), (f"A  {one.path.name}", f"B  {other.path.name}"), curves)
+        with writing(picture), atomic_file(picture) as file:
+            runs.draw(file, picture.suffix[1:].lower(), (f"A  {one.path.name}", f"B  {other.path.name}"), curves)
         click.echo(f"curves -> {picture}")
     if json_path is not None:
         said = [{"name": name, "a": left, "b": right} for name, left, right in different]
@@ -131,8 +130,7 @@ def _value(value: Any) -> str:
 
 
 def _write(path: Path, content: Any) -> None:
-    from actrec.files import atomic_write
-    from actrec.tools.make.output import writing
+    from actrec.files import write_json, writing
 
-    with writing(path), atomic_write(path) as file:
-        file.write(json.dumps(content) + "\n")
+    with writing(path):
+        write_json(path, content)

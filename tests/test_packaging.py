@@ -41,7 +41,7 @@ def test_a_wheel_contains_every_module_and_nothing_else(installed):
 
 def test_an_installed_wheel_finds_its_data_files(installed, tmp_path):
     code = (
-        "import actrec.cli.main, actrec.cli.train, actrec.tools.make.toy, actrec.tools.make.frames\n"
+        "import actrec.cli.main, actrec.cli.train, actrec.tools.make.toy, actrec.tools.make.extract_frames\n"
         "from actrec.tools.datasets.table import DATASETS\n"
         "assert all(row.class_file is None or row.class_file.is_file() for row in DATASETS.values())\n"
         "print(actrec.cli.main.__file__)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ import torch
 from actrec.data.lists import Video, check_labels
 from actrec.engine import metrics
 from actrec.engine.devices import autocast
-from actrec.files import atomic_write
+from actrec.files import atomic_write, write_json
 from actrec.pipelines.loader import EvalLoader
 
 Average = Literal["logits", "probabilities"]
@@ -275,5 +274,4 @@ def save_topk_json(path: str | os.PathLike, result: Result, classes: Sequence[st
         id_: [{"label": classes[c], "score": float(row[c])} for c in order]
         for id_, row, order in zip(result.ids, probabilities, best)
     }
-    with atomic_write(path) as file:
-        json.dump({"results": results}, file, ensure_ascii=False)
+    write_json(path, {"results": results})

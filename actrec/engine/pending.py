@@ -9,6 +9,7 @@ from pathlib import Path
 from actrec.engine import dist, runfolder, runlog
 from actrec.engine.state import TrainState
 from actrec.engine.step import StepResult, read_sums
+from actrec.files import write_json
 
 
 class PendingSteps:
@@ -63,7 +64,7 @@ class PendingSteps:
         path, epoch = self._dir / runfolder.NAN, self._state.epoch
         if not dist.rank():
             with contextlib.suppress(OSError):
-                runlog.write_json(path, {"step": number, "epoch": epoch, "loss": str(loss), "videos": videos})
+                write_json(path, {"step": number, "epoch": epoch, "loss": str(loss), "videos": videos}, indent=2)
         raise ValueError(
             f"the loss became {loss} in step {number}, epoch {epoch + 1}: a lower --lr, --warmup, --clip-gradient or "
             f"--precision float32 may help; the videos of that step are listed in {path}"

@@ -19,7 +19,7 @@ from actrec.data.index import Index
 from actrec.data.lists import Video
 from actrec.engine import checkpoint, runlog
 from actrec.engine.environment import environment
-from actrec.files import read_json
+from actrec.files import atomic_link, read_json, write_json
 from actrec.system import lock_folder
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
@@ -93,9 +93,9 @@ def begin(
     (run_dir / NAN).unlink(missing_ok=True)
     shutil.rmtree(run_dir / "tensorboard", ignore_errors=True)
     runlog.clear(run_dir)
-    runlog.write_json(run_dir / runlog.CONFIG, {**asdict(recipe), "input": asdict(net_input)})
-    runlog.write_json(run_dir / "environment.json", environment(device, precision) | {"weights": origin})
-    runlog.write_json(run_dir / DATA, _describe_data(data))
+    write_json(run_dir / runlog.CONFIG, {**asdict(recipe), "input": asdict(net_input)}, indent=2)
+    write_json(run_dir / "environment.json", environment(device, precision) | {"weights": origin}, indent=2)
+    write_json(run_dir / DATA, _describe_data(data), indent=2)
 
 
 def save(run_dir: Path, name: str, snapshot: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def save(run_dir: Path, name: str, snapshot: dict[str, Any]) -> None:
     path = run_dir / name
     try:
         if name == LAST and path.exists():
-            _link(path, run_dir / PREVIOUS)
+            atomic_link(path, run_dir / PREVIOUS)
         checkpoint.save(path, snapshot)
     except OSError as error:
         before = "; the checkpoint before it is whole: make room, and --resume goes on from there"
@@ -118,25 +118,7 @@ def save(run_dir: Path, name: str, snapshot: dict[str, Any]) -> None:
 def keep(run_dir: Path, name: str) -> None:
     """Keeps `last.pt` under another name too, unless that is taken."""
     if not (run_dir / name).exists():
-        _link(run_dir / LAST, run_dir / name)
-
-
-def _link(path: Path, other: Path) -> None:
-    """A second name for the same bytes, or a copy where the file system has no such thing."""
-    temporary = other.with_name(f".actrec-{other.name}.tmp")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    try:
-        os.link(path, temporary)
-    except OSError:
-        shutil.copyfile(path, temporary)
-    os.replace(temporary, other)
-
-
-def remove_temporary_files(run_dir: Path) -> None:
-    """Removes the unfinished files of a process that was killed."""
-    for path in run_dir.glob(".actrec-*.tmp"):
-        path.unlink(missing_ok=True)
+        atomic_link(run_dir / LAST, run_dir / name)
 
 
 def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:

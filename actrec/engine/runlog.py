@@ -101,12 +101,6 @@ def clear(run: Path) -> None:
         _rewrite(run / name, [])
 
 
-def write_json(path: Path, content: Any) -> None:
-    with atomic_write(path) as file:
-        json.dump(content, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-
-
 def _json(row: dict[str, Any]) -> str:
     """A line of JSON, which knows no nan."""
     numbers = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}

@@ -25,6 +25,7 @@ from actrec.engine.reporting import EpochReport, Reporter, TrainResult
 from actrec.engine.runfolder import BEST, LAST, Data
 from actrec.engine.state import EpochTimer, TimeLeft, TrainState
 from actrec.engine.step import Stepper
+from actrec.files import remove_leftovers
 from actrec.pipelines.loader import Batch
 
 
@@ -336,7 +337,7 @@ class Trainer:
         """None in all processes but the first, and if the run is finished."""
         if dist.rank() or self._state.epoch >= self._recipe.optim.epochs:
             return None
-        runfolder.remove_temporary_files(self._dir)
+        remove_leftovers([self._dir])
         runlog.cut(self._dir, epoch=self._state.epoch, step=self._state.steps)
         return runlog.RunLog(self._dir, tensorboard=self._recipe.run.tensorboard, step=self._state.steps)
 

@@ -15,6 +15,7 @@ from actrec.registry import did_you_mean
 
 DATA, ENVIRONMENT = "data.json", "environment.json"
 _BEGUN = (runlog.CONFIG, runlog.NAME, "last.pt")  # a folder with one of these is a run
+PICTURES = (".png", ".pdf", ".svg")
 _MEASURES = {"val_top1": "top-1", "val_map": "mAP"}
 _LOSSES = {"train_loss": "train loss", "val_loss": "val loss"}
 
@@ -194,6 +195,12 @@ def shown_epochs(found: Sequence[Curve], most: int = 20) -> list[int]:
     if len(epochs) <= most:
         return epochs
     return [epochs[round(i * (len(epochs) - 1) / (most - 1))] for i in range(most)]
+
+
+def check_picture(path: Path) -> None:
+    """Raises ValueError if a picture of that name cannot be drawn."""
+    if path.suffix.lower() not in PICTURES:
+        raise ValueError(f"picture {path}: expected a name that ends in {', '.join(PICTURES)}")
 
 
 def draw(file: Path, form: str, names: tuple[str, str], found: Sequence[Curve]) -> None:

@@ -67,7 +67,7 @@ def test_failures_and_interrupts(run, videos, tmp_path, monkeypatch):
 )
 def test_errors(run, videos, tmp_path, monkeypatch, arguments, code, words):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("actrec.tools.make.prepare_video.can_encode", lambda name: False)
+    monkeypatch.setattr("actrec.tools.make.prepared_video.can_encode", lambda name: False)
     found, _, err = run("prepare", *arguments)
     assert found == code
     assert words in err[-1]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from actrec.files import write_json
+
 SMALL = ["--backbone", "resnet3d_10", "--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
 
 
@@ -18,9 +20,9 @@ def trained(tmp_path_factory) -> Path:
     for name, epochs, lr in (("first", 2, 0.01), ("second", 3, 0.1)):
         run = data / "runs" / name
         run.mkdir(parents=True)
-        runlog.write_json(run / "config.json", {"net": {"backbone": "s3d"}, "optim": {"epochs": epochs, "lr": lr}})
-        runlog.write_json(run / "data.json", {"classes": ["a", "b"], "train": {"list": "0" * 64}})
-        runlog.write_json(run / "environment.json", {"python": "3.13"})
+        write_json(run / "config.json", {"net": {"backbone": "s3d"}, "optim": {"epochs": epochs, "lr": lr}})
+        write_json(run / "data.json", {"classes": ["a", "b"], "train": {"list": "0" * 64}})
+        write_json(run / "environment.json", {"python": "3.13"})
         for epoch in range(2):
             runlog.append(run, {"epoch": epoch, "train_loss": 2 - lr - epoch, "val_loss": 1.5, "val_top1": 40.0 + epoch,
                                 "clips_per_second": 12.34})  # fmt: skip

@@ -18,10 +18,9 @@ from actrec.data.lists.formats.annotations import kind_of
 from actrec.data.lists.formats.tables import fits_cells
 from actrec.data.lists.labels import find_labels, read_labels, write_labels
 from actrec.data.lists.splits import PARTS
-from actrec.files import ListError, show
+from actrec.files import ListError, atomic_file, show, writing
 from actrec.registry import did_you_mean
 from actrec.tools.lists.fit import Losses, Progress, fit
-from actrec.tools.make.output import part_of, writing
 
 _SUFFIXES = {".json": "hara", ".csv": "csv"}
 _PART = "{part}"
@@ -281,26 +280,17 @@ def _write(
     Returns:
         the files of class names that were written, too.
     """
-    made: dict[Path, Path] = {}
     label_files: list[Path] = []
     numbers = target.class_names == "numbers" or (target.class_names == "either" and not fits_cells(names))
-    try:
+    with contextlib.ExitStack() as files:
         for place, parts in contents.items():
-            final = Path(os.path.realpath(place))
-            with writing(place):
-                final.parent.mkdir(parents=True, exist_ok=True)
-            made[final] = part_of(final)
-            notes += _write_one(made[final], place, Annotations(parts, names), target, options)
+            files.enter_context(writing(place))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            temporary = files.enter_context(atomic_file(place))
+            notes += _write_one(temporary, place, Annotations(parts, names), target, options)
         if names and numbers:
             for folder in dict.fromkeys(place.parent for place in contents):
                 label_files += _keep_names(folder, names)
-        for final, temporary in made.items():
-            with writing(final):
-                os.replace(temporary, final)
-    finally:
-        for temporary in made.values():
-            with contextlib.suppress(OSError):  # on a read-only file system it is refused, though there is nothing
-                temporary.unlink()
     if names and not numbers and target.class_names != "table":
         rows = (row for parts in contents.values() for several in parts.values() for row in several)
         if tuple(sorted({names[label] for row in rows for label in row.labels})) != names:

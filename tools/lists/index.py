@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from actrec.data.index import Index, Media, quarantine_path
-from actrec.tools.make.jobs import Progress, Workers, each
-from actrec.tools.make.output import whole_file, write_failed, writing
+from actrec.tools.make.jobs import Progress, Workers, each, write_failed
 
 
 def look_at_all(index: Index, workers: Workers, progress: Progress | None = None) -> None:
@@ -95,37 +94,3 @@ def _spread(values: Sequence[float]) -> tuple[float, float, float] | None:
 
 def _counts(values) -> dict[str, int]:
     return dict(Counter(values).most_common())
-
-
-def draw(path: Path, name: str, index: Index) -> None:
-    """A picture of histograms: displayed sizes, lengths, frame rates and GOPs of the usable videos.
-
-    Args:
-        path: ends in one of `output.PICTURES`.
-        name: of the list.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    from matplotlib.figure import Figure
-
-    found = usable(index)
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    figure.suptitle(f"{name}: {len(found)} videos", fontsize=11)
-    axes = figure.subplots(2, 2)
-    places, counts = np.unique([(m.width, m.height) for m in found], axis=0, return_counts=True)
-    axes[0, 0].scatter(*places.T, s=20 + 180 * counts / counts.max(), alpha=0.5, linewidths=0)
-    axes[0, 0].set(title="size", xlabel="width in pixels", ylabel="height in pixels", xlim=0, ylim=0)
-    seconds = [m.frames / m.rate for m in found if m.rate]
-    for axis, title, unit, values in (
-        (axes[0, 1], "length", "frames", [m.frames for m in found]),
-        (axes[1, 0], "duration", "seconds", seconds),
-        (axes[1, 1], "GOP", "frames for each keyframe", [m.gop for m in found if m.gop]),
-    ):
-        axis.set(title=title, xlabel=unit, ylabel="videos")
-        if values:
-            axis.hist(values, bins=min(40, max(5, len(values) // 4)))
-        else:
-            axis.text(0.5, 0.5, "not known", ha="center", va="center", transform=axis.transAxes)
-    with whole_file(path) as part, writing(path):
-        figure.savefig(part, dpi=120, format=path.suffix[1:].lower())

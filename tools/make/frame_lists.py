@@ -5,20 +5,18 @@ Where the split comes from, and what the records of DST remember: see extract_fr
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.data.lists.splits import PARTS, stratified_split
-from actrec.files import ListError, atomic_write
-from actrec.tools.make.output import writing
+from actrec.files import ListError, write_json, writing
 
 # FFmpeg would open some of these, and nobody means them as videos.
 NOT_VIDEOS = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log"}
@@ -145,21 +143,21 @@ class Record:
             ) from None
 
     def write(self) -> None:
-        with writing(self.path), atomic_write(self.path) as file:
-            json.dump({"options": self.options, "videos": self.videos, "lists": self.lists}, file)
+        with writing(self.path):
+            write_json(self.path, {"options": self.options, "videos": self.videos, "lists": self.lists})
 
     def wrote(self, path: Path) -> bool:
         """Whether a file of its folder is, byte by byte, one that the tool wrote."""
         return path.is_file() and _sha256(path) in self.lists.get(path.name, [])
 
-    @contextlib.contextmanager
-    def claim(self, path: Path, data: bytes) -> Iterator[None]:
-        """Around the writing of a list: whenever we are killed, it counts as ours before and after."""
-        digest = hashlib.sha256(data).hexdigest()
-        self.lists[path.name] = [*self.lists.get(path.name, [])[-1:], digest]
+    def announce(self, path: Path, data: bytes) -> None:
+        """Call this right before a list appears with this content: the list counts as the tool's before and after."""
+        self.lists[path.name] = [*self.lists.get(path.name, [])[-1:], hashlib.sha256(data).hexdigest()]
         self.write()
-        yield
-        self.lists[path.name] = [digest]
+
+    def confirm(self, path: Path) -> None:
+        """Call this when the announced list is there."""
+        self.lists[path.name] = self.lists[path.name][-1:]
 
 
 def who_wrote(path: Path) -> Kind | None:

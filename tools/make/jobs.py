@@ -19,8 +19,8 @@ from typing import Any
 import cv2
 
 from actrec.data.video.container import MediaError
+from actrec.files import OutputError, write_csv, writing
 from actrec.system import num_cores
-from actrec.tools.make.output import OutputError
 
 _AHEAD = 4  # jobs handed out per worker: enough to keep it busy, few enough to take back
 _PATIENCE = 10  # seconds that a cluster has to answer
@@ -95,6 +95,19 @@ def each(
                 receive(job, result, reason)
                 if progress:
                     progress(done, total, failed)
+
+
+def write_failed(path: Path, failed: Sequence[tuple[str, str]]) -> None:
+    """Writes a csv file of (path, reason). Removes the file if nothing has failed.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with writing(path):
+        if failed:
+            write_csv(path, ("path", "reason"), failed)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def largest_first(jobs: Iterable[tuple], path: Callable[[tuple], Path]) -> list[tuple]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from actrec.data.lists import Video, read_labels, write_labels, write_list
+from actrec.files import atomic_file, remove_leftovers, writing
 from actrec.tools.make.frame_lists import Kind, Record, Row, Split, allot, find_videos, shown, who_wrote
-from actrec.tools.make.output import remove_leftovers, write_failed, writing
+from actrec.tools.make.jobs import write_failed
 
 Span = Callable[[Row], tuple[int | float | None, int | float | None] | str]
 
@@ -197,15 +198,11 @@ class Target:
         self._write(target, lambda path: write_list(path, videos, root=self._dst, labels=labels, separator=None))
 
     def _write(self, target: Path, write: Callable[[Path], None]) -> None:
-        """Writes beside the target first, so that the record knows the hash before the list is there."""
-        part = target.with_name(f".{target.name}.part")
-        try:
-            with writing(target):
-                write(part)
-                with self._record.claim(target, part.read_bytes()):
-                    os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
+        """The record knows the hash before the file appears, so that a killed run does not take it for another's."""
+        with writing(target), atomic_file(target) as temporary:
+            write(temporary)
+            self._record.announce(target, temporary.read_bytes())
+        self._record.confirm(target)
 
     def _copy_flips(self, split: Split, say: Messages) -> None:
         target = self._dst / "flips.txt"

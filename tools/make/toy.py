@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from actrec.data.video.encode import VideoWriter
+from actrec.files import atomic_write
 from actrec.tools.make.toy_scenes import CLASSES, FLIPS, MOTIONS, Scene, draw_scene, frames
 
 GOP_SECONDS = 2
@@ -128,14 +129,5 @@ def _write_lists(root: Path, videos: list[tuple[str, str, int]]) -> None:
         rows = [(_video_name(*video), CLASSES.index(video[1])) for video in videos if video[0] == split]
         texts[f"videos_{split}.txt"] = [f"{name} {label}\n" for name, label in rows]
     for name in reversed(LISTS):
-        _write_text(root / name, "".join(texts[name]))
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        with atomic_write(root / name) as file:
+            file.writelines(texts[name])

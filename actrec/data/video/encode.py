@@ -12,6 +12,8 @@ from typing import Literal
 import av
 import numpy as np
 
+from actrec.files import temporary_path
+
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
 CODECS_WITH_B_FRAMES = ("libx264", "libx265", "mpeg4")
 
@@ -41,7 +43,7 @@ def can_encode(codec: str) -> bool:
 class VideoWriter:
     """A video file that is there whole or not at all.
 
-    A context manager. Frames go to `<path>.part`; leaving the block renames it to `path`, and an exception inside the
+    A context manager. Frames go to a temporary file. Leaving the block renames it to `path`; an exception inside the
     block removes it and leaves an older `path` as it was. One encoder thread, so that the same frames and options
     make the same pixels.
 
@@ -101,11 +103,14 @@ class VideoWriter:
         self._pix_fmt = pix_fmt
         self._color = COLORS[color]
         self._range = FULL if full_range else LIMITED
-        self._part = self.path.with_name(self.path.name + ".part")
+        self._part = temporary_path(self.path)
         self._num_frames = 0
 
     def __enter__(self) -> VideoWriter:
-        self._part.touch()  # FFmpeg opens it late, and its error does not say which file
+        try:
+            self._part.touch()  # FFmpeg opens the file late, and its error does not name it
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, os.fspath(self.path)) from None
         self._container = av.open(f"file:{self._part}", "w", format=CONTAINERS[self.path.suffix])
         try:
             self._stream = self._add_stream()

@@ -1,8 +1,6 @@
-import errno
 import itertools
 import os
 import random
-import stat
 
 import numpy as np
 import pytest
@@ -20,7 +18,7 @@ from actrec.data.lists import (
 from actrec.data.lists.labels import Classes
 from actrec.data.lists.line import FORMS, SEPARATORS, Dialect, LineParser
 from actrec.data.lists.splits import stratified_split
-from actrec.files import ListError, atomic_write
+from actrec.files import ListError
 
 NAMES = ["walk", "run", "shaking hands", "hands", "push; pull", "left, right", "a walk"]
 
@@ -585,91 +583,3 @@ def test_split_lengths():
         stratified_split([0, 0], ["a"], val_fraction=0.5, seed=0)
     with pytest.raises(ValueError, match="at least one"):
         stratified_split([], [], val_fraction=0.5, seed=0)
-
-
-# ---- atomic_write ----
-
-
-@pytest.mark.parametrize(("mode", "old", "new"), [("w", "old é", "new é\n"), ("wb", b"old", b"new\r\n")])
-def test_atomic_write(tmp_path, mode, old, new):
-    for content in (old, new):
-        with atomic_write(tmp_path / "f", mode) as file:
-            file.write(content)
-    assert (tmp_path / "f").read_bytes() == (new if mode == "wb" else new.encode())
-    assert os.listdir(tmp_path) == ["f"]
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_atomic_write_interrupted(tmp_path, error):
-    def write_half():
-        with atomic_write(tmp_path / "f") as file:
-            file.write("half")
-            raise error
-
-    (tmp_path / "f").write_text("old")
-    with pytest.raises(error):
-        write_half()
-    assert (tmp_path / "f").read_text() == "old"
-    assert os.listdir(tmp_path) == ["f"]
-
-
-@pytest.mark.parametrize("function", ["replace", "fsync"])
-def test_atomic_write_on_a_full_disk(tmp_path, monkeypatch, function):
-    def full(*args):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    (tmp_path / "f").write_text("old")
-    monkeypatch.setattr(os, function, full)
-    with pytest.raises(OSError, match="No space left"), atomic_write(tmp_path / "f") as file:
-        file.write("new")
-    assert (tmp_path / "f").read_text() == "old"
-    assert os.listdir(tmp_path) == ["f"]
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a Linux device")
-def test_atomic_write_when_closing_fails_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "actrec.files.open", lambda *_, **__: os.fdopen(os.open("/dev/full", os.O_WRONLY), "w"), raising=False
-    )
-    with pytest.raises(OSError, match="No space left"), atomic_write(tmp_path / "f") as file:
-        file.write("new")
-    assert os.listdir(tmp_path) == []
-
-
-def test_atomic_write_syncs_before_it_renames(tmp_path, monkeypatch):
-    done, replace, fsync = [], os.replace, os.fsync
-    monkeypatch.setattr(os, "replace", lambda *args: (done.append("replace"), replace(*args)))
-    monkeypatch.setattr(os, "fsync", lambda fd: (done.append(stat.S_ISDIR(os.fstat(fd).st_mode)), fsync(fd)))
-    with atomic_write(tmp_path / "f") as file:
-        file.write("new")
-    assert done == [False, "replace", True]
-
-
-def test_atomic_write_places(tmp_path):
-    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "none" / "f"):
-        pass
-    with pytest.raises(OSError, match="not a regular file"), atomic_write(tmp_path):
-        pass
-    with pytest.raises(OSError, match="not a regular file"), atomic_write("/dev/null"):
-        pass
-    with pytest.raises(ValueError, match="mode 'a'"), atomic_write(tmp_path / "f", "a"):
-        pass
-    assert os.listdir(tmp_path) == []
-
-
-def test_atomic_write_keeps_links_and_permissions(tmp_path):
-    (tmp_path / "real").write_text("old")
-    (tmp_path / "real").chmod(0o640)
-    (tmp_path / "link").symlink_to("real")
-    with atomic_write(tmp_path / "link") as file:
-        file.write("new")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real").read_text() == "new"
-    assert stat.S_IMODE((tmp_path / "real").stat().st_mode) == 0o640
-    mask = os.umask(0o022)
-    try:
-        with atomic_write(tmp_path / "fresh") as file:
-            file.write("new")
-    finally:
-        os.umask(mask)
-    assert stat.S_IMODE((tmp_path / "fresh").stat().st_mode) == 0o644

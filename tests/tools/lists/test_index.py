@@ -153,17 +153,6 @@ def test_what_is_not_the_files_fault_is_not_held_against_it(dataset, capsys, mon
     assert build_index(read_list(dataset), cache=cache_path(dataset)).broken == {3: "no such file or folder"}
 
 
-def test_the_picture(dataset, capsys):
-    picture = dataset.parent / "sizes.png"
-    invoke("index", dataset, "--picture", picture)
-    assert cv2.imread(str(picture)).shape[2] == 3
-    assert f"histograms -> {picture}" in capsys.readouterr().out
-    assert invoke("index", dataset, "--picture", dataset.parent / "sizes.txt") == 1
-    assert "expected a name that ends in .png, .pdf, .svg" in capsys.readouterr().err
-    assert invoke("index", dataset, dataset, "--picture", picture) == 2
-    assert "--picture with 2 lists: expected one" in capsys.readouterr().err
-
-
 def test_wrong_usage(dataset, capsys):
     assert invoke("index", dataset, "--workers", 2, "--cluster", "tcp://127.0.0.1:9") == 2
     assert invoke("index", dataset, "--cluster", "tcp://127.0.0.1:9") == 1

@@ -9,10 +9,10 @@ from actrec.data.index import build_index
 from actrec.data.lists import Video
 from actrec.data.video.encode import VideoWriter
 from actrec.tools.lists.index import look_at_all
-from actrec.tools.make.flow import FlowOptions, extract_flow
-from actrec.tools.make.frames import ExtractOptions, extract_frames
+from actrec.tools.make.extract_flow import FlowOptions, extract_flow
+from actrec.tools.make.extract_frames import ExtractOptions, extract_frames
 from actrec.tools.make.jobs import Workers
-from actrec.tools.make.prepared import PrepareOptions, prepare
+from actrec.tools.make.prepare import PrepareOptions, prepare
 
 
 def videos(folder, count, frames=20):

@@ -1,4 +1,3 @@
-import contextlib
 import errno
 import os
 import signal
@@ -10,9 +9,9 @@ import cv2
 import pytest
 
 from actrec.data.video.read import MediaError
+from actrec.files import OutputError, atomic_file
 from actrec.tools.make import jobs
 from actrec.tools.make.jobs import ClusterError, Stopped, Workers, each, largest_first
-from actrec.tools.make.output import OutputError, part_of, remove_leftovers, whole_file, whole_folder
 
 
 def run(function, jobs, workers=None, **options):
@@ -97,44 +96,6 @@ def test_largest_first(tmp_path):
     assert [job[0].name for job in largest_first(jobs, lambda job: job[0])] == ["b", "a", "c", "gone"]
 
 
-def test_parts_are_removed_when_nobody_works_on_them(tmp_path):
-    mine = part_of(tmp_path / "x")
-    mine.mkdir()
-    host = os.uname().nodename
-    (tmp_path / f".part-999999999-00-{host}").write_text("of a killed run")
-    alive = tmp_path / f".part-{os.getppid()}-00-{host}"
-    alive.write_text("of a run that lives")
-    elsewhere, old = tmp_path / ".part-1-00-another", tmp_path / ".part-2-00-another"
-    elsewhere.write_text("who knows")
-    old.write_text("nobody's")
-    os.utime(old, (0, 0))
-    (tmp_path / ".part-x").write_text("somebody's")
-    remove_leftovers([tmp_path])
-    assert sorted(tmp_path.iterdir()) == sorted([alive, elsewhere, tmp_path / ".part-x"])
-
-
-def test_whole_or_not_at_all(tmp_path):
-    for whole in (whole_file, whole_folder):
-        with contextlib.suppress(KeyError), whole(tmp_path / "a" / "b") as part:
-            (part / "1" if whole is whole_folder else part).write_text("half")
-            raise KeyError
-    assert list((tmp_path / "a").iterdir()) == []
-    with whole_file(tmp_path / "a" / "b") as part:
-        part.write_text("all")
-    assert (tmp_path / "a" / "b").read_text() == "all"
-    with pytest.raises(OutputError, match="cannot be written"), whole_file(tmp_path / "a" / "b" / "c"):
-        pass
-
-
-def test_what_went_wrong_is_told_also_where_nothing_can_be_removed(tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(KeyError), whole_file(tmp_path / "a"):
-        raise KeyError
-
-
 # ---- a cluster ----
 
 
@@ -144,8 +105,8 @@ def count(folder, i, *, stop):
         time.sleep(0.05)
         with open(folder / f"log-{i}", "a") as log:
             log.write("x")
-        with whole_file(folder / str(i)) as part:
-            part.write_text(str(i))
+        with atomic_file(folder / str(i)) as file:
+            file.write_text(str(i))
     return i
 
 

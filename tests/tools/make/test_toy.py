@@ -194,7 +194,7 @@ def test_an_interrupted_call_leaves_whole_videos_and_no_lists_and_can_be_made_ag
     with pytest.raises(KeyboardInterrupt):
         make_toy(tmp_path, **make, progress=interrupt)
     assert {path.name for path in tmp_path.iterdir()} == {"videos"}
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob(".actrec-*"))
     make_toy(tmp_path, **make)
     assert len((tmp_path / "videos_train.txt").read_text().splitlines()) == 8
 

@@ -8,12 +8,12 @@ import pytest
 from actrec.data.lists import read_list
 from actrec.data.video.encode import VideoWriter
 from actrec.data.video.probe import probe_video
-from actrec.tools.make import prepared as tool
+from actrec.tools.make import prepare as tool
+from actrec.tools.make.extract_frames import ExtractOptions, extract_frames
 from actrec.tools.make.frame_lists import PREPARED
-from actrec.tools.make.frames import ExtractOptions, extract_frames
 from actrec.tools.make.jobs import Workers
-from actrec.tools.make.prepared import PrepareOptions, prepare, prepare_video
-from actrec.tools.make.trade import cost, pick_sample, psnr, table
+from actrec.tools.make.prepare import PrepareOptions, prepare, prepare_video
+from actrec.tools.make.savings import cost, pick_sample, psnr, table
 
 SMALL = PrepareOptions(short_side=32, preset="ultrafast", encoder="cpu")
 SPLIT = "split: drawn by class, 0.2 of the videos for validation, seed 0"
@@ -136,7 +136,7 @@ def test_continues_after_an_interrupt(videos, tmp_path, monkeypatch):
     left = len(tree(tmp_path / "prepared"))
     assert 2 <= left < 6
     assert not (tmp_path / "train.txt").exists()
-    (tmp_path / "prepared" / "a" / ".part-999999999-x").mkdir()  # of a run that was killed
+    (tmp_path / "prepared" / "a" / f".part-999999999-{'0' * 32}").mkdir()  # of a run that was killed
     made = prepare(src, tmp_path, SMALL)
     assert (made.done, made.skipped, made.frames) == (6 - left, left, 20 * (6 - left))
     assert made.after == sum(file.stat().st_size for file in (tmp_path / "prepared").rglob("*.mp4"))
@@ -152,7 +152,7 @@ def test_failures(videos, tmp_path, monkeypatch):
         return "frame 3 is not the one that it should be" if made.stat().st_size else None
 
     with monkeypatch.context() as patch:
-        patch.setattr("actrec.tools.make.prepare_video.find_fault", wrong)
+        patch.setattr("actrec.tools.make.prepared_video.find_fault", wrong)
         made = run(src, tmp_path)
     assert made.lists == {"train.txt": 0, "val.txt": 0}
     assert tree(tmp_path / "quarantine") == ["a/1.mp4", "a/2.mp4", "a/3.mp4"]

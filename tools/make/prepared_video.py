@@ -19,9 +19,9 @@ from actrec.data.video.certificate import load_certificate
 from actrec.data.video.container import MediaError
 from actrec.data.video.encode import EncoderError, VideoWriter, can_encode
 from actrec.data.video.read import Picture, iter_pictures
+from actrec.files import scratch_folder, writing
+from actrec.tools.make.frame_rate import MAX_STILL, resampled
 from actrec.tools.make.jobs import Stop, Stopped
-from actrec.tools.make.output import scratch_folder, writing
-from actrec.tools.make.resample import MAX_STILL, resampled
 
 CRF = {"h264": 23, "hevc": 26}
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")

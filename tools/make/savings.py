@@ -12,7 +12,7 @@ import numpy as np
 from actrec.data.sampling import samplers
 from actrec.data.video.certificate import Certificate
 from actrec.data.video.read import decode_frames, iter_pictures, read_frames
-from actrec.tools.make.resample import resampled
+from actrec.tools.make.frame_rate import resampled
 
 _CLIPS = 3  # from different places of a video
 _REPEATS = 3

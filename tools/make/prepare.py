@@ -29,9 +29,9 @@ from actrec.tools.make.frame_lists import (
     shown,
 )
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first
-from actrec.tools.make.prepare_video import Prepared, PrepareOptions, prepare_video
+from actrec.tools.make.prepared_video import Prepared, PrepareOptions, prepare_video
+from actrec.tools.make.savings import Trade, cost, pick_sample, printable, psnr, table
 from actrec.tools.make.target import Messages, Target, check_fps, videos_of
-from actrec.tools.make.trade import Trade, cost, pick_sample, printable, psnr, table
 
 
 @dataclass(frozen=True)

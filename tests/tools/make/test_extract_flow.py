@@ -14,10 +14,10 @@ from actrec.data.index import build_index
 from actrec.data.lists import read_list
 from actrec.data.video.encode import VideoWriter
 from actrec.data.video.read import MediaError
-from actrec.tools.make import flow as tool
-from actrec.tools.make.flow import FlowOptions, extract_flow, flow_of_video
+from actrec.files import OutputError
+from actrec.tools.make import extract_flow as tool
+from actrec.tools.make.extract_flow import FlowOptions, extract_flow, flow_of_video
 from actrec.tools.make.jobs import Stopped, Workers
-from actrec.tools.make.output import OutputError
 
 ONE = Workers(1)
 

@@ -17,12 +17,12 @@ from actrec.data.video.container import MediaError
 from actrec.data.video.encode import VideoWriter
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import iter_frames, iter_pictures
-from actrec.tools.make import frames as tool
-from actrec.tools.make import images as one
+from actrec.tools.make import extract_frames as tool
+from actrec.tools.make import frame_folder as one
+from actrec.tools.make.extract_frames import ExtractOptions, SplitOptions, extract_frames, extract_video
 from actrec.tools.make.frame_lists import FRAMES
-from actrec.tools.make.frames import ExtractOptions, SplitOptions, extract_frames, extract_video
+from actrec.tools.make.frame_rate import resampled
 from actrec.tools.make.jobs import Workers
-from actrec.tools.make.resample import resampled
 
 SMALL = ExtractOptions(short_side=32)
 
@@ -428,7 +428,7 @@ def test_continues_after_an_interrupt(videos, tmp_path, monkeypatch):
     assert all(len(list(folder.iterdir())) == 5 for folder in left)
     assert not (tmp_path / "train.txt").exists()
     monkeypatch.setattr(tool, "extract_video", real)
-    (tmp_path / "frames" / "a" / ".part-999999999-x").mkdir()  # of a run that was killed
+    (tmp_path / "frames" / "a" / f".part-999999999-{'0' * 32}").mkdir()  # of a run that was killed
     made = extract_frames(src, tmp_path, SMALL)
     assert (made.done, made.skipped, made.frames) == (6 - len(left), len(left), 30)
     assert sorted(p.name for p in (tmp_path / "frames" / "a").iterdir()) == list("123456")

@@ -7,6 +7,7 @@ import csv
 import errno
 import json
 import os
+import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +15,8 @@ import pytest
 
 from actrec.data.lists import read_flips, read_labels, read_list
 from actrec.tools.datasets.table import DATASETS
-from actrec.tools.lists import make as tool
-from actrec.tools.lists.make import make_folder_lists, make_lists
+from actrec.tools.lists import published as tool
+from actrec.tools.lists.published import make_folder_lists, make_lists
 from actrec.tools.make.frame_lists import SplitOptions
 
 
@@ -853,7 +854,7 @@ def test_paths_below_the_lists_are_relative(tmp_path, monkeypatch):
 
 
 def test_what_a_killed_run_has_left_goes(tmp_path):
-    left = tmp_path / f"out/.part-999999999-x-{os.uname().nodename}"
+    left = tmp_path / f"out/.part-999999999-{'0' * 32}-{platform.node()}"
     left.mkdir(parents=True)
     make(tmp_path, "ucf101", UCF101.files, UCF101.videos)
     assert not left.exists()

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 
 from actrec.data.video.read import iter_pictures
+from actrec.files import atomic_folder, writing
+from actrec.tools.make.frame_rate import resampled
 from actrec.tools.make.jobs import Stop, Stopped
-from actrec.tools.make.output import whole_folder, writing
-from actrec.tools.make.resample import resampled
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def extract_video(path: Path, folder: Path, options: ExtractOptions, *, stop: St
         Stopped: `stop` said so.
     """
     count, size = 0, None
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         for picture, copies in resampled(iter_pictures(path), path=path, fps=options.fps):
             if stop and stop():
                 raise Stopped

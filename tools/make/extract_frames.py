@@ -25,13 +25,10 @@ from pathlib import Path
 
 from actrec.data.index import frames_between
 from actrec.data.video.probe import probe_video
+from actrec.tools.make.frame_folder import ExtractOptions, count_frames, extract_video
 from actrec.tools.make.frame_lists import FRAMES, Row, SplitOptions, choose_split, class_of, has_part_folders
-from actrec.tools.make.images import ExtractOptions, count_frames, extract_video
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first
-from actrec.tools.make.output import OutputError
 from actrec.tools.make.target import Messages, Target, check_fps, videos_of
-
-__all__ = ["ExtractOptions", "Extracted", "OutputError", "SplitOptions", "extract_frames", "extract_video"]
 
 
 @dataclass(frozen=True)

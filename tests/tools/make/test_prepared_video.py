@@ -9,9 +9,9 @@ import pytest
 from actrec.data.video.encode import EncoderError, VideoWriter
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import iter_frames, iter_pictures, read_frames
-from actrec.tools.make import prepare_video as tool
+from actrec.tools.make import prepared_video as tool
 from actrec.tools.make.jobs import Stopped
-from actrec.tools.make.prepare_video import NotEqualError, PrepareOptions, prepare_video
+from actrec.tools.make.prepared_video import NotEqualError, PrepareOptions, prepare_video
 
 SMALL = PrepareOptions(short_side=48, preset="ultrafast", encoder="cpu")
 WIDTH, HEIGHT = 128, 96

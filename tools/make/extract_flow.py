@@ -13,7 +13,6 @@ import functools
 import json
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +27,9 @@ from actrec.data.lists import Video, read_list
 from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import iter_pictures
-from actrec.files import atomic_write
-from actrec.tools.make.images import ImageOptions
-from actrec.tools.make.jobs import Progress, Stop, Stopped, Workers, each, largest_first
-from actrec.tools.make.output import part_of, remove_leftovers, write_failed, writing
+from actrec.files import remove_leftovers, scratch_folder, write_json, writing
+from actrec.tools.make.frame_folder import ImageOptions
+from actrec.tools.make.jobs import Progress, Stop, Stopped, Workers, each, largest_first, write_failed
 
 RECORD, FAILED = ".extract_flow.json", "failed_flow.csv"
 PRESETS = {  # of OpenCV's dense inverse search
@@ -156,26 +154,21 @@ def flow_of_video(
     pictures = _images(frames) if frames else _pictures(source, options)
     name = os.path.splitext(frames.template if frames else "{:05d}.jpg")[0] + "_x.jpg"
     first = frames.start + 1 if frames else 1
-    part = part_of(folder)
-    with writing(folder):
-        part.mkdir(parents=True)
-    try:
+    with scratch_folder(folder) as scratch:
         names = []
         for flow in estimate(_stoppable(pictures, stop)):
             x = name.format(first + len(names) // 2)
             for path, component in ((x, flow[..., 0]), (y_of(x), flow[..., 1])):
-                _write(part / path, component, options)
+                _write(scratch / path, component, options)
                 names.append(path)
         if not names:
             raise MediaError(source, "it has one frame, and flow needs two")
         pairs = len(names) // 2
         if not frames:  # lists may count seconds
             with writing(folder):
-                (part / FPS).write_text(f"{probe_video(source).rate}\n", encoding="ascii")
+                (scratch / FPS).write_text(f"{probe_video(source).rate}\n", encoding="ascii")
             names.append(FPS)
-        _move(part, folder, names)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        _move(scratch, folder, names)
     return pairs, True
 
 
@@ -239,14 +232,14 @@ def _write(path: Path, component: np.ndarray, options: FlowOptions) -> None:
         file.write(data)
 
 
-def _move(part: Path, folder: Path, names: Sequence[str]) -> None:
+def _move(scratch: Path, folder: Path, names: Sequence[str]) -> None:
     """Moves files beside what `folder` holds; while they move, a mark tells that they are not all there."""
     mark = folder / UNFINISHED
     with writing(folder):
         folder.mkdir(exist_ok=True)
         mark.touch()
         for name in names:
-            os.replace(part / name, folder / name)
+            os.replace(scratch / name, folder / name)
         mark.unlink(missing_ok=True)  # a cluster may give a video out twice
 
 
@@ -268,5 +261,5 @@ def _check_settings(root: Path, settings: dict) -> None:
                 if before.get(key) != value]  # fmt: skip
         raise ValueError(f"{root} holds flow made with other settings ({'; '.join(told)}): use the same settings, or "
                          f"remove it (all *_x.jpg and *_y.jpg) and {path}")  # fmt: skip
-    with writing(path), atomic_write(path) as file:
-        json.dump(settings, file)
+    with writing(path):
+        write_json(path, settings)

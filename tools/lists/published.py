@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from actrec.data.index import Index, build_index, cache_path
 from actrec.data.lists import Video, read_labels, write_labels, write_list
 from actrec.data.lists.splits import PARTS
 from actrec.data.video.read import MediaError
-from actrec.files import SHOWN, ListError, atomic_write, show
+from actrec.files import SHOWN, ListError, atomic_write, scratch_folder, show, write_csv, writing
 from actrec.registry import did_you_mean
 from actrec.tools.datasets.annotations import Annotation, Published
 from actrec.tools.datasets.table import Dataset
@@ -26,7 +24,6 @@ from actrec.tools.lists.find import Found, find_media
 from actrec.tools.lists.index import look_at_all
 from actrec.tools.make.frame_lists import SplitOptions, class_of, draw_split, has_part_folders
 from actrec.tools.make.jobs import Progress, Workers
-from actrec.tools.make.output import part_of, remove_leftovers, writing
 
 # in this order: a list whose labels do not fit labels.txt is refused, so what a kill leaves in between may be noticed
 WRITTEN = ("labels.txt", "flips.txt", *(f"{part}.txt" for part in PARTS), "missing.csv")
@@ -403,42 +400,35 @@ def write_lists(
     _refuse_old(out, force)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    remove_leftovers([out])
-    part = part_of(out / "lists")
-    try:
-        with writing(out):
-            part.mkdir()
-            _write_all(part, out, lists, classes, flips, missing)
-            for name in WRITTEN:
-                if (part / name).exists():
-                    os.replace(part / name, out / name)
-                else:
-                    (out / name).unlink(missing_ok=True)
-    except ValueError as error:  # of a path that no list can hold
-        raise ValueError(str(error).replace(str(part), str(out))) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with scratch_folder(out / "lists") as scratch, writing(out):
+        try:
+            _write_all(scratch, out, lists, classes, flips, missing)
+        except ValueError as error:  # of a path that no list can hold
+            raise ValueError(str(error).replace(str(scratch), str(out))) from None
+        for name in WRITTEN:
+            if (scratch / name).exists():
+                os.replace(scratch / name, out / name)
+            else:
+                (out / name).unlink(missing_ok=True)
     counts = {f"{name}.txt": len(videos) for name, videos in lists.items() if videos}
     return Made(counts, len(classes), Counter(f"{part}.txt" for part, *_ in missing))
 
 
 def _write_all(
-    part: Path,
+    folder: Path,
     out: Path,
     lists: Mapping[str, Sequence[Video]],
     classes: Sequence[str],
     flips: Sequence[tuple[str, str]],
     missing: Sequence[tuple[str, str, str, str]],
 ) -> None:
-    write_labels(part / "labels.txt", classes)
+    write_labels(folder / "labels.txt", classes)
     for name, videos in lists.items():
         if videos:
-            write_list(part / f"{name}.txt", videos, root=os.path.abspath(out), labels=classes, separator=None)
+            write_list(folder / f"{name}.txt", videos, root=os.path.abspath(out), labels=classes, separator=None)
     if flips:
-        with atomic_write(part / "flips.txt") as file:
+        with atomic_write(folder / "flips.txt") as file:
             file.writelines(f"{one}\t{other}\n" for one, other in flips)
     if missing:
-        with atomic_write(part / "missing.csv") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("list", "video", "class", "reason"))
-            writer.writerows([text.encode("utf-8", "backslashreplace").decode() for text in row] for row in missing)
+        printable = ([text.encode("utf-8", "backslashreplace").decode() for text in row] for row in missing)
+        write_csv(folder / "missing.csv", ("list", "video", "class", "reason"), printable)

@@ -1,0 +1,316 @@
+"""Writing whole files or nothing, also under SIGKILL; text, JSON and csv."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import platform
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from actrec import files
+from actrec.files import (
+    OutputError,
+    atomic_file,
+    atomic_folder,
+    atomic_link,
+    atomic_write,
+    remove_leftovers,
+    scratch_folder,
+    temporary_path,
+    write_csv,
+    write_json,
+    writing,
+)
+
+# ---- atomic_write ----
+
+
+@pytest.mark.parametrize(("mode", "old", "new"), [("w", "old é", "new é\n"), ("wb", b"old", b"new\r\n")])
+def test_atomic_write(tmp_path, mode, old, new):
+    for content in (old, new):
+        with atomic_write(tmp_path / "f", mode) as file:
+            file.write(content)
+    assert (tmp_path / "f").read_bytes() == (new if mode == "wb" else new.encode())
+    assert os.listdir(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_atomic_write_interrupted(tmp_path, error):
+    def write_half():
+        with atomic_write(tmp_path / "f") as file:
+            file.write("half")
+            raise error
+
+    (tmp_path / "f").write_text("old")
+    with pytest.raises(error):
+        write_half()
+    assert (tmp_path / "f").read_text() == "old"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize("function", ["replace", "fsync"])
+def test_atomic_write_on_a_full_disk(tmp_path, monkeypatch, function):
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "f").write_text("old")
+    monkeypatch.setattr(os, function, full)
+    with pytest.raises(OSError, match="No space left"), atomic_write(tmp_path / "f") as file:
+        file.write("new")
+    assert (tmp_path / "f").read_text() == "old"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a Linux device")
+def test_atomic_write_when_closing_fails_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "actrec.files.open", lambda *_, **__: os.fdopen(os.open("/dev/full", os.O_WRONLY), "w"), raising=False
+    )
+    with pytest.raises(OSError, match="No space left"), atomic_write(tmp_path / "f") as file:
+        file.write("new")
+    assert os.listdir(tmp_path) == []
+
+
+def test_atomic_write_syncs_before_it_renames(tmp_path, monkeypatch):
+    done, replace, fsync = [], os.replace, os.fsync
+    monkeypatch.setattr(os, "replace", lambda *args: (done.append("replace"), replace(*args)))
+    monkeypatch.setattr(os, "fsync", lambda fd: (done.append(stat.S_ISDIR(os.fstat(fd).st_mode)), fsync(fd)))
+    with atomic_write(tmp_path / "f") as file:
+        file.write("new")
+    assert done == [False, "replace", True]
+
+
+def test_atomic_write_places(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "none" / "f"):
+        pass
+    with pytest.raises(OSError, match="not a regular file"), atomic_write(tmp_path):
+        pass
+    with pytest.raises(OSError, match="not a regular file"), atomic_write("/dev/null"):
+        pass
+    with pytest.raises(ValueError, match="mode 'a'"), atomic_write(tmp_path / "f", "a"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_atomic_write_keeps_links_and_permissions(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "real").chmod(0o640)
+    (tmp_path / "link").symlink_to("real")
+    with atomic_write(tmp_path / "link") as file:
+        file.write("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+    assert stat.S_IMODE((tmp_path / "real").stat().st_mode) == 0o640
+    mask = os.umask(0o022)
+    try:
+        with atomic_write(tmp_path / "fresh") as file:
+            file.write("new")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "fresh").stat().st_mode) == 0o644
+
+
+# ---- files, folders, links ----
+
+
+def test_a_file_by_name(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "real").chmod(0o440)
+    (tmp_path / "link").symlink_to("real")
+    with atomic_file(tmp_path / "link") as temporary:
+        temporary.write_text("new")
+        assert (tmp_path / "real").read_text() == "old"
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+    assert stat.S_IMODE((tmp_path / "real").stat().st_mode) == 0o440
+    assert sorted(os.listdir(tmp_path)) == ["link", "real"]
+
+
+@pytest.mark.parametrize("whole", [atomic_file, atomic_folder, scratch_folder])
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+def test_nothing_is_left_after_an_exception(tmp_path, whole, error):
+    def write_half():
+        with whole(tmp_path / "b") as temporary:
+            (temporary if whole is atomic_file else temporary / "1").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert os.listdir(tmp_path) == []
+
+
+def test_folders(tmp_path):
+    with atomic_folder(tmp_path / "a" / "b") as temporary:
+        (temporary / "1").write_text("one")
+        assert not (tmp_path / "a" / "b").exists()
+    assert os.listdir(tmp_path / "a") == ["b"]
+    assert (tmp_path / "a" / "b" / "1").read_text() == "one"
+    with (
+        pytest.raises(OutputError, match=r"cannot be written \(Directory not empty\)"),
+        atomic_folder(tmp_path / "a" / "b"),
+    ):
+        pass
+    with pytest.raises(OutputError, match="cannot be written"), atomic_folder(tmp_path / "a" / "b" / "1" / "c"):
+        pass
+    with scratch_folder(tmp_path / "a" / "c") as scratch:
+        (scratch / "1").write_text("one")
+        os.replace(scratch / "1", tmp_path / "a" / "c")
+    assert sorted(os.listdir(tmp_path / "a")) == ["b", "c"]
+
+
+def test_errors_name_the_file_that_the_user_knows(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, atomic_write(tmp_path / "none" / "f"):
+        pass
+    assert caught.value.filename == str(tmp_path / "none" / "f")
+    with pytest.raises(OutputError, match="cannot be written") as caught, writing("f"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "f")
+
+
+def test_the_first_error_is_raised_even_if_nothing_can_be_removed(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(KeyError), atomic_file(tmp_path / "a"):
+        raise KeyError
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_second_name_for_a_file(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no hard links here")))
+    for content in ("one", "two"):
+        with atomic_write(tmp_path / "last") as file:
+            file.write(content)
+        for _ in range(2):  # the second time both are one file already
+            atomic_link(tmp_path / "last", tmp_path / "previous")
+        assert (tmp_path / "previous").read_text() == content
+        assert (tmp_path / "previous").samefile(tmp_path / "last") == links
+    assert sorted(os.listdir(tmp_path)) == ["last", "previous"]
+    with pytest.raises(FileNotFoundError):
+        atomic_link(tmp_path / "gone", tmp_path / "previous")
+    assert (tmp_path / "previous").read_text() == "two"
+
+
+# ---- after a SIGKILL ----
+
+WRITERS = {
+    "file": "with atomic_write(target) as file: file.write('half'); file.flush(); wait()",
+    "name": "with atomic_file(target) as path: path.write_text('half'); wait()",
+    "folder": "with atomic_folder(target) as path: (path / '1').write_text('half'); wait()",
+    "scratch": "with scratch_folder(target) as path: (path / '1').write_text('half'); wait()",
+    "index": "import numpy as np; np.save = lambda file, rows: (file.write(b'half'), wait());"
+    "from actrec.data.index import Index; index = Index.__new__(Index);"
+    "index._cache, index._changed, index._rows = target, True, 0; index.save()",
+}
+
+
+@pytest.fixture
+def start_writer():
+    """Starts a process that is in the middle of writing `target` when this returns."""
+    running = []
+
+    def start(kind: str, target: Path) -> subprocess.Popen:
+        code = (
+            "import sys, time; from pathlib import Path; from actrec.files import *\n"
+            "def wait(): print('writing', flush=True); time.sleep(60)\n"
+            f"target = Path(sys.argv[1])\n{WRITERS[kind]}"
+        )
+        process = subprocess.Popen([sys.executable, "-c", code, target], stdout=subprocess.PIPE)
+        running.append(process)
+        assert process.stdout.readline() == b"writing\n"
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path, start_writer, kind):
+    (tmp_path / "kept").write_text("kept")
+    dead = start_writer(kind, tmp_path / "a")
+    dead.send_signal(signal.SIGKILL)
+    dead.wait()
+    (left,) = set(os.listdir(tmp_path)) - {"kept"}
+    living = start_writer(kind, tmp_path / "a")  # the first file that a process writes in a folder cleans it
+    (current,) = set(os.listdir(tmp_path)) - {"kept"}
+    assert current != left
+    assert f"-{living.pid}-" in current
+    remove_leftovers([tmp_path, tmp_path / "none"])
+    with atomic_write(tmp_path / "b") as file:
+        file.write("b")
+    assert set(os.listdir(tmp_path)) == {"kept", "b", current}
+    living.send_signal(signal.SIGKILL)
+    living.wait()
+    remove_leftovers([tmp_path])
+    assert set(os.listdir(tmp_path)) == {"kept", "b"}
+
+
+def test_which_temporary_files_count_as_left_over(tmp_path, monkeypatch):
+    ours = temporary_path(tmp_path / "x")
+    node, dead = platform.node(), 2**22 + 1  # above Linux's largest process id
+    kept = [
+        ours,
+        tmp_path / f".actrec-{os.getppid()}-01234567-01234567-{node}.tmp",
+        tmp_path / f".part-{os.getppid()}-{'0' * 32}-{node}",
+        tmp_path / ".actrec-1-01234567-01234567-another.tmp",
+        tmp_path / f".part-1-{'0' * 32}-another",
+        tmp_path / ".part-1-2",
+        tmp_path / ".part-x",
+        tmp_path / "actrec.tmp",
+    ]
+    gone = [
+        tmp_path / f".actrec-{dead}-01234567-01234567-{node}.tmp",
+        tmp_path / f".actrec-{os.getpid()}-01234567-01234567-{node}.tmp",  # of an earlier process with our number
+        tmp_path / f".part-{dead}-{'0' * 32}-{node}",
+        tmp_path / ".actrec-0123456789abcdef.tmp",
+        tmp_path / ".actrec-previous.pt.tmp",
+    ]
+    abandoned = [tmp_path / ".actrec-2-01234567-01234567-another.tmp", tmp_path / f".part-2-{'0' * 32}-another"]
+    for path in [*kept, *gone, *abandoned]:
+        path.write_text("half")
+    for path in abandoned:
+        os.utime(path, (0, 0))
+    (folder := tmp_path / f".actrec-{dead}-76543210-01234567-{node}.tmp").mkdir()
+    (folder / "1").write_text("half")
+    (busy := tmp_path / ".actrec-3-01234567-01234567-another.tmp").mkdir()
+    (busy / "1").write_text("half")
+    os.utime(busy, (0, 0))  # something inside has just changed
+    remove_leftovers([tmp_path])
+    assert set(tmp_path.iterdir()) == {*kept, busy}
+    monkeypatch.setattr(files, "process_exists", lambda pid: False)
+    remove_leftovers([tmp_path])
+    assert set(tmp_path.iterdir()) == {*kept, busy} - set(kept[1:3])
+
+
+# ---- JSON and csv ----
+
+
+def test_json(tmp_path):
+    value = {"b": "é", "a": [1, 2.5, math.nan, -math.inf, None, True], "c": (1, {"x": math.nan}), "\udcff": "a\udcff"}
+    write_json(tmp_path / "a.json", value)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert text == ('{"b": "é", "a": [1, 2.5, null, null, null, true], "c": [1, {"x": null}], "\\udcff": "a\\udcff"}\n')
+    assert json.loads(text)["\udcff"] == "a\udcff"
+    write_json(tmp_path / "a.json", {"a": [1]}, indent=2)
+    assert (tmp_path / "a.json").read_text() == '{\n  "a": [\n    1\n  ]\n}\n'
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"a": object()})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1]}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_csv(tmp_path):
+    write_csv(tmp_path / "a.csv", ("path", "reason"), [("a, b", 'it "is"'), ("x\udcff.mp4", "é")])
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == 'path,reason\n"a, b","it ""is"""\nx\ufffd.mp4,é\n'
