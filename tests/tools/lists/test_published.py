@@ -827,7 +827,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, name):
         full.append(1)
         fsync(descriptor)
 
-    monkeypatch.setattr("actrec.files._sync_folder", lambda folder: None)
+    monkeypatch.setattr("actrec.files.sync_folder", lambda folder: None)
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="No space left on device") as error:
         make(tmp_path, "ssv2", files, SSV2.videos, force=True)
