@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # For type checkers, which do not see names that __getattr__ finds.
-    from actrec.config import Augment as Augment
     from actrec.config import Clip as Clip
     from actrec.config import Input as Input
     from actrec.config import Views as Views
@@ -27,18 +26,21 @@ if TYPE_CHECKING:  # For type checkers, which do not see names that __getattr__ 
     from actrec.nets import net as net
     from actrec.nets.profile import profile as profile
     from actrec.nets.weights import load_weights as load_weights
+    from actrec.pipelines import augment as augment
+    from actrec.pipelines.augment import Augment as Augment
     from actrec.pipelines.loader import eval_loader as eval_loader
     from actrec.pipelines.loader import train_loader as train_loader
 
 # public name -> the module that defines it; tests/test_imports.py compares this table with the imports above
 _PUBLIC = {
-    "Augment": "actrec.config",
+    "Augment": "actrec.pipelines.augment",
     "Clip": "actrec.config",
     "Input": "actrec.config",
     "Views": "actrec.config",
     "Video": "actrec.data.lists",
     "Videos": "actrec.data.lists",
     "read_list": "actrec.data.lists",
+    "augment": "actrec.pipelines",
     "samplers": "actrec.data.sampling",
     "net": "actrec.nets",
     "load_weights": "actrec.nets.weights",
@@ -55,7 +57,7 @@ if not TYPE_CHECKING:  # A type checker that saw this function would accept ever
         if name not in _PUBLIC:
             raise AttributeError(f"module 'actrec' has no attribute {name!r}")
         home = _PUBLIC[name]
-        if home == "actrec.data.sampling":
+        if name in ("augment", "samplers"):  # modules
             return importlib.import_module(f"{home}.{name}")
         return getattr(importlib.import_module(home), name)
 

@@ -78,7 +78,10 @@ class Clip(Settings):
 
 @dataclass(frozen=True)
 class Augment(Settings):
-    """Augmentation of training clips. Everything is drawn once per clip, mixup and cutmix once per batch."""
+    """Augmentation of training clips. Everything is drawn once per clip, mixup and cutmix once per batch.
+
+    `actrec.Augment` is this class with the fields of all augmentations in `actrec/pipelines/augment`.
+    """
 
     geometry: Literal["multiscale", "corner", "jitter", "random-resized", "center"] = opt(
         "multiscale",
@@ -113,25 +116,6 @@ class Augment(Settings):
     stride_range: tuple[int, int] | None = opt(
         None, "Temporal jitter: smallest and largest stride of a training clip, drawn per clip (dense sampling)."
     )
-    color_jitter: tuple[float, float, float, float] | None = opt(
-        None,
-        "Change brightness, contrast and saturation (each by a factor from 1 - X to 1 + X) and hue (by up to X turns), "
-        "such as 0.4,0.4,0.4,0.1.",
-    )
-    grayscale: float = opt(0.0, "Fraction of clips converted to grayscale.", at_least=0, at_most=1)
-    blur: float = opt(0.0, "Fraction of clips blurred (Gaussian, sigma 0.1 to 2 pixels).", at_least=0, at_most=1)
-    erasing: float = opt(
-        0.0, "Fraction of clips with a random rectangle erased, the same in all frames.", at_least=0, at_most=1
-    )
-    auto_augment: Literal["none", "randaugment", "trivialaugment"] = opt(
-        "none",
-        "randaugment: RAND_OPS random operations of magnitude RAND_MAGNITUDE; trivialaugment: one operation of random "
-        "magnitude.",
-    )
-    rand_ops: int = opt(2, "Number of operations of randaugment.", only=("auto_augment", ("randaugment",)), at_least=1)
-    rand_magnitude: int = opt(
-        9, "Magnitude of randaugment, 0 to 30.", only=("auto_augment", ("randaugment",)), at_least=0, at_most=30
-    )
     mixup: float = opt(
         0.0, "Blend pairs of clips and their labels, with a weight from Beta(MIXUP, MIXUP). 0: off.", at_least=0
     )
@@ -152,19 +136,6 @@ class Augment(Settings):
                 raise OptionError(f"`{name}` {low} {high}: expected two positive numbers, the smaller one first")
         if self.area[1] > 1:
             raise OptionError(f"`area` up to {self.area[1]}: expected at most 1")
-        if self.color_jitter is not None:
-            *factors, hue = self.color_jitter
-            if not all(0 <= f <= 1 for f in factors) or not 0 <= hue <= 0.5:
-                shown = ",".join(f"{value:g}" for value in self.color_jitter)
-                raise OptionError(
-                    f"`color_jitter` {shown}: expected three numbers from 0 to 1, and one up to 0.5 for the hue"
-                )
-
-    @property
-    def changes_colors(self) -> bool:
-        """Whether pixel values change after the crop and the resize."""
-        single = self.color_jitter is not None or self.grayscale > 0 or self.blur > 0 or self.erasing > 0
-        return single or self.auto_augment != "none"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 import click
 import torch
 
+import actrec
 from actrec import config
 from actrec.config import Recipe
 from actrec.engine import trainer
@@ -100,7 +101,7 @@ def main(
     recipe = Recipe(
         config.Net(backbone=backbone),
         config.Clip(frames=frames),
-        config.Augment(),
+        actrec.Augment(),
         config.Loader(batch_size=batch_size),
         config.Optim(epochs=1),
         config.Loss(),

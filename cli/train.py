@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+import actrec
 from actrec import config
 from actrec.cli.options import Command, Numbers, check_place, config_options, per_channel
 
@@ -28,7 +29,7 @@ from actrec.cli.options import Command, Numbers, check_place, config_options, pe
 @click.option("--std", type=Numbers(float), help="Standard deviation, likewise.")
 @click.option("--preview", type=click.Path(path_type=Path), help="Write a picture of the first batch, train nothing.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed last as JSON.")
-@config_options(config.Net, config.Clip, config.Augment, config.Loader, config.Optim, config.Loss, config.Run)
+@config_options(config.Net, config.Clip, actrec.Augment, config.Loader, config.Optim, config.Loss, config.Run)
 def command(
     data: Path,
     list_path: Path | None,

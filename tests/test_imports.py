@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "actrec.settings": {"actrec.registry"},
     "actrec.config": {"actrec.settings"},
     "actrec.data": {"actrec.files", "actrec.config", "actrec.registry"},
-    "actrec.pipelines": {"actrec.data", "actrec.config", "actrec.registry", "actrec.files"},
+    "actrec.pipelines": {"actrec.data", "actrec.config", "actrec.settings", "actrec.registry", "actrec.files"},
     "actrec.nets": {"actrec.config", "actrec.settings", "actrec.registry", "actrec.files"},
     "actrec.engine": {
         "actrec.pipelines",

@@ -11,7 +11,7 @@ from actrec.config import Input
 from actrec.engine import dist
 from actrec.engine.runfolder import Data
 from actrec.nets.weights import load_weights
-from actrec.pipelines.loader import EvalLoader, TrainLoader, eval_loader, train_loader
+from actrec.pipelines.loader import Loader, eval_loader, train_loader
 
 
 def build_net(
@@ -51,7 +51,7 @@ def make_loaders(
     loss: config.Loss,
     run: config.Run,
     device: torch.device,
-) -> tuple[TrainLoader, EvalLoader | None]:
+) -> tuple[Loader, Loader | None]:
     """The training loader, and the validation loader (one clip, one crop) if there is a validation list."""
     common = {
         "device": device,

@@ -17,7 +17,7 @@ from actrec.data.lists import Video, check_labels
 from actrec.engine import metrics
 from actrec.engine.devices import autocast
 from actrec.files import atomic_write, write_json
-from actrec.pipelines.loader import EvalLoader
+from actrec.pipelines.loader import Loader
 
 Average = Literal["logits", "probabilities"]
 _VIEWS_AT_ONCE = 32  # clips that pass the net together
@@ -103,7 +103,7 @@ class Result:
 
 def evaluate(
     net: torch.nn.Module,
-    loader: EvalLoader,
+    loader: Loader,
     *,
     average: Average = "logits",
     precision: Literal["float32", "bfloat16"] = "float32",
@@ -125,7 +125,7 @@ def evaluate(
 
 def score(
     net: torch.nn.Module,
-    loader: EvalLoader,
+    loader: Loader,
     *,
     average: Average = "logits",
     precision: Literal["float32", "bfloat16"] = "float32",
@@ -196,14 +196,14 @@ def check_scored(result: Result) -> Result:
     return result
 
 
-def _check_classes(loader: EvalLoader, num_classes: int) -> None:
+def _check_classes(loader: Loader, num_classes: int) -> None:
     if loader.multi_label is None:
         check_labels(loader.videos, num_classes)
     elif loader.multi_label != num_classes:
         raise ValueError(f"multi_label {loader.multi_label} with a net of {num_classes} classes: expected as many")
 
 
-def _nothing_scored(net: torch.nn.Module, loader: EvalLoader, missing: dict[str, str], clamped: int) -> Result:
+def _nothing_scored(net: torch.nn.Module, loader: Loader, missing: dict[str, str], clamped: int) -> Result:
     num_classes = loader.multi_label or getattr(net, "options", {}).get("num_classes", 0)
     labels = np.empty(0, np.int64) if loader.multi_label is None else np.empty((0, num_classes), bool)
     return Result([], np.empty((0, num_classes), np.float32), labels, missing, clamped)

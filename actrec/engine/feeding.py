@@ -18,7 +18,7 @@ from actrec.data.lists import Video
 from actrec.data.video.container import MediaError
 from actrec.data.video.read import decode_frames
 from actrec.engine.bench import Case, default_form
-from actrec.pipelines.loader import Batch, TrainLoader, train_loader
+from actrec.pipelines.loader import Batch, Loader, train_loader
 
 GOP = 16  # what the advice compares with
 _BUSY = 0.05  # waiting less than this is none
@@ -187,7 +187,7 @@ def _loop(batches: Iterable[Batch], seconds: float, step: Callable[[torch.Tensor
     return _Looped(count / (now - begun), waited / (now - begun))
 
 
-def _decode_alone(loader: TrainLoader, seconds: float) -> float:
+def _decode_alone(loader: Loader, seconds: float) -> float:
     """Clips per second when the same plans are only decoded, by as many threads."""
     index, until = loader.index, time.perf_counter() + seconds
 
@@ -213,7 +213,7 @@ def _decode_alone(loader: TrainLoader, seconds: float) -> float:
     return count / (time.perf_counter() - begun)
 
 
-def _with_gop(loader: TrainLoader) -> float:
+def _with_gop(loader: Loader) -> float:
     """Decoded pictures of a clip in the mean, if every 16th frame were a keyframe and all others needed."""
     total = 0
     for row in range(len(loader.index)):

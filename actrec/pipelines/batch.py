@@ -1,31 +1,63 @@
-"""Memory that is used again."""
+"""A batch of clips, and the memory that batches live in."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import math
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 
-class Buffers:
-    """Memory of large tensors that is used again once nothing refers to them any more.
-
-    Fresh memory costs more than filling it: the system clears every page first.
+@dataclass(frozen=True)
+class Batch:
+    """Clips of some videos.
 
     Args:
-        keep: how many pieces are kept when nothing refers to them.
-        ahead: take that many when the first one is wanted, so that a run does not find out late that they do not fit.
+        clips: (N, C, T, H, W) normalized; in evaluation (N * views, C, T, H, W), all views of a video together.
+        labels: (N,) int64 on the clips' device, -1 where the list has no label; of a multi-label loader (N, classes)
+            float32, 1 for each class that a clip shows.
+        videos: ids of the N videos.
+        views: clips per video.
+        clamped: how many of their frames were after a video's last frame and became that one.
+    """
+
+    clips: torch.Tensor
+    labels: torch.Tensor
+    videos: list[str]
+    views: int = 1
+    clamped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+
+def label_tensor(labels: Sequence[Sequence[int]], num_classes: int | None) -> torch.Tensor:
+    """The labels of some clips, as in `Batch.labels`. `num_classes` is None unless clips may have several labels."""
+    if num_classes is None:
+        return torch.tensor([next(iter(of_clip), -1) for of_clip in labels], dtype=torch.int64)
+    shown = torch.zeros(len(labels), num_classes)
+    for row, of_clip in zip(shown, labels):
+        row[list(of_clip)] = 1
+    return shown
+
+
+class Buffers:
+    """Reuses the memory of large tensors once nothing refers to them any more.
+
+    Fresh memory costs more than filling it, because the system clears every page first.
+
+    Args:
+        keep: how many unused pieces of memory are kept.
+        ahead: allocate that many with the first one, so that a run that does not fit into memory fails at its start.
     """
 
     def __init__(self, keep: int, *, ahead: bool = False):
         self._keep, self._ahead = keep, ahead
-        self._free: deque[np.ndarray] = deque()  # its methods are atomic: memory comes back from any thread
+        self._free: deque[np.ndarray] = deque()  # its methods are atomic: any thread may give memory back
 
     def take(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         """An uninitialized tensor on the CPU."""
@@ -38,22 +70,13 @@ class Buffers:
         if memory is None or len(memory) < size:
             memory = np.empty(size, np.uint8)
             if self._ahead:
-                self._free.extend(np.full(size, 0, np.uint8) for _ in range(self._keep - 1))  # written, so it is there
+                # Writing makes the system provide the memory.
+                self._free.extend(np.full(size, 0, np.uint8) for _ in range(self._keep - 1))
                 self._ahead = False
-        lent = memory[:]  # lives as long as a tensor over it
+        lent = memory[:]  # lives as long as a tensor that uses it
         weakref.finalize(lent, self._give_back, memory).atexit = False
         return torch.frombuffer(lent, dtype=dtype, count=math.prod(shape)).reshape(shape)
 
     def _give_back(self, memory: np.ndarray) -> None:
         if len(self._free) < self._keep:
             self._free.append(memory)
-
-
-def trim() -> None:
-    """Hands free memory back to the system, where the C library can.
-
-    glibc (before 2.38) seldom uses aligned memory again, such as FFmpeg's pictures and DALI's copies: a process that
-    decodes all day would grow all day.
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+import actrec
 from actrec import config
 from actrec.config import Input, Recipe
 from actrec.data.index import build_index
@@ -40,7 +41,7 @@ def recipe() -> Recipe:
     return Recipe(
         config.Net(backbone="resnet3d_10", dropout=0.3, widen=0.125),
         config.Clip(frames=5),
-        config.Augment(mixup=0.4, cutmix=0.4, color_jitter=(0.4, 0.4, 0.4, 0.1), erasing=0.3),
+        actrec.Augment(mixup=0.4, cutmix=0.4, color_jitter=(0.4, 0.4, 0.4, 0.1), erasing=0.3),
         config.Loader(batch_size=2, balanced=True),
         config.Optim(epochs=12, optimizer="adamw", lr=0.001, accumulate=2, ema=0.9, warmup=1, clip_gradient=5.0),
         config.Loss(label_smoothing=0.1),

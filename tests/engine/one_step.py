@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+import actrec
 from actrec import config
 from actrec.config import Input, Recipe
 from actrec.data.index import build_index
@@ -23,7 +24,7 @@ def main(dataset: Path, out: Path, precision: str) -> None:
     recipe = Recipe(
         config.Net(backbone="tam_resnet18", dropout=0.0, temporal_stride=False),
         config.Clip(frames=8),
-        config.Augment(),
+        actrec.Augment(),
         config.Loader(batch_size=4),
         config.Optim(),
         config.Loss(),

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import actrec
 from actrec import config
 from actrec.engine.loss import Mix, hits, mix, per_clip_loss, plan_mix, targets
 
@@ -22,7 +23,7 @@ def one_hot(*labels: int, classes: int = 4) -> torch.Tensor:
 
 
 def plans(number: int = 200, **augment) -> list[Mix | None]:
-    return [plan_mix(config.Augment(**augment), seed=1, epoch=2, step=s, size=SIZE) for s in range(number)]
+    return [plan_mix(actrec.Augment(**augment), seed=1, epoch=2, step=s, size=SIZE) for s in range(number)]
 
 
 def test_targets():
@@ -71,7 +72,7 @@ def test_a_global_batch_mixes_alike_however_it_is_divided():
 
 
 def test_plans_depend_on_seed_epoch_and_step():
-    augment = config.Augment(mixup=0.8, cutmix=1.0)
+    augment = actrec.Augment(mixup=0.8, cutmix=1.0)
     keys = [(seed, epoch, step) for seed in (0, 1) for epoch in (0, 1) for step in (0, 1)]
     drawn = [plan_mix(augment, seed=s, epoch=e, step=n, size=SIZE) for s, e, n in keys]
     again = [plan_mix(augment, seed=s, epoch=e, step=n, size=SIZE) for s, e, n in keys]

@@ -58,7 +58,7 @@ def recipe(**optim) -> Recipe:
     return Recipe(
         config.Net(backbone="resnet3d_10", widen=0.125, dropout=0.2),
         config.Clip(frames=5),
-        config.Augment(),
+        actrec.Augment(),
         config.Loader(batch_size=4),
         config.Optim(**{"epochs": 3, "lr": 0.01, **optim}),
         config.Loss(),
@@ -416,7 +416,7 @@ def tiny(*, precision="float64", batch_size=4, augment=None, loss=None, run_opti
     return Recipe(
         TINY,
         config.Clip(frames=5),
-        augment or config.Augment(),
+        augment or actrec.Augment(),
         config.Loader(batch_size=batch_size),
         config.Optim(**{"epochs": 1, "lr": 0.01, **optim}),
         loss or config.Loss(),
@@ -439,7 +439,7 @@ def test_a_clip_that_is_missing_weighs_nothing(tmp_path, data):
     """Steps with three clips of four are steps of three."""
     gone = actrec.Video("gone", str(tmp_path / "gone"), None, None, (0,))
     made = replace(
-        tiny(freeze_norm="all"), augment=config.Augment(geometry="center", flip=False, clip_position="center")
+        tiny(freeze_norm="all"), augment=actrec.Augment(geometry="center", flip=False, clip_position="center")
     )
     run(tmp_path / "three", replace(data, train=data.train[:3], train_index=build_index(data.train[:3])),
         replace(made, loader=config.Loader(batch_size=3)))  # fmt: skip
@@ -491,7 +491,7 @@ def test_several_labels(tmp_path, data):
     several = replace(data, train=both, train_index=build_index(both))
     with pytest.raises(ValueError, match="has 2 labels"):
         run(tmp_path / "run", several, tiny())
-    made = tiny(loss=config.Loss(multi_label=True), epochs=2, augment=config.Augment(mixup=0.2))
+    made = tiny(loss=config.Loss(multi_label=True), epochs=2, augment=actrec.Augment(mixup=0.2))
     trained, reporter = run(tmp_path / "run", several, made)
     assert trained.metric == "mAP"
     assert "mAP" in reporter.lines[-1]
@@ -503,10 +503,10 @@ def test_several_labels(tmp_path, data):
 def test_mixing_changes_a_run_and_refuses_repeats(tmp_path, data):
     losses = []
     for name, augment in (("plain", {}), ("mixup", {"mixup": 0.4}), ("cutmix", {"cutmix": 1.0})):
-        run(tmp_path / name, data, tiny(augment=config.Augment(**augment)))
+        run(tmp_path / name, data, tiny(augment=actrec.Augment(**augment)))
         losses.append(runlog.read(tmp_path / name)[0]["train_loss"])
     assert len(set(losses)) == 3
-    made = replace(tiny(augment=config.Augment(mixup=0.4)), loader=config.Loader(batch_size=4, repeats=2))
+    made = replace(tiny(augment=actrec.Augment(mixup=0.4)), loader=config.Loader(batch_size=4, repeats=2))
     with pytest.raises(ValueError, match="mixup with repeats 2"):
         run(tmp_path / "both", data, made)
 

@@ -1,4 +1,4 @@
-"""Which videos an epoch draws, and in which order: arithmetic on (seed, epoch) alone, the same on every rank."""
+"""Which videos an epoch draws, and in which order. It depends on (seed, epoch) only and is the same on every rank."""
 
 from __future__ import annotations
 
@@ -8,31 +8,54 @@ import numpy as np
 
 from actrec.data.lists import Video, label_columns
 from actrec.data.sampling import streams
-from actrec.data.sampling.plan import epoch_order
 
 
 def epoch_draws(
     num_videos: int, *, seed: int, epoch: int, repeats: int = 1, labels: np.ndarray | None = None
 ) -> np.ndarray:
-    """The clips of an epoch in order: (num_videos * repeats, 2) int64, of each its row and how often that came before.
+    """The clips of an epoch in order: (num_videos * repeats, 2) int64.
+
+    The columns are the row of the list, and how often that row was drawn before in this epoch.
 
     Args:
-        repeats: clips of each drawn video, next to each other (repeated augmentation, Hoffer et al. 2020).
-        labels: (num_videos,) int, one of each video: every class is drawn equally often then, in an order that is
+        repeats: clips of each drawn video. They follow each other (repeated augmentation, Hoffer et al. 2020).
+        labels: (num_videos,) int, the label of each video: every class is then drawn equally often, in an order that is
             random over the epoch. None: every video is drawn once.
     """
     order = epoch_order(num_videos, seed=seed, epoch=epoch)
     if labels is not None:
-        order = _balanced(labels, seed, epoch)[order]
+        order = balanced_rows(labels, seed, epoch)[order]
     rows = order.repeat(repeats)
     return np.stack([rows, _times_before(rows)], axis=1)
 
 
-def only_labels(videos: Sequence[Video]) -> np.ndarray:
+def epoch_order(num_videos: int, *, seed: int, epoch: int) -> np.ndarray:
+    """The permutation of an epoch, (num_videos,) int64."""
+    sequence = np.random.SeedSequence([seed, epoch], spawn_key=streams.ORDER)
+    return np.random.Generator(np.random.PCG64(sequence)).permutation(num_videos)
+
+
+def batch_slice(step: int, *, batch_size: int, num_draws: int, rank: int = 0, world: int = 1) -> slice:
+    """The part of an epoch's draws that a rank takes in a step.
+
+    The parts of all ranks together are the global batch, without gaps. If the last batch is incomplete, some ranks get
+    fewer samples, or none.
+
+    Args:
+        batch_size: of the global batch.
+        num_draws: of the epoch, over all ranks.
+    """
+    begin = step * batch_size
+    end = min(begin + batch_size, num_draws)
+    cuts = [begin + batch_size * r // world for r in (rank, rank + 1)]
+    return slice(min(cuts[0], end), min(cuts[1], end))
+
+
+def single_labels(videos: Sequence[Video]) -> np.ndarray:
     """The label of each video, (videos,) int64.
 
     Raises:
-        ValueError: A video has no label, or several.
+        ValueError: a video has no label, or several.
     """
     labels, counts = label_columns(videos)
     for row in np.flatnonzero(counts != 1)[:1]:
@@ -40,34 +63,34 @@ def only_labels(videos: Sequence[Video]) -> np.ndarray:
     return labels
 
 
-def _balanced(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """The rows that an epoch draws, as many as there are, class by class.
+def balanced_rows(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """The rows that an epoch draws with class balance, as many as there are videos, class by class.
 
-    The classes take turns, and the turns go on from epoch to epoch: no class is ever more than one draw ahead.
+    The classes take turns, and the turns continue from epoch to epoch: no class is ever more than one draw ahead.
     """
-    own = np.unique(labels, return_inverse=True)[1]
-    sizes = np.bincount(own)
-    members = np.split(np.argsort(own, kind="stable"), np.cumsum(sizes)[:-1])
+    class_of = np.unique(labels, return_inverse=True)[1]
+    sizes = np.bincount(class_of)
+    members = np.split(np.argsort(class_of, kind="stable"), np.cumsum(sizes)[:-1])
     turns = epoch * len(labels), (epoch + 1) * len(labels)
     drawn = []
     for number, rows in enumerate(members):
-        begin, end = (-((number - turn) // len(sizes)) for turn in turns)  # how often it had its turn before
-        drawn.append(_in_turn(rows, begin, end, seed, number))
+        begin, end = (-((number - turn) // len(sizes)) for turn in turns)  # turns of this class before and after
+        drawn.append(_rows_in_turn(rows, begin, end, seed, number))
     return np.concatenate(drawn)
 
 
-def _in_turn(rows: np.ndarray, begin: int, end: int, seed: int, number: int) -> np.ndarray:
-    """Draws [begin, end) of a class: permutations of its rows, one after the other."""
+def _rows_in_turn(rows: np.ndarray, begin: int, end: int, seed: int, number: int) -> np.ndarray:
+    """Draws [begin, end) of class `number`. Its rows are permuted again after each pass through all of them."""
     first = begin // len(rows)
     bits = np.random.PCG64(np.random.SeedSequence([seed, number], spawn_key=streams.BALANCE))
-    bits.advance(first * len(rows))  # one step for each variate of the passes before
+    bits.advance(first * len(rows))  # skip the variates of the passes before
     keys = np.random.Generator(bits).random((-(-end // len(rows)) - first, len(rows)))
     passes = rows[np.argsort(keys, axis=1, kind="stable")].ravel()
     return passes[begin - first * len(rows) : end - first * len(rows)]
 
 
 def _times_before(rows: np.ndarray) -> np.ndarray:
-    """How often each of the rows stands before its place."""
+    """For each place, how often its row occurs at an earlier place."""
     by_row = np.argsort(rows, kind="stable")
     counts = np.bincount(rows)
     times = np.empty(len(rows), np.int64)

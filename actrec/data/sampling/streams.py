@@ -1,11 +1,21 @@
-"""Which stream of random numbers each purpose has.
+"""Which stream of random numbers each purpose uses.
 
-A stream is the spawn key of a `np.random.SeedSequence`; the plan of a sample has none. numpy pads short keys with
-zeros: if two purposes had one stream, (seed, epoch, step) would draw what (seed, epoch, step, 0) draws.
+A stream is the spawn key of a `np.random.SeedSequence`. The plan of a sample (frames, box, flip) uses no spawn key.
+Streams are needed because numpy pads short keys with zeros: if two purposes shared a stream, the key
+(seed, epoch, step) would give the same numbers as the key (seed, epoch, step, 0).
 """
 
-ORDER = (1,)  # of the videos of an epoch
-LOOK = (2,)  # of a sample
-NET = (3,)  # what is random in the net in a step
-BALANCE = (4,)  # turns of a class
-MIX = (5,)  # of a batch
+from __future__ import annotations
+
+import zlib
+
+ORDER = (1,)  # the order of the videos in an epoch
+NET = (3,)  # what is random inside the net during a step, such as dropout
+BALANCE = (4,)  # the turns of a class
+MIX = (5,)  # mixup and cutmix of a batch
+_AUGMENTATION = 6
+
+
+def of_augmentation(name: str) -> tuple[int, int]:
+    """The stream of an augmentation. It depends on its name only: adding one does not change the draws of another."""
+    return _AUGMENTATION, zlib.crc32(name.encode())

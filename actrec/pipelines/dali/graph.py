@@ -1,142 +1,204 @@
-"""The pipelines, each a sentence: source, decode, augment | views, normalize.
+"""The two DALI graphs. Start here: each is a sentence about what happens to a clip.
 
-`kind` says what the source hands over: "boxes" are finished uint8 pictures of the decode workers, "video" whole encoded
-video files, "recolored" such files in other colors than BT.601, "images" one encoded image per sample, "flow" such
-images of one channel of a stack of optical flow. Python's `if` on it is decided when the graph is built.
+A `Route` (`routes.py`) says where the pictures come from; augmentations are in `actrec/pipelines/augment`. A Python
+`if` on either is decided when a graph is defined. Every random number comes from the plan of a sample: DALI draws none.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from nvidia.dali import Pipeline, fn, pipeline_def, types
 from nvidia.dali.data_node import DataNode
 
-from actrec.config import Augment, Input
-from actrec.pipelines.dali import augment, decode, views
+from actrec.config import Input
+from actrec.data.sampling.geometry import crop_flips
+from actrec.pipelines.augment import Augmentation
+from actrec.pipelines.dali.routes import BOX_END, BOX_START, CROPS, FLIP, RESIZE, GraphInput, Route
+from actrec.pipelines.task import Task, TrainTask
 
-Kind = Literal["boxes", "video", "recolored", "images", "flow"]
-IMAGES = ("images", "flow")  # an image is a sample of its own
-_DTYPES = {"float32": types.FLOAT, "float16": types.FLOAT16}
 
+@dataclass(frozen=True)
+class Settings:
+    """How a graph runs.
 
-def train_pipeline(
-    kind: Kind,
-    net_input: Input,
-    *,
-    options: Augment,
-    device: str,
-    device_id: int | None,
-    threads: int,
-    batch_size: int,
-    dtype: str,
-) -> Pipeline:
-    """One clip (or, for images, one frame) per sample: float FHWC (HWC) of the net's size.
-
-    Of the options' changes of color only those that are switched on are in the graph.
+    Args:
+        device: "cpu" or "cuda"; on "cuda", GPU number `device_id`.
+        threads: of the CPU.
+        batch_size: the most DALI samples of a run.
+        dtype: "float32" or "float16", of the finished clips.
     """
 
-    @pipeline_def(enable_conditionals=options.changes_colors)
-    def pipeline():
-        if kind == "boxes":
-            clips = _boxes(device)
-        else:
-            frames = _decode(kind, device)
-            clips = augment.crop_resize(
-                frames,
-                start=_source("start", "", types.FLOAT),
-                end=_source("end", "", types.FLOAT),
-                size=net_input.size,
-            )
-            clips = _recolor(kind, clips)
-        drawn = {name: _source(name, "", type_) for name, type_ in augment.look_inputs(options).items()}
-        clips = augment.apply_look(clips, drawn, options=options, size=net_input.size)
-        mirror = _source("flip", "", types.INT32)
-        clips = normalize(clips, _channels(kind, net_input), mirror=mirror, dtype=dtype, layout=_layout(kind))
-        return augment.erase(clips, drawn["erased"]) if options.erasing else clips
-
-    return _build(pipeline, device_id, threads, batch_size)
+    device: str
+    device_id: int | None
+    threads: int
+    batch_size: int
+    dtype: str
 
 
-def eval_pipeline(
-    kind: Kind,
-    net_input: Input,
-    *,
-    flips: tuple[bool, ...],
-    device: str,
-    device_id: int | None,
-    threads: int,
-    batch_size: int,
-    dtype: str,
-) -> Pipeline:
-    """One output per crop: all needed frames of the video (or one image) cropped and normalized, float FHWC (HWC)."""
+@dataclass(frozen=True)
+class Graph:
+    """A defined graph, not yet built, and the inputs that it must be fed."""
 
-    @pipeline_def
-    def pipeline():
-        if kind == "boxes":
-            frames = _boxes(device)
-        else:
-            frames = views.resize(_decode(kind, device), shape=_source("shape", "", types.FLOAT))
-            frames = _recolor(kind, frames)
-        offsets = _source("offsets", "", types.INT32)
-        crops = views.crops(frames, offsets=offsets, num_crops=len(flips), size=net_input.size)
+    pipe: Pipeline
+    inputs: Sequence[GraphInput]
+
+
+def train_graph(route: Route, net_input: Input, *, augmentations: Sequence[Augmentation], settings: Settings) -> Graph:
+    """One clip per sample (or one frame, where images are decoded): float FHWC (or HWC) of the net's size."""
+    inputs = Inputs(settings.device)
+
+    def graph() -> DataNode:
+        clips = route.decode(inputs)
+        if not route.resized:
+            clips = cut_and_resize(clips, start=inputs(BOX_START), end=inputs(BOX_END), size=net_input.size)
+        clips = correct_colors(clips, route, inputs)
+        clips = augment(clips, augmentations, inputs, normalized=False, size=net_input.size)
+        clips = normalize(clips, net_input, route, mirror=inputs(FLIP), dtype=settings.dtype)
+        return augment(clips, augmentations, inputs, normalized=True, size=net_input.size)
+
+    return _define(graph, inputs, settings, conditionals=bool(augmentations))
+
+
+def eval_graph(route: Route, net_input: Input, *, num_crops: int, settings: Settings) -> Graph:
+    """One output per crop: all needed frames of a video (or one image), cropped and normalized, float FHWC (or HWC)."""
+    inputs = Inputs(settings.device)
+
+    def graph() -> tuple[DataNode, ...]:
+        frames = route.decode(inputs)
+        if not route.resized:
+            frames = resize(frames, shape=inputs(RESIZE))
+        frames = correct_colors(frames, route, inputs)
         return tuple(
-            normalize(crop, _channels(kind, net_input), mirror=int(flip), dtype=dtype, layout=_layout(kind))
-            for crop, flip in zip(crops, flips)
+            normalize(crop, net_input, route, mirror=int(flip), dtype=settings.dtype)
+            for crop, flip in zip(crops(frames, inputs(CROPS), num_crops, net_input.size), crop_flips(num_crops))
         )
 
-    return _build(pipeline, device_id, threads, batch_size)
+    return _define(graph, inputs, settings, conditionals=False)
 
 
-def normalize(clips: DataNode, net_input: Input, *, mirror: DataNode | int, dtype: str, layout: str) -> DataNode:
-    """uint8 to (x / 255 - mean) / std, mirrored where `mirror` is 1."""
-    return fn.crop_mirror_normalize(
-        clips,
-        mirror=mirror,
-        mean=[255 * m for m in net_input.mean],
-        std=[255 * s for s in net_input.std],
-        dtype=_DTYPES[dtype],
-        output_layout=layout,
+def graph_of(task: Task, route: Route, *, device: str, device_id: int | None, threads: int, dtype: str) -> Graph:
+    """The graph that finishes the clips of a task."""
+    images_per_clip = max(1, task.num_frames * route.images_per_frame)
+    clips_per_sample = 1 if isinstance(task, TrainTask) else task.views.clips
+    settings = Settings(device, device_id, threads, task.batch_size * clips_per_sample * images_per_clip, dtype)
+    if isinstance(task, TrainTask):
+        pixels = [augmentation for augmentation in task.augmentations if augmentation.changes_pixels]
+        return train_graph(route, task.input, augmentations=pixels, settings=settings)
+    return eval_graph(route, task.input, num_crops=task.views.crops, settings=settings)
+
+
+class Inputs:
+    """Creates the inputs that a graph function asks for, and remembers them."""
+
+    def __init__(self, device: str):
+        self._on_gpu = device == "cuda"
+        self.wanted: list[GraphInput] = []
+
+    def __call__(self, wanted: GraphInput) -> DataNode:
+        """A node that is fed with finished buffers: there is no callback that could block or raise an error."""
+        self.wanted.append(wanted)
+        return fn.external_source(
+            name=wanted.name,
+            dtype=_TYPES[wanted.dtype.__name__],
+            no_copy=wanted.large and not self._on_gpu,
+            **({"layout": wanted.layout} if wanted.layout else {}),
+        )
+
+    def on_device(self, wanted: GraphInput) -> DataNode:
+        """The same, copied to the GPU if there is one."""
+        node = self(wanted)
+        return node.gpu() if self._on_gpu else node
+
+    @property
+    def decoding_device(self) -> str:
+        return "mixed" if self._on_gpu else "cpu"
+
+
+def cut_and_resize(frames: DataNode, *, start: DataNode, end: DataNode, size: int) -> DataNode:
+    """Cuts out a box and resizes it to size x size, antialiased bilinear, in one operation.
+
+    Args:
+        frames: uint8 FHWC or HWC.
+        start, end: float32 (y, x) corners of the box, as fractions of height and width.
+    """
+    return fn.resize(
+        frames,
+        roi_start=start,
+        roi_end=end,
+        roi_relative=True,
+        resize_x=size,
+        resize_y=size,
+        interp_type=types.INTERP_LINEAR,
+        antialias=True,
     )
 
 
-def _boxes(device: str) -> DataNode:
-    clips = _source("clips", "FHWC", types.UINT8, copy=device == "cuda")
-    return clips.gpu() if device == "cuda" else clips
+def resize(frames: DataNode, *, shape: DataNode) -> DataNode:
+    """Resizes the whole picture, antialiased bilinear, to the plan's float32 (height, width)."""
+    return fn.resize(frames, size=shape, interp_type=types.INTERP_LINEAR, antialias=True)
 
 
-def _decode(kind: Kind, device: str) -> DataNode:
-    # The copy is pinned memory, which a GPU needs. On a CPU the sample's own bytes stay until the run has ended.
-    encoded = _source("encoded", "", types.UINT8, copy=device == "cuda")
-    if kind in IMAGES:
-        return decode.images(encoded, device=device, flow=kind == "flow")
-    return decode.video(encoded, _source("frames", "", types.INT32), device=device)
+def crops(frames: DataNode, offsets: DataNode, num_crops: int, size: int) -> list[DataNode]:
+    """`num_crops` square crops of every frame. `offsets` holds int32 (num_crops, 2) rows of y, x."""
+    return [
+        fn.slice(frames, start=offsets[j], shape=[size, size], axis_names="HW", out_of_bounds_policy="error")
+        for j in range(num_crops)
+    ]
 
 
-def _recolor(kind: Kind, frames: DataNode) -> DataNode:
-    if kind != "recolored":
-        return frames
-    return decode.recolor(frames, _source("matrix", "", types.FLOAT), _source("offset", "", types.FLOAT))
+def correct_colors(pictures: DataNode, route: Route, inputs: Inputs) -> DataNode:
+    return pictures if route.correct is None else route.correct(pictures, inputs)
 
 
-def _layout(kind: Kind) -> str:
-    """Channels stay last: that is torch's channels-last format, seen through a permutation."""
-    return "HWC" if kind in IMAGES else "FHWC"
+def augment(
+    clips: DataNode, augmentations: Sequence[Augmentation], inputs: Inputs, *, normalized: bool, size: int
+) -> DataNode:
+    """Applies those augmentations that change uint8 pictures, or normalized ones."""
+    for augmentation in augmentations:
+        if augmentation.normalized == normalized:
+            clips = augmentation.apply(clips, inputs(drawn_input(augmentation)), size)
+    return clips
 
 
-def _channels(kind: Kind, net_input: Input) -> Input:
-    """The input of one sample of the graph: all channels of flow have the same."""
-    return replace(net_input, mean=net_input.mean[:1], std=net_input.std[:1]) if kind == "flow" else net_input
+def drawn_input(augmentation: Augmentation) -> GraphInput:
+    """The random numbers of an augmentation, as the input of a graph."""
+    name = augmentation.name
+    return GraphInput(f"drawn_{name}", augmentation.dtype, lambda piece: piece.sample.plan.drawn[name])
 
 
-def _source(name: str, layout: str, dtype: types.DALIDataType, *, copy: bool = True) -> DataNode:
-    """Fed by the loader with finished buffers: no callback that could block or raise."""
-    return fn.external_source(name=name, dtype=dtype, no_copy=not copy, **({"layout": layout} if layout else {}))
+def normalize(clips: DataNode, net_input: Input, route: Route, *, mirror: DataNode | int, dtype: str) -> DataNode:
+    """uint8 to (x / 255 - mean) / std, mirrored where `mirror` is 1."""
+    channels = route.channels_per_sample  # a flow image is one channel of a frame; all channels of flow have one mean
+    return fn.crop_mirror_normalize(
+        clips,
+        mirror=mirror,
+        mean=[255 * m for m in net_input.mean[:channels]],
+        std=[255 * s for s in net_input.std[:channels]],
+        dtype=_TYPES[dtype],
+        output_layout=route.layout,
+    )
 
 
-def _build(pipeline, device_id: int | None, threads: int, batch_size: int) -> Pipeline:
-    # One batch in flight per pipeline: a failed batch then takes no other with it. The loader owns several pipelines.
-    built = pipeline(batch_size=batch_size, num_threads=threads, device_id=device_id, prefetch_queue_depth=1)
-    built.build()
-    return built
+def _define(graph, inputs: Inputs, settings: Settings, *, conditionals: bool) -> Graph:
+    # One batch in flight per pipeline, so that a batch that fails takes no other with it. The feed owns several.
+    define = pipeline_def(graph, enable_conditionals=conditionals)
+    pipe = define(
+        batch_size=settings.batch_size,
+        num_threads=settings.threads,
+        device_id=settings.device_id,
+        prefetch_queue_depth=1,
+    )
+    return Graph(pipe, tuple(inputs.wanted))
+
+
+_TYPES = {
+    "uint8": types.UINT8,
+    "int32": types.INT32,
+    "int64": types.INT64,
+    "float32": types.FLOAT,
+    "float64": types.FLOAT64,
+    "float16": types.FLOAT16,
+    "bool": types.BOOL,
+}

@@ -1,4 +1,4 @@
-"""The decode workers: a plan in, pictures or encoded bytes out. Threads: PyAV, OpenCV and torch release the GIL."""
+"""The decode workers: a request in, pictures or encoded bytes out. Threads: PyAV, OpenCV and torch release the GIL."""
 
 from __future__ import annotations
 
@@ -11,66 +11,139 @@ import numpy as np
 from actrec.config import FLOW_CHANNELS
 from actrec.data.index import Index, Media
 from actrec.data.index.probe import read_image
+from actrec.data.sampling.geometry import Box
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
 from actrec.data.video.color import Region
 from actrec.data.video.container import ChangedError, MediaError
 from actrec.data.video.read import read_frames
-from actrec.pipelines.dali.graph import IMAGES, Kind
+from actrec.pipelines.dali.routes import Route
 from actrec.pipelines.workers.resize import resize
+
+Plan = TrainPlan | EvalPlan
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A fetched sample, or the reason why there is none.
+    """A fetched sample.
 
     Args:
         row: of the list.
-        data: for "boxes" uint8 (U, H, W, C), cropped (training) and resized, None where they were written into the
-            batch; else the bytes of each image (of flow `FLOW_CHANNELS` for each picture), or of the video.
-        wanted: (U,) ascending positions of the pictures, relative to the video's first frame.
-        gather: (clips, T) places in `wanted` of the clips' frames.
-        clamped: how many of `wanted` lay past the end and became the last picture.
-        decoded: pictures that the decoder worked out, `delivered` how many different ones of them were wanted; 0 for
+        route: how its clips are made.
+        data: decoded here: uint8 (U, H, W, C) pictures, cut out (training) and resized; None if they were written into
+            the batch. To be decoded by DALI: the bytes of each image, or of the video.
+        wanted: (U,) ascending positions of the needed frames, relative to the video's first frame.
+        positions: (U,) positions of the needed frames in what DALI decodes; None where that is not a video file.
+        gather: (clips, T) indices in `wanted` of the clips' frames.
+        clamped: how many of `wanted` are after the last frame and became the last one.
+        decoded: pictures that the decoder produced, `delivered`: how many different ones of them were needed. 0 for
             folders, where DALI decodes, and where another sample of the same file counts them.
     """
 
     row: int
-    kind: Kind = "boxes"
-    media: Media | None = None
-    plan: TrainPlan | EvalPlan | None = None
-    data: np.ndarray | list[np.ndarray] | None = None
-    wanted: np.ndarray | None = None
-    gather: np.ndarray | None = None
+    route: Route
+    media: Media
+    plan: Plan
+    data: np.ndarray | list[np.ndarray] | None
+    wanted: np.ndarray
+    gather: np.ndarray
+    positions: np.ndarray | None = None
     clamped: int = 0
     decoded: int = 0
     delivered: int = 0
-    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample that cannot be used, and the reason."""
+
+    row: int
+    error: str
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a sample wants of its file.
+    """What a sample needs of its file.
 
     Args:
+        route: how its clips will be made. The workers decode if it is `resized`.
         box, shape: this box (x, y, w, h) of each frame, resized to shape (width, height).
-        writer: given the sample's `gather`, makes a function that receives the pictures one by one, with their places
-            in `wanted`; the sample then has no data. None: they are kept.
+        writer: given the sample's `gather`, makes a function that receives the pictures one by one, with their indices
+            in `wanted`; the sample then has no data. None: the pictures are kept.
     """
 
     row: int
     media: Media
-    plan: TrainPlan | EvalPlan
-    box: tuple[int, int, int, int]
+    plan: Plan
+    route: Route
+    box: Box
     shape: tuple[int, int]
     writer: Callable[[np.ndarray], Callable[[int, np.ndarray], None]] | None
 
 
-def fetch_boxes(requests: Sequence[Request], index: Index, *, certify: bool) -> list[Sample]:
-    """Every frame that the plans need of one file or folder, once.
+def fetch(requests: Sequence[Request], index: Index, *, certify: bool) -> list[Sample | Failure]:
+    """The samples of one file or folder, in order. What one of them lacks does not affect the others.
+
+    Args:
+        certify: as for `fetch_pictures`.
+    """
+    found: dict[int, Sample | Failure] = {}
+    decoded = {i: request for i, request in enumerate(requests) if request.route.resized}
+    if decoded:
+        found |= zip(decoded, _fetch_together(list(decoded.values()), index, certify=certify))
+    for i, request in enumerate(requests):
+        if i not in found:
+            found[i] = _or_failure(fetch_encoded, request, index)
+    return [found[i] for i in range(len(requests))]
+
+
+def _fetch_together(requests: list[Request], index: Index, *, certify: bool) -> list[Sample | Failure]:
+    """Decodes each frame once for all requests; if that fails, each request by itself."""
+    try:
+        return list(fetch_pictures(requests, index, certify=certify))
+    except (MediaError, OSError) as error:
+        if len(requests) == 1:
+            return [Failure(requests[0].row, str(error))]
+    return [found for request in requests for found in _fetch_together([request], index, certify=certify)]
+
+
+def _or_failure(fetch_one: Callable[[Request, Index], Sample], request: Request, index: Index) -> Sample | Failure:
+    try:
+        return fetch_one(request, index)
+    except (MediaError, OSError) as error:
+        return Failure(request.row, str(error))
+
+
+def fetch_encoded(request: Request, index: Index) -> Sample:
+    """The bytes of a video, or of the needed images of a folder, for DALI to decode.
+
+    Raises:
+        MediaError: a file is missing or empty.
+    """
+    media, route = request.media, request.route
+    wanted, gather = _wanted(request.plan)
+    if route.images_per_frame:
+        images = [_read_bytes(path) for i in wanted.tolist() for path in media.images(i)]
+        return Sample(request.row, route, media, request.plan, images, wanted, gather)
+    data, positions = _read_bytes(media.path), wanted + media.start
+    return Sample(request.row, route, media, request.plan, [data], wanted, gather, positions)
+
+
+def _read_bytes(path: str) -> np.ndarray:
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise MediaError(path, error.strerror or str(error)) from None
+    if not len(data):
+        raise MediaError(path, "the file is empty (0 bytes)")
+    return data
+
+
+def fetch_pictures(requests: Sequence[Request], index: Index, *, certify: bool) -> list[Sample]:
+    """Decodes every frame that the plans need of one file or folder, once.
 
     Args:
         requests: all of the same path.
-        certify: decode a video of unknown worth to its end, so that the next time only what is needed is decoded.
+        certify: decode a video of unknown structure to its end, so that the next time only what is needed is decoded.
 
     Raises:
         MediaError, FileNotFoundError: the file cannot be read.
@@ -82,12 +155,12 @@ def fetch_boxes(requests: Sequence[Request], index: Index, *, certify: bool) -> 
     for receiver in receivers:
         receiver.expect(positions)
     first = requests[0].media
-    alone = receivers[0].region if len(requests) == 1 else None
-    region = alone or Region.whole(first.width, first.height)
+    single = receivers[0].region if len(requests) == 1 else None
+    region = single or Region.whole(first.width, first.height)
 
     def receive(i: int, rgb: np.ndarray) -> None:
         for receiver in receivers:
-            receiver.receive(i, rgb if alone else receiver.region.cut(rgb))
+            receiver.receive(i, rgb if single else receiver.region.cut(rgb))
 
     if first.template:
         for i, position in enumerate(positions.tolist()):
@@ -103,8 +176,8 @@ def fetch_boxes(requests: Sequence[Request], index: Index, *, certify: bool) -> 
         decoded = read_frames(first.path, positions, receive, region=region)
     if certify:
         index.set_certificate(row, decoded.certificate)
-    past = len(positions) - decoded.clamped
-    samples = [receiver.sample(past) for receiver in receivers]
+    num_present = len(positions) - decoded.clamped
+    samples = [receiver.sample(num_present) for receiver in receivers]
     samples[0] = replace(samples[0], decoded=decoded.decoded, delivered=len(positions))
     return samples
 
@@ -128,7 +201,7 @@ def _read_flow(path: str, region: Region, shape: tuple[int, int]) -> np.ndarray:
 
 
 class _Receiver:
-    """Takes a sample's pictures out of those of all samples of a file."""
+    """Picks the pictures of one sample out of those of all samples of a file."""
 
     def __init__(self, request: Request):
         self._request = request
@@ -136,17 +209,16 @@ class _Receiver:
         self.positions = self._wanted + request.media.start  # in the file
         self.region = Region(request.media.width, request.media.height, *request.box)
         num_kept = 1 if request.writer else len(self._wanted)
-        channels = FLOW_CHANNELS if request.media.flow else 3
-        self._kept = np.empty((num_kept, *request.shape[::-1], channels), np.uint8)
+        self._kept = np.empty((num_kept, *request.shape[::-1], request.route.channels), np.uint8)
         self._write = request.writer(self._gather) if request.writer else None
 
     def expect(self, positions: np.ndarray) -> None:
-        """All positions that will be received."""
+        """Announces all positions that will be received."""
         self._places = np.searchsorted(positions, self.positions)
-        self._mine = {place: i for i, place in enumerate(self._places.tolist())}
+        self._index_of = {place: i for i, place in enumerate(self._places.tolist())}
 
     def receive(self, place: int, rgb: np.ndarray) -> None:
-        i = self._mine.get(place)
+        i = self._index_of.get(place)
         if i is None:
             return
         picture = self._kept[0 if self._write else i]
@@ -154,32 +226,16 @@ class _Receiver:
         if self._write:
             self._write(i, picture)
 
-    def sample(self, past: int | None = None) -> Sample:
-        """Args: past: the first place that became the file's last picture."""
+    def sample(self, num_present: int | None = None) -> Sample:
+        """Args: num_present: how many of the expected positions are in the file; the others became the last picture."""
         request, data = self._request, None if self._write else self._kept
-        clamped = 0 if past is None else int((self._places >= past).sum())
-        return Sample(request.row, "boxes", request.media, request.plan, data, self._wanted, self._gather, clamped)
+        clamped = 0 if num_present is None else int((self._places >= num_present).sum())
+        return Sample(
+            request.row, request.route, request.media, request.plan, data, self._wanted, self._gather, clamped=clamped
+        )
 
 
-def fetch_encoded(row: int, found: Media, plan: TrainPlan | EvalPlan, kind: Kind) -> Sample:
-    """The bytes of a video file, or of the wanted images of a folder, for DALI to decode.
-
-    Raises:
-        MediaError: a file is missing or empty.
-    """
-    wanted, gather = _wanted(plan)
-    paths = [path for i in wanted.tolist() for path in found.images(i)] if kind in IMAGES else [found.path]
-    buffers = []
-    for path in paths:
-        try:
-            buffers.append(np.fromfile(path, np.uint8))
-        except OSError as error:
-            raise MediaError(path, error.strerror or str(error)) from None
-        if not len(buffers[-1]):
-            raise MediaError(path, "the file is empty (0 bytes)")
-    return Sample(row, kind, found, plan, buffers, wanted, gather)
-
-
-def _wanted(plan: TrainPlan | EvalPlan) -> tuple[np.ndarray, np.ndarray]:
+def _wanted(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """(ascending positions of the frames that a plan needs, (clips, T) indices of the clips' frames among them)"""
     wanted, gather = np.unique(plan.frames, return_inverse=True)
     return wanted, gather.reshape(-1, plan.frames.shape[-1])

@@ -1,8 +1,8 @@
 """The end of the CPU path: each picture becomes floats in the memory of its batch as soon as it is resized.
 
-On the CPU this is not left to DALI: its `crop_mirror_normalize` takes four times as long, and memory that goes back and
-forth between it and glibc (before 2.38) is not always used again, so that a process grows with every batch. On a GPU,
-and where colors are changed, DALI does the same arithmetic (`graph.normalize`).
+On the CPU this is not left to DALI. Its `crop_mirror_normalize` takes four times as long, and memory that goes back and
+forth between DALI and glibc (before 2.38) is not always used again, so that the process grows with every batch. On a
+GPU, and where an augmentation changes pixels, DALI does the same arithmetic (`dali.graph.normalize`).
 """
 
 from __future__ import annotations
@@ -18,19 +18,23 @@ from actrec.config import Input
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
 from actrec.pipelines.batch import Buffers
 
-_ROWS = 8  # of a picture, at most, whose constants lie ready
-_PARTS = 4  # of a picture, each finished before the next: they stay in the processor's cache
+_ROWS = 8  # constants are prepared for at most so many rows of a picture
+_PARTS = 4  # a picture is finished in so many parts, one after the other: a part stays in the processor's cache
 
 
 class Finisher:
     """Crops, mirrors and normalizes: uint8 to (x / 255 - mean) / std.
 
     Args:
-        keep: batches whose memory is kept for the next ones.
-        ahead: take the memory of all of them with the first.
+        flow: the pictures are optical flow: mirroring also changes the sign of x.
+        keep: the memory of so many batches is kept for later ones.
+        ahead: allocate the memory of all of them with the first.
     """
 
-    def __init__(self, net_input: Input, *, dtype: str, channels_last: bool, keep: int, ahead: bool):
+    def __init__(
+        self, net_input: Input, *, dtype: str, channels_last: bool, keep: int, ahead: bool, flow: bool = False
+    ):
+        self._input, self._flow = net_input, flow
         self._size, self._channels = net_input.size, len(net_input.mean)
         num_pixels = math.gcd(net_input.size, _ROWS) * net_input.size
         self._shift = np.tile([-255 * m for m in net_input.mean], num_pixels).astype(np.float32)
@@ -40,7 +44,7 @@ class Finisher:
         self._buffers = Buffers(keep=keep, ahead=ahead)
 
     def batch(self, num_videos: int, views: int, frames: int) -> torch.Tensor:
-        """Memory for clips, seen as (N, views, T, H, W, C)."""
+        """Memory for clips, viewed as (N, views, T, H, W, C)."""
         lead, picture = (num_videos, views), (self._size, self._size)
         if self._channels_last:
             return self._buffers.take((*lead, frames, *picture, self._channels), self._dtype)
@@ -50,11 +54,11 @@ class Finisher:
     def writer(
         self, plan: TrainPlan | EvalPlan, gather: np.ndarray, clips: torch.Tensor
     ) -> Callable[[int, np.ndarray], None]:
-        """A function of (i, picture) that writes wanted picture i wherever the clips of a sample show it.
+        """Returns a function of (i, picture) that writes picture i into every clip of a sample that shows it.
 
         Args:
-            gather: (clips, T) places of the clips' frames among the wanted ones.
-            clips: (views, T, H, W, C), filled crop by crop, clips inside.
+            gather: (clips, T) indices of the clips' frames among the needed ones.
+            clips: (views, T, H, W, C), ordered by crop, then by clip.
         """
         out, size, num_clips = clips.numpy(), self._size, len(gather)
         order = np.argsort(gather, axis=None, kind="stable")
@@ -66,17 +70,19 @@ class Finisher:
             for j, (x, y, mirror) in enumerate(plan.crops):
                 first = out[j * num_clips + clip, t]
                 self.normalize(picture[y : y + size, x : x + size], mirror=mirror, out=first)
+                if self._flow and mirror:
+                    _reverse_x(clips[j * num_clips + clip, t], self._input)
                 for other_clip, other_t in again:
                     out[j * num_clips + other_clip, other_t] = first
 
         return write
 
     def normalize(self, picture: np.ndarray, *, mirror: bool, out: np.ndarray) -> None:
-        """One picture, mirrored left to right if asked.
+        """Writes one picture, optionally mirrored left to right.
 
         Args:
-            picture: uint8 (size, size, C), may be cut out of a larger one.
-            out: floats of any type and layout, seen as (size, size, C).
+            picture: uint8 (size, size, C), may be a region of a larger one.
+            out: floats of any type and memory layout, viewed as (size, size, C).
         """
         picture = cv2.flip(picture, 1) if mirror else picture
         if out.dtype == np.float32 and out[..., 0].flags.c_contiguous:  # channel by channel
@@ -93,8 +99,27 @@ class Finisher:
             out[...] = floats.reshape(out.shape)
 
 
+def reverse_mirrored_x(clips_VTHWC: torch.Tensor, plan: TrainPlan | EvalPlan, net_input: Input) -> None:
+    """Changes the sign of x in the mirrored clips of optical flow, in place: what moved left moves right.
+
+    Args:
+        clips_VTHWC: all views of one sample, normalized, ordered by crop, then by clip.
+    """
+    for clips, (_, _, mirror) in zip(clips_VTHWC.unflatten(0, (len(plan.crops), -1)), plan.crops):
+        if mirror:
+            _reverse_x(clips, net_input)
+
+
+def _reverse_x(pictures: torch.Tensor, net_input: Input) -> None:
+    """255 - x, as it is after normalization. `pictures` has the channels x, y, x, y, ... last."""
+    zero = (1 - 2 * net_input.mean[0]) / net_input.std[0]
+    x = pictures[..., ::2].neg_()
+    if zero:
+        x.add_(zero)
+
+
 def _normalize(values: np.ndarray, shift: np.ndarray, scale: np.ndarray, *, out: np.ndarray) -> None:
-    """(values + shift) * scale, of bytes as floats."""
+    """Writes (values + shift) * scale; the values are bytes, the rest floats."""
     out[...] = shift
-    cv2.accumulate(values, out)  # adds bytes to floats in one pass, which numpy does not
+    cv2.accumulate(values, out)  # adds bytes to floats in one pass, which numpy cannot
     np.multiply(out, scale, out=out)

@@ -1,8 +1,8 @@
 """The one resize of the CPU path: antialiased bilinear, as PIL's in the references and DALI's on the GPU.
 
-Where nothing shrinks there is nothing to antialias, and OpenCV's bilinear is the fastest and the nearest to DALI's
-(0.13/255 in the mean). Where something does, torch's uint8 kernel equals Pillow's to the bit, and unlike OpenCV's area
-average (up to 1.8/255 when shrinking to a quarter) stays within 0.2/255 of DALI at every scale.
+Where a picture does not shrink there is nothing to antialias, and OpenCV's bilinear is the fastest and the nearest to
+DALI's (0.13/255 in the mean). Where it shrinks, torch's uint8 kernel is bit-identical to Pillow's. Unlike OpenCV's area
+average (off by up to 1.8/255 when shrinking to a quarter) it stays within 0.2/255 of DALI at every scale.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 
 def resize(image: np.ndarray, *, out: np.ndarray) -> None:
-    """Resizes uint8 (H, W, C), which may be a cut-out of a larger image, into uint8 `out` (h, w, C)."""
+    """Resizes uint8 (H, W, C), which may be a region of a larger image, into uint8 `out` (h, w, C)."""
     height, width = out.shape[:2]
     if image.shape == out.shape:
         out[...] = image

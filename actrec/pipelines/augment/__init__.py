@@ -1,0 +1,188 @@
+"""Augmentations of training clips: one file each.
+
+    @register("grayscale")
+    @dataclass(frozen=True)
+    class Grayscale(Augmentation):
+        grayscale: float = opt(0.0, "Fraction of clips converted to grayscale.")
+        ...
+
+The fields of such a class become flat fields of `actrec.Augment` and flags of `actrec train`. Its random numbers come
+from a stream of their own, keyed by its name: adding an augmentation changes the draws of no other. Geometry, flips and
+the clip's frames are drawn elsewhere (`actrec.data.sampling`), so they do not change either.
+
+This module is public as `actrec.augment`; docs/extending.md shows how to add an augmentation from outside.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+
+from actrec import config
+from actrec.data.sampling import streams
+from actrec.registry import Registry
+from actrec.settings import OptionError as OptionError
+from actrec.settings import Settings
+from actrec.settings import opt as opt
+
+if TYPE_CHECKING:
+    from nvidia.dali.data_node import DataNode
+
+A = TypeVar("A", bound="type[Augmentation]")
+
+
+class Augmentation(Settings):
+    """One augmentation: a frozen dataclass whose fields are its options, made with `opt`.
+
+    Overwrite `is_on`, `draw`, and `reorder` or `apply` (or both). The types and bounds of the fields are checked;
+    overwrite `__post_init__` for further checks, call the inherited one first, and raise OptionError.
+
+    Attributes:
+        name: set by `register`.
+        order: augmentations are applied in ascending order; those of the same order by name.
+        normalized: `apply` receives normalized floats instead of uint8 pictures.
+        needs_colors: raise an error if it is used with optical flow, which has no colors.
+        dtype: numpy type in which `draw`'s numbers reach `apply`.
+    """
+
+    name: ClassVar[str]
+    order: ClassVar[int] = 100
+    normalized: ClassVar[bool] = False
+    needs_colors: ClassVar[bool] = False
+    dtype: ClassVar[type[np.generic]] = np.float32
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the options ask for it. Only then are `draw`, `reorder` and `apply` called."""
+        raise NotImplementedError
+
+    def draw(self, rng: np.random.Generator, size: int) -> Any:
+        """The random numbers of one clip, as a scalar or an array that has the same shape for every clip.
+
+        Args:
+            size: height and width of the clip.
+        """
+        raise NotImplementedError
+
+    def reorder(self, frames: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+        """Chooses among the frames of a clip, before any of them is decoded.
+
+        Args:
+            frames: (T,) int64 positions in the video.
+            drawn: what `draw` returned.
+
+        Returns:
+            (T,) positions, each one of `frames`.
+        """
+        return frames
+
+    def apply(self, clips: DataNode, drawn: DataNode, size: int) -> DataNode:
+        """Changes the pictures of a batch, in a DALI graph. The result must have the shape and type of `clips`.
+
+        It must treat each picture alone: where image folders are decoded by DALI, `clips` are single pictures.
+        Import DALI inside this function: `actrec train --help` must not load it.
+
+        Args:
+            clips: FHWC or HWC, height and width are `size`; uint8 RGB, or floats if `normalized`.
+            drawn: what `draw` returned for each clip.
+        """
+        return clips
+
+    @property
+    def changes_pixels(self) -> bool:
+        return type(self).apply is not Augmentation.apply
+
+
+_registry: Registry[type[Augmentation]] = Registry("augmentation", __name__)
+
+
+def register(name: str) -> Callable[[A], A]:
+    """Class decorator that adds an augmentation. Afterwards `actrec.Augment` has its fields.
+
+    Raises:
+        ValueError: the name or the name of a field is taken.
+    """
+
+    def add(augmentation: A) -> A:
+        known = [config.Augment, *(_registry.get(other) for other in _registry.names())]
+        taken = {f.name for kind in known for f in dataclasses.fields(kind)}
+        for f in dataclasses.fields(augmentation):
+            if f.name in taken:
+                raise ValueError(f"augmentation {name!r}: actrec.Augment already has an option {f.name!r}")
+        augmentation.name = name
+        _registry.add(name, augmentation)
+        _options_class.cache_clear()
+        return augmentation
+
+    return add
+
+
+def active(options: config.Augment) -> tuple[Augmentation, ...]:
+    """The augmentations that the options switch on, in the order in which they are applied."""
+    return tuple(augmentation for augmentation in _all(options) if augmentation.is_on)
+
+
+def draw(augmentations: Sequence[Augmentation], *, size: int, key: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """The random numbers of one clip, by name of the augmentation.
+
+    Args:
+        size: height and width of the clip.
+        key: of the sample: (seed, epoch, index, repeat).
+    """
+    drawn = {}
+    for augmentation in augmentations:
+        sequence = np.random.SeedSequence(key, spawn_key=streams.of_augmentation(augmentation.name))
+        rng = np.random.Generator(np.random.PCG64(sequence))
+        drawn[augmentation.name] = np.asarray(augmentation.draw(rng, size), augmentation.dtype)
+    return drawn
+
+
+def reorder(augmentations: Sequence[Augmentation], frames: np.ndarray, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The frames of a clip after all augmentations that choose among them."""
+    for augmentation in augmentations:
+        frames = augmentation.reorder(frames, drawn[augmentation.name])
+    return frames
+
+
+def _all(options: config.Augment) -> list[Augmentation]:
+    """Every augmentation with its part of the options. Raises ValueError where a part is illegal."""
+    kinds = sorted((_registry.get(name) for name in _registry.names()), key=lambda kind: (kind.order, kind.name))
+    made = []
+    for kind in kinds:
+        names = [f.name for f in dataclasses.fields(kind) if hasattr(options, f.name)]
+        made.append(kind(**{name: getattr(options, name) for name in names}))
+    return made
+
+
+@functools.lru_cache(maxsize=1)
+def _options_class() -> type[config.Augment]:
+    """`config.Augment` with the fields of all augmentations."""
+    found: list[tuple[str, Any, Any]] = []
+    for name in _registry.names():
+        kind = _registry.get(name)
+        hints = typing.get_type_hints(kind)
+        for f in dataclasses.fields(kind):
+            found.append((f.name, hints[f.name], dataclasses.field(default=f.default, metadata=f.metadata)))
+
+    def check(self: config.Augment) -> None:
+        config.Augment.__post_init__(self)
+        _all(self)
+
+    namespace = {"__module__": __name__, "__doc__": config.Augment.__doc__, "__post_init__": check}
+    return dataclasses.make_dataclass("Augment", found, bases=(config.Augment,), frozen=True, namespace=namespace)
+
+
+if TYPE_CHECKING:
+    # The fields depend on what is registered, so that a type checker cannot know them.
+    def Augment(**options: Any) -> config.Augment: ...  # noqa: N802
+else:
+
+    def __getattr__(name: str):
+        if name == "Augment":
+            return _options_class()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

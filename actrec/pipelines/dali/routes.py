@@ -1,0 +1,237 @@
+"""The ways from a video to clips that a DALI graph finishes: a table with one row per kind of input.
+
+A row says which inputs its graph has and how a sample fills them, how it is decoded, how many DALI samples one clip is,
+and how DALI's tensors become clips. To add a kind of input, add a row and let `choose_route` select it.
+
+DALI is imported only when a graph is defined: without it, the decode workers do everything.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from actrec.config import FLOW_CHANNELS
+from actrec.data.index import Media
+from actrec.data.video.color import color_change
+from actrec.pipelines.workers.finish import reverse_mirrored_x
+
+if TYPE_CHECKING:
+    from nvidia.dali.data_node import DataNode
+
+    from actrec.pipelines.dali.graph import Inputs
+    from actrec.pipelines.workers.decode import Sample
+
+Decoder = Literal["auto", "workers", "dali"]
+
+# What NVDEC (from Turing to Hopper) and DALI's color conversion decode as the CPU does. Other files, rotated ones, and
+# those with more than 8 bits or in full range go through the decode workers, also on a GPU.
+_NVDEC = {"h264", "hevc", "vp8", "vp9"}
+_DALI_CPU = {"vp8", "vp9", "mjpeg"}  # all that DALI's wheel decodes without a GPU
+_RECOLORED = {"bt709", "fcc", "smpte240m", "bt2020"}  # DALI converts every file as BT.601: corrected after the resize
+_JPEG = {"jpg", "jpeg"}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive wanted frames of a sample that run through a graph together: all of them if they fit.
+
+    Args:
+        number: of the sample among those that run together.
+        first, stop: the range of frames, as indices of `sample.wanted`.
+    """
+
+    sample: Sample
+    number: int
+    first: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.first
+
+    @property
+    def images(self) -> list[np.ndarray]:
+        """The encoded images that its frames are made of."""
+        each = self.sample.route.images_per_frame
+        return self.sample.data[each * self.first : each * self.stop]
+
+    @property
+    def num_samples(self) -> int:
+        """How many DALI samples it is."""
+        return len(self.images) if self.sample.route.images_per_frame else 1
+
+
+@dataclass(frozen=True)
+class GraphInput:
+    """Something that a graph is fed.
+
+    Args:
+        name: unique in a graph.
+        dtype: as DALI sees it.
+        value: what a piece feeds: a list with one array per DALI sample, or one array for all of them.
+        layout: of pictures.
+        large: not copied on a CPU, where the sample keeps it until the graph has run. (A GPU needs a copy in pinned
+            memory.)
+    """
+
+    name: str
+    dtype: type[np.generic]
+    value: Callable[[Piece], Any]
+    layout: str = ""
+    large: bool = False
+
+
+_color_change = functools.lru_cache(color_change)
+
+
+def _relative(piece: Piece, corner: tuple[int, int]) -> np.ndarray:
+    """(y, x) as fractions of height and width: the images of a folder may differ in size."""
+    media = piece.sample.media
+    return np.array(corner[::-1], np.float32) / np.array([media.height, media.width], np.float32)
+
+
+def _box_end(piece: Piece) -> np.ndarray:
+    x, y, w, h = piece.sample.plan.box
+    return _relative(piece, (x + w, y + h))
+
+
+# What a route's own graph functions are fed
+PICTURES = GraphInput(
+    "pictures", np.uint8, lambda piece: piece.sample.data[piece.first : piece.stop], layout="FHWC", large=True
+)
+VIDEO_FILE = GraphInput("video", np.uint8, lambda piece: piece.sample.data[0], large=True)
+FRAMES = GraphInput("frames", np.int32, lambda piece: piece.sample.positions[piece.first : piece.stop].astype(np.int32))
+IMAGE_FILES = GraphInput("images", np.uint8, lambda piece: piece.images, large=True)
+COLOR_MATRIX = GraphInput("color_matrix", np.float32, lambda piece: _color_change(piece.sample.media.color)[0])
+COLOR_OFFSET = GraphInput("color_offset", np.float32, lambda piece: _color_change(piece.sample.media.color)[1])
+
+# What the plan feeds to every graph
+FLIP = GraphInput("flip", np.int32, lambda piece: np.int32(piece.sample.plan.flip))
+BOX_START = GraphInput("box_start", np.float32, lambda piece: _relative(piece, piece.sample.plan.box[:2]))
+BOX_END = GraphInput("box_end", np.float32, _box_end)
+RESIZE = GraphInput("resize", np.float32, lambda piece: np.array(piece.sample.plan.resize[::-1], np.float32))
+CROPS = GraphInput("crops", np.int32, lambda piece: piece.sample.plan.offsets[:, ::-1].astype(np.int32))
+
+
+@dataclass(frozen=True)
+class Route:
+    """One kind of input.
+
+    Args:
+        name: for error messages and tests.
+        decode: defines the part of a graph that gives uint8 pictures, at native size unless `resized`.
+        correct: defines the part that corrects the colors of resized pictures; None where they are right.
+        resized: the decode workers have cut out and resized the pictures already.
+        channels: of a frame of a clip.
+        images_per_frame: encoded images that make one frame, each a DALI sample of its own; 0: a clip is one sample.
+        frames_of: turns (images, H, W, C) into (frames, H, W, channels).
+        finish: changes the finished clips of a sample in place; None where nothing is left to do.
+    """
+
+    name: str
+    decode: Callable[[Inputs], DataNode]
+    correct: Callable[[DataNode, Inputs], DataNode] | None = None
+    resized: bool = False
+    channels: int = 3
+    images_per_frame: int = 0
+    frames_of: Callable[[torch.Tensor], torch.Tensor] = lambda images: images
+    finish: Callable[..., None] | None = None
+
+    @property
+    def layout(self) -> str:
+        """Of the finished pictures. Channels stay last: that is torch's channels-last format after a permutation."""
+        return "HWC" if self.images_per_frame else "FHWC"
+
+    @property
+    def channels_per_sample(self) -> int:
+        """Channels of the pictures in the graph."""
+        return self.channels // max(1, self.images_per_frame)
+
+    def bytes_per_frame(self, sample: Sample) -> int:
+        """Memory that one decoded frame takes before it is resized."""
+        if self.resized:
+            return sample.data[0].nbytes
+        return self.channels * sample.media.width * sample.media.height
+
+
+def _pictures(inputs: Inputs) -> DataNode:
+    return inputs.on_device(PICTURES)
+
+
+def _video(inputs: Inputs) -> DataNode:
+    """The wanted frames of a file, FHWC at native size. A frame after the last one becomes the last one."""
+    from nvidia.dali import fn
+
+    # On a GPU, NVDEC decodes, with one decoder per sample. On a CPU, DALI supports VP8, VP9 and MJPEG only.
+    return fn.decoders.video(inputs(VIDEO_FILE), frames=inputs(FRAMES), pad_mode="edge", device=inputs.decoding_device)
+
+
+def _images(inputs: Inputs) -> DataNode:
+    """One RGB image per sample, HWC. EXIF orientation is respected."""
+    from nvidia.dali import fn, types
+
+    return fn.decoders.image(inputs(IMAGE_FILES), output_type=types.RGB, device=inputs.decoding_device)
+
+
+def _flow_images(inputs: Inputs) -> DataNode:
+    """One gray image per sample, HWC."""
+    from nvidia.dali import fn, types
+
+    return fn.decoders.image(inputs(IMAGE_FILES), output_type=types.GRAY, device=inputs.decoding_device)
+
+
+def _recolor(pictures: DataNode, inputs: Inputs) -> DataNode:
+    """Replaces BT.601 in limited range by the file's own matrix: a linear change of RGB, rounded and clipped.
+
+    Colors so vivid that DALI clipped them stay wrong. On real BT.709 videos the rest differs by 0.2 to 0.4/255 in the
+    mean.
+    """
+    from nvidia.dali import fn, types
+
+    return fn.coord_transform(pictures, M=inputs(COLOR_MATRIX), T=inputs(COLOR_OFFSET), dtype=types.UINT8)
+
+
+def _stack_flow(images_NHWC: torch.Tensor) -> torch.Tensor:
+    """Each ten consecutive gray images become the channels of one frame."""
+    return images_NHWC.squeeze(-1).unflatten(0, (-1, FLOW_CHANNELS)).movedim(1, -1)
+
+
+PIXELS = Route("pixels", _pictures, resized=True)
+VIDEO = Route("video", _video)
+RECOLORED_VIDEO = Route("recolored video", _video, correct=_recolor)
+IMAGES = Route("images", _images, images_per_frame=1)
+FLOW_PIXELS = Route("flow pixels", _pictures, resized=True, channels=FLOW_CHANNELS, finish=reverse_mirrored_x)
+FLOW_IMAGES = Route(
+    "flow images",
+    _flow_images,
+    channels=FLOW_CHANNELS,
+    images_per_frame=FLOW_CHANNELS,
+    frames_of=_stack_flow,
+    finish=reverse_mirrored_x,
+)
+ROUTES = (PIXELS, VIDEO, RECOLORED_VIDEO, IMAGES, FLOW_PIXELS, FLOW_IMAGES)
+
+
+def choose_route(media: Media, *, on_gpu: bool, decoder: Decoder) -> Route:
+    """Decides whether DALI or the decode workers (`pixels_route`) decode a video, and how."""
+    pixels = pixels_route(media)
+    if decoder == "workers" or (decoder == "auto" and not on_gpu):
+        return pixels
+    if media.template is not None:
+        images = FLOW_IMAGES if media.flow else IMAGES
+        return images if media.codec in _JPEG else pixels
+    if media.rotation or media.pix_fmt != "yuv420p" or media.codec not in (_NVDEC if on_gpu else _DALI_CPU):
+        return pixels
+    if media.color == "bt601":
+        return VIDEO
+    return RECOLORED_VIDEO if media.color in _RECOLORED else pixels
+
+
+def pixels_route(media: Media) -> Route:
+    """The route of a video that the decode workers decode."""
+    return FLOW_PIXELS if media.flow else PIXELS

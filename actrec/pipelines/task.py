@@ -1,0 +1,224 @@
+"""What a loader is asked for: `TrainTask` (random clips) and `EvalTask` (all views of every video). numpy only.
+
+A task says how many draws an epoch has, which draws a step takes, the plan of a draw (which frames, which box, mirrored
+or not), the geometry of a plan (what is cut out of each frame, and to which size it is resized) and the labels of a
+plan. A `Loader` does the rest.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from actrec.config import FLOW_CHANNELS, Augment, Clip, Input, Views
+from actrec.data.index import Media
+from actrec.data.lists import Video, check_labels
+from actrec.data.sampling.geometry import Box
+from actrec.data.sampling.order import batch_slice, epoch_draws, single_labels
+from actrec.data.sampling.plan import EvalPlan, TrainPlan, check_sampling, plan_eval, plan_train
+from actrec.pipelines import augment as augment_
+
+Plan = TrainPlan | EvalPlan
+
+
+class TrainTask:
+    """Random clips of a list. `train_loader` explains the arguments and the errors.
+
+    Attributes:
+        clip: with the number of frames set, by the net if the caller left it open.
+        augmentations: those that are switched on, in the order in which they are applied.
+        num_clips: of an epoch's batches, over all ranks, including those that cannot be decoded.
+        num_steps: batches of an epoch.
+        num_views: clips per video in a batch.
+        changes_pixels: whether an augmentation changes pictures after they are resized.
+    """
+
+    num_views = 1
+
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        clip: Clip,
+        net_input: Input,
+        *,
+        augment: Augment,
+        batch_size: int,
+        seed: int = 0,
+        flip_map: Sequence[int] | None = None,
+        multi_label: int | None = None,
+        repeats: int = 1,
+        balanced: bool = False,
+        keep_last: bool = False,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        _check(videos, clip, net_input, batch_size, multi_label)
+        check_sampling(clip, augment)
+        if repeats < 1 or batch_size % repeats:
+            raise ValueError(f"repeats {repeats} with batch_size {batch_size}: expected a divisor of it")
+        self.videos, self.input, self.multi_label, self.batch_size = videos, net_input, multi_label, batch_size
+        self.clip = _with_frames(clip, net_input)
+        self.augmentations = augment_.active(augment)
+        self.changes_pixels = any(augmentation.changes_pixels for augmentation in self.augmentations)
+        if clip.modality == "flow":
+            _check_colors(self.augmentations)
+        self._augment, self._seed, self._flip_map = augment, seed, flip_map
+        self._rank, self._world = rank, world
+        self._num_draws = len(videos) * repeats
+        full, rest = divmod(self._num_draws, batch_size)
+        self.num_steps = full + (1 if rest and keep_last else 0)
+        self.num_clips = full * batch_size + (rest if keep_last else 0)
+        if not self.num_steps:
+            each = f", {repeats} clips of each" if repeats > 1 else ""
+            raise ValueError(
+                f"batch_size {batch_size} with {len(videos)} videos{each}: expected at most {self._num_draws}"
+            )
+        labels = single_labels(videos) if balanced else None
+        draws = functools.partial(epoch_draws, len(videos), seed=seed, repeats=repeats, labels=labels)
+        self._epoch_draws = functools.lru_cache(maxsize=1)(draws)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of a clip."""
+        assert self.clip.frames is not None
+        return self.clip.frames
+
+    def draws(self, epoch: int, step: int) -> np.ndarray:
+        """What this rank draws in a step: (n, 2) int64, row of the list and how often it was drawn before."""
+        part = batch_slice(
+            step, batch_size=self.batch_size, num_draws=self._num_draws, rank=self._rank, world=self._world
+        )
+        return self._epoch_draws(epoch=epoch)[part]
+
+    def plan(self, epoch: int, row: int, repeat: int, media: Media) -> TrainPlan:
+        """Everything random about one draw."""
+        plan = plan_train(
+            num_frames=media.positions,
+            width=media.width,
+            height=media.height,
+            clip=self.clip,
+            size=self.input.size,
+            augment=self._augment,
+            seed=self._seed,
+            epoch=epoch,
+            index=row,
+            repeat=repeat,
+            may_flip=self._flip_map is None or all(self._flip_map[label] >= 0 for label in self.videos[row].labels),
+        )
+        if not self.augmentations:
+            return plan
+        key = (self._seed, epoch, row, repeat)
+        drawn = augment_.draw(self.augmentations, size=self.input.size, key=key)
+        return replace(plan, drawn=drawn, frames=augment_.reorder(self.augmentations, plan.frames, drawn))
+
+    def geometry(self, plan: TrainPlan, media: Media) -> tuple[Box, tuple[int, int]]:
+        """The box (x, y, w, h) of each frame, and the (width, height) to which it is resized."""
+        return plan.box, (self.input.size, self.input.size)
+
+    def labels(self, row: int, plan: TrainPlan) -> list[int]:
+        """The labels of a clip; those of a mirrored clip follow `flip_map`."""
+        labels = list(self.videos[row].labels)
+        if self._flip_map is None or not plan.flip:
+            return labels
+        return [self._flip_map[label] for label in labels]
+
+    def certify(self, epoch: int) -> bool:
+        """Whether to decode a video of unknown structure to its end, so that later epochs decode less."""
+        return True
+
+
+class EvalTask:
+    """All views of every video, in the order of the list. `eval_loader` explains the arguments and the errors.
+
+    Attributes: as those of `TrainTask`.
+    """
+
+    changes_pixels = False
+
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        clip: Clip,
+        net_input: Input,
+        *,
+        views: Views,
+        batch_size: int,
+        multi_label: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        _check(videos, clip, net_input, batch_size, multi_label)
+        self.videos, self.input, self.multi_label, self.batch_size = videos, net_input, multi_label, batch_size
+        self.clip, self.views = _with_frames(clip, net_input), views
+        self.num_views = views.num_views
+        self._rows = np.arange(rank, len(videos), world)
+        self.num_steps = -(-len(self._rows) // batch_size)
+        self.num_clips = len(videos) * views.num_views
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of a clip."""
+        assert self.clip.frames is not None
+        return self.clip.frames
+
+    def draws(self, epoch: int, step: int) -> np.ndarray:
+        """See `TrainTask.draws`. Nothing is dropped, padded or repeated."""
+        rows = self._rows[batch_slice(step, batch_size=self.batch_size, num_draws=len(self._rows))]
+        return np.stack([rows, np.zeros_like(rows)], axis=1)
+
+    def plan(self, epoch: int, row: int, repeat: int, media: Media) -> EvalPlan:
+        """The views of one video. Nothing about them is random."""
+        return plan_eval(
+            num_frames=media.positions,
+            width=media.width,
+            height=media.height,
+            clip=self.clip,
+            size=self.input.size,
+            views=self.views,
+        )
+
+    def geometry(self, plan: EvalPlan, media: Media) -> tuple[Box, tuple[int, int]]:
+        """See `TrainTask.geometry`. The whole picture is resized."""
+        return (0, 0, media.width, media.height), plan.resize
+
+    def labels(self, row: int, plan: EvalPlan) -> list[int]:
+        return list(self.videos[row].labels)
+
+    def certify(self, epoch: int) -> bool:
+        """See `TrainTask.certify`. The first pass reads each file once: decoding more pays from the second one on."""
+        return epoch > 0
+
+
+Task = TrainTask | EvalTask
+
+
+def _with_frames(clip: Clip, net_input: Input) -> Clip:
+    return clip if clip.frames is not None else replace(clip, frames=net_input.frames)
+
+
+def _check(videos: Sequence[Video], clip: Clip, net_input: Input, batch_size: int, multi_label: int | None) -> None:
+    if not len(videos):
+        raise ValueError("the list holds no video")
+    if batch_size < 1:
+        raise ValueError(f"batch_size {batch_size}: expected at least 1")
+    channels = FLOW_CHANNELS if clip.modality == "flow" else 3
+    if len(net_input.mean) != channels or len(net_input.std) != channels:
+        raise ValueError(
+            f"mean and std of {len(net_input.mean)} and {len(net_input.std)} channels with modality {clip.modality}: "
+            f"expected {channels}, those of actrec.net(name, in_channels={channels}).input"
+        )
+    if clip.modality == "flow" and len({*net_input.mean}) + len({*net_input.std}) > 2:
+        raise ValueError("mean and std of flow differ from channel to channel: expected the same for all")
+    if multi_label is not None:
+        check_labels(videos, multi_label, multi_label=True)
+
+
+def _check_colors(augmentations: Sequence[augment_.Augmentation]) -> None:
+    for augmentation in augmentations:
+        if augmentation.needs_colors:
+            raise ValueError(
+                f"{augmentation.name} with modality flow: flow has no colors; blur and erasing work with it"
+            )
