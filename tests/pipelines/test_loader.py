@@ -11,7 +11,7 @@ from actrec.data.lists import Video
 from actrec.data.sampling.plan import plan_eval, plan_train
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import read_frames
-from actrec.pipelines.workers import decode as source
+from actrec.pipelines.workers import decode
 
 HALF = (0.5, 0.5, 0.5)
 INPUT = Input(mean=HALF, std=HALF, frames=8, size=96)
@@ -123,8 +123,8 @@ def test_crops_are_where_the_plan_says(tmp_path):
 
 def test_each_needed_frame_is_decoded_once(media_rows, monkeypatch):
     images, videos = [], []
-    read_image, read = source.read_image, read_frames
-    monkeypatch.setattr(source, "read_image", lambda path: images.append(path) or read_image(path))
+    read_image, read = decode.read_image, read_frames
+    monkeypatch.setattr(decode, "read_image", lambda path: images.append(path) or read_image(path))
     monkeypatch.setattr(
         "actrec.pipelines.workers.decode.read_frames", lambda path, *a, **k: videos.append(path) or read(path, *a, **k)
     )
@@ -286,14 +286,12 @@ def test_segments_of_one_file_in_a_batch_are_decoded_once(tmp_path, numbers, nam
     videos = [Video(str(i), str(path), *span, (i,)) for i, span in enumerate(spans)]
     clip, index = actrec.Clip(frames=5), build_index(videos)
     reads = []
-    for module, read in ((source, "read_frames"), (source, "read_image")):
+    for module, read in ((decode, "read_frames"), (decode, "read_image")):
         real = getattr(module, read)
         monkeypatch.setattr(module, read, lambda *a, real=real, **k: reads.append(a[0]) or real(*a, **k))
     together = actrec.eval_loader(videos, clip, INPUT, views=actrec.Views(clips=2, crops=3), batch_size=5, index=index)
     clips = loaded(together)
-    positions = {
-        index[row].start + i for row in range(len(videos)) for i in together._plan(0, row, index[row]).frames.ravel()
-    }
+    positions = {index[row].start + i for row in range(len(videos)) for i in together.plan(0, row).frames.ravel()}
     assert len(reads) == (len(positions) if name == "folder" else 1)
     apart = actrec.eval_loader(videos, clip, INPUT, views=actrec.Views(clips=2, crops=3), batch_size=1, index=index)
     for id_, (found, label) in loaded(apart).items():

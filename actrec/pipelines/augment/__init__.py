@@ -48,6 +48,7 @@ class Augmentation(Settings):
         normalized: `apply` receives normalized floats instead of uint8 pictures.
         needs_colors: raise an error if it is used with optical flow, which has no colors.
         dtype: numpy type in which `draw`'s numbers reach `apply`.
+        example: options that switch it on, for tests.
     """
 
     name: ClassVar[str]
@@ -55,6 +56,7 @@ class Augmentation(Settings):
     normalized: ClassVar[bool] = False
     needs_colors: ClassVar[bool] = False
     dtype: ClassVar[type[np.generic]] = np.float32
+    example: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def is_on(self) -> bool:
@@ -109,7 +111,7 @@ def register(name: str) -> Callable[[A], A]:
     """
 
     def add(augmentation: A) -> A:
-        known = [config.Augment, *(_registry.get(other) for other in _registry.names())]
+        known = [config.Augment, *registered()]
         taken = {f.name for kind in known for f in dataclasses.fields(kind)}
         for f in dataclasses.fields(augmentation):
             if f.name in taken:
@@ -120,6 +122,11 @@ def register(name: str) -> Callable[[A], A]:
         return augmentation
 
     return add
+
+
+def registered() -> list[type[Augmentation]]:
+    """All augmentations, in the order in which they are applied."""
+    return sorted(map(_registry.get, _registry.names()), key=lambda kind: (kind.order, kind.name))
 
 
 def active(options: config.Augment) -> tuple[Augmentation, ...]:
@@ -151,9 +158,8 @@ def reorder(augmentations: Sequence[Augmentation], frames: np.ndarray, drawn: Ma
 
 def _all(options: config.Augment) -> list[Augmentation]:
     """Every augmentation with its part of the options. Raises ValueError where a part is illegal."""
-    kinds = sorted((_registry.get(name) for name in _registry.names()), key=lambda kind: (kind.order, kind.name))
     made = []
-    for kind in kinds:
+    for kind in registered():
         names = [f.name for f in dataclasses.fields(kind) if hasattr(options, f.name)]
         made.append(kind(**{name: getattr(options, name) for name in names}))
     return made
@@ -163,8 +169,7 @@ def _all(options: config.Augment) -> list[Augmentation]:
 def _options_class() -> type[config.Augment]:
     """`config.Augment` with the fields of all augmentations."""
     found: list[tuple[str, Any, Any]] = []
-    for name in _registry.names():
-        kind = _registry.get(name)
+    for kind in registered():
         hints = typing.get_type_hints(kind)
         for f in dataclasses.fields(kind):
             found.append((f.name, hints[f.name], dataclasses.field(default=f.default, metadata=f.metadata)))

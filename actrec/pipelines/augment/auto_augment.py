@@ -33,6 +33,7 @@ class AutoAugment(Augmentation):
     )
 
     order = 10
+    example = {"auto_augment": "randaugment"}
     needs_colors = True
     dtype = np.int32
 

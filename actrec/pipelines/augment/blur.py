@@ -19,6 +19,7 @@ class Blur(Augmentation):
     blur: float = opt(0.0, "Fraction of clips blurred (Gaussian, sigma 0.1 to 2 pixels).", at_least=0, at_most=1)
 
     order = 40
+    example = {"blur": 0.5}
 
     @property
     def is_on(self) -> bool:

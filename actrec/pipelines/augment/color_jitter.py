@@ -24,6 +24,7 @@ class ColorJitter(Augmentation):
     )
 
     order = 30
+    example = {"color_jitter": (0.4, 0.4, 0.4, 0.1)}
     needs_colors = True
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ class Erasing(Augmentation):
     )
 
     order = 50
+    example = {"erasing": 0.5}
     normalized = True
 
     @property

@@ -17,6 +17,7 @@ class Grayscale(Augmentation):
     grayscale: float = opt(0.0, "Fraction of clips converted to grayscale.", at_least=0, at_most=1)
 
     order = 20  # before color_jitter: hue and saturation then leave the clip gray
+    example = {"grayscale": 0.5}
     needs_colors = True
 
     @property

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from actrec.data.lists import Video
-from actrec.data.sampling.order import epoch_draws, only_labels
-from actrec.data.sampling.plan import epoch_order
+from actrec.data.sampling.order import batch_slice, epoch_draws, epoch_order, single_labels
 
 LABELS = np.array([3] * 50 + [0] * 7 + [9] * 3 + [5])  # 61 videos of 4 classes, one of them with a single video
 
@@ -80,10 +81,43 @@ def test_it_hangs_on_seed_and_epoch_alone():
     assert sorted(other[:, 0].tolist()) != sorted(balanced(7)[:, 0].tolist())
 
 
-def test_only_labels():
+def test_single_labels():
     videos = [Video("a", "a", None, None, (4,)), Video("b", "b", None, None, (1, 2)), Video("c", "c", None, None, ())]
-    assert only_labels(videos[:1]).tolist() == [4]
+    assert single_labels(videos[:1]).tolist() == [4]
     with pytest.raises(ValueError, match="balanced with b, which has 2 labels: expected one of each"):
-        only_labels(videos)
+        single_labels(videos)
     with pytest.raises(ValueError, match="balanced with c, which has 0 labels"):
-        only_labels(videos[2:])
+        single_labels(videos[2:])
+
+
+def test_an_epoch_is_a_permutation_and_each_is_another():
+    orders = [tuple(epoch_order(50, seed=s, epoch=e).tolist()) for s in (0, 1) for e in (0, 1, 2)]
+    assert len(set(orders)) == 6
+    assert all(sorted(order) == [*range(50)] for order in orders)
+
+
+def test_ranks_tile_an_epoch():
+    for world, batch_size, num_videos in itertools.product(range(1, 10), (1, 2, 5, 8, 13, 16), (0, 1, 7, 50, 64)):
+        order = epoch_order(num_videos, seed=0, epoch=0)
+        options = {"batch_size": batch_size, "num_draws": num_videos, "world": world}
+        seen = []
+        for step in range(-(-num_videos // batch_size)):
+            parts = [order[batch_slice(step, rank=rank, **options)] for rank in range(world)]
+            assert np.concatenate(parts).tolist() == order[step * batch_size : (step + 1) * batch_size].tolist(), (
+                options
+            )
+            sizes = [len(part) for part in parts]
+            if (step + 1) * batch_size <= num_videos:  # a whole batch is shared evenly
+                assert max(sizes) - min(sizes) <= 1, options
+            assert max(sizes) <= -(-batch_size // world), options
+            seen += sizes
+        assert sum(seen) == num_videos
+
+
+def test_batch_slice_examples():
+    assert batch_slice(2, batch_size=4, num_draws=20) == slice(8, 12)
+    assert [batch_slice(1, batch_size=5, num_draws=20, rank=r, world=2) for r in (0, 1)] == [slice(5, 7), slice(7, 10)]
+    assert [batch_slice(1, batch_size=8, num_draws=11, rank=r, world=2) for r in (0, 1)] == [
+        slice(8, 11),
+        slice(11, 11),
+    ]

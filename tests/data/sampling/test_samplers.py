@@ -17,14 +17,14 @@ def rng(seed=0):
 
 
 def ibm_uniform(case, **options):
-    per_segment = case.get("frames_per_group", 1)
-    return samplers.uniform(
-        num_frames=case["num_frames"],
-        frames=case["groups"] * per_segment,
-        per_segment=per_segment,
-        rule="ibm",
-        **options,
-    )
+    return samplers.uniform(num_frames=case["num_frames"], frames=case["groups"], rule="ibm", **options)
+
+
+def single_frames(cases):
+    """Those with one frame per segment."""
+    found = [case for case in cases if case.get("frames_per_group", 1) == 1]
+    assert found
+    return found
 
 
 def ibm_dense(case, **options):
@@ -37,7 +37,7 @@ def ibm_dense(case, **options):
 
 
 def test_ibm_uniform_evaluation(golden):
-    for case in golden["ibm_uniform_val_fixed"]:
+    for case in single_frames(golden["ibm_uniform_val_fixed"]):
         assert ibm_uniform(case, clips=case["num_clips"]).reshape(-1).tolist() == case["idx0"], case
 
 
@@ -64,14 +64,10 @@ def test_ibm_dense_evaluation_without_the_golden_file():
 
 def uniform_training_set(case):
     """All clips that the reference can draw, as a set; None where they are too many."""
-    num_frames, segments, per_segment = case["num_frames"], case["groups"], case["frames_per_group"]
-    length = num_frames // segments
-    if length < per_segment:
+    length = case["num_frames"] // case["groups"]
+    if not length:
         return None
-    return {
-        tuple(sorted(length * g + o for g in range(segments) for o in offsets))
-        for offsets in itertools.combinations(range(length), per_segment)
-    }
+    return {tuple(length * g + offset for g in range(case["groups"])) for offset in range(length)}
 
 
 def rows(case):
@@ -81,7 +77,7 @@ def rows(case):
 
 @pytest.mark.parametrize("name", ["ibm_uniform_train", "ibm_uniform_val_random"])
 def test_ibm_uniform_training_draws_from_the_same_set(golden, name):
-    for case in golden[name]:
+    for case in single_frames(golden[name]):
         drawn = ibm_uniform(case, clips=8000, rng=rng())
         possible = uniform_training_set(case)
         if possible is not None:
@@ -89,7 +85,7 @@ def test_ibm_uniform_training_draws_from_the_same_set(golden, name):
             assert set(map(tuple, drawn.tolist())) == possible, case
             continue
         # too short: with replacement, sorted
-        assert drawn.shape == (8000, case["groups"] * case["frames_per_group"])
+        assert drawn.shape == (8000, case["groups"])
         assert (np.diff(drawn) >= 0).all()
         assert set(drawn.reshape(-1).tolist()) == set(range(case["num_frames"]))
         assert (np.diff(drawn) == 0).any(axis=1).mean() > 0.9
@@ -100,9 +96,6 @@ def test_ibm_uniform_training_draws_from_the_same_set(golden, name):
 def test_ibm_uniform_training_of_a_video_that_just_suffices_is_fixed():
     for seed in range(20):
         assert samplers.uniform(num_frames=8, frames=8, rng=rng(seed), rule="ibm").tolist() == [[*range(8)]]
-        assert samplers.uniform(num_frames=16, frames=16, per_segment=2, rng=rng(seed), rule="ibm").tolist() == [
-            [*range(16)]
-        ]
 
 
 @pytest.mark.parametrize("name", ["ibm_dense_train", "ibm_dense_val_random"])
@@ -116,11 +109,8 @@ def test_ibm_dense_training_draws_from_the_same_set(golden, name):
 
 
 HARA = {
-    "even_crop(16,3)": lambda n: samplers.even_crop(num_frames=n, frames=16, clips=3),
-    "subsample2+even_crop(16,3)": lambda n: samplers.even_crop(num_frames=n, frames=16, clips=3, subsample=2),
     "sliding(16,16)": lambda n: samplers.sliding_window(num_frames=n, frames=16, step=16),
     "sliding(16,8)": lambda n: samplers.sliding_window(num_frames=n, frames=16, step=8),
-    "center(16)": lambda n: samplers.center_crop(num_frames=n, frames=16)[0],
     "begin(16)": lambda n: samplers.sliding_window(num_frames=n, frames=16, step=n)[0],
 }
 
@@ -128,8 +118,7 @@ HARA = {
 def test_hara(golden):
     seen = set()
     for case in golden["hara_temporal_1based"]:
-        if case["op"] not in HARA:
-            assert "random" in case["op"]
+        if case["op"] not in HARA:  # temporal crops that actrec does not have
             continue
         seen.add(case["op"])
         ours = HARA[case["op"]](case["n"])
@@ -139,11 +128,8 @@ def test_hara(golden):
 
 
 def test_hara_without_the_golden_file():
-    assert samplers.even_crop(num_frames=100, frames=16, clips=3)[:, 0].tolist() == [0, 42, 84]
-    assert samplers.even_crop(num_frames=17, frames=16, clips=3)[-1].tolist() == [*range(2, 17), 2]
     assert samplers.sliding_window(num_frames=33, frames=16, step=16)[-1].tolist() == [32] * 16
-    assert samplers.center_crop(num_frames=20, frames=4).tolist() == [[8, 9, 10, 11]]
-    assert samplers.center_crop(num_frames=3, frames=5).tolist() == [[0, 1, 2, 0, 1]]
+    assert samplers.sliding_window(num_frames=20, frames=16, step=16)[-1].tolist() == [16, 17, 18, 19] * 4
 
 
 # our own rules
@@ -235,22 +221,11 @@ def test_comb_shares_one_offset_and_reaches_the_tail():
     assert set(rows.reshape(-1).tolist()) == set(range(37))
     rows = samplers.uniform(num_frames=32, frames=8, clips=1000, rng=rng(), rule="comb")
     assert set(map(tuple, rows.tolist())) == {tuple(range(o, 32, 4)) for o in range(4)}
-    rows = samplers.uniform(num_frames=32, frames=8, per_segment=2, clips=1000, rng=rng(), rule="comb")
-    combs = {tuple(np.add.outer(range(0, 32, 8), o).reshape(-1)) for o in itertools.product(range(4), range(4, 8))}
-    assert set(map(tuple, rows.tolist())) == combs
-
-
-def test_per_segment_draws_from_its_part_of_the_segment():
-    rows = samplers.uniform(num_frames=24, frames=6, per_segment=2, clips=4000, rng=rng())
-    assert (rows // 4 == np.arange(6)).all()  # 3 segments of 8 frames, two parts of 4 each
-    assert (rows % 8 < 4).all(axis=0).tolist() == [True, False] * 3
-    assert len({*map(tuple, rows.tolist())}) > 2000  # of 4 ** 6 possible ones
 
 
 def test_evaluation_comb_is_actrec():
-    for per_segment in (1, 2):
-        options = {"num_frames": 37, "frames": 8, "clips": 3, "per_segment": per_segment}
-        assert (samplers.uniform(rule="comb", **options) == samplers.uniform(**options)).all()
+    options = {"num_frames": 37, "frames": 8, "clips": 3}
+    assert (samplers.uniform(rule="comb", **options) == samplers.uniform(**options)).all()
 
 
 def test_every_clip_lies_within_its_video():
@@ -289,11 +264,6 @@ def test_the_reference_rule_leaves_the_global_generator_alone():
         (lambda: samplers.uniform(num_frames=0, frames=8), "num_frames 0: expected at least 1"),
         (lambda: samplers.uniform(num_frames=9, frames=0), "frames 0: expected at least 1"),
         (lambda: samplers.uniform(num_frames=9, frames=8, clips=0), "clips 0: expected at least 1"),
-        (lambda: samplers.uniform(num_frames=9, frames=8, per_segment=0), "per_segment 0: expected at least 1"),
-        (
-            lambda: samplers.uniform(num_frames=9, frames=8, per_segment=3),
-            "frames 8 with per_segment 3: expected a multiple of it",
-        ),
         (
             lambda: samplers.uniform(num_frames=9, frames=8, rule="tsn"),
             "rule 'tsn': expected one of actrec, comb, ibm",
@@ -301,10 +271,7 @@ def test_the_reference_rule_leaves_the_global_generator_alone():
         (lambda: samplers.dense(num_frames=9, frames=8, stride=0), "stride 0: expected at least 1"),
         (lambda: samplers.dense(num_frames=-1, frames=8), "num_frames -1: expected at least 1"),
         (lambda: samplers.dense(num_frames=9, frames=8, rule="comb"), "rule 'comb': expected one of actrec, ibm"),
-        (lambda: samplers.even_crop(num_frames=9, frames=8, clips=1), "clips 1: expected at least 2"),
-        (lambda: samplers.even_crop(num_frames=9, frames=8, clips=2, subsample=0), "subsample 0: expected at least 1"),
         (lambda: samplers.sliding_window(num_frames=9, frames=8, step=0), "step 0: expected at least 1"),
-        (lambda: samplers.center_crop(num_frames=9, frames=0), "frames 0: expected at least 1"),
     ],
 )
 def test_wrong_values_are_named(call, words):

@@ -11,6 +11,9 @@ from actrec.config import Input
 from actrec.data.index import Media
 from actrec.data.video.encode import VideoWriter
 from actrec.pipelines.dali.feed import in_runs
+from actrec.pipelines.dali.routes import VIDEO
+from actrec.pipelines.loader import Loader
+from actrec.pipelines.task import EvalTask, TrainTask
 from actrec.pipelines.workers.decode import Sample
 
 INPUT = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=8, size=96)
@@ -18,7 +21,7 @@ INPUT = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=8, size=96)
 
 def sample(row, frames, width=10, height=10):
     media = Media("a", 0, 100, width, height)
-    return Sample(row, "video", media, None, [np.zeros(1, np.uint8)], np.arange(frames), None)
+    return Sample(row, VIDEO, media, None, [np.zeros(1, np.uint8)], np.arange(frames), None)
 
 
 @pytest.mark.parametrize(
@@ -39,18 +42,16 @@ def test_runs(frames, budget, expected):
 
 @pytest.mark.parametrize("budget", [1, 3 * 96 * 96 * 5, 3 * 96 * 96 * 13])
 def test_the_clips_are_the_same_in_parts(media_rows, budget):
-    def batches(make, **options):
-        loader = make(media_rows, actrec.Clip(frames=8), INPUT, batch_size=3, decoder="dali", **options)
-        return loader, lambda: [batch for _ in range(2) for batch in loader]
+    def batches(task, budget=None):
+        loader = Loader(task, decoder="dali", budget=budget)
+        return [batch for _ in range(2) for batch in loader]
 
-    for make, options in (
-        (actrec.train_loader, {"augment": actrec.Augment(), "seed": 2}),
-        (actrec.eval_loader, {"views": actrec.Views(clips=3, crops=3, crop_ratio=0.9)}),
+    clip, views = actrec.Clip(frames=8), actrec.Views(clips=3, crops=3, crop_ratio=0.9)
+    for task in (
+        TrainTask(media_rows, clip, INPUT, augment=actrec.Augment(), batch_size=3, seed=2),
+        EvalTask(media_rows, clip, INPUT, views=views, batch_size=3),
     ):
-        _, whole = batches(make, **options)
-        loader, parts = batches(make, **options)
-        loader._runner._limit = budget
-        for one, other in zip(whole(), parts(), strict=True):
+        for one, other in zip(batches(task), batches(task, budget), strict=True):
             assert one.videos == other.videos
             assert torch.equal(one.clips, other.clips)
 

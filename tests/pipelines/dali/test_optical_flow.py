@@ -10,6 +10,8 @@ from actrec.config import FLOW_PAIRS, Input
 from actrec.data.flow import y_of
 from actrec.data.index import build_index
 from actrec.pipelines.dali import optical_flow as hardware
+from actrec.pipelines.loader import Loader
+from actrec.pipelines.task import TrainTask
 from actrec.tools.make.extract_flow import FlowOptions, dis, flow_of_video
 
 INPUT = Input(mean=(0.5,) * 10, std=(0.5,) * 10, frames=4, size=24)
@@ -141,10 +143,8 @@ def test_both_decoders_and_types_show_the_same(noisy):
 
 
 def test_in_parts(noisy):
-    common = {"batch_size": 3, "decoder": "dali", "seed": 2}
-    whole = actrec.train_loader(noisy, CLIPS[0], INPUT, **common)
-    parts = actrec.train_loader(noisy, CLIPS[0], INPUT, **common)
-    parts._runner._limit = 3 * 10 * 24 * 30
+    task = TrainTask(noisy, CLIPS[0], INPUT, augment=actrec.Augment(), batch_size=3, seed=2)
+    whole, parts = (Loader(task, decoder="dali", budget=budget) for budget in (None, 3 * 10 * 24 * 30))
     for one, other in zip(whole, parts, strict=True):
         assert torch.equal(one.clips, other.clips)
 
@@ -178,8 +178,10 @@ def test_channels_that_do_not_fit(flat):
     uneven = Input(mean=(0.5,) * 9 + (0.4,), std=(0.5,) * 10, frames=4, size=24)
     with pytest.raises(ValueError, match="differ from channel to channel"):
         actrec.train_loader(flat, CLIPS[0], uneven)
-    with pytest.raises(ValueError, match=r"modality flow with another's index: expected build_index\(…, flow=True\)"):
-        actrec.train_loader(flat, CLIPS[0], INPUT, index=build_index(flat, lazy=True))
+    with pytest.raises(
+        ValueError, match=r"modality flow with an index of another one: expected build_index\(…, flow=True\)"
+    ):
+        actrec.train_loader(flat, CLIPS[0], INPUT, batch_size=2, index=build_index(flat, lazy=True))
     with pytest.raises(ValueError, match="modality 'audio': expected one of rgb, flow"):
         actrec.Clip(modality="audio")
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from actrec.config import Augment, Input
+from actrec.config import Input
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
+from actrec.pipelines.dali.routes import PIXELS
 from actrec.pipelines.workers.decode import Sample
 from actrec.pipelines.workers.finish import Finisher
 
@@ -31,7 +32,7 @@ def normalized(pictures):
 def training(frames, flip, seed):
     wanted, gather = np.unique(frames, return_inverse=True)
     data = np.random.default_rng(seed).integers(0, 256, (len(wanted), 8, 8, 3), np.uint8)
-    return Sample(0, "boxes", None, TrainPlan(np.array(frames), (0, 0, 8, 8), flip), data, wanted, gather[None])
+    return Sample(0, PIXELS, None, TrainPlan(np.array(frames), (0, 0, 8, 8), flip), data, wanted, gather[None])
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
@@ -53,7 +54,7 @@ def test_views_of_evaluation_are_crop_by_crop_and_share_frames():
     gather = np.array([[0, 1, 2, 2], [1, 2, 3, 4]])
     data = RNG.integers(0, 256, (5, 10, 14, 3), np.uint8)
     plan = EvalPlan(gather, (14, 10), np.array([[0, 0], [6, 2], [6, 2]]), np.array([False, False, True]), 8)
-    clips = finished([Sample(0, "boxes", None, plan, data, np.arange(5), gather)])
+    clips = finished([Sample(0, PIXELS, None, plan, data, np.arange(5), gather)])
     assert clips.shape == (1, 6, 4, 8, 8, 3)
     for crop, (x, y, flip) in enumerate([(0, 0, False), (6, 2, False), (6, 2, True)]):
         for clip in range(2):
@@ -66,10 +67,10 @@ def test_what_it_does_is_what_dali_does():
     from actrec.pipelines.dali import graph
 
     sample = training([0, 1, 2, 3], True, 5)
-    pipe = graph.train_pipeline(
-        "boxes", INPUT, options=Augment(), device="cpu", device_id=None, threads=1, batch_size=1, dtype="float32"
-    )  # fmt: skip
-    pipe.feed_input("clips", [sample.data])
+    settings = graph.Settings("cpu", None, threads=1, batch_size=1, dtype="float32")
+    pipe = graph.train_graph(PIXELS, INPUT, augmentations=(), settings=settings).pipe
+    pipe.build()
+    pipe.feed_input("pictures", [sample.data])
     pipe.feed_input("flip", [np.int32(1)])
     pipe.schedule_run()
     theirs = torch.from_dlpack(pipe.share_outputs()[0].as_tensor()).clone()

@@ -11,6 +11,8 @@ from actrec.config import Input
 from actrec.data.index import build_index
 from actrec.data.sampling.order import epoch_draws
 from actrec.data.video.read import read_frames
+from actrec.pipelines.loader import Loader
+from actrec.pipelines.task import TrainTask
 
 HALF = (0.5, 0.5, 0.5)
 INPUT = Input(mean=HALF, std=HALF, frames=8, size=96)
@@ -84,9 +86,8 @@ def test_what_one_repeat_lacks_takes_no_other_with_it(tmp_path, numbers, make_ro
 @pytest.mark.parametrize("budget", [1, 3 * 96 * 96 * 5])
 def test_repeats_are_the_same_in_parts(media_rows, budget):
     def run(limit):
-        loader = actrec.train_loader(media_rows, CLIP, INPUT, batch_size=6, repeats=2, decoder="dali")
-        loader._runner._limit = limit
-        return list(loader)
+        task = TrainTask(media_rows, CLIP, INPUT, augment=actrec.Augment(), batch_size=6, repeats=2)
+        return list(Loader(task, decoder="dali", budget=limit))
 
     for whole, parts in zip(run(1 << 30), run(budget), strict=True):
         assert whole.videos == parts.videos
