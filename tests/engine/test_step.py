@@ -18,7 +18,7 @@ def stepper(device="cpu", precision="float32", dropout=0.5, optimizer="sgd", **r
     made_optimizer = make_optimizer(net, optim, 4)
     made = Stepper(
         net,
-        augment=config.Augment(),
+        augment=actrec.Augment(),
         loss=config.Loss(),
         run=config.Run(device=device, precision=precision, **run),
         num_classes=3,
