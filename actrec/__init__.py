@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # For type checkers, which do not see names that __getattr__ finds.
+    from actrec import nets as nets
     from actrec.config import Clip as Clip
     from actrec.config import Input as Input
     from actrec.config import Views as Views
@@ -43,6 +44,7 @@ _PUBLIC = {
     "augment": "actrec.pipelines",
     "samplers": "actrec.data.sampling",
     "net": "actrec.nets",
+    "nets": "actrec",
     "load_weights": "actrec.nets.weights",
     "profile": "actrec.nets.profile",
     "train_loader": "actrec.pipelines.loader",
@@ -57,7 +59,7 @@ if not TYPE_CHECKING:  # A type checker that saw this function would accept ever
         if name not in _PUBLIC:
             raise AttributeError(f"module 'actrec' has no attribute {name!r}")
         home = _PUBLIC[name]
-        if name in ("augment", "samplers"):  # modules
+        if name in ("augment", "nets", "samplers"):  # modules
             return importlib.import_module(f"{home}.{name}")
         return getattr(importlib.import_module(home), name)
 

@@ -14,7 +14,6 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line has it
 
 import argparse
-import inspect
 from dataclasses import replace
 from functools import partial
 
@@ -93,9 +92,7 @@ def main() -> None:
     print(f"{'net':<20} {'ours, ' + str(ours):<34} {'literal, ' + str(theirs):<36} ratio")
     for name in args.nets:
         entry = NETS.get(name)
-        build = partial(literal, entry.build)
-        build.__signature__ = inspect.signature(entry.build)
-        NETS.add(f"{name} literal", replace(entry, build=build))
+        NETS.add(f"{name} literal", replace(entry, build=partial(literal, entry.build)))
         shape = {"frames": args.frames, "size": args.size, "batch_size": args.batch_size}
         pair = bench.training_speeds(
             [(name, ours), (f"{name} literal", theirs)], **shape, turns=args.turns, steps=args.steps

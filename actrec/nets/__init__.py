@@ -10,6 +10,7 @@ Nets from outside actrec are described in `actrec.nets.outside`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -54,13 +55,13 @@ def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: O
         if value < 1:
             raise ValueError(f"{option} {value}: expected at least 1")
     chosen = {"num_classes": num_classes, "in_channels": in_channels, **entry.options, **options}
-    module = entry.build(**chosen)
+    module = cast(Backbone, entry.build(**chosen))
     module.name, module.options = name, chosen
     module.input = _with_channels(getattr(module, "input", entry.input), in_channels)
     return module
 
 
-def input_of(name: str, *, in_channels: int = 3, **options: OptionValue) -> Input:
+def input_of(name: str, *, in_channels: int = 3, **options: Any) -> Input:
     """The `input` that `net(name, ...)` will have.
 
     A net from outside actrec is built to find out. torch's random state does not change.
@@ -75,7 +76,7 @@ def input_of(name: str, *, in_channels: int = 3, **options: OptionValue) -> Inpu
         return net(name, in_channels=in_channels, **options).input
 
 
-def outline(name: str, **options: OptionValue) -> Backbone:
+def outline(name: str, **options: Any) -> Backbone:
     """The net on torch's `meta` device: names and shapes without values, in almost no time or memory.
 
     A net from outside is built on the CPU instead, since its code may need real tensors.

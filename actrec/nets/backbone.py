@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +36,10 @@ class Backbone(nn.Module):
     fc: nn.Linear
 
     channels_last = torch.channels_last_3d
+
+    if TYPE_CHECKING:  # submodules are registered by name, so that their types are unknown
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, *, num_features: int, in_channels: int, dropout: float, head_std: float | None = 0.001):
         super().__init__()

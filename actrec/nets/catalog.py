@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -60,7 +59,8 @@ def families() -> list[Family]:
     groups: dict[tuple, dict[int, str]] = {}
     for name in NETS.names():
         entry = NETS.get(name)
-        stem, depth = re.fullmatch(r"(.*?)(\d*)", name).groups()
+        stem = name.rstrip("0123456789")
+        depth = name.removeprefix(stem)
         same = (stem, entry.paper, entry.input, tuple(entry.weights), tuple(entry.options.items()))
         groups.setdefault(same, {})[int(depth or 0)] = name
     found = []

@@ -81,8 +81,8 @@ class DenseNet3d(Backbone):
         for number, count in enumerate(counts, 1):
             dense = [(f"denselayer{i + 1}", DenseLayer(channels + i * GROWTH)) for i in range(count)]
             layers[f"denseblock{number}"] = nn.Sequential()
-            for name, layer in dense:
-                layers[f"denseblock{number}"].add_module(name, layer)
+            for name, dense_layer in dense:
+                layers[f"denseblock{number}"].add_module(name, dense_layer)
             channels += count * GROWTH
             if number < len(counts):
                 layers[f"transition{number}"] = Transition(channels)

@@ -21,7 +21,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from actrec.config import Input
-from actrec.nets import NETS, Entry, Layout
+from actrec.nets import NETS, Entry, Layout, OptionValue
 from actrec.nets.backbone import Backbone
 from actrec.nets.inception import GOOGLENET_DROPPED, INCEPTION_CHANNELS, ConvUnit, InceptionBlock
 from actrec.nets.layers import Pool3d, PoolKind, init_convs, one_of, smallest_extent
@@ -87,7 +87,7 @@ class Inception3d(Backbone):
         return self.inception5b(self.inception5a(x))
 
 
-OPTIONS = {"dropout": 0.5, "temporal_stride": True, "temporal_pool": "max"}
+OPTIONS: dict[str, OptionValue] = {"dropout": 0.5, "temporal_stride": True, "temporal_pool": "max"}
 NETS.add(
     "i3d",
     Entry(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import partial
 
 from actrec.config import Input
-from actrec.nets import NETS, Entry, Layout, Published
+from actrec.nets import NETS, Entry, Layout, OptionValue, Published
 from actrec.nets.residual import ResNet, block_of, halving, image_pool, plain_stem
 
 INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), frames=8, size=224)
@@ -58,7 +58,7 @@ PUBLISHED = {
     50: (published("Kinetics-400", 76.61, views="10x3"), published("Something-Something V2", 62.84, views="2x3")),
     101: (published("Kinetics-400", 77.80, views="10x3"), published("Something-Something V2", 64.29, views="2x3")),
 }
-OPTIONS = {"dropout": 0.5, "temporal_stride": True}
+OPTIONS: dict[str, OptionValue] = {"dropout": 0.5, "temporal_stride": True}
 LAYOUTS = {"ibm": Layout(), "torchvision2d": Layout()}
 for _depth in DEPTHS:
     NETS.add(

@@ -76,7 +76,7 @@ class InceptionBlock(nn.Module):
         self.branch1 = point(in_channels, out1)
         self.branch2 = nn.Sequential(point(in_channels, reduced2), unit(reduced2, out2))
         self.branch3 = nn.Sequential(point(in_channels, reduced3), unit(reduced3, out3))
-        pooling = Pool3d("max", pool, stride=(1, 1, 1), padding=tuple(k // 2 for k in pool))
+        pooling = Pool3d("max", pool, stride=(1, 1, 1), padding=(pool[0] // 2, pool[1] // 2, pool[2] // 2))
         self.branch4 = nn.Sequential(pooling, point(in_channels, out4))
 
     def forward(self, x: Tensor) -> Tensor:

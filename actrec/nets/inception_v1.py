@@ -62,7 +62,7 @@ class Inception2d(Backbone):
         for name, unit in stem.items():
             self.add_module(f"conv{name}", unit)
             if mix_after is not None:
-                self.add_module(f"tam{name}", mix_after(unit.conv.out_channels))
+                self.add_module(f"tam{name}", mix_after(unit.bn.num_features))
         for name, channels in INCEPTION_CHANNELS.items():
             block = InceptionBlock(channels, unit=partial(unit2d, kernel=(1, 3, 3)), conv=Conv2d, pool=(1, 3, 3))
             self.add_module(f"inception{name}", block)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +48,10 @@ class Conv3d(nn.Conv3d):
     shorter than the kernel (docs/numbers/bfloat16_cpu_202611.md).
     """
 
+    kernel_size: Triple
+    stride: Triple
+    padding: Triple
+
     def forward(self, x: Tensor) -> Tensor:
         autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
         if not autocast and x.dtype in (torch.float32, torch.float64) and not is_channels_last(x):
@@ -65,9 +69,9 @@ class Conv3d(nn.Conv3d):
             steps = F.conv2d(steps, weight, self.bias, (stride[0], 1), (padding[0], 0), groups=self.groups)
             return steps.unflatten(3, x.shape[3:])
         if x.device.type == "cpu" and 1 < x.shape[2] < kernel[0]:  # zeros after the clip do not change the result
-            frames = x.shape[2]
-            out_frames = (frames + 2 * padding[0] - kernel[0]) // stride[0] + 1
-            return super().forward(F.pad(x, (0, 0, 0, 0, 0, 2 * kernel[0] - frames)))[:, :, :out_frames]
+            length = x.shape[2]
+            out_frames = (length + 2 * padding[0] - kernel[0]) // stride[0] + 1
+            return super().forward(F.pad(x, (0, 0, 0, 0, 0, 2 * kernel[0] - length)))[:, :, :out_frames]
         return super().forward(x)
 
     def _unrolled(self, x: Tensor) -> Tensor:
@@ -164,7 +168,7 @@ def init_convs(net: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-def smallest_extent(layers: Iterable[nn.Module], *, axis: int) -> int:
+def smallest_extent(layers: Iterable[Any], *, axis: int) -> int:
     """The smallest extent along an axis (0 time, 1 height, 2 width) that convolutions and pools can process."""
     axis -= 3  # counted from the end, because the kernels of 2D convolutions have no time axis
     layers = [layer for layer in layers if len(layer.kernel_size) >= -axis]

@@ -10,6 +10,7 @@ The table of names in `layout` is also used for TSN and TSM (`actrec.nets.resnet
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -69,9 +70,10 @@ class I3DResNet50(ResNet):
         for stage, inflated in zip(self.stages, INFLATED):
             for block, grows in zip(stage, inflated):
                 if not grows:
-                    conv = block.conv1
-                    block.conv1 = same_conv(conv.in_channels, conv.out_channels, (1, 1, 1))
-                    nn.init.kaiming_normal_(block.conv1.weight, mode="fan_out", nonlinearity="relu")
+                    old: Any = block.conv1
+                    new: Any = same_conv(old.in_channels, old.out_channels, (1, 1, 1))
+                    nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+                    block.conv1 = new
         self.pool2 = Pool3d("max", (2, 1, 1), stride=(2, 1, 1))
         self.min_frames = smallest_extent([self.conv1, self.maxpool, self.pool2], axis=0)
 

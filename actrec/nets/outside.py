@@ -92,7 +92,7 @@ def entry_of(name: str, factory: Callable[..., nn.Module], *, input: Input = DEF
     return Entry(build, input=input, options=options, paper=paper, outside=True)
 
 
-def last_layer(net: nn.Module) -> tuple[str, nn.Module]:
+def last_layer(net: Backbone) -> tuple[str, nn.Module]:
     """The layer that gives the logits, and its name in the net.
 
     It is `net.last_layer` where the net has this attribute; otherwise the last linear layer or convolution, in the

@@ -99,7 +99,7 @@ gives the net a shorter name for the current process.
 - A module can have an attribute `input` (an `actrec.Input`). Without it, the net gets clips of
   {frames} frames of {size}x{size} pixels, normalized with the statistics of Kinetics-400.
 - `--head-lr` and `--new-head` need the last layer. This is the attribute `last_layer` of the
-  module, or else the last linear layer or convolution that has as many outputs as there are classes.
+  module, or else the last linear layer or convolution with as many outputs as there are classes.
 - `--freeze-until` follows the order in which the module registers its layers.
 - A checkpoint stores the name of the function, not its code. `actrec evaluate` imports the function
   again, so run it in the same folder. Do not run it on a stranger's checkpoint in a folder with a

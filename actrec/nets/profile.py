@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,11 +43,11 @@ def profile(net: Backbone, *, frames: int | None = None, size: int | None = None
     size = size if size is not None else net.input.size
     counts: list[int] = []
 
-    def count(module: nn.Module, args: tuple, out: Tensor) -> None:
+    def count(module: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:
         if isinstance(module, TemporalAggregation):
             counts.append(module.multiply_adds(out))
         else:
-            counts.append(out.numel() * module.weight[0].numel())
+            counts.append(out.numel() * cast(Tensor, module.weight)[0].numel())
 
     counted = (nn.Conv2d, nn.Conv3d, TemporalAggregation)
     hooks = [module.register_forward_hook(count) for module in net.modules() if isinstance(module, counted)]

@@ -1,4 +1,4 @@
-"""Which net a weights file is of."""
+"""Finds out to which net a weights file belongs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from actrec import nets
-from actrec.nets import NETS, Layout
+from actrec.nets import NETS, Layout, OptionValue
 from actrec.nets.backbone import Backbone
 from actrec.nets.weights import (
     COUNTERS,
@@ -22,8 +22,8 @@ from actrec.nets.weights import (
     renamed_tensors,
 )
 
-SHARED = 0.6  # of a net's names that a file must have to be compared with it at all
-FRAMES_IN_NAME = (  # of published files: IBM's -f32, mmaction2's 32x2x1 and 1x1x8, TSM's segment8, torchvision's none
+SHARED = 0.6  # fraction of a net's names that a file must have to be compared with the net
+FRAMES_IN_NAME = (  # in published files: -f32 (IBM), 32x2x1 and 1x1x8 (mmaction2), segment8 (TSM)
     r"[-_]f(\d+)(?:[-_.]|$)",
     r"(?<!\d)1x1x(\d+)(?!\d)",
     r"(?<!\d)(\d+)x\d+x1(?!\d)",
@@ -33,32 +33,32 @@ FRAMES_IN_NAME = (  # of published files: IBM's -f32, mmaction2's 32x2x1 and 1x1
 
 @dataclass(frozen=True)
 class Guess:
-    """A net that a file fits without anything left over.
+    """A net to which a file fits exactly.
 
     Args:
-        net: name.
-        layout: as which the file is read.
-        options: other than the defaults.
-        num_classes, in_channels: of the file.
+        net: the name of the net.
+        layout: the layout with which the file is read.
+        options: the options that differ from the defaults.
+        num_classes, in_channels: those of the file.
     """
 
     net: str
     layout: str
-    options: Mapping[str, bool | int | float | str]
+    options: Mapping[str, OptionValue]
     num_classes: int
     in_channels: int
 
 
 @dataclass(frozen=True)
 class Recognized:
-    """What a weights file is.
+    """What is known of a weights file.
 
     Args:
-        num_tensors, num_values: in it.
-        dtypes: of its tensors of floating-point numbers.
-        guesses: the nets that it fits, the likeliest first; inflated image weights last.
-        nearest: if none fits, the net that comes closest and what does not fit.
-        frames: of a clip, by the file's name; None where it does not tell.
+        num_tensors, num_values: number of tensors, and of numbers in them.
+        dtypes: types of its floating-point tensors.
+        guesses: the nets to which it fits, the most likely first, inflated image weights last.
+        nearest: if it fits to none, the net that comes closest, and what does not fit.
+        frames: frames of a clip according to the file's name, or None.
     """
 
     num_tensors: int
@@ -69,23 +69,26 @@ class Recognized:
     frames: int | None
 
 
-def recognize(path: str | Path, name: str | None = None, **options: bool | int | float | str) -> Recognized:
+def recognize(path: str | Path, name: str | None = None, **options: OptionValue) -> Recognized:
     """Compares a weights file with every net and layout.
 
     Args:
-        name: compare with this net alone.
-        options: of that net; without any, those of its forms that fit are found.
+        name: compare only with this net. It can be a net from outside actrec.
+        options: options of this net. Without options, the forms of the net that fit are found.
 
     Raises:
-        As `load_weights` does for files it cannot read, as `actrec.net` for a wrong name or option.
+        FileNotFoundError, ValueError: as for `load_weights` if the file cannot be read, and as for `actrec.net` for a
+            wrong name or option.
     """
     tensors, named = read_checkpoint(path)
     guesses: list[Guess] = []
-    nearest = (1 << 30, None)
+    nearest: tuple[int, str | None] = (1 << 30, None)
+    if name is None and named is not None and ":" in named["name"]:  # importing it could run a stranger's code
+        nearest = (0, f"{named['name']!r}, which is not part of actrec: name it with --backbone")
     for net in _nets(tensors) if name is None else _forms(name, options):
         for layout, names in _layouts(net.name).items():
             if any((guess.net, guess.layout) == (net.name, layout) for guess in guesses):
-                continue  # an earlier form, the default one first, fits already
+                continue  # an earlier form fits already; the default form comes first
             found = _compare(net, layout, names, tensors)
             if isinstance(found, Guess):
                 guesses.append(found)
@@ -96,7 +99,7 @@ def recognize(path: str | Path, name: str | None = None, **options: bool | int |
             guess.net != (named or {}).get("name"),
             READERS[guess.layout].inflate,
             len(guess.options),
-            guess.net.startswith("tsm"),  # TSN's names and shapes are the same, and more files are TSN's
+            guess.net.startswith("tsm"),  # names and shapes can be those of TSN too, which is more common
         )
     )
     if guesses and named is not None and guesses[0].net == named["name"]:
@@ -115,7 +118,7 @@ def recognize(path: str | Path, name: str | None = None, **options: bool | int |
 
 
 def _nets(tensors: Mapping[str, Tensor]) -> Iterator[Backbone]:
-    """The forms of all nets that share enough names with the file."""
+    """All forms of each net that shares enough names with the file."""
     for name in NETS.names():
         forms = _forms(name, {})
         net = next(forms)
@@ -126,8 +129,8 @@ def _nets(tensors: Mapping[str, Tensor]) -> Iterator[Backbone]:
             yield from forms
 
 
-def _forms(name: str, options: Mapping[str, bool | int | float | str]) -> Iterator[Backbone]:
-    """The net with these options, on no device; if there are none, then with each of its option sets."""
+def _forms(name: str, options: Mapping[str, OptionValue]) -> Iterator[Backbone]:
+    """The outline of the net with these options or, without options, with each of its option sets."""
     for form in [options] if options else [{}, *NETS.get(name).forms]:
         yield nets.outline(name, num_classes=1, **form)
 
@@ -137,7 +140,7 @@ def _layouts(name: str) -> dict[str, Layout]:
 
 
 def _compare(net: Backbone, layout: str, names: Layout, tensors: Mapping[str, Tensor]) -> Guess | list[str] | None:
-    """A guess, or what does not fit; None for names that are another net's."""
+    """A guess, or a list of what does not fit. None if the names are those of another net."""
     renamed = renamed_tensors(tensors, names)
     own = net.state_dict()
     stem = next((key for key, value in own.items() if value.ndim > 2), None)
@@ -154,8 +157,8 @@ def _compare(net: Backbone, layout: str, names: Layout, tensors: Mapping[str, Te
     return Guess(net.name, layout, _unusual(net.name, net.options), renamed[f"{head}weight"].shape[0], in_channels)
 
 
-def _unusual(name: str, options: Mapping[str, bool | int | float | str]) -> dict[str, bool | int | float | str]:
-    """The options that are not the net's defaults."""
+def _unusual(name: str, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    """The options that differ from the net's defaults."""
     defaults = NETS.get(name).options
     return {k: v for k, v in options.items() if v != defaults.get(k) and k not in ("num_classes", "in_channels")}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,6 +36,10 @@ class Residual(nn.Module):
     def __init__(self, shortcut: nn.Module | None):
         super().__init__()
         self.downsample = shortcut
+
+    if TYPE_CHECKING:  # submodules are registered by name, so that their types are unknown
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def branch(self, x: Tensor) -> Tensor:
         raise NotImplementedError

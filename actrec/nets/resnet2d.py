@@ -11,14 +11,15 @@ of mmaction2 (`mmaction2`), and torchvision's ImageNet ResNet (`torchvision2d`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from actrec.config import Input
-from actrec.nets import NETS, Entry, Layout, Published, mmaction2
+from actrec.nets import NETS, Entry, Layout, OptionValue, Published, mmaction2
 from actrec.nets.layers import Conv2d, Pool3d, PoolKind, same_conv
 from actrec.nets.residual import (
     BASIC,
@@ -79,7 +80,7 @@ class ResNet2d(ResNet):
             head_std=None,
         )
         for stage in self.stages:
-            for number, unit in enumerate(stage):
+            for number, unit in enumerate(cast("Iterable[_Mixing]", stage)):
                 unit.tam = mix(unit.in_channels, number)
         halve = temporal_halving(temporal_pool)
         self.halve = halve if temporal_stride else nn.Identity()
@@ -102,7 +103,7 @@ class _Mixing(Residual):
     """A block with a temporal module at the input of its branch. Published weights call this module `tam`."""
 
     def __init__(self, in_channels: int, planes: int, **options):
-        super().__init__(in_channels, planes, **options)
+        super().__init__(in_channels, planes, **options)  # type: ignore  # of the block that follows in the order
         self.in_channels = in_channels
         self.tam: nn.Module | None = None
 
@@ -161,10 +162,13 @@ def layouts_of(family: str, depth: int) -> dict[str, Layout]:
     return found if family == "tsm" else {"ibm": Layout(), **found}
 
 
-OPTIONS = {"dropout": 0.5, "temporal_stride": True, "temporal_pool": "max"}
-BLENDING_OPTIONS = {"blending_frames": 3, "blending": "sum", "depthwise_blending": True}
-BLENDING_FORMS = ({"blending_frames": 5}, {"blending_frames": 4}, {"depthwise_blending": False})
-FAMILIES = {  # name: builder, paper, options, sets of options that change the shapes of the weights
+Options = dict[str, OptionValue]
+OPTIONS: Options = {"dropout": 0.5, "temporal_stride": True, "temporal_pool": "max"}
+BLENDING_OPTIONS: Options = {"blending_frames": 3, "blending": "sum", "depthwise_blending": True}
+BLENDING_FORMS: tuple[Options, ...] = ({"blending_frames": 5}, {"blending_frames": 4}, {"depthwise_blending": False})
+FAMILIES: dict[
+    str, tuple[Callable[..., ResNet2d], str, Options, tuple[Options, ...]]
+] = {  # name: builder, paper, options, sets of options that change the shapes of the weights
     "tsn": (ResNet2d, "arXiv:1608.00859", OPTIONS, ()),
     "tam": (tam_resnet, "arXiv:1912.00869", {**OPTIONS, **BLENDING_OPTIONS}, BLENDING_FORMS),
     "tsm": (tsm_resnet, "arXiv:1811.08383", {**OPTIONS, "temporal_stride": False}, ()),

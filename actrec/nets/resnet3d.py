@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from actrec.config import Input
-from actrec.nets import NETS, Entry, Layout
+from actrec.nets import NETS, Entry, Layout, OptionValue
 from actrec.nets.layers import Pool3d, Triple
 from actrec.nets.residual import (
     BASIC,
@@ -169,12 +169,12 @@ def _builder(family: str, depth: int) -> Callable[..., ResNet]:
     return partial(resnext3d, depth)
 
 
-STEM_OPTIONS = {"stem_kernel_t": 7, "stem_stride_t": 1, "stem_pool": True}
-OPTIONS = {"dropout": 0.0, "shortcut": "B", **STEM_OPTIONS}
+STEM_OPTIONS: dict[str, OptionValue] = {"stem_kernel_t": 7, "stem_stride_t": 1, "stem_pool": True}
+OPTIONS: dict[str, OptionValue] = {"dropout": 0.0, "shortcut": "B", **STEM_OPTIONS}
 FORMS = ({"shortcut": "A"},)  # options that change the shapes of the weights
 DEEP = tuple(depth for depth in DEPTHS if depth not in BASIC)
 HARA = {"hara": Layout()}
-FAMILIES = {  # name: depths, options, layouts
+FAMILIES: dict[str, tuple[tuple[int, ...], dict[str, OptionValue], dict[str, Layout]]] = {  # depths, options, layouts
     "resnet3d": (DEPTHS, {**OPTIONS, "widen": 1.0}, {**HARA, "torchvision2d": Layout()}),
     "preact_resnet3d": (DEPTHS, OPTIONS, HARA),  # He et al., ECCV 2016, arXiv:1603.05027
     "wide_resnet3d": (DEEP, {**OPTIONS, "widen": 2.0}, HARA),  # Zagoruyko and Komodakis, BMVC 2016, arXiv:1605.07146

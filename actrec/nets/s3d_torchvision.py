@@ -78,15 +78,15 @@ class TorchvisionS3D(Backbone):
         )
         self.reset_head(num_classes)
         narrowing = [m for m in self.body if isinstance(m, Pool3d)]
-        self.min_frames = smallest_extent([self.body[0][1][0], *narrowing], axis=0)
-        self.min_size = smallest_extent([self.body[0][0][0], *narrowing], axis=1)
+        self.min_frames = smallest_extent([self.body.get_submodule("0.1.0"), *narrowing], axis=0)
+        self.min_size = smallest_extent([self.body.get_submodule("0.0.0"), *narrowing], axis=1)
 
     def features(self, x_NCTHW: Tensor) -> Tensor:
         return self.body(x_NCTHW)
 
     def head(self, features_NCTHW: Tensor) -> Tensor:
-        window = tuple(min(size, extent) for size, extent in zip(WINDOW, features_NCTHW.shape[2:]))
-        windows = Pool3d("avg", window, stride=(1, 1, 1))(features_NCTHW)
+        t, h, w = (min(size, extent) for size, extent in zip(WINDOW, features_NCTHW.shape[2:]))
+        windows = Pool3d("avg", (t, h, w), stride=(1, 1, 1))(features_NCTHW)
         return self.fc(self.dropout(windows).mean((2, 3, 4)))
 
 

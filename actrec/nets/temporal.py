@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,6 +29,10 @@ class TemporalAggregation(nn.Module):
         ValueError: `frames` is below 1, or `blending` is neither sum nor max.
     """
 
+    prev_se: _Weight
+    curr_se: _Weight
+    next_se: _Weight
+
     def __init__(self, channels: int, *, frames: int = 3, blending: str = "sum", depthwise: bool = True):
         super().__init__()
         if frames < 1:
@@ -44,7 +50,7 @@ class TemporalAggregation(nn.Module):
         """A tensor (C, 1 or C, 1, 1) for each blended frame, in the order of time."""
         if self.frames == 3:
             return [module.fc1.weight for module in (self.prev_se, self.curr_se, self.next_se)]
-        return [module.fc1.weight for module in self.blending_layers]
+        return [cast(_Weight, module).fc1.weight for module in self.blending_layers]
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self._sum(x) if self.sums else self._max(x), inplace=True)
@@ -63,6 +69,7 @@ class TemporalAggregation(nn.Module):
             term = x * weight.unsqueeze(0).to(x.dtype) if self.depthwise else _points(x, weight)
             term = _shifted(term, i - self.frames // 2)
             blended = term if blended is None else torch.maximum(blended, term)
+        assert blended is not None  # there is at least one frame
         return blended
 
     def multiply_adds(self, out: Tensor) -> int:

@@ -120,11 +120,11 @@ VARIANTS = {  # name: stem, convolutions of the stages, whether stages halve the
     "mc3_18": (joint_stem, [full, spatial, spatial, spatial], False, published(63.960, 84.130)),
     "r2plus1d_18": (split_stem, [split] * 4, True, published(67.463, 86.175)),
 }
-for _name, (*_parts, _published) in VARIANTS.items():
+for _name, (_stem, _convs, _halves_time, _published) in VARIANTS.items():
     NETS.add(
         _name,
         Entry(
-            partial(video_resnet, *_parts),
+            partial(video_resnet, _stem, _convs, _halves_time),
             input=INPUT,
             options={"dropout": 0.0},
             paper="arXiv:1711.11248",

@@ -1,8 +1,8 @@
-"""Read weights files into nets, and account for every tensor.
+"""Reads weights files into nets and accounts for every tensor.
 
-Files come from strangers: they are read as tensors only, and a file that would run code is refused. A layout is a row
-of `READERS` (what its files look like, whatever the net) and, for each net that reads it, a `Layout` in the net's own
-module (how names map).
+A file can come from a stranger. Therefore only tensors are read, and a file that would run code is refused. A layout
+consists of a row of `READERS` (what its files look like, for all nets) and of a `Layout` in the module of each net that
+reads it (how the names map).
 """
 
 from __future__ import annotations
@@ -12,37 +12,40 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from actrec.nets import NETS, Layout
 from actrec.nets.backbone import Backbone
 from actrec.nets.outside import last_layer
 
-CONTAINERS = ("state_dict", "net")  # entries of a checkpoint that hold its weights
-COUNTERS = r".+\.num_batches_tracked"  # decide nothing, and files of old or other software lack them
-NUM_LISTED = 5  # problems that an error message spells out
+CONTAINERS = ("state_dict", "net")  # entries of a checkpoint that can contain its weights
+COUNTERS = r".+\.num_batches_tracked"  # they do not affect results, and files of old or other software lack them
+NUM_LISTED = 5  # number of problems that an error message lists
 
 
 def _bytes(text: str, encoding: str = "latin1") -> bytes:
-    """In place of `_codecs.encode`, whose other codecs can blow a few bytes up to gigabytes."""
+    """Replaces `_codecs.encode`. Some of its other codecs can turn a few bytes into gigabytes."""
     if encoding != "latin1":
         raise ValueError(f"bytes as {encoding}")
     return text.encode("latin1")
 
 
 def _number(kind: np.dtype, data: bytes = b"") -> float | int | bool:
-    """In place of numpy's `scalar`: plain numbers only."""
+    """Replaces numpy's `scalar`, for plain numbers only."""
     if kind.kind not in "fiub" or len(data) != kind.itemsize:
         raise ValueError(f"a number of kind {kind}")
-    return np.frombuffer(data, kind)[0].item()
+    number: float | int | bool = np.frombuffer(data, kind)[0].item()
+    return number
 
 
-# Beside tensors many checkpoints hold an accuracy as a number of numpy. torch calls these for the names beside them.
-NUMPY_NUMBERS = [
+# Many checkpoints contain, besides tensors, an accuracy as a number of numpy. torch calls these functions for the names
+# that stand with them.
+NUMPY_NUMBERS: list[Any] = [
     np.dtype,
     (_bytes, "_codecs.encode"),
     (_number, "numpy.core.multiarray.scalar"),
@@ -56,9 +59,10 @@ class Reader:
     """What the files of a layout look like.
 
     Args:
-        prefix: taken off the names if all of them have it (wrappers for parallel training add it).
-        names: pattern of all its names without the prefix; others are unexpected.
-        inflate: the convolutions are 2D; 3D ones get them repeated in time and divided by the number of repeats.
+        prefix: removed from the names if all of them have it. Wrappers for parallel training add it.
+        names: pattern that all names without the prefix must match.
+        inflate: the kernels in the file are 2D. For 3D convolutions they are repeated in time and divided by the number
+            of repeats.
     """
 
     prefix: str = ""
@@ -79,14 +83,14 @@ READERS = {
 
 @dataclass(frozen=True)
 class Account:
-    """What became of a file's tensors and of the net's.
+    """What happened to the tensors of a file and of a net.
 
     Args:
-        layout: the file was read as this.
-        used: names in the net that got a tensor.
-        dropped: name in the file -> why it was not used.
+        layout: the layout with which the file was read.
+        used: names in the net that received a tensor.
+        dropped: name in the file -> why the tensor was not used.
         missing: names in the net that kept their initial values.
-        reshaped: name in the net -> what was done to the tensor's shape.
+        reshaped: name in the net -> how the shape of the tensor was changed.
     """
 
     layout: str
@@ -104,20 +108,21 @@ class Account:
 
 
 def load_weights(net: Backbone, path: str | Path, *, layout: str = "auto", new_head: bool = False) -> Account:
-    """Fills a net made by `actrec.net` with the weights of a file.
+    """Loads the weights of a file into a net made by `actrec.net`.
 
     Args:
-        net: changed in place; not at all if this raises.
-        path: a file of torch, or `.safetensors`.
-        layout: a name of `READERS` that the net reads; auto takes the one that fits best.
-        new_head: leave the last layer as it is and drop the file's by name.
+        net: changed in place. It does not change if an error is raised.
+        path: a file written by torch, or a `.safetensors` file.
+        layout: a name of `READERS` that the net reads. "auto" chooses the one that fits best.
+        new_head: keep the last layer as it is, and drop that of the file.
 
     Returns:
         An account of every tensor.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, or a tensor on either side is left unexplained.
+        ValueError: the file cannot be read, a tensor of the file has no place in the net, or a tensor of the net is
+            missing in the file.
     """
     layouts = {"actrec": Layout(), **NETS.get(net.name).weights}
     if layout != "auto" and layout not in layouts:
@@ -135,7 +140,7 @@ def load_weights(net: Backbone, path: str | Path, *, layout: str = "auto", new_h
     return best.account()
 
 
-def head_of(net: nn.Module, *, needed: bool) -> str | None:
+def head_of(net: Backbone, *, needed: bool) -> str | None:
     """The beginning of the names of the last layer's tensors, such as `fc.`.
 
     It is None if the last layer of a net from outside actrec was not found and is not needed.
@@ -152,15 +157,22 @@ def head_of(net: nn.Module, *, needed: bool) -> str | None:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The named tensors of a weights file or checkpoint, on the CPU. Raises as `load_weights` does."""
+    """The named tensors of a weights file or checkpoint, on the CPU. Raises the errors of `load_weights`."""
     return read_checkpoint(path)[0]
 
 
-def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict | None]:
-    """The tensors, and name and options of the net if it is a checkpoint of actrec. Raises as `load_weights` does."""
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """The tensors of a file and, for a checkpoint of actrec, a dict with the `name` and `options` of its net.
+
+    The name can be that of a net from outside actrec, which is not imported.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `load_weights`.
+    """
     content = _read(Path(path))
     found = content.get("net") if isinstance(content, dict) else None
-    known = isinstance(found, dict) and found.get("name") in NETS and isinstance(found.get("options"), dict)
+    name = found.get("name") if isinstance(found, dict) and isinstance(found.get("options"), dict) else None
+    known = isinstance(name, str) and (name in NETS or ":" in name)
     return _state_dict(Path(path), content), found if known else None
 
 
@@ -175,13 +187,13 @@ def _read(path: Path) -> object:
         else:
             with torch.serialization.safe_globals(NUMPY_NUMBERS):
                 content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes the unpickler raise almost anything
+    except Exception as error:  # for a damaged file, the unpickler can raise almost anything
         raise ValueError(f"{path} {_why_unreadable(start, str(error))}") from error
     return content
 
 
 def _why_unreadable(start: bytes, error: str) -> str:
-    """The end of an error message, from a file's first bytes and what its reader said."""
+    """The end of an error message, from the first bytes of a file and the error of its reader."""
     if not start:
         return "is empty"
     if start.lstrip().startswith(b"<"):
@@ -197,7 +209,7 @@ def _why_unreadable(start: bytes, error: str) -> str:
 
 
 def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
-    """The state dict in what a file holds: bare, or under one of `CONTAINERS`."""
+    """The state dict in the content of a file: the content itself, or an entry named in `CONTAINERS`."""
     if isinstance(content, dict):
         content = next((content[name] for name in CONTAINERS if isinstance(content.get(name), dict)), content)
     if isinstance(content, dict) and content and all(map(_is_named_tensor, content.items())):
@@ -215,7 +227,7 @@ def _is_named_tensor(item: tuple[object, object]) -> bool:
 
 @dataclass
 class Match:
-    """A file's tensors beside a net's, in the making."""
+    """The comparison of the tensors of a file with those of a net, while it is made."""
 
     layout: str
     found: dict[str, Tensor] = field(default_factory=dict)
@@ -237,7 +249,7 @@ def match_names(
     head: str | None,
     new_head: bool,
 ) -> Match:
-    """Finds a place for each of `tensors` among the net's `own`. What is left unexplained is in `problems`."""
+    """Finds a place for each of `tensors` among the net's tensors `own`. What does not fit is listed in `problems`."""
     reader, match, seen = READERS[name], Match(name), set()
     stem = next((target for target, tensor in own.items() if tensor.ndim > 2), None)
     for source, tensor in _without_prefix(tensors, reader.prefix).items():
@@ -268,7 +280,7 @@ def match_names(
 def _place(
     match: Match, target: str, tensor: Tensor, own: Tensor, *, inflate: bool, stem: str | None, in_head: bool
 ) -> None:
-    """Puts `tensor` where the net has `own`, or says why it does not fit."""
+    """Puts `tensor` in the place of the net's tensor `own`, or notes why it does not fit."""
     was, wanted = tuple(tensor.shape), tuple(own.shape)
     expected = wanted[:2] + wanted[3:] if inflate and own.ndim == 5 else wanted
     done = []
@@ -297,7 +309,7 @@ def _place(
 
 
 def renamed_tensors(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
-    """The tensors under the net's names, with the prefix of parallel training taken off."""
+    """The tensors by the net's names, without the prefix of parallel training."""
     return {_renamed(name, layout.renames): tensor for name, tensor in _without_prefix(tensors, "module.").items()}
 
 
