@@ -25,7 +25,7 @@ class _Datasets(Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in DATASETS:
-            return _command(DATASETS[name])
+            return _command(DATASETS.get(name))
         if name == "convert":
             return importlib.import_module("actrec.cli.lists_convert").command
         return super().get_command(ctx, name)
@@ -40,7 +40,7 @@ def command(ctx: click.Context) -> None:
     """
     if ctx.invoked_subcommand is None:
         width = max(map(len, DATASETS))
-        for row in DATASETS.values():
+        for row in map(DATASETS.get, DATASETS):
             click.echo(f"{row.name:<{width}}  {row.num_classes:>3} classes  {row.annotations}{_needs(row)}")
         click.echo(f"{'folders':<{width}}   your classes  <class>/<video>, or train/<class>/<video> and val/<class>/…")
 

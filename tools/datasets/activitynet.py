@@ -8,7 +8,7 @@ from pathlib import Path
 from actrec.data.lists.splits import PART_NAMES
 from actrec.files import ListError, read_json, show
 from actrec.tools.datasets.annotations import Annotation, Published, choose
-from actrec.tools.datasets.table import Dataset
+from actrec.tools.datasets.table import Dataset, register
 
 MAX_SECONDS = 10**6
 
@@ -65,3 +65,16 @@ def _add_segment(notes: Published, part: str, id: str, times: object, label: obj
 
 def _is_time(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MAX_SECONDS
+
+
+register(
+    Dataset(
+        name="activitynet",
+        title="ActivityNet 1.3",
+        num_classes=200,
+        read=read,
+        annotations="activity_net.v1-3.min.json",
+        videos="v_<youtube id>.mp4",
+        min_frames=8,
+    )
+)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from actrec.config import Clip, Views
 from actrec.files import ListError, read_json
 from actrec.tools.datasets.annotations import Published, choose, entries
-from actrec.tools.datasets.table import Dataset
+from actrec.tools.datasets.table import Dataset, register
 
 PATTERNS = {
     "train": r"Diving48_V2_train\.json",
@@ -54,3 +55,17 @@ def _add(notes: Published, part: str, entry: dict, names: list[str], file: Path,
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+register(
+    Dataset(
+        name="diving48",
+        title="Diving48 V2",
+        num_classes=48,
+        read=read,
+        annotations="Diving48_V2_train.json, Diving48_V2_test.json and Diving48_vocab.json",
+        videos="<vid_name>.mp4",
+        clip=Clip(frames=16, sampling="uniform"),
+        views=Views(crops=3),
+    )
+)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from actrec.files import show
 from actrec.tools.datasets.annotations import Published, choose, lines_of
-from actrec.tools.datasets.table import Dataset
+from actrec.tools.datasets.table import Dataset, register
 
 PARTS = {"1": "train", "2": "val"}
 
@@ -30,3 +30,16 @@ def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
                 path = PurePosixPath(name.strip())
                 notes.add(PARTS[number], f"{label}/{path}", label, file, line, names=(path.stem,))
     return notes
+
+
+register(
+    Dataset(
+        name="hmdb51",
+        title="HMDB51",
+        num_classes=51,
+        read=read,
+        annotations="<class>_test_split1.txt, one for each class",
+        videos="<name>.avi",
+        num_splits=3,
+    )
+)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from actrec.config import Clip, Views
 from actrec.tools.datasets.annotations import Published, choose, lines_of, read_ids
-from actrec.tools.datasets.table import Dataset
+from actrec.tools.datasets.table import Dataset, register
 
 PATTERNS = {
     "train": r"(.*[-_])?train\.csv",
@@ -25,3 +26,18 @@ def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
         for file in found:
             read_ids(file, part, notes)
     return notes
+
+
+register(
+    Dataset(
+        name="jester",
+        title="Jester",
+        num_classes=27,
+        read=read,
+        annotations="jester-v1-train.csv, -validation.csv, -test.csv and -labels.csv",
+        videos="<id>/00001.jpg",
+        mirror=(("Left", "Right"), ("Clockwise", "Counterclockwise")),
+        clip=Clip(frames=8, sampling="uniform"),
+        views=Views(crops=3),
+    )
+)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from actrec.config import Clip
 from actrec.data.lists.splits import PART_NAMES, PARTS
 from actrec.files import read_json, show
 from actrec.tools.datasets.annotations import Published, choose, table
-from actrec.tools.datasets.table import Dataset
+from actrec.tools.datasets.table import Dataset, register
 
 WHOLE = re.compile(r"(\d{1,6})(\.0*)?", re.ASCII)  # seconds
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
@@ -80,3 +82,28 @@ def _add(
     else:
         name = f"{id}_{times[0]:06d}_{times[1]:06d}" if id else ""
         notes.add(part, name, label, file, at, names=(name, id))
+
+
+_400 = Dataset(
+    name="kinetics400",
+    title="Kinetics-400",
+    num_classes=400,
+    read=read,
+    annotations="train.csv, val.csv (or validate.csv) and test.csv, or the same as .json",
+    videos="<youtube id>_000012_000022.mp4",
+    min_frames=30,
+    clip=Clip(frames=32, stride=2, sampling="dense"),
+)
+register(_400)
+register(replace(_400, name="kinetics600", title="Kinetics-600", num_classes=600))
+register(replace(_400, name="kinetics700", title="Kinetics-700", num_classes=700))
+register(
+    replace(
+        _400,
+        name="mini-kinetics",
+        title="mini-Kinetics",
+        num_classes=200,
+        subset=True,
+        class_file=Path(__file__).with_name("mini_kinetics400.txt"),
+    )
+)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from actrec.config import Clip
 from actrec.files import show
 from actrec.tools.datasets.annotations import Published, choose, table
-from actrec.tools.datasets.table import Dataset
+from actrec.tools.datasets.table import Dataset, register
 
 PATTERNS = {
     "train": r"trainingSet\.csv",
@@ -41,3 +43,16 @@ def _add(notes: Published, part: str, values: list[str], file: Path, line: int) 
         notes.fault(file, line, f"{show(','.join(values))}: expected class/file.mp4,class,yes,no")
     else:
         notes.add(part, values[0], values[1], file, line, names=(PurePosixPath(values[0]).stem,))
+
+
+_FULL = Dataset(
+    name="moments",
+    title="Moments in Time",
+    num_classes=339,
+    read=read,
+    annotations="trainingSet.csv, validationSet.csv and moments_categories.txt",
+    videos="<class>/<name>.mp4",
+    clip=Clip(frames=8, sampling="uniform"),
+)
+register(_FULL)
+register(replace(_FULL, name="mini-moments", title="mini-Moments in Time", num_classes=200, subset=True))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from actrec.config import Clip, Views
 from actrec.files import read_json, show
 from actrec.tools.datasets.annotations import Published, choose, entries, lines_of, read_ids
-from actrec.tools.datasets.table import Dataset
+from actrec.tools.datasets.table import Dataset, register
 
 PATTERNS = {
     "train": r"(.*[-_])?train",
@@ -57,3 +59,38 @@ def _read_answers(files: Sequence[Path], notes: Published) -> dict[str, str]:
 def _plain(template: object) -> object:
     """The class of a template: `Holding [something]` is an example of `Holding something`."""
     return template.replace("[", "").replace("]", "") if isinstance(template, str) else template
+
+
+_SECOND = Dataset(
+    name="ssv2",
+    title="Something-Something V2",
+    num_classes=174,
+    read=read,
+    annotations="something-something-v2-train.json, -validation.json, -test.json and -labels.json, "
+    "or labels/train.json and so on",
+    videos="<id>.webm",
+    min_frames=3,
+    mirror=(("left", "right"),),
+    clip=Clip(frames=8, sampling="uniform"),
+    views=Views(crops=3),
+)
+register(_SECOND)
+register(
+    replace(
+        _SECOND,
+        name="mini-ssv2",
+        title="mini-Something-Something V2",
+        num_classes=87,
+        subset=True,
+        class_file=Path(__file__).with_name("mini_ssv2.txt"),
+    )
+)
+register(
+    replace(
+        _SECOND,
+        name="ssv1",
+        title="Something-Something V1",
+        annotations="something-something-v1-train.csv, -validation.csv, -test.csv and -labels.csv",
+        videos="<id>/00001.jpg",
+    )
+)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from actrec.files import show
 from actrec.tools.datasets.annotations import Published, choose, lines_of
-from actrec.tools.datasets.table import Dataset
+from actrec.tools.datasets.table import Dataset, register
 
 
 def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
@@ -51,3 +51,16 @@ def _add(notes: Published, part: str, text: str, names: dict[int, str], file: Pa
     else:
         path = PurePosixPath(path.strip())
         notes.add(part, str(path), label, file, line, names=(path.stem,))
+
+
+register(
+    Dataset(
+        name="ucf101",
+        title="UCF101",
+        num_classes=101,
+        read=read,
+        annotations="trainlist01.txt, testlist01.txt and classInd.txt",
+        videos="v_<class>_g01_c01.avi",
+        num_splits=3,
+    )
+)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -93,8 +92,7 @@ def make_lists(
         OSError: something cannot be read or written.
     """
     _refuse_old(out, force)
-    reader = importlib.import_module(f"actrec.tools.datasets.{dataset.reader}")
-    found: Published = reader.read(annotations, dataset, split)
+    found = dataset.read(annotations, dataset, split)
     classes, rows, unusable = _select(found, dataset, class_file, log)
     rows = _once(rows, found, log)
     found.raise_any()
