@@ -1,4 +1,4 @@
-"""Color matrix and range of decoded pictures, their conversion to RGB, BGR and YUV, and resizing."""
+"""Color matrix and range of decoded pictures; their conversion to RGB, BGR and YUV; resizing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-# AVCOL_SPC_* to swscale's matrix. What is not named is BT.601, FFmpeg's own choice (and DALI's only one).
+# From AVCOL_SPC_* to swscale's matrix. All others are converted as BT.601, as FFmpeg does (and DALI always).
 _MATRIX = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -27,7 +27,7 @@ _COLOR = {
     Colorspace.BT2020: "bt2020",
 }
 _ROOT_2 = 2**0.5
-# Red's and blue's parts of luma.
+# The contributions of red and blue to luma.
 _LUMA = {
     Colorspace.ITU601: (0.299, 0.114),
     Colorspace.ITU709: (0.2126, 0.0722),
@@ -39,10 +39,12 @@ _LUMA = {
 
 @dataclass(frozen=True)
 class Region:
-    """A box of a picture: (x, y) is its top left corner, all in pixels of the picture as displayed.
+    """A box of a picture, in pixels of the picture as displayed.
 
     Args:
-        width, height: of the whole picture. One of another size is resized to this first.
+        width, height: of the whole picture. A picture of another size is resized to this first.
+        x, y: top left corner of the box.
+        w, h: size of the box.
     """
 
     width: int
@@ -64,50 +66,51 @@ class Region:
 
 
 class Converter:
-    """Pictures to RGB, all of the size of the first, upright; or a region of them."""
+    """Converts the pictures of a file to RGB, upright, all in the size of the first one; or a region of them."""
 
     def __init__(self, region: Region | None = None):
         self._size: tuple[int, int] | None = None
-        self._turns = 0
+        self._quarter_turns = 0
         self._region = region
         self._memory = _Memory() if region else None
 
-    def expect(self, width: int, height: int, turns: int) -> None:
-        """The size and turn of all pictures, where they do not say it."""
-        self._size, self._turns = (width, height), turns
+    def expect(self, width: int, height: int, quarter_turns: int) -> None:
+        """Tells the stored size and the turn of all pictures, where the pictures themselves do not say it."""
+        self._size, self._quarter_turns = (width, height), quarter_turns
 
     def see(self, picture: av.VideoFrame) -> None:
-        """The file's first picture has to come here, wanted or not, or all are of one size."""
+        """Must be called with the file's first picture, even if it is not wanted: it sets the size of all."""
         if self._size is None:
             self._size = (picture.width, picture.height)
-            self._turns = rotation_of(picture) // 90
+            self._quarter_turns = rotation_of(picture) // 90
 
     def __call__(self, picture: av.VideoFrame) -> np.ndarray:
         self.see(picture)
         region, size = self._region, (picture.width, picture.height)
-        if region is not None and not self._turns and size == self._size == (region.width, region.height):
+        if region is not None and not self._quarter_turns and size == self._size == (region.width, region.height):
             return to_rgb(picture, region, self._memory)
         rgb = to_rgb(picture)
-        if self._size != size:  # some streams change their size half way
+        if self._size is not None and self._size != size:  # some streams change their size
             rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
-        rgb = np.ascontiguousarray(np.rot90(rgb, self._turns)) if self._turns else rgb
+        rgb = np.ascontiguousarray(np.rot90(rgb, self._quarter_turns)) if self._quarter_turns else rgb
         return rgb if region is None else region.cut(rgb)
 
 
 class _Memory:
-    """Arrays that are used again for the next picture: fresh pages cost more than converting a picture into them."""
+    """Arrays that are reused for the next picture: fresh pages cost more than converting a picture into them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._taken: dict[str, np.ndarray] = {}
 
     def take(self, purpose: str, *shape: int) -> np.ndarray:
-        """An uint8 array, the one that was last taken for this purpose where the shape is the same."""
+        """A uint8 array: the one that was last taken for this purpose if the shape is the same."""
         if purpose not in self._taken or self._taken[purpose].shape != shape:
             self._taken[purpose] = np.empty(shape, np.uint8)
         return self._taken[purpose]
 
 
 def rotation_of(picture: av.VideoFrame) -> int:
+    """Counter-clockwise degrees from the stored to the displayed picture: 0, 90, 180 or 270."""
     turn = picture.rotation % 360
     return turn if turn % 90 == 0 else 0
 
@@ -116,10 +119,11 @@ def to_rgb(picture: av.VideoFrame, region: Region | None = None, memory: _Memory
     """uint8 (H, W, 3), converted with the picture's own matrix and range; 10 and 12 bit are rounded to 8.
 
     Args:
-        memory: the result may lie there, so that the next one overwrites it.
+        memory: the result may be stored there; the next one then overwrites it.
     """
     matrix, full = _matrix_and_range(picture)
-    if picture.format.name in ("yuv420p", "yuvj420p") and picture.width % 2 == 0 and picture.height % 2 == 0:
+    is_even = picture.width % 2 == 0 and picture.height % 2 == 0
+    if matrix is not None and picture.format.name in ("yuv420p", "yuvj420p") and is_even:
         region = region or Region.whole(picture.width, picture.height)
         return _yuv420_to_rgb(picture, region, matrix, full, memory or _Memory())
     if matrix is not None:
@@ -139,7 +143,7 @@ def to_rgb(picture: av.VideoFrame, region: Region | None = None, memory: _Memory
 def _yuv420_to_rgb(
     picture: av.VideoFrame, region: Region, matrix: Colorspace, full: bool, memory: _Memory
 ) -> np.ndarray:
-    """By OpenCV: a third of swscale's time. Four pixels share their color, so the region is cut out first."""
+    """With OpenCV, in a third of swscale's time. The region, extended to whole 2x2 blocks, is cut out first."""
     x, y = region.x // 2, region.y // 2
     w, h = (region.x + region.w + 1) // 2 - x, (region.y + region.h + 1) // 2 - y
     luma = _plane(picture, 0)[2 * y : 2 * (y + h), 2 * x : 2 * (x + w)]
@@ -154,14 +158,14 @@ def _yuv420_to_rgb(
         for i, plane in enumerate(chroma):
             doubled.append(memory.take(f"chroma {i}", 2 * h, 2 * w))
             pairs = doubled[-1].view(np.uint16).reshape(h, 2, w)
-            np.multiply(plane[:, None], np.uint16(0x101), out=pairs, dtype=np.uint16)  # a byte twice
+            np.multiply(plane[:, None], np.uint16(0x101), out=pairs, dtype=np.uint16)  # each byte twice
         yuv = cv2.merge(doubled, dst=memory.take("yuv", 2 * h, 2 * w, 3))
         cv2.transform(yuv, _yuv_to_bgr(matrix, full)[::-1], dst=rgb)
     return rgb[region.y - 2 * y :, region.x - 2 * x :][: region.h, : region.w]
 
 
 def _matrix_and_range(picture: av.VideoFrame) -> tuple[Colorspace | None, bool]:
-    """(matrix or None for RGB, full range)."""
+    """(matrix, None for RGB; whether the range is full)"""
     name = picture.format.name
     if not name.startswith(("yuv", "nv", "p0", "gray")):
         return None, True
@@ -170,12 +174,16 @@ def _matrix_and_range(picture: av.VideoFrame) -> tuple[Colorspace | None, bool]:
 
 
 def color_name(picture: av.VideoFrame) -> str:
+    """Matrix and range of a picture, as `Probe.color` has them."""
     matrix, full = _matrix_and_range(picture)
     return _COLOR[matrix] + ("-full" if full and matrix is not None else "")
 
 
 def color_change(color: str) -> tuple[np.ndarray, np.ndarray]:
-    """What turns RGB that was made as if from BT.601 in limited range into that of `color`, a `Probe`'s.
+    """The linear change that corrects RGB which was converted as BT.601 in limited range.
+
+    Args:
+        color: what the video really is, as in `Probe.color`.
 
     Returns:
         (float32 (3, 3), float32 (3,)): matrix and offset for RGB columns of 0 to 255.
@@ -188,12 +196,14 @@ def color_change(color: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def to_bgr(picture: av.VideoFrame, width: int, height: int) -> np.ndarray:
-    """uint8 (height, width, 3), resized before it is converted where that is less work."""
+    """uint8 (height, width, 3). It is resized before the conversion where that is less work."""
     smaller = width * height < picture.width * picture.height
     if smaller and _has_planes(picture):
         luma = resize(_plane(picture, 0), width, height)
         yuv = cv2.merge([luma, *(_chroma(_plane(picture, i), width, height) for i in (1, 2))])
-        return cv2.transform(yuv, _yuv_to_bgr(*_matrix_and_range(picture)))
+        matrix, full = _matrix_and_range(picture)
+        assert matrix is not None
+        return cv2.transform(yuv, _yuv_to_bgr(matrix, full))
     return cv2.cvtColor(resize(to_rgb(picture), width, height), cv2.COLOR_RGB2BGR)
 
 
@@ -202,21 +212,24 @@ def _has_planes(picture: av.VideoFrame) -> bool:
 
 
 def to_yuv420(picture: av.VideoFrame, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Luma and the two colors at half the size, in BT.601 and limited range."""
+    """Luma, and both chroma planes at half the size, in BT.601 and limited range."""
     half = (width // 2, height // 2)
     if not _has_planes(picture):
         bgr = cv2.cvtColor(resize(to_rgb(picture), width, height), cv2.COLOR_RGB2BGR)
         yuv = cv2.transform(bgr, _bgr_to_yuv())
-        return (yuv[:, :, 0], *cv2.split(resize(yuv[:, :, 1:], *half)))
+        cb, cr = cv2.split(resize(yuv[:, :, 1:], *half))
+        return yuv[:, :, 0], cb, cr
     luma = resize(_plane(picture, 0), width, height)
-    chroma = [resize(_plane(picture, i), *half) for i in (1, 2)]
+    cb, cr = (resize(_plane(picture, i), *half) for i in (1, 2))
     matrix, full = _matrix_and_range(picture)
     if matrix == Colorspace.ITU601 and not full:
-        return luma, *chroma
-    change = _to_bt601(matrix, full)  # of color into luma, too, but not of luma into color: grays stay grays
-    chroma = cv2.merge(chroma)
+        return luma, cb, cr
+    assert matrix is not None
+    change = _to_bt601(matrix, full)  # chroma changes luma, but luma does not change chroma: grays stay gray
+    chroma = cv2.merge([cb, cr])
     yuv = cv2.merge([luma, cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)])
-    return cv2.transform(yuv, change[:1]), *cv2.split(cv2.transform(chroma, change[1:, 1:]))
+    cb, cr = cv2.split(cv2.transform(chroma, change[1:, 1:]))
+    return cv2.transform(yuv, change[:1]), cb, cr
 
 
 @functools.cache
@@ -238,7 +251,7 @@ def _to_bt601(matrix: Colorspace, full: bool) -> np.ndarray:
 
 @functools.cache
 def _yuv_to_bgr(matrix: Colorspace, full: bool) -> np.ndarray:
-    """float32 (3, 4): a picture's matrix and range, as ITU-T H.273 has them, with the offset as the last column."""
+    """float32 (3, 4): from a picture's matrix and range (ITU-T H.273) to BGR; the last column is the offset."""
     red, blue = _LUMA[matrix]
     green = 1 - red - blue
     black, luma, chroma = (0, 1, 1) if full else (16, 255 / 219, 255 / 224)
@@ -252,7 +265,7 @@ def _yuv_to_bgr(matrix: Colorspace, full: bool) -> np.ndarray:
 
 def _plane(picture: av.VideoFrame, i: int) -> np.ndarray:
     plane = picture.planes[i]
-    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+    return np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
 
 
 def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -266,11 +279,11 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _shrink(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Close to INTER_AREA (0.1 to 0.6 of 255 in the mean, 1.7 on the finest patterns) in a fifth of its time.
+    """Shrinks in a fifth of INTER_AREA's time, with a difference of 0.1 to 0.6/255 (mean; 1.7 on the finest patterns).
 
-    INTER_AREA is vectorized only where it halves. So halve while that leaves enough, interpolate to twice the wanted
-    size, halve again. Interpolation shrinks by at most the root of 2: what it folds over lies in the frequencies that
-    the last halving takes away.
+    INTER_AREA is vectorized only where it halves. So this halves while enough is left, interpolates to twice the wanted
+    size, and halves once more. The interpolation shrinks by at most sqrt(2): the frequencies that it aliases are those
+    that the last halving removes.
     """
     image = _halved(image, 2 * width, 2 * height)
     if image.shape[0] <= _ROOT_2 * 2 * height and image.shape[1] <= _ROOT_2 * 2 * width:
@@ -279,7 +292,7 @@ def _shrink(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _chroma(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """As `_shrink`, without the last halving: JPEG stores color at half the resolution and halves by itself."""
+    """Like `_shrink` without the last halving: JPEG stores chroma at half the resolution and halves it itself."""
     image = _halved(image, width, height)
     if image.shape[0] <= _ROOT_2 * height and image.shape[1] <= _ROOT_2 * width:
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -287,7 +300,7 @@ def _chroma(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _halved(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Halved while it stays above 1/sqrt(2) of this size and its sides are even."""
+    """Halves while the result stays above 1/sqrt(2) of this size and the sides are even."""
     rows, columns = image.shape[:2]
     while rows % 2 == 0 and columns % 2 == 0 and min(rows / height, columns / width) > _ROOT_2:
         rows, columns = rows // 2, columns // 2

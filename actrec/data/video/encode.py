@@ -1,4 +1,4 @@
-"""Write pictures to a video file: what `actrec prepare`, the toy dataset and the test fixtures are made with."""
+"""Write pictures to a video file: for `actrec prepare`, the toy dataset and the tests."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from actrec.files import temporary_path
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
 CODECS_WITH_B_FRAMES = ("libx264", "libx265", "mpeg4")
 
-# Code points of ITU-T H.273: primaries, transfer, matrix; then swscale's own number of the matrix.
+# Code points of ITU-T H.273: primaries, transfer, matrix; then swscale's number of the matrix.
 COLORS = {"bt601": (6, 6, 6, 5), "bt709": (1, 1, 1, 1)}
-# x264's macroblock tree with B-frames gives other pixels from run to run, even with one thread.
+# With B-frames, x264's macroblock tree gives different pixels from run to run, even with one thread.
 REPEATABLE = {"libx264": {"mbtree": "0"}}
 LIMITED, FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
 
@@ -30,9 +30,11 @@ class EncoderError(ValueError):
 
 @functools.cache
 def can_encode(codec: str) -> bool:
-    """Whether an FFmpeg encoder works on this machine: it is opened once, for pictures of an ordinary size."""
+    """Whether an FFmpeg encoder works on this machine. It is opened once, for pictures of an ordinary size."""
     try:
         context = av.CodecContext.create(codec, "w")
+        if not isinstance(context, av.VideoCodecContext):
+            return False
         context.width, context.height, context.pix_fmt, context.time_base = 320, 256, "yuv420p", Fraction(1, 25)
         context.open()
     except (av.FFmpegError, ValueError):  # an unknown name is a ValueError
@@ -41,29 +43,28 @@ def can_encode(codec: str) -> bool:
 
 
 class VideoWriter:
-    """A video file that is there whole or not at all.
+    """Writes a video file completely or not at all. A context manager.
 
-    A context manager. Frames go to a temporary file. Leaving the block renames it to `path`; an exception inside the
-    block removes it and leaves an older `path` as it was. One encoder thread, so that the same frames and options
-    make the same pixels.
+    Frames go to a temporary file. Leaving the block renames it to `path`; an exception inside the block removes it and
+    leaves an older `path` as it was. There is one encoder thread, so the same frames and options give the same pixels.
 
         with VideoWriter(Path("a.mp4"), width=320, height=240, rate=25) as video:
             for rgb in frames:
                 video.write(rgb)
 
     Args:
-        path: the file; its extension picks the container (see CONTAINERS).
+        path: the file. Its extension selects the container, see `CONTAINERS`.
         width, height: in pixels; even for yuv420p.
-        rate: frames a second, an int or a Fraction such as 30000/1001.
-        time_base: seconds of a step in timestamps; default: a frame's.
+        rate: frames per second, such as 25 or Fraction(30000, 1001).
+        time_base: the unit of timestamps, in seconds. Default: the duration of a frame.
         codec: an FFmpeg encoder: libx264, libx265, libvpx-vp9, mpeg4, mjpeg, ...
-        options: the encoder's own, as FFmpeg spells them, such as {"crf": "20"}.
-        gop: most frames from one key frame to the next.
-        bframes: most B-frames in a row.
-        pix_fmt: what the encoder gets.
-        color: the matrix that turns RGB into YUV; the stream is tagged with it and with its primaries and transfer
-            (AVI and mjpeg have no place for that tag).
-        full_range: luma from 0 to 255, not from 16 to 235; converted and tagged. mjpeg knows no other.
+        options: of the encoder, as FFmpeg spells them, such as {"crf": "20"}.
+        gop: the largest distance between two keyframes, in frames.
+        bframes: the largest number of consecutive B-frames.
+        pix_fmt: the pixel format that is encoded.
+        color: the matrix for the conversion from RGB to YUV. The stream is tagged with it and with its primaries and
+            transfer; AVI and mjpeg cannot store such tags.
+        full_range: luma is 0 to 255 instead of 16 to 235. The stream is tagged with it. mjpeg requires it.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class VideoWriter:
         if pix_fmt == "yuv420p" and (width % 2 or height % 2):
             raise ValueError(f"{width}x{height} in yuv420p: expected an even width and height")
         if codec == "mjpeg" and not full_range:
-            raise ValueError("mjpeg with full_range False: expected True, it knows no other range")
+            raise ValueError("mjpeg with full_range False: expected True, the only range that mjpeg has")
         self._shape = (height, width, 3)
         self._rate = Fraction(rate)
         self._time_base = time_base or 1 / self._rate
@@ -122,6 +123,8 @@ class VideoWriter:
 
     def _add_stream(self) -> av.VideoStream:
         stream = self._container.add_stream(self._codec, rate=self._rate, options=self._options)
+        if not isinstance(stream, av.VideoStream):
+            raise ValueError(f"codec {self._codec!r}: expected an encoder of video")
         stream.height, stream.width, _ = self._shape
         stream.pix_fmt = self._pix_fmt
         context = stream.codec_context
@@ -143,10 +146,10 @@ class VideoWriter:
             ) from None
 
     def write(self, rgb: np.ndarray, pts: int | None = None) -> None:
-        """Append a frame: uint8, (height, width, 3).
+        """Appends a frame: uint8 (height, width, 3).
 
         Args:
-            pts: its timestamp; default: what follows from the rate.
+            pts: its timestamp. Default: what follows from the rate.
         """
         if rgb.dtype != np.uint8 or rgb.shape != self._shape:
             raise ValueError(f"frame of {rgb.dtype} {rgb.shape}: expected uint8 {self._shape}")
@@ -155,7 +158,7 @@ class VideoWriter:
         self._encode(frame, pts)
 
     def write_yuv420(self, planes: np.ndarray, pts: int | None = None) -> None:
-        """As `write`, without a conversion: uint8, (height * 3 // 2, width), in the writer's own matrix and range."""
+        """Like `write`, without a conversion: uint8 (height * 3 // 2, width), in the matrix and range of the file."""
         height, width, _ = self._shape
         shape = (height * 3 // 2, width)
         if self._pix_fmt != "yuv420p" or planes.dtype != np.uint8 or planes.shape != shape:
@@ -177,7 +180,7 @@ class VideoWriter:
             raise EncoderError(f"encoder {self._codec}: {error.strerror}") from None
         self._container.mux(packets)
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if kind is not None:
             self._discard()
             return
@@ -195,6 +198,6 @@ class VideoWriter:
         try:
             self._container.close()
         except av.FFmpegError:
-            pass  # a header or trailer that cannot be written: the file goes anyway, and the first error is told
+            pass  # the header or trailer cannot be written: the file is removed anyway, and the first error is reported
         finally:
             self._part.unlink(missing_ok=True)
