@@ -154,6 +154,7 @@ def _feeding(
             [found.videos[i] for i in taken],
             net,
             clip,
+            certificates=[found.index.certificate(row)[1] for row in taken],
             options=options,
             batch_size=batch_size,
             size=size,
@@ -173,6 +174,8 @@ def _feeding(
         rows["decoding alone"] = f"{fed.decoding:.1f} clips/s; the loader reaches {share:.0f} % of it"
     if fed.decoded_per_clip is not None:
         rows["decoded frames"] = f"{fed.decoded_per_clip:.1f} per clip, {fed.decoded_per_frame:.1f} per delivered frame"
+    if fed.encoded_per_clip is not None:
+        rows["encoded bytes"] = f"{fed.encoded_per_clip / 1e6:.2f} MB per clip, decoded by DALI"
     if fed.gop is not None:
         rows["keyframes"] = f"{fed.gop:.0f} frames apart; {fed.from_start} of {fed.files} files decode from the start"
     elif fed.from_start:

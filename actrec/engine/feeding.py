@@ -13,8 +13,10 @@ import numpy as np
 import torch
 
 from actrec.config import Clip
+from actrec.data.index import build_index
 from actrec.data.index.probe import read_image
 from actrec.data.lists import Video
+from actrec.data.video.certificate import Certificate
 from actrec.data.video.container import MediaError
 from actrec.data.video.read import decode_frames
 from actrec.engine.bench import Case, default_form
@@ -35,6 +37,8 @@ class Feeding:
         decoding: clips per second that the processor could decode if nothing else were done; None where DALI decodes.
         decoded_per_clip: pictures that were decoded for a clip; `decoded_per_frame` for a different frame of it. None
             for folders, and where DALI decodes.
+        encoded_per_clip: bytes of images, excerpts of videos and whole videos that DALI decodes for a clip; None where
+            the decode workers decode all.
         gop: frames from one keyframe to the next, in the mean over the files that can be entered at keyframes.
         from_start: how many of `files` can only be decoded from their start.
         gop16_per_clip: what `decoded_per_clip` would be with a keyframe every 16 frames.
@@ -48,6 +52,7 @@ class Feeding:
     decoding: float | None
     decoded_per_clip: float | None
     decoded_per_frame: float | None
+    encoded_per_clip: float | None
     gop: float | None
     from_start: int
     files: int
@@ -86,6 +91,7 @@ def measure(
     net: str,
     clip: Clip,
     *,
+    certificates: Sequence[Certificate | None] | None = None,
     options: dict[str, bool | int | float | str] | None = None,
     batch_size: int = 16,
     size: int | None = None,
@@ -99,6 +105,7 @@ def measure(
 
     Args:
         videos: all are read once before the clock starts; a few hundred are enough.
+        certificates: of the videos' files, where they are known: on a GPU, only they make excerpts possible.
         options: of the net.
         seconds: of each of the four measurements.
         progress: called with 1 after each of five stages.
@@ -110,12 +117,17 @@ def measure(
     case = Case(net, default_form(device), options or {}, clip.frames, size, batch_size, torch.device(device))
     net_input = case.input
     clip = Clip(net_input.frames, clip.stride, clip.sampling, clip.rule)
+    index = build_index(videos, workers=workers)
+    for row, certificate in enumerate(certificates or ()):
+        if certificate is not None:
+            index.set_certificate(row, certificate)
     loader = train_loader(
         videos,
         clip,
         net_input,
         batch_size=batch_size,
         device=device,
+        index=index,
         workers=workers,
         prefetch=prefetch,
         channels_last=case.form.channels_last,
@@ -129,11 +141,13 @@ def measure(
     done(1)
     with _Engines(device) as engines:
         alone = _loop(loader, seconds)
-    decoded, delivered = loader.decoded, loader.delivered  # of whole epochs: the first one proves the files
+    # Of whole epochs: the first one proves the files.
+    decoded, delivered, encoded = loader.decoded, loader.delivered, loader.encoded_bytes
     for _ in loader:
         pass
     on_cpu = device == "cpu"  # on a GPU the workers decode only what DALI cannot
     decoded, delivered = on_cpu * (loader.decoded - decoded), loader.delivered - delivered
+    encoded = loader.encoded_bytes - encoded
     done(1)
     fed = _loop([batch], seconds, case.step)
     done(1)
@@ -152,6 +166,7 @@ def measure(
         decoding=decoding,
         decoded_per_clip=decoded / clips if decoded else None,
         decoded_per_frame=decoded / delivered if decoded else None,
+        encoded_per_clip=encoded / clips if encoded else None,
         gop=sum(len(c.pts) for c in gops) / sum(len(c.key_pts) for c in gops) if gops else None,
         from_start=len({videos[i].path for i in range(len(videos)) if loader.index.certificate(i) == (True, None)}),
         files=len(files),

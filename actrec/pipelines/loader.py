@@ -56,6 +56,7 @@ class Loader:
         clamped: how many planned frames were after a video's last frame and became that one.
         decoded: how many pictures of video files the decode workers decoded so far, `delivered`: how many different
             ones of them were needed. What DALI decodes is not counted.
+        encoded_bytes: size of the images, excerpts of videos and whole videos that DALI was given to decode so far.
         videos, clip, input, multi_label, num_clips: of the task.
     """
 
@@ -86,7 +87,7 @@ class Loader:
         self.device = _device(device)
         self.workers = workers or num_cores()
         self.skipped: dict[str, str] = {}
-        self.clamped = self.decoded = self.delivered = 0
+        self.clamped = self.decoded = self.delivered = self.encoded_bytes = 0
         self.epoch = 0
         self._step = 0
         self._prefetch, self._channels_last, self._dtype = prefetch, channels_last, getattr(torch, dtype)
@@ -230,6 +231,7 @@ class Loader:
         self.clamped += sample.clamped
         self.decoded += sample.decoded
         self.delivered += sample.delivered
+        self.encoded_bytes += sample.encoded_bytes
         return True
 
     def _finish(self, launched: _Launched) -> Batch:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
+
+from actrec.engine import feeding
 
 SMALL = ["--frames", 8, "--size", 32, "--batch-size", 2, "--steps", 1, "--turns", 1]
 
@@ -71,6 +74,26 @@ def test_feeding_a_net_from_a_list(run, videos, tmp_path):
     assert found["advice"] == out[-1]
     assert found["loader"] > 0
     assert found["files"] == 2
+
+
+def test_feeding_counts_the_bytes_that_dali_decodes(run, tmp_path, monkeypatch):
+    """As on a GPU. Excerpts need certificates, which `actrec index --verify` earns."""
+    from numbered_videos import VP9, numbered, write
+
+    monkeypatch.setattr(feeding, "train_loader", functools.partial(feeding.train_loader, decoder="dali"))
+    path = write(tmp_path / "a.webm", [numbered(n) for n in range(60)], codec="libvpx-vp9", gop=8, options=VP9)
+    (tmp_path / "list.txt").write_text("a.webm 0\n")
+    flags = [*FEEDING, "--sampling", "dense", "--json", tmp_path / "bench.json"]
+    sizes = []
+    for _ in range(2):
+        code, out, _ = run("bench", "--list", tmp_path / "list.txt", *flags)
+        assert code == 0
+        sizes.append(json.loads((tmp_path / "bench.json").read_text())["encoded_per_clip"])
+        (line,) = [line for line in out if line.startswith("encoded bytes")]
+        assert line.endswith(f"{sizes[-1] / 1e6:.2f} MB per clip, decoded by DALI")
+        run("index", tmp_path / "list.txt", "--verify")
+    assert sizes[0] == path.stat().st_size
+    assert sizes[1] < 0.7 * sizes[0]
 
 
 def test_feeding_takes_one_net(run, videos):

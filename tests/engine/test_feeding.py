@@ -17,6 +17,7 @@ SLOW = Feeding(
     decoding=12.0,
     decoded_per_clip=212.0,
     decoded_per_frame=26.5,
+    encoded_per_clip=None,
     gop=250.0,
     from_start=0,
     files=20,

@@ -15,6 +15,7 @@ from actrec.data.sampling.geometry import Box
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
 from actrec.data.video.color import Region
 from actrec.data.video.container import ChangedError, MediaError
+from actrec.data.video.excerpt import Excerpt, read_excerpt
 from actrec.data.video.read import read_frames
 from actrec.pipelines.dali.routes import Route
 from actrec.pipelines.workers.resize import resize
@@ -37,6 +38,7 @@ class Sample:
         clamped: how many of `wanted` are after the last frame and became the last one.
         decoded: pictures that the decoder produced, `delivered`: how many different ones of them were needed. 0 for
             folders, where DALI decodes, and where another sample of the same file counts them.
+        encoded_bytes: size of what DALI has to decode.
     """
 
     row: int
@@ -50,6 +52,7 @@ class Sample:
     clamped: int = 0
     decoded: int = 0
     delivered: int = 0
+    encoded_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def _or_failure(fetch_one: Callable[[Request, Index], Sample], request: Request,
 
 
 def fetch_encoded(request: Request, index: Index) -> Sample:
-    """The bytes of a video, or of the needed images of a folder, for DALI to decode.
+    """The bytes of an excerpt of a video, or of the needed images of a folder, for DALI to decode.
 
     Raises:
         MediaError: a file is missing or empty.
@@ -123,9 +126,32 @@ def fetch_encoded(request: Request, index: Index) -> Sample:
     wanted, gather = _wanted(request.plan)
     if route.images_per_frame:
         images = [_read_bytes(path) for i in wanted.tolist() for path in media.images(i)]
-        return Sample(request.row, route, media, request.plan, images, wanted, gather)
-    data, positions = _read_bytes(media.path), wanted + media.start
-    return Sample(request.row, route, media, request.plan, [data], wanted, gather, positions)
+        encoded_bytes = sum(image.nbytes for image in images)
+        return Sample(request.row, route, media, request.plan, images, wanted, gather, encoded_bytes=encoded_bytes)
+    video = _read_video(request, index, wanted + media.start)
+    return Sample(
+        request.row,
+        route,
+        media,
+        request.plan,
+        [video.data],
+        wanted,
+        gather,
+        video.positions,
+        clamped=video.clamped,
+        encoded_bytes=video.data.nbytes,
+    )
+
+
+def _read_video(request: Request, index: Index, positions: np.ndarray) -> Excerpt:
+    """What a video's decoder needs: an excerpt where the file has a certificate, else the whole file."""
+    path, (_, certificate) = request.media.path, index.certificate(request.row)
+    if certificate is not None:
+        try:
+            return read_excerpt(path, positions, certificate)
+        except ChangedError:
+            index.forget_certificate(request.row)
+    return Excerpt(_read_bytes(path), positions, clamped=0)  # DALI does not tell how many frames the file has
 
 
 def _read_bytes(path: str) -> np.ndarray:

@@ -4,13 +4,18 @@ import csv
 
 import numpy as np
 import pytest
-from numbered_videos import GRID, certificate_of, number_of, numbered, write, write_grid
+import torch
+from numbered_videos import GRID, VP9, certificate_of, number_of, numbered, write, write_grid
 from nvidia.dali import Pipeline, fn, types
 
+import actrec
+from actrec.config import Input
+from actrec.data.index import build_index
 from actrec.data.video.container import MediaError
 from actrec.data.video.excerpt import read_excerpt
 from actrec.data.video.probe import probe_video
 
+INPUT = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=4, size=32)
 VP8 = {"deadline": "realtime", "cpu-used": "8"}
 
 
@@ -70,3 +75,30 @@ def test_real_files(shared_videos, decode):
         if known.pix_fmt == "yuv420p" and not known.rotation and certificate_of(path) is not None:
             checked += len(list(check(path, decode, draws=2)))
     assert checked >= 10
+
+
+def test_loaders_give_dali_excerpts_of_certified_files(tmp_path):
+    """The clips are those of the whole files. Without a certificate, DALI gets the whole file."""
+    options = {"codec": "libvpx-vp9", "gop": 8, "options": VP9}
+    paths = [write(tmp_path / f"{i}.webm", [numbered(n) for n in range(60)], **options) for i in range(4)]
+    videos = [actrec.Video(path.name, str(path), None, None, (0,)) for path in paths]
+    videos.append(actrec.Video("part", str(paths[0]), 30, 70, (0,)))  # longer than the file
+
+    def load(certified, epochs=2):
+        index = build_index(videos)
+        for row in certified:
+            index.set_certificate(row, certificate_of(paths[row]))
+        clip = actrec.Clip(frames=4, stride=2, sampling="dense")
+        loader = actrec.train_loader(videos, clip, INPUT, batch_size=5, seed=1, decoder="dali", index=index)
+        batches = [batch for _ in range(epochs) for batch in loader]
+        assert not loader.skipped
+        return batches, loader.encoded_bytes / epochs
+
+    sizes = sum(path.stat().st_size for path in (*paths, paths[0]))
+    whole, whole_bytes = load([])
+    assert whole_bytes == sizes
+    excerpts, excerpt_bytes = load(range(4))
+    assert excerpt_bytes < 0.6 * sizes
+    for batch, expected in zip(excerpts, whole, strict=True):
+        assert batch.videos == expected.videos
+        assert torch.equal(batch.clips, expected.clips)
