@@ -73,11 +73,16 @@ def build_net(checkpoint: dict[str, Any]) -> torch.nn.Module:
     """The net of a checkpoint with its weights (their average, where it has one) and its input.
 
     Raises:
-        ValueError: the checkpoint is of a net that this version does not know.
+        ValueError: the net is unknown, or is no longer the one that was trained.
     """
     described = checkpoint["net"]
     net = nets.net(described["name"], **described["options"])
-    net.load_state_dict(checkpoint["state_dict"])
+    try:
+        net.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError:  # torch lists all tensors
+        raise ValueError(
+            f"the weights of the checkpoint do not fit net {net.name!r}: was the code of the net changed after training?"
+        ) from None
     net.input = input_from(described["input"])
     return net
 

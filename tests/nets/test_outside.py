@@ -241,6 +241,10 @@ def test_a_checkpoint_rebuilds_the_net(folder):
     clips = torch.rand(2, 3, 4, 8, 8)
     assert torch.equal(again(clips), net(clips))
     assert (again.name, again.input) == (net.name, net.input)
+    changed = sys.modules["own_nets"]
+    changed.Own = changed.tiny
+    with pytest.raises(ValueError, match="do not fit net 'own_nets:Own': was the code of the net changed"):
+        checkpoint.build_net(checkpoint.load(folder / "last.pt"))
 
 
 def test_weights(folder):
