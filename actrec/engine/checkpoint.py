@@ -81,7 +81,7 @@ def build_net(checkpoint: dict[str, Any]) -> torch.nn.Module:
         net.load_state_dict(checkpoint["state_dict"])
     except RuntimeError:  # torch lists all tensors
         raise ValueError(
-            f"the weights of the checkpoint do not fit net {net.name!r}: was the code of the net changed after training?"
+            f"the weights of the checkpoint do not fit net {net.name!r}: was its code changed after training?"
         ) from None
     net.input = input_from(described["input"])
     return net

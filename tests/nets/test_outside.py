@@ -243,7 +243,7 @@ def test_a_checkpoint_rebuilds_the_net(folder):
     assert (again.name, again.input) == (net.name, net.input)
     changed = sys.modules["own_nets"]
     changed.Own = changed.tiny
-    with pytest.raises(ValueError, match="do not fit net 'own_nets:Own': was the code of the net changed"):
+    with pytest.raises(ValueError, match="do not fit net 'own_nets:Own': was its code changed"):
         checkpoint.build_net(checkpoint.load(folder / "last.pt"))
 
 
