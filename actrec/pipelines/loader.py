@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 
@@ -35,6 +35,9 @@ from actrec.pipelines.workers.finish import Finisher
 from actrec.pipelines.workers.threads import single_threaded_opencv
 from actrec.settings import check_literal
 from actrec.system import num_cores, release_free_memory
+
+if TYPE_CHECKING:
+    from actrec.pipelines.dali.feed import Feeder, Running
 
 Dtype = Literal["float32", "float16"]
 
@@ -105,7 +108,7 @@ class Loader:
             ahead=task.num_views == 1,
             flow=flow,
         )
-        self._feeder = None
+        self._feeder: Feeder | None = None
         if decoder == "dali" or not self._workers_finish:
             self._feeder = _dali_feeder(task, self.device, self.workers, dtype, budget)
 
@@ -161,12 +164,13 @@ class Loader:
     def _submit(self, epoch: int, draws: list[list[int]]) -> _Fetching:
         """Lets the decode workers fetch the draws (row, repeat) of a batch; those of one file together."""
         clips = self._memory(len(draws))
-        slots = list(clips) if clips is not None else [None] * len(draws)
+        slots: Sequence[torch.Tensor | None] = list(clips) if clips is not None else [None] * len(draws)
         of_file: dict[str, list[int]] = {}
         for place, (row, _) in enumerate(draws):
             of_file.setdefault(self.videos[row].path, []).append(place)
         places = list(of_file.values())
-        futures = [self._pool.submit(self._fetch, epoch, [(*draws[i], slots[i]) for i in group]) for group in places]
+        wanted = [_Draw(row, repeat, slot) for (row, repeat), slot in zip(draws, slots)]
+        futures = [self._pool.submit(self._fetch, epoch, [wanted[i] for i in group]) for group in places]
         return _Fetching(clips, places, futures)
 
     def _memory(self, num_videos: int) -> torch.Tensor | None:
@@ -177,22 +181,18 @@ class Loader:
             else None
         )
 
-    def _fetch(self, epoch: int, draws: list[tuple[int, int, torch.Tensor | None]]) -> list[Sample | Failure]:
-        """The samples of one file, in a decode worker. Never raises an error because of a bad file.
-
-        Args:
-            draws: row, repeat, and the memory for the clips of each.
-        """
+    def _fetch(self, epoch: int, draws: list[_Draw]) -> list[Sample | Failure]:
+        """The samples of one file, in a decode worker. Never raises an error because of a bad file."""
         found: dict[int, Sample | Failure] = {}
         requests: dict[int, Request] = {}
-        for i, (row, repeat, slot) in enumerate(draws):
+        for i, (row, repeat, clips) in enumerate(draws):
             try:
                 media = self.index[row]
             except (MediaError, OSError) as error:
                 found[i] = Failure(row, str(error))
                 continue
             plan, route = self.task.plan(epoch, row, repeat, media), self._route(media)
-            requests[i] = self._request(row, media, plan, route, slot)
+            requests[i] = self._request(row, media, plan, route, clips)
         found |= zip(requests, fetch(list(requests.values()), self.index, certify=self.task.certify(epoch)))
         return [found[i] for i in range(len(draws))]
 
@@ -293,6 +293,20 @@ class Loader:
         return torch.empty(shape, dtype=self._dtype, device=self.device)
 
 
+class _Draw(NamedTuple):
+    """One draw of a step.
+
+    Args:
+        row: of the list.
+        repeat: how often the row was drawn before in this epoch.
+        clips: memory for the sample's clips, if the workers finish them.
+    """
+
+    row: int
+    repeat: int
+    clips: torch.Tensor | None
+
+
 @dataclass(frozen=True)
 class _Fetching:
     """A batch in the decode workers.
@@ -330,7 +344,7 @@ class _Launched:
     samples: list[Sample]
     clips: torch.Tensor | None
     finished: list[int]
-    running: list[tuple[list[int], Any]]
+    running: list[tuple[list[int], Running]]
 
 
 def train_loader(
@@ -453,7 +467,7 @@ def eval_loader(
     )
 
 
-def _dali_feeder(task: Task, device: torch.device, threads: int, dtype: str, budget: int | None):
+def _dali_feeder(task: Task, device: torch.device, threads: int, dtype: str, budget: int | None) -> Feeder:
     """What finishes clips with DALI. Raises ValueError where DALI is not installed."""
     if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
         raise ValueError(

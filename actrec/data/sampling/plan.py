@@ -139,4 +139,5 @@ def _train_frames(clip: Clip, num_frames: int, augment: Augment, rng: np.random.
     if augment.stride_range is not None:
         low, high = augment.stride_range
         clip = replace(clip, stride=low + int(stride * (high - low + 1)))
-    return sample(clip, num_frames=num_frames, rng=rng if augment.clip_position == "random" else None)[0]
+    frames: np.ndarray = sample(clip, num_frames=num_frames, rng=rng if augment.clip_position == "random" else None)[0]
+    return frames

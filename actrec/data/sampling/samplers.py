@@ -53,7 +53,8 @@ def uniform(
         return np.stack([_ibm_uniform_train(num_frames, frames, rng) for _ in range(clips)])
     if rng is None:
         halves = 2 * clips * np.arange(frames) + 2 * np.arange(clips)[:, None] + 1  # (clips, frames), in 1 / (2 * k)
-        return halves * num_frames // (2 * clips * frames)  # integers: floats are wrong by one at some borders
+        positions: np.ndarray = halves * num_frames // (2 * clips * frames)  # floats are wrong by one at some borders
+        return positions
     draws = [rng.random(1 if rule == "comb" else frames) for _ in range(clips)]
     return np.stack([_floor_positions(np.arange(frames) + draw, num_frames, frames) for draw in draws])
 
@@ -83,7 +84,8 @@ def dense(
     _one_of("rule", rule, ("actrec", "ibm"))
     steps = np.arange(frames) * stride
     if rule == "ibm":
-        return (_ibm_dense_starts(num_frames, frames * stride, clips, rng)[:, None] + steps) % num_frames
+        wrapped: np.ndarray = (_ibm_dense_starts(num_frames, frames * stride, clips, rng)[:, None] + steps) % num_frames
+        return wrapped
     room = max(0, num_frames - ((frames - 1) * stride + 1))
     if rng is not None:
         starts = np.floor(rng.random(clips) * (room + 1)).astype(np.int64)
@@ -91,7 +93,8 @@ def dense(
         starts = np.array([room // 2])
     else:
         starts = np.round(np.linspace(0, room, clips)).astype(np.int64)
-    return np.minimum(starts[:, None] + steps, num_frames - 1)
+    positions: np.ndarray = np.minimum(starts[:, None] + steps, num_frames - 1)
+    return positions
 
 
 def sliding_window(*, num_frames: int, frames: int, step: int) -> np.ndarray:
@@ -125,7 +128,7 @@ def _ibm_uniform_train(num_frames: int, frames: int, rng: np.random.Generator) -
     """
     length = num_frames // frames
     if length:
-        return np.arange(frames) * length + rng.permutation(length)[0]
+        return np.arange(frames) * length + int(rng.permutation(length)[0])
     return np.sort(rng.integers(0, num_frames, frames))
 
 

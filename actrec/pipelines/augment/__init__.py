@@ -30,10 +30,7 @@ from actrec.settings import OptionError as OptionError
 from actrec.settings import Settings
 from actrec.settings import opt as opt
 
-if TYPE_CHECKING:
-    from nvidia.dali.data_node import DataNode
-
-A = TypeVar("A", bound="type[Augmentation]")
+A = TypeVar("A", bound="Augmentation")
 
 
 class Augmentation(Settings):
@@ -83,15 +80,15 @@ class Augmentation(Settings):
         """
         return frames
 
-    def apply(self, clips: DataNode, drawn: DataNode, size: int) -> DataNode:
+    def apply(self, clips: Any, drawn: Any, size: int) -> Any:
         """Changes the pictures of a batch, in a DALI graph. The result must have the shape and type of `clips`.
 
         It must treat each picture alone: where image folders are decoded by DALI, `clips` are single pictures.
         Import DALI inside this function: `actrec train --help` must not load it.
 
         Args:
-            clips: FHWC or HWC, height and width are `size`; uint8 RGB, or floats if `normalized`.
-            drawn: what `draw` returned for each clip.
+            clips: a DALI node, FHWC or HWC; height and width are `size`; uint8 RGB, or floats if `normalized`.
+            drawn: a DALI node with what `draw` returned for each clip.
         """
         return clips
 
@@ -103,15 +100,15 @@ class Augmentation(Settings):
 _registry: Registry[type[Augmentation]] = Registry("augmentation", __name__)
 
 
-def register(name: str) -> Callable[[A], A]:
+def register(name: str) -> Callable[[type[A]], type[A]]:
     """Class decorator that adds an augmentation. Afterwards `actrec.Augment` has its fields.
 
     Raises:
         ValueError: the name or the name of a field is taken.
     """
 
-    def add(augmentation: A) -> A:
-        known = [config.Augment, *registered()]
+    def add(augmentation: type[A]) -> type[A]:
+        known: list[type[Settings]] = [config.Augment, *registered()]
         taken = {f.name for kind in known for f in dataclasses.fields(kind)}
         for f in dataclasses.fields(augmentation):
             if f.name in taken:
@@ -187,7 +184,7 @@ if TYPE_CHECKING:
     def Augment(**options: Any) -> config.Augment: ...  # noqa: N802
 else:
 
-    def __getattr__(name: str):
+    def __getattr__(name: str) -> Any:
         if name == "Augment":
             return _options_class()
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

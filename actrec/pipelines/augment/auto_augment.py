@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class AutoAugment(Augmentation):
     def num_operations(self) -> int:
         return self.rand_ops if self.auto_augment == "randaugment" else 1
 
-    def draw(self, rng: np.random.Generator, size: int):
+    def draw(self, rng: np.random.Generator, size: int) -> Any:
         """(num_operations, 3): index in `OPERATIONS`, magnitude, and 1 if the magnitude is negated, else 0.
 
         Negated means left instead of right, darker instead of brighter, and so on.
@@ -55,7 +55,7 @@ class AutoAugment(Augmentation):
             chosen[:, 1] = self.rand_magnitude
         return chosen
 
-    def apply(self, clips, drawn, size: int):
+    def apply(self, clips: Any, drawn: Any, size: int) -> Any:
         from nvidia.dali.auto_aug.core import select, signed_bin
 
         operations = self.operations(size)
@@ -66,7 +66,7 @@ class AutoAugment(Augmentation):
             )
         return clips
 
-    def operations(self, size: int) -> list:
+    def operations(self, size: int) -> list[Any]:
         """DALI's operations with their ranges of magnitude, in the order of `OPERATIONS`.
 
         In a picture of 224 pixels, translations move by up to 100 pixels (TrivialAugment: 32); in others in proportion.
@@ -85,7 +85,7 @@ class AutoAugment(Augmentation):
         return [by_name[name] for name in OPERATIONS]
 
 
-def _without_warnings() -> tuple:
+def _without_warnings() -> tuple[Any, Any]:
     """Sharpness and equalize. DALI's own two use deprecated names of the operators, which print warnings."""
     from nvidia.dali import fn
     from nvidia.dali.auto_aug import augmentations
@@ -94,11 +94,11 @@ def _without_warnings() -> tuple:
     @augmentation(
         mag_range=(0, 0.9), randomly_negate=True, mag_to_param=augmentations.sharpness_kernel, param_device="auto"
     )
-    def sharpness(clips, kernel):
+    def sharpness(clips: Any, kernel: Any) -> Any:
         return fn.filter(clips, kernel)
 
     @augmentation
-    def equalize(clips, _):
+    def equalize(clips: Any, _: None) -> Any:
         return fn.equalize(clips)
 
     return sharpness, equalize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +26,12 @@ class Blur(Augmentation):
     def is_on(self) -> bool:
         return self.blur > 0
 
-    def draw(self, rng: np.random.Generator, size: int):
+    def draw(self, rng: np.random.Generator, size: int) -> Any:
         """The standard deviation in pixels; 0 leaves the clip as it is."""
         chosen, sigma = rng.random(), rng.uniform(*_SIGMA)
         return sigma if chosen < self.blur else 0.0
 
-    def apply(self, clips, drawn, size: int):
+    def apply(self, clips: Any, drawn: Any, size: int) -> Any:
         from nvidia.dali import fn
 
         if drawn > 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,12 +43,12 @@ class ColorJitter(Augmentation):
     def is_on(self) -> bool:
         return self.color_jitter is not None
 
-    def draw(self, rng: np.random.Generator, size: int):
+    def draw(self, rng: np.random.Generator, size: int) -> Any:
         """Factors of brightness, contrast (around 128) and saturation, and the hue in degrees."""
         change = np.array(self.color_jitter) * (2 * rng.random(4) - 1)
         return [*(1 + change[:3]), 360 * change[3]]
 
-    def apply(self, clips, drawn, size: int):
+    def apply(self, clips: Any, drawn: Any, size: int) -> Any:
         from nvidia.dali import fn
 
         return fn.color_twist(clips, brightness=drawn[0], contrast=drawn[1], saturation=drawn[2], hue=drawn[3])

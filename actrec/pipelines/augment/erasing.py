@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Erasing(Augmentation):
     def is_on(self) -> bool:
         return self.erasing > 0
 
-    def draw(self, rng: np.random.Generator, size: int):
+    def draw(self, rng: np.random.Generator, size: int) -> Any:
         """Rectangle (y, x, h, w) in pixels of the finished, maybe mirrored clip; its size is 0 if nothing is erased.
 
         The area is uniform, the aspect ratio log-uniform, and the rectangle is never larger than the picture.
@@ -38,7 +39,7 @@ class Erasing(Augmentation):
         w, h = (min(size, max(1, round(float(side)))) for side in (np.sqrt(area * aspect), np.sqrt(area / aspect)))
         return (int(y * (size - h + 1)), int(x * (size - w + 1)), h, w) if chosen < self.erasing else (0, 0, 0, 0)
 
-    def apply(self, clips, drawn, size: int):
+    def apply(self, clips: Any, drawn: Any, size: int) -> Any:
         from nvidia.dali import fn
 
         return fn.erase(clips, anchor=drawn[:2], shape=drawn[2:], axis_names="HW", fill_value=0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +25,10 @@ class Grayscale(Augmentation):
     def is_on(self) -> bool:
         return self.grayscale > 0
 
-    def draw(self, rng: np.random.Generator, size: int):
+    def draw(self, rng: np.random.Generator, size: int) -> Any:
         return rng.random() < self.grayscale
 
-    def apply(self, clips, drawn, size: int):
+    def apply(self, clips: Any, drawn: Any, size: int) -> Any:
         from nvidia.dali import fn
 
         if drawn > 0:

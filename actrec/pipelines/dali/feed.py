@@ -35,7 +35,7 @@ class Running:
     samples: list[Sample]
     runs: list[list[Piece]]
 
-    def collect(self) -> Sequence[torch.Tensor]:
+    def collect(self) -> torch.Tensor | list[torch.Tensor]:
         """Waits for the clips: (views, T, H, W, C) for each sample.
 
         Raises:
@@ -72,7 +72,7 @@ class Feeder:
         _feed(graph, runs[0])
         return Running(self, route, graph, samples, runs)
 
-    def collect(self, running: Running) -> Sequence[torch.Tensor]:
+    def collect(self, running: Running) -> torch.Tensor | list[torch.Tensor]:
         """See `Running.collect`."""
         route, graph, (first, *rest) = running.route, running.graph, running.runs
         pieces = self._take(graph, route, first)  # a graph that fails is not used again
@@ -109,7 +109,7 @@ class Feeder:
         crops = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces)]
         return torch.cat([crop[gather] for crop in crops])
 
-    def _finish(self, running: Running, clips: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    def _finish(self, running: Running, clips: torch.Tensor | list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
         if running.route.finish is not None:
             for views, sample in zip(clips, running.samples):
                 running.route.finish(views, sample.plan, self._input)
@@ -125,7 +125,8 @@ def default_budget(device: torch.device) -> int:
 
 def in_runs(samples: list[Sample], budget: int) -> Iterator[list[Piece]]:
     """The samples' frames in order, as many at a time as fit into `budget` bytes at native size; at least one."""
-    run, room = [], budget
+    run: list[Piece] = []
+    room = budget
     for number, sample in enumerate(samples):
         size = sample.route.bytes_per_frame(sample)
         first = 0

@@ -6,8 +6,9 @@ A `Route` (`routes.py`) says where the pictures come from; augmentations are in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nvidia.dali import Pipeline, fn, pipeline_def, types
 from nvidia.dali.data_node import DataNode
@@ -15,7 +16,7 @@ from nvidia.dali.data_node import DataNode
 from actrec.config import Input
 from actrec.data.sampling.geometry import crop_flips
 from actrec.pipelines.augment import Augmentation
-from actrec.pipelines.dali.routes import BOX_END, BOX_START, CROPS, FLIP, RESIZE, GraphInput, Route
+from actrec.pipelines.dali.routes import BOX_END, BOX_START, CROPS, FLIP, RESIZE, GraphInput, Route, train_plan
 from actrec.pipelines.task import Task, TrainTask
 
 
@@ -103,7 +104,7 @@ class Inputs:
             name=wanted.name,
             dtype=_TYPES[wanted.dtype.__name__],
             no_copy=wanted.large and not self._on_gpu,
-            **({"layout": wanted.layout} if wanted.layout else {}),
+            layout=wanted.layout or None,
         )
 
     def on_device(self, wanted: GraphInput) -> DataNode:
@@ -165,7 +166,7 @@ def augment(
 def drawn_input(augmentation: Augmentation) -> GraphInput:
     """The random numbers of an augmentation, as the input of a graph."""
     name = augmentation.name
-    return GraphInput(f"drawn_{name}", augmentation.dtype, lambda piece: piece.sample.plan.drawn[name])
+    return GraphInput(f"drawn_{name}", augmentation.dtype, lambda piece: train_plan(piece).drawn[name])
 
 
 def normalize(clips: DataNode, net_input: Input, route: Route, *, mirror: DataNode | int, dtype: str) -> DataNode:
@@ -181,7 +182,7 @@ def normalize(clips: DataNode, net_input: Input, route: Route, *, mirror: DataNo
     )
 
 
-def _define(graph, inputs: Inputs, settings: Settings, *, conditionals: bool) -> Graph:
+def _define(graph: Callable[[], Any], inputs: Inputs, settings: Settings, *, conditionals: bool) -> Graph:
     # One batch in flight per pipeline, so that a batch that fails takes no other with it. The feed owns several.
     define = pipeline_def(graph, enable_conditionals=conditionals)
     pipe = define(

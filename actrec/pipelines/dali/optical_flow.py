@@ -1,4 +1,4 @@
-"""Optical flow by the hardware of NVIDIA's GPUs, in the convention of OpenCV."""
+"""Optical flow computed by the hardware of NVIDIA's GPUs, in OpenCV's convention."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import cv2
 import numpy as np
 from nvidia.dali import Pipeline, fn, pipeline_def, types
 
-CHUNK = 32  # pictures that go to the GPU together
-_GRIDS = (1, 4)  # pixels for each vector: from Ampere on, and on Turing
+CHUNK = 32  # pictures that are sent to the GPU together
+_GRIDS = (1, 4)  # pixels per vector: on Ampere and later, and on Turing
 
 
 class HardwareFlow:
-    """Flow from each picture to the next. May be called from several threads at a time: they take turns.
+    """Flow from each picture to the next. Several threads may call it at the same time; they take turns.
 
     Raises:
-        ValueError: the GPU has no optical-flow hardware, or its driver does not offer it.
+        ValueError: the GPU has no optical-flow hardware, or its driver does not support it.
     """
 
     def __init__(self, device_id: int = 0):
-        self._device_id, self._lock, self._pipe = device_id, threading.Lock(), None
+        self._device_id, self._lock = device_id, threading.Lock()
+        self._pipe: Pipeline | None = None
         for grid in _GRIDS:
             self._grid = grid
             try:
@@ -32,7 +33,7 @@ class HardwareFlow:
         raise ValueError(f"the GPU offers no optical flow ({reason}): --device cpu works without")
 
     def __call__(self, pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """Gray uint8 (H, W) pictures of one size to float32 (H, W, 2) flows, x first, one fewer."""
+        """Gray uint8 (H, W) pictures of one size in, float32 (H, W, 2) flows out, x first: one fewer than pictures."""
         chunk = []
         for picture in pictures:
             chunk.append(picture)
@@ -43,16 +44,17 @@ class HardwareFlow:
             yield from self._flows(np.stack(chunk))
 
     def _flows(self, pictures_FHW: np.ndarray) -> list[np.ndarray]:
-        # DALI says of each pixel of the later picture where it came from. Fed backwards, it says of each pixel of the
-        # earlier one where it goes, as OpenCV does. And as colors: its buffers are RGBA, whatever image_type says.
+        # For each pixel of the later picture, DALI returns where it came from. If the pictures are fed backwards, it
+        # returns where each pixel of the earlier picture goes, as OpenCV does. The pictures are fed as RGB, because
+        # DALI's buffers are RGBA, whatever image_type says.
         backwards_FHWC = np.repeat(pictures_FHW[::-1, ..., None], 3, axis=-1)
         with self._lock:
             try:
-                self._pipe = self._pipe or _pipeline(self._grid, self._device_id)
-                self._pipe.feed_input("pictures", [backwards_FHWC])
-                flows = np.array(self._pipe.run()[0].as_cpu().at(0))[::-1]
+                self._pipe = pipe = self._pipe or _pipeline(self._grid, self._device_id)
+                pipe.feed_input("pictures", [backwards_FHWC])
+                flows = np.array(pipe.run()[0].as_cpu().at(0))[::-1]
             except RuntimeError as error:
-                self._pipe = None  # one that fails is not used again
+                self._pipe = None  # a pipeline that failed is not used again
                 raise ValueError(" ".join(str(error).split())[:200]) from None
         size = pictures_FHW.shape[:0:-1]
         return [cv2.resize(flow, size, interpolation=cv2.INTER_LINEAR) for flow in flows]

@@ -18,6 +18,7 @@ import torch
 
 from actrec.config import FLOW_CHANNELS
 from actrec.data.index import Media
+from actrec.data.sampling.plan import EvalPlan, TrainPlan
 from actrec.data.video.color import color_change
 from actrec.pipelines.workers.finish import reverse_mirrored_x
 
@@ -58,7 +59,7 @@ class Piece:
     def images(self) -> list[np.ndarray]:
         """The encoded images that its frames are made of."""
         each = self.sample.route.images_per_frame
-        return self.sample.data[each * self.first : each * self.stop]
+        return _encoded(self)[each * self.first : each * self.stop]
 
     @property
     def num_samples(self) -> int:
@@ -89,33 +90,62 @@ class GraphInput:
 _color_change = functools.lru_cache(color_change)
 
 
+def _decoded(sample: Sample) -> np.ndarray:
+    assert isinstance(sample.data, np.ndarray)
+    return sample.data
+
+
+def _encoded(piece: Piece) -> list[np.ndarray]:
+    assert isinstance(piece.sample.data, list)
+    return piece.sample.data
+
+
+def _frames(piece: Piece) -> np.ndarray:
+    assert piece.sample.positions is not None
+    return piece.sample.positions[piece.first : piece.stop].astype(np.int32)
+
+
+def train_plan(piece: Piece) -> TrainPlan:
+    assert isinstance(piece.sample.plan, TrainPlan)
+    return piece.sample.plan
+
+
+def _eval_plan(piece: Piece) -> EvalPlan:
+    assert isinstance(piece.sample.plan, EvalPlan)
+    return piece.sample.plan
+
+
 def _relative(piece: Piece, corner: tuple[int, int]) -> np.ndarray:
     """(y, x) as fractions of height and width: the images of a folder may differ in size."""
     media = piece.sample.media
     return np.array(corner[::-1], np.float32) / np.array([media.height, media.width], np.float32)
 
 
+def _box_start(piece: Piece) -> np.ndarray:
+    return _relative(piece, train_plan(piece).box[:2])
+
+
 def _box_end(piece: Piece) -> np.ndarray:
-    x, y, w, h = piece.sample.plan.box
+    x, y, w, h = train_plan(piece).box
     return _relative(piece, (x + w, y + h))
 
 
 # What a route's own graph functions are fed
 PICTURES = GraphInput(
-    "pictures", np.uint8, lambda piece: piece.sample.data[piece.first : piece.stop], layout="FHWC", large=True
+    "pictures", np.uint8, lambda piece: _decoded(piece.sample)[piece.first : piece.stop], layout="FHWC", large=True
 )
-VIDEO_FILE = GraphInput("video", np.uint8, lambda piece: piece.sample.data[0], large=True)
-FRAMES = GraphInput("frames", np.int32, lambda piece: piece.sample.positions[piece.first : piece.stop].astype(np.int32))
+VIDEO_FILE = GraphInput("video", np.uint8, lambda piece: _encoded(piece)[0], large=True)
+FRAMES = GraphInput("frames", np.int32, _frames)
 IMAGE_FILES = GraphInput("images", np.uint8, lambda piece: piece.images, large=True)
 COLOR_MATRIX = GraphInput("color_matrix", np.float32, lambda piece: _color_change(piece.sample.media.color)[0])
 COLOR_OFFSET = GraphInput("color_offset", np.float32, lambda piece: _color_change(piece.sample.media.color)[1])
 
 # What the plan feeds to every graph
-FLIP = GraphInput("flip", np.int32, lambda piece: np.int32(piece.sample.plan.flip))
-BOX_START = GraphInput("box_start", np.float32, lambda piece: _relative(piece, piece.sample.plan.box[:2]))
+FLIP = GraphInput("flip", np.int32, lambda piece: np.int32(train_plan(piece).flip))
+BOX_START = GraphInput("box_start", np.float32, _box_start)
 BOX_END = GraphInput("box_end", np.float32, _box_end)
-RESIZE = GraphInput("resize", np.float32, lambda piece: np.array(piece.sample.plan.resize[::-1], np.float32))
-CROPS = GraphInput("crops", np.int32, lambda piece: piece.sample.plan.offsets[:, ::-1].astype(np.int32))
+RESIZE = GraphInput("resize", np.float32, lambda piece: np.array(_eval_plan(piece).resize[::-1], np.float32))
+CROPS = GraphInput("crops", np.int32, lambda piece: _eval_plan(piece).offsets[:, ::-1].astype(np.int32))
 
 
 @dataclass(frozen=True)
@@ -155,7 +185,7 @@ class Route:
     def bytes_per_frame(self, sample: Sample) -> int:
         """Memory that one decoded frame takes before it is resized."""
         if self.resized:
-            return sample.data[0].nbytes
+            return _decoded(sample)[0].nbytes
         return self.channels * sample.media.width * sample.media.height
 
 

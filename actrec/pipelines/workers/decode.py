@@ -211,8 +211,8 @@ def fetch_pictures(requests: Sequence[Request], index: Index, *, certify: bool) 
 def _fetch_flow(request: Request) -> Sample:
     receiver = _Receiver(request)
     receiver.expect(receiver.positions)
-    read = functools.partial(_read_flow, region=receiver.region, shape=request.shape)
-    read = functools.lru_cache(maxsize=FLOW_CHANNELS)(read)  # neighboring stacks share most of their images
+    read_one = functools.partial(_read_flow, region=receiver.region, shape=request.shape)
+    read = functools.lru_cache(maxsize=FLOW_CHANNELS)(read_one)  # neighboring stacks share most of their images
     for i, position in enumerate(receiver.positions.tolist()):
         paths = request.media.images(position - request.media.start)
         receiver.receive(i, np.concatenate([read(path) for path in paths], axis=-1))
