@@ -1,12 +1,12 @@
-"""actrec extract-frames against a pool of `ffmpeg -threads 1`: same videos, same sizes, same cores, taking turns.
+"""Compare `actrec extract-frames` with a pool of `ffmpeg -threads 1`, in turns: same videos, sizes and cores.
 
     python benchmarks/extract_frames.py ../shared/videos/peer ../shared/videos/ut_interaction/videos
 
-Quality is what the JPEGs lose: luma PSNR of each tool's JPEGs against its own scaled frames before compression (PNG
-from us, rawvideo from ffmpeg), so the two scalers play no part. ffmpeg gets the `-q:v` of 2 to 5 whose PSNR is the
-highest that does not exceed ours.
+Quality is the luma PSNR of each tool's JPEGs against its own scaled frames before compression (PNG for actrec, rawvideo
+for ffmpeg), so differences between the two scalers do not count. ffmpeg runs with the `-q:v` of 2 to 5 that has the
+highest PSNR not above that of actrec.
 
-Needs ffmpeg (`apt-get install ffmpeg`); nothing else of actrec does.
+This benchmark needs the program ffmpeg (`apt-get install ffmpeg`); actrec itself does not.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
     print(_versions())
     print("| videos | frames | actrec s | ffmpeg s | **ratio** | CPU s | ratio of CPU | PSNR dB | KiB a frame |")
     print("|---|---|---|---|---|---|---|---|---|")
-    # Nothing is deleted before the end: ext4 makes new files up to five times slower just after a deletion of many.
+    # Nothing is deleted before the end: after many deletions, ext4 creates new files up to five times more slowly.
     with tempfile.TemporaryDirectory(dir=args.out) as work:
         for number, (name, paths) in enumerate(groups.items()):
             if paths:
@@ -103,7 +103,7 @@ def _row(name: str, sizes: dict[Path, tuple[int, int]], args: argparse.Namespace
 
 
 def _same_count(sizes: dict[Path, tuple[int, int]], work: Path) -> dict[Path, tuple[int, int]]:
-    """Without the videos of which the two tools do not make equally many frames (edit lists, packed streams)."""
+    """Leave out videos from which the two tools make different numbers of frames (edit lists, packed streams)."""
     same = {}
     for i, (path, size) in enumerate(sizes.items()):
         count = extract_video(path, work / "count" / f"{i}_actrec", OPTIONS)
@@ -133,7 +133,7 @@ def _ffmpeg_pool(jobs, folder: Path, quality: int, workers: int) -> None:
         target.mkdir(parents=True)
         subprocess.run([*_ffmpeg(path, size), "-q:v", str(quality), str(target / "%05d.jpg")], check=True)
 
-    with ThreadPoolExecutor(workers) as pool:  # the largest first, as we do
+    with ThreadPoolExecutor(workers) as pool:  # the largest first, as actrec does
         list(pool.map(one, sorted(jobs, key=lambda job: -job[2])))
 
 
@@ -146,7 +146,7 @@ def _ffmpeg(path: Path, size: tuple[int, int]) -> list[str]:
 
 
 def _quality(sizes: dict[Path, tuple[int, int]], work: Path) -> tuple[float, dict[int, float]]:
-    """Mean luma PSNR of our JPEGs, and of ffmpeg's at each quality."""
+    """Mean luma PSNR of the JPEGs of actrec, and of ffmpeg at each quality."""
     ours, theirs = [], {q: [] for q in QUALITIES}
     for i, (path, size) in enumerate(sizes.items()):
         if i % max(len(sizes) // 12, 1):
@@ -168,7 +168,7 @@ def _quality(sizes: dict[Path, tuple[int, int]], work: Path) -> tuple[float, dic
 
 
 def _luma(command: list[str], shape: tuple[int, int]) -> np.ndarray:
-    """The first frames that an ffmpeg command makes: full-range luma (frames, height, width)."""
+    """The first frames that an ffmpeg command writes: full-range luma, (frames, height, width)."""
     height, width = shape
     raw = [*command, "-frames:v", str(SAMPLE), "-pix_fmt", "yuvj420p", "-f", "rawvideo", "-"]
     data = np.frombuffer(subprocess.run(raw, check=True, capture_output=True).stdout, np.uint8)

@@ -1,9 +1,9 @@
-"""`actrec index` against ffprobe: files per second that are looked at, their pages in memory, no index yet.
+"""Compare `actrec index` with ffprobe in files per second, with the files in the page cache and without an index.
 
     python benchmarks/index_files.py ../shared/videos/ut_interaction/videos ../shared/videos/peer
 
-ffprobe is asked for the same: it demuxes the whole file (`-count_packets`) and reads the stream's properties. The third
-contestant looks the files up in a finished index, which is what every command after the first does.
+ffprobe does the same work: it demuxes the entire file (`-count_packets`) and reads the stream's properties. The third
+contestant reads the files' entries from a finished index, as every command after the first does.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
             link.symlink_to(found[i % len(found)])
         videos = [Video(link.name, str(link), None, None, (0,)) for link in links]
         cache = Path(work, "index.npy")
-        build_index(videos, cache=cache)  # the pages of all files are in memory now
+        build_index(videos, cache=cache)  # now all files are in the page cache
         contestants: dict[str, Callable[[], object]] = {
             "actrec, no index": lambda: build_index(videos, workers=workers),
             "ffprobe": lambda: _ffprobe(links, workers),

@@ -1,9 +1,9 @@
-"""The lists of a real labeled dataset to every format of `actrec lists convert` and back: what is kept, what is said.
+"""Convert the lists of a real dataset to every format of `actrec lists convert` and back, and report what is kept.
 
     python benchmarks/list_formats.py ../shared/videos/ut_interaction --to docs/numbers/real_videos_epyc-2core_202611.md
 
-The dataset is a folder with train.txt, val.txt, classes.txt, videos/ and index.csv, which says how many frames of
-each video decode; it is only read. Appends a section to the page.
+The dataset is a folder with train.txt, val.txt, classes.txt, videos/ and index.csv, which contains the number of frames
+that decode for each video. The folder is not changed. A section is appended to the page that --to names.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _row(source: Path, form: Format, work: Path) -> list[str]:
-    """The cells of a format: lists, rows, ranges, what was said on the way there, whether the same came back."""
+    """The cells of a format: lists, rows, ranges, messages of the conversion, and whether the same rows came back."""
     root = source / "videos"
     made = convert_lists(source, work / "there", ConvertOptions(target=form.name, target_root=root))
     back = convert_lists(
@@ -81,14 +81,14 @@ def _names(folder: Path) -> list[str]:
 
 
 def _ranges(videos: list[actrec.Video]) -> str:
-    """What the rows that came back say of a range; those of the dataset say nothing."""
+    """What kind of range the converted rows have; the rows of the dataset have none."""
     if all(video.start is None for video in videos):
         return "none"
     return "seconds" if any(isinstance(video.stop, float) for video in videos) else "frames"
 
 
 def _past(videos: list[actrec.Video], source: Path) -> str:
-    """How many rows end past the last frame that decodes, and by how many frames."""
+    """How many rows end after the last frame that decodes, and by how many frames."""
     if _ranges(videos) != "frames":
         return "–"
     with open(source / "index.csv", newline="", encoding="utf-8") as file:

@@ -1,13 +1,13 @@
-"""Clips per second of the loaders against other ways to the same clips, and against the decoder alone, in one run.
+"""Compare the loaders' clips per second with other libraries and with the decoder alone, in one run.
 
     python benchmarks/loader.py VIDEO... [--slow VIDEO...] [--out docs/numbers]          on the CPU
     python benchmarks/loader.py VIDEO... --device cuda                                    on a GPU
 
-Every contestant makes the same clips (same frames, same boxes), cropped, resized, normalized, float32 in batches, with
-as many threads or processes as there are cores; each library in the best of its settings, found in a trial turn. They
-take turns; figures are medians, ratios are medians of the ratios within a turn.
+Every contestant makes the same clips (same frames, same boxes): cropped, resized, normalized, in batches of float32,
+with as many threads or processes as there are cores. Each library runs with the best of its settings, found in a trial
+turn. The contestants take turns. Times are medians, and ratios are medians of the ratios within a turn.
 
-Peers are optional: `pip install torchcodec==0.13.0 decord==0.6.0 pillow matplotlib`. What is missing is left out.
+Peers are optional: `pip install torchcodec==0.13.0 decord==0.6.0 pillow matplotlib`. Missing ones are left out.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Contest:
     Args:
         name: what they make.
         unit: what is counted.
-        settings: by contestant the ways to run it; the fastest in a trial is kept.
-        of: whom the targets speak of: (contestant, ratio of actrec to it).
+        settings: for each contestant, the ways to run it; the fastest in a trial is kept.
+        of: the contestants that have a target: (contestant, ratio of actrec to it).
     """
 
     name: str
@@ -158,8 +158,10 @@ def main(paths, slow, device, clips, batch_size, workers, turns, only, out) -> N
 
 
 def _videos(paths: Sequence[Path], count: int) -> list[actrec.Video]:
-    """A list of `count` rows that repeats these files, each time spelled differently: rows of one path in a batch would
-    be decoded together, and real lists have a file for each row."""
+    """A list of `count` rows that repeats these files, each time with a different spelling of the path.
+
+    Rows of one path in a batch would be decoded together, but real lists have one file per row.
+    """
     videos = []
     for i in range(count):
         path = paths[i % len(paths)]
@@ -181,7 +183,7 @@ def _ours(loader: Loader) -> Turn:
 
 
 def _peers(jobs: list[peers.Job], batch_size: int, workers: int, ways: dict[str, Sequence[str]]) -> dict:
-    """By library its settings: each way to decode, in threads and in processes."""
+    """The settings of each library: each way to decode, in threads and in processes."""
     settings: dict[str, dict[str, Turn]] = {}
     for library, names in ways.items():
         if library in ("torchcodec", "decord") and not _installed(library):
@@ -233,7 +235,7 @@ def _train(paths, clip, count, batch_size, workers, fastest=None, of_floor=None)
 
 
 def _evaluation(paths, count, workers) -> Contest:
-    """All views of a video, against loaders that decode once per clip (and take its crops from that)."""
+    """All views of a video, compared with loaders that decode once per clip and take its crops from that."""
     videos = _videos(paths, count)
     clip, views = actrec.Clip(frames=8), actrec.Views(clips=10, crops=3)
     index = build_index(videos)
@@ -278,7 +280,7 @@ def _folders(paths, work: Path, count, batch_size, workers) -> Contest:
         jobs.append(peers.Job(template, plan.frames + found.start, [plan.box], SIZE, plan.flip))
     ways = {"OpenCV": ("OpenCV folder",)} | ({"reference": ("reference (PIL)",)} if _installed("pillow") else {})
     settings = {"actrec": {f"{workers} workers": _ours(loader)}, **_peers(jobs, batch_size, workers, ways)}
-    if "reference" in settings:  # which knows no threads
+    if "reference" in settings:  # which does not support threads
         settings["reference"] = {way: turn for way, turn in settings["reference"].items() if "DataLoader" in way}
     return Contest("", "clips", settings, {"reference": 3, "OpenCV": 1.2})
 

@@ -1,9 +1,9 @@
-"""The GPU half of `loader.py --device cuda`: does the loader keep the net busy, and are the decoders?
+"""The GPU part of `loader.py --device cuda`: does the loader keep the net and the decoders busy?
 
-Makes JPEG folders and re-encoded videos (H.264, short side 256, sides multiples of 16, a keyframe every 16 frames, no
-B-frames) of the videos it is given, then trains S3D (16 frames, 224x224, bfloat16) from them and measures the loader
-alone, the net alone on clips that lie in GPU memory, and both. At the end NVDEC's decoder cache in DALI: equal content
-in 336x256 and in 340x256 (which is not a multiple of 16), and whether a 464 wide file spoils a 456 wide one.
+The benchmark converts the given videos to JPEG folders and to H.264 (short side 256, sides multiples of 16, a keyframe
+every 16 frames, no B-frames). It then trains S3D (16 frames, 224x224, bfloat16) on them and measures the loader alone,
+the net alone on clips in GPU memory, and both together. At the end it tests NVDEC's decoder cache in DALI: with equal
+content in 336x256 and in 340x256 (not a multiple of 16), and whether a file of width 464 changes one of width 456.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _rate(paths: Sequence[Path], batch_size: int, workers: int) -> float:
 
 
 def _apart(paths: Sequence[Path]) -> float:
-    """Mean difference of the second file's clips after the first was decoded, GPU against CPU."""
+    """Mean difference between GPU and CPU in the clips of the second file, after the first was decoded."""
     clips = []
     for device in ("cuda", "cpu"):
         loader = _loader(paths, 2, 2, device=device, augment=actrec.Augment(geometry="center", flip=False))

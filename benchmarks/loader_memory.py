@@ -1,9 +1,10 @@
-"""Memory, open files and the start of long lists.
+"""Measure memory, open files and the start of training with long lists.
 
     python benchmarks/loader_memory.py VIDEO...
 
-Resident memory after 2 and after 50 epochs; file descriptors after 10,000 files; seconds from the start of Python to
-the first batch, and the most memory on the way, for lists of 100 and of 1,000,000 rows, with an index and without.
+The benchmark measures the resident memory after 2 and after 50 epochs and the file descriptors after 10,000 files. For
+lists of 100 and of 1,000,000 rows, with and without an index, it measures the seconds from the start of Python to the
+first batch and the peak memory.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def _many(folder: Path, count: int) -> list[actrec.Video]:
 
 
 def _list(tree: Path, many: list[actrec.Video], count: int) -> Path:
-    """A list of so many different paths: the same folder under many names."""
+    """A list of `count` different paths, all of which lead to the same folder."""
     tree.mkdir(exist_ok=True)
     files = [os.path.basename(video.path) for video in many[: min(1000, len(many))]]
     path = tree / f"list_{count}.txt"
@@ -130,7 +131,7 @@ def _list(tree: Path, many: list[actrec.Video], count: int) -> Path:
 
 
 def _index(listed: Path) -> None:
-    """What `actrec index` would write: the files are all alike, so one probe serves for all."""
+    """Write the index that `actrec index` would write; one probe is enough because all files are equal."""
     videos = actrec.read_list(listed)
     index = build_index(videos, cache=cache_path(listed), lazy=True)
     index[0]

@@ -1,8 +1,8 @@
-"""What `loader.py` compares actrec with: other ways to get the same clips, each written as well as its library allows.
+"""The peers with which `loader.py` compares actrec: each makes the same clips as fast as its library allows.
 
-A way turns (path, frame positions, box) into a finished float32 clip (T, size, size, C), normalized, seen as NCTHW by a
-permutation: the cheapest layout for all of them. Decoding, cropping and resizing are the library's or OpenCV's;
-normalizing is one table look-up by OpenCV, the fastest of what was tried.
+A way turns (path, frame positions, box) into a finished, normalized float32 clip (T, size, size, C). A permutation
+presents it as NCTHW; this layout is the cheapest for all of them. The library or OpenCV decodes, crops and resizes.
+OpenCV normalizes by table look-up, the fastest of the methods that were tried.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Box = tuple[int, int, int, int]  # x, y, w, h
 
 @dataclass(frozen=True)
 class Job:
-    """One clip that is wanted.
+    """A clip to make.
 
     Args:
         frames: ascending positions.
-        boxes: one, or several crops of the same frames, whose clips follow each other.
-        resize: (width, height) that the whole picture gets before the boxes are cut out; None: the one box is cut out,
-            then resized to `size`.
+        boxes: one or several crops of the same frames; their clips follow each other.
+        resize: (width, height) to which the entire frame is resized before the boxes are cut out. None: the single box
+            is cut out and then resized to `size`.
     """
 
     path: str
@@ -41,13 +41,13 @@ class Job:
 
 
 def table(mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """float32 (1, 256, 3): what each value of each channel becomes."""
+    """float32 (1, 256, 3): the normalized value of each pixel value in each channel."""
     values = np.arange(256)[:, None] / 255
     return ((values - mean) / std).astype(np.float32)[None]
 
 
 def finish(frames: Sequence[np.ndarray], job: Job, look_up: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) frames to a float32 clip (crops * T, size, size, 3)."""
+    """Turn uint8 (H, W, 3) frames into a float32 clip (crops * T, size, size, 3)."""
     clips = np.empty((len(job.boxes), len(frames), job.size, job.size, 3), np.uint8)
     for t, rgb in enumerate(frames):
         whole = cv2.resize(rgb, job.resize, interpolation=cv2.INTER_LINEAR) if job.resize else rgb
@@ -66,7 +66,7 @@ def finish(frames: Sequence[np.ndarray], job: Job, look_up: np.ndarray) -> np.nd
 
 
 def plain_pyav(job: Job) -> list[np.ndarray]:
-    """From the start, one thread, converting only what is wanted."""
+    """Decode from the start in one thread, and convert only the requested frames."""
     wanted, found = set(job.frames.tolist()), []
     with av.open(job.path) as container:
         stream = container.streams.best("video")
@@ -80,7 +80,7 @@ def plain_pyav(job: Job) -> list[np.ndarray]:
 
 
 def opencv(job: Job) -> list[np.ndarray]:
-    """grab() passes frames by without converting them."""
+    """Decode from the start; grab() skips frames without converting them."""
     capture = cv2.VideoCapture(job.path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     wanted, found = set(job.frames.tolist()), []
     for i in range(int(job.frames[-1]) + 1):
@@ -127,7 +127,7 @@ def opencv_folder(job: Job) -> list[np.ndarray]:
 
 
 def reference_folder(job: Job, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """As IBM's code does it: PIL images, cropped, resized and mirrored one by one, stacked, each channel normalized."""
+    """The method of IBM's code: crop, resize and mirror PIL images one by one, stack them, normalize each channel."""
     from PIL import Image
 
     ((x, y, w, h),) = job.boxes
@@ -150,7 +150,7 @@ def reference_folder(job: Job, mean: Sequence[float], std: Sequence[float]) -> t
 
 
 class Clips(torch.utils.data.Dataset):
-    """Jobs as a map-style data set of finished clips."""
+    """Jobs as a map-style dataset of finished clips."""
 
     def __init__(self, make: Callable[[Job], torch.Tensor], jobs: list[Job]):
         self._make, self.jobs = make, jobs
@@ -190,7 +190,7 @@ def one_thread(worker: int = 0) -> None:
 
 @dataclass(frozen=True)
 class Maker:
-    """A way to decode, with what comes after it; can be sent to a process."""
+    """A way to decode and the steps after it; it can be pickled for another process."""
 
     way: str
     mean: tuple[float, ...]
@@ -201,7 +201,7 @@ class Maker:
             return reference_folder(job, self.mean, self.std)
         decode = opencv_folder if self.way == "OpenCV folder" else WAYS[self.way]
         frames = decode(job)
-        if len(frames) < len(job.frames):  # a clip may hold a frame more than once
+        if len(frames) < len(job.frames):  # a clip may contain a frame more than once
             distinct, place = np.unique(job.frames, return_inverse=True)
             assert len(distinct) == len(frames)
             frames = [frames[i] for i in place]
@@ -212,16 +212,17 @@ class Maker:
 
 
 class Floor:
-    """libavcodec alone, on packets that lie in memory: those that have to be decoded for the wanted frames.
+    """libavcodec alone, on packets in memory: only those that the requested frames need.
 
-    No file is opened, nothing demuxed, converted or resized. Files without a certificate are decoded from their start.
+    No file is opened, and nothing is demuxed, converted or resized. Files without a certificate are decoded from their
+    start.
     """
 
     def __init__(self, path: str, certificate: Certificate | None):
         with av.open(path) as container:
             stream = container.streams.best("video")
             self._packets = [packet for packet in container.demux(stream) if packet.size]
-        self._container = av.open(path)  # the context belongs to it
+        self._container = av.open(path)  # keeps the codec context alive
         self._codec = self._container.streams.best("video").codec_context
         self._codec.thread_count, self._codec.thread_type = 1, "NONE"
         self._certificate = certificate
@@ -235,7 +236,7 @@ class Floor:
         self._codec.reorder_depth = self._depth
 
     def __call__(self, frames: np.ndarray) -> int:
-        """How many pictures were decoded."""
+        """Decode the packets of a job and return the number of decoded frames."""
         known = self._certificate
         if known is None:
             count, last = 0, int(frames.max())

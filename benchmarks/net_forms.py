@@ -1,17 +1,17 @@
-"""Our forms of the nets' layers against the literal ones of the references, same nets, same weights, in turn.
+"""Compare actrec's implementations of layers with the literal ones of the references: same nets, same weights.
 
     python benchmarks/net_forms.py tam_resnet18 tsm_resnet18 --size 112
     python benchmarks/net_forms.py s3d i3d --literal-form contiguous
 
-Literal: torch's own 3D convolutions and pools; TAM as three 1x1 convolutions, shifted copies, sum and ReLU; TSM as
-slices written into zeros.
+Literal means: torch's own 3D convolutions and pools; TAM as three 1x1 convolutions, shifted copies, sum and ReLU; TSM
+as slices that are written into zeros. The two implementations take turns.
 """
 
 from __future__ import annotations
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line has it
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line sets it
 
 import argparse
 from dataclasses import replace
@@ -28,7 +28,7 @@ from actrec.nets.temporal import SHIFT_DIV, TemporalAggregation, TemporalShift
 
 
 class LiteralAggregation(TemporalAggregation):
-    """Each 1x1 convolution on all frames, then shifted copies, then their sum."""
+    """Apply each 1x1 convolution to all frames, then shift the copies, then add them."""
 
     def forward(self, x: Tensor) -> Tensor:
         terms = []

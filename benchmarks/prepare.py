@@ -1,11 +1,12 @@
-"""What `actrec prepare` gains: originals, prepared videos of several GOPs, and JPEG folders, in one run.
+"""Measure the gain of `actrec prepare`: originals, prepared videos with several GOPs, and JPEG folders in one run.
 
     python benchmarks/prepare.py VIDEO... [--out docs/numbers]
 
-Each GOP twice: at the default CRF, and at the smallest CRF that makes the videos no larger than the originals. Decode
-time is of one core: the file is opened and decoded for each clip, entered at keyframes where it earned that; for JPEG
-folders images are read and decoded (to RGB, which videos are not). The ways take turns; figures are medians, ratios are
-medians of the ratios within a turn. PSNR is of luma against the resized originals, over a video's first 300 frames.
+Each GOP is measured twice: at the default CRF, and at the smallest CRF that makes the videos no larger than the
+originals. Decode time is measured on one core. For each clip the file is opened and decoded, from the nearest keyframe
+if the file has a certificate. For JPEG folders the images are read and decoded to RGB; videos are not converted to RGB.
+The ways take turns. Times are medians, and ratios are medians of the ratios within a turn. PSNR compares luma with the
+resized originals, over the first 300 frames of a video.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ class Way:
     Args:
         paths: one file or folder for each.
         psnr: mean over the videos; None for the originals.
-        decode: milliseconds a clip, by kind of clip and turn.
-        loader: clips a second, likewise.
+        decode: milliseconds per clip, by kind of clip and turn.
+        loader: clips per second, by kind of clip and turn.
     """
 
     name: str
@@ -112,7 +113,7 @@ def main(paths, codec, clips, workers, turns, out) -> None:
 
 
 def _prepared(originals: Way, options: PrepareOptions, work: Path, pool: ThreadPoolExecutor) -> list[Way]:
-    """At the default CRF, and at the least that needs no more bytes than the originals."""
+    """Prepare at the default CRF, and at the smallest CRF that needs no more bytes than the originals."""
     made: dict[int, Way] = {}
 
     def make(crf: int) -> Way:
@@ -164,7 +165,7 @@ def _bytes(paths) -> int:
 
 def _ready(way: Way, clips: int, workers: int) -> None:
     videos = []
-    for i in range(clips):  # each time spelled differently: rows of one path in a batch would be decoded together
+    for i in range(clips):  # a new spelling each time: rows of one path in a batch are decoded together
         path = way.paths[i % len(way.paths)]
         spelled = f"{path.parent}/{'./' * (i // len(way.paths))}{path.name}"
         videos.append(actrec.Video(str(i), spelled, None, None, (0,)))
@@ -230,7 +231,7 @@ def _markdown(ways: list[Way]) -> list[str]:
 
 
 def _default(ways: list[Way]) -> Way:
-    """The default GOP: at the default CRF, or at the one that needs no more bytes than the originals."""
+    """The form with the default GOP: at the default CRF, or at the one that needs no more bytes than the originals."""
     of_gop = [way for way in ways if way.name.startswith(f"GOP {PrepareOptions().gop},")]
     return next(way for way in of_gop if way.bytes <= ways[0].bytes)
 

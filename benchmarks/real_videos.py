@@ -1,8 +1,8 @@
-"""Every preprocessing command over a folder of real videos, odd ones included: what is done, what fails and why.
+"""Run every preprocessing command on a folder of real videos, including odd ones, and report what fails and why.
 
     python benchmarks/real_videos.py ../shared/videos --out docs/numbers
 
-Writes real_videos_<hardware>_<yyyymm>.md. The folder is only read; everything made goes to a temporary folder.
+Writes real_videos_<hardware>_<yyyymm>.md. The folder is not changed; all output goes to a temporary folder.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _run(src: Path, command: str, arguments: list, failed: Path | None) -> tuple[str, int, float, str, Counter[str]]:
-    """(command, exit code, seconds, what it counts, how often each reason was given)."""
+    """(command, exit code, seconds, what it counts, how often each reason occurs)."""
     line = [sys.executable, "-m", "actrec", *command.split(), *map(str, arguments)]
     print("$ actrec", *line[3:], flush=True)
     began = time.perf_counter()
@@ -65,7 +65,7 @@ def _run(src: Path, command: str, arguments: list, failed: Path | None) -> tuple
     if failed is not None and failed.exists():
         with open(failed, newline="", encoding="utf-8") as file:
             reasons.update(_kind(reason) for _, reason in list(csv.reader(file))[1:])
-    else:  # said on stderr, a line each: path: reason
+    else:  # one line of stderr for each failure: path: reason
         reasons.update(
             _kind(text.rsplit(": ", 1)[-1]) for text in done.stderr.splitlines() if text.startswith(str(src))
         )

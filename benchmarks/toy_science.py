@@ -1,12 +1,13 @@
-"""Which nets see the order of frames: six nets from scratch on the toy dataset, whose classes are time-reversed pairs.
+"""Which nets see the order of frames? Train six nets on the toy dataset, in which classes are time-reversed pairs.
 
     python benchmarks/toy_science.py [DIR]
 
-Makes the dataset, extracts frames, trains and evaluates each net, and writes DIR/toy_science.md. The same command
-goes on where it was stopped; a net that is trained is not trained again. A net gets MINUTES at most: what it has learnt
-by then is evaluated, and the table says after how many epochs.
+The benchmark makes the dataset, extracts frames, trains each net from scratch, evaluates it, and writes
+DIR/toy_science.md. If it is interrupted, the same command continues, and finished nets are not trained again. Each net
+trains for at most MINUTES; then its current weights are evaluated, and the table shows the number of epochs.
 
-Within pairs: whether the true class scores above its partner, whichever class scores highest; chance is 50 %.
+The column "within pairs" tells how often the true class scores higher than its partner, whichever class has the highest
+score; chance is 50 %.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ OPTIONS = (
 EPOCHS = {  # some learn slowly from scratch
     "tsn_resnet18": 8, "tsm_resnet18": 16, "tam_resnet18": 8, "r2plus1d_18": 16, "s3d": 24, "i3d": 24,
 }  # fmt: skip
-LR = dict.fromkeys(EPOCHS, 0.001) | {"i3d": 0.0003}  # at 0.001 it learns little before the schedule is below a half
-NO_STRIDE = ("tsn_resnet18", "tsm_resnet18", "tam_resnet18")  # a pool of frames would show TSN a little of their order
+LR = dict.fromkeys(EPOCHS, 0.001) | {"i3d": 0.0003}  # at 0.001 it learns little before the schedule has halved the rate
+NO_STRIDE = ("tsn_resnet18", "tsm_resnet18", "tam_resnet18")  # pooling over frames would show TSN some of their order
 PARTNER = np.empty(len(CLASSES), dtype=int)
 for _motion in MOTIONS:
     _pair = [CLASSES.index(_motion.forwards), CLASSES.index(_motion.backwards)]
@@ -68,13 +69,13 @@ def _make_dataset(folder: Path, train_per_class: int, val_per_class: int) -> Non
 
 
 def in_pair(found: Scores) -> np.ndarray:
-    """(videos,) whether the highest score is one of the true pair's."""
+    """(videos,) bool: the highest score belongs to the true pair."""
     best = found.scores.argmax(1)
     return (best == found.labels) | (best == PARTNER[found.labels])
 
 
 def within(found: Scores) -> np.ndarray:
-    """(videos,) whether the true class scores above its partner."""
+    """(videos,) bool: the true class scores higher than its partner."""
     rows = np.arange(len(found.labels))
     return found.scores[rows, found.labels] > found.scores[rows, PARTNER[found.labels]]
 

@@ -1,12 +1,12 @@
-"""What the training loop costs: steps per second of `actrec train` and of a bare loop, over the same net and clips.
+"""Measure the cost of the training loop: steps per second of `actrec train` and of a bare loop.
 
     python benchmarks/train_loop.py --backbone resnet3d_10 --size 64 --frames 8 --batch-size 4
 
-Both are fed one batch that lies in memory, in turns in one process, and begin each turn with the same fresh net. Beside
-the clock's ratio stands that of the processor's time, which other work on the machine disturbs less (with one thread:
-OMP_NUM_THREADS=1). The bare loop is forward, loss, backward, step,
-zero_grad; the other everything that a run does between its first step and its last: seeds, sums, log rows, progress.
-With --compile only the other's net is compiled: the ratio then says what compiling is worth.
+Both loops take turns in one process. They get the same batch from memory again and again, and each turn starts with the
+same new net. The bare loop is forward, loss, backward, step and zero_grad. The loop of `actrec train` includes
+everything between the first step and the last: seeds, sums, log rows, progress. The ratio is also shown in processor
+time, which other work on the machine disturbs less (set OMP_NUM_THREADS=1). With --compile only the net of `actrec
+train` is compiled, so the ratio shows the gain of compiling.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from actrec.pipelines.loader import Batch
 
 
 class OneBatch:
-    """A loader that gives the same batch again and again."""
+    """A loader that returns the same batch again and again."""
 
     def __init__(self, batch: Batch, steps: int, clip: config.Clip):
         self.clip, self.epoch, self.skipped, self.num_clips = clip, 0, {}, steps * len(batch)
@@ -54,7 +54,7 @@ class OneBatch:
 
 
 class Watch:
-    """A reporter that notes when the first step was done."""
+    """A reporter that stores the time of the first step."""
 
     def __init__(self):
         self.first: tuple[float, float] | None = None

@@ -1,4 +1,4 @@
-"""What the accuracy benchmarks share: actrec's commands, trainings that go on where they were stopped, figures."""
+"""Shared by the accuracy benchmarks: actrec's commands, resumable training runs, and statistics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from actrec.engine import metrics, runlog
 
 @dataclass(frozen=True)
 class Scores:
-    """Of a validation list: (videos, classes) float32 logits, (videos,) int64 labels."""
+    """The scores of a validation list: (videos, classes) float32 logits, (videos,) int64 labels."""
 
     scores: np.ndarray
     labels: np.ndarray
@@ -39,8 +39,8 @@ class Run:
     """A training run in the folder of its dataset.
 
     Args:
-        folder: the dataset's.
-        name: of the run, under `runs/`.
+        folder: the folder of the dataset.
+        name: the name of the run, under `runs/`.
     """
 
     folder: Path
@@ -51,11 +51,11 @@ class Run:
         return self.folder / "runs" / self.name
 
     def train(self, arguments: str, *, minutes: float | None = None) -> None:
-        """Begins or continues it; after so many minutes it is stopped, and saved."""
+        """Start or resume the run; after so many minutes it is saved and stopped."""
         command(f"train {arguments} --run runs/{self.name} --resume", self.folder, minutes)
 
     def evaluate(self, checkpoint: str = "last.pt", *, clips: int = 1) -> Scores:
-        """The scores of `val.txt`, one crop of each clip; they are kept until the checkpoint changes."""
+        """The scores of `val.txt`, with one crop per clip; they are cached until the checkpoint changes."""
         saved = self.path / checkpoint
         out = self.path / "scores" / f"val_{clips}x1_{saved.stem}.npz"
         if not out.exists() or out.stat().st_mtime < saved.stat().st_mtime:
@@ -66,17 +66,17 @@ class Run:
 
     @property
     def epochs(self) -> int:
-        """Those that are done."""
+        """The finished epochs."""
         return len(runlog.read(self.path))
 
     @property
     def clips_per_second(self) -> float:
-        """Of training, the median over the epochs."""
+        """The training speed, as the median over the epochs."""
         return statistics.median(row["clips_per_second"] for row in runlog.read(self.path))
 
     @property
     def minutes(self) -> float:
-        """Of training, without validation."""
+        """The minutes of training, without validation."""
         config = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
         videos, batch = len((self.folder / "train.txt").read_text().splitlines()), config["loader"]["batch_size"]
         clips = videos // batch * batch
@@ -88,10 +88,10 @@ class Run:
 
 
 def command(arguments: str, folder: Path, minutes: float | None = None) -> None:
-    """Runs a command of actrec in a folder; after so many minutes it is interrupted, as by Ctrl-C.
+    """Run a command of actrec in a folder, and interrupt it after so many minutes, as Ctrl-C does.
 
     Raises:
-        SystemExit: it failed.
+        SystemExit: the command failed.
     """
     print(f"\n$ actrec {arguments}", flush=True)
     stopped = False
@@ -112,7 +112,7 @@ def extracted(folder: Path) -> bool:
 
 
 def interval(hits: int, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share, in percent."""
+    """Wilson's 95 % interval of a fraction, in percent."""
     z = statistics.NormalDist().inv_cdf(0.975)
     center = (hits + z * z / 2) / (trials + z * z)
     half = z / (trials + z * z) * math.sqrt(hits * (trials - hits) / trials + z * z / 4)
@@ -120,7 +120,7 @@ def interval(hits: int, trials: int) -> tuple[float, float]:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """In markdown."""
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -1,10 +1,10 @@
-"""Three nets from scratch on a small real dataset, RGB and optical flow, three seeds each.
+"""Train three nets from scratch on a small real dataset, on RGB and on optical flow, with three seeds each.
 
     python benchmarks/ut_table.py DATASET [DIR]
 
-DATASET holds `videos/<class>/<video>`, train.txt and val.txt, and is only read; frames, flow, lists and runs go to DIR.
-A table can be made at any time of the runs that are done (--only-table). The same command goes on where it was stopped.
---jobs 2 has two nets trained at a time, for which each should have one thread (OMP_NUM_THREADS=1).
+DATASET contains `videos/<class>/<video>`, train.txt and val.txt, and is not changed; frames, flow, lists and runs are
+written to DIR. `--only-table` makes the table of the runs that are finished. If the benchmark is interrupted, the same
+command continues. `--jobs 2` trains two nets at a time; set OMP_NUM_THREADS=1, so that each has one thread.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _make(folder: Path, net: str, modality: str, seed: int, epochs: int) -> None
 def _document(folder: Path, seeds: int, epochs: int) -> str:
     rows, finished = [], []
     for net in NETS:
-        done = {  # by modality: the runs of the seeds that are finished
+        done = {  # modality -> the finished runs of its seeds
             modality: [run for seed in range(seeds) if (run := _run(folder, net, modality, seed)).epochs >= epochs]
             for modality in MODALITIES
         }
@@ -107,14 +107,14 @@ def _document(folder: Path, seeds: int, epochs: int) -> str:
 
 
 def _fused(rgb: Scores, flow: Scores) -> Scores:
-    """Late fusion: the average of probabilities."""
+    """Late fusion by averaging probabilities."""
     assert np.array_equal(rgb.labels, flow.labels)
     probabilities = [torch.from_numpy(one.scores).softmax(1).numpy() for one in (rgb, flow)]
     return Scores(np.mean(probabilities, axis=0), rgb.labels)
 
 
 def _cells(scores: dict[int, list[Scores]]) -> list[str]:
-    """How many runs, and the spread of their top-1 for each number of clips."""
+    """The number of runs, and the spread of their top-1 for each number of clips."""
     values = [[one.top1 for one in each] for each in scores.values()]
     spreads = [f"{statistics.mean(top1):.1f} ({min(top1):.1f} to {max(top1):.1f})" for top1 in values]
     return [str(len(values[0])), *spreads]
