@@ -14,7 +14,7 @@ from actrec.cli.options import worker_options
 from actrec.cli.progress import Bar
 from actrec.config import Clip, Views
 from actrec.tools.datasets.table import DATASETS, Dataset
-from actrec.tools.make.frame_lists import SplitOptions
+from actrec.tools.lists.from_folders import SplitOptions
 
 SPLIT = SplitOptions()
 
@@ -138,7 +138,7 @@ def folders(videos: Path, out: Path, force: bool, val_fraction: float, group_reg
     The split comes from folders train and val below VIDEOS, else it is drawn, class by class. Videos are files or frame
     folders.
     """
-    from actrec.tools.lists.published import make_folder_lists
+    from actrec.tools.lists.from_folders import make_folder_lists
 
     try:
         split = SplitOptions(val_fraction, seed, group_regex)

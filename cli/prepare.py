@@ -8,7 +8,7 @@ import click
 
 from actrec.cli.options import worker_options
 from actrec.cli.progress import Bar
-from actrec.tools.make.frame_lists import SplitOptions
+from actrec.tools.lists.from_folders import SplitOptions
 from actrec.tools.make.prepare import PreparedSet, prepare
 from actrec.tools.make.prepared_video import CRF, PRESETS, PrepareOptions
 

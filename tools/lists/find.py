@@ -1,130 +1,117 @@
-"""Which video files and frame folders lie below a folder, and which of them an annotation means."""
+"""Which video files and frame folders are below a folder."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
-import re
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from actrec.data.lists.splits import PART_NAMES, PARTS
-from actrec.tools.datasets.annotations import Annotation
-from actrec.tools.make.frame_lists import NOT_VIDEOS
+from actrec.files import show
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-PEEK = 8  # a folder is a frame folder if most of its first entries are images
-PART_FOLDERS = {part: {name for name, of in PART_NAMES.items() if of == part} for part in PARTS}
-PART_FOLDERS["train"].add("trainval")
-PART_FOLDERS["val"].add("trainval")
-_TOLD = 1000  # entries between two calls of `progress`
+# Files that are not meant as videos, although FFmpeg would open some of them.
+NOT_VIDEOS = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log"}
+NOT_VIDEOS |= {".py", ".sh", ".srt", ".vtt", ".ini", ".db", ".npy", ".npz", ".zip", ".tar", ".gz", ".part", ".tmp"}
+NOT_VIDEOS |= {*IMAGES, ".tif", ".tiff"}
+_PEEK = 8  # a folder is a frame folder if most of its first entries are images
+_STEP = 1000  # videos between two calls of `progress`
 
 
-def find_media(root: Path, *, progress: Callable[[int], None] | None = None) -> tuple[list[str], list[str]]:
-    """Paths below a folder, sorted, of all files that may be videos and of all frame folders. Links are followed.
-
-    Every folder is read once, a frame folder only to its first images, and no file is opened or asked for its size.
+@dataclass
+class FoundVideos:
+    """What is below a folder. All names are relative to it, with `/`, and sorted.
 
     Args:
-        progress: called now and then with how many were found.
+        names: of the files that may be videos, and of the frame folders.
+        others: how many files cannot be videos, by extension.
+        dangling: names of links to nothing.
+        unreadable: names of folders that cannot be read.
+    """
 
-    Returns:
-        (paths with `/`, those of folders that could not be read)
+    names: list[str] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    dangling: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+    def warn_unreadable(self, log: Callable[[str], None]) -> None:
+        """Logs how many folders cannot be read."""
+        if self.unreadable:
+            log(f"{len(self.unreadable)} folders cannot be read, such as {show(self.unreadable[0])}")
+
+
+def find_videos(
+    root: Path,
+    *,
+    frame_folders: bool,
+    skip: Iterable[Path] = (),
+    progress: Callable[[int], None] | None = None,
+) -> FoundVideos:
+    """Finds all videos below a folder. Links are followed, each folder is read once, and hidden names are ignored.
+
+    No file is opened or asked for its size, and a frame folder is read only to its first images.
+
+    Args:
+        frame_folders: whether folders of images count as videos; otherwise the images count as other files.
+        skip: folders that are not entered.
+        progress: called now and then with how many videos were found.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: `root` is no folder.
+        FileNotFoundError, NotADirectoryError: `root` is not a folder.
     """
-    found, unreadable, queue = [], [], [""]
-    visited = {os.path.realpath(root)}
+    found = FoundVideos()
+    visited = {os.path.realpath(folder) for folder in skip}
+    queue = [("", os.path.realpath(root))]
     while queue:
-        below = queue.pop()
+        name, real = queue.pop()
+        if real in visited:  # a link that leads in a circle, or to a folder that is there twice
+            continue
+        visited.add(real)
         try:
-            with os.scandir(Path(root, below)) as scan:
-                entries = (entry for entry in scan if not entry.name.startswith("."))
-                first = list(itertools.islice(entries, PEEK))
-                if below and 2 * sum(_extension(entry.name) in IMAGES for entry in first) > len(first):
-                    found.append(below)
-                    continue
-                for entry in itertools.chain(first, entries):
-                    path = f"{below}/{entry.name}" if below else entry.name
-                    if entry.is_dir():
-                        if _is_new(entry, visited):
-                            queue.append(path)
-                    elif _extension(entry.name) not in NOT_VIDEOS and entry.is_file():
-                        found.append(path)
-                        if progress and len(found) % _TOLD == 0:
-                            progress(len(found))
+            with os.scandir(Path(root, name)) as entries:
+                subfolders = _read_folder(name, real, entries, found, frame_folders, progress)
         except OSError:
-            if not below:
+            if not name:
                 raise
-            unreadable.append(below)
-    return sorted(found), sorted(unreadable)
+            found.unreadable.append(name)
+        else:
+            queue += sorted(subfolders, reverse=True)  # so that the first name of a folder counts, on every machine
+    for names in (found.names, found.dangling, found.unreadable):
+        names.sort()
+    return found
+
+
+def _read_folder(
+    name: str,
+    real: str,
+    entries: Iterable[os.DirEntry[str]],
+    found: FoundVideos,
+    frame_folders: bool,
+    progress: Callable[[int], None] | None,
+) -> list[tuple[str, str]]:
+    """Adds the files of a folder, or the folder itself if it holds frames. Returns (name, real path) of subfolders."""
+    entries = (entry for entry in entries if not entry.name.startswith("."))
+    first = list(itertools.islice(entries, _PEEK))
+    if frame_folders and name and 2 * sum(_extension(entry.name) in IMAGES for entry in first) > len(first):
+        found.names.append(name)
+        return []
+    subfolders = []
+    for entry in itertools.chain(first, entries):
+        path = f"{name}/{entry.name}" if name else entry.name
+        if entry.is_dir():
+            subfolders.append((path, os.path.realpath(entry.path) if entry.is_symlink() else f"{real}/{entry.name}"))
+        elif (extension := _extension(entry.name)) in NOT_VIDEOS:
+            found.others[extension] += 1
+        elif entry.is_file():
+            found.names.append(path)
+            if progress and len(found.names) % _STEP == 0:
+                progress(len(found.names))
+        elif entry.is_symlink():
+            found.dangling.append(path)
+    return subfolders
 
 
 def _extension(name: str) -> str:
     return os.path.splitext(name)[1].lower()
-
-
-def _is_new(entry: os.DirEntry, visited: set[str]) -> bool:
-    """Whether a folder was not seen before: links may lead in circles."""
-    real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.abspath(entry.path)
-    if real in visited:
-        return False
-    visited.add(real)
-    return True
-
-
-class Found:
-    """What lies below a folder, by name.
-
-    Args:
-        paths: as `find_media` gives them.
-        classes: names of all classes: a file in the folder of another class is not meant.
-    """
-
-    def __init__(self, paths: Iterable[str], classes: Iterable[str]):
-        self._by_name: dict[str, list[str]] = {}
-        for path in paths:
-            name = path.rpartition("/")[2]
-            for key in {name, os.path.splitext(name)[0]}:
-                self._by_name.setdefault(key, []).append(path)
-        self._classes = {_plain(name) for name in classes} - set().union(*PART_FOLDERS.values())
-        self.several: dict[str, list[str]] = {}
-        self.renamed: dict[str, str] = {}
-
-    def find(self, row: Annotation) -> str | None:
-        """The path of a row's file or folder.
-
-        Of several, those in a folder of its class and of its part (`train`, `validation`, …) come first; what remains
-        to choose between is kept in `several`, by id, and in `renamed` what has another name than the likeliest.
-        """
-        for name in row.names:
-            scores = {path: score for path in self._by_name.get(name, ()) if (score := self._score(row, path))}
-            if scores:
-                best = [path for path, score in scores.items() if score == max(scores.values())]
-                if len(best) > 1:
-                    self.several[row.id] = best
-                if name != row.names[0]:
-                    self.renamed[row.names[0]] = best[0]
-                return best[0]
-        return None
-
-    def _score(self, row: Annotation, path: str) -> int:
-        """0 if the path cannot be meant."""
-        folders = _folders(path.rpartition("/")[0])
-        label = _plain(row.label) if row.label else None
-        if label and folders and folders[-1] in self._classes and folders[-1] != label:
-            return 0
-        return 1 + 2 * (label in folders) + any(folder in PART_FOLDERS[row.part] for folder in folders)
-
-
-@functools.lru_cache(10_000)
-def _folders(path: str) -> list[str]:
-    return [_plain(name) for name in path.split("/")] if path else []
-
-
-@functools.lru_cache(10_000)
-def _plain(name: str) -> str:
-    """A class's name as folders have it: `air drumming`, `air_drumming` and `AirDrumming` are one."""
-    return re.sub(r"[\W_]+", "", name).casefold()

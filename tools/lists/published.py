@@ -1,31 +1,28 @@
 """The lists of a public dataset: its annotations and the files that are there make train.txt, val.txt and labels.txt.
 
-`lists_<dataset>.py` read the annotation files, this does all else. Nothing is written unless everything can be.
+The modules of `actrec.tools.datasets` read the annotation files. Nothing is written unless everything can be.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from actrec.data.index import Index, build_index, cache_path
-from actrec.data.lists import Video, read_labels, write_labels, write_list
+from actrec.data.lists import Video, read_labels
 from actrec.data.lists.splits import PARTS
 from actrec.data.video.read import MediaError
-from actrec.files import SHOWN, ListError, atomic_write, scratch_folder, show, write_csv, writing
+from actrec.files import SHOWN, ListError, show, writing
 from actrec.registry import did_you_mean
 from actrec.tools.datasets.annotations import Annotation, Published
 from actrec.tools.datasets.table import Dataset
-from actrec.tools.lists.find import Found, find_media
+from actrec.tools.lists.find import find_videos
 from actrec.tools.lists.index import look_at_all
-from actrec.tools.make.frame_lists import SplitOptions, class_of, draw_split, has_part_folders
+from actrec.tools.lists.list_files import Made, refuse_old_lists, why_unwritable, write_lists
+from actrec.tools.lists.match import Media
 from actrec.tools.make.jobs import Progress, Workers
-
-# in this order: a list whose labels do not fit labels.txt is refused, so what a kill leaves in between may be noticed
-WRITTEN = ("labels.txt", "flips.txt", *(f"{part}.txt" for part in PARTS), "missing.csv")
 
 Log = Callable[[str], None]
 
@@ -43,21 +40,6 @@ class Probe:
     min_frames: int | None = None
     workers: Workers = Workers()
     progress: Progress | None = None
-
-
-@dataclass(frozen=True)
-class Made:
-    """What was written.
-
-    Args:
-        lists: rows of each list.
-        num_classes: lines of labels.txt.
-        missing: rows of missing.csv, by list.
-    """
-
-    lists: Mapping[str, int]
-    num_classes: int
-    missing: Mapping[str, int]
 
 
 def make_lists(
@@ -91,15 +73,14 @@ def make_lists(
         ValueError: something is malformed, or OUT holds lists.
         OSError: something cannot be read or written.
     """
-    _refuse_old(out, force)
+    refuse_old_lists(out, force)
     found = dataset.read(annotations, dataset, split)
     classes, rows, unusable = _select(found, dataset, class_file, log)
     rows = _once(rows, found, log)
     found.raise_any()
-    paths, unreadable = find_media(videos, progress=progress)
-    if unreadable:
-        log(f"{len(unreadable)} folders cannot be read, such as {show(unreadable[0])}")
-    present, missing = _match(rows, Found(paths, found.classes), log)
+    media = find_videos(videos, frame_folders=True, progress=progress)
+    media.warn_unreadable(log)
+    present, missing = _match(rows, Media(media.names, found.classes), log)
     if not present:
         raise FileNotFoundError(
             f"{videos}: none of the {len(rows)} videos is there, not even {rows[0].names[0]!r}; expected "
@@ -190,7 +171,7 @@ def _once(rows: Sequence[Annotation], found: Published, log: Log) -> list[Annota
 
 
 def _match(
-    rows: Sequence[Annotation], media: Found, log: Log
+    rows: Sequence[Annotation], media: Media, log: Log
 ) -> tuple[list[tuple[Annotation, str]], list[tuple[Annotation, str]]]:
     """(row, path) of those that are there, (row, reason) of the others."""
     present, missing = [], []
@@ -230,25 +211,11 @@ def _videos(
     prefix = os.path.join(os.path.abspath(out), "")
     for row, path in present:
         path = os.path.join(root, path)
-        if reason := _unwritable(path, prefix):
+        if reason := why_unwritable(path, prefix):
             missing.append((row, reason))
         else:
             kept[row.part].append((row, Video(path, path, row.start, row.stop, label.get(row.label, ()))))
     return kept
-
-
-def _unwritable(path: str, prefix: str) -> str | None:
-    """Why a list cannot hold a path, which is written without this prefix."""
-    text = path.removeprefix(prefix)
-    if "\n" in text:
-        return "its path holds a line break"
-    if text != text.strip() or text.startswith("#"):
-        return "its path begins or ends with a blank, or begins with #"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "its path is not UTF-8"
-    return None
 
 
 def _probe(
@@ -289,144 +256,7 @@ def _unusable(index: Index, i: int, min_frames: int) -> str | None:
     return f"{frames} frames, fewer than {min_frames}" if frames < min_frames else None
 
 
-# ---- class folders ----
-
-
-def make_folder_lists(
-    videos: Path,
-    out: Path,
-    split: SplitOptions = SplitOptions(),  # noqa: B008 - frozen
-    *,
-    force: bool = False,
-    progress: Callable[[int], None] | None = None,
-    log: Log = lambda message: None,
-) -> Made:
-    """Writes the lists of VIDEOS/<class>/<video>, or of train/<class>/ and val/<class>/ below it.
-
-    Args:
-        videos: a folder of video files or frame folders.
-        out, force, progress, log: as in `make_lists`.
-        split: how they are divided where no folder says so.
-
-    Raises:
-        ValueError: there is no video, one lies in no class folder, or OUT holds lists.
-        OSError: something cannot be read or written.
-    """
-    _refuse_old(out, force)
-    names, unreadable = find_media(videos, progress=progress)
-    if unreadable:
-        log(f"{len(unreadable)} folders cannot be read, such as {show(unreadable[0])}")
-    if not names:
-        raise ValueError(f"{videos} holds no video: expected {videos}/<class>/<video>")
-    part_folders = has_part_folders(names)
-    labels = [class_of(name, part_folders) for name in names]
-    if "" in labels:
-        raise ValueError(f"{os.path.join(videos, names[labels.index('')])} is in no class folder: expected "
-                         f"{videos}/<class>/<video>")  # fmt: skip
-    root, prefix = os.path.abspath(videos), os.path.join(os.path.abspath(out), "")
-    paths = [os.path.join(root, name) for name in names]
-    reasons = [_unwritable(path, prefix) or _unwritable_class(label) for path, label in zip(paths, labels)]
-    classes = sorted({label for label, reason in zip(labels, reasons) if not reason})
-    others = sorted(set(labels) - set(classes))  # nothing of them can be listed
-    place = {name: number for number, name in enumerate(classes + others)}
-    if part_folders:
-        parts, origin = [name.split("/")[0] for name in names], "by the folders train and val"
-    else:
-        parts, origin = draw_split(names, [place[label] for label in labels], split, log)
-    log(f"split: {origin}")
-    lists: dict[str, list[Video]] = {part: [] for part in PARTS}
-    missing = []
-    for name, path, part, label, reason in zip(names, paths, parts, labels, reasons):
-        if reason:
-            missing.append((part, name, label, reason))
-        else:
-            lists[part].append(Video(path, path, None, None, (place[label],)))
-    made = write_lists(out, lists, classes, [], missing, force)
-    _tell_empty(lists, classes, log)
-    return made
-
-
-def _unwritable_class(name: str) -> str | None:
-    return "its class begins or ends with a blank" if name != name.strip() else None
-
-
-def _tell_empty(lists: Mapping[str, Sequence[Video]], classes: Sequence[str], log: Log) -> None:
-    """Says which lists and classes a net cannot be trained or evaluated with."""
-    for part in ("train", "val"):
-        if not lists[part]:
-            log(f"{part}.txt: there is no video for it, so there is no such list")
-    trained = {video.label for video in lists["train"]}
-    if lists["train"] and (only := [name for label, name in enumerate(classes) if label not in trained]):
-        log(f"{len(only)} classes have no video in train.txt, such as {show(only[0])}")
-
-
-# ---- what is written ----
-
-
-def _refuse_old(out: Path, force: bool) -> None:
-    there = [name for name in WRITTEN if os.path.lexists(out / name)]
-    if there and not force:
-        raise ValueError(f"{out} holds {', '.join(there)} already: --force replaces all of them, --out names another "
-                         "folder")  # fmt: skip
-
-
 def _described(missing: tuple[Annotation, str]) -> tuple[str, str, str, str]:
     row, reason = missing
     segment = f" ({row.start:g} to {row.stop:g})" if row.start is not None else ""
     return row.part, row.id + segment, row.label or "", reason
-
-
-def write_lists(
-    out: Path,
-    lists: Mapping[str, Sequence[Video]],
-    classes: Sequence[str],
-    flips: Sequence[tuple[str, str]],
-    missing: Sequence[tuple[str, str, str, str]],
-    force: bool,
-) -> Made:
-    """Writes labels.txt, the lists that have rows, flips.txt and missing.csv where there is something to say: all or
-    nothing.
-
-    Args:
-        missing: (part, name, class, reason) of what is in no list.
-        force: replace them, and remove those of an earlier call that there are none of now.
-    """
-    if not any(lists.values()):
-        raise ValueError(
-            f"none of the {len(missing)} videos can be used; the first: {show(missing[0][1])}: {missing[0][3]}"
-        )
-    _refuse_old(out, force)
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    with scratch_folder(out / "lists") as scratch, writing(out):
-        try:
-            _write_all(scratch, out, lists, classes, flips, missing)
-        except ValueError as error:  # of a path that no list can hold
-            raise ValueError(str(error).replace(str(scratch), str(out))) from None
-        for name in WRITTEN:
-            if (scratch / name).exists():
-                os.replace(scratch / name, out / name)
-            else:
-                (out / name).unlink(missing_ok=True)
-    counts = {f"{name}.txt": len(videos) for name, videos in lists.items() if videos}
-    return Made(counts, len(classes), Counter(f"{part}.txt" for part, *_ in missing))
-
-
-def _write_all(
-    folder: Path,
-    out: Path,
-    lists: Mapping[str, Sequence[Video]],
-    classes: Sequence[str],
-    flips: Sequence[tuple[str, str]],
-    missing: Sequence[tuple[str, str, str, str]],
-) -> None:
-    write_labels(folder / "labels.txt", classes)
-    for name, videos in lists.items():
-        if videos:
-            write_list(folder / f"{name}.txt", videos, root=os.path.abspath(out), labels=classes, separator=None)
-    if flips:
-        with atomic_write(folder / "flips.txt") as file:
-            file.writelines(f"{one}\t{other}\n" for one, other in flips)
-    if missing:
-        printable = ([text.encode("utf-8", "backslashreplace").decode() for text in row] for row in missing)
-        write_csv(folder / "missing.csv", ("list", "video", "class", "reason"), printable)

@@ -24,10 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actrec.data.index import frames_between
+from actrec.data.lists import Video
 from actrec.data.video.probe import probe_video
+from actrec.tools.lists.from_folders import SplitOptions, class_folders
+from actrec.tools.make.choose_split import choose_split
 from actrec.tools.make.frame_folder import ExtractOptions, count_frames, extract_video
-from actrec.tools.make.frame_lists import FRAMES, Row, SplitOptions, choose_split, class_of, has_part_folders
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first
+from actrec.tools.make.record import FRAMES
 from actrec.tools.make.target import Messages, Target, check_fps, videos_of
 
 
@@ -88,8 +91,7 @@ def extract_frames(
     plan = choose_split(src, dst, names, split, say)
     if options.fps:
         check_fps(plan)
-    part_folders = has_part_folders(names)
-    folders = target.begin(plan, names, [class_of(name, part_folders) for name in names], say)
+    folders = target.begin(plan, names, class_folders(src, names, otherwise=None), say)
 
     counts = {name: count for name in names if (count := count_frames(folders[name], options.template))}
     skipped = len(counts)
@@ -106,8 +108,8 @@ def extract_frames(
 
     rate = functools.cache(lambda name: options.fps or probe_video(src / name).rate)
 
-    def span(row: Row) -> tuple[int, int] | str:
-        return _span(row, counts[row.name], rate)
+    def span(row: Video) -> tuple[int, int] | str:
+        return _span(row, counts[row.path], rate)
 
     queue = largest_first(jobs, lambda job: job[0])
     each(_extract_missing, queue, receive, workers, progress=progress, done=skipped)
@@ -120,11 +122,11 @@ def _extract_missing(path: Path, folder: Path, options: ExtractOptions, *, stop:
     return count_frames(folder, options.template) or extract_video(path, folder, options, stop=stop)
 
 
-def _span(row: Row, count: int, rate: Callable[[str], float]) -> tuple[int, int] | str:
+def _span(row: Video, count: int, rate: Callable[[str], float]) -> tuple[int, int] | str:
     """The frames of a row, or why it has none."""
     start, stop = max(row.start or 0, 0), row.stop
     if isinstance(stop, float):
-        if not (frames_a_second := rate(row.name)):
+        if not (frames_a_second := rate(row.path)):
             return "it counts seconds, and the video has no frame rate"
         start, stop = frames_between(start, stop, frames_a_second)
         told = f"seconds {row.start:g} to {row.stop:g} of {count / frames_a_second:.3g}"

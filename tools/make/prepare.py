@@ -16,20 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actrec.data.lists import find_labels, read_labels, read_list
-from actrec.tools.make.frame_lists import (
-    PREPARED,
-    QUARANTINE,
-    Row,
-    Split,
-    SplitOptions,
-    choose_split,
-    class_of,
-    has_part_folders,
-    shown,
-)
+from actrec.data.lists import Video, find_labels, read_labels, read_list
+from actrec.tools.lists.from_folders import SplitOptions, class_folders
+from actrec.tools.make.choose_split import Split, choose_split
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first
 from actrec.tools.make.prepared_video import Prepared, PrepareOptions, prepare_video
+from actrec.tools.make.record import PREPARED, QUARANTINE, shown
 from actrec.tools.make.savings import Trade, cost, pick_sample, printable, psnr, table
 from actrec.tools.make.target import Messages, Target, check_fps, videos_of
 
@@ -99,12 +91,11 @@ def prepare(
         src = Path(src)
         names = videos_of(src, dst, say)
         plan = choose_split(src, dst, names, split, say)
-        part_folders = has_part_folders(names)
-        classes = [class_of(name, part_folders) for name in names]
+        classes = class_folders(src, names, otherwise=None)
     else:
         plan = split_of_lists([Path(path) for path in src], dst)
         src = Path()
-        names = sorted({row.name for part in plan.rows.values() for row in part})
+        names = sorted({row.path for part in plan.rows.values() for row in part})
         classes = [os.path.basename(os.path.dirname(name)) for name in names]
     if options.fps:
         check_fps(plan)
@@ -159,7 +150,7 @@ def _sizes(path: Path, result: Path) -> Prepared:
     return Prepared(0, path.stat().st_size, result.stat().st_size)
 
 
-def _span(row: Row) -> tuple[int | float | None, int | float | None]:
+def _span(row: Video) -> tuple[int | float | None, int | float | None]:
     """Frames are one to one, so ranges stay."""
     return row.start, row.stop
 
@@ -183,7 +174,7 @@ def split_of_lists(lists: Sequence[Path], dst: Path) -> Split:
         for video in read_list(path):
             name = os.path.abspath(video.path)
             if os.path.exists(name):
-                rows[part].append(Row(name, video.start, video.stop, video.labels))
+                rows[part].append(Video("", name, video.start, video.stop, video.labels))
             else:
                 missing.append((video.path, f"missing: {path.name} lists it, and there is no such file"))
         file = find_labels(path.parent)

@@ -11,10 +11,12 @@ from typing import Any
 
 from actrec.data.lists import Video, read_labels, write_labels, write_list
 from actrec.files import atomic_file, remove_leftovers, writing
-from actrec.tools.make.frame_lists import Kind, Record, Row, Split, allot, find_videos, shown, who_wrote
+from actrec.tools.lists.find import find_videos
+from actrec.tools.make.choose_split import Split
 from actrec.tools.make.jobs import write_failed
+from actrec.tools.make.record import KINDS, QUARANTINE, Kind, Record, allot, shown, who_wrote
 
-Span = Callable[[Row], tuple[int | float | None, int | float | None] | str]
+Span = Callable[[Video], tuple[int | float | None, int | float | None] | str]
 
 
 class Messages(list[str]):
@@ -45,12 +47,15 @@ def videos_of(src: Path, dst: Path, say: Messages) -> list[str]:
         raise FileNotFoundError(
             f"{src}: {'not a folder' if src.exists() else 'no such folder'}; expected one with videos"
         )
-    names, others = find_videos(src, dst)
-    told = ", ".join(f"{count} {extension}" for extension, count in sorted(others.items()))
+    made = [dst / QUARANTINE, *(dst / kind.folder for kind in KINDS)]
+    found = find_videos(src, frame_folders=False, skip=made)
+    names = sorted([*found.names, *found.dangling])  # what a link has lost fails with a reason
+    told = ", ".join(f"{count} {extension}" for extension, count in sorted(found.others.items()))
     if not names:
         raise ValueError(f"{src} holds no video{f' (only {told})' if told else ''}: expected {src}/<class>/<video>")
     if told:
         say(f"not videos, left alone: {told}")
+    found.warn_unreadable(say)
     return names
 
 
@@ -114,7 +119,7 @@ class Target:
         return {name: self.folder / self._record.videos[name] for name in names}
 
     def _tell_left_out(self, split: Split, names: Sequence[str], say: Messages) -> None:
-        listed = {row.name for part in split.rows.values() for row in part}
+        listed = {row.path for part in split.rows.values() for row in part}
         if unlisted := len(names) - len(listed):
             done = self._kind.done
             say(f"{unlisted} of {len(names)} videos are in no split list: they are {done}, and in no list")
@@ -173,13 +178,13 @@ class Target:
         for part, rows in split.rows.items():
             videos = []
             for row in rows:
-                if row.name in reasons:
+                if row.path in reasons:
                     continue
                 found = span(row)
                 if isinstance(found, str):
-                    bad.append((row.name, f"{part} list: {found}"))
+                    bad.append((row.path, f"{part} list: {found}"))
                     continue
-                path = os.path.join(self._dst, self._kind.folder, self._record.videos[row.name])
+                path = os.path.join(self._dst, self._kind.folder, self._record.videos[row.path])
                 videos.append(Video(path, path, *found, row.labels))
             target = self._dst / f"{part}.txt"
             if videos:

@@ -20,9 +20,9 @@ from actrec.data.video.read import iter_frames, iter_pictures
 from actrec.tools.make import extract_frames as tool
 from actrec.tools.make import frame_folder as one
 from actrec.tools.make.extract_frames import ExtractOptions, SplitOptions, extract_frames, extract_video
-from actrec.tools.make.frame_lists import FRAMES
 from actrec.tools.make.frame_rate import resampled
 from actrec.tools.make.jobs import Workers
+from actrec.tools.make.record import FRAMES
 
 SMALL = ExtractOptions(short_side=32)
 

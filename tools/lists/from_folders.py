@@ -1,0 +1,180 @@
+"""Lists of videos in class folders: SRC/<class>/<video>, or SRC/train/<class>/<video> and SRC/val/<class>/<video>."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from actrec.data.lists import Video
+from actrec.data.lists.splits import PARTS, stratified_split
+from actrec.files import show
+from actrec.tools.lists.find import find_videos
+from actrec.tools.lists.list_files import Made, refuse_old_lists, why_unwritable, write_lists
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """How videos are divided into training and validation where neither a list nor a folder decides.
+
+    Args:
+        val_fraction: part of each class that is for validation.
+        seed: decides which.
+        group_regex: files whose path (in SRC, with /) has the same match stay together: its first group, or all of it.
+
+    Raises:
+        ValueError: a fraction outside (0, 1), an expression that does not compile.
+    """
+
+    val_fraction: float = 0.2
+    seed: int = 0
+    group_regex: str | None = None
+
+    def __post_init__(self):
+        if not 0 < self.val_fraction < 1:
+            raise ValueError(f"val-fraction {self.val_fraction}: expected a number above 0 and below 1")
+        if self.seed < 0:
+            raise ValueError(f"seed {self.seed}: expected at least 0")
+        try:
+            re.compile(self.group_regex or "")
+        except re.error as error:
+            raise ValueError(f"group-regex {self.group_regex!r} is no regular expression: {error}") from None
+
+    def group(self, name: str) -> str | None:
+        match = re.search(self.group_regex, name) if self.group_regex else None
+        return match and (match[1] if match.re.groups else match[0])
+
+
+def make_folder_lists(
+    videos: Path,
+    out: Path,
+    split: SplitOptions = SplitOptions(),  # noqa: B008 - frozen
+    *,
+    force: bool = False,
+    progress: Callable[[int], None] | None = None,
+    log: Callable[[str], None] = lambda message: None,
+) -> Made:
+    """Writes the lists of VIDEOS/<class>/<video>, or of train/<class>/ and val/<class>/ below it.
+
+    Args:
+        videos: a folder of video files or frame folders.
+        out, force, progress, log: as in `published.make_lists`.
+        split: how they are divided where no folder says so.
+
+    Raises:
+        ValueError: there is no video, one lies in no class folder, or OUT holds lists.
+        OSError: something cannot be read or written.
+    """
+    refuse_old_lists(out, force)
+    found = find_videos(videos, frame_folders=True, progress=progress)
+    found.warn_unreadable(log)
+    names = found.names
+    if not names:
+        raise ValueError(f"{videos} holds no video: expected {videos}/<class>/<video>")
+    labels = class_folders(videos, names)
+    root, prefix = os.path.abspath(videos), os.path.join(os.path.abspath(out), "")
+    paths = [os.path.join(root, name) for name in names]
+    reasons = [why_unwritable(path, prefix) or _unwritable_class(label) for path, label in zip(paths, labels)]
+    classes = sorted({label for label, reason in zip(labels, reasons) if not reason})
+    others = sorted(set(labels) - set(classes))  # nothing of them can be listed
+    place = {name: number for number, name in enumerate(classes + others)}
+    parts, origin = divide(videos, names, [place[label] for label in labels], split, log)
+    log(f"split: {origin}")
+    lists: dict[str, list[Video]] = {part: [] for part in PARTS}
+    missing = []
+    for name, path, part, label, reason in zip(names, paths, parts, labels, reasons):
+        if reason:
+            missing.append((part, name, label, reason))
+        else:
+            lists[part].append(Video(path, path, None, None, (place[label],)))
+    made = write_lists(out, lists, classes, [], missing, force)
+    _tell_empty(lists, classes, log)
+    return made
+
+
+def _unwritable_class(name: str) -> str | None:
+    return "its class begins or ends with a blank" if name != name.strip() else None
+
+
+def _tell_empty(lists: Mapping[str, Sequence[Video]], classes: Sequence[str], log: Callable[[str], None]) -> None:
+    """Says which lists and classes a net cannot be trained or evaluated with."""
+    for part in ("train", "val"):
+        if not lists[part]:
+            log(f"{part}.txt: there is no video for it, so there is no such list")
+    trained = {video.label for video in lists["train"]}
+    if lists["train"] and (only := [name for label, name in enumerate(classes) if label not in trained]):
+        log(f"{len(only)} classes have no video in train.txt, such as {show(only[0])}")
+
+
+# ---- what the folders say ----
+
+
+def class_folders(src: Path, names: Sequence[str], *, otherwise: str | None = "") -> list[str]:
+    """The class folder of each video, by its name in SRC; "" for a video directly in SRC.
+
+    Args:
+        otherwise: what else would be right, for the error message. With None such a video is not an error.
+
+    Raises:
+        ValueError: a video is in no class folder.
+    """
+    start = 1 if _has_part_folders(names) else 0
+    pieces = [name.split("/")[start:] for name in names]
+    classes = [piece[0] if len(piece) > 1 else "" for piece in pieces]
+    if otherwise is not None and "" in classes:
+        raise ValueError(
+            f"{os.path.join(src, names[classes.index('')])} is in no class folder: expected {src}/<class>/<video>"
+            f"{otherwise}"
+        )
+    return classes
+
+
+def divide(
+    src: Path, names: Sequence[str], labels: Sequence[int], options: SplitOptions, log: Callable[[str], None]
+) -> tuple[list[str], str]:
+    """The part (train, val or test) of each video, and where that comes from.
+
+    The folders train, val and test of SRC decide; where there are none, a seeded split, class by class.
+
+    Args:
+        names: of the videos, in SRC.
+        labels: of the videos.
+
+    Raises:
+        ValueError: the expression for groups matches no name.
+    """
+    if not _has_part_folders(names):
+        return _draw(names, labels, options, log)
+    parts = [name.split("/")[0] for name in names]
+    return parts, f"the folders {', '.join(part for part in PARTS if part in parts)} of {src}"
+
+
+def _has_part_folders(names: Sequence[str]) -> bool:
+    """Whether SRC is laid out as train/<class>/ and val/<class>/."""
+    pieces = [name.split("/") for name in names]
+    tops = {piece[0] for piece in pieces}
+    return {"train", "val"} <= tops <= set(PARTS) and all(len(piece) > 2 for piece in pieces)
+
+
+def _draw(
+    names: Sequence[str], labels: Sequence[int], options: SplitOptions, log: Callable[[str], None]
+) -> tuple[list[str], str]:
+    groups = [options.group(name) for name in names]
+    if options.group_regex:
+        if not any(group is not None for group in groups):
+            raise ValueError(f"group-regex {options.group_regex!r} matches no path, such as {names[0]!r}")
+        alone = sum(group is None for group in groups)
+        log(
+            f"groups: {len(set(groups) - {None})}"
+            + (f", and {alone} videos that match none stand alone" if alone else "")
+        )
+    is_val = stratified_split(
+        labels,
+        [f"file {name}" if group is None else f"group {group}" for name, group in zip(names, groups)],
+        val_fraction=options.val_fraction,
+        seed=options.seed,
+    )
+    origin = f"drawn by class, {options.val_fraction:g} of the videos for validation, seed {options.seed}"
+    return ["val" if val else "train" for val in is_val], origin

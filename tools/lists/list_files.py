@@ -1,0 +1,109 @@
+"""The list files of one folder: labels.txt, train.txt and so on, written together or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from actrec.data.lists import Video, write_labels, write_list
+from actrec.data.lists.splits import PARTS
+from actrec.files import atomic_write, scratch_folder, show, write_csv, writing
+
+# in this order: a list whose labels do not fit labels.txt is refused, so what a kill leaves in between may be noticed
+WRITTEN = ("labels.txt", "flips.txt", *(f"{part}.txt" for part in PARTS), "missing.csv")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was written.
+
+    Args:
+        lists: rows of each list.
+        num_classes: lines of labels.txt.
+        missing: rows of missing.csv, by list.
+    """
+
+    lists: Mapping[str, int]
+    num_classes: int
+    missing: Mapping[str, int]
+
+
+def refuse_old_lists(out: Path, force: bool) -> None:
+    """Raises ValueError if a folder holds lists and they are not to be replaced."""
+    there = [name for name in WRITTEN if os.path.lexists(out / name)]
+    if there and not force:
+        raise ValueError(f"{out} holds {', '.join(there)} already: --force replaces all of them, --out names another "
+                         "folder")  # fmt: skip
+
+
+def write_lists(
+    out: Path,
+    lists: Mapping[str, Sequence[Video]],
+    classes: Sequence[str],
+    flips: Sequence[tuple[str, str]],
+    missing: Sequence[tuple[str, str, str, str]],
+    force: bool,
+) -> Made:
+    """Writes labels.txt, the lists that have rows, flips.txt and missing.csv where there is something to say: all or
+    nothing.
+
+    Args:
+        missing: (part, name, class, reason) of what is in no list.
+        force: replace them, and remove those of an earlier call that there are none of now.
+    """
+    if not any(lists.values()):
+        raise ValueError(
+            f"none of the {len(missing)} videos can be used; the first: {show(missing[0][1])}: {missing[0][3]}"
+        )
+    refuse_old_lists(out, force)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with scratch_folder(out / "lists") as scratch, writing(out):
+        try:
+            _write_all(scratch, out, lists, classes, flips, missing)
+        except ValueError as error:  # of a path that no list can hold
+            raise ValueError(str(error).replace(str(scratch), str(out))) from None
+        for name in WRITTEN:
+            if (scratch / name).exists():
+                os.replace(scratch / name, out / name)
+            else:
+                (out / name).unlink(missing_ok=True)
+    counts = {f"{name}.txt": len(videos) for name, videos in lists.items() if videos}
+    return Made(counts, len(classes), Counter(f"{part}.txt" for part, *_ in missing))
+
+
+def _write_all(
+    folder: Path,
+    out: Path,
+    lists: Mapping[str, Sequence[Video]],
+    classes: Sequence[str],
+    flips: Sequence[tuple[str, str]],
+    missing: Sequence[tuple[str, str, str, str]],
+) -> None:
+    write_labels(folder / "labels.txt", classes)
+    for name, videos in lists.items():
+        if videos:
+            write_list(folder / f"{name}.txt", videos, root=os.path.abspath(out), labels=classes, separator=None)
+    if flips:
+        with atomic_write(folder / "flips.txt") as file:
+            file.writelines(f"{one}\t{other}\n" for one, other in flips)
+    if missing:
+        printable = ([text.encode("utf-8", "backslashreplace").decode() for text in row] for row in missing)
+        write_csv(folder / "missing.csv", ("list", "video", "class", "reason"), printable)
+
+
+def why_unwritable(path: str, prefix: str) -> str | None:
+    """Why a list cannot hold a path, which is written without this prefix."""
+    text = path.removeprefix(prefix)
+    if "\n" in text:
+        return "its path holds a line break"
+    if text != text.strip() or text.startswith("#"):
+        return "its path begins or ends with a blank, or begins with #"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "its path is not UTF-8"
+    return None

@@ -1,0 +1,141 @@
+"""Which videos are for training and which for validation: by lists, by folders, or drawn. See extract_frames."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from actrec.data.lists import Video, find_labels, read_labels, read_list
+from actrec.data.lists.splits import PARTS
+from actrec.files import ListError
+from actrec.tools.lists.from_folders import SplitOptions, class_folders, divide
+from actrec.tools.make.record import shown, who_wrote
+
+
+@dataclass(frozen=True)
+class Split:
+    origin: str
+    rows: dict[str, list[Video]]  # of each part; the path of a row is its name in SRC, or absolute
+    labels: list[str]
+    folder: Path | None  # where its lists or labels came from
+    missing: tuple[tuple[str, str], ...] = ()  # (path, reason) of rows without a file
+    outside: int = 0  # rows whose file is not in SRC
+
+
+def choose_split(src: Path, dst: Path, names: list[str], options: SplitOptions, log: Callable[[str], None]) -> Split:
+    """The split of the videos of SRC by lists in DST, SRC or its parent, else by folders, else drawn.
+
+    Raises:
+        ValueError: a list or a labels file is bad, or contradicts the videos.
+    """
+    classes = class_folders(src, names, otherwise=None)
+    for folder in _search_path(src, dst):
+        if lists := _split_lists(folder, src):
+            split = _split_by_lists(lists, src, names, sorted(set(classes) - {""}))
+            break
+    else:
+        split = _split_by_folders(src, dst, names, options, log)
+    log(f"split: {split.origin}")
+    return split
+
+
+def _search_path(src: Path, dst: Path) -> list[Path]:
+    parent = Path(os.path.normpath(src / ".."))  # of a link: where the link is
+    folders = {os.path.realpath(folder): folder for folder in (parent, src, dst)}
+    return [folders[key] for key in dict.fromkeys(map(os.path.realpath, (dst, src, parent)))]
+
+
+def _split_lists(folder: Path, src: Path) -> dict[str, Path]:
+    """{part: list of videos} that a folder holds; none if neither train nor val is there."""
+    kept = {part: folder / f"videos_{part}.txt" for part in PARTS}
+    plain = {part: folder / f"{part}.txt" for part in PARTS}
+    for lists in (kept, plain):
+        found = {part: path for part, path in lists.items() if path.is_file() and _tells_of(path, src)}
+        if "train" in found or "val" in found:
+            return found
+    return {}
+
+
+def _split_by_lists(lists: dict[str, Path], src: Path, names: list[str], classes: list[str]) -> Split:
+    folder = next(iter(lists.values())).parent
+    labels_file = find_labels(folder)
+    labels = read_labels(labels_file) if labels_file else None
+    by_path = {os.path.abspath(src / name): name for name in names}
+    rows, missing, outside = {}, [], 0
+    for part, path in lists.items():
+        rows[part] = []
+        for video in _read_videos(path, labels, classes):
+            places = [os.path.abspath(base / video.path) for base in (folder, src)]
+            if name := next((by_path[place] for place in places if place in by_path), None):
+                rows[part].append(Video("", name, video.start, video.stop, video.labels))
+            elif any(map(os.path.exists, places)):
+                outside += 1
+            else:
+                missing.append((video.path, f"missing: {path.name} lists it, and there is no such file"))
+    if not any(rows.values()):
+        first = f", not even {missing[0][0]!r}" if missing else ""
+        raise ValueError(f"{' and '.join(map(str, lists.values()))}: none of the listed videos is in {src}{first}; "
+                         "expected paths of video files, relative to the list's folder")  # fmt: skip
+    origin = " and ".join(map(shown, lists.values()))
+    labels = labels or _names_of(rows, classes)
+    return Split(origin, rows, labels, folder, tuple(missing), outside)
+
+
+def _read_videos(path: Path, labels: list[str] | None, classes: list[str]) -> list[Video]:
+    """A list with labels.txt beside it; without one labels are names of class folders, or any numbers."""
+    if labels is not None or not classes:
+        return read_list(path, root="", labels=labels or ())
+    try:
+        return read_list(path, root="", labels=classes)
+    except ListError as error:
+        try:
+            return read_list(path, root="", labels=())
+        except ListError:
+            raise error from None
+
+
+def _names_of(rows: Mapping[str, list[Video]], classes: list[str]) -> list[str]:
+    """Class names of numbers: the folder, where a number's videos share one that no other number has."""
+    folders: dict[int, set[str]] = {}
+    for row in (row for part in rows.values() for row in part):
+        for label in row.labels:
+            folders.setdefault(label, set()).add(row.path.split("/")[0] if "/" in row.path else "")
+    if not folders:
+        return classes
+    times = Counter(name for found in folders.values() for name in found)
+    single = {label: min(found) for label, found in folders.items() if len(found) == 1}
+    return [single[i] if times[single.get(i, "")] == 1 and single[i] else str(i) for i in range(max(folders) + 1)]
+
+
+def _split_by_folders(
+    src: Path, dst: Path, names: list[str], options: SplitOptions, log: Callable[[str], None]
+) -> Split:
+    classes = class_folders(src, names, otherwise=", or a train.txt with `path label` in each line")
+    labels, folder = _labels_without_lists(src, dst, sorted(set(classes)))
+    numbers = [labels.index(name) for name in classes]
+    parts, origin = divide(src, names, numbers, options, log)
+    rows: dict[str, list[Video]] = {part: [] for part in PARTS if part in parts}
+    for name, part, number in zip(names, parts, numbers):
+        rows[part].append(Video("", name, None, None, (number,)))
+    return Split(origin, rows, labels, folder)
+
+
+def _labels_without_lists(src: Path, dst: Path, classes: list[str]) -> tuple[list[str], Path | None]:
+    for folder in _search_path(src, dst):
+        file = find_labels(folder)
+        if file is None or not _tells_of(file, src):
+            continue
+        labels = read_labels(file)
+        if unknown := [name for name in classes if name not in labels]:
+            raise ValueError(f"{file} does not name the class {unknown[0]!r}: expected every class folder of {src}")
+        return labels, folder
+    return classes, None
+
+
+def _tells_of(path: Path, src: Path) -> bool:
+    """Whether a list or labels file may tell of SRC's videos: not if a tool wrote it for results that lie elsewhere."""
+    kind = who_wrote(path)
+    return kind is None or Path(os.path.realpath(src)).is_relative_to(os.path.realpath(path.parent / kind.folder))
