@@ -39,11 +39,11 @@ class Problems:
 
     def __init__(self, path: str | os.PathLike[str]):
         self._path = os.fspath(path)
-        self._found: list[tuple[int, Callable[[], str]]] = []
+        self._found: list[tuple[int, str | Callable[[], str]]] = []
 
-    def add(self, line: int, explain: Callable[[], str]) -> None:
-        """`explain` is called only for a problem that is shown: suggestions are slow."""
-        self._found.append((line, explain))
+    def add(self, line: int, message: str | Callable[[], str]) -> None:
+        """Adds a problem. A function is called for the message only if it is shown, because suggestions are slow."""
+        self._found.append((line, message))
 
     def __len__(self) -> int:
         return len(self._found)
@@ -53,7 +53,8 @@ class Problems:
         if not self._found:
             return
         found = sorted(self._found, key=lambda problem: problem[0])
-        lines = [f"{self._path}:{line}: {explain()}" for line, explain in found[:SHOWN]]
+        shown = [(line, message if isinstance(message, str) else message()) for line, message in found[:SHOWN]]
+        lines = [f"{self._path}:{line}: {message}" for line, message in shown]
         if len(found) > SHOWN:
             lines.append(f"… and {len(found) - SHOWN} more")
         raise ListError("\n".join(lines))
@@ -99,7 +100,7 @@ class LineReader:
         for data in self._blocks():
             if first == 1:
                 if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                    problems.add(1, lambda: "the file is UTF-16: expected UTF-8")
+                    problems.add(1, "the file is UTF-16: expected UTF-8")
                     problems.raise_any()
                 data = data.removeprefix(codecs.BOM_UTF8)
             lines = _lines(data, first, problems)
@@ -139,9 +140,7 @@ def _lines(data: bytes, first: int, problems: Problems) -> list[str]:
         for i, line in enumerate(lines):
             if "\0" in line or len(line) > LONGEST:
                 what = "a zero byte" if "\0" in line else f"{len(line)} characters"
-                problems.add(
-                    first + i, lambda w=what: f"the line holds {w}: expected text, at most {LONGEST} characters"
-                )
+                problems.add(first + i, f"the line holds {what}: expected text, at most {LONGEST} characters")
                 lines[i] = ""
     return [line.strip() for line in lines]
 
@@ -451,7 +450,7 @@ def _decode(line: bytes, number: int, problems: Problems) -> str:
         return line.decode()
     except UnicodeDecodeError as error:
         what = f"byte 0x{line[error.start]:02x} at position {error.start + 1} is not UTF-8: save the file as UTF-8"
-        problems.add(number, lambda: what)
+        problems.add(number, what)
         return ""
 
 

@@ -1,7 +1,7 @@
-"""Optical flow on disk: two gray JPEGs for each two neighboring frames, as in IBM's action-recognition-pytorch.
+"""Optical flow on disk: two grayscale JPEGs per pair of neighboring frames, as in IBM's action-recognition-pytorch.
 
-`00001_x.jpg` and `00001_y.jpg` are the flow from frame 1 to frame 2, in pixels: -bound is 0, no motion 128 and +bound
-255. M frames have M - 1 of them. Lists count frames, whatever is read: one list serves both modalities.
+`00001_x.jpg` and `00001_y.jpg` hold the flow from frame 1 to frame 2 in pixels: 0 means -bound, 128 no motion, and 255
++bound. M frames have M - 1 such pairs of images. Lists count frames in any case, so one list serves both modalities.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from collections.abc import Sequence
 
 from actrec.data.lists import Video
 
-FLOW_IMAGE = re.compile(r"(.*?)(\d{1,18})(_x\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)  # its y is `y_of`
-FOLDER = "flow"  # beside a list: the flow of its video files
-UNFINISHED = ".flow-unfinished"  # in a folder while its flow is being put there
+FLOW_IMAGE = re.compile(r"(.*?)(\d{1,18})(_x\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)  # an x image
+FOLDER = "flow"  # folder next to a list: the flow of its video files
+UNFINISHED = ".flow-unfinished"  # file in a folder to which flow is being written
 
 
 def y_of(path: str) -> str:
-    """The y image that belongs to an x image."""
+    """The path of the y image that belongs to an x image."""
     stem, extension = os.path.splitext(path)
     return f"{stem[:-1]}{'y' if stem[-1] == 'x' else 'Y'}{extension}"
 
 
 def flow_folder(path: str, root: str | os.PathLike[str]) -> str:
-    """Where the flow of a list's row lies: in the folder, beside its frames; of a video file in `flow/<path>`.
+    """The folder with the flow of a list row: the frame folder itself, or `flow/<path>` for a video file.
 
     Args:
-        path: of the row, as `read_list` gives it.
-        root: the list's folder.
+        path: Path of the row, as `read_list` returns it.
+        root: Folder of the list.
     """
     if os.path.isdir(path):
         return path
@@ -37,5 +37,5 @@ def flow_folder(path: str, root: str | os.PathLike[str]) -> str:
 
 
 def flow_videos(videos: Sequence[Video], root: str | os.PathLike[str]) -> list[Video]:
-    """The rows of a list with the folders of their flow as paths; ids and ranges stay."""
+    """The rows of a list with their flow folders as paths. Ids, ranges and labels stay the same."""
     return [video._replace(path=flow_folder(video.path, root)) for video in videos]

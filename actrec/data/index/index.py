@@ -166,12 +166,12 @@ class Index(Sequence[Media]):
 
         def receive(job: tuple, result: np.void | str | None, reason: str | None) -> None:
             nonlocal saved
-            if reason is not None:  # perhaps not the fault of the file
-                self._reject(job[0], reason)
-            elif isinstance(result, str):
+            if isinstance(result, str):
                 self._reject(job[0], result, until_changed=True)
-            else:
+            elif result is not None:
                 self._store(job[0], result)
+            else:  # perhaps not the fault of the file
+                self._reject(job[0], reason or "unknown reason")
             if time.monotonic() - saved > _SAVE_EVERY:
                 self.save()
                 saved = time.monotonic()

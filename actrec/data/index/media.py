@@ -1,4 +1,4 @@
-"""One video of a list, ready to be planned and read."""
+"""What is known of one list row: enough to plan clips and to read their frames."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from actrec.data.lists.row import Video
 
 @dataclass(frozen=True)
 class Media:
-    """One video of a list, ready to be planned and read.
+    """One list row, ready to be planned and read.
 
     Args:
-        start: position of its first frame in the file or folder, 0-based; image files are numbered from 1.
-        frames: how many frames it has (M), or pairs of flow images.
-        width, height: as displayed.
-        template: of a folder's image names, None for a video file.
-        rotation: counter-clockwise degrees from stored to displayed.
-        rate: frames a second on average, 0 if unknown.
-        gop: frames for each keyframe of the whole file on average, 0 for folders.
+        start: Position of the first frame of the row in its file or folder, from 0. Image files are numbered from 1.
+        frames: Number of frames (M), or of pairs of flow images.
+        width, height: Size as displayed.
+        codec, pix_fmt, color: Names as FFmpeg gives them; the suffix of the images, "" and "" for a folder.
+        rotation: Degrees counter-clockwise from the stored to the displayed picture.
+        rate: Average number of frames per second, 0 if unknown.
+        gop: Average number of frames per keyframe in the whole file, 0 for folders.
+        template: Format string of the names of a folder's images, None for a video file.
+        flow: The folder holds optical flow.
     """
 
     path: str
@@ -44,18 +46,19 @@ class Media:
 
     @property
     def positions(self) -> int:
-        """How many places a frame of a clip can be chosen from: a stack of flow begins where all of it follows."""
+        """The number of positions that a frame of a clip can have. A stack of flow starts where all of it follows."""
         return max(1, self.frames - FLOW_PAIRS + 1) if self.flow else self.frames
 
     def image(self, position: int) -> str:
-        """Path of a folder's image at `position`."""
+        """The path of a folder's image at a position from 0."""
+        assert self.template is not None, "a video file has no images"
         return os.path.join(self.path, self.template.format(position + 1))
 
     def images(self, chosen: int) -> list[str]:
-        """Paths of the images of a folder that make one frame of a clip: one, or x, y, x, y, … of a stack of flow.
+        """The paths of the images that make up one frame of a clip: one image, or x, y, x, y, … of a stack of flow.
 
         Args:
-            chosen: of `positions`. Too short a video repeats its last flow.
+            chosen: One of the `positions`. A video that is shorter than a stack repeats its last flow.
         """
         if not self.flow:
             return [self.image(self.start + chosen)]
@@ -64,18 +67,24 @@ class Media:
 
 
 def span_of(record: np.void, video: Video) -> tuple[int, int] | str:
-    """(first position, frames) of a list row, or why it has none."""
+    """(position of the first frame, number of frames) of a list row, or why the row cannot be used.
+
+    Args:
+        record: `RECORD` of its file.
+    """
     first, flow = int(record["first"]) - 1, bool(record["kind"] == Kind.FLOW)
-    end = first + int(record["frames"]) + flow  # lists count frames: one more than there is flow between them
-    start = first if video.start is None else video.start
-    stop = end if video.stop is None else video.stop
-    if isinstance(start, float):
-        span = _seconds(record, end - first, start, stop)
+    end = first + int(record["frames"]) + flow  # lists count frames, and there is one frame more than pairs of flow
+    if isinstance(video.start, float) and video.stop is not None:
+        span = _seconds(record, end - first, video.start, video.stop)
         if isinstance(span, str):
             return span
         start, stop = first + span[0], first + span[1]
+    else:
+        start = first if video.start is None else int(video.start)
+        stop = end if video.stop is None else int(video.stop)
     if record["kind"] == Kind.VIDEO or flow:
-        stop = min(stop, end)  # containers overstate and lists follow them; the decoder's last frame is repeated
+        # Containers may state more frames than decode, and lists follow them. The last frame is repeated then.
+        stop = min(stop, end)
     if start < first or start >= end or stop > end or stop <= start:
         return f"the list says frames {start + 1} to {stop}, but there are {first + 1} to {end}"
     if stop - start <= flow:
@@ -84,10 +93,11 @@ def span_of(record: np.void, video: Video) -> tuple[int, int] | str:
 
 
 def _seconds(record: np.void, num_frames: int, start: float, stop: float) -> tuple[int, int] | str:
+    """The half-open range of the frames in [start, stop) seconds, or why there is none."""
     rate = float(record["rate"])
     if not rate:
         is_video = record["kind"] == Kind.VIDEO
-        where = "file has no rate" if is_video else f"folder has no file `{FPS}` with its frames a second"
+        where = "file has no rate" if is_video else f"folder has no file `{FPS}` with its frames per second"
         return f"the list counts seconds, and the {where}"
     begin, end = frames_between(start, stop, rate)
     if begin >= num_frames:
@@ -96,6 +106,6 @@ def _seconds(record: np.void, num_frames: int, start: float, stop: float) -> tup
 
 
 def frames_between(start: float, stop: float, rate: float) -> tuple[int, int]:
-    """The half-open range of the frames that begin in [start, stop) seconds at a constant rate; one at least."""
+    """The half-open range of the frames that begin in [start, stop) seconds at a constant rate; at least one frame."""
     begin, end = (math.ceil(time * rate - 1e-3) for time in (start, stop))
     return begin, max(end, begin + 1)

@@ -113,7 +113,7 @@ def probe_path(path: str, name: str, *, flow: bool = False) -> np.void:
             _probe_folder(path, record, os.listdir(path), _IMAGE, Kind.FOLDER)
         else:
             _probe_video(path, record)
-    return record[()]
+    return record[()]  # type: ignore[return-value]
 
 
 def verify_path(path: str, record: np.void) -> np.void:

@@ -57,7 +57,7 @@ def read_rows(blocks: Iterable[list[str]], problems: Problems, classes: Classes)
         sample.add([line for line in lines if line and line[0] != "#"])
     if not sample.num_lines:
         if not len(problems):
-            problems.add(1, lambda: "the list is empty: expected one video on each line")
+            problems.add(1, "the list is empty: expected one video on each line")
         problems.raise_any()
     dialect = _choose(sample.lines, classes)
     rows, bad = _parse(blocks, LineParser(dialect, classes))

@@ -1,26 +1,28 @@
-"""Classes: their names, how a list's text becomes labels, and which class a mirrored video belongs to."""
+"""Classes: their names, how the text of a list becomes labels, and the class of a mirrored video."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from actrec.files import Problems, atomic_write, read_lines, show
 from actrec.registry import did_you_mean
 
 FILES = ("labels.txt", "classes.txt")
-NONE = "-"  # in place of a label: the video is of no class
-_NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d*)?", re.ASCII)  # the reference reads labels as floats: 3.0 is 3
+NONE = "-"  # in place of a label: the video has none
+_NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d*)?", re.ASCII)  # 3.0 is 3, as in IBM's action-recognition-pytorch
 
 
 class Bad(Exception):
-    """A value is wrong; `explain()` says what, the value and what would be right.
+    """A value is wrong.
 
     Args:
-        explain: makes the message, when somebody wants to see it.
-        columns: the line has the columns that were looked for, a value is illegal.
+        explain: Returns the message: what is wrong, the value, and what would be right. It is called only if the
+            message is shown.
+        columns: The line has the expected columns, and one of their values is illegal.
     """
 
     def __init__(self, explain: Callable[[], str], *, columns: bool = True):
@@ -29,13 +31,15 @@ class Bad(Exception):
 
 
 class Classes:
-    """Turns what a list says about a class into its label: a number (always a number, `3.0` included) or a name.
+    """Turns the text of a label column into a label.
+
+    The text is a number (what reads as a number is always one, including `3.0`) or the name of a class.
 
     Args:
-        names: of the classes, in the order of their labels; empty: unknown, so every number is legal and no name.
+        names: The class names, in the order of their labels. If empty, every number is legal and no name is.
 
     Raises:
-        ValueError: a name occurs twice.
+        ValueError: A name occurs twice.
     """
 
     def __init__(self, names: Sequence[str] = ()):
@@ -46,22 +50,22 @@ class Classes:
             raise ValueError(f"class name {twice!r} occurs twice: expected every name once")
 
     def __contains__(self, text: str) -> bool:
-        """Whether `text` reads as a label, legal or not."""
+        """Whether `text` looks like a label, legal or not."""
         return text in self._index or _NUMBER.fullmatch(text) is not None
 
     def could_be(self, text: str) -> bool:
-        """Whether `text` reads as a label, or as none."""
+        """Whether `text` looks like a label, or is the mark of a video without one."""
         return text == NONE or text in self
 
     def labels(self, texts: Iterable[str]) -> tuple[int, ...]:
-        """Those of a row; none of a `-` alone. Raises Bad as `label`."""
+        """The labels of a row; no label for a single `-`. Raises Bad as `label`."""
         texts = tuple(texts)
         if texts == (NONE,) and NONE not in self:
             return ()
         return tuple(map(self.label, texts))
 
     def label(self, text: str) -> int:
-        """Raises Bad for a name that is unknown and a number that is not a label."""
+        """The label of one text. Raises Bad for an unknown name and for a number that is not a label."""
         number = _NUMBER.fullmatch(text)
         if not number:
             if text not in self._index:
@@ -79,33 +83,34 @@ class Classes:
         return label
 
     def unknown(self, text: str) -> str:
+        """The message for a name that is not a class."""
         if not self.names:
             return f"class name {show(text)}: expected a number, as there is no {' or '.join(FILES)} to look it up in"
         return f"unknown class {show(text)}{did_you_mean(text, self.names)}"
 
 
 def find_labels(folder: str | os.PathLike[str]) -> Path | None:
-    """The folder's file of class names: `labels.txt`, or `classes.txt`, or None."""
+    """The file of class names in a folder: `labels.txt`, else `classes.txt`, else None."""
     return next((path for name in FILES if (path := Path(folder, name)).is_file()), None)
 
 
 def read_labels(path: str | os.PathLike[str]) -> list[str]:
-    """The class names of a file, one a line, in the order of their labels. Blank lines are skipped.
+    """Reads class names, one per line, in the order of their labels. Blank lines are skipped.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ListError: a name occurs twice, there is no name, or the file is no UTF-8 text.
+        FileNotFoundError: There is no such file.
+        ListError: A name occurs twice, there is no name, or the file is not UTF-8 text.
     """
     lines, problems = read_lines(path)
     return _names(lines, problems)
 
 
 def write_labels(path: str | os.PathLike[str], names: Sequence[str]) -> None:
-    """Writes class names, one a line, all or nothing.
+    """Writes class names, one per line. The file is written atomically.
 
     Raises:
-        ValueError: a name that would not read back: empty, with blanks around it or a line break, or there twice.
-        OSError: the file cannot be written.
+        ValueError: A name would not read back: it is empty, occurs twice, or has outer blanks or a line break.
+        OSError: The file cannot be written.
     """
     for label, name in enumerate(names):
         if not name.strip() or name != name.strip() or any(c in name for c in "\n\0") or not _encodable(name):
@@ -121,22 +126,25 @@ def write_labels(path: str | os.PathLike[str], names: Sequence[str]) -> None:
 
 
 def read_flips(path: str | os.PathLike[str], labels: Sequence[str]) -> tuple[int, ...]:
-    """The flip map: for each class the label of its videos' mirror images, -1 where these belong to no class.
+    """Reads the flip map: for each class, the label that its videos have after mirroring.
 
-    A line `a b` says that a mirrored video of class a is one of class b, and vice versa; `a -` that a video of class
-    a must not be mirrored; every other class is its own mirror image. a and b are names or numbers; between them is a
-    tab, `;`, a comma or blanks. Blank lines and lines that begin with # are skipped.
+    A line `a b` says that a mirrored video of class a is a video of class b, and vice versa. A line `a -` says that a
+    video of class a must not be mirrored; its entry is -1. Every other class is its own mirror image. a and b are names
+    or numbers, separated by a tab, `;`, a comma or blanks. Blank lines and lines that begin with # are skipped.
 
     Args:
-        labels: class names, in the order of their labels.
+        labels: The class names, in the order of their labels.
+
+    Returns:
+        One label per class.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ListError: every bad line: an unknown class, two ways to read the line, a class with two mirror images.
+        FileNotFoundError: There is no such file.
+        ListError: Names every bad line: an unknown class, a line with two readings, a class with two mirror images.
     """
     lines, problems = read_lines(path)
     classes = Classes(labels)
-    mirror: dict[int, tuple[int, int]] = {}  # class: mirror image, line
+    mirror: dict[int, tuple[int, int]] = {}  # by class: its mirror image, and the line that says so
     for number, line in enumerate(lines, 1):
         if not line or line.startswith("#"):
             continue
@@ -156,12 +164,16 @@ def _names(lines: list[str], problems: Problems) -> list[str]:
         if not name:
             continue
         if name in first:
-            problems.add(number, lambda n=name: f"class name {show(n)} is also on line {first[n]}: expected it once")
+            problems.add(number, partial(_twice, name, first[name]))
         first.setdefault(name, number)
     if not first and not len(problems):
-        problems.add(1, lambda: "there is no class name: expected one on each line")
+        problems.add(1, "there is no class name: expected one on each line")
     problems.raise_any()
     return list(first)
+
+
+def _twice(name: str, line: int) -> str:
+    return f"class name {show(name)} is also on line {line}: expected it once"
 
 
 def _add_mirror(mirror: dict[int, tuple[int, int]], one: int, other: int, line: int, classes: Classes) -> None:
@@ -174,7 +186,7 @@ def _add_mirror(mirror: dict[int, tuple[int, int]], one: int, other: int, line: 
 
 
 def _pair(line: str, classes: Classes) -> tuple[int, int]:
-    """The two labels of a line of flips.txt: -1 for `-`. Every place to cut is tried, so names may hold blanks."""
+    """The two labels of a line of flips.txt; -1 for `-`. Every place to cut is tried, because names may hold blanks."""
     strong = [(a, b) for a, b in _cuts(line, "\t;")]
     cuts = [(a, b) for a, b in strong if _is_pair(a, b, classes)]
     cuts = cuts or [(a, b) for a, b in _cuts(line, " ,") if _is_pair(a, b, classes)]
@@ -202,7 +214,7 @@ def _is_pair(a: str, b: str, classes: Classes) -> bool:
 
 
 def _no_pair(line: str, cuts: list[tuple[str, str]], classes: Classes) -> str:
-    for a, b in cuts:  # one half is a class: then the other one is what is wrong
+    for a, b in cuts:  # if one half is a class, the other half is what is wrong
         if a in classes or b in classes or b == "-":
             return classes.unknown(b if a in classes else a)
     if len(cuts) == 1:

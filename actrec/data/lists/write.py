@@ -22,19 +22,19 @@ def write_list(
     separator: str | None = " ",
     with_range: bool | None = None,
 ) -> None:
-    """Writes a list that `read_list(path, root=root, labels=labels)` reads back, all or nothing.
+    """Writes a list that `read_list(path, root=root, labels=labels)` reads back. The file is written atomically.
 
-    Ids are not written: reading makes them anew from the paths.
+    Ids are not written: reading the list creates them from the paths.
 
     Args:
-        root, labels: as in `read_list`. Paths under `root` are written relative to it.
-        separator: blank, `;`, tab or comma; None: the first of these four that can hold these videos.
-        with_range: write start and end; default: if the videos have them. False leaves them out.
+        root, labels: As in `read_list`. Paths below `root` are written relative to it.
+        separator: A blank, `;`, a tab or a comma. None: the first of these four that can represent the videos.
+        with_range: Whether to write start and end. Default: if any of the videos has them.
 
     Raises:
-        ValueError: no video; some with and some without a range; or a row would read back as something else, such as
-            a path that holds the separator in the wrong place.
-        OSError: the file cannot be written.
+        ValueError: There is no video; some videos have a range and others do not; or a row would not read back as it
+            is, for example because its path holds the separator in the wrong place.
+        OSError: The file cannot be written.
     """
     if separator not in (*SEPARATORS, None):
         raise ValueError(f"separator {separator!r}: expected ' ', ';', a tab, ',' or None")
@@ -53,14 +53,16 @@ def write_list(
             with atomic_write(path) as file:
                 file.writelines(f"{line}\n" for line in lines)
             return
-    raise ValueError(f"{os.fspath(path)}: {fault} with {sep!r} between columns: expected a separator and paths "
-                     "that leave one reading")  # fmt: skip
+    raise ValueError(
+        f"{os.fspath(path)}: {fault} with {sep!r} between columns: expected a separator and paths that leave one "
+        "reading"
+    )
 
 
 def _written(video: Video, prefix: str, with_range: bool) -> Video:
-    """The row as the list has it: the path relative to the root, times to the nanosecond."""
+    """The row as the list has it: the path relative to the root, and times to the nanosecond."""
     text = video.path.removeprefix(prefix)
-    if text.startswith("/"):  # below the root after two slashes
+    if text.startswith("/"):  # the root is followed by two slashes
         text = video.path
     if text == video.path and prefix and not text.startswith("/"):
         raise ValueError(
@@ -79,15 +81,19 @@ def _written(video: Video, prefix: str, with_range: bool) -> Video:
 
 
 def _line(row: Video, separator: str, labeled: bool) -> str:
-    """Args: labeled: there are rows with labels; one without says so."""
+    """The line of a row.
+
+    Args:
+        labeled: Some rows of the list have labels, so a row without labels is marked as such.
+    """
     labels = [*map(str, row.labels)] or [NONE] * labeled
-    if row.start is None:
+    if row.start is None or row.stop is None:
         return separator.join([row.path, ",".join(labels)] if labels else [row.path])
     return separator.join((row.path, *bounds(row.start, row.stop), *labels))
 
 
 def _fault(path: str | os.PathLike[str], lines: list[str], rows: list[Video], classes: Classes) -> str | None:
-    """Reads the lines as `read_list` will, and says what comes out wrong."""
+    """Reads the lines as `read_list` will, and returns what would come out wrong."""
     try:
         "\n".join(lines).encode()
     except UnicodeEncodeError as error:

@@ -134,7 +134,7 @@ def test_csv_with_class_names_parts_and_rates(tmp_path):
     ("text", "fault"),
     [
         ("name,label\na,3\n", "train.txt:1: there is no column 'path': expected a header with path, and found"),
-        ("path,path\na,3\n", "train.txt:1: column 'path' is there twice"),
+        ("path,path\na,3\n", "train.txt:1: column 'path' occurs twice"),
         ("path,end,start,stop\na,1,2,3\n", "train.txt:1: columns 'end' and 'stop': expected one of them"),
         ("path,label,labels\na,1,2\n", "train.txt:1: columns 'label' and 'labels': expected one of them"),
         ("path,lable\na,3\n", "train.txt:1: unknown column 'lable': did you mean label"),
@@ -154,9 +154,9 @@ def test_csv_with_class_names_parts_and_rates(tmp_path):
         ("path,label\n,3\n", "train.txt:2: path '': expected the name of a file or folder"),
         ("path,labels\na,3;\n", "train.txt:2: class name '': expected a number"),
         ("path,split\na,trian\n", "train.txt:2: part 'trian': did you mean train"),
-        ("path,fps\na,0\nb,fast\nc,nan\n", "train.txt:2: fps '0': expected a number of frames a second\ntrain.txt:3"),
-        ('path,label\n"a,3\n', "train.txt:2: not a csv file from here on"),
-        ('path,label\n"a"b,3\n', "train.txt:2: not a csv file from here on"),
+        ("path,fps\na,0\nb,fast\nc,nan\n", "train.txt:2: fps '0': expected a number of frames per second\ntrain.txt:3"),
+        ('path,label\n"a,3\n', "train.txt:2: not a CSV file from here on"),
+        ('path,label\n"a"b,3\n', "train.txt:2: not a CSV file from here on"),
         ("path,label\n", "train.txt:2: the list is empty"),
         ("", "train.txt:1: there is no column 'path'"),
         (b"path\na\n\xe9\n", "train.txt:3: byte 0xe9 is not UTF-8"),
@@ -188,7 +188,7 @@ def test_kinetics(tmp_path):
         ("abseiling/-3B32lodo2M_000059_000069.mp4", None, None, (0,)),
         ("air drumming/_dbcJuKJQNs_000040_000050.mp4", None, None, (1,)),
     ]
-    assert "2 clips are not there" in found.notes[0]
+    assert "2 clips are missing" in found.notes[0]
     found = read(tmp_path, "kinetics", "youtube_id,time_start,time_end,split\nabc,0,10.0,test\n")
     assert rows(found, "test") == [("test/abc_000000_000010.mp4", None, None, ())]
 
@@ -286,7 +286,7 @@ def test_hara_rows_without_a_frame_are_counted(tmp_path):
         ({"labels": ["a"]}, 'train.txt: expected {"database"'),
         ({"database": {}}, 'train.txt: expected "labels", a list of class names'),
         ({"labels": [1], "database": {}}, 'train.txt: expected "labels", a list of class names'),
-        ({"labels": ["a", "a"], "database": {"b": video(label="a")}}, "train.txt: class name 'a' is there twice"),
+        ({"labels": ["a", "a"], "database": {"b": video(label="a")}}, "train.txt: class name 'a' occurs twice"),
         (hara(), "train.txt: there is no row with frames"),
         (hara(a=3), "train.txt: 'a': '3': expected {\"subset\""),
         (hara(a={"annotations": {}}), "train.txt: 'a': part 'None'"),
@@ -367,7 +367,11 @@ def test_activitynet_reads_fps_files_and_finds_videos(tmp_path):
         ({"label": "Sports", "segment": [1, 2]}, {}, "unknown class 'Sports'"),
         ({"segment": [1, 2]}, {}, "unknown class 'None'"),
         ("Surfing", {}, "annotations: expected [{"),
-        ({"label": "Surfing", "segment": [1, 2]}, {"fps": "fast"}, "fps 'fast': expected a number of frames a second"),
+        (
+            {"label": "Surfing", "segment": [1, 2]},
+            {"fps": "fast"},
+            "fps 'fast': expected a number of frames",
+        ),
     ],
 )
 def test_bad_activitynet(tmp_path, annotation, value, fault):

@@ -1,4 +1,4 @@
-"""Lists and annotations of other tools, read into one form and written from it: `FORMATS`, and which one a file has."""
+"""Lists and annotations of other tools: `FORMATS`, which read and write one common form, and guessing the format."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _HEADERS = {"path": "csv", "youtube_id": "kinetics"}
 
 
 def guess_format(path: Path) -> str:
-    """The format of a file, by its content.
+    """Guesses the format of a file from its content.
 
     Raises:
-        ValueError: it is of none, or it can be read as several: then the message names them.
-        OSError: it cannot be read.
+        ValueError: The file has none of the formats, or several fit; the message names these.
+        OSError: The file cannot be read.
     """
     content = read_text(path)
     if content.lstrip()[:1] in ("{", "["):
@@ -52,7 +52,7 @@ def _guess_json(path: Path, content: str) -> str:
 
 
 def _guess_text(path: Path, lines: list[str]) -> str:
-    """actrec's reader takes all that means the same there; some of mmaction2's rows would mean another thing."""
+    """Formats that mean the same as actrec's are read by its reader. Some rows of mmaction2 would be misread by it."""
     found = [match for line in lines if (match := _NUMBERS.search(line))]
     backward = next((match for match in found if int(match[1]) > int(match[2])), None)
     if backward is None or len(found) < len(lines):
@@ -64,7 +64,7 @@ def _guess_text(path: Path, lines: list[str]) -> str:
 
 
 def guess_part(path: Path) -> str:
-    """`train`, `val` or `test`, if the file is named so (`kinetics-400_val.csv`); else ""."""
+    """`train`, `val` or `test` if the name of the file says so (`kinetics-400_val.csv`); else ""."""
     words = re.split(r"[^a-z]+", path.stem.lower())
     parts = {PART_NAMES[word] for word in words if word in PART_NAMES}
     return parts.pop() if len(parts) == 1 else ""

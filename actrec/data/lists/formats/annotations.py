@@ -1,4 +1,4 @@
-"""What all list formats are read into and written from, and what they share."""
+"""The common form of all list formats, and what the formats share."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
 class Entry(NamedTuple):
-    """One row of any list.
+    """One row of a list in any format.
+
+    It is a `Video` without an id, which only a row of a list that was read as a whole has, and with the frame rate
+    that some formats state.
 
     Args:
-        path: what to open, absolute.
-        start, stop: as of a `Video`: half-open from 0, integers are frames, floats are seconds; None for all.
-        labels: none, one or several.
-        fps: frames a second, where the list says it.
+        path: Absolute path of the file or frame folder.
+        start, stop, labels: As in `Video`.
+        fps: Frames per second, if the list states it.
     """
 
     path: str
@@ -39,12 +41,12 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Annotations:
-    """Lists of one dataset.
+    """The lists of one dataset.
 
     Args:
-        parts: rows by `train`, `val` or `test`; by "" where nothing says which part it is.
-        names: of the classes, in the order of their labels; empty: unknown.
-        notes: what reading had to leave out or assume, a line each.
+        parts: Rows by `train`, `val` or `test`; by "" if nothing says which part they belong to.
+        names: Class names in the order of their labels; empty if unknown.
+        notes: What reading had to leave out or assume, one line each.
     """
 
     parts: Mapping[str, Sequence[Entry]]
@@ -54,13 +56,14 @@ class Annotations:
 
 @dataclass(frozen=True)
 class Options:
-    """How a file is read or written.
+    """How to read or write a file.
 
     Args:
-        root: folder that relative paths start from.
-        names: of the classes, for formats that do not hold them or their order.
-        part: which part the file is, where it does not say so itself.
-        separator: between columns, where the format leaves a choice; None: found, or the format's usual one.
+        root: Folder that relative paths start from.
+        names: Class names, for formats that do not hold them or their order.
+        part: The part of the file, if the file does not state it.
+        separator: Separator between columns, if the format leaves a choice. None: the one found in the file, or the
+            usual one of the format.
     """
 
     root: str
@@ -71,22 +74,24 @@ class Options:
 
 @dataclass(frozen=True)
 class Format:
-    """A format of lists, and what it can hold.
+    """A format of lists, and what it can represent.
 
     Args:
-        title: what a row is.
-        read: gives the annotations of a file; raises ListError with all bad rows, OSError.
-        write: writes annotations that it can hold to a file.
-        suffix: of its files.
-        ranges: the kinds of ranges: "frames", "seconds".
-        needs_range: which rows must have one: "all", those "labeled", or all if "any" has one.
-        decimals: of times.
-        names_range: matches names of files that say their range, so that no other is held.
-        first, last: the lowest and the highest start, in frames.
-        class_names: whether labels are "numbers", names in the "rows" or "either", or names that the file has a
-            "table" of, in their order.
-        parts: whether a file "may" or "must" say of each row which part it belongs to.
-        separators: between columns, the usual one first.
+        title: What a row looks like.
+        suffix: Suffix of its files.
+        read: Reads the annotations of a file. Raises ListError with all bad rows, or OSError.
+        write: Writes annotations to a file. They must be such that the format can represent them.
+        ranges: Units of ranges: "frames", "seconds".
+        needs_range: Rows that must have a range: "all", those that are "labeled", or all if "any" row has one.
+        decimals: Number of decimals of times.
+        names_range: Matches the names of files that state their range. Such rows have no other range.
+        first, last: Lowest and highest start, in frames.
+        several_labels: Whether a row can have several labels.
+        class_names: How rows state classes: "numbers", names in the "rows", "either", or names from a "table" that the
+            file holds, in the order of their labels.
+        parts: Whether a file "may" or "must" state the part of each row.
+        fps: Whether rows can state a frame rate.
+        separators: Possible separators between columns, the usual one first.
     """
 
     name: str
@@ -108,42 +113,49 @@ class Format:
 
 
 def kind_of(entry: Entry) -> str:
-    """What its range counts: "frames" or "seconds"; "" where a row is a whole video."""
+    """The unit of the range of a row: "frames" or "seconds"; "" if the row is a whole video."""
     if entry.start is None:
         return ""
     return "seconds" if isinstance(entry.start, float) else "frames"
+
+
+def frames_of(entry: Entry) -> tuple[int, int]:
+    """The range of a row that has one in frames."""
+    assert isinstance(entry.start, int)
+    assert isinstance(entry.stop, int)
+    return entry.start, entry.stop
 
 
 # ---- paths ----
 
 
 def below(root: str, text: str) -> str:
-    """The path that a list means."""
+    """The absolute path of a path in a list."""
     return os.path.join(root, text)
 
 
 def inside(root: str, path: str) -> str:
-    """The path as a list has it: relative where it lies below the root."""
+    """The path as a list has it: relative if it is located below the root."""
     text = path.removeprefix(os.path.join(root, ""))
     return path if text.startswith("/") else text
 
 
 def stem_of(path: str) -> str:
-    """Name of a frame folder, or of a video file without its suffix."""
+    """The name of a frame folder, or of a video file without its suffix."""
     name = path.rsplit("/", 1)[-1]
     stem, suffix = os.path.splitext(name)
     return stem if suffix.lower() in VIDEO_SUFFIXES else name
 
 
 class Finder:
-    """Finds the folder or file that a list names without its suffix. Every folder is listed once."""
+    """Finds the folder or file that a list names without a suffix. Each folder is listed only once."""
 
     def __init__(self, root: str):
         self._root = root
         self._folders: dict[str, dict[str, str]] = {}
 
     def find(self, folder: str, name: str) -> str | None:
-        """The path of `folder/name` below the root, or of `folder/name.mp4` and so on; None if there is neither."""
+        """The path of `folder/name` below the root, or of `folder/name.mp4` and so on; None if nothing is found."""
         if folder not in self._folders:
             self._folders[folder] = self._list(os.path.join(self._root, folder))
         found = self._folders[folder].get(name)
@@ -163,14 +175,14 @@ class Finder:
 
 
 def raise_faults(path: str | os.PathLike[str], faults: Sequence[str]) -> None:
-    """Raises a ListError of all of them, if there are any: for files whose rows have names, and no lines."""
+    """Raises a ListError that lists all faults, if there are any. For files with rows that have names but no lines."""
     if faults:
         more = [f"… and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
         raise ListError("\n".join([*(f"{os.fspath(path)}: {fault}" for fault in faults[:SHOWN]), *more]))
 
 
 def whole(text: str, what: str, least: int = 0) -> int:
-    """The number that a cell holds. Raises Bad."""
+    """The whole number in a cell. Raises Bad."""
     if not _WHOLE.fullmatch(text.strip()):
         raise Bad(lambda: f"{what} {show(text)}: expected a whole number")
     if not least <= (number := int(text)) <= MAX_FRAME:
@@ -179,18 +191,18 @@ def whole(text: str, what: str, least: int = 0) -> int:
 
 
 def rate(value: str | float) -> float:
-    """Frames a second. Raises Bad."""
+    """The value as frames per second. Raises Bad."""
     try:
         number = float(value)
     except (ValueError, TypeError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not 0 < number < math.inf:
-        raise Bad(lambda: f"fps {show(str(value))}: expected a number of frames a second")
+        raise Bad(lambda: f"fps {show(str(value))}: expected a number of frames per second")
     return number
 
 
 def part_of(text: str) -> str:
-    """Raises Bad."""
+    """The part that a published name means. Raises Bad."""
     part = PART_NAMES.get(text.strip().lower())
     if part is None:
         raise Bad(lambda: f"part {show(text)}{did_you_mean(text, PART_NAMES)}")
@@ -198,7 +210,7 @@ def part_of(text: str) -> str:
 
 
 def checked_path(root: str, text: object) -> str:
-    """Raises Bad for what is no path."""
+    """The absolute path of a value in a list. Raises Bad if the value is not a path."""
     if not isinstance(text, str) or not text or "\0" in text:
         raise Bad(lambda: f"path {show(str(text))}: expected the name of a file or folder")
     return below(root, text)

@@ -1,4 +1,4 @@
-"""The JSON files of Hara's 3D-ResNets: one for Kinetics, UCF101, HMDB51 and Moments in Time, one for ActivityNet."""
+"""The two JSON formats of Hara's 3D-ResNets: for Kinetics, UCF101, HMDB51, Moments in Time; and for ActivityNet."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from actrec.data.lists.formats.annotations import (
     Format,
     Options,
     checked_path,
+    frames_of,
     inside,
     label_of,
     part_of,
@@ -36,12 +38,12 @@ _SUBSETS = {"train": "training", "val": "validation", "test": "testing"}
 
 
 def _read(path: Path, options: Options) -> Annotations:
-    """Frame folders are `<label>/<id>` below the root, or what `video_path` says; `segment` counts images from 1."""
+    """Frame folders are `<label>/<id>` below the root, or at `video_path`. `segment` counts images from 1."""
     data, faults = _load(path), []
     names = data.get("labels")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ListError(f'{path}: expected "labels", a list of class names')
-    faults += [f"class name {show(name)} is there twice" for name, times in Counter(names).items() if times > 1]
+    faults += [f"class name {show(name)} occurs twice" for name, times in Counter(names).items() if times > 1]
     numbers, finder = {name: i for i, name in enumerate(names)}, Finder(options.root)
 
     def entries_of(key: str, value: dict[str, Any]) -> Iterator[Entry | None]:
@@ -57,7 +59,7 @@ def _read(path: Path, options: Options) -> Annotations:
 
 
 def _segment(segment: Any, place: str) -> tuple[int | None, int | None] | None:
-    """The range; None if it is empty, as published files have it for videos that could not be had."""
+    """The range; None if it is empty, as in published files for videos that could not be downloaded."""
     if segment is None:
         num_frames = _value_file(place, "n_frames")
         segment = None if num_frames is None else [1, int(num_frames) + 1]
@@ -72,17 +74,19 @@ def _segment(segment: Any, place: str) -> tuple[int | None, int | None] | None:
     if end == begin:
         return None
     if not 0 < begin < end <= MAX_FRAME:
-        raise Bad(lambda: f"segment {segment}: expected the first frame, from 1, and the one behind the last")
+        raise Bad(lambda: f"segment {segment}: expected the first frame, from 1, and the one after the last")
     return begin - 1, end - 1
 
 
 def _write(path: Path, annotations: Annotations, options: Options) -> None:
-    database, finder = {}, Finder(options.root)
+    database: dict[str, Any] = {}
+    finder = Finder(options.root)
     for part, entries in annotations.parts.items():
         for entry in entries:
             name = annotations.names[entry.labels[0]] if entry.labels else None
             key = _free(database, stem_of(entry.path), inside(options.root, entry.path))
-            annotation = ({} if name is None else {"label": name}) | {"segment": [entry.start + 1, entry.stop + 1]}
+            start, stop = frames_of(entry)
+            annotation = ({} if name is None else {"label": name}) | {"segment": [start + 1, stop + 1]}
             value = {"subset": _SUBSETS[part], "annotations": annotation}
             if _place(key, {}, options, finder, name or "test", (key,)) != entry.path:
                 value["video_path"] = entry.path
@@ -94,7 +98,7 @@ def _write(path: Path, annotations: Annotations, options: Options) -> None:
 
 
 def _read_activitynet(path: Path, options: Options) -> Annotations:
-    """Frame folders are `v_<id>` below the root; each annotation is a row; segments are seconds."""
+    """Frame folders are `v_<id>` below the root. Each annotation is a row, and segments are in seconds."""
     data = _load(path)
     names = _leaves(data.get("taxonomy"), data["database"])
     numbers, finder = {name: i for i, name in enumerate(names)}, Finder(options.root)
@@ -117,7 +121,7 @@ def _read_activitynet(path: Path, options: Options) -> Annotations:
 
 
 def _leaves(taxonomy: Any, database: dict[str, Any]) -> list[str]:
-    """Class names: the nodes of the taxonomy that are nobody's parent; without one, those that occur, sorted."""
+    """Class names: the leaves of the taxonomy; without a taxonomy, the names that occur, sorted."""
     if isinstance(taxonomy, list) and all(isinstance(node, dict) for node in taxonomy):
         parents = [node.get("parentId") for node in taxonomy]
         names = [node.get("nodeName") for node in taxonomy if node.get("nodeId") not in parents]
@@ -145,7 +149,7 @@ def _write_activitynet(path: Path, annotations: Annotations, options: Options) -
             if (part, entry.path) not in keys:
                 key = _free(database, stem_of(entry.path).removeprefix("v_"), inside(options.root, entry.path))
                 keys[part, entry.path] = key
-                value = {"subset": _SUBSETS[part], "annotations": []}
+                value: dict[str, Any] = {"subset": _SUBSETS[part], "annotations": []}
                 value |= {} if entry.fps is None else {"fps": entry.fps}
                 if _place(key, {}, options, finder, "", (f"v_{key}", key)) != entry.path:
                     value["video_path"] = entry.path
@@ -162,7 +166,7 @@ def _write_activitynet(path: Path, annotations: Annotations, options: Options) -
 
 
 def _load(path: Path) -> dict[str, Any]:
-    data = read_json(path, dict)
+    data: dict[str, Any] = read_json(path, dict)
     if not isinstance(data.get("database"), dict):
         raise ListError(f'{path}: expected {{"database": {{id: …}}}}, as Hara\'s tools and ActivityNet have it')
     return data
@@ -180,7 +184,7 @@ def _annotations(
     for key, value in data["database"].items():
         try:
             if not isinstance(value, dict):
-                raise Bad(lambda value=value: f'{show(str(value))}: expected {{"subset": …, "annotations": …}}')
+                raise Bad(partial(_no_object, value))
             part = part_of(str(value.get("subset")))
             for entry in entries_of(key, value):
                 if entry is None:
@@ -196,8 +200,12 @@ def _annotations(
     return Annotations(parts, names, notes)
 
 
+def _no_object(value: Any) -> str:
+    return f'{show(str(value))}: expected {{"subset": …, "annotations": …}}'
+
+
 def _place(key: str, value: dict[str, Any], options: Options, finder: Finder, folder: str, stems: Iterable[str]) -> str:
-    """What to open: `video_path`, or what lies at one of the stems; the first of these if nothing does."""
+    """The path of a row: `video_path`, or what is found at one of the stems; the first stem if nothing is found."""
     if "video_path" in value:
         return checked_path(options.root, value["video_path"])
     stems = list(stems)
@@ -206,7 +214,10 @@ def _place(key: str, value: dict[str, Any], options: Options, finder: Finder, fo
 
 
 def _value_file(place: str, name: str) -> float | None:
-    """The number in a frame folder's `n_frames` or `fps`. Raises Bad for what is none."""
+    """The number in the `n_frames` or `fps` file of a frame folder; None without such a file.
+
+    Raises Bad if it is not a number.
+    """
     try:
         text = Path(place, name).read_text(encoding="utf-8")
     except (OSError, ValueError):

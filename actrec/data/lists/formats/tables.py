@@ -1,4 +1,4 @@
-"""Tables with a header: any csv with a column `path`, and the csv files of Kinetics."""
+"""Tables with a header: any CSV file with a column `path`, and the CSV files of Kinetics."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from actrec.data.lists.formats.annotations import (
     Annotations,
     Entry,
@@ -19,7 +17,6 @@ from actrec.data.lists.formats.annotations import (
     Options,
     checked_path,
     inside,
-    kind_of,
     label_of,
     part_of,
     rate,
@@ -27,6 +24,7 @@ from actrec.data.lists.formats.annotations import (
     whole,
 )
 from actrec.data.lists.labels import Bad, Classes
+from actrec.data.lists.row import bounds
 from actrec.files import Problems, atomic_write, read_text, show
 from actrec.registry import did_you_mean
 
@@ -45,13 +43,13 @@ Cells = dict[str, str]
 def read_table(
     path: Path, known: Sequence[str], needed: Sequence[str]
 ) -> tuple[list[tuple[int, Cells]], list[str], Problems]:
-    """A csv file with `,`, `;` or tabs.
+    """Reads a CSV file that is separated by `,`, `;` or tabs.
 
     Returns:
-        (line, cells by column) of each row, the columns that are not known, and the problems so far.
+        (line number, cells by column) of each row, the unknown columns, and the problems so far.
 
     Raises:
-        ListError: the header lacks columns, or misspells one.
+        ListError: A column is missing from the header, or misspelled.
     """
     text, problems = read_text(path), Problems(path)
     first = next(iter(text.splitlines()), "")
@@ -63,11 +61,11 @@ def read_table(
     absent = [name for name in known if name not in header and _EITHER.get(name) not in header]
     for name in unknown:
         if (hint := did_you_mean(name, absent)).startswith(": did you mean"):
-            problems.add(1, lambda name=name, hint=hint: f"unknown column {show(name)}{hint}")
+            problems.add(1, f"unknown column {show(name)}{hint}")
     missing = [name for name in needed if name not in header]
     if missing or len(set(header)) < len(header):
         twice = [name for i, name in enumerate(header) if name in header[:i]]
-        fault = f"column {twice[0]!r} is there twice" if twice else f"there is no column {missing[0]!r}"
+        fault = f"column {twice[0]!r} occurs twice" if twice else f"there is no column {missing[0]!r}"
         problems.add(1, lambda: f"{fault}: expected a header with {', '.join(needed)}, and found {show(first)}")
     problems.raise_any()
     return list(_cells(rows, header, problems)), unknown, problems
@@ -85,8 +83,8 @@ def _rows(text: str, delimiter: str, problems: Problems) -> Iterator[tuple[int, 
             row = next(reader)
         except StopIteration:
             return
-        except csv.Error as error:  # what follows cannot be told
-            problems.add(line, lambda what=str(error): f"not a csv file from here on ({what})")
+        except csv.Error as error:  # the rest of the file has no reliable meaning
+            problems.add(line, f"not a CSV file from here on ({error})")
             return
         if row:
             yield line, row
@@ -97,7 +95,7 @@ def _cells(rows: Iterator[tuple[int, list[str]]], header: list[str], problems: P
         if len(row) == len(header):
             yield line, dict(zip(header, row))
         else:
-            problems.add(line, lambda row=row: f"{len(row)} columns: expected {len(header)}, as in the header")
+            problems.add(line, f"{len(row)} columns: expected {len(header)}, as in the header")
 
 
 def _collect(
@@ -112,7 +110,7 @@ def _collect(
         else:
             parts.setdefault(part, []).append(entry)
     if not parts and not len(problems):
-        problems.add(2, lambda: "the list is empty: expected a row for each video below the header")
+        problems.add(2, "the list is empty: expected a row for each video below the header")
     problems.raise_any()
     return parts
 
@@ -123,9 +121,9 @@ def _read_csv(path: Path, options: Options) -> Annotations:
     bad_rows = len(problems)
     for pair in (("end", "stop"), ("label", "labels")):
         if all(name in columns for name in pair):
-            problems.add(1, lambda pair=pair: f"columns {pair[0]!r} and {pair[1]!r}: expected one of them")
+            problems.add(1, f"columns {pair[0]!r} and {pair[1]!r}: expected one of them")
     if ("start" in columns) != ("end" in columns or "stop" in columns):
-        problems.add(1, lambda: "expected both columns 'start' and 'end' (or 'stop'), or neither")
+        problems.add(1, "expected both columns 'start' and 'end' (or 'stop'), or neither")
     if len(problems) > bad_rows:
         problems.raise_any()
     labels = _Labels(options.names, table)
@@ -145,7 +143,7 @@ def _left_out(columns: list[str]) -> tuple[str, ...]:
 
 
 class _Labels:
-    """What the rows of a table say about classes: all numbers, or names; without a list of names those that occur."""
+    """The classes of a table: all numbers, or names. Without a list of names, those that occur are numbered."""
 
     def __init__(self, names: Sequence[str], table: list[tuple[int, Cells]]):
         if not names:
@@ -168,10 +166,11 @@ def _bounds(cells: Cells) -> tuple[int | float | None, int | float | None]:
     pair = [cells.get("start", "").strip(), cells.get(name, "").strip()]
     if not any(pair):
         return None, None
-    times = [_TIME.fullmatch(text) for text in pair]
-    if all(times):
-        start, stop = (float(time[1]) for time in times)
-    elif any(times) or not all(pair):
+    start: float
+    stop: float
+    if all(map(_TIME.fullmatch, pair)):
+        start, stop = (float(text[:-1]) for text in pair)
+    elif any(map(_TIME.fullmatch, pair)) or not all(pair):
         raise Bad(lambda: f"start {pair[0]!r} and {name} {pair[1]!r}: expected two frames, or two times such as 12.5s")
     else:
         start = whole(pair[0], "start") - (name == "end")
@@ -193,7 +192,7 @@ def _write_csv(path: Path, annotations: Annotations, options: Options) -> None:
     rows = []
     for part, several in annotations.parts.items():
         for entry in several:
-            start, end = _cells_of_range(entry)
+            start, end = ("", "") if entry.start is None or entry.stop is None else bounds(entry.start, entry.stop)
             cells = {
                 "path": inside(options.root, entry.path),
                 "start": start,
@@ -207,17 +206,9 @@ def _write_csv(path: Path, annotations: Annotations, options: Options) -> None:
 
 
 def fits_cells(names: Sequence[str]) -> bool:
-    """Whether each name reads back as itself, also among others in one cell; else the rows hold numbers."""
+    """Whether each name reads back as it is, also among others in one cell. Otherwise the rows hold numbers."""
     numbers = Classes()
     return not any(";" in name or name in numbers or name != name.strip() for name in names)
-
-
-def _cells_of_range(entry: Entry) -> tuple[str, str]:
-    kind = kind_of(entry)
-    if kind == "seconds":
-        start, stop = (np.format_float_positional(time, trim="-") for time in (entry.start, entry.stop))
-        return f"{start}s", f"{stop}s"
-    return (str(entry.start + 1), str(entry.stop)) if kind else ("", "")
 
 
 def _write_rows(path: Path, columns: Sequence[str], rows: list[list[str]]) -> None:
@@ -232,7 +223,7 @@ def _write_rows(path: Path, columns: Sequence[str], rows: list[list[str]]) -> No
 
 
 def _read_kinetics(path: Path, options: Options) -> Annotations:
-    """A row is the clip `<id>_<start>_<end>`, cut out of a video, or a part of the video `<id>` where only that is."""
+    """A row is the clip `<id>_<start>_<end>`, cut out of a video; or a part of the video `<id>` if only this exists."""
     table, unknown, problems = read_table(path, KINETICS, KINETICS[1:4])
     names = options.names or sorted({cells.get("label", "").strip() for _, cells in table} - {""})
     finder, numbers, missing = Finder(options.root), {name: i for i, name in enumerate(names)}, []
@@ -261,7 +252,7 @@ def _read_kinetics(path: Path, options: Options) -> Annotations:
     parts = _collect(table, problems, entry_of)
     notes = _left_out(unknown)
     if missing:
-        notes += (f"{len(missing)} clips are not there, and are listed as <label>/<id>_<start>_<end>.mp4, such as "
+        notes += (f"{len(missing)} clips are missing, and are listed as <label>/<id>_<start>_<end>.mp4, such as "
                   f"{missing[0]}",)  # fmt: skip
     return Annotations(parts, tuple(names), notes)
 
@@ -275,6 +266,8 @@ def _write_kinetics(path: Path, annotations: Annotations, options: Options) -> N
             if clip:
                 youtube_id, start, end = clip[1], int(clip[2]), int(clip[3])
             else:
+                assert entry.start is not None
+                assert entry.stop is not None
                 youtube_id, start, end = stem, int(entry.start), int(entry.stop)
             name = annotations.names[entry.labels[0]] if entry.labels else ""
             rows.append([name, youtube_id, str(start), str(end), part])

@@ -1,6 +1,7 @@
-"""Lists of one video a line: actrec's own, IBM's, mmaction2's and PySlowFast's.
+"""Lists with one video per line: those of actrec, IBM's action-recognition-pytorch, mmaction2 and PySlowFast.
 
-The other tools split a line at every separator, quote nothing, and know numbers only: a line is read as they read it.
+The other tools split a line at every separator, have no quotes, and know only numbers as labels. Their lists are read
+in the same way.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from actrec.data.lists.formats.annotations import Annotations, Entry, Format, Options, below, inside, whole
+from actrec.data.lists.formats.annotations import Annotations, Entry, Format, Options, below, frames_of, inside, whole
 from actrec.data.lists.labels import Bad, Classes
 from actrec.data.lists.line import MAX_FRAME
 from actrec.data.lists.read import read_list
@@ -16,7 +17,7 @@ from actrec.data.lists.row import Video
 from actrec.data.lists.write import write_list
 from actrec.files import ListError, Problems, atomic_write, read_lines, show
 
-_NUMBERS = Classes()  # whatever reads as a label without names
+_NUMBERS = Classes()  # contains all texts that look like a number
 SEPARATORS = {" ": "blanks", ",": "','", ";": "';'", "\t": "tabs"}
 
 
@@ -40,7 +41,7 @@ def _write_own(path: Path, annotations: Annotations, options: Options) -> None:
 def _read(
     path: Path, options: Options, *, columns: tuple[str, ...], separators: tuple[str, ...], one_label: bool
 ) -> Annotations:
-    """Takes the separator that leaves the fewest bad lines, then the fewest without a label."""
+    """Uses the separator with the fewest bad lines, then with the fewest lines without a label."""
     lines, problems = read_lines(path)
     problems.raise_any()
     classes, tries = Classes(options.names), []
@@ -72,9 +73,8 @@ def _entry(line: str, separator: str, columns: tuple[str, ...], one_label: bool,
         raise Bad(lambda: "there is no path: expected it in the first column")
     values = {name: whole(text, name, int(name == "total")) for name, text in zip(columns, numbers)}
     start, stop = _range(values)
-    for text in labels:
-        if text not in _NUMBERS:
-            raise Bad(lambda text=text: f"label {show(text)}: expected a number")
+    if no_number := next((text for text in labels if text not in _NUMBERS), None):
+        raise Bad(lambda: f"label {show(no_number)}: expected a number")
     return Entry(below(root, path), start, stop, tuple(map(classes.label, labels)))
 
 
@@ -102,7 +102,7 @@ def _write(
         for entry in entries:
             cells = [inside(options.root, entry.path)]
             if columns:
-                start, stop = entry.start, entry.stop
+                start, stop = frames_of(entry)
                 values = {"start": start + 1, "end": stop, "offset": start, "total": stop - start}
                 cells += [str(values[name]) for name in columns]
             file.write(separator.join([*cells, *map(str, entry.labels)]) + "\n")
