@@ -83,13 +83,19 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         _fail(_text(error))
     except (RuntimeError, MemoryError) as error:
-        text = str(error)
-        if "Connection closed by peer" in text or "DistBackendError" in type(error).__name__:
-            _fail("another process has ended: its own line says why")
-        if not isinstance(error, MemoryError) and "out of memory" not in text and "can't allocate memory" not in text:
+        text = _explain(error)
+        if text is None:
             raise
-        where = "GPU's memory" if "CUDA" in text else "memory"
-        _fail(f"the {where} is full: a smaller --batch-size (with --accumulate), --size or --frames needs less")
+        _fail(text)
+
+
+def _explain(error: RuntimeError | MemoryError) -> str | None:
+    """One line for a full memory or a lost process; None for other errors, which are our mistakes."""
+    if "torch" not in sys.modules:
+        return "the memory is full" if isinstance(error, MemoryError) else None
+    from actrec.engine.failures import explain
+
+    return explain(error)
 
 
 def _fail(text: str) -> NoReturn:

@@ -91,9 +91,8 @@ def _stop_at_signal() -> Iterator[threading.Event]:
 
     def handle(number: int, frame: Any) -> None:
         nonlocal caught
-        if (
-            caught
-        ):  # not `stop.is_set()`: this signal may have interrupted `stop.set()`, which must not be entered twice
+        # Not `stop.is_set()`: this signal may have interrupted `stop.set()`, which must not be entered twice.
+        if caught:
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
             return

@@ -1,0 +1,23 @@
+"""Errors of torch that a user can cause."""
+
+from __future__ import annotations
+
+import torch
+
+_MEMORY = "a smaller --batch-size (with --accumulate), --size or --frames needs less"
+
+
+def explain(error: BaseException) -> str | None:
+    """One line for the user; None if the error is not one of these.
+
+    A full GPU and NCCL's errors have types of their own. The CPU's allocator and gloo raise a plain RuntimeError, which
+    only its message tells apart.
+    """
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"the GPU's memory is full: {_MEMORY}"
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)):
+        return f"the memory is full: {_MEMORY}"
+    lost = isinstance(error, torch.distributed.DistError) or "Connection closed by peer" in str(error)
+    if isinstance(error, RuntimeError) and lost:
+        return "another process has ended: its own error message says why"
+    return None
