@@ -1,4 +1,4 @@
-"""The parts of a run: net and loaders."""
+"""The net and the loaders of a run."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def build_net(
     """The chosen net, with the options that the user set and, if given, the weights of a file.
 
     Args:
-        log: told if the weights are those of another modality, and what became of them.
+        log: Called with a message for each layer that was adapted to another number of channels.
 
     Raises:
-        ValueError: as `actrec.net` and `load_weights` do.
-        FileNotFoundError: there is no such weights file.
+        ValueError: As of `actrec.net` and `load_weights`.
+        FileNotFoundError: The weights file does not exist.
     """
     in_channels = config.FLOW_CHANNELS if modality == "flow" else 3
     net = nets.net(choice.backbone, num_classes=num_classes, in_channels=in_channels, **choice.options)

@@ -1,6 +1,7 @@
-"""Checkpoints: everything that continues a run, in one file that is either whole or not there.
+"""Checkpoints: everything that is needed to continue a run, in one file that is written atomically.
 
-They hold tensors, numbers, strings, lists and dicts only, so they load with `weights_only=True`; no times, no paths.
+They contain only tensors, numbers, strings, lists and dicts, so they load with `weights_only=True`. They contain no
+times and no paths.
 """
 
 from __future__ import annotations
@@ -16,30 +17,30 @@ from actrec.config import Input
 from actrec.engine.stored import current_checkpoint
 from actrec.files import atomic_write
 
-FORMAT = 3  # 2: mixing and class balance drew otherwise
+FORMAT = 3  # 2 used other random numbers for mixing and class balance
 
 
 def save(path: str | os.PathLike, checkpoint: dict[str, Any]) -> None:
-    """Writes atomically: a crash or a full disk leaves the file that was there.
+    """Writes a checkpoint. After a crash or on a full disk the older file of that name is intact.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: The file cannot be written.
     """
     with atomic_write(path, "wb") as file:
         try:
             torch.save({"format": FORMAT, **checkpoint}, file)
-        except RuntimeError as error:  # torch's, on top of the one that says what is wrong
+        except RuntimeError as error:  # torch raises it in place of the OSError, which says what is wrong
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
 
 
 def load(path: str | os.PathLike) -> dict[str, Any]:
-    """Reads a checkpoint of actrec onto the CPU.
+    """Reads a checkpoint of actrec onto the CPU, with today's names of options (see `stored`).
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is torn, or not a checkpoint of actrec.
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or not a checkpoint of actrec.
     """
     if not os.path.exists(path):
         raise FileNotFoundError(f"{os.fspath(path)}: no such checkpoint")
@@ -48,19 +49,19 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
     except (OSError, MemoryError):  # not the file's fault
         raise
     except Exception as error:  # torch raises whatever the bytes lead it to
-        raise ValueError(f"{os.fspath(path)}: not a checkpoint that torch can read, or a torn one") from error
+        raise ValueError(f"{os.fspath(path)}: the file is damaged, or not a checkpoint of torch") from error
     if not isinstance(checkpoint, dict) or "format" not in checkpoint:
-        raise ValueError(f"{os.fspath(path)}: not a checkpoint of actrec; weights of other tools go to --weights")
+        raise ValueError(f"{os.fspath(path)}: not a checkpoint of actrec; pass weights of other tools to --weights")
     if checkpoint["format"] != FORMAT:
         raise ValueError(
-            f"{os.fspath(path)}: a checkpoint in form {checkpoint['format']}, this actrec reads form {FORMAT}; "
-            "its weights alone can be taken: --weights"
+            f"{os.fspath(path)}: a checkpoint in format {checkpoint['format']}, this version reads format {FORMAT}; "
+            "pass it to --weights to start from its weights"
         )
     return current_checkpoint(checkpoint)
 
 
 def describe_net(net: torch.nn.Module, net_input: Input) -> dict[str, Any]:
-    """What rebuilds a net: its name, options and input."""
+    """What is needed to build a net again: its name, options and input."""
     described = asdict(net_input)
     return {
         "name": net.name,
@@ -70,10 +71,10 @@ def describe_net(net: torch.nn.Module, net_input: Input) -> dict[str, Any]:
 
 
 def build_net(checkpoint: dict[str, Any]) -> torch.nn.Module:
-    """The net of a checkpoint with its weights (their average, where it has one) and its input.
+    """The net of a checkpoint, with its input and its weights (their moving average if the run kept one).
 
     Raises:
-        ValueError: the net is unknown, or is no longer the one that was trained.
+        ValueError: The net is unknown, or is no longer the one that was trained.
     """
     described = checkpoint["net"]
     net = nets.net(described["name"], **described["options"])
@@ -88,4 +89,5 @@ def build_net(checkpoint: dict[str, Any]) -> torch.nn.Module:
 
 
 def input_from(described: dict[str, Any]) -> Input:
+    """The inverse of `describe_net` for the input."""
     return Input(**described | {"mean": tuple(described["mean"]), "std": tuple(described["std"])})

@@ -1,4 +1,4 @@
-"""Where a net computes, and in what arithmetic."""
+"""The device and the precision of a net."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from actrec import nets
 
 
 def choose_device(device: str) -> str:
-    """auto is the GPU where torch finds one. Raises ValueError for cuda without one."""
+    """Resolves "auto" to "cuda" if torch finds a GPU, else to "cpu". Raises ValueError for "cuda" without a GPU."""
     found = torch.cuda.is_available()
     if device == "cuda" and not found:
         raise ValueError("device cuda: torch finds no GPU; --device cpu works without one")
@@ -18,7 +18,7 @@ def choose_device(device: str) -> str:
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """auto is bfloat16 where the hardware multiplies in it, else float32."""
+    """Resolves "auto" to bfloat16 if the hardware multiplies in it, else to float32."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -28,12 +28,12 @@ def choose_precision(precision: str, device: torch.device) -> str:
 
 
 def autocast(device_type: str, precision: str) -> contextlib.AbstractContextManager:
-    """torch's autocast for a precision; float32 and float64 are none."""
+    """torch's autocast for bfloat16 and float16; a context that does nothing for float32 and float64."""
     if precision in ("float32", "float64"):
         return contextlib.nullcontext()
     return torch.autocast(device_type, dtype=getattr(torch, precision))
 
 
 def memory_format(net: nets.Backbone, channels_last: bool) -> torch.memory_format:
-    """Of the net's weights."""
+    """The memory format for the weights of a net."""
     return net.channels_last if channels_last else torch.contiguous_format

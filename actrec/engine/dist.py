@@ -1,6 +1,7 @@
-"""Several processes as one: those that `torchrun` started, or this one alone.
+"""Several processes that work as one: those that `torchrun` started, or only this one.
 
-Counts and decisions go between processes on the CPU (gloo), gradients where they are. Alone, nothing is sent.
+Counts and decisions are exchanged on the CPU (gloo), gradients on the device where they are. A single process sends
+nothing.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from torch import Tensor, distributed, nn
 
 from actrec.system import num_cores
 
-_torchruns: distributed.Store | None = None  # outlives the processes: those of the next attempt find it again
-_PATIENCE = timedelta(days=1)  # the others wait while the first looks through a large list; torchrun notices the dead
+_torchrun_store: distributed.Store | None = None  # torchrun keeps it: processes that it restarts find it again
+_TIMEOUT = timedelta(days=1)  # the first process may index a large list meanwhile; torchrun notices dead processes
 
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Joins the processes of `torchrun` for the block.
+    """Joins the processes of `torchrun` until the block ends.
 
     Args:
-        device: "cuda" gives each process of a machine a GPU of its own.
+        device: With "cuda" each process of a machine gets its own GPU.
 
     Raises:
-        ValueError: a machine has more processes than GPUs.
+        ValueError: A machine has more processes than GPUs.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ or distributed.is_initialized():
         yield
@@ -40,21 +41,21 @@ def joined(device: str) -> Iterator[None]:
                 f"{os.environ['LOCAL_WORLD_SIZE']} processes on a machine with {found} GPUs: expected one each"
             )
         torch.cuda.set_device(local)
-    global _torchruns
+    global _torchrun_store
     store, number, count = next(distributed.rendezvous("env://"))
-    _torchruns = store
+    _torchrun_store = store
     attempt = distributed.PrefixStore(f"attempt_{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
-    distributed.init_process_group(  # a store of this attempt: in torchrun's own, the addresses of the dead are found
+    distributed.init_process_group(  # torchrun's own store has the addresses of dead processes after a restart
         "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo",
         store=attempt,
         rank=number,
         world_size=count,
-        timeout=_PATIENCE,
+        timeout=_TIMEOUT,
     )
     yield
-    # Not after an error: the others may wait in an exchange that this process will never join, and NCCL would wait with
-    # them. It just ends, and torchrun sees that.
-    _torchruns = None
+    # A process with an error does not leave the group: the others may wait in an exchange that it will never join, and
+    # NCCL would wait with them. It ends, and torchrun notices that.
+    _torchrun_store = None
     distributed.destroy_process_group()
 
 
@@ -63,24 +64,24 @@ def rank() -> int:
 
 
 def world() -> int:
-    """How many processes there are."""
+    """Number of processes."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def cores_of_process() -> int:
-    """A process's share of the cores that it may use."""
+    """The share of the cores that one process should use."""
     neighbors = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if distributed.is_initialized() else 1
     return max(1, num_cores() // neighbors)
 
 
 def restarted() -> bool:
-    """Whether `torchrun` began anew after a process had died."""
+    """Whether `torchrun` has started the processes again after one of them died."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
 
 
 @contextmanager
 def first() -> Iterator[None]:
-    """The first process does the block before the others: what it leaves on the disk is there for them."""
+    """The first process runs the block before the others do: they find the files that it wrote."""
     if rank():
         distributed.barrier()
     yield
@@ -89,7 +90,7 @@ def first() -> Iterator[None]:
 
 
 def share(value: Any) -> Any:
-    """What the first process has."""
+    """The value that the first process passes."""
     if world() == 1:
         return value
     values = [value]
@@ -98,7 +99,11 @@ def share(value: Any) -> Any:
 
 
 def by_first(function: Callable[[], Any]) -> Any:
-    """What a function gives in the first process, which alone calls it. Its ValueError or OSError is everybody's."""
+    """Calls a function in the first process only, and returns its result, or raises its error, in all processes.
+
+    Raises:
+        ValueError, OSError: Those of the function. Other errors end the first process only.
+    """
     if world() == 1:
         return function()
     value = error = None
@@ -114,31 +119,31 @@ def by_first(function: Callable[[], Any]) -> Any:
 
 
 def once(name: str, function: Callable[[], str]) -> str:
-    """What a function gave in the first attempt of this `torchrun`; in all processes."""
+    """The result of a function in the first attempt of this `torchrun`, in all processes and all later attempts."""
 
     def ask() -> str:
-        if _torchruns is None:
+        if _torchrun_store is None:
             return function()
-        if not restarted() or not _torchruns.check([name]):
-            _torchruns.set(name, function())
-        return _torchruns.get(name).decode()
+        if not restarted() or not _torchrun_store.check([name]):
+            _torchrun_store.set(name, function())
+        return _torchrun_store.get(name).decode()
 
     return by_first(ask)
 
 
 def note(name: str) -> None:
-    """Leaves a word for the next attempts of this `torchrun`."""
-    if _torchruns is not None and not rank():
-        _torchruns.set(name, "")
+    """Stores a note for the next attempts of this `torchrun`."""
+    if _torchrun_store is not None and not rank():
+        _torchrun_store.set(name, "")
 
 
 def noted(name: str) -> bool:
-    """Whether an attempt before this one left that word."""
-    return by_first(lambda: restarted() and _torchruns is not None and _torchruns.check([name]))
+    """Whether an earlier attempt stored that note."""
+    return by_first(lambda: restarted() and _torchrun_store is not None and _torchrun_store.check([name]))
 
 
 def gather(value: Any) -> list[Any]:
-    """What each process has, in the order of their ranks, in all of them."""
+    """The values of all processes, in the order of their ranks."""
     if world() == 1:
         return [value]
     values = [None] * world()
@@ -147,7 +152,7 @@ def gather(value: Any) -> list[Any]:
 
 
 def total(numbers: Sequence[float]) -> list[float]:
-    """The sum of each number over all processes. Exact for whole ones."""
+    """The sum of each number over all processes, in float64: exact for integers."""
     if world() == 1:
         return list(numbers)
     sums = torch.tensor(numbers, dtype=torch.float64)
@@ -156,17 +161,19 @@ def total(numbers: Sequence[float]) -> list[float]:
 
 
 def sum_tensor(tensor: Tensor) -> Tensor:
-    """In place, over all processes."""
+    """Sums a tensor over all processes, in place."""
     if world() > 1:
         distributed.all_reduce(tensor)
     return tensor
 
 
 def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Every gradient becomes the sum of all processes'. One that was not computed counts as zero.
+    """Replaces every gradient by its sum over all processes. A gradient that is None counts as zero.
 
-    In one piece and in a fixed order: the same bits whenever a run is continued, which
-    `DistributedDataParallel` does not give for more than two processes (it regroups gradients after its first step).
+    Why not `DistributedDataParallel`: with three gloo processes a resumed run differs in the last bits, since it orders
+    its buffer anew after the first step. A single bucket, `static_graph` and `find_unused_parameters` do not change
+    that (measured with torch 2.13). Here each gradient has a fixed place. It also needs a backward pass in every
+    process, and averages: a process without clips would need a pass of zeros, and averages had to be scaled back.
     """
     if world() == 1:
         return
@@ -182,21 +189,21 @@ def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
 
 
 def share_state(net: nn.Module) -> None:
-    """All parameters and buffers become the first process's."""
+    """Copies all parameters and buffers of the first process to the others."""
     if world() > 1:
         for tensor in net.state_dict().values():
             distributed.broadcast(tensor, 0)
 
 
 def share_buffers(net: nn.Module) -> None:
-    """Statistics of batch norms become the first process's, as they are in its checkpoints."""
+    """Copies the statistics of the first process's batch norms to the others: those are in the checkpoints."""
     if world() > 1:
         for tensor in net.buffers():
             distributed.broadcast(tensor, 0)
 
 
 def sync_batch_norm(net: nn.Module) -> nn.Module:
-    """Batch norms that see the clips of all processes."""
+    """Makes the batch norms of a net use the clips of all processes."""
     net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
     for module in net.modules():
         if isinstance(module, nn.SyncBatchNorm):
@@ -205,7 +212,11 @@ def sync_batch_norm(net: nn.Module) -> nn.Module:
 
 
 class _Sum(torch.autograd.Function):
-    """A sum over all processes, which gets the sum of all their gradients."""
+    """A sum over all processes that gradients pass through.
+
+    `torch.distributed.nn.functional.all_reduce` does the same, but is deprecated (torch 2.13 warns at each call), and
+    the replacement that it names is private.
+    """
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -217,34 +228,34 @@ class _Sum(torch.autograd.Function):
 
 
 class SyncBatchNorm(nn.SyncBatchNorm):
-    """torch's, which refuses tensors on the CPU: there the sums go through `all_reduce`.
+    """torch's `SyncBatchNorm` on the GPU, and an implementation with `all_reduce` on the CPU, which torch's refuses.
 
-    So too in a single process, where torch's own would round differently: any number of processes computes alike.
+    A single process uses this implementation too, so that results do not depend on the number of processes.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.is_cuda:  # torch exchanges float32, but of an empty batch what its clips are of
+        if x.is_cuda:  # of an empty batch torch sends the clips' type, else float32
             return super().forward(x if x.numel() else x.to(torch.promote_types(x.dtype, torch.float32)))
         if not self.training:
             return nn.modules.batchnorm._BatchNorm.forward(self, x)
         values = x.to(torch.promote_types(x.dtype, torch.float32))
         axes = [axis for axis in range(x.dim()) if axis != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
-        own_count = values.new_tensor([x.numel() / max(1, x.shape[1])])
-        *sums, count = _Sum.apply(torch.cat([values.sum(axes), own_count])).split([x.shape[1], 1])
+        count_here = values.new_tensor([x.numel() / max(1, x.shape[1])])
+        *sums, count = _Sum.apply(torch.cat([values.sum(axes), count_here])).split([x.shape[1], 1])
         count = count.clamp(min=1)
         mean = sums[0] / count
-        centerd = values - mean.view(shape)
-        variance = _Sum.apply(centerd.square().sum(axes)) / count
+        centered = values - mean.view(shape)
+        variance = _Sum.apply(centered.square().sum(axes)) / count
         if self.track_running_stats:
-            self._remember(mean.detach(), variance.detach() * (count / (count - 1).clamp(min=1)).detach())
+            self._update_statistics(mean.detach(), variance.detach() * (count / (count - 1).clamp(min=1)).detach())
         scale = (variance + self.eps).rsqrt()
         if self.affine:
             scale = scale * self.weight
-        out = centerd * scale.view(shape)
+        out = centered * scale.view(shape)
         return (out + self.bias.view(shape) if self.affine else out).to(x.dtype)
 
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_statistics(self, mean: Tensor, variance: Tensor) -> None:
         self.num_batches_tracked.add_(1)
         share = self.momentum if self.momentum is not None else 1 / self.num_batches_tracked.item()
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)

@@ -1,4 +1,4 @@
-"""A run's folder: what it is made of, what it was begun with, and its checkpoints, of which one is always whole."""
+"""The folder of a run: its configuration, what data it uses, and its checkpoints, one of which is always intact."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from actrec.system import lock_folder
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 DATA, NAN = "data.json", "nan.json"
 
-_FREE = {  # decide nothing that a run results in: they may change when it is continued
+_MAY_CHANGE = {  # options that do not affect the result of a run: they may differ when it is continued
     ("loader", "workers"), ("loader", "prefetch"), ("run", "device"), ("run", "checkpoint_every"),
     ("run", "keep_every"), ("run", "log_every"), ("run", "tensorboard"), ("run", "cudnn_benchmark"),
 }  # fmt: skip
@@ -36,9 +36,9 @@ class Data:
     """The lists of a run.
 
     Args:
-        val: None trains without validation; the last epoch is the best then.
-        classes: names by label.
-        flip_map: for each class the label of its mirror image, -1 where it has none.
+        val: None trains without validation; then the last epoch is the best.
+        classes: The name of each label.
+        flip_map: For each label the label of its mirror image, -1 if it has none.
     """
 
     train: Sequence[Video]
@@ -51,11 +51,11 @@ class Data:
 
 @contextlib.contextmanager
 def held(run_dir: Path) -> Iterator[None]:
-    """The folder, made if need be, for this process alone. One in which nothing came to be is taken away again.
+    """Creates the folder if it is missing, and locks it for this process. Removes it at the end if it is empty.
 
     Raises:
-        ValueError: another process has it.
-        OSError: it cannot be made.
+        ValueError: Another process has locked it.
+        OSError: It cannot be created.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as lock:
@@ -79,17 +79,19 @@ def begin(
     precision: str,
     origin: dict[str, Any] | None,
 ) -> None:
-    """Fills a fresh run folder with what the run is made of.
+    """Writes the description of a new run, and starts its logs.
 
     Args:
-        origin: what `describe_weights` gave.
+        origin: The result of `describe_weights`, None for a net with random weights.
 
     Raises:
-        ValueError: it holds a run already.
+        ValueError: The folder contains a run.
     """
     kept = (LAST, PREVIOUS, BEST)
     if (run_dir / runlog.CONFIG).exists() and any((run_dir / name).exists() for name in kept):
-        raise ValueError(f"{run_dir} holds a run already: --resume continues it, another --run begins a new one")
+        raise ValueError(
+            f"{run_dir} contains a run already: pass --resume to continue it, or another --run to begin a new one"
+        )
     (run_dir / NAN).unlink(missing_ok=True)
     shutil.rmtree(run_dir / "tensorboard", ignore_errors=True)
     runlog.clear(run_dir)
@@ -99,10 +101,10 @@ def begin(
 
 
 def save(run_dir: Path, name: str, snapshot: dict[str, Any]) -> None:
-    """Writes a checkpoint. What `last.pt` was becomes `previous.pt`: one of the two is whole whatever happens.
+    """Writes a checkpoint. The old `last.pt` becomes `previous.pt`: one of the two is intact at any time.
 
     Raises:
-        OSError: it cannot be written; those that are there stay.
+        OSError: It cannot be written. The existing checkpoints are intact.
     """
     path = run_dir / name
     try:
@@ -110,27 +112,29 @@ def save(run_dir: Path, name: str, snapshot: dict[str, Any]) -> None:
             atomic_link(path, run_dir / PREVIOUS)
         checkpoint.save(path, snapshot)
     except OSError as error:
-        before = "; the checkpoint before it is whole: make room, and --resume goes on from there"
+        before = "; the previous checkpoint is intact: free some space, then pass --resume to continue from it"
         before = before if any((run_dir / other).exists() for other in (LAST, PREVIOUS)) else ""
         raise OSError(f"{path}: {error.strerror or error}{before}") from None
 
 
 def keep(run_dir: Path, name: str) -> None:
-    """Keeps `last.pt` under another name too, unless that is taken."""
+    """Keeps `last.pt` under another name too, unless a file of that name exists."""
     if not (run_dir / name).exists():
         atomic_link(run_dir / LAST, run_dir / name)
 
 
 def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
-    """The newest whole checkpoint of a run, None if there is none at all.
+    """The newest intact checkpoint of a run; None if it has no checkpoint.
+
+    If `last.pt` is damaged or missing, this is `previous.pt`, or else `best.pt` (a run without validation writes it
+    before the first `last.pt`). A damaged `last.pt` is renamed to `last.pt.torn`.
 
     Args:
-        say: told if `last.pt` is torn or gone and another one is taken: `previous.pt`, or else `best.pt`, which comes
-            before the first `last.pt` where nothing is validated. A torn one is put aside, as `last.pt.torn`.
+        say: Called with a warning if `last.pt` is not used.
 
     Raises:
-        ValueError: all that there are, are torn or of another kind.
-        OSError: one cannot be read, whole or not.
+        ValueError: All checkpoints are damaged, or none of them is of this version.
+        OSError: A file cannot be read.
     """
     problems: dict[str, ValueError] = {}
     for name in (LAST, PREVIOUS, BEST):
@@ -142,8 +146,8 @@ def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
             problems[name] = error
             continue
         if name != LAST:
-            say(f"WARNING: {problems.get(LAST, f'{run_dir / LAST}: it is gone')}; going on from {name}")
-        if LAST in problems:  # or the next checkpoint would make it the one before
+            say(f"WARNING: {problems.get(LAST, f'{run_dir / LAST}: the file is missing')}; continuing from {name}")
+        if LAST in problems:  # else the next checkpoint would rename it to previous.pt
             os.replace(run_dir / LAST, run_dir / f"{LAST}.torn")
         return found
     if problems:
@@ -152,7 +156,7 @@ def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
 
 
 def refuse_other_data(run_dir: Path, data: Data) -> None:
-    """Raises ValueError if the folder's run was begun with other lists, classes or mirror images, and names them."""
+    """Raises ValueError if the run was begun with other lists, classes or mirror images, and names what differs."""
     begun = read_json(run_dir / DATA, dict)
     different = [name for name, value in _describe_data(data).items() if not _same(begun.get(name), value)]
     if different:
@@ -166,7 +170,7 @@ def refuse_other_config(run_dir: Path, begun: dict[str, Any], recipe: Recipe, ne
     """Raises ValueError if the run was begun with other options, and names them.
 
     Args:
-        begun: the configuration in its checkpoint. What it does not know, had its default then.
+        begun: The configuration in the checkpoint. An option that it does not have had its default value.
     """
     now = plain_config(recipe, net_input)
     defaults = {f.name: _defaults(getattr(recipe, f.name)) for f in fields(recipe)}
@@ -174,17 +178,17 @@ def refuse_other_config(run_dir: Path, begun: dict[str, Any], recipe: Recipe, ne
     for part, values in now.items():
         for name, value in values.items():
             before = begun.get(part, {}).get(name, defaults.get(part, {}).get(name))
-            if (part, name) not in _FREE and before != value:
+            if (part, name) not in _MAY_CHANGE and before != value:
                 different.append(f"{name} {before} (now {value})")
     if different:
         raise ValueError(f"{run_dir} was begun with {', '.join(different)}: expected the same options to continue it")
 
 
 def describe_weights(path: str, new_head: bool) -> dict[str, Any]:
-    """What a run begins with.
+    """The file that a run starts from, for `environment.json`.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: The file cannot be read.
     """
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -192,7 +196,7 @@ def describe_weights(path: str, new_head: bool) -> dict[str, Any]:
 
 
 def plain_config(recipe: Recipe, net_input: Input) -> dict[str, Any]:
-    """As JSON holds it."""
+    """The configuration with lists for tuples, as in `config.json`."""
     return json.loads(json.dumps({**asdict(recipe), "input": asdict(net_input)}))
 
 
@@ -210,7 +214,7 @@ def _describe_data(data: Data) -> dict[str, Any]:
 
 
 def _same(begun: Any, now: Any) -> bool:
-    """Contents that were not looked at then, or have not been now, are believed to be the same."""
+    """Contents that are unknown, then or now, count as the same."""
     if isinstance(begun, dict) and isinstance(now, dict) and None in (begun.get("contents"), now["contents"]):
         return {**begun, "contents": None} == {**now, "contents": None}
     return begun == now

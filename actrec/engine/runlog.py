@@ -1,6 +1,6 @@
-"""The logs of a run, only ever appended to, and read back without torch.
+"""The logs and the configuration of a run. Reading them does not need torch.
 
-`log.jsonl` has one row per epoch, `steps.jsonl` one for every few steps; TensorBoard gets both.
+`log.jsonl` has a row for each epoch, `steps.jsonl` one for every `log_every` steps. TensorBoard gets both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class RunLog:
     """Writes the logs of a run.
 
     Args:
-        step: optimizer steps done so far: what TensorBoard has of later ones is struck out.
+        step: Number of finished optimizer steps. TensorBoard hides the points that it has of later steps.
     """
 
     def __init__(self, run: Path, *, tensorboard: bool, step: int = 0):
@@ -35,13 +35,13 @@ class RunLog:
             self._writer = SummaryWriter(run / "tensorboard", purge_step=step + 1)
 
     def step(self, row: dict[str, Any]) -> None:
-        """A row of `steps.jsonl`."""
+        """Writes a row of `steps.jsonl`."""
         self._steps.write(_json(row))
         self._steps.flush()
         self._curves("step", row, row["step"])
 
     def epoch(self, row: dict[str, Any], step: int) -> None:
-        """A row of `log.jsonl`, after so many steps of the run."""
+        """Writes a row of `log.jsonl`, after `step` steps of the run."""
         append(self._run, row)
         self._curves("epoch", row, step)
 
@@ -58,7 +58,7 @@ class RunLog:
 
 
 def append(run: Path, row: dict[str, Any]) -> None:
-    """Adds a row to `log.jsonl` and makes sure that it is on the disk."""
+    """Appends a row to `log.jsonl`, and makes sure that it is on the disk."""
     with open(run / NAME, "a", encoding="utf-8") as file:
         file.write(_json(row))
         file.flush()
@@ -66,7 +66,7 @@ def append(run: Path, row: dict[str, Any]) -> None:
 
 
 def read(run: Path, name: str = NAME) -> list[dict[str, Any]]:
-    """All whole rows; a row torn by a crash is left out."""
+    """All complete rows. A row that a crash cut off is left out."""
     path = run / name
     if not path.exists():
         return []
@@ -90,19 +90,19 @@ def read_config(run: Path) -> dict[str, Any]:
 
 
 def cut(run: Path, *, epoch: int, step: int) -> None:
-    """Drops the rows of `epoch` and later, and those of later steps than `step`: a resumed run writes them anew."""
+    """Removes the rows of `epoch` and later epochs, and of steps after `step`: a resumed run writes them again."""
     _rewrite(run / NAME, [row for row in read(run) if row["epoch"] < epoch])
     _rewrite(run / STEPS, [row for row in read(run, STEPS) if row["step"] <= step])
 
 
 def clear(run: Path) -> None:
-    """Begins both logs."""
+    """Empties both logs."""
     for name in (NAME, STEPS):
         _rewrite(run / name, [])
 
 
 def _json(row: dict[str, Any]) -> str:
-    """A line of JSON, which knows no nan."""
+    """A line of JSON, with null for nan and infinity, which JSON does not have."""
     numbers = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
     return json.dumps(numbers) + "\n"
 

@@ -131,7 +131,10 @@ def test_evaluate_knows_of_several_labels_from_the_checkpoint(run, inside):
 def test_resume_from_the_command_line(run, inside):
     assert run("train", *SMALL, "--run", "r")[0] == 0
     code, _, err = run("train", *SMALL, "--run", "r")
-    assert (code, err) == (1, ["Error: r holds a run already: --resume continues it, another --run begins a new one"])
+    assert (code, err) == (
+        1,
+        ["Error: r contains a run already: pass --resume to continue it, or another --run to begin a new one"],
+    )
     code, out, _ = run("train", *SMALL, "--run", "r", "--resume")
     assert code == 0
     assert out[-1].startswith("2 epochs")
@@ -238,7 +241,7 @@ def test_toy(run, tmp_path):
         (["train", "--fraems", "8"], 2, "Error: No such option '--fraems'"),
         (["evaluate"], 1, "Error: runs: no run with a best.pt; `actrec train` makes one"),
         (["evaluate", "--checkpoint", "nowhere.pt"], 1, "Error: nowhere.pt: no such checkpoint"),
-        (["evaluate", "--checkpoint", "labels.txt"], 1, "Error: labels.txt: not a checkpoint that torch can read"),
+        (["evaluate", "--checkpoint", "labels.txt"], 1, "Error: labels.txt: the file is damaged, or not a checkpoint"),
         (["evaluate", "--crops", "4"], 2, "Error: Invalid value for '--crops': '4' is not one of '1', '3', '5', '10'"),
         (["evaluate", "--weights", "a", "--run", "b"], 2, "Error: --weights together with --run or --checkpoint"),
         (["evaluate", "--backbone", "i3d"], 2, "Error: --backbone without --weights: a checkpoint knows its own net"),

@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from engine.group import Groups
 
 from actrec.data.index import build_index
 from actrec.data.lists import read_list
 from actrec.engine.runfolder import Data
-from engine.group import Groups
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Runs commands in groups of processes as `torchrun` starts them, but without its start-up time.
 
-This program imports everything once. For each line of JSON on stdin it forks the processes of one group, which join each
-other and run the command. It prints one line with how each of them ended.
+This program imports everything once. For each line of JSON on stdin it forks the processes of one group, which join
+each other and run the command. It prints one line with the exit code of each process.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""Trains in a fork for each line of stdin, and prints its process number, then how it ended: -9 if it was killed.
+"""For each line of stdin, trains in a forked process. Prints its process id, and then its exit code (-9: killed).
 
-Importing everything takes longer than the little runs that are killed, so it is done once.
+Importing everything takes longer than a small run, so it is done once.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Quiet:
 
 
 def recipe() -> Recipe:
-    """Everything on that has a state: augmentation, mixup, dropout, accumulation, an average, warm-up."""
+    """With everything that has a state: augmentation, mixup, dropout, accumulation, an average of weights, warm-up."""
     return Recipe(
         config.Net(backbone="resnet3d_10", dropout=0.3, widen=0.125),
         config.Clip(frames=5),
@@ -49,7 +50,7 @@ def recipe() -> Recipe:
     )
 
 
-def main(dataset: Path, run: Path) -> None:
+def main(dataset: Path, run: Path, timeout: int) -> None:
     lists = [read_list(dataset / f"{name}.txt") for name in ("train", "val")]
     indices = [build_index(videos) for videos in lists]
     data = Data(lists[0], indices[0], lists[1], indices[1], ["dark", "bright"])
@@ -57,6 +58,7 @@ def main(dataset: Path, run: Path) -> None:
     for _ in sys.stdin:
         child = os.fork()
         if not child:
+            signal.alarm(timeout)  # SIGALRM ends a run that hangs
             trained = train(recipe(), data, run, reporter=Quiet(), net_input=net_input, resume=True)
             os._exit(1 if trained.interrupted else 0)
         print(child, flush=True)
@@ -65,4 +67,4 @@ def main(dataset: Path, run: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from engine.group import TIMEOUT, Groups
 from torch import nn
 
 from actrec.engine import checkpoint, dist, runlog
-from engine.group import TIMEOUT, Groups
 
 SMALL = [
     *("--backbone", "resnet3d_10", "--widen", "0.125", "--dropout", "0", "--frames", "5", "--size", "32"),
@@ -37,20 +37,19 @@ def losses(run: Path) -> list[float]:
     return [row["loss"] for row in runlog.read(run, runlog.STEPS)]
 
 
-def test_several_processes_have_the_losses_of_one(tmp_path, dataset, groups):
-    """30 steps in float64. Only the order of sums differs."""
-    runs = {n: tmp_path / str(n) for n in (1, 2, 4)}
-    outputs = [train(groups, n, dataset, run, "--epochs", "10", *EXACT) for n, run in runs.items()]
-    assert [output.count("epoch 3/10") for output in outputs] == [1, 1, 1]  # only the first process prints
-    one = losses(runs[1])
-    assert len(one) == len(set(one)) == 30
-    weights = {n: checkpoint.load(run / "last.pt")["state_dict"] for n, run in runs.items()}
-    for n in (2, 4):
-        assert losses(runs[n]) == pytest.approx(one, abs=1e-9, rel=0)
-        for name in ("train_loss", "val_loss", "val_top1", "val_videos", "skipped"):
-            expected, found = ([row[name] for row in runlog.read(runs[i])] for i in (1, n))
-            assert found == pytest.approx(expected, abs=1e-9 if name == "train_loss" else 1e-6), name
-        assert all(torch.allclose(weights[1][k].double(), weights[n][k].double(), atol=1e-8) for k in weights[1])
+def test_two_processes_have_the_losses_of_one(tmp_path, dataset, groups):
+    """30 steps in float64: only the order of sums differs. Larger clips, so that batch norms do not amplify it."""
+    runs = {n: tmp_path / str(n) for n in (1, 2)}
+    options = ("--epochs", "10", "--size", "48", "--frames", "8", *EXACT)
+    outputs = [train(groups, n, dataset, run, *options) for n, run in runs.items()]
+    assert [output.count("epoch 3/10") for output in outputs] == [1, 1]  # only the first process prints
+    assert losses(runs[2]) == pytest.approx(losses(runs[1]), abs=1e-9, rel=0)
+    assert len(losses(runs[1])) == len(set(losses(runs[1]))) == 30
+    rows = [runlog.read(run) for run in runs.values()]
+    for name in ("train_loss", "val_loss", "val_top1", "val_videos", "skipped"):
+        assert [row[name] for row in rows[1]] == pytest.approx([row[name] for row in rows[0]], abs=1e-9), name
+    weights = [checkpoint.load(run / "last.pt")["state_dict"] for run in runs.values()]
+    assert all(torch.allclose(weights[0][k].double(), weights[1][k].double(), atol=1e-8) for k in weights[0])
 
 
 def test_the_first_step_in_float32(tmp_path, dataset, groups):
@@ -91,7 +90,7 @@ def test_two_processes_continue_what_one_began(tmp_path, dataset, groups):
 
 
 def test_three_processes_stopped_and_continued_are_bit_for_bit_the_same_run(tmp_path, dataset, groups):
-    """gloo adds in an order that depends on the place in the buffer: the gradients have the same place in every step."""
+    """gloo adds in an order that depends on the place in the buffer: each gradient has the same place in every step."""
     options = ("--batch-size", "6", "--epochs", "3", "--precision", "float32")
     train(groups, 3, dataset, tmp_path / "whole", *options)
     train(groups, 3, dataset, tmp_path / "run", *options, stop_after=2)

@@ -19,21 +19,24 @@ from actrec.engine import checkpoint, runlog
 SCRIPT = Path(__file__).with_name("killable.py")
 
 
+TIMEOUT = 120  # seconds for one run on a busy machine
+
+
 class Runs:
-    """Starts the run of `killable.py`, again and again."""
+    """Starts the run of `killable.py` any number of times. Each of its runs ends itself after TIMEOUT."""
 
     def __init__(self, dataset: Path, run: Path):
-        command = [sys.executable, str(SCRIPT), str(dataset), str(run)]
+        command = [sys.executable, str(SCRIPT), str(dataset), str(run), str(TIMEOUT)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def go(self) -> int:
-        """Its process."""
+    def start(self) -> int:
+        """Returns the process id."""
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
-    def ended(self) -> int:
-        """How it ended."""
+    def exit_code(self) -> int:
+        """Waits for the run. Negative is the signal that ended it."""
         return int(self._process.stdout.readline())
 
     def __enter__(self) -> Runs:
@@ -42,34 +45,38 @@ class Runs:
     def __exit__(self, *_: object) -> None:
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process.wait()
+        self._process.wait(timeout=TIMEOUT)
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_instants(tmp_path, dataset, kills):
     with Runs(dataset, tmp_path / "whole") as runs:
-        runs.go()
+        runs.start()
         begun = time.monotonic()
         while not runlog.read(tmp_path / "whole", runlog.STEPS):
+            assert time.monotonic() < begun + TIMEOUT
             time.sleep(0.01)
         to_start = time.monotonic() - begun
-        assert runs.ended() == 0
+        assert runs.exit_code() == 0
         to_train = time.monotonic() - begun - to_start
     instants, reached = random.Random(kills), []
     with Runs(dataset, tmp_path / "killed") as runs:
-        while len(reached) < kills:
-            child = runs.go()
+        for _ in range(5 * kills):
+            if len(reached) == kills:
+                break
+            child = runs.start()
             time.sleep(instants.uniform(0.8 * to_start, to_start + 3 * to_train / kills))
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-            if runs.ended() == 0:  # over too soon: once more from the start
+            if runs.exit_code() == 0:  # it had finished before: start again
                 for path in (tmp_path / "killed").glob("*.pt"):
                     path.unlink()
                 continue
             reached.append(len(runlog.read(tmp_path / "killed", runlog.STEPS)))
-        runs.go()
-        assert runs.ended() == 0
-    assert any(0 < step < 36 for step in reached), reached  # else it was killed in vain
+        runs.start()
+        assert runs.exit_code() == 0
+    assert len(reached) == kills
+    assert any(0 < step < 36 for step in reached), reached  # at least one was killed while it trained
     whole, killed = (checkpoint.load(tmp_path / name / "last.pt") for name in ("whole", "killed"))
     assert same(whole, killed)
     logs = [[{k: v for k, v in row.items() if k not in ("clips_per_second", "waiting")} for row in rows]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import actrec
 from actrec import config
 from actrec.cli.main import main
 from actrec.engine import checkpoint, runlog
@@ -35,7 +36,7 @@ def stored(tmp_path) -> Path:
     return tmp_path
 
 
-def actrec(*arguments: object) -> None:
+def call(*arguments: object) -> None:
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
     assert stop.value.code == 0
@@ -55,7 +56,7 @@ def assert_trained(run: Path, expected: dict) -> None:
 
 def test_evaluate(stored, expected):
     out = stored / "scores.npz"
-    actrec("evaluate", "--data", stored, "--checkpoint", stored / "run/last.pt", "--out", out, "--device", "cpu")
+    call("evaluate", "--data", stored, "--checkpoint", stored / "run/last.pt", "--out", out, "--device", "cpu")
     with np.load(out) as scores:
         assert scores["ids"].tolist() == expected["ids"]
         assert scores["scores"] == pytest.approx(np.array(expected["scores"]), abs=1e-6)
@@ -63,12 +64,12 @@ def test_evaluate(stored, expected):
 
 def test_weights(stored, expected):
     run = stored / "started"
-    actrec("train", "--data", stored, "--run", run, "--weights", stored / "run/last.pt", *make.OPTIONS)
+    call("train", "--data", stored, "--run", run, "--weights", stored / "run/last.pt", *make.OPTIONS)
     assert_trained(run, expected["started"])
 
 
 def test_resume(stored, expected, capsys):
-    actrec("train", "--data", stored, "--run", stored / "run", "--resume", *make.OPTIONS)
+    call("train", "--data", stored, "--run", stored / "run", "--resume", *make.OPTIONS)
     assert "epoch 2, step 3" in capsys.readouterr().out
     assert_trained(stored / "run", expected["resumed"])
 
@@ -91,7 +92,7 @@ def test_every_stored_option_is_known(stored):
     content = json.loads((STORED / "stored_run/config.json").read_text())
     current = runlog.read_config(stored / "run")
     for section, values in current.items():
-        kind = getattr(config, section.capitalize())
+        kind = actrec.Augment if section == "augment" else getattr(config, section.capitalize())
         assert set(values) <= set(kind.__dataclass_fields__), section
         assert len(values) == len(content[section]) - (section == "input")
         kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
