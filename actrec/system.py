@@ -16,7 +16,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows
+except ImportError:  # not a POSIX system, but Windows
     fcntl = None  # type: ignore[assignment]
 
 _ASSUMED_MEMORY = 8 << 30  # bytes, where the system does not say
@@ -49,7 +49,7 @@ def release_free_memory() -> None:
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:
     """Makes sure that a rename in a folder survives a power cut. Does nothing where folders cannot be synced."""
-    if os.name != "posix":
+    if fcntl is None:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -91,8 +91,8 @@ def host_name() -> str:
 
 def process_exists(pid: int) -> bool:
     """Whether a process of this machine is running; assumed where asking is impossible."""
-    if os.name != "posix":
-        return True  # os.kill would end the process there
+    if fcntl is None:
+        return True  # there, os.kill would end the process
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -13,7 +13,7 @@ does (`dali/`). A sample that cannot be decoded is left out and counted, and aff
 from __future__ import annotations
 
 import functools
-import importlib.util
+import importlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -469,11 +469,13 @@ def eval_loader(
 
 def _dali_feeder(task: Task, device: torch.device, threads: int, dtype: str, budget: int | None) -> Feeder:
     """What finishes clips with DALI. Raises ValueError where DALI is not installed."""
-    if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
+    try:
+        importlib.import_module("nvidia.dali")
+    except ImportError:
         raise ValueError(
             "decoder dali, a GPU, and augmentations that change pixels need NVIDIA DALI, which is not installed here "
             "(it exists for Linux only): decoder workers on the CPU works without it"
-        )
+        ) from None
     from actrec.pipelines.dali.feed import Feeder
     from actrec.pipelines.dali.graph import graph_of
 
