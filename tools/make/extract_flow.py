@@ -8,7 +8,6 @@ continued by starting it again. `.extract_flow.json` beside the lists remembers 
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import math
@@ -30,6 +29,7 @@ from actrec.data.video.read import iter_pictures
 from actrec.files import remove_leftovers, scratch_folder, write_json, writing
 from actrec.tools.make.frame_folder import ImageOptions
 from actrec.tools.make.jobs import Progress, Stop, Stopped, Workers, each, largest_first, write_failed
+from actrec.tools.make.record import describe_differences, plain_settings
 
 RECORD, FAILED = ".extract_flow.json", "failed_flow.csv"
 PRESETS = {  # of OpenCV's dense inverse search
@@ -112,7 +112,7 @@ def extract_flow(
     sources = dict.fromkeys(video.path for path in lists for video in read_list(path))
     estimate = estimate or functools.partial(dis, preset=options.preset)
     jobs = [(Path(source), Path(flow_folder(source, root)), options, estimate) for source in sources]
-    _check_settings(root, {"method": method, **dataclasses.asdict(options)})
+    _check_settings(root, plain_settings(options, method=method))
     remove_leftovers({folder.parent for _, folder, *_ in jobs})
     made, failed = [], []
 
@@ -249,7 +249,7 @@ def _check_settings(root: Path, settings: dict) -> None:
     Raises:
         ValueError: flow was made with others.
     """
-    path, settings = root / RECORD, json.loads(json.dumps(settings))
+    path = root / RECORD
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -257,9 +257,9 @@ def _check_settings(root: Path, settings: dict) -> None:
     except ValueError:
         raise ValueError(f"{path} is damaged: expected what extract-flow wrote; remove it and all flow") from None
     if before != settings:
-        told = [f"{key} {before.get(key)} there, {value} now" for key, value in settings.items()
-                if before.get(key) != value]  # fmt: skip
-        raise ValueError(f"{root} holds flow made with other settings ({'; '.join(told)}): use the same settings, or "
-                         f"remove it (all *_x.jpg and *_y.jpg) and {path}")  # fmt: skip
+        raise ValueError(
+            f"{root} holds flow made with other settings ({describe_differences(before, settings)}): use the same "
+            f"settings, or remove it (all *_x.jpg and *_y.jpg) and {path}"
+        )
     with writing(path):
         write_json(path, settings)

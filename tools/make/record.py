@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from actrec.files import write_json, writing
 
@@ -109,6 +111,17 @@ class Record:
     def confirm(self, path: Path) -> None:
         """Call this when the announced list is there."""
         self.lists[path.name] = self.lists[path.name][-1:]
+
+
+def plain_settings(options: Any, **more: Any) -> dict[str, Any]:
+    """The fields of a settings dataclass, and more settings, as JSON holds them."""
+    return json.loads(json.dumps({**more, **dataclasses.asdict(options)}))
+
+
+def describe_differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """For an error message: the settings that differ from those of an earlier run."""
+    different = (key for key, value in wanted.items() if known.get(key) != value)
+    return "; ".join(f"{key} {known.get(key)} there, {wanted[key]} now" for key in different)
 
 
 def who_wrote(path: Path) -> Kind | None:

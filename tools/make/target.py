@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +12,17 @@ from actrec.files import atomic_file, remove_leftovers, writing
 from actrec.tools.lists.find import find_videos
 from actrec.tools.make.choose_split import Split
 from actrec.tools.make.jobs import write_failed
-from actrec.tools.make.record import KINDS, QUARANTINE, Kind, Record, allot, shown, who_wrote
+from actrec.tools.make.record import (
+    KINDS,
+    QUARANTINE,
+    Kind,
+    Record,
+    allot,
+    describe_differences,
+    plain_settings,
+    shown,
+    who_wrote,
+)
 
 Span = Callable[[Video], tuple[int | float | None, int | float | None] | str]
 
@@ -82,15 +90,13 @@ class Target:
         self.folder = dst / kind.folder
         self._dst, self._kind = dst, kind
         self._record = Record.read(dst, kind)
-        self._record.options = self._check_settings(json.loads(json.dumps(dataclasses.asdict(options))))
+        self._record.options = self._check_settings(plain_settings(options))
 
     def _check_settings(self, wanted: dict) -> dict:
         known, what = self._record.options, self._kind.what
         if any(not path.name.startswith(".") for path in self.folder.glob("*")) and known != wanted:
-            told = [
-                f"{key} {known.get(key)} there, {value} now" for key, value in wanted.items() if known.get(key) != value
-            ]
-            held = f"{what} made with other settings ({'; '.join(told)})" if known else f"{what} of unknown origin"
+            told = describe_differences(known, wanted)
+            held = f"{what} made with other settings ({told})" if known else f"{what} of unknown origin"
             raise ValueError(f"{self.folder} holds {held}: use the same settings, another DST, or remove {self.folder}")
         return wanted
 

@@ -26,7 +26,7 @@ from actrec.data.index.probe import BrokenError, Certified, Kind, Verified, key_
 from actrec.data.lists import Video, number_files
 from actrec.data.video.certificate import Certificate, load_certificate
 from actrec.data.video.container import MediaError
-from actrec.files import atomic_write
+from actrec.files import atomic_write, remove_leftovers
 from actrec.system import num_cores, total_memory
 
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
@@ -324,6 +324,8 @@ def build_index(
     """
     if not videos:
         raise ValueError("the list holds no video")
+    if cache is not None:
+        remove_leftovers([cache.parent])  # of a process that was killed while it saved its index
     file_of_row, first_row = number_files(videos)
     prefixes = prefixes_of(cache)
     names = (name_of(videos[row].path, prefixes) for row in first_row.tolist())

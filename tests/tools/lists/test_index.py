@@ -11,6 +11,7 @@ from actrec.data.index import index as index_module
 from actrec.data.lists import read_list
 from actrec.data.video.encode import VideoWriter
 from actrec.tools.lists import index as index_lists
+from actrec.tools.make import jobs
 from actrec.tools.make.jobs import Workers
 
 
@@ -153,7 +154,16 @@ def test_what_is_not_the_files_fault_is_not_held_against_it(dataset, capsys, mon
     assert build_index(read_list(dataset), cache=cache_path(dataset)).broken == {3: "no such file or folder"}
 
 
-def test_wrong_usage(dataset, capsys):
+def test_what_a_killed_run_left_beside_the_list_is_removed(dataset):
+    invoke("index", dataset)
+    left = dataset.parent / ".actrec-0123456789abcdef.tmp"
+    left.write_text("half an index")
+    invoke("index", dataset)  # learns nothing new, so it saves nothing
+    assert not left.exists()
+
+
+def test_wrong_usage(dataset, capsys, monkeypatch):
+    monkeypatch.setattr(jobs, "_PATIENCE", 1)
     assert invoke("index", dataset, "--workers", 2, "--cluster", "tcp://127.0.0.1:9") == 2
     assert invoke("index", dataset, "--cluster", "tcp://127.0.0.1:9") == 1
     assert "cluster tcp://127.0.0.1:9: no Dask scheduler answers there" in capsys.readouterr().err

@@ -110,7 +110,8 @@ def count(folder, i, *, stop):
     return i
 
 
-def test_errors_of_a_cluster():
+def test_errors_of_a_cluster(monkeypatch):
+    monkeypatch.setattr(jobs, "_PATIENCE", 1)
     with pytest.raises(ClusterError, match="no Dask scheduler answers there: expected"):
         run(work, [(1,)], Workers(cluster="tcp://127.0.0.1:9"))
     with pytest.raises(ClusterError, match="expected the address"):
