@@ -76,3 +76,17 @@ def numbers() -> type[Numbered]:
 @pytest.fixture(scope="session")
 def make_rows():
     return rows
+
+
+def clips_and_labels(loader) -> dict:
+    """The clips and the label of each video of an epoch, by the video's id."""
+    found = {}
+    for batch in loader:
+        for i, id_ in enumerate(batch.videos):
+            found[id_] = (batch.clips[i * batch.views : (i + 1) * batch.views], int(batch.labels[i]))
+    return found
+
+
+@pytest.fixture(scope="session")
+def loaded():
+    return clips_and_labels
