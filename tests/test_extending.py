@@ -63,7 +63,7 @@ for batch in batches:
 
 from actrec.pipelines import augment
 from actrec.pipelines.dali import graph, routes
-settings = graph.Settings("cuda", None, 1, 2, "float32")
+settings = graph.GraphSettings("cuda", None, 1, 2, "float32")
 pixels = [a for a in augment.active(options) if a.changes_pixels]
 assert [a.name for a in pixels] == ["hsv"]
 for route in (routes.PIXELS, routes.VIDEO, routes.IMAGES):

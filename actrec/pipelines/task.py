@@ -19,7 +19,7 @@ from actrec.data.lists import Video, check_labels
 from actrec.data.sampling.geometry import Box
 from actrec.data.sampling.order import batch_slice, epoch_draws, single_labels
 from actrec.data.sampling.plan import EvalPlan, TrainPlan, check_sampling, plan_eval, plan_train
-from actrec.pipelines import augment as augment_
+from actrec.pipelines import augment as augmentations
 
 Plan = TrainPlan | EvalPlan
 
@@ -61,7 +61,7 @@ class TrainTask:
             raise ValueError(f"repeats {repeats} with batch_size {batch_size}: expected a divisor of it")
         self.videos, self.input, self.multi_label, self.batch_size = videos, net_input, multi_label, batch_size
         self.clip = _with_frames(clip, net_input)
-        self.augmentations = augment_.active(augment)
+        self.augmentations = augmentations.active(augment)
         self.changes_pixels = any(augmentation.changes_pixels for augmentation in self.augmentations)
         if clip.modality == "flow":
             _check_colors(self.augmentations)
@@ -111,8 +111,8 @@ class TrainTask:
         if not self.augmentations:
             return plan
         key = (self._seed, epoch, row, repeat)
-        drawn = augment_.draw(self.augmentations, size=self.input.size, key=key)
-        return replace(plan, drawn=drawn, frames=augment_.reorder(self.augmentations, plan.frames, drawn))
+        drawn = augmentations.draw(self.augmentations, size=self.input.size, key=key)
+        return replace(plan, drawn=drawn, frames=augmentations.reorder(self.augmentations, plan.frames, drawn))
 
     def geometry(self, plan: TrainPlan, media: Media) -> tuple[Box, tuple[int, int]]:
         """The box (x, y, w, h) of each frame, and the (width, height) to which it is resized."""
@@ -216,9 +216,8 @@ def _check(videos: Sequence[Video], clip: Clip, net_input: Input, batch_size: in
         check_labels(videos, multi_label, multi_label=True)
 
 
-def _check_colors(augmentations: Sequence[augment_.Augmentation]) -> None:
-    for augmentation in augmentations:
+def _check_colors(active: Sequence[augmentations.Augmentation]) -> None:
+    for augmentation in active:
         if augmentation.needs_colors:
-            raise ValueError(
-                f"{augmentation.name} with modality flow: flow has no colors; blur and erasing work with it"
-            )
+            others = ", ".join(kind.name for kind in augmentations.registered() if not kind.needs_colors)
+            raise ValueError(f"{augmentation.name} with modality flow: flow has no colors; {others} work with it")

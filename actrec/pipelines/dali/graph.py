@@ -21,7 +21,7 @@ from actrec.pipelines.task import Task, TrainTask
 
 
 @dataclass(frozen=True)
-class Settings:
+class GraphSettings:
     """How a graph runs.
 
     Args:
@@ -46,7 +46,9 @@ class Graph:
     inputs: Sequence[GraphInput]
 
 
-def train_graph(route: Route, net_input: Input, *, augmentations: Sequence[Augmentation], settings: Settings) -> Graph:
+def train_graph(
+    route: Route, net_input: Input, *, augmentations: Sequence[Augmentation], settings: GraphSettings
+) -> Graph:
     """One clip per sample (or one frame, where images are decoded): float FHWC (or HWC) of the net's size."""
     inputs = Inputs(settings.device)
 
@@ -62,7 +64,7 @@ def train_graph(route: Route, net_input: Input, *, augmentations: Sequence[Augme
     return _define(graph, inputs, settings, conditionals=bool(augmentations))
 
 
-def eval_graph(route: Route, net_input: Input, *, num_crops: int, settings: Settings) -> Graph:
+def eval_graph(route: Route, net_input: Input, *, num_crops: int, settings: GraphSettings) -> Graph:
     """One output per crop: all needed frames of a video (or one image), cropped and normalized, float FHWC (or HWC)."""
     inputs = Inputs(settings.device)
 
@@ -83,7 +85,7 @@ def graph_of(task: Task, route: Route, *, device: str, device_id: int | None, th
     """The graph that finishes the clips of a task."""
     images_per_clip = max(1, task.num_frames * route.images_per_frame)
     clips_per_sample = 1 if isinstance(task, TrainTask) else task.views.clips
-    settings = Settings(device, device_id, threads, task.batch_size * clips_per_sample * images_per_clip, dtype)
+    settings = GraphSettings(device, device_id, threads, task.batch_size * clips_per_sample * images_per_clip, dtype)
     if isinstance(task, TrainTask):
         pixels = [augmentation for augmentation in task.augmentations if augmentation.changes_pixels]
         return train_graph(route, task.input, augmentations=pixels, settings=settings)
@@ -182,7 +184,7 @@ def normalize(clips: DataNode, net_input: Input, route: Route, *, mirror: DataNo
     )
 
 
-def _define(graph: Callable[[], Any], inputs: Inputs, settings: Settings, *, conditionals: bool) -> Graph:
+def _define(graph: Callable[[], Any], inputs: Inputs, settings: GraphSettings, *, conditionals: bool) -> Graph:
     # One batch in flight per pipeline, so that a batch that fails takes no other with it. The feed owns several.
     define = pipeline_def(graph, enable_conditionals=conditionals)
     pipe = define(

@@ -49,7 +49,7 @@ class Graph:
     def __init__(self, options: actrec.Augment, device: str = "cpu", net_input: Input = BYTES):
         self.augmentations = augment.active(options)
         device_id = 0 if device == "cuda" else None
-        settings = graph.Settings(device, device_id, threads=2, batch_size=8, dtype="float32")
+        settings = graph.GraphSettings(device, device_id, threads=2, batch_size=8, dtype="float32")
         made = graph.train_graph(PIXELS, net_input, augmentations=self.augmentations, settings=settings)
         self.pipe = made.pipe
         self.pipe.build()

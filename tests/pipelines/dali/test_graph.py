@@ -17,7 +17,7 @@ from actrec.pipelines.dali import graph
 from actrec.pipelines.dali.routes import ROUTES
 
 COLORS = Input(mean=(0.4, 0.5, 0.6), std=(0.2,) * 3, frames=4, size=32)
-GPU = graph.Settings("cuda", device_id=None, threads=2, batch_size=4, dtype="float16")
+GPU = graph.GraphSettings("cuda", device_id=None, threads=2, batch_size=4, dtype="float16")
 AUGMENTATIONS = {"none": {}, "trivialaugment": {"auto_augment": "trivialaugment"}}
 AUGMENTATIONS |= {kind.name: kind.example for kind in augment.registered()}
 

@@ -67,7 +67,7 @@ def test_what_it_does_is_what_dali_does():
     from actrec.pipelines.dali import graph
 
     sample = training([0, 1, 2, 3], True, 5)
-    settings = graph.Settings("cpu", None, threads=1, batch_size=1, dtype="float32")
+    settings = graph.GraphSettings("cpu", None, threads=1, batch_size=1, dtype="float32")
     pipe = graph.train_graph(PIXELS, INPUT, augmentations=(), settings=settings).pipe
     pipe.build()
     pipe.feed_input("pictures", [sample.data])
