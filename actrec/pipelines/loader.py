@@ -264,6 +264,7 @@ class Loader:
         memory, good = self._memory(len(places)), []
         for n, i in enumerate(places):
             lost = samples[i]
+            self.clamped -= lost.clamped  # counted again below
             slot = memory[n] if memory is not None else None
             request = self._request(lost.row, lost.media, lost.plan, pixels_route(lost.media), slot)
             (found,) = fetch([request], self.index, certify=False)

@@ -38,7 +38,6 @@ class Sample:
         clamped: how many of `wanted` are after the last frame and became the last one.
         decoded: pictures that the decoder produced, `delivered`: how many different ones of them were needed. 0 for
             folders, where DALI decodes, and where another sample of the same file counts them.
-        encoded_bytes: size of what DALI has to decode.
     """
 
     row: int
@@ -52,7 +51,11 @@ class Sample:
     clamped: int = 0
     decoded: int = 0
     delivered: int = 0
-    encoded_bytes: int = 0
+
+    @property
+    def encoded_bytes(self) -> int:
+        """Size of what DALI has to decode."""
+        return sum(encoded.nbytes for encoded in self.data) if isinstance(self.data, list) else 0
 
 
 @dataclass(frozen=True)
@@ -126,20 +129,10 @@ def fetch_encoded(request: Request, index: Index) -> Sample:
     wanted, gather = _wanted(request.plan)
     if route.images_per_frame:
         images = [_read_bytes(path) for i in wanted.tolist() for path in media.images(i)]
-        encoded_bytes = sum(image.nbytes for image in images)
-        return Sample(request.row, route, media, request.plan, images, wanted, gather, encoded_bytes=encoded_bytes)
+        return Sample(request.row, route, media, request.plan, images, wanted, gather)
     video = _read_video(request, index, wanted + media.start)
     return Sample(
-        request.row,
-        route,
-        media,
-        request.plan,
-        [video.data],
-        wanted,
-        gather,
-        video.positions,
-        clamped=video.clamped,
-        encoded_bytes=video.data.nbytes,
+        request.row, route, media, request.plan, [video.data], wanted, gather, video.positions, clamped=video.clamped
     )
 
 
