@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: as the command line does
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch is imported, as the command line does
+if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of pytest-xdist use all cores already
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path  # noqa: E402
 
@@ -17,19 +19,19 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(scope="session")
 def shared_videos() -> Path:
-    """The real videos that lie beside the clone: skipped without them, except in CI, which promises them."""
+    """The real videos in ../shared. Without them the test is skipped, except in CI, where it fails."""
     return _shared("videos")
 
 
 @pytest.fixture(scope="session")
 def shared_spec() -> Path:
-    """The reference's golden data, beside the clone."""
+    """The golden data of the reference programs in ../shared."""
     return _shared("spec")
 
 
 def _shared(name: str) -> Path:
     if not (SHARED / name).is_dir():
-        message = f"no ../shared/{name} beside the clone"
+        message = f"the folder ../shared/{name} next to the clone is missing"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
@@ -49,7 +51,7 @@ def pytest_runtest_setup(item):
 
 
 def write_folder(path: Path, frames: int, rng: np.random.Generator, bright: bool) -> Path:
-    """A frame folder of noise, bright or dark: two classes that any net learns."""
+    """Write a frame folder of bright or dark noise: two classes that any net can learn."""
     path.mkdir(parents=True)
     for i in range(frames):
         picture = rng.integers(150, 255, (24, 32, 3)) if bright else rng.integers(0, 100, (24, 32, 3))
@@ -59,7 +61,7 @@ def write_folder(path: Path, frames: int, rng: np.random.Generator, bright: bool
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory) -> Path:
-    """A dataset folder with train.txt (12 videos), val.txt (4) and labels.txt."""
+    """A dataset folder with train.txt (12 videos), val.txt (4 videos) and labels.txt."""
     root = tmp_path_factory.mktemp("dataset")
     rng = np.random.default_rng(0)
     for split, number in (("train", 12), ("val", 4)):
