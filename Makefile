@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/python docs/examples/demo.py demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal --cov
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow
