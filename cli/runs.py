@@ -76,7 +76,7 @@ def compare(folder: Path, a: str, b: str, data: Path | None, picture: Path | Non
     _say_curves(curves, runs.shown_epochs(curves))
     if picture is not None:
         with writing(picture), atomic_file(picture) as file:
-            runs.draw(file, picture.suffix[1:].lower(), (f"A  {one.path.name}", f"B  {other.path.name}"), curves)
+            runs.plot(file, picture.suffix[1:].lower(), (f"A  {one.path.name}", f"B  {other.path.name}"), curves)
         click.echo(f"curves -> {picture}")
     if json_path is not None:
         said = [{"name": name, "a": left, "b": right} for name, left, right in different]

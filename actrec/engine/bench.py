@@ -1,4 +1,4 @@
-"""How fast nets train: clips per second on random clips, several forms in turn."""
+"""How fast nets train: clips per second on random clips, in several forms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from actrec import config, nets
-from actrec.engine.devices import autocast, choose_precision, memory_format
+from actrec.engine.devices import autocast, choose_precision, move
 
 CLASSES = 16
 
@@ -21,8 +21,8 @@ class Form:
 
     Args:
         precision: float32 or bfloat16 (autocast).
-        channels_last: memory format of weights and clips.
-        compiled: by `torch.compile`.
+        channels_last: Memory format of weights and clips.
+        compiled: With `torch.compile`.
     """
 
     precision: str
@@ -39,7 +39,7 @@ FORMS = tuple(Form(precision, last) for precision in ("float32", "bfloat16") for
 
 @dataclass(frozen=True)
 class Speed:
-    """Training clips per second, one value a turn."""
+    """Training clips per second, one value for each turn."""
 
     net: str
     form: Form
@@ -50,12 +50,12 @@ class Speed:
         return statistics.median(self.turns)
 
     def ratio(self, other: Speed) -> float:
-        """The median over the turns of this speed by the other's."""
+        """This speed divided by the other one: the median over the turns."""
         return statistics.median(a / b for a, b in zip(self.turns, other.turns))
 
 
 def default_form(device: str) -> Form:
-    """How training computes on a device unless told otherwise."""
+    """The form in which training computes on a device by default."""
     return Form(choose_precision("auto", torch.device(device)), channels_last=config.Run().channels_last)
 
 
@@ -71,17 +71,17 @@ def training_speeds(
     device: str | torch.device = "cpu",
     progress: Callable[[int], None] | None = None,
 ) -> list[Speed]:
-    """Trains nets, one after the other, turn by turn; the first step of each turn is not counted.
+    """Trains all nets in each turn, one after the other. The first step of a net in a turn is not counted.
 
     Args:
-        cases: nets by name, and their forms.
-        options: of all nets.
-        frames, size: of the clips, by default each net's own.
-        steps: of the optimizer (SGD with momentum) that a turn counts.
-        progress: called with 1 after each case of each turn.
+        cases: Names of nets, and their forms.
+        options: Options of all nets.
+        frames, size: Of the clips; by default the net's own.
+        steps: Optimizer steps (SGD with momentum) that are counted in each turn.
+        progress: Called with 1 after each net in each turn.
 
     Raises:
-        ValueError: as `actrec.net`, and for clips that do not fit a net.
+        ValueError: As `actrec.net`, and if the clips do not fit a net.
     """
     device = torch.device(device)
     made = [Case(name, form, options or {}, frames, size, batch_size, device) for name, form in cases]
@@ -89,7 +89,7 @@ def training_speeds(
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     for _ in range(turns):
         for case, found in zip(made, speeds):
-            case.step()  # compiles, and gets its memory back from the others
+            case.step()  # compiles, and allocates memory that the other nets have used
             wait()
             begun = time.perf_counter()
             for _ in range(steps):
@@ -105,14 +105,14 @@ class Case:
     """A net in a form, with its optimizer and a batch of random clips.
 
     Attributes:
-        input: how it is fed.
+        input: The input of the net.
     """
 
     def __init__(self, name: str, form: Form, options, frames, size, batch_size: int, device: torch.device):
         torch.manual_seed(0)
         self.form, self.device = form, device
         net = nets.net(name, num_classes=CLASSES, **options).train()
-        net = net.to(device, memory_format=memory_format(net, form.channels_last))
+        net = move(net, device, channels_last=form.channels_last)
         frames, size = frames or net.input.frames, size or net.input.size
         self.input = replace(net.input, frames=frames, size=size)
         layout = torch.channels_last_3d if form.channels_last else torch.contiguous_format
@@ -123,7 +123,7 @@ class Case:
         self.net = torch.compile(net) if form.compiled else net
 
     def step(self, clips: torch.Tensor | None = None) -> None:
-        """One step of training on these clips, or on random ones."""
+        """Takes one training step on these clips, by default on random ones."""
         clips = self.clips if clips is None else clips
         with autocast(self.device.type, self.form.precision):
             logits = self.net(clips)

@@ -53,28 +53,27 @@ def make_loaders(
     device: torch.device,
 ) -> tuple[Loader, Loader | None]:
     """The training loader, and the validation loader (one clip, one crop) if there is a validation list."""
-    common = {
-        "device": device,
-        "rank": dist.rank(),
-        "world": dist.world(),
-        "multi_label": len(data.classes) if loss.multi_label else None,
-        "workers": loader.workers or dist.cores_of_process(),
-        "prefetch": loader.prefetch,
-        "channels_last": run.channels_last,
-    }
+    multi_label = len(data.classes) if loss.multi_label else None
+    workers = loader.workers or dist.cores_of_process()
     training = train_loader(
         data.train,
         clip,
         net_input,
         augment=augment,
         batch_size=loader.batch_size,
+        seed=run.seed,
+        device=device,
+        index=data.train_index,
+        flip_map=data.flip_map,
+        multi_label=multi_label,
         repeats=loader.repeats,
         balanced=loader.balanced,
         keep_last=loader.keep_last,
-        seed=run.seed,
-        index=data.train_index,
-        flip_map=data.flip_map,
-        **common,
+        rank=dist.rank(),
+        world=dist.world(),
+        workers=workers,
+        prefetch=loader.prefetch,
+        channels_last=run.channels_last,
     )
     if data.val is None:
         return training, None
@@ -84,7 +83,13 @@ def make_loaders(
         net_input,
         views=config.Views(crop_ratio=run.crop_ratio),
         batch_size=max(1, loader.batch_size // dist.world()),
+        device=device,
         index=data.val_index,
-        **common,
+        multi_label=multi_label,
+        rank=dist.rank(),
+        world=dist.world(),
+        workers=workers,
+        prefetch=loader.prefetch,
+        channels_last=run.channels_last,
     )
     return training, validation

@@ -60,7 +60,7 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
     return current_checkpoint(checkpoint)
 
 
-def describe_net(net: torch.nn.Module, net_input: Input) -> dict[str, Any]:
+def describe_net(net: Any, net_input: Input) -> dict[str, Any]:
     """What is needed to build a net again: its name, options and input."""
     described = asdict(net_input)
     return {
@@ -77,7 +77,7 @@ def build_net(checkpoint: dict[str, Any]) -> torch.nn.Module:
         ValueError: The net is unknown, or is no longer the one that was trained.
     """
     described = checkpoint["net"]
-    net = nets.net(described["name"], **described["options"])
+    net: Any = nets.net(described["name"], **described["options"])
     try:
         net.load_state_dict(checkpoint["state_dict"])
     except RuntimeError:  # torch lists all tensors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import torch
 
@@ -32,6 +33,11 @@ def autocast(device_type: str, precision: str) -> contextlib.AbstractContextMana
     if precision in ("float32", "float64"):
         return contextlib.nullcontext()
     return torch.autocast(device_type, dtype=getattr(torch, precision))
+
+
+def move(net: Any, device: torch.device, *, channels_last: bool) -> Any:
+    """The net on a device, its weights in the memory format that `channels_last` chooses."""
+    return net.to(device, memory_format=memory_format(net, channels_last))
 
 
 def memory_format(net: nets.Backbone, channels_last: bool) -> torch.memory_format:

@@ -256,6 +256,9 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         return (out + self.bias.view(shape) if self.affine else out).to(x.dtype)
 
     def _update_statistics(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.num_batches_tracked is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
         self.num_batches_tracked.add_(1)
         share = self.momentum if self.momentum is not None else 1 / self.num_batches_tracked.item()
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)

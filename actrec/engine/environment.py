@@ -1,4 +1,4 @@
-"""What a run was made with: versions, hardware, data. For whoever wants to repeat it."""
+"""The versions and the hardware of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import actrec
 
 
 def environment(device: torch.device, precision: str) -> dict[str, Any]:
-    """Versions and hardware, for whoever wants to repeat the run."""
+    """Versions and hardware, for `environment.json`."""
     packages = ("torch", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "av", "opencv-python-headless", "numpy")
     return {
         "actrec": actrec.__version__,
@@ -30,7 +30,7 @@ def environment(device: torch.device, precision: str) -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-    """Of actrec's own checkout, if it is one."""
+    """The commit of the checkout that actrec runs from; None if it is installed otherwise."""
     try:
         shown = subprocess.run(
             ["git", "-C", str(Path(actrec.__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True

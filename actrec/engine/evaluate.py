@@ -1,4 +1,4 @@
-"""One score per video out of all its views, and what follows from the scores."""
+"""Scores videos: one score per video, averaged over its views, and the accuracies of all scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from actrec.files import atomic_write, write_json
 from actrec.pipelines.loader import Loader
 
 Average = Literal["logits", "probabilities"]
-_VIEWS_AT_ONCE = 32  # clips that pass the net together
+_VIEWS_AT_ONCE = 32  # size of the batches that the net computes
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Result:
     """Scores of a list's videos.
 
     Args:
-        ids: of the scored videos, in the list's order.
-        scores: (videos, classes) float32 logits; softmax gives probabilities however the views were averaged, sigmoid
-            where there may be several labels.
-        labels: (videos,) int64, -1 where the list has none; with several labels (videos, classes) bool.
-        missing: reason by id of the videos that could not be decoded; they have no score and count nowhere.
-        clamped: planned frames that lay past a video's last one.
+        ids: The scored videos, in the order of the list.
+        scores: (videos, classes) float32 logits. Their softmax gives probabilities, for several labels their sigmoid,
+            however the views were averaged.
+        labels: (videos,) int64, -1 for a video without a label; for several labels (videos, classes) bool.
+        missing: For each video that could not be decoded, its id and the reason. It has no score and is not counted.
+        clamped: Number of planned frames after the last frame of their video.
 
-    Accuracies are in percent, over the videos that have a label. With several labels a hit is any of them, and videos
-    without one are of no class: they count in `map` and `loss`.
+    Accuracies are in percent, over the videos that have a label. With several labels each of them is a hit. There a
+    video without a label counts as a negative for every class, in `map` and in `loss`.
     """
 
     ids: list[str]
@@ -68,17 +68,17 @@ class Result:
 
     @property
     def mean_class(self) -> float:
-        """nan with several labels."""
+        """Top-1 accuracy, averaged over classes; nan with several labels."""
         return float("nan") if self.multi_label else metrics.mean_class_accuracy(*self._labeled)
 
     @cached_property
     def map(self) -> float:
-        """Mean average precision in percent, over the classes that occur; nan where each video has one label."""
+        """Mean average precision in percent over the classes that occur; nan if each video has one label."""
         return metrics.mean_average_precision(self.scores, self.labels) if self.multi_label else float("nan")
 
     @property
     def score(self) -> float:
-        """What says which of two results is better: `map` with several labels, else `top1`."""
+        """The figure by which results are compared: `map` with several labels, else `top1`."""
         return self.map if self.multi_label else self.top1
 
     @property
@@ -89,7 +89,7 @@ class Result:
 
     @property
     def accuracies(self) -> dict[str, float]:
-        """What a run's log keeps of it, by name."""
+        """The accuracies that are logged, by name."""
         return {"map": self.map, "top1": self.top1} if self.multi_label else {"top1": self.top1, "top5": self.top5}
 
     def __str__(self) -> str:
@@ -106,19 +106,18 @@ def evaluate(
     loader: Loader,
     *,
     average: Average = "logits",
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: str = "float32",
     progress: Callable[[int], None] | None = None,
 ) -> Result:
     """Scores every video of a loader. The net is left in the mode it was in.
 
     Args:
-        average: what is averaged over a video's views. Averaged probabilities are stored as their logarithms, with
+        average: What is averaged over the views of a video. Averaged probabilities are stored as their logarithms, for
             several labels as their logits.
-        progress: called with the number of videos after each batch.
+        progress: Called after each batch, with the number of its videos.
 
     Raises:
-        ValueError: a label of the list that the net has no class for, an unknown `average`, or no video that could be
-            scored.
+        ValueError: The net has no class for a label of the list, `average` is unknown, or no video could be scored.
     """
     return check_scored(score(net, loader, average=average, precision=precision, progress=progress))
 
@@ -128,10 +127,10 @@ def score(
     loader: Loader,
     *,
     average: Average = "logits",
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: str = "float32",
     progress: Callable[[int], None] | None = None,
 ) -> Result:
-    """As `evaluate`, of a rank's share, which may be empty or wholly unreadable. `merge` puts the shares together."""
+    """Like `evaluate`, for the share of one process, which may have no score. `merge` combines the shares."""
     if average not in ("logits", "probabilities"):
         raise ValueError(f"average {average!r}: expected logits or probabilities")
     ids: list[str] = []
@@ -164,10 +163,10 @@ def score(
 
 
 def merge(results: Sequence[Result], videos: Sequence[Video]) -> Result:
-    """One result out of those of all ranks, in the order of `videos`, each of which counts once.
+    """Combines the results of all processes, in the order of `videos`.
 
     Args:
-        results: of `score`, each of a part of `videos`; a video of several parts counts as the first has it.
+        results: Of `score`. If several of them have a video, the first one counts.
     """
     rows: dict[str, tuple[int, int]] = {}  # which result, and which row of it
     for number, result in enumerate(results):
@@ -178,7 +177,7 @@ def merge(results: Sequence[Result], videos: Sequence[Video]) -> Result:
     assert len(ids) == len(rows), "scores of videos that are not in the list"
     filled = [number for number, result in enumerate(results) if result.ids] or [0]
     firsts = dict(zip(filled, np.cumsum([0, *(results[number].num_videos for number in filled)]).tolist()))
-    order = np.array([firsts[number] + row for number, row in map(rows.get, ids)], np.int64)
+    order = np.array([firsts[number] + row for number, row in (rows[id_] for id_ in ids)], np.int64)
     return Result(
         ids,
         np.concatenate([results[number].scores for number in filled])[order],
@@ -189,7 +188,7 @@ def merge(results: Sequence[Result], videos: Sequence[Video]) -> Result:
 
 
 def check_scored(result: Result) -> Result:
-    """The same result. Raises ValueError if there is no score in it."""
+    """Returns the result. Raises ValueError if it has no scores."""
     if not result.ids:
         reason = next(iter(result.missing.items()), ("", "the list is empty"))
         raise ValueError(f"no video could be scored; {reason[0]}: {reason[1]}")
@@ -212,7 +211,8 @@ def _nothing_scored(net: torch.nn.Module, loader: Loader, missing: dict[str, str
 def _view_logits(net: torch.nn.Module, clips: torch.Tensor, views: int) -> torch.Tensor:
     """(videos, views, classes) float32 from clips (videos * views, C, T, H, W)."""
     kind = torch.float64 if any(p.dtype == torch.float64 for p in net.parameters()) else clips.dtype
-    return torch.cat([net(part.to(kind)).float() for part in clips.split(_VIEWS_AT_ONCE)]).unflatten(0, (-1, views))
+    logits: torch.Tensor = torch.cat([net(part.to(kind)).float() for part in clips.split(_VIEWS_AT_ONCE)])
+    return logits.reshape(-1, views, logits.shape[-1])
 
 
 def _mean_logits(logits: torch.Tensor) -> torch.Tensor:
@@ -230,7 +230,7 @@ def _mean_sigmoid(logits: torch.Tensor) -> torch.Tensor:
     return log_sigmoid(logits).logsumexp(1) - log_sigmoid(-logits).logsumexp(1)
 
 
-_AVERAGE = {  # by what is averaged, and whether there may be several labels
+_AVERAGE = {  # key: what is averaged, and whether videos may have several labels
     ("logits", False): _mean_logits,
     ("logits", True): _mean_logits,
     ("probabilities", False): _mean_softmax,
@@ -238,17 +238,17 @@ _AVERAGE = {  # by what is averaged, and whether there may be several labels
 }
 
 
-def save_scores(path: str | os.PathLike, result: Result) -> None:
-    """`.npz` with ids (unicode), scores (videos, classes) float32, labels as `Result` has them."""
+def save_scores(path: str | os.PathLike[str], result: Result) -> None:
+    """Writes a `.npz` file with ids (unicode), scores (videos, classes) float32, and labels as in `Result`."""
     with atomic_write(path, "wb") as file:
         np.savez(file, ids=np.array(result.ids, str), scores=result.scores, labels=result.labels)
 
 
 def save_reference(folder: Path, stem: str, result: Result) -> list[Path]:
-    """IBM's files: `<stem>_details.npy`, float64 scores in list order, and `<stem>.csv`, the five best classes.
+    """Writes IBM's files: `<stem>_details.npy`, float64 scores in list order, and `<stem>.csv`, the five best classes.
 
-    The csv's lines are `<video>;<c1>;…;<c5>` with the last part of the id (the reference's folder name). Missing videos
-    are not in either file.
+    A line of the csv file is `<video>;<c1>;…;<c5>`, with the last part of the video's id. Missing videos are in neither
+    file.
     """
     scores_path, csv_path = folder / f"{stem}_details.npy", folder / f"{stem}.csv"
     with atomic_write(scores_path, "wb") as file:
@@ -260,12 +260,12 @@ def save_reference(folder: Path, stem: str, result: Result) -> list[Path]:
     return [scores_path, csv_path]
 
 
-def save_topk_json(path: str | os.PathLike, result: Result, classes: Sequence[str], k: int) -> None:
-    """Hara's result file: `{"results": {id: [{"label": name, "score": probability}, …]}}`, the k best of each video.
+def save_topk_json(path: str | os.PathLike[str], result: Result, classes: Sequence[str], k: int) -> None:
+    """Writes Hara's result file: `{"results": {id: [{"label": name, "score": probability}, …]}}`.
 
     Args:
-        classes: names by label.
-        k: how many, all if 0 or less.
+        classes: The name of each label.
+        k: Number of classes for each video, the best first; all if 0 or less.
     """
     scores = torch.from_numpy(result.scores).double()
     probabilities = (scores.sigmoid() if result.multi_label else scores.softmax(1)).numpy()

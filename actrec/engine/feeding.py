@@ -1,4 +1,4 @@
-"""Whether a loader keeps a net busy, what limits it, and what would help."""
+"""Measures whether a loader keeps a net busy, what limits it, and what would help."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from actrec.data.video.read import decode_frames
 from actrec.engine.bench import Case, default_form
 from actrec.pipelines.loader import Batch, Loader, train_loader
 
-GOP = 16  # what the advice compares with
-_BUSY = 0.05  # waiting less than this is none
+GOP = 16  # frames between keyframes that the advice proposes
+_BUSY = 0.05  # the net counts as busy if it waits for a smaller fraction of the time
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,20 @@ class Feeding:
     """What was measured.
 
     Args:
-        loader, net, both: clips per second of the loader alone, the net alone (on one batch), and the loader feeding
-            the net.
-        waiting: share of the time, in the last of these, that the net waited for the loader.
-        decoding: clips per second that the processor could decode if nothing else were done; None where DALI decodes.
-        decoded_per_clip: pictures that were decoded for a clip; `decoded_per_frame` for a different frame of it. None
-            for folders, and where DALI decodes.
-        encoded_per_clip: bytes of images, excerpts of videos and whole videos that DALI decodes for a clip; None where
-            the decode workers decode all.
-        gop: frames from one keyframe to the next, in the mean over the files that can be entered at keyframes.
-        from_start: how many of `files` can only be decoded from their start.
-        gop16_per_clip: what `decoded_per_clip` would be with a keyframe every 16 frames.
-        engines: busy share of a GPU's decoders in the loader alone, by name.
+        loader, net, both: Clips per second of the loader alone, the net alone (on one batch), and the loader with the
+            net.
+        waiting: With both, the fraction of the time in which the net waited for the loader.
+        decoding: Clips per second that the processor could decode if it did nothing else; None if DALI decodes.
+        decoded_per_clip: Frames that were decoded for a clip. `decoded_per_frame`: for each different frame of a clip.
+            Both are None for frame folders, and if DALI decodes.
+        encoded_per_clip: Bytes of images, excerpts of videos and whole videos that DALI decodes for a clip; None if
+            the decode workers decode everything.
+        gop: Mean number of frames from one keyframe to the next, over the files in which decoding can start at any
+            keyframe.
+        from_start: Number of the `files` that can only be decoded from their start.
+        gop16_per_clip: What `decoded_per_clip` would be with a keyframe every 16 frames.
+        engines: For each kind of decoder on the GPU, the fraction of the time in which it was busy, with the loader
+            alone.
     """
 
     loader: float
@@ -61,28 +63,29 @@ class Feeding:
 
     @property
     def advice(self) -> str:
-        """One sentence."""
+        """What limits the speed, and what would help, in one sentence."""
         if self.waiting < _BUSY:
             return (
                 f"net-bound: the net waits {100 * self.waiting:.0f} % of the time, and the loader alone gives "
-                f"{self.loader / self.net:.1f} times the clips that the net takes; nothing is to be won from the loader"
+                f"{self.loader / self.net:.1f} times the clips that the net takes; a faster loader would not help"
             )
         start = f"loader-bound: the net waits {100 * self.waiting:.0f} % of the time"
         if self.from_start > self.files / 2 and self.decoded_per_clip is not None:
             return (
                 f"{start}; {self.from_start} of {self.files} files can only be decoded from their start, "
                 f"{self.decoded_per_clip:.0f} frames per clip: `actrec prepare --gop {GOP}` or `actrec extract-frames` "
-                "makes what can be entered anywhere"
+                "makes files in which decoding can start anywhere"
             )
-        if None not in (self.gop, self.decoded_per_clip) and self.gop16_per_clip < 0.7 * self.decoded_per_clip:
+        decoded, with_gop16 = self.decoded_per_clip, self.gop16_per_clip
+        if self.gop and decoded and with_gop16 and with_gop16 < 0.7 * decoded:
             return (
-                f"{start}; {self.decoded_per_clip:.0f} decoded frames per clip, keyframes {self.gop:.0f} frames apart: "
-                f"`actrec prepare --gop {GOP}` would cut it to about {self.gop16_per_clip:.0f}"
+                f"{start}; {decoded:.0f} decoded frames per clip, keyframes {self.gop:.0f} frames apart: "
+                f"`actrec prepare --gop {GOP}` would reduce that to about {with_gop16:.0f}"
             )
         if self.decoding is not None and self.loader > 0.6 * self.decoding:
-            return f"{start}; decoding takes most of it: smaller pictures, or more processors, would help"
+            return f"{start}; decoding takes most of the time: smaller pictures, or more processors, would help"
         if any(busy > 0.8 for busy in self.engines.values()):
-            return f"{start}; the GPU's decoders are busy: smaller pictures, or fewer frames a clip, would help"
+            return f"{start}; the GPU's decoders are busy: smaller pictures, or fewer frames per clip, would help"
         return f"{start}; decoding is not what limits it: more --workers, a larger --batch-size or --prefetch may help"
 
 
@@ -101,7 +104,7 @@ def measure(
     device: str = "cpu",
     progress: Callable[[int], None] | None = None,
 ) -> Feeding:
-    """Trains a net on the videos for a while, and measures the loader and the net apart from each other.
+    """Trains a net on the videos for a short time, and measures the loader and the net together and alone.
 
     Args:
         videos: all are read once before the clock starts; a few hundred are enough.
@@ -182,7 +185,7 @@ class _Looped:
 
 
 def _loop(batches: Iterable[Batch], seconds: float, step: Callable[[torch.Tensor], None] | None = None) -> _Looped:
-    """Takes batches, epoch by epoch, for so long, and counts what comes after the first."""
+    """Takes batches for some seconds, epoch after epoch. The first one is not counted."""
     count, waited, warm = 0, 0.0, False
     begun = now = time.perf_counter()
     while now - begun < seconds:
@@ -203,7 +206,7 @@ def _loop(batches: Iterable[Batch], seconds: float, step: Callable[[torch.Tensor
 
 
 def _decode_alone(loader: Loader, seconds: float) -> float:
-    """Clips per second when the same plans are only decoded, by as many threads."""
+    """Clips per second if the same plans are only decoded, with as many threads."""
     index, until = loader.index, time.perf_counter() + seconds
 
     def decode(row: int, epoch: int) -> bool:
@@ -229,7 +232,7 @@ def _decode_alone(loader: Loader, seconds: float) -> float:
 
 
 def _with_gop(loader: Loader) -> float:
-    """Decoded pictures of a clip in the mean, if every 16th frame were a keyframe and all others needed."""
+    """Mean number of decoded frames per clip, if every 16th frame were a keyframe and all others were needed."""
     total = 0
     for row in range(len(loader.index)):
         try:
@@ -243,7 +246,7 @@ def _with_gop(loader: Loader) -> float:
 
 
 class _Engines:
-    """How busy a GPU's decoders are, asked of nvidia-smi twice a second."""
+    """How busy the decoders of a GPU are. Asks nvidia-smi twice a second."""
 
     NAMES = {"NVDEC": "utilization.decoder", "NVJPG": "utilization.jpeg"}
 

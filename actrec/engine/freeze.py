@@ -1,4 +1,4 @@
-"""Which layers of a net stay as they are in training."""
+"""Layers of a net that are not trained."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from actrec.registry import did_you_mean
 
 
 def freeze(net: Backbone, optim: config.Optim) -> None:
-    """Takes layers out of training: all before `freeze_until`, and batch norms by `freeze_norm`.
+    """Freezes all layers before `freeze_until`, and the batch norms that `freeze_norm` names. Call it before the
+    optimizer is built.
 
-    Before the optimizer is made. What is frozen has no gradients; that frozen batch norms use their statistics as they
-    are, and leave them, takes `train_mode`. All but the first: partial BN of TSN (Wang et al. 2016, arXiv:1608.00859).
+    Frozen layers have no gradients. `train_mode` also makes frozen batch norms use their statistics without changing
+    them. Freezing all batch norms but the first is the partial BN of TSN (Wang et al. 2016, arXiv:1608.00859).
 
     Raises:
-        ValueError: the net has no such layer, or no batch norms.
+        ValueError: The net has no such layer, or no batch norms.
     """
     frozen = layers_before(net, optim.freeze_until) if optim.freeze_until is not None else []
     if optim.freeze_norm != "none":
@@ -31,7 +32,7 @@ def freeze(net: Backbone, optim: config.Optim) -> None:
 
 
 def train_mode(net: nn.Module) -> None:
-    """`net.train()`, but for frozen batch norms."""
+    """Like `net.train()`, but frozen batch norms stay in evaluation mode."""
     net.train()
     for norm in batch_norms(net):
         if not norm.weight.requires_grad:
@@ -43,10 +44,10 @@ def batch_norms(net: nn.Module) -> list[_BatchNorm]:
 
 
 def layers_before(net: Backbone, name: str) -> list[nn.Module]:
-    """The layers before the one called `name`, in the net's order; else before the first whose name starts so.
+    """The layers before the layer `name`, in the order of the net; else before the first one whose name starts with it.
 
     Raises:
-        ValueError: there is none.
+        ValueError: There is no such layer.
     """
     layers = {key: layer for key, layer in net.named_modules() if key and any(True for _ in layer.parameters())}
     names = list(layers)

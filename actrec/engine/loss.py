@@ -1,4 +1,4 @@
-"""What training minimizes: targets, mixed clips, the loss. Nothing here waits for a GPU."""
+"""Targets, mixed clips and the loss. Nothing here waits for the GPU."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from actrec.data.sampling import streams
 
 @dataclass(frozen=True)
 class Mix:
-    """How the clips of one batch are mixed two by two.
+    """How pairs of clips of one batch are mixed.
 
     Args:
-        share: of a clip itself in the mixed one; the rest is its partner's.
-        box: region (x, y, w, h) of all frames that partners exchange; None blends whole clips.
+        share: The fraction of the clip itself in the mixed clip; the rest is of its partner.
+        box: The region (x, y, width, height) of all frames that partners exchange; None blends whole clips.
     """
 
     share: float
@@ -28,13 +28,14 @@ class Mix:
 
 
 def plan_mix(augment: config.Augment, *, seed: int, epoch: int, step: int, size: int) -> Mix | None:
-    """The mixing of one batch: the same in all processes. None without mixup and cutmix; with both, either.
+    """The mixing of one batch, the same in all processes. None without mixup and cutmix; with both, one of the two.
 
-    mixup: Zhang et al. 2018 (arXiv:1710.09412). cutmix: Yun et al. 2019 (arXiv:1905.04899), the share by exact area.
+    mixup: Zhang et al. 2018 (arXiv:1710.09412). cutmix: Yun et al. 2019 (arXiv:1905.04899), with the share by the exact
+    area.
 
     Args:
-        step: number of the batch in the epoch.
-        size: height and width of the clips.
+        step: Number of the batch in the epoch.
+        size: Height and width of the clips.
     """
     if not augment.mixup and not augment.cutmix:
         return None
@@ -49,7 +50,7 @@ def plan_mix(augment: config.Augment, *, seed: int, epoch: int, step: int, size:
 
 
 def _span(center: int, length: int, size: int) -> tuple[int, int]:
-    """Start and length of what lies inside."""
+    """Start and length of the part of an interval that is inside [0, size)."""
     start = center - length // 2
     low, high = max(start, 0), min(start + length, size)
     return low, high - low
@@ -91,8 +92,8 @@ def targets(labels: Tensor, num_classes: int) -> Tensor:
 def per_clip_loss(logits: Tensor, targets: Tensor, loss: config.Loss) -> Tensor:
     """The loss of each clip, (N,) in float32 or, as the logits, float64.
 
-    Cross-entropy; for several labels the binary one, averaged over classes. Label smoothing: Szegedy et al. 2016
-    (arXiv:1512.00567); of binary targets each is smoothed towards a half.
+    Cross-entropy; for several labels binary cross-entropy, averaged over classes. Label smoothing: Szegedy et al. 2016
+    (arXiv:1512.00567); binary targets are smoothed towards 0.5.
 
     Args:
         logits: (N, classes).
@@ -107,7 +108,7 @@ def per_clip_loss(logits: Tensor, targets: Tensor, loss: config.Loss) -> Tensor:
 
 
 def hits(logits: Tensor, labels: Tensor) -> Tensor:
-    """Clips whose best class is right: a label of theirs, and of mixed clips one of the stronger. () int64.
+    """Number of clips whose best class is one of their labels; in mixed clips one of weight 0.5 or more. () int64.
 
     Args:
         logits: (N, classes).

@@ -6,23 +6,23 @@ import numpy as np
 
 
 def topk_hits(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """Whether the label, or one of them, is among the k highest scores. (videos,) bool.
+    """Whether the label, or one of the labels, is among the k highest scores. (videos,) bool.
 
-    A tie counts against the label: a net that says the same of every class has learnt nothing. With fewer than k
-    classes every video hits.
+    A tie counts against the label: a net with equal scores for all classes has learnt nothing. With fewer than k
+    classes every video is a hit.
 
     Args:
         scores: (videos, classes).
         labels: (videos,) int, or (videos, classes) bool.
     """
-    own = labels if labels.ndim == 2 else labels[:, None] == np.arange(scores.shape[1])
-    best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
-    others_not_lower = (~own & ~(scores < best)).sum(axis=1)  # nan is never lower
+    is_label = labels if labels.ndim == 2 else labels[:, None] == np.arange(scores.shape[1])
+    best = np.where(is_label, scores, -np.inf).max(axis=1, keepdims=True)
+    others_not_lower = (~is_label & ~(scores < best)).sum(axis=1)  # nan is not lower than any score
     return others_not_lower < k
 
 
 def accuracy(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> float:
-    """Share of videos whose label is among the k highest scores, in percent; nan without videos."""
+    """Fraction of videos whose label is among the k highest scores, in percent; nan without videos."""
     return 100 * float(topk_hits(scores, labels, k).mean()) if len(labels) else float("nan")
 
 
@@ -44,9 +44,10 @@ def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
-    """sum((R_n - R_n-1) * P_n) over the different scores from the highest on: scikit-learn's average_precision_score.
+    """Average precision as in scikit-learn's average_precision_score.
 
-    Videos of the same score are found together, those of a score that is no number last.
+    It is sum((R_n - R_n-1) * P_n) over the different scores, from the highest on. Videos with the same score are found
+    together, videos whose score is nan last.
 
     Args:
         scores: (videos,).
@@ -65,7 +66,7 @@ def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The mean over the classes that occur of their average precision, in percent; nan if none does.
+    """The average precision of each class, averaged over the classes that occur, in percent; nan if none occurs.
 
     Args:
         scores: (videos, classes).
@@ -78,7 +79,7 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def binary_cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over videos and classes of that of sigmoid(scores), in nats; nan without videos.
+    """Binary cross-entropy of sigmoid(scores), averaged over videos and classes, in nats; nan without videos.
 
     Args:
         scores: (videos, classes).

@@ -1,4 +1,4 @@
-"""The optimizer and the learning rate: of which parameters, how large, and when."""
+"""The optimizer, its groups of parameters, and the schedule of the learning rate."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from actrec import config
 from actrec.nets.backbone import Backbone
 from actrec.nets.outside import last_layer
 
-BETTER = 1e-4  # part of the best loss by which a loss must be lower: as torch's ReduceLROnPlateau has it
+BETTER = 1e-4  # fraction of the best loss by which a better loss must be lower, as in torch's ReduceLROnPlateau
 
 
 def parameter_groups(net: Backbone, optim: config.Optim) -> list[dict[str, Any]]:
-    """The trained parameters, in the net's order, parted where their learning rate or weight decay differs.
+    """The trained parameters in the order of the net, in groups of equal learning rate and weight decay.
 
     Returns:
-        For each group `params`, `name`, `lr` (unscaled) and `weight_decay`: "net" is one group of all; with a learning
-        rate of its own the last layer is "head" and the rest "body"; what has no weight decay (`norm_decay` False) is
-        "... norms and biases".
+        For each group `params`, `name`, `lr` (unscaled) and `weight_decay`. The group of all parameters is called
+        "net". If the last layer has its own learning rate, it is "head" and the rest "body". Parameters without weight
+        decay (`norm_decay` False) are "... norms and biases".
     """
     head = {id(p) for p in last_layer(net)[1].parameters()} if optim.head_lr != 1 else set()
     parts: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
@@ -41,14 +41,15 @@ def parameter_groups(net: Backbone, optim: config.Optim) -> list[dict[str, Any]]
 
 
 def make_optimizer(net: Backbone, optim: config.Optim, batch_size: int) -> torch.optim.Optimizer:
-    """torch's optimizer of that name over the trained parameters, after `freeze`.
+    """torch's SGD or AdamW over the trained parameters. Call it after `freeze`.
 
-    With `lr_batch` the learning rates grow linearly with the clips of a step (Goyal et al., "Accurate, Large Minibatch
-    SGD", 2017, arXiv:1706.02677). AdamW is fused, so that a scaler of gradients does not wait for the GPU. torch's
-    fused SGD is slower on the CPU, and if the first gradients overflow its momentum is whatever was in memory.
+    With `lr_batch` the learning rates grow linearly with the number of clips of a step (Goyal et al., "Accurate, Large
+    Minibatch SGD", 2017, arXiv:1706.02677). AdamW is fused, so that the gradient scaler does not wait for the GPU. SGD
+    is not: torch's fused SGD is slower on the CPU, and its momentum is uninitialized memory if the first gradients
+    overflow.
 
     Args:
-        batch_size: clips of a batch, over all processes.
+        batch_size: Clips of a batch, over all processes.
     """
     groups = parameter_groups(net, optim)
     if optim.lr_batch is not None:
@@ -60,10 +61,10 @@ def make_optimizer(net: Backbone, optim: config.Optim, batch_size: int) -> torch
 
 
 def lay_out_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Every gradient gets its parameter's strides, should autograd not have seen to that.
+    """Gives every gradient the strides of its parameter, where autograd has not done so.
 
-    torch's fused optimizers walk through the memory of both side by side: where the strides differ they are wrong on a
-    CPU, without an error, and refuse to work on a GPU. Those of axes of length 1 do not matter.
+    torch's fused optimizers go through the memory of both in parallel. If the strides differ, the result is wrong on
+    the CPU, without an error, and an error on the GPU. The strides of axes of length 1 do not matter.
     """
     for parameter in parameters:
         grad = parameter.grad
@@ -76,14 +77,14 @@ def _strides(tensor: torch.Tensor) -> list[int]:
 
 
 class Schedule:
-    """Sets an optimizer's learning rates: those it has now, times a factor.
+    """Sets the learning rates of an optimizer: its initial ones, times a factor.
 
-    The factor depends on the numbers of finished steps and epochs only, and for plateau on the losses so far; so a
-    restored schedule goes on bit for bit. All groups fall alike, and `min_lr` is scaled as the learning rate is.
+    The factor depends only on the numbers of finished steps and epochs, and for plateau on the losses so far. So a
+    restored schedule continues bit for bit. The factor is the same for all groups, and `min_lr` is scaled like `lr`.
 
     Args:
-        optimizer: fresh, before its state is restored.
-        steps_per_epoch: optimizer steps of a whole epoch.
+        optimizer: A new one, before its state is restored.
+        steps_per_epoch: Optimizer steps of a complete epoch.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, optim: config.Optim, steps_per_epoch: int):
@@ -93,15 +94,15 @@ class Schedule:
         self._apply()
 
     def step(self) -> None:
-        """After each optimizer step."""
+        """Call after each optimizer step."""
         self._state["steps"] += 1
         self._apply()
 
     def end_epoch(self, loss: float | None) -> None:
-        """After each epoch, and the last `step` of it.
+        """Call after each epoch, after its last `step`.
 
         Args:
-            loss: that plateau watches; None where it was not measured, which counts neither way.
+            loss: The loss that plateau watches; None if it was not measured, which counts as neither better nor worse.
         """
         self._state["epochs"] += 1
         if self._optim.schedule == "plateau" and loss is not None:
@@ -110,7 +111,7 @@ class Schedule:
 
     @property
     def factor(self) -> float:
-        """Of all learning rates, now."""
+        """The current factor of all learning rates."""
         steps, epochs = self._state["steps"], self._state["epochs"]
         done = min(steps / self._steps_per_epoch, self._optim.epochs) if self._optim.per_step else epochs
         return warm_up(self._optim, steps / self._steps_per_epoch) * decayed(self._optim, done) * self._state["plateau"]
@@ -123,7 +124,7 @@ class Schedule:
         self._apply()
 
     def _watch(self, loss: float) -> None:
-        """As torch's ReduceLROnPlateau."""
+        """Like torch's ReduceLROnPlateau."""
         state = self._state
         if loss < state["best"] * (1 - BETTER):
             state["best"], state["bad_epochs"] = loss, 0
@@ -140,18 +141,18 @@ class Schedule:
 
 
 def warm_up(optim: config.Optim, epochs: float) -> float:
-    """The part of the learning rate that warm-up has reached after so many epochs, whole or not."""
+    """The fraction of the learning rate that warm-up has reached after some epochs, which may be fractional."""
     if epochs >= optim.warmup:
         return 1.0
     return optim.warmup_start + (1 - optim.warmup_start) * epochs / optim.warmup
 
 
 def decayed(optim: config.Optim, epochs: float) -> float:
-    """What cosine, step and multistep leave of the learning rate after so many epochs, whole or not."""
+    """The factor of cosine, step and multistep after some epochs, which may be fractional; 1 for plateau."""
     if optim.schedule == "cosine":  # SGDR, Loshchilov and Hutter 2017, without restarts
         lowest = optim.min_lr / optim.lr
         return lowest + (1 - lowest) * (1 + math.cos(math.pi * epochs / optim.epochs)) / 2
-    reached = epochs + 1e-9  # three tenths are not less than 0.3
+    reached = epochs + 1e-9  # 0.1 + 0.2 reaches 0.3 whatever rounding does
     if optim.schedule == "step":
         return optim.gamma ** math.floor(reached / optim.lr_steps[0])
     if optim.schedule == "multistep":

@@ -1,4 +1,4 @@
-"""What the loader feeds, to look at."""
+"""A picture of what the loader feeds to the net."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from actrec.pipelines.loader import Batch
 
 
 def contact_sheet(batch: Batch, net_input: Input, *, columns: int = 16) -> np.ndarray:
-    """What the net is shown: one row per clip, its frames in order. RGB uint8 (rows * size, columns * size, 3).
+    """The clips of a batch: one row per clip, its frames in order. RGB uint8 (rows * size, columns * size, 3).
 
-    Of optical flow it is the first x of each frame, in gray: what moves to the right is bright.
+    For optical flow it shows the first x component of each frame in gray: motion to the right is bright.
     """
     clips = batch.clips.float().cpu()
     shape = (1, -1, 1, 1, 1)
@@ -27,10 +27,10 @@ def contact_sheet(batch: Batch, net_input: Input, *, columns: int = 16) -> np.nd
 
 
 def label_names(labels: torch.Tensor, classes: Sequence[str]) -> list[str]:
-    """Of each clip its class, or its classes between commas; - for none.
+    """For each clip the name of its class, or of its classes with commas; "-" if it has none.
 
     Args:
-        labels: of a `Batch`: (N,) int64, or (N, classes).
+        labels: Those of a `Batch`: (N,) int64, or (N, classes).
     """
     rows = (
         [row.nonzero().flatten() for row in labels] if labels.ndim == 2 else [row[row >= 0] for row in labels[:, None]]

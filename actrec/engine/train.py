@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from actrec.config import Input, Recipe
+from actrec.data.lists import check_labels
 from actrec.engine import dist, runfolder
-from actrec.engine.evaluate import check_labels
 from actrec.engine.reporting import Reporter, SilentReporter, TrainResult
 from actrec.engine.runfolder import Data
 from actrec.engine.trainer import Trainer

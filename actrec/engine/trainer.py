@@ -15,7 +15,7 @@ import torch
 from actrec.config import Input, Recipe
 from actrec.engine import checkpoint, dist, runfolder, runlog
 from actrec.engine.build import build_net, make_loaders
-from actrec.engine.devices import choose_device, choose_precision, memory_format
+from actrec.engine.devices import choose_device, choose_precision, move
 from actrec.engine.ema import WeightAverage
 from actrec.engine.evaluate import Result, check_scored, merge, score
 from actrec.engine.freeze import freeze, train_mode
@@ -231,7 +231,7 @@ class Trainer:
             waiting=self._timer.waited,
         )
 
-    def _stop_in_epoch(self, batches: Generator[Batch]) -> None:
+    def _stop_in_epoch(self, batches: Generator[Batch, None, None]) -> None:
         position = self._loader.state_dict()
         batches.close()  # this moves the loader to the next epoch
         self._loader.load_state_dict(position)
@@ -291,7 +291,7 @@ class Trainer:
     def _build_net(self, weights: str | None, new_head: bool, net_input: Input | None) -> Any:
         """The net on its device, with its first weights, the same in all processes."""
         recipe = self._recipe
-        net = build_net(
+        net: Any = build_net(
             recipe.net,
             num_classes=len(self._data.classes),
             modality=recipe.clip.modality,
@@ -300,7 +300,7 @@ class Trainer:
             log=self._reporter.line,
         )
         net.input = net_input if net_input is not None else net.input
-        net = net.to(self._device, memory_format=memory_format(net, recipe.run.channels_last))
+        net = move(net, self._device, channels_last=recipe.run.channels_last)
         net = net.double() if self._precision == "float64" else net
         net = dist.sync_batch_norm(net) if recipe.run.sync_bn else net
         dist.share_state(net)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -112,7 +112,7 @@ class Loader:
         if decoder == "dali" or not self._workers_finish:
             self._feeder = _dali_feeder(task, self.device, self.workers, dtype, budget)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Generator[Batch, None, None]:
         epoch, first = self.epoch, self._step
         fetching: deque[_Fetching] = deque()
         with single_threaded_opencv():  # the decode workers are the parallelism

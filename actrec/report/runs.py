@@ -1,4 +1,4 @@
-"""What run folders say of themselves: one run's state and best figures, and two runs side by side. Loads no torch."""
+"""Reads run folders: the state and best scores of a run, and the comparison of two runs. Does not load torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from actrec.files import read_json
 from actrec.registry import did_you_mean
 
 DATA, ENVIRONMENT = "data.json", "environment.json"
-_BEGUN = (runlog.CONFIG, runlog.NAME, "last.pt")  # a folder with one of these is a run
+_BEGUN = (runlog.CONFIG, runlog.NAME, "last.pt")  # a folder with one of these files is a run
 PICTURES = (".png", ".pdf", ".svg")
 _MEASURES = {"val_top1": "top-1", "val_map": "mAP"}
 _LOSSES = {"train_loss": "train loss", "val_loss": "val loss"}
@@ -22,13 +22,13 @@ _LOSSES = {"train_loss": "train loss", "val_loss": "val loss"}
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, as far as it can be read.
+    """The content of a run folder, as far as it can be read.
 
     Args:
-        config, data, environment: the files of that name; empty if broken.
-        epochs: what was logged of each, the first epoch first.
-        steps: what was logged within epochs.
-        broken: the files that are missing or cannot be read.
+        config, data, environment: The JSON files of these names; empty if they cannot be read.
+        epochs: The logged row of each epoch, in order.
+        steps: The rows that were logged within epochs.
+        broken: The files that are missing or cannot be read.
     """
 
     path: Path
@@ -50,37 +50,37 @@ class Run:
 
     @property
     def done(self) -> int:
-        """Epochs that are behind it."""
+        """Number of finished epochs."""
         return self.epochs[-1]["epoch"] + 1 if self.epochs else 0
 
     @property
     def measure(self) -> str:
-        """Of validation: val_map where it was logged, else val_top1."""
+        """The name of the validation score: val_map if it was logged, else val_top1."""
         return "val_map" if any("val_map" in row for row in self.epochs) else "val_top1"
 
     @property
     def state(self) -> str:
         if self.broken:
             return f"broken: {', '.join(self.broken)}"
-        if self.done >= self.planned:
+        if self.planned is not None and self.done >= self.planned:
             return "finished"
         if not self.done and not self.steps:
             return "just begun"
         return f"in epoch {self.done + 1}"
 
     def values(self, name: str) -> dict[int, float]:
-        """By epoch, what was logged under that name and is a finite number."""
+        """The logged values of this name by epoch, without those that are not finite numbers."""
         return {row["epoch"]: row[name] for row in self.epochs if _finite(row.get(name))}
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A run in a line.
+    """A run in one line.
 
     Args:
-        measure: what best and last are of: top-1 or mAP, in percent.
-        loss: the last that was logged in training.
-        state: finished, in epoch N (it runs, or was stopped there), just begun, or broken: FILES.
+        measure: What `best` and `last` measure: top-1 or mAP, in percent.
+        loss: The last training loss that was logged.
+        state: "finished", "in epoch N" (it is running, or was stopped there), "just begun", or "broken: FILES".
     """
 
     name: str
@@ -96,7 +96,7 @@ class Summary:
 
 
 def find(folder: Path) -> list[Path]:
-    """The run folders in a folder, the one that was written to last at the end; none if there is no such folder."""
+    """The run folders in a folder, the most recently changed one last. Empty if there is no such folder."""
     if not folder.is_dir():
         return []
     found = {path: times for path in folder.iterdir() if (times := _written(path))}
@@ -104,10 +104,10 @@ def find(folder: Path) -> list[Path]:
 
 
 def locate(name: str, runs: Path) -> Path:
-    """The run folder of that path, or of that name in `runs`.
+    """The run folder with this path, or with this name in `runs`.
 
     Raises:
-        ValueError: there is none.
+        ValueError: There is no such run.
     """
     for path in (Path(name), runs / name):
         if _written(path):
@@ -119,7 +119,7 @@ def locate(name: str, runs: Path) -> Path:
 
 
 def read(path: Path) -> Run:
-    """Everything of a run folder but its weights."""
+    """Reads everything in a run folder except its weights."""
     broken: list[str] = []
     config = _read(runlog.CONFIG, lambda: runlog.read_config(path), broken)
     data, environment = (_read(name, partial(read_json, path / name, dict), broken) for name in (DATA, ENVIRONMENT))
@@ -141,18 +141,19 @@ def summary(run: Run) -> Summary:
         planned=run.planned,
         measure=_MEASURES[run.measure],
         best=max(scores, default=None),
-        last=scores[-1] if scores else None,
-        loss=(losses or list(run.values("train_loss").values()) or [None])[-1],
-        clips_per_second=(list(run.values("clips_per_second").values()) or [None])[-1],
+        last=_last(scores),
+        loss=_last(losses or list(run.values("train_loss").values())),
+        clips_per_second=_last(list(run.values("clips_per_second").values())),
         state=run.state,
     )
 
 
 def differences(a: Run, b: Run) -> list[tuple[str, Any, Any]]:
-    """What two runs were made with that is not the same: options, data, versions.
+    """The options, data and versions in which two runs differ.
 
     Returns:
-        (name such as optim.lr, its value in A, in B), where a value is None or "-" if a run does not have it.
+        Tuples of a name such as "optim.lr", its value in A and its value in B, which is None or "-" if a run does not
+        have it.
     """
     rows = []
     for one, other in ((a.config, b.config), (_data(a), _data(b)), (a.environment, b.environment)):
@@ -165,11 +166,11 @@ def differences(a: Run, b: Run) -> list[tuple[str, Any, Any]]:
 
 @dataclass(frozen=True)
 class Curve:
-    """A figure of two runs by epoch; None where a run has none.
+    """One quantity of two runs, by epoch.
 
     Args:
         name: train loss, val loss, top-1 or mAP.
-        a, b: by epoch, from 0.
+        a, b: The values of run A and run B by epoch, from 0.
     """
 
     name: str
@@ -177,20 +178,20 @@ class Curve:
     b: dict[int, float]
 
     def at(self, epoch: int) -> tuple[float | None, float | None, float | None]:
-        """The figure of A, of B, and B's minus A's."""
+        """The value of A, the value of B, and B minus A. None where a run has no value."""
         a, b = self.a.get(epoch), self.b.get(epoch)
         return a, b, b - a if a is not None and b is not None else None
 
 
 def curves(a: Run, b: Run) -> list[Curve]:
-    """The losses of both, and their top-1, or mAP if that is what both are measured by."""
+    """The losses of both runs, and their top-1, or mAP if both have it."""
     measure = a.measure if a.measure == b.measure else "val_top1"
     names = {**_LOSSES, measure: _MEASURES[measure]}
     return [Curve(name, a.values(key), b.values(key)) for key, name in names.items()]
 
 
 def shown_epochs(found: Sequence[Curve], most: int = 20) -> list[int]:
-    """Which epochs a table of curves shows: evenly chosen, the last always among them."""
+    """The epochs that a table of curves shows: evenly spaced, and always the last one."""
     epochs = sorted({epoch for curve in found for epoch in (*curve.a, *curve.b)})
     if len(epochs) <= most:
         return epochs
@@ -203,12 +204,12 @@ def check_picture(path: Path) -> None:
         raise ValueError(f"picture {path}: expected a name that ends in {', '.join(PICTURES)}")
 
 
-def draw(file: Path, form: str, names: tuple[str, str], found: Sequence[Curve]) -> None:
-    """The curves of two runs, one picture for each figure.
+def plot(file: Path, form: str, names: tuple[str, str], found: Sequence[Curve]) -> None:
+    """Plots the curves of two runs, one plot for each quantity.
 
     Args:
-        form: png, pdf or svg.
-        names: of the runs.
+        form: "png", "pdf" or "svg".
+        names: The names of the runs.
     """
     from matplotlib.figure import Figure
 
@@ -227,7 +228,7 @@ def draw(file: Path, form: str, names: tuple[str, str], found: Sequence[Curve]) 
 
 
 def _written(path: Path) -> list[float]:
-    """When the files of a run were last written; none if the folder is no run."""
+    """When the files of a run were last changed; empty if the folder is not a run."""
     return [file.stat().st_mtime for name in _BEGUN if (file := path / name).is_file()]
 
 
@@ -240,25 +241,25 @@ def _read(name: str, read_file: Callable[[], dict[str, Any]], broken: list[str])
 
 
 def _has_epochs(config: dict[str, Any]) -> bool:
-    parts = [config.get("net"), config.get("optim")]
-    return all(isinstance(part, dict) for part in parts) and isinstance(parts[1].get("epochs"), int)
+    optim = config.get("optim")
+    return isinstance(config.get("net"), dict) and isinstance(optim, dict) and isinstance(optim.get("epochs"), int)
 
 
 def _rows(path: Path, name: str, broken: list[str]) -> list[dict[str, Any]]:
     try:
         return [row for row in runlog.read(path, name) if isinstance(row, dict)]
-    except (OSError, ValueError):  # ValueError: not UTF-8
+    except (OSError, ValueError):  # ValueError: the file is not UTF-8
         broken.append(name)
         return []
 
 
 def _data(run: Run) -> dict[str, Any]:
-    """Lists by their fingerprints, and how many classes there are."""
+    """The fingerprints of the lists, and the number of classes."""
     return {**run.data, "classes": len(_classes(run))}
 
 
 def _other_class(a: Run, b: Run) -> list[tuple[str, str, str]]:
-    """The first label that is another class in B."""
+    """The first label that stands for another class in B."""
     pairs = enumerate(zip(_classes(a), _classes(b)))
     return [(f"class {label}", left, right) for label, (left, right) in pairs if left != right][:1]
 
@@ -269,10 +270,14 @@ def _classes(run: Run) -> list[str]:
 
 
 def _flat(content: dict[str, Any], before: str = "") -> dict[str, Any]:
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in content.items():
         flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
     return flat
+
+
+def _last(values: Sequence[float]) -> float | None:
+    return values[-1] if values else None
 
 
 def _finite(value: Any) -> bool:

@@ -29,11 +29,11 @@ SLOW = Feeding(
     ("changes", "words"),
     [
         ({}, "loader-bound: the net waits 70 % of the time; 212 decoded frames per clip, keyframes 250 frames apart: "
-             "`actrec prepare --gop 16` would cut it to about 60"),
+             "`actrec prepare --gop 16` would reduce that to about 60"),
         ({"waiting": 0.02, "loader": 90.0}, "net-bound: the net waits 2 % of the time, and the loader alone gives 2.2"),
         ({"from_start": 15, "gop": None}, "15 of 20 files can only be decoded from their start, 212 frames per clip"),
         ({"decoded_per_clip": None, "gop16_per_clip": None, "loader": 2.0}, "decoding is not what limits it"),
-        ({"gop": 12.0, "gop16_per_clip": 210.0}, "decoding takes most of it: smaller pictures"),
+        ({"gop": 12.0, "gop16_per_clip": 210.0}, "decoding takes most of the time: smaller pictures"),
         ({"gop": None, "decoded_per_clip": None, "decoding": 80.0}, "decoding is not what limits it: more --workers"),
         ({"gop": None, "decoded_per_clip": None, "decoding": None, "engines": {"NVDEC": 0.93}}, "decoders are busy"),
     ],
