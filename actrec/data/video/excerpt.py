@@ -56,22 +56,25 @@ def read_excerpt(path: str | os.PathLike[str], wanted: Sequence[int] | np.ndarra
     pts = certificate.pts[np.minimum(wanted, last)]
     with open_packets(path, certificate) as source:
         packets = _needed_packets(source, certificate, pts)
-        copied = np.array([packet.pts for packet in packets], np.int64)
+        copied = np.array(list(packets), np.int64)
         if not np.isin(pts, copied).all():
             raise ChangedError(path, f"frame {wanted[~np.isin(pts, copied)][0]} is no longer where it was")
-        data = _remux(source, packets, np.argsort(np.argsort(copied)))
+        data = _remux(source, list(packets.values()), np.argsort(np.argsort(copied)))
     positions = np.searchsorted(np.sort(copied), pts)
     return Excerpt(data, positions.astype(np.int32), int((wanted > last).sum()))
 
 
-def _needed_packets(source: PacketSource, certificate: Certificate, pts: np.ndarray) -> list[av.Packet]:
+def _needed_packets(source: PacketSource, certificate: Certificate, pts: np.ndarray) -> dict[int, av.Packet]:
+    """Packets by timestamp, in decoding order."""
     key_of = np.searchsorted(certificate.key_pts, pts, side="right") - 1
-    # Droppable pictures are copied, too: decoders in hardware need not get along without them.
-    return [
-        packet
-        for key in np.unique(key_of).tolist()
-        for packet in source.run(key, set(pts[key_of == key].tolist()), with_droppable=True)
-    ]
+    needed: dict[int, av.Packet] = {}
+    for key in np.unique(key_of).tolist():
+        # Droppable pictures are copied, too: it is not known whether all decoders in hardware manage without them.
+        # A keyframe can come up twice: HEVC's leading pictures follow it, but are shown in the group before it.
+        for packet in source.run(key, set(pts[key_of == key].tolist()), with_droppable=True):
+            assert packet.pts is not None
+            needed.setdefault(packet.pts, packet)
+    return needed
 
 
 def _remux(source: PacketSource, packets: list[av.Packet], ranks: np.ndarray) -> np.ndarray:

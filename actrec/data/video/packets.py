@@ -92,8 +92,8 @@ class _FilePackets:
         context.colorspace, context.color_range, context.color_primaries, context.color_trc = stream.color
 
     def run(self, key: int, wanted: Set[int], *, with_droppable: bool) -> Iterator[av.Packet]:
-        packets = self._packets
-        first = int(np.flatnonzero(packets["pts"] == self._key_pts[key])[0])
+        packets, key_pts = self._packets, int(self._key_pts[key])
+        first = int(np.flatnonzero(packets["pts"] == key_pts)[0])
         found = np.flatnonzero(np.isin(packets["pts"][first:], list(wanted)))
         run = packets[first : first + found[-1] + 1]
         needed = ~run["droppable"] | with_droppable
@@ -101,7 +101,7 @@ class _FilePackets:
         for pts, offset, size, _ in run[needed].tolist():
             self._file.seek(offset)
             packet = av.Packet(self._file.read(size))
-            packet.pts, packet.is_keyframe = pts, pts == self._key_pts[key]
+            packet.pts, packet.is_keyframe = pts, pts == key_pts
             yield packet
 
 

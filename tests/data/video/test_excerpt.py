@@ -13,6 +13,7 @@ from numbered_videos import (
     HIDDEN_VP9,
     VP9,
     certificate_of,
+    check_draws,
     checksums,
     number_of,
     numbered,
@@ -80,6 +81,26 @@ def test_pictures_that_are_never_shown(tmp_path):
     frames = [numbered(n) for n in range(NUM_FRAMES)]
     path = write(tmp_path / "a.mp4", frames, codec="libvpx-vp9", gop=15, options=HIDDEN_VP9)
     check_excerpts(path, checksums(plain_decode(path)), certificate_of(path))
+
+
+RADL_X265 = {"x265-params": "log-level=error:open-gop=0:radl=3:b-adapt=0:min-keyint=12:scenecut=0"}
+
+
+def test_pictures_that_are_shown_before_the_keyframe_they_follow(tmp_path):
+    """HEVC: the packets of an IDR picture and its leading pictures serve the group of pictures before it, too."""
+    frames = [numbered(n) for n in range(NUM_FRAMES)]
+    path = write(tmp_path / "a.mp4", frames, codec="libx265", gop=12, bframes=3, options=RADL_X265)
+    certificate, expected = certificate_of(path), checksums(plain_decode(path))
+    order = certificate.packets["pts"].tolist()
+    places = [order.index(pts) for pts in certificate.key_pts]
+    leading = [i for i in places if i + 1 < len(order) and order[i + 1] < order[i]]
+    assert leading
+    check_draws(path, expected, certificate)
+    check_excerpts(path, expected, certificate)
+    for i in leading:
+        before, key = np.searchsorted(certificate.pts, [order[i + 1], order[i]])
+        for wanted in ([before], [before, key], [before, key, key + 1], [before - 1, before, key + 2]):
+            assert checksums(decode(read_excerpt(path, wanted, certificate))) == [expected[n] for n in wanted]
 
 
 def test_only_the_needed_packets_are_copied(tmp_path):
