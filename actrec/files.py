@@ -15,6 +15,7 @@ import secrets
 import shutil
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -181,8 +182,8 @@ def read_json(path: Path, kind: type) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         values = dict(pairs)
         if len(values) < len(pairs):
-            seen: set[str] = set()
-            twice.update({key: None for key, _ in pairs if key in seen or seen.add(key)})
+            counts = Counter(key for key, _ in pairs)
+            twice.update({key: None for key, count in counts.items() if count > 1})
         return values
 
     text = read_text(path)
@@ -248,8 +249,8 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"mode {mode!r}: expected 'w' or 'wb'")
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    with atomic_file(path) as temporary, open(temporary, mode, **text) as file:
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
+    with atomic_file(path) as temporary, open(temporary, mode, encoding=encoding, newline=newline) as file:
         yield file
 
 

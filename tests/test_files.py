@@ -208,9 +208,15 @@ WRITERS = {
     "name": "with atomic_file(target) as path: path.write_text('half'); wait()",
     "folder": "with atomic_folder(target) as path: (path / '1').write_text('half'); wait()",
     "scratch": "with scratch_folder(target) as path: (path / '1').write_text('half'); wait()",
-    "index": "import numpy as np; np.save = lambda file, rows: (file.write(b'half'), wait());"
-    "from actrec.data.index import Index; index = Index.__new__(Index);"
-    "index._cache, index._changed, index._rows = target, True, 0; index.save()",
+    "index": """
+import cv2, numpy as np
+from actrec.data.index import build_index
+from actrec.data.lists import Video
+folder = target.parent / "kept"
+cv2.imwrite(str(folder / "00001.jpg"), np.zeros((8, 8, 3), np.uint8))
+np.save = lambda file, records: (file.write(b"half"), wait())
+build_index([Video("", str(folder), None, None, ())], cache=target)
+""",
 }
 
 
@@ -238,7 +244,7 @@ def start_writer():
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path, start_writer, kind):
-    (tmp_path / "kept").write_text("kept")
+    (tmp_path / "kept").mkdir()
     dead = start_writer(kind, tmp_path / "a")
     dead.send_signal(signal.SIGKILL)
     dead.wait()

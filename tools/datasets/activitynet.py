@@ -1,9 +1,10 @@
-"""ActivityNet: one JSON file; a row for each segment of a training or validation video, in seconds."""
+"""ActivityNet: one JSON file. Each segment of a training or validation video is a row, in seconds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from actrec.data.lists.splits import PART_NAMES
 from actrec.files import ListError, read_json, show
@@ -16,10 +17,10 @@ MAX_SECONDS = 10**6
 def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
     notes = Published()
     for file in choose(paths, {"train": r"activity_?net.*1[-._]3.*\.json"}, dataset)["train"]:
-        said = read_json(file, dict)
-        database, taxonomy = said.get("database"), said.get("taxonomy")
+        content = read_json(file, dict)
+        database, taxonomy = content.get("database"), content.get("taxonomy")
         if not isinstance(database, dict):
-            raise ListError(f"{file}: it has no object 'database': expected {dataset.annotations}")
+            raise ListError(f"{file}: there is no object 'database': expected {dataset.annotations}")
         if taxonomy is not None:
             notes.add_classes(file, [("taxonomy", name) for name in _leaves(taxonomy, file)])
         for id, entry in database.items():
@@ -27,8 +28,8 @@ def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
     return notes
 
 
-def _leaves(taxonomy: object, file: Path) -> list[str]:
-    """The nodes that are nobody's parent."""
+def _leaves(taxonomy: Any, file: Path) -> list[str]:
+    """The names of the nodes without children: these are the classes."""
     try:
         parents = {node["parentId"] for node in taxonomy}
         return [str(node["nodeName"]) for node in taxonomy if node["nodeId"] not in parents]

@@ -1,8 +1,9 @@
-"""Annotation files as they are published: finding them, reading them, and all that is wrong with them at once."""
+"""Finds and reads annotation files as they are published, and reports all that is wrong with them together."""
 
 from __future__ import annotations
 
 import csv
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +19,11 @@ class Annotation(NamedTuple):
 
     Args:
         part: train, val or test.
-        id: as published.
-        names: what its file or frame folder may be called, without extension, the likeliest first.
-        label: name of its class; None in a test set without labels.
-        file, at: where that is written: a line, or the place in a JSON file.
-        start, stop: as in `Video`; None for all of it.
+        id: As published.
+        names: Possible names of its file or frame folder, without extension, the most likely first.
+        label: Name of its class; None in a test set without labels.
+        file, at: Where the row is: the file, and the line or the place in a JSON file.
+        start, stop: As in `Video`; None for the whole video.
     """
 
     part: str
@@ -37,11 +38,12 @@ class Annotation(NamedTuple):
 
 @dataclass
 class Published:
-    """What the files of a dataset say.
+    """The content of the annotation files of a dataset.
 
     Args:
-        classes: the published names of all classes, sorted; None where no file tells.
-        unusable: (row, reason) of rows as published that mean no video.
+        classes: Published names of all classes, sorted; None if no file lists them.
+        rows: One for each annotated video or segment.
+        unusable: (row, reason) of published rows that describe no video.
     """
 
     classes: list[str] | None = None
@@ -50,12 +52,16 @@ class Published:
     _faults: list[Callable[[], str]] = field(default_factory=list)
 
     def fault(self, file: Path, at: int | str, explain: str | Callable[[], str]) -> None:
-        """Something is malformed. `explain` is called only if it is shown: suggestions are slow."""
-        self._faults.append(lambda: f"{file}:{at}: {explain if isinstance(explain, str) else explain()}")
+        """Records that something is malformed. `explain` is called only if it is shown: suggestions are slow."""
+
+        def line() -> str:
+            return f"{file}:{at}: {explain if isinstance(explain, str) else explain()}"
+
+        self._faults.append(line)
 
     def add_faults(self, text: str) -> None:
-        """The same for lines that name file and place already."""
-        self._faults += [lambda line=line: line for line in text.splitlines()]
+        """Records lines that name the file and the place already."""
+        self._faults += [functools.partial(str, line) for line in text.splitlines()]
 
     def raise_any(self) -> None:
         """Raises ListError if something was malformed."""
@@ -65,14 +71,14 @@ class Published:
             raise ListError("\n".join(shown + [f"… and {more} more"] * (more > 0)))
 
     def add_classes(self, file: Path, names: Iterable[tuple[int | str, str]]) -> None:
-        """The class names of a file, each with its place there."""
+        """Adds the class names of a file, each with its place there."""
         seen: set[str] = set()
         for at, name in names:
             name = name.strip()
             if not name or any(c in name for c in "\0\n\r"):
                 self.fault(file, at, f"class {show(name)}: expected its name")
             elif name in seen:
-                self.fault(file, at, f"class {show(name)} is there twice: expected it once")
+                self.fault(file, at, f"class {show(name)} is there twice: expected each class once")
             seen.add(name)
         self.classes = sorted(seen.union(self.classes or ()))
 
@@ -88,7 +94,7 @@ class Published:
         start: int | float | None = None,
         stop: int | float | None = None,
     ) -> None:
-        """A row, if it names a video and, outside of test sets, a class."""
+        """Adds a row. One that names no video, or no class outside of test sets, is recorded as malformed."""
         id = str(id).strip() if isinstance(id, (str, int)) and not isinstance(id, bool) else ""
         names = names or (id,)
         if not id or not names[0] or any(c in name for name in (id, *names) for c in "\0\n\r") or "/" in names[0]:
@@ -102,14 +108,17 @@ class Published:
 
 
 def choose(paths: Sequence[Path], patterns: Mapping[str, str], dataset: Dataset) -> dict[str, list[Path]]:
-    """The annotation files among files and folders (their own files, not those further down), by what they are.
+    """Finds the annotation files among files and folders. Subfolders are not searched.
 
     Args:
-        patterns: what a file is: a regular expression for its whole name, in any case.
+        patterns: {role of a file: regular expression that matches its whole name, ignoring case}.
+
+    Returns:
+        {role: files}, in the order of `patterns`; only roles that were found.
 
     Raises:
-        FileNotFoundError: there is no such file or folder, or no list of videos in it.
-        ValueError: a file is none of the dataset's.
+        FileNotFoundError: A file or folder does not exist, or there is no list of videos.
+        ValueError: A file is not an annotation file of the dataset.
     """
     found: dict[str, list[Path]] = {}
     seen: set[Path] = set()
@@ -118,10 +127,11 @@ def choose(paths: Sequence[Path], patterns: Mapping[str, str], dataset: Dataset)
             raise FileNotFoundError(f"{path}: no such file or folder; expected {dataset.annotations}")
         for file in sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]:
             role = next((role for role, name in patterns.items() if re.fullmatch(name, file.name, re.I | re.S)), None)
-            if role and not (file.resolve() in seen or seen.add(file.resolve())):
+            if role and file.resolve() not in seen:
+                seen.add(file.resolve())
                 found.setdefault(role, []).append(file)
             elif not role and not path.is_dir():
-                raise ValueError(f"{path} is no annotation file of {dataset.title}: expected {dataset.annotations}")
+                raise ValueError(f"{path} is not an annotation file of {dataset.title}: expected {dataset.annotations}")
     if not set(found) & {"train", "val", "test"}:
         told = ", ".join(map(str, paths))
         what = f"no such list of {dataset.title}" if "other" in found else f"no annotation files of {dataset.title}"
@@ -130,7 +140,7 @@ def choose(paths: Sequence[Path], patterns: Mapping[str, str], dataset: Dataset)
 
 
 def lines_of(path: Path, notes: Published) -> Iterator[tuple[int, str]]:
-    """(number, line) of a text file's lines that are not blank."""
+    """(number, line) of the lines of a text file that are not blank."""
     lines, problems = read_lines(path)
     try:
         problems.raise_any()
@@ -140,7 +150,7 @@ def lines_of(path: Path, notes: Published) -> Iterator[tuple[int, str]]:
 
 
 def table(path: Path, notes: Published) -> Iterator[tuple[int, list[str]]]:
-    """(number, fields) of the lines of a csv file. A quoted field ends on its line."""
+    """(number, fields) of the lines of a csv file. A quoted field cannot span lines."""
     for number, line in lines_of(path, notes):
         try:
             yield number, [value.strip() for value in next(csv.reader([line], strict=True))]
@@ -149,7 +159,7 @@ def table(path: Path, notes: Published) -> Iterator[tuple[int, list[str]]]:
 
 
 def read_ids(path: Path, part: str, notes: Published) -> None:
-    """Adds the rows of `id;class` or, in a test set, `id`."""
+    """Adds the rows of a file with lines `id;class`, or `id` in a test set."""
     for number, line in lines_of(path, notes):
         id, separator, label = line.partition(";")
         if part != "test" and not separator:
@@ -159,7 +169,7 @@ def read_ids(path: Path, part: str, notes: Published) -> None:
 
 
 def entries(path: Path, notes: Published, key: str) -> Iterator[tuple[str, dict]]:
-    """(place, entry) of a JSON file that is a list of objects; the place names the entry's `key`."""
+    """(place, entry) of a JSON file that holds a list of objects. The place names the value of `key`."""
     for number, entry in enumerate(read_json(path, list), 1):
         if isinstance(entry, dict):
             yield f"entry {number} ({show(str(entry.get(key)))})", entry

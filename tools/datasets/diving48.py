@@ -1,9 +1,10 @@
-"""Diving48 V2: lists of {vid_name, label, start_frame, end_frame}; a label is a place in the vocabulary."""
+"""Diving48 V2: JSON lists of {vid_name, label, start_frame, end_frame}; a label is an index of the vocabulary."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from actrec.config import Clip, Views
 from actrec.files import ListError, read_json
@@ -19,7 +20,7 @@ PATTERNS = {
 
 
 def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
-    """The test list is the validation list: there is no other."""
+    """Reads the files. The test list becomes the validation list, since no other list is published."""
     notes = Published()
     files = choose(paths, PATTERNS, dataset)
     if "vocabulary" not in files:
@@ -30,13 +31,15 @@ def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
         for file in files.get(part, []):
             for at, entry in entries(file, notes, "vid_name"):
                 _add(notes, part, entry, names, file, at)
-    if not any(row.start for row in notes.rows):  # cut already: all of each, whether or not the last frame counts
+    if not any(
+        row.start for row in notes.rows
+    ):  # the videos are cut already: each row is a whole video, whether or not its last frame counts
         notes.rows = [row._replace(start=None, stop=None) for row in notes.rows]
     return notes
 
 
 def _names(file: Path) -> list[str]:
-    """Take-off, somersaults, twists and position, one after the other."""
+    """A class name consists of take-off, somersaults, twists and position."""
     words = read_json(file, list)
     if not all(isinstance(name, list) and name and all(isinstance(word, str) for word in name) for name in words):
         raise ListError(f"{file}: expected a list of lists of words, such as ['Back', '15som', '05Twis', 'FREE']")
@@ -44,7 +47,9 @@ def _names(file: Path) -> list[str]:
 
 
 def _add(notes: Published, part: str, entry: dict, names: list[str], file: Path, at: str) -> None:
-    label, start, stop = (entry.get(name) for name in ("label", "start_frame", "end_frame"))
+    label: Any = entry.get("label")
+    start: Any = entry.get("start_frame")
+    stop: Any = entry.get("end_frame")
     if not _is_count(label) or label >= len(names):
         notes.fault(file, at, f"label {label!r}: expected 0 to {len(names) - 1}")
     elif not _is_count(start) or not _is_count(stop) or start >= stop:

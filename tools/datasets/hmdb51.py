@@ -1,4 +1,4 @@
-"""HMDB51: `file.avi 0`, `1` or `2` in a file for each class and split. 1 is training, 2 testing, 0 neither."""
+"""HMDB51: a file for each class and split, with lines `file.avi N`: N is 1 for training, 2 for testing, else 0."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARTS = {"1": "train", "2": "val"}
 
 
 def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
-    """The test videos of a split are its validation list: there are no others."""
+    """Reads the files of a split. Its test videos become the validation list, since no others are published."""
     notes = Published()
     patterns = {"train": rf".+_test_split{split}\.txt", "other": r".+_test_split\d\.txt"}
     dataset = replace(dataset, annotations=dataset.annotations.replace("split1", f"split{split}"))

@@ -1,4 +1,4 @@
-"""Jester: `id;class` in csv files without a header, `id` in the test set; one class in each line of the labels."""
+"""Jester: csv files without a header, lines `id;class`, or `id` in the test set. Labels: a class on each line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kinetics: csv files with a header, or JSON objects by YouTube id. The two are the same where both are there."""
+"""Kinetics: csv files with a header, or JSON objects by YouTube id. Where both are there, the csv file is read."""
 
 from __future__ import annotations
 
@@ -51,18 +51,19 @@ def _read_csv(file: Path, part: str, notes: Published) -> None:
 def _read_json(file: Path, part: str, notes: Published) -> None:
     for id, entry in read_json(file, dict).items():
         at = f"key {show(id)}"
-        said = entry.get("annotations") if isinstance(entry, dict) else None
-        segment = said.get("segment") if isinstance(said, dict) else None
-        if not isinstance(segment, list) or len(segment) != 2:
+        details = entry.get("annotations") if isinstance(entry, dict) else None
+        segment = details.get("segment") if isinstance(details, dict) else None
+        if details is None or not isinstance(segment, list) or len(segment) != 2:
             notes.fault(file, at, "expected annotations with a segment [start, end] and a label")
         else:
-            _add(notes, part, entry.get("subset"), id, *map(str, segment), said.get("label"), file, at)
+            start, end = map(str, segment)
+            _add(notes, part, entry.get("subset"), id, start, end, details.get("label"), file, at)
 
 
 def _add(
     notes: Published,
     part: str,
-    told: object,
+    split: object,
     id: str,
     start: str,
     end: str,
@@ -70,18 +71,18 @@ def _add(
     file: Path,
     at: int | str,
 ) -> None:
-    """`told` is the part that the row itself names, which counts."""
-    times = [match and int(match[1]) for match in map(WHOLE.fullmatch, (start, end))]
-    part = PART_NAMES.get(str(told).strip().lower()) if told else part
-    if part is None:
-        notes.fault(file, at, f"split {show(str(told))}: expected train, val or test")
-    elif None in times:
+    """Adds a row. The split that the row itself names takes precedence over the part of its file."""
+    times = [int(match[1]) for match in map(WHOLE.fullmatch, (start, end)) if match]
+    row_part = PART_NAMES.get(str(split).strip().lower()) if split else part
+    if row_part is None:
+        notes.fault(file, at, f"split {show(str(split))}: expected train, val or test")
+    elif len(times) < 2:
         notes.fault(file, at, f"from {show(start)} to {show(end)}: expected whole seconds")
     elif times[0] >= times[1]:
         notes.fault(file, at, f"from second {times[0]} to {times[1]}: expected a start before the end")
     else:
         name = f"{id}_{times[0]:06d}_{times[1]:06d}" if id else ""
-        notes.add(part, name, label, file, at, names=(name, id))
+        notes.add(row_part, name, label, file, at, names=(name, id))
 
 
 _400 = Dataset(

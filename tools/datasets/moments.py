@@ -1,4 +1,4 @@
-"""Moments in Time: `class/file.mp4,class,yes,no` in csv files without a header; `class,number` in the categories."""
+"""Moments in Time: csv files without a header, lines `class/file.mp4,class,yes,no`; categories are `class,number`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Something-Something: `id;class` in the csv files of V1, lists of objects with a template in the JSON files of V2."""
+"""Something-Something: csv files with lines `id;class` in V1, JSON lists of objects with a template in V2."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
     files = choose(paths, patterns if first else patterns | {"answers": r"(.*[-_])?test[-_]answers\.csv"}, dataset)
     for file in files.pop("labels", []):
         names = lines_of(file, notes) if first else ((f"key {show(key)}", key) for key in read_json(file, dict))
-        notes.add_classes(file, ((at, _plain(name)) for at, name in names))
+        notes.add_classes(file, ((at, _plain_name(name)) for at, name in names))
     answers = _read_answers(files.pop("answers", []), notes)
     for part, found in files.items():
         for file in found:
@@ -45,7 +45,7 @@ def _read_objects(file: Path, part: str, answers: dict[str, str], notes: Publish
 
 
 def _read_answers(files: Sequence[Path], notes: Published) -> dict[str, str]:
-    """{id: class} of the test set, which was published later."""
+    """{id: class} of the test set, which were published later."""
     answers = {}
     for file in files:
         for line, text in lines_of(file, notes):
@@ -57,8 +57,13 @@ def _read_answers(files: Sequence[Path], notes: Published) -> dict[str, str]:
 
 
 def _plain(template: object) -> object:
+    """The class of a template, if it is text."""
+    return _plain_name(template) if isinstance(template, str) else template
+
+
+def _plain_name(template: str) -> str:
     """The class of a template: `Holding [something]` is an example of `Holding something`."""
-    return template.replace("[", "").replace("]", "") if isinstance(template, str) else template
+    return template.replace("[", "").replace("]", "")
 
 
 _SECOND = Dataset(

@@ -57,9 +57,11 @@ class Dataset:
     def flips(self, classes: Sequence[str]) -> list[tuple[str, str]]:
         """The lines of `flips.txt`: classes that are mirror images of each other; `-` for a class without one."""
         words = {one: other for pair in self.mirror for one, other in (pair, pair[::-1])}
-        pattern = re.compile(rf"\b({'|'.join(words)})\b") if words else None
+        if not words:
+            return []
+        pattern = re.compile(rf"\b({'|'.join(words)})\b")
         lines, known = [], set(classes)
-        for name in classes if pattern else ():
+        for name in classes:
             other = pattern.sub(lambda match: words[match[0]], name)
             if other not in known:
                 lines.append((name, "-"))

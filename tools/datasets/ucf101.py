@@ -1,4 +1,4 @@
-"""UCF101: `class/file.avi number` for training, `class/file.avi` for testing, `number class` in classInd.txt."""
+"""UCF101: lines `class/file.avi number` for training, `class/file.avi` for testing, `number class` in classInd.txt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from actrec.tools.datasets.table import Dataset, register
 
 
 def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
-    """The test list of a split is its validation list: there is no other."""
+    """Reads the files of a split. Its test list becomes the validation list, since no other list is published."""
     notes = Published()
     patterns = {"train": rf"trainlist0?{split}\.txt", "val": rf"testlist0?{split}\.txt"}
     others = {"other": r"(train|test)list0?\d\.txt", "classes": r"classInd\.txt"}
@@ -29,7 +29,7 @@ def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
 
 
 def _classes(file: Path, names: dict[int, str], notes: Published) -> Iterator[tuple[int, str]]:
-    """(line, name); what number a name has is kept in `names`."""
+    """(line, name) of the classes. Adds {number: name} to `names`."""
     for line, text in lines_of(file, notes):
         number, _, name = text.partition(" ")
         if not number.isdecimal() or int(number) in names:
@@ -49,8 +49,8 @@ def _add(notes: Published, part: str, text: str, names: dict[int, str], file: Pa
     elif number and names and names.get(int(number[0])) != label:
         notes.fault(file, line, f"{show(text)}: number {number[0]} is {names.get(int(number[0]))!r} in classInd.txt")
     else:
-        path = PurePosixPath(path.strip())
-        notes.add(part, str(path), label, file, line, names=(path.stem,))
+        place = PurePosixPath(path.strip())
+        notes.add(part, str(place), label, file, line, names=(place.stem,))
 
 
 register(

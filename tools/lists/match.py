@@ -15,7 +15,7 @@ PART_FOLDERS["train"].add("trainval")
 PART_FOLDERS["val"].add("trainval")
 
 
-class Media:
+class VideosByName:
     """The video files and frame folders below a folder, by name.
 
     Args:

@@ -13,7 +13,7 @@ from pathlib import Path
 from actrec.data.index import Index, build_index, cache_path
 from actrec.data.lists import Video, read_labels
 from actrec.data.lists.splits import PARTS
-from actrec.data.video.read import MediaError
+from actrec.data.video.container import MediaError
 from actrec.files import SHOWN, ListError, show, writing
 from actrec.registry import did_you_mean
 from actrec.tools.datasets.annotations import Annotation, Published
@@ -21,7 +21,7 @@ from actrec.tools.datasets.table import Dataset
 from actrec.tools.lists.find import find_videos
 from actrec.tools.lists.index import look_at_all
 from actrec.tools.lists.list_files import Made, refuse_old_lists, why_unwritable, write_lists
-from actrec.tools.lists.match import Media
+from actrec.tools.lists.match import VideosByName
 from actrec.tools.make.jobs import Progress, Workers
 
 Log = Callable[[str], None]
@@ -80,7 +80,7 @@ def make_lists(
     found.raise_any()
     media = find_videos(videos, frame_folders=True, progress=progress)
     media.warn_unreadable(log)
-    present, missing = _match(rows, Media(media.names, found.classes), log)
+    present, missing = _match(rows, VideosByName(media.names, found.classes), log)
     if not present:
         raise FileNotFoundError(
             f"{videos}: none of the {len(rows)} videos is there, not even {rows[0].names[0]!r}; expected "
@@ -171,7 +171,7 @@ def _once(rows: Sequence[Annotation], found: Published, log: Log) -> list[Annota
 
 
 def _match(
-    rows: Sequence[Annotation], media: Media, log: Log
+    rows: Sequence[Annotation], media: VideosByName, log: Log
 ) -> tuple[list[tuple[Annotation, str]], list[tuple[Annotation, str]]]:
     """(row, path) of those that are there, (row, reason) of the others."""
     present, missing = [], []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from actrec.tools.datasets.annotations import Annotation
-from actrec.tools.lists.match import Media
+from actrec.tools.lists.match import VideosByName
 
 
 def row(name, label=None, part="train", *more):
@@ -34,11 +34,11 @@ def row(name, label=None, part="train", *more):
     ],
 )
 def test_the_file_that_is_meant(paths, wanted, found):
-    assert Media(paths, ["walk", "run", "long jump", "train"]).find(wanted) == found
+    assert VideosByName(paths, ["walk", "run", "long jump", "train"]).find(wanted) == found
 
 
 def test_what_was_chosen_is_told():
-    media = Media(["a", "a.mp4", "b.mp4"], [])
+    media = VideosByName(["a", "a.mp4", "b.mp4"], [])
     assert media.find(row("a")) == "a"
     assert media.find(row("b_000001_000011", None, "train", "b")) == "b.mp4"
     assert media.several == {"a": ["a", "a.mp4"]}

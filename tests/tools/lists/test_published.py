@@ -496,7 +496,7 @@ MALFORMED = {
         (f"1;Unfolding something\n1;{FEATHER}\n", f"2: '1' is of class '{FEATHER}' here and 'Unfolding something' at"),
     ],
     ("ssv1", "something-something-v1-labels.csv"): [
-        ("Unfolding something\n" * 2, "2: class 'Unfolding something' is there twice: expected it once"),
+        ("Unfolding something\n" * 2, "2: class 'Unfolding something' is there twice: expected each class once"),
     ],
     ("ssv2", "something-something-v2-train.json"): [
         ({"id": "1"}, " it holds dict"),
@@ -526,7 +526,7 @@ MALFORMED = {
     ("moments", "moments_categories.txt"): [
         ("barking\n", "1: 'barking': expected class,number"),
         (",1\n", "1: class '': expected its name"),
-        ("barking,0\nbarking,1\n", "2: class 'barking' is there twice: expected it once"),
+        ("barking,0\nbarking,1\n", "2: class 'barking' is there twice: expected each class once"),
     ],
     ("ucf101", "trainlist01.txt"): [
         ("Archery/v.avi\n", "1: 'Archery/v.avi': expected class/file.avi number"),
@@ -551,8 +551,8 @@ MALFORMED = {
         ("a.avi 1\na.avi 1\nb.avi one\n", "3: 'b.avi one': expected file.avi and 0, 1 or 2"),
     ],
     ("activitynet", "activity_net.v1-3.min.json"): [
-        ({}, " it has no object 'database'"),
-        (NET | {"database": []}, " it has no object 'database'"),
+        ({}, " there is no object 'database'"),
+        (NET | {"database": []}, " there is no object 'database'"),
         (NET | {"taxonomy": [{"nodeId": 1}]}, " taxonomy: expected a list of objects with nodeId"),
         (NET | {"taxonomy": 3}, " taxonomy: expected a list of objects"),
         (NET | {"database": {"a": 3}}, "key 'a': subset 'None': expected training, validation or testing"),
@@ -576,12 +576,12 @@ MALFORMED = {
         ("3;Swiping Left\n3;Swiping Right\n", "2: '3' is of class 'Swiping Right' here and 'Swiping Left' at"),
     ],
     ("jester", "jester-v1-labels.csv"): [
-        ("Swiping Left\n\nSwiping Left\n", "3: class 'Swiping Left' is there twice: expected it once"),
+        ("Swiping Left\n\nSwiping Left\n", "3: class 'Swiping Left' is there twice: expected each class once"),
     ],
     ("diving48", "Diving48_vocab.json"): [
         ({"a": 1}, " it holds dict"),
         (["Back"], " expected a list of lists of words, such as"),
-        ([["Back"], ["Back"]], "entry 2: class 'Back' is there twice: expected it once"),
+        ([["Back"], ["Back"]], "entry 2: class 'Back' is there twice: expected each class once"),
     ],
     ("diving48", "Diving48_V2_train.json"): [
         (dive(label=2), "entry 1 ('a'): label 2: expected 0 to 1"),
@@ -654,7 +654,7 @@ def test_no_annotation_files(tmp_path, name):
         make_lists(dataset, [tmp_path / "empty"], tmp_path, tmp_path / "out")
     with pytest.raises(FileNotFoundError, match="nowhere: no such file or folder; expected"):
         make_lists(dataset, [tmp_path / "nowhere"], tmp_path, tmp_path / "out")
-    with pytest.raises(ValueError, match="notes.md is no annotation file of .*: expected"):
+    with pytest.raises(ValueError, match="notes.md is not an annotation file of .*: expected"):
         make_lists(dataset, [tmp_path / "notes.md"], tmp_path, tmp_path / "out")
 
 
