@@ -56,11 +56,11 @@ def _index(path: Path, workers, verify: bool):
     from actrec.cli.progress import Bar
     from actrec.data.index import build_index, cache_path
     from actrec.data.lists import read_list
-    from actrec.tools.lists.index import look_at_all, verify_all
+    from actrec.tools.lists.index import probe_all, verify_all
 
     index = build_index(read_list(path), cache=cache_path(path), lazy=True)
     with Bar("videos") as bar:
-        look_at_all(index, workers, bar.to)
+        probe_all(index, workers, bar.to)
     if verify:
         with Bar("videos verified") as bar:
             verify_all(index, workers, bar.to)

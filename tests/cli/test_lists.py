@@ -126,7 +126,7 @@ def test_an_interrupt_while_probing(run, ucf, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("actrec.tools.lists.published.look_at_all", interrupt)
+        patch.setattr("actrec.tools.lists.published.probe_all", interrupt)
         code, out, _ = run("lists", "ucf101", "splits", "--probe")
     assert (code, out[-1]) == (130, "interrupted: the same command goes on from here")
     assert not list(ucf.glob("*.txt"))

@@ -1,4 +1,4 @@
-"""The index of a list: looked at or verified by threads or a cluster, and what it says of the dataset."""
+"""The index of a list: probed or verified by threads or a cluster, and a summary of it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from actrec.data.index import Index, Media, quarantine_path
 from actrec.tools.make.jobs import Progress, Workers, each, write_failed
 
 
-def look_at_all(index: Index, workers: Workers, progress: Progress | None = None) -> None:
-    """Looks at every file and folder of a list that is not known, or has changed. An interrupt keeps what was found.
+def probe_all(index: Index, workers: Workers, progress: Progress | None = None) -> None:
+    """Probes every file of a list that has no record, or has changed. An interrupt keeps what was found.
 
     Raises:
         ClusterError: the cluster cannot be used.
@@ -24,9 +24,9 @@ def look_at_all(index: Index, workers: Workers, progress: Progress | None = None
 
 
 def verify_all(index: Index, workers: Workers, progress: Progress | None = None) -> None:
-    """Decodes all of every file and folder that was not found whole as it is now. An interrupt keeps what was found.
+    """Decodes every file that was not verified since it last changed. An interrupt keeps what was found.
 
-    Every command leaves the broken ones out until they change.
+    Every command leaves out the broken ones until they change.
 
     Raises:
         ClusterError: the cluster cannot be used.

@@ -19,7 +19,7 @@ from actrec.registry import did_you_mean
 from actrec.tools.datasets.annotations import Annotation, Published
 from actrec.tools.datasets.table import Dataset
 from actrec.tools.lists.find import find_videos
-from actrec.tools.lists.index import look_at_all
+from actrec.tools.lists.index import probe_all
 from actrec.tools.lists.list_files import Made, refuse_old_lists, why_unwritable, write_lists
 from actrec.tools.lists.match import VideosByName
 from actrec.tools.make.jobs import Progress, Workers
@@ -239,7 +239,7 @@ def _probe(
             probe.progress(before - unknown + done, sum(files.values()), failed)
 
         index = build_index([video for _, video in pairs], cache=cache_path(out / f"{part}.txt"), lazy=True)
-        look_at_all(index, probe.workers, tell if probe.progress else None)
+        probe_all(index, probe.workers, tell if probe.progress else None)
         kept[part] = []
         for i, (row, video) in enumerate(pairs):
             if reason := _unusable(index, i, min_frames if part != "test" else 0):

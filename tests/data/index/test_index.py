@@ -96,6 +96,21 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "cache.npy"]
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupt_keeps_what_was_probed(tmp_path, probed, error):
+    rows, cache = [video(clip(tmp_path / f"{n}.mp4")) for n in range(4)], tmp_path / "cache.npy"
+
+    def progress(done, total):
+        if done == 2:
+            raise error
+
+    with pytest.raises(error):
+        build_index(rows, cache=cache, workers=1, progress=progress)
+    del probed[:]
+    assert not build_index(rows, cache=cache).broken
+    assert sorted(probed) == [row.path for row in rows[2:]]
+
+
 def test_a_lazy_index_looks_at_what_is_asked_for(tmp_path, probed):
     rows = [video(clip(tmp_path / f"{n}.mp4", num_frames=n)) for n in (3, 4, 5)] + [video(tmp_path / "gone.mp4")]
     cache = tmp_path / "cache.npy"

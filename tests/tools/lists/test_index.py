@@ -96,14 +96,14 @@ def test_an_interrupted_verification_goes_on(dataset, monkeypatch):
 
     monkeypatch.setattr(index_module, "verify_path", interrupted)
     index = build_index(read_list(dataset), cache=cache_path(dataset), lazy=True)
-    index_lists.look_at_all(index, Workers(1))
+    index_lists.probe_all(index, Workers(1))
     with pytest.raises(KeyboardInterrupt):
         index_lists.verify_all(index, Workers(1))
     done = verified[0]
     monkeypatch.setattr(index_module, "verify_path", lambda path, row: verified.append(path) or real(path, row))
     del verified[:]
     index = build_index(read_list(dataset), cache=cache_path(dataset), lazy=True)
-    index_lists.look_at_all(index, Workers(1))
+    index_lists.probe_all(index, Workers(1))
     index_lists.verify_all(index, Workers(1))
     assert len(verified) == 2
     assert done not in verified

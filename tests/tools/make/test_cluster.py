@@ -8,7 +8,7 @@ import numpy as np
 from actrec.data.index import build_index
 from actrec.data.lists import Video
 from actrec.data.video.encode import VideoWriter
-from actrec.tools.lists.index import look_at_all
+from actrec.tools.lists.index import probe_all
 from actrec.tools.make.extract_flow import FlowOptions, extract_flow
 from actrec.tools.make.extract_frames import ExtractOptions, extract_frames
 from actrec.tools.make.jobs import Workers
@@ -84,7 +84,7 @@ def test_an_index_from_a_cluster(cluster, tmp_path):
     (src / "a" / "broken.mp4").write_text("no video")
     rows = [Video(p.name, str(p), None, None, (0,)) for p in sorted(src.rglob("*.mp4"))]
     index = build_index(rows, lazy=True)
-    look_at_all(index, Workers(cluster=cluster[0]))
+    probe_all(index, Workers(cluster=cluster[0]))
     index.find_broken()
     local = build_index(rows)
     assert index.broken == local.broken
