@@ -1,10 +1,12 @@
+import os
 import random
+import threading
 
 import pytest
 from list_files import NAMES, message, read, rows
 
 from actrec.data.lists import Video, dialect, find_labels, read_list, write_list
-from actrec.files import ListError
+from actrec.files import LineReader, ListError
 
 
 @pytest.mark.parametrize("sep", [" ", ";", "\t", ",", "  ", " ; ", ", "])
@@ -234,3 +236,38 @@ def test_long_and_strange_values_are_shown_short_and_escaped(tmp_path):
     found = message(tmp_path, "a 1 30 3\nb 1 30 3\nc\x1b[31m" + "x" * 500)
     assert "\x1b" not in found
     assert len(found) < 400
+
+
+# ---- blocks ----
+
+
+@pytest.mark.parametrize("block", [1, 2, 7, 1000])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_file_is_read_in_blocks(tmp_path, block, end):
+    lines = ["\ufeff# é", "", "a 1 30 3", " b\t", "中 1 2 3", "x\0", "y" * 9000]
+    (tmp_path / "list.txt").write_bytes("\n".join(lines).encode() + b"\n\xff" + end.encode())
+    with LineReader(tmp_path / "list.txt", block=block) as reader:
+        for _ in range(2):
+            found = [line for lines in reader for line in lines]
+            assert found[:5] == ["# é", "", "a 1 30 3", "b", "中 1 2 3"]
+            assert found[5:8] == ["", "", ""]
+            assert len(found) == 8 + bool(end)
+            assert len(reader.problems) == 3
+    with pytest.raises(ListError) as caught:
+        reader.problems.raise_any()
+    assert [line.split(":")[1] for line in str(caught.value).splitlines()] == ["6", "7", "8"]
+
+
+def test_a_list_from_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "list.txt")
+    thread = threading.Thread(target=(tmp_path / "list.txt").write_text, args=("a 1 30 3\nb 1 2 4\n",), daemon=True)
+    thread.start()
+    assert rows(read_list(tmp_path / "list.txt", root="/r")) == [("/r/a", 0, 30, (3,)), ("/r/b", 0, 2, (4,))]
+    thread.join(10)
+
+
+def test_a_long_list_is_read_like_a_short_one(tmp_path):
+    lines = [f"class {i % 7}/v_{i};{i + 1};{i + 9};{i % 7},3" for i in range(100_000)]
+    found = read(tmp_path, "\n".join(lines))
+    assert len(found) == 100_000
+    assert found[99_999][1:] == ("class 4/v_99999", 99_999, 100_008, (4, 3))
