@@ -58,7 +58,11 @@ def main() -> None:
         "not scaled": [p for p, size in sizes.items() if min(size) <= OPTIONS.short_side],
     }
     print(_versions())
-    print("| videos | frames | actrec s | ffmpeg s | **ratio** | CPU s | ratio of CPU | PSNR dB | KiB a frame |")
+    print(
+        "| videos (number of files) | frames | actrec, s | ffmpeg, s | **speed relative to ffmpeg** "
+        "| processor time, s: actrec / ffmpeg | processor time of ffmpeg divided by that of actrec "
+        "| luma PSNR, dB: actrec / ffmpeg (its `-q:v`) | KiB per frame: actrec / ffmpeg |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     # Nothing is deleted before the end: after many deletions, ext4 creates new files up to five times more slowly.
     with tempfile.TemporaryDirectory(dir=args.out) as work:

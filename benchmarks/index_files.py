@@ -45,9 +45,9 @@ def main() -> None:
         cache = Path(work, "index.npy")
         build_index(videos, cache=cache)  # now all files are in the page cache
         contestants: dict[str, Callable[[], object]] = {
-            "actrec, no index": lambda: build_index(videos, workers=workers),
+            "actrec without a stored index": lambda: build_index(videos, workers=workers),
             "ffprobe": lambda: _ffprobe(links, workers),
-            "actrec, index there": lambda: build_index(videos, cache=cache, workers=workers),
+            "actrec with a stored index": lambda: build_index(videos, cache=cache, workers=workers),
         }
         rates: dict[str, list[float]] = {name: [] for name in contestants}
         for _ in range(args.turns):
@@ -56,8 +56,8 @@ def main() -> None:
                 look()
                 rates[name].append(len(links) / (time.perf_counter() - began))
     size = statistics.median(p.stat().st_size for p in found) / 1e6
-    print(f"{len(links)} links to {len(found)} files of {size:.2f} MB in the median; {workers} threads\n")
-    print("| | files/s | from - to | by ffprobe |")
+    print(f"{len(links)} links to {len(found)} files with a median size of {size:.2f} MB; {workers} threads\n")
+    print("| tool | files/s (median) | files/s (lowest - highest) | speed relative to ffprobe |")
     print("|---|---|---|---|")
     for name, values in rates.items():
         ratio = statistics.median(a / b for a, b in zip(values, rates["ffprobe"]))

@@ -23,13 +23,18 @@ from actrec.tools.lists.convert import ConvertOptions, convert_lists
 
 PARTS = ("train", "val")
 _COLUMNS = (
-    "format", "files", "rows", "the same", "class names", "ranges when back", "rows past the end", "what the tool says",
+    "format", "files", "rows", "rows unchanged", "class names kept", "ranges after the return", "rows past the end",
+    "messages of the command",
 )  # fmt: skip
 _TEXT = """\
-The lists of UT-Interaction ({train} training and {val} validation rows, `path label`, {classes} classes), converted to
-each format and back. A row is the same if its path, label, part and place in the list are. The source has no ranges;
-formats that need one get it from the videos: the frames that their packets promise. Past the end: the range ends after
-the last frame that decodes; such frames become that one when they are planned.
+The lists of UT-Interaction are converted to each format and back. They have {train} training and {val}
+validation rows of the form `path label`, and {classes} classes. The rows have no ranges. Formats that need
+ranges get them from the videos: the number of frames that the packets of each video announce.
+
+- *Rows unchanged*: rows that come back with the same path, label, part and position in the list.
+- *Ranges after the return*: the kind of range that the rows have when they come back.
+- *Rows past the end*: rows that end after the last frame that decodes, and by how many frames. In
+  training and evaluation the last frame replaces the frames past the end.
 """
 
 

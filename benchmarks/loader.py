@@ -84,7 +84,8 @@ class Contest:
         lines = [
             f"### {self.name}",
             "",
-            f"| contestant | setting | {self.unit}/s | from - to | **actrec by it** |",
+            f"| contestant | setting | {self.unit}/s (median) | {self.unit}/s (lowest - highest) "
+            "| **speed of actrec relative to it** |",
             "|---|---|---|---|---|",
         ]
         for contestant, found in self.rates.items():
@@ -96,10 +97,10 @@ class Contest:
         others = [c for c in self.rates if c not in ("actrec", "floor")]
         if others:
             best = min(others, key=self.ratio)
-            lines.append(f"Against the fastest, {best}: **{self.ratio(best):.2f}x**{self._target('fastest')}.")
+            lines.append(f"Relative to the fastest peer ({best}): **{self.ratio(best):.2f}**{self._target('fastest')}.")
         for contestant in ("floor", *(c for c in others if c in self.targets)):
             if contestant in self.rates:
-                lines.append(f"Of {contestant}: **{self.ratio(contestant):.2f}**{self._target(contestant)}.")
+                lines.append(f"Relative to {contestant}: **{self.ratio(contestant):.2f}**{self._target(contestant)}.")
         return "\n".join(lines)
 
     def _target(self, contestant: str) -> str:
@@ -329,7 +330,7 @@ def _write(out: Path, contests: list[Contest], workers: int) -> None:
     name = f"loader_{_hardware()}_{datetime.date.today():%Y%m}"
     text = f"# Loader throughput, {os.cpu_count()} CPU cores\n\n{versions()}\n\n    {_command()}\n\n"
     plot = _plot(out / f"{name}.png", contests)
-    text += f"![actrec by each contestant]({name}.png)\n\n" if plot else ""
+    text += f"![Clips per second of each contestant]({name}.png)\n\n" if plot else ""
     text += "\n\n".join(contest.markdown() for contest in contests) + "\n"
     (out / f"{name}.md").write_text(text, encoding="utf-8")
     click.echo(f"{out / name}.md")

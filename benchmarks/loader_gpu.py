@@ -50,7 +50,11 @@ def _measure(paths: Sequence[Path], batch_size: int, workers: int) -> Iterator[s
     smi = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version,clocks.max.video", "--format=csv,noheader"],
                          capture_output=True, text=True, check=False)  # fmt: skip
     yield f"nvidia-smi: {smi.stdout.strip() or smi.stderr.strip()}; libnvcuvid: {ctypes.util.find_library('nvcuvid')}\n"
-    yield "| from | loader alone | net alone | both | **both by net** (target 0.97) | waiting | NVDEC | NVJPG |"
+    yield (
+        "| input | loader alone, clips/s | net alone, clips/s | both, clips/s "
+        "| **speed of both relative to the net alone** (target 0.97) | time spent waiting for clips "
+        "| use of NVDEC | use of NVJPG |"
+    )
     yield "|---|---|---|---|---|---|---|---|"
     with tempfile.TemporaryDirectory() as work:
         folders = [Path(work) / path.stem for path in paths]
@@ -80,11 +84,11 @@ def _measure(paths: Sequence[Path], batch_size: int, workers: int) -> Iterator[s
                 _encode(path, file, width, 256)
             rates[width] = _rate(files, batch_size, workers)
             yield f"- {width}x256: {rates[width]:.1f} clips/s"
-        yield f"- 340 by 336: **{rates[340] / rates[336]:.2f}**"
+        yield f"- speed of 340x256 relative to 336x256: **{rates[340] / rates[336]:.2f}**"
         pair = [Path(work) / f"pair_{width}.mp4" for width in (464, 456)]
         for width, file in zip((464, 456), pair):
             _encode(paths[0], file, width, 256)
-        yield f"- 456x256 after 464x256, apart from the CPU's pixels: {_apart(pair):.2f}/255 in the mean (bound 1)"
+        yield f"- 456x256 after 464x256: mean difference to the CPU's pixels {_apart(pair):.2f} of 255 (bound 1)"
 
 
 def _rows(paths: Sequence[Path]) -> list[actrec.Video]:

@@ -209,8 +209,10 @@ def _clips(frames: int, kind: str) -> list[np.ndarray]:
 def _markdown(ways: list[Way]) -> list[str]:
     first = ways[0]
     lines = [
-        "| videos | MB | by originals | PSNR dB | " + " | ".join(f"{kind}, ms | **speed**" for kind in CLIPS) + " | "
-        + " | ".join(f"loader, {kind}, clips/s | **by originals**" for kind in CLIPS) + " |",
+        "| form of the videos | size, MB | size relative to the originals | PSNR, dB | "
+        + " | ".join(f"decode {kind} frames, ms | **decode speed relative to the originals**" for kind in CLIPS) + " | "
+        + " | ".join(f"loader, {kind} frames, clips/s | **loader speed relative to the originals**" for kind in CLIPS)
+        + " |",
         "|---" * (4 + 4 * len(CLIPS)) + "|",
     ]  # fmt: skip
     for way in ways:
@@ -223,10 +225,10 @@ def _markdown(ways: list[Way]) -> list[str]:
         lines.append("| " + " | ".join(cells) + " |")
     default = _default(ways)
     found = (
-        f"{kind} **{_ratio(first.decode, default.decode, kind):.2f}x** (target {target})"
+        f"{kind} frames decode **{_ratio(first.decode, default.decode, kind):.2f}x** as fast (target {target})"
         for kind, target in TARGETS.items()
     )
-    lines += ["", f"{default.name}, no larger than the originals: {', '.join(found)}."]
+    lines += ["", f"{default.name} is no larger than the originals: {', '.join(found)}."]
     return lines
 
 

@@ -92,14 +92,18 @@ def _document(date: datetime.date, num_files: int, num_good: int, rows: list) ->
     lines = [
         "# Every preprocessing command over real and odd videos",
         "",
+        "Every preprocessing command runs on a folder of real videos, which includes damaged and unusual",
+        "files. The result shows whether each command finishes and names every file that it cannot use.",
+        "",
         f"{date}, Python {platform.python_version()}, {os.cpu_count()} cores; commit {commit}.",
         "",
         "    python benchmarks/real_videos.py ../shared/videos --out docs/numbers",
         "",
-        f"{num_files} files that are no text and no image; {num_good} of them have a name that a list can hold (UTF-8,",
-        "no line break). A figure in a reason is written N. Exit code 1 says that something failed, and what.",
+        f"The folder contains {num_files} files that are neither text nor images. {num_good} of them have a name",
+        "that a list can contain (UTF-8, without a line break). In the reasons, N stands for any number.",
+        "Exit code 1 means that some videos failed; the command names each of them with its reason.",
         "",
-        "| command | exit code | seconds | failed | in its words |",
+        "| command | exit code | seconds | videos that failed | last line of the output |",
         "|---|---|---|---|---|",
     ]
     for command, code, seconds, last, reasons in rows:
@@ -107,7 +111,7 @@ def _document(date: datetime.date, num_files: int, num_good: int, rows: list) ->
         lines.append(f"| `{command}` | {code} | {seconds:.0f} | {sum(reasons.values())} | {last} |")
     for command, _, _, _, reasons in rows:
         if reasons:
-            lines += ["", f"What failed in `{command}`:", "", "| files | reason |", "|---|---|"]
+            lines += ["", f"Failures of `{command}`:", "", "| number of files | reason |", "|---|---|"]
             lines += [f"| {count} | {reason.replace('|', '/')} |" for reason, count in reasons.most_common()]
     return "\n".join(lines) + "\n"
 

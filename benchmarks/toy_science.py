@@ -81,8 +81,11 @@ def within(found: Scores) -> np.ndarray:
 
 
 def _document(runs: dict[str, Run], results: dict[str, Scores]) -> str:
-    head = ["net", "top-1 of 8", "pair, of 4", "**within pairs**", "95 % interval", "M parameters", "GFLOPs", "epochs",
-            "lr", "clips/s", "minutes"]  # fmt: skip
+    head = [
+        "net", "top-1 of 8 classes, percent", "pair, percent", "**within pairs, percent**", "95 % interval, percent",
+        "parameters, millions", "GFLOPs", "epochs", "learning rate", "training speed, clips/s",
+        "training time, minutes",
+    ]  # fmt: skip
     parts = ["net", *(f"{motion.forwards} / {motion.backwards}" for motion in MOTIONS)]
     rows = [_row(net, runs[net], found) for net, found in results.items()]
     pairs = [[net, *_by_pair(found)] for net, found in results.items()]
@@ -91,12 +94,12 @@ def _document(runs: dict[str, Run], results: dict[str, Scores]) -> str:
         [
             made_with(list(runs.values())),
             "",
-            f"{videos} validation videos, last checkpoint, one view. All nets: `{OPTIONS}`; {', '.join(NO_STRIDE)}: "
-            "`--no-temporal-stride`.",
+            f"The last checkpoint is evaluated on {videos} validation videos with one view. All nets use `{OPTIONS}`; "
+            f"{', '.join(NO_STRIDE)} also use `--no-temporal-stride`.",
             "",
             table(head, rows),
             "",
-            f"Within each pair ({videos // len(MOTIONS)} videos):",
+            f"Within each pair ({videos // len(MOTIONS)} videos), in percent:",
             "",
             table(parts, pairs),
             "",

@@ -122,10 +122,10 @@ def main(
     )
     print(f"bare loop   {bare:8.2f} steps/s")
     print(f"actrec      {ours:8.2f} steps/s")
-    for i, name in enumerate(("clock", "processor")):
+    for i, name in enumerate(("time", "processor time")):
         ratios = [ours[i] / bare[i] for bare, ours in measured]
         turns_shown = ", ".join(f"{ratio:.3f}" for ratio in ratios)
-        print(f"ratio       {statistics.median(ratios):8.3f}  by the {name}'s time (turns: {turns_shown})")
+        print(f"speed relative to the bare loop, by {name}: {statistics.median(ratios):.3f} (turns: {turns_shown})")
 
 
 def _bare(batch: Batch, recipe: Recipe, precision: str, steps: int) -> tuple[float, float]:

@@ -91,14 +91,22 @@ def _document(folder: Path, seeds: int, epochs: int) -> str:
     if not finished:
         raise SystemExit("no run is finished")
     videos = len(finished[0].evaluate().labels)
-    head = ["net", "modality", "runs", *(f"{clips} x 1" for clips in VIEWS), "clips/s", "minutes a run"]
+    head = [
+        "net",
+        "modality",
+        "runs",
+        *(f"top-1 with {clips} x 1 views, percent" for clips in VIEWS),
+        "clips/s",
+        "minutes per run",
+    ]
     return "\n".join(
         [
             made_with(finished),
             "",
-            f"Top-1 in percent on {videos} validation videos (one is {100 / videos:.1f} points) after the last epoch: "
-            "mean (lowest to highest) of the seeds; views are clips x crops; both: the probabilities of the RGB and "
-            f"the flow net of a seed, added. All: `{OPTIONS} --epochs {epochs}`.",
+            f"Top-1 after the last epoch on {videos} validation videos (one video is {100 / videos:.1f} points): mean "
+            "of the seeds (lowest to highest). Views are clips x crops. *both* is late fusion: the probabilities of "
+            "the RGB net and of the flow net with the same seed are added. All nets use "
+            f"`{OPTIONS} --epochs {epochs}`.",
             "",
             table(head, rows),
             "",

@@ -1,4 +1,4 @@
-"""The pages tell the truth: their flags exist, and their examples run.
+"""The pages tell the truth: their flags exist, their examples run, and their links lead somewhere.
 
 Every flag of actrec that a page names must belong to its command and take the value that the page gives it.
 """
@@ -30,6 +30,10 @@ PAGES = {
     "docs/from_ibm.md": 60,
     "docs/from_hara.md": 80,
 }
+
+
+ALL_PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+WIDTH = 100  # columns of the text
 
 
 def blocks(page: str) -> list[str]:
@@ -110,6 +114,53 @@ def test_recipes_are_complete_commands(page):
 )
 def test_mistakes_are_found(line, found):
     assert fault(line) == found
+
+
+def prose(page: Path) -> list[str]:
+    """The lines of a page without its code blocks and tables."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return [line for line in text.splitlines() if not line.startswith("    ") and not line.lstrip().startswith("|")]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page; a repeated heading gets a number."""
+    names: list[str] = []
+    for line in prose(page):
+        if heading := re.match(r"#+ (.*)", line):
+            name = re.sub(r"[^\w -]", "", heading[1].lower()).replace(" ", "-")
+            count = sum(re.fullmatch(rf"{re.escape(name)}(-\d+)?", other) is not None for other in names)
+            names.append(f"{name}-{count}" if count else name)
+    return set(names)
+
+
+def broken_links(page: Path) -> list[str]:
+    """The relative links of a page that lead to no file, or to no heading of a page."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" not in target:
+            name, _, anchor = target.partition("#")
+            file = page.parent / name if name else page
+            if not file.exists() or (anchor and anchor not in anchors(file)):
+                broken.append(target)
+    return broken
+
+
+@pytest.mark.parametrize("page", ALL_PAGES)
+def test_links_lead_somewhere(page):
+    assert broken_links(ROOT / page) == []
+
+
+@pytest.mark.parametrize("page", [page for page in ALL_PAGES if page != "docs/architecture.md"])
+def test_lines_of_text_are_short(page):
+    assert [line for line in prose(ROOT / page) if len(line) > WIDTH] == []
+
+
+def test_broken_links_are_found(tmp_path):
+    (tmp_path / "b.md").write_text("# Some `code`, here\n## Twice\n## Twice\n")
+    good = "[1](b.md) [2](b.md#some-code-here) [3](b.md#twice-1)\n[4](#a) [5](https://x.org/#y) `[6](no.md)`\n"
+    (tmp_path / "a.md").write_text(f"# A\n{good}[7](c.md) [8](b.md#code) [9](#b) [10](b.md#twice-2)\n")
+    assert broken_links(tmp_path / "a.md") == ["c.md", "b.md#code", "#b", "b.md#twice-2"]
 
 
 def test_the_python_example_of_the_readme_runs(dataset, tmp_path, monkeypatch):
