@@ -362,3 +362,61 @@ class Recipe:
     optim: Optim
     loss: Loss
     run: Run
+
+
+@dataclass(frozen=True)
+class Frame(Settings):
+    """The frames of a clip: their size and normalization. None keeps what the net, or its checkpoint, says."""
+
+    size: int | None = opt(None, "Height and width of the frames, in pixels.  [default: the net's own]", at_least=1)
+    mean: tuple[float, ...] | None = opt(
+        None, "Mean of the pixel values in [0, 1]: three for RGB, one for flow.  [default: the net's own]"
+    )
+    std: tuple[float, ...] | None = opt(
+        None, "Standard deviation of the pixel values, likewise.  [default: the net's own]", above=0
+    )
+
+    def applied_to(self, net_input: Input) -> Input:
+        """A net's input with these changes.
+
+        Raises:
+            OptionError: the number of values does not fit the channels.
+        """
+        return replace(
+            net_input,
+            size=self.size or net_input.size,
+            mean=_per_channel("mean", self.mean, net_input.mean),
+            std=_per_channel("std", self.std, net_input.std),
+        )
+
+
+@dataclass(frozen=True)
+class Scoring(Settings):
+    """How the videos of a list are scored."""
+
+    average: Literal["logits", "probabilities"] = opt("logits", "What is averaged over the views of a video.")
+    batch_size: int | None = opt(None, "Number of videos of a batch.  [default: as many as have 32 views]", at_least=1)
+    precision: Literal["auto", "float32", "bfloat16"] = opt(
+        "auto", "Arithmetic of the net. auto: float32 on the CPU, bfloat16 on GPUs that support it."
+    )
+
+
+@dataclass(frozen=True)
+class Bench(Settings):
+    """How speed is measured."""
+
+    batch_size: int = opt(8, "Number of clips of a step.", at_least=1)
+    steps: int = opt(2, "Number of steps of a turn.", at_least=1)
+    turns: int = opt(5, "Number of turns; the table shows medians.", at_least=1)
+    videos: int = opt(256, "With --list: number of its videos that are used, spread over it.", at_least=1)
+    seconds: float = opt(10.0, "With --list: duration of each measurement.", above=0)
+
+
+def _per_channel(name: str, given: tuple[float, ...] | None, own: tuple[float, ...]) -> tuple[float, ...]:
+    if given is None:
+        return own
+    expected = 3 if len(own) == 3 else 1
+    if len(given) != expected:
+        shown = "three, for red, green and blue" if expected == 3 else "one, for flow"
+        raise OptionError(f"`{name}` of {len(given)} numbers: expected {shown}")
+    return given if expected == 3 else given * len(own)

@@ -1,9 +1,11 @@
-"""Click flags out of the dataclasses of `actrec.config`: every default is written once, there."""
+"""Flags of the command line, derived from the dataclasses of `actrec.config`, where names, types, defaults and help are
+written once."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,11 +15,30 @@ import click
 
 from actrec.settings import OptionError, field_types, without_none
 
-_HEADINGS = {"Augment": "Augmentation", "Optim": "Optimizer and schedule"}  # of a class that is not called so
+_HEADINGS = {  # of the dataclasses that are not called so
+    "Augment": "Augmentation",
+    "Frame": "Frames",
+    "Optim": "Optimizer and schedule",
+}
+_DEFAULT = re.compile(r"\s*\[default: [^\]]*\]$")
+
+FOLDER = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path)
+data_option = click.option("--data", type=FOLDER, default=".", show_default=True, help="Dataset folder.")
 
 
 class Command(click.Command):
-    """A command whose --help shows the flags of each dataclass under a heading, and before them its own."""
+    """A command whose --help shows the flags of each dataclass under a heading, after its own.
+
+    An illegal option is wrong usage (exit code 2) wherever it is found, and is named by its flag.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OptionError as error:
+            flags = {p.name: p.opts[0] for p in self.params if isinstance(p, click.Option)}
+            raise click.UsageError(error.shown(lambda name: flags.get(name, name)), ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {"Options": []}
@@ -32,10 +53,10 @@ class Command(click.Command):
 
 
 class ConfigOption(click.Option):
-    """A flag out of a dataclass.
+    """A flag derived from a field of a dataclass.
 
     Args:
-        heading: what it stands under.
+        heading: under which --help shows it.
     """
 
     def __init__(self, *args: Any, heading: str, **attributes: Any):
@@ -43,68 +64,85 @@ class ConfigOption(click.Option):
         self.heading = heading
 
 
-def config_options(*configs: type, without: Sequence[str] = ()) -> Callable:
-    """Gives a command the flags of some dataclasses; it receives one instance of each, named after its class.
+def config_options(*kinds: type, only: Sequence[str] | None = None, without: Sequence[str] = ()) -> Callable:
+    """Gives a command the flags of dataclasses. It receives an instance of each, named like its class in lower case.
 
     Args:
-        without: fields that this command has no flag for; they keep their defaults.
+        only: the fields that get a flag; all others keep their defaults.
+        without: fields that get none.
     """
 
     def decorate(function: Callable) -> Callable:
         @functools.wraps(function)
-        def call(*args: Any, **flags: Any):
+        def call(*args: Any, **flags: Any) -> Any:
             built = {}
-            for kind in configs:
-                values = {f.name: flags.pop(f.name) for f in _fields(kind, without)}
+            for kind in kinds:
+                values = {f.name: flags.pop(f.name) for f in _fields(kind, only, without)}
                 built[kind.__name__.lower()] = _build(kind, values)
             return function(*args, **flags, **built)
 
-        for kind in reversed(configs):
-            for f in reversed(_fields(kind, without)):
-                call = _option(kind, f)(call)
+        for kind in reversed(kinds):
+            for f in reversed(_fields(kind, only, without)):
+                call = _option(kind, f, f.name, f.default, f.metadata["help"])(call)
+        return call
+
+    return decorate
+
+
+def config_changes(kind: type, *fields: str, default: str) -> Callable:
+    """Gives a command the flags of these fields of a dataclass, without their defaults.
+
+    The command receives those that were given, as a dict by field, under the name `<class>_changes`.
+
+    Args:
+        default: what applies if a flag is not given, for `--help`.
+    """
+    chosen = [f for f in _fields(kind, None, ()) if f.name in fields]
+    prefix = kind.__name__.lower() + "_"
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def call(*args: Any, **flags: Any) -> Any:
+            values = {f.name: flags.pop(prefix + f.name) for f in chosen}
+            given = {name: value for name, value in values.items() if value is not None}
+            return function(*args, **flags, **{prefix + "changes": given})
+
+        for f in reversed(chosen):
+            text = f"{_DEFAULT.sub('', f.metadata['help'])}  [default: {default}]"
+            call = _option(kind, f, prefix + f.name, None, text)(call)
         return call
 
     return decorate
 
 
 def worker_options(function: Callable) -> Callable:
-    """Gives a command --workers and --cluster; it receives `workers`, a `tools.jobs.Workers`."""
+    """Gives a command --workers and --cluster. It receives `workers`, a `tools.make.jobs.Workers`."""
 
     @functools.wraps(function)
-    def call(*args: Any, workers: int | None, cluster: str | None, **flags: Any):
+    def call(*args: Any, workers: int | None, cluster: str | None, **flags: Any) -> Any:
         from actrec.tools.make.jobs import Workers
 
         if workers and cluster:
-            raise click.UsageError("--workers counts threads of this machine, --cluster uses another's: give one")
+            raise click.UsageError(
+                "--workers together with --cluster: expected one of them; --workers is the number of threads on this "
+                "machine"
+            )
         return function(*args, workers=Workers(workers, cluster), **flags)
 
     call = click.option("--cluster", metavar="ADDRESS", help="Use the workers of the Dask scheduler at ADDRESS.")(call)
-    return click.option("--workers", type=click.IntRange(1), help="Videos at a time.  [default: one per core]")(call)
+    return click.option(
+        "--workers", type=click.IntRange(1), help="Number of videos processed at a time.  [default: one per core]"
+    )(call)
 
 
-def check_place(path: Path | None) -> None:
-    """Raises UsageError if a file cannot be written there, before the work is done."""
-    if path is not None and not path.parent.is_dir():
-        raise click.UsageError(f"{path}: there is no folder {path.parent}")
+def flag_of(f: dataclasses.Field) -> str:
+    """The flag of a field."""
+    return f.metadata.get("flag") or "--" + f.name.replace("_", "-")
 
 
-def per_channel(name: str, given: tuple[float, ...] | None, own: tuple[float, ...]) -> tuple[float, ...]:
-    """What --mean or --std gives each channel of an input: three for RGB, one for flow; `own` if not given.
-
-    Raises:
-        UsageError: another number of them.
-    """
-    if given is None:
-        return own
-    expected = 3 if len(own) == 3 else 1
-    if len(given) != expected:
-        shown = "three, of red, green and blue" if expected == 3 else "one, of flow"
-        raise click.UsageError(f"--{name} of {len(given)} numbers: expected {shown}")
-    return given if expected == 3 else given * len(own)
-
-
-def _fields(kind: type, without: Sequence[str]) -> list[dataclasses.Field]:
-    return [f for f in dataclasses.fields(kind) if "help" in f.metadata and f.name not in without]
+def _fields(kind: type, only: Sequence[str] | None, without: Sequence[str]) -> list[dataclasses.Field]:
+    found = [f for f in dataclasses.fields(kind) if "help" in f.metadata]
+    return [f for f in found if f.name not in without and (only is None or f.name in only)]
 
 
 def _build(kind: type, values: dict[str, Any]) -> Any:
@@ -115,35 +153,28 @@ def _build(kind: type, values: dict[str, Any]) -> Any:
         raise click.UsageError(error.shown(lambda name: flags.get(name, name))) from None
 
 
-def flag_of(f: dataclasses.Field) -> str:
-    """The flag of a field."""
-    return f.metadata.get("flag") or "--" + f.name.replace("_", "-")
-
-
-def _option(kind: type, f: dataclasses.Field) -> Callable:
+def _option(kind: type, f: dataclasses.Field, name: str, default: Any, text: str) -> Callable:
     flag = flag_of(f)
     declared = without_none(field_types(kind)[f.name])
     arguments: dict[str, Any] = {
-        "default": f.default,
-        "help": f.metadata["help"],
+        "default": default,
+        "help": text,
         "metavar": f.metadata["metavar"],
-        "show_default": f.default is not None,
+        "show_default": default is not None,
         "cls": ConfigOption,
-        "heading": _HEADINGS.get(kind.__name__, kind.__name__),
+        "heading": _HEADINGS.get(kind.__name__, kind.__name__.removesuffix("Options") or "Options"),
     }
     if declared is bool:
-        return click.option(f"{flag}/--no-{flag[2:]}", f.name, **arguments)
+        return click.option(f"{flag}/--no-{flag[2:]}", name, **arguments)
     if typing.get_origin(declared) is tuple:
         members = typing.get_args(declared)
         numbers = Numbers(members[0], count=None if Ellipsis in members else len(members))
-        if f.default is not None:
-            arguments["show_default"] = ",".join(f"{value:.4g}" for value in f.default)
-        return click.option(flag, f.name, type=numbers, **arguments)
+        if default is not None:
+            arguments["show_default"] = ",".join(f"{value:.4g}" for value in default)
+        return click.option(flag, name, type=numbers, **arguments)
     if typing.get_origin(declared) is typing.Literal:
-        return click.option(flag, f.name, type=Choice(typing.get_args(declared)), **arguments)
-    if declared is Path:
-        declared = click.Path(path_type=Path)
-    return click.option(flag, f.name, type=declared, **arguments)
+        return click.option(flag, name, type=Choice(typing.get_args(declared)), **arguments)
+    return click.option(flag, name, type=FILE if declared is Path else declared, **arguments)
 
 
 class Choice(click.Choice):
@@ -162,7 +193,7 @@ class Numbers(click.ParamType):
 
     Args:
         kind: int or float.
-        count: how many; any number of them by default.
+        count: how many there are; None: one or more.
     """
 
     name = "numbers"

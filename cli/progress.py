@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 from tqdm import tqdm
@@ -114,7 +115,8 @@ class TrainReporter:
             self._bar = None
 
 
-def index_progress(what: str) -> tuple[Bar, Callable[[int, int], None]]:
-    """A bar and the callback that `build_index` takes."""
-    bar = Bar(what)
-    return bar, lambda done, total: bar.to(done, total)
+@contextmanager
+def watched(what: str = "videos") -> Iterator[Callable[[int, int], None]]:
+    """A bar, as the callback of functions that report (done, total)."""
+    with Bar(what) as bar:
+        yield bar.to

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -40,6 +41,17 @@ def build_net(
             if log and "channels" in done:
                 log(f"{weights}: {name} {done}")
     return net
+
+
+def net_input(choice: config.Net, clip: config.Clip, frame: config.Frame) -> Input:
+    """What the chosen net expects as its input, with the changes that the user asked for.
+
+    Raises:
+        ValueError: there is no such net, or the changes do not fit its channels.
+    """
+    in_channels = config.FLOW_CHANNELS if clip.modality == "flow" else 3
+    own = nets.input_of(choice.backbone, in_channels=in_channels, **choice.options)
+    return frame.applied_to(replace(own, frames=clip.frames or own.frames))
 
 
 def make_loaders(

@@ -1,0 +1,171 @@
+"""A dataset folder as the commands see it: its lists with their indexes, class names, flip map, and its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from actrec.data.flow import flow_videos
+from actrec.data.index import Index, build_index, cache_path
+from actrec.data.lists import Video, find_labels, read_flips, read_labels, read_list
+from actrec.engine.runfolder import BEST, CONFIG, Data
+
+Watch = Callable[[], AbstractContextManager[Callable[[int, int], None]]]  # gives a progress callback for one list
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class IndexedList:
+    """A list with its index."""
+
+    path: Path
+    videos: list[Video]
+    index: Index
+
+
+def find_list(folder: Path, name: str) -> Path:
+    """`train.txt` (or val, test) of a dataset folder, else its `videos_train.txt`.
+
+    Raises:
+        FileNotFoundError: the folder contains neither.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; --data expects the folder that contains the lists")
+    for candidate in (folder / f"{name}.txt", folder / f"videos_{name}.txt"):
+        if candidate.exists():
+            return candidate
+    raise FileNotFoundError(
+        f"{folder}: contains no {name}.txt; `actrec extract-frames` creates it from videos/<class>/, or pass a list "
+        f"with {'--val-list' if name == 'val' else '--list'}"
+    )
+
+
+def load_list(path: Path, *, workers: int | None, modality: str, watch: Watch, log: Log) -> IndexedList:
+    """Reads a list and its index, and probes the videos (or their optical flow) that the index does not know.
+
+    Args:
+        modality: rgb or flow.
+        log: is told how many videos cannot be used, if there are any.
+    """
+    videos, flow = read_list(path), modality == "flow"
+    if flow:
+        videos = flow_videos(videos, path.parent)
+    with watch() as progress:
+        index = build_index(videos, cache=cache_path(path, flow=flow), workers=workers, progress=progress, flow=flow)
+    if index.broken:
+        row, reason = next(iter(index.broken.items()))
+        log(
+            f"{path}: {len(index.broken)} of {len(videos)} videos cannot be used and are left out; the first: "
+            f"{videos[row].path}: {reason}"
+        )
+    return IndexedList(path, videos, index)
+
+
+def training_data(
+    folder: Path,
+    *,
+    train_list: Path | None,
+    val_list: Path | None,
+    workers: int | None,
+    modality: str,
+    watch: Watch,
+    log: Log,
+) -> Data:
+    """The lists of a training run, with their class names and flip map.
+
+    Args:
+        train_list, val_list: by default those of the dataset folder. With a training list of its own, a run has no
+            validation list unless one is given.
+
+    Raises:
+        OSError, ValueError: a list is missing, malformed, or disagrees with the other one on the classes.
+    """
+    train_path = train_list if train_list is not None else find_list(folder, "train")
+    if val_list is None and train_list is None:
+        val_list = find_list(folder, "val")
+    settings: dict[str, Any] = {"workers": workers, "modality": modality, "watch": watch, "log": log}
+    train = load_list(train_path, **settings)
+    val = load_list(val_list, **settings) if val_list is not None else None
+    classes = class_names(train_path, [train] if val is None else [train, val])
+    if val is not None:
+        refuse_other_classes(val.path, classes)
+    return Data(
+        train=train.videos,
+        train_index=train.index,
+        val=val.videos if val is not None else None,
+        val_index=val.index if val is not None else None,
+        classes=classes,
+        flip_map=_flip_map(train_path, classes),
+    )
+
+
+def fingerprint_line(fingerprint: dict[str, Any]) -> str:
+    """The fingerprint of an index, shortened for display."""
+    contents = fingerprint["contents"]
+    return f"list {fingerprint['list'][:12]}, contents {contents[:12] if contents else 'not all probed'}"
+
+
+def class_names(path: Path, lists: Sequence[IndexedList]) -> list[str]:
+    """The class names next to a list, or the numbers up to the largest label if there are none.
+
+    Raises:
+        ValueError: there are neither names nor labels.
+    """
+    found = find_labels(path.parent)
+    if found is not None:
+        return read_labels(found)
+    largest = max((label for item in lists for video in item.videos for label in video.labels), default=-1)
+    if largest < 0:
+        raise ValueError(f"{path}: no video has a label; expected lines such as `folder start end label`")
+    return [str(i) for i in range(largest + 1)]
+
+
+def refuse_other_classes(path: Path, classes: Sequence[str]) -> None:
+    """Raises ValueError if the names next to a list give its labels another meaning than the net's classes have."""
+    found = find_labels(path.parent)
+    if found is None:
+        return
+    for label, (here, there) in enumerate(zip(read_labels(found), classes)):
+        if here != there:
+            raise ValueError(f"{found}: label {label} is {here!r}, but the net was trained with {there!r}")
+
+
+def newest_run(folder: Path, with_file: str, *, net: str | None = None) -> Path | None:
+    """The newest folder in `runs/` that contains the file; only of this net, if one is named."""
+    names = ["*"] if net is None else [f"*_{net}", f"*_{net}-[0-9]*"]
+    found = [path for name in names for path in (folder / "runs").glob(f"{name}/{with_file}")]
+    return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
+
+
+def best_checkpoint(folder: Path, run_dir: Path | None) -> Path:
+    """`best.pt` of a run, by default of the newest run of a dataset folder.
+
+    Raises:
+        FileNotFoundError: the folder has no such run.
+    """
+    run_dir = run_dir if run_dir is not None else newest_run(folder, BEST)
+    if run_dir is None:
+        raise FileNotFoundError(
+            f"{folder / 'runs'}: no run with a {BEST}; `actrec train` creates one, or pass another folder with --run"
+        )
+    return run_dir / BEST
+
+
+def default_run(folder: Path, net: str, *, resume: bool) -> Path:
+    """The run folder of a training for which none was named: a new one, or with `resume` the newest of this net."""
+    runs = folder / "runs"
+    if resume and (found := newest_run(folder, CONFIG, net=net)) is not None:
+        return found
+    name = f"{date.today().isoformat()}_{net}"
+    taken = {path.name for path in runs.glob(f"{name}*")}
+    return runs / next(n for i in range(1, 10_000) if (n := name if i == 1 else f"{name}-{i}") not in taken)
+
+
+def _flip_map(path: Path, classes: Sequence[str]) -> tuple[int, ...] | None:
+    """`flips.txt` next to a list, None if there is none."""
+    flips = path.parent / "flips.txt"
+    return read_flips(flips, classes) if flips.exists() else None
