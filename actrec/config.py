@@ -6,8 +6,10 @@ are checked by `actrec.settings`. A config is never edited: derived values have 
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Literal
 
 from actrec.settings import OptionError, Settings, bounds, opt
@@ -15,9 +17,15 @@ from actrec.settings import check_literal as check_literal
 
 FLOW_PAIRS = 5  # consecutive flow images (x and y) that form one frame of a flow clip
 FLOW_CHANNELS = 2 * FLOW_PAIRS
+PREPARED_BLOCK = 16  # pixels: codecs work in blocks of this size
+
+CRF = {"h264": 23, "hevc": 26}  # default quality of prepared videos, by codec
 
 Device = Literal["auto", "cpu", "cuda"]
 Modality = Literal["rgb", "flow"]
+Codec = Literal["h264", "hevc"]
+EncoderPreset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+FlowPreset = Literal["medium", "fast", "ultrafast"]
 
 
 @dataclass(frozen=True)
@@ -410,6 +418,162 @@ class Bench(Settings):
     turns: int = opt(5, "Number of turns; the table shows medians.", at_least=1)
     videos: int = opt(256, "With --list: number of its videos that are used, spread over it.", at_least=1)
     seconds: float = opt(10.0, "With --list: duration of each measurement.", above=0)
+
+
+@dataclass(frozen=True)
+class ImageOptions(Settings):
+    """Size and quality of the images that are extracted from a video.
+
+    The long side of an image keeps the aspect ratio, rounded to the nearest pixel, halves up.
+    """
+
+    short_side: int = opt(
+        256, "Short side of the images, in pixels. Videos that are smaller keep their size.", at_least=1
+    )
+    resize: tuple[int, int] | None = opt(None, "Exact size, instead of --short-side.", metavar="WxH", at_least=1)
+    upscale: bool = opt(False, "Also enlarge smaller videos to the short side.")
+    quality: int = opt(90, "JPEG quality, 1 to 100.", at_least=1, at_most=100)
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the images of a video of this displayed size."""
+        if self.resize:
+            return self.resize
+        short, long = sorted((width, height))
+        if short == self.short_side or (short < self.short_side and not self.upscale):
+            return width, height
+        long = (2 * long * self.short_side + short) // (2 * short)
+        return (self.short_side, long) if width < height else (long, self.short_side)
+
+
+@dataclass(frozen=True)
+class ExtractOptions(ImageOptions):
+    """What a frame folder contains."""
+
+    fps: float | None = opt(None, "Frames per second, chosen by timestamps.  [default: every frame]", above=0)
+    template: str = opt("{:05d}.jpg", "File names of the frames, which are numbered from 1.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        wrong = OptionError(
+            f"`template` {self.template!r}: expected a file name with one number and .jpg, .jpeg or .png, such as "
+            "{:05d}.jpg"
+        )
+        try:
+            names = {self.template.format(number) for number in (1, 2, 11)}
+        except (ValueError, IndexError, KeyError, AttributeError):
+            raise wrong from None
+        plain = all(os.path.basename(name) == name and not name.startswith(".") for name in names)
+        is_image = self.template.endswith((".jpg", ".jpeg", ".png"))
+        if len(names) < 3 or not plain or not is_image or self.template.count("{") != 1:
+            raise wrong
+
+
+@dataclass(frozen=True)
+class FlowOptions(ImageOptions):
+    """What flow images contain. The size applies to video files; flow of frame folders has the size of the frames."""
+
+    bound: float = opt(20.0, "Motion in pixels that is stored as the darkest and the brightest value.", above=0)
+    preset: FlowPreset = opt("medium", "Quality of the flow that the CPU computes.")
+
+
+@dataclass(frozen=True)
+class PrepareOptions(Settings):
+    """What a prepared video is.
+
+    The short side is rounded to a multiple of 16. The long side keeps the aspect ratio within a pixel, as an even
+    number.
+    """
+
+    short_side: int = opt(
+        256,
+        "Short side in pixels, rounded to a multiple of 16. Smaller videos get the next multiple below their own.",
+        at_least=PREPARED_BLOCK,
+    )
+    gop: int = opt(16, "Largest number of frames from one keyframe to the next.", at_least=1)
+    crf: int | None = opt(
+        None,
+        f"Quality, 1 (best) to 51.  [default: {', '.join(f'{crf} for {codec}' for codec, crf in CRF.items())}]",
+        at_least=1,
+        at_most=51,
+    )
+    codec: Codec = opt("h264", "Codec of the videos.")
+    preset: EncoderPreset = opt("medium", "How much time the encoder spends on compression.")
+    fps: float | None = opt(
+        None,
+        "Frames per second, chosen by timestamps.  [default: every frame, at its time]",
+        at_least=0.01,
+        at_most=1000,
+    )
+    upscale: bool = opt(False, "Also enlarge smaller videos to the short side.")
+    encoder: Literal["auto", "cpu", "nvenc"] = opt("auto", "auto: NVENC if it works on this machine, else the CPU.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crf is None:
+            object.__setattr__(self, "crf", CRF[self.codec])
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of a prepared video of this displayed size."""
+        short, long = sorted((width, height))
+        wanted = (self.short_side + PREPARED_BLOCK // 2) // PREPARED_BLOCK * PREPARED_BLOCK
+        if short < wanted and not self.upscale:
+            wanted = max(short // PREPARED_BLOCK, 1) * PREPARED_BLOCK
+        long = -2 * ((short - long * wanted) // (2 * short))  # the nearest even number, the smaller of two
+        return (wanted, long) if width < height else (long, wanted)
+
+
+@dataclass(frozen=True)
+class SplitOptions(Settings):
+    """How videos are divided into training and validation if no list and no folder says so."""
+
+    val_fraction: float = opt(0.2, "Fraction of the videos of each class for validation.", above=0, below=1)
+    seed: int = opt(0, "Seed of the split.", at_least=0)
+    group_regex: str | None = opt(
+        None, "Keep files together whose path in the folder has the same match (its first group, or all of it)."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            re.compile(self.group_regex or "")
+        except re.error as error:
+            raise OptionError(
+                f"`group_regex` {self.group_regex!r}: expected a regular expression, but {error}"
+            ) from None
+
+    def group(self, name: str) -> str | None:
+        """What a path has in common with the others of its group; None if it belongs to no group."""
+        match = re.search(self.group_regex, name) if self.group_regex else None
+        return match and (match[1] if match.re.groups else match[0])
+
+
+@dataclass(frozen=True)
+class ConvertOptions(Settings):
+    """How lists are converted from one format to another."""
+
+    source: str | None = opt(None, "Format of A.  [default: by its content]", flag="--from", metavar="FORMAT")
+    target: str | None = opt(None, "Format of B.  [default: by its suffix]", flag="--to", metavar="FORMAT")
+    root: Path | None = opt(None, "Where the paths in A start.  [default: the folder of A]", metavar="DIR")
+    target_root: Path | None = opt(
+        None,
+        "Where the paths in B start.  [default: --root, or the folder of B]",
+        flag="--to-root",
+        metavar="DIR",
+    )
+    part: Literal["train", "val", "test"] | None = opt(None, "Which part A is, or which part of it is converted.")
+    labels: Path | None = opt(None, "File of class names.  [default: labels.txt next to A]", metavar="FILE")
+    separator: Literal["space", "comma", "semicolon", "tab"] | None = opt(
+        None, "Separator of the columns of B.  [default: the first that fits its paths]"
+    )
+
+
+@dataclass(frozen=True)
+class ToyOptions(Settings):
+    """How large the toy dataset is."""
+
+    seed: int = opt(0, "Seed of the videos: the same seed gives the same pixels.", at_least=0)
+    train_per_class: int = opt(40, "Number of training videos of each class.", at_least=1)
+    val_per_class: int = opt(10, "Number of validation videos of each class.", at_least=1)
 
 
 def _per_channel(name: str, given: tuple[float, ...] | None, own: tuple[float, ...]) -> tuple[float, ...]:

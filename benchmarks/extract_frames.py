@@ -28,8 +28,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from actrec.config import ExtractOptions
 from actrec.data.video.probe import probe_video
-from actrec.tools.make.extract_frames import ExtractOptions, extract_frames, extract_video
+from actrec.tools.make.extract_frames import extract_frames, extract_video
 from actrec.tools.make.jobs import Workers
 
 OPTIONS = ExtractOptions()

@@ -17,9 +17,10 @@ import tempfile
 from pathlib import Path
 
 import actrec
+from actrec.config import ConvertOptions
 from actrec.data.lists.formats import FORMATS, Format
 from actrec.data.lists.labels import find_labels, read_labels
-from actrec.tools.lists.convert import ConvertOptions, convert_lists
+from actrec.tools.lists.convert import convert_lists
 
 PARTS = ("train", "val")
 _COLUMNS = (

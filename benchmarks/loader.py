@@ -29,13 +29,13 @@ from pathlib import Path
 import click
 
 import actrec
-from actrec.config import Input
+from actrec.config import ExtractOptions, Input
 from actrec.data.index import Index, build_index
 from actrec.data.sampling.plan import plan_eval
 from actrec.data.video.certificate import Certificate
 from actrec.data.video.read import read_frames
 from actrec.pipelines.loader import Loader
-from actrec.tools.make.extract_frames import ExtractOptions, extract_video
+from actrec.tools.make.extract_frames import extract_video
 
 sys.path.insert(0, str(Path(__file__).parent))
 import loader_peers as peers

@@ -19,12 +19,12 @@ import cv2
 import torch
 
 import actrec
-from actrec.config import Input
+from actrec.config import ExtractOptions, Input
 from actrec.data.video.encode import VideoWriter
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import iter_frames
 from actrec.engine.feeding import measure
-from actrec.tools.make.extract_frames import ExtractOptions, extract_video
+from actrec.tools.make.extract_frames import extract_video
 
 ROWS = 512
 SECONDS = 15.0

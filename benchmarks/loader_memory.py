@@ -20,18 +20,18 @@ import click
 import numpy as np
 
 import actrec
-from actrec.config import Input
+from actrec.config import ExtractOptions, Input
 from actrec.data.index import build_index, cache_path
 from actrec.data.index.probe import checksum, key_of
 from actrec.data.video.encode import VideoWriter
-from actrec.tools.make.extract_frames import ExtractOptions, extract_video
+from actrec.tools.make.extract_frames import extract_video
 
 HALF = (0.5, 0.5, 0.5)
 START = """
 import sys, time
 import actrec
 from pathlib import Path
-from actrec.config import Input
+from actrec.config import ExtractOptions, Input
 from actrec.data.index import build_index, cache_path
 path = Path(sys.argv[1])
 videos = actrec.read_list(path)

@@ -31,12 +31,12 @@ import cv2
 import numpy as np
 
 import actrec
-from actrec.config import Input
+from actrec.config import CRF, ExtractOptions, Input, PrepareOptions
 from actrec.data.index import build_index
 from actrec.data.sampling import samplers
 from actrec.data.video.read import decode_frames, iter_pictures, read_frames
-from actrec.tools.make.extract_frames import ExtractOptions, extract_video
-from actrec.tools.make.prepared_video import CRF, PrepareOptions, prepare_video
+from actrec.tools.make.extract_frames import extract_video
+from actrec.tools.make.prepared_video import prepare_video
 from actrec.tools.make.savings import psnr
 
 GOPS = (1, 8, 16, 32)

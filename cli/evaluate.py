@@ -63,6 +63,7 @@ def command(
     The net and its clips come from the best checkpoint of the newest run, unless you name another one.
     """
     from actrec.cli.progress import Bar, watched
+    from actrec.data.index import fingerprint_line
     from actrec.engine import datafolder, dist
     from actrec.engine import scoring as engine
     from actrec.engine.devices import choose_device
@@ -118,7 +119,7 @@ def command(
     fingerprint = found.index.fingerprint()
     return finish(
         *(f"wrote {path}" for path in written),
-        f"data: {datafolder.fingerprint_line(fingerprint)}",
+        f"data: {fingerprint_line(fingerprint)}",
         f"scores -> {out}",
         str(result),
         json_path=json_path,

@@ -2,96 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from actrec.cli.options import worker_options
+from actrec.cli.ending import finish, json_option, resumable
+from actrec.cli.options import FILE, Command, worker_options
+
+if TYPE_CHECKING:
+    from actrec.tools.lists.index import Summary
+    from actrec.tools.make.jobs import Workers
 
 
-@click.command()
-@click.argument("lists", metavar="LIST...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--verify", is_flag=True, help="Decode every frame of every video, and quarantine what is broken.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed as JSON.")
+@click.command(cls=Command)
+@click.argument("lists", metavar="LIST...", nargs=-1, required=True, type=FILE)
+@click.option("--verify", is_flag=True, help="Decode every frame of every video, and quarantine broken videos.")
+@json_option
 @worker_options
-def command(lists: tuple[Path, ...], verify: bool, json_path: Path | None, workers) -> int:
-    """Look at every video of a LIST and keep what is found beside it, as LIST.index.npy.
+def command(lists: tuple[Path, ...], verify: bool, json_path: Path | None, workers: Workers) -> int:
+    """Probe every video of a LIST and store the result next to it, as LIST.index.npy.
 
-    Every command does this by itself where the index is missing or a file has changed. Exit code 1 if some videos
-    cannot be used; each is named with the reason. With --verify these are in LIST.quarantine.csv, and are left out
-    by every command until the file changes.
+    Every command does this by itself if the index is missing or a file has changed. The exit code is 1 if some videos
+    cannot be used; each is printed with the reason. With --verify they are also listed in LIST.quarantine.csv, and all
+    commands leave them out until the file changes.
     """
-    from actrec.files import write_json, writing
+    from actrec.cli.progress import Bar
     from actrec.tools.lists import index as index_lists
 
-    _check(json_path)
-    said = {}
-    try:
+    result = {}
+    with resumable():
         for path in lists:
-            index = _index(path, workers, verify)
+            with Bar("videos") as bar:
+                index = index_lists.probe_list(path, workers, bar.to)
+            if verify:
+                with Bar("videos verified") as bar:
+                    index_lists.verify_all(index, workers, bar.to)
+            index.find_broken()
             for row, reason in index.broken.items():
                 click.echo(f"{index.path(row)}: {reason}", err=True)
-            found = index_lists.summary(index)
-            said[str(path)] = asdict(found) | {"fingerprint": index.fingerprint()}
-            _say(path, found, said[str(path)]["fingerprint"])
+            found, fingerprint = index_lists.summary(index), index.fingerprint()
+            result[str(path)] = asdict(found) | {"fingerprint": fingerprint}
+            for line in _lines(path, found, fingerprint):
+                click.echo(line)
             if verify:
                 index_lists.write_quarantine(index, path)
-    except KeyboardInterrupt:
-        click.echo("interrupted: the same command goes on from here")
-        return 130
-    if json_path is not None:
-        with writing(json_path):
-            write_json(json_path, said)
-    return 1 if any(found["broken"] for found in said.values()) else 0
+    return finish(json_path=json_path, result=result, failed=any(found["broken"] for found in result.values()))
 
 
-def _check(json_path: Path | None) -> None:
-    """Raises at once what would otherwise be raised after all files have been probed."""
-    if json_path is not None and not json_path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{json_path}: there is no folder {json_path.parent}")
+def _lines(path: Path, found: Summary, fingerprint: dict) -> Iterator[str]:
+    from actrec.data.index import fingerprint_line
 
-
-def _index(path: Path, workers, verify: bool):
-    from actrec.cli.progress import Bar
-    from actrec.data.index import build_index, cache_path
-    from actrec.data.lists import read_list
-    from actrec.tools.lists.index import probe_all, verify_all
-
-    index = build_index(read_list(path), cache=cache_path(path), lazy=True)
-    with Bar("videos") as bar:
-        probe_all(index, workers, bar.to)
-    if verify:
-        with Bar("videos verified") as bar:
-            verify_all(index, workers, bar.to)
-    index.find_broken()
-    return index
-
-
-def _say(path: Path, found, fingerprint: dict) -> None:
-    from actrec.cli.dataset import fingerprint_line
-
-    click.echo(f"{path}: {found.videos:,} videos, {found.broken:,} broken, {found.frames:,} frames")
+    yield f"{path}: {found.videos:,} videos, {found.broken:,} broken, {found.frames:,} frames"
     if not found.frames:
         return
-    rates = _first(found.rates)
     lines = {
         "size": f"{_first(found.sizes)}; short side {_range(found.short_side)}",
         "length": f"{_range(found.length)} frames",
-        "duration": f"{_range(found.seconds)} seconds at {rates} frames a second" if found.seconds else "",
+        "duration": f"{_range(found.seconds)} seconds at {_first(found.rates)} frames per second" * bool(found.seconds),
         "codec": _first(found.codecs),
-        "GOP": f"{_range(found.gop)} frames for each keyframe" if found.gop else "",
+        "GOP": f"{_range(found.gop)} frames per keyframe" if found.gop else "",
         "color": _first(found.colors),
         "rotation": _first(found.rotations),
         "data": fingerprint_line(fingerprint),
     }
-    for name, text in lines.items():
-        if text:
-            click.echo(f"  {name:<9} {text}")
+    yield from (f"  {name:<9} {text}" for name, text in lines.items() if text)
 
 
 def _first(counts: dict[str, int]) -> str:
-    """The three commonest, and how many others there are."""
+    """The three most frequent values, and how many others there are."""
     shown = [name if len(counts) == 1 else f"{name} ({count:,})" for name, count in list(counts.items())[:3]]
     return ", ".join(shown) + (f" and {len(counts) - 3} others" if len(counts) > 3 else "")
 

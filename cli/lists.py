@@ -12,9 +12,8 @@ import click
 from actrec.cli.main import Group
 from actrec.cli.options import worker_options
 from actrec.cli.progress import Bar
-from actrec.config import Clip, Views
+from actrec.config import Clip, SplitOptions, Views
 from actrec.tools.datasets.table import DATASETS, Dataset
-from actrec.tools.lists.from_folders import SplitOptions
 
 SPLIT = SplitOptions()
 

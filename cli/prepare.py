@@ -1,80 +1,79 @@
-"""actrec prepare: videos re-encoded for training, labels.txt and lists."""
+"""`actrec prepare`"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from actrec.cli.options import worker_options
-from actrec.cli.progress import Bar
-from actrec.tools.lists.from_folders import SplitOptions
-from actrec.tools.make.prepare import PreparedSet, prepare
-from actrec.tools.make.prepared_video import CRF, PRESETS, PrepareOptions
+from actrec.cli.ending import finish, resumable
+from actrec.cli.options import FILE, FOLDER, Command, config_options, worker_options
+from actrec.config import PrepareOptions, SplitOptions
 
-VIDEO, SPLIT = PrepareOptions(), SplitOptions()
+if TYPE_CHECKING:
+    from actrec.tools.make.jobs import Workers
+    from actrec.tools.make.prepare import PreparedSet
 
 
-@click.command(context_settings={"show_default": True})
-@click.argument("src", type=click.Path(path_type=Path), required=False)
-@click.argument("dst", type=click.Path(path_type=Path), required=False)
-@click.option("--list", "lists", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-              help="Prepare the videos of this list, in place of SRC. May be repeated.")  # fmt: skip
-@click.option("--short-side", default=VIDEO.short_side, help="Short side, rounded to a multiple of 16; smaller videos "
-              "get the next multiple below their own.")  # fmt: skip
-@click.option("--upscale", is_flag=True, help="Enlarge smaller videos to the short side, too.")
-@click.option("--gop", default=VIDEO.gop, help="Frames from one keyframe to the next, at most.")
-@click.option("--codec", type=click.Choice(list(CRF)), default=VIDEO.codec)
-@click.option("--crf", type=int, help="Quality, 1 (best) to 51.  "
-              f"[default: {', '.join(f'{crf} for {codec}' for codec, crf in CRF.items())}]")  # fmt: skip
-@click.option("--preset", type=click.Choice(PRESETS), default=VIDEO.preset, help="How long the encoder thinks.")
-@click.option("--encoder", type=click.Choice(["auto", "cpu", "nvenc"]), default=VIDEO.encoder,
-              help="auto: NVENC where it works.")  # fmt: skip
-@click.option("--fps", type=float, help="Frames a second, by timestamps.  [default: every frame, at its time]")
-@click.option("--sample", default=3, type=click.IntRange(0), help="Videos in the table beforehand.")
-@click.option("--dry-run", is_flag=True, help="Only show it.")
-@click.option("--val-fraction", default=SPLIT.val_fraction, help="Part for validation, where nothing else says it.")
-@click.option("--group-regex", help="Files whose path has the same match (its first group) stay on one side.")
-@click.option("--seed", default=SPLIT.seed, help="Decides the split that --val-fraction asks for.")
+@click.command(cls=Command)
+@click.argument("src", type=FOLDER, required=False)
+@click.argument("dst", type=FOLDER, required=False)
+@click.option("--list", "lists", multiple=True, type=FILE, metavar="FILE",
+              help="Prepare the videos of this list, instead of SRC. May be repeated.")  # fmt: skip
+@click.option("--sample", type=click.IntRange(0), default=3, show_default=True,
+              help="Number of videos in the table that is shown first.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Only show the table.")
+@config_options(PrepareOptions, SplitOptions)
 @worker_options
-def command(src, dst, lists, short_side, upscale, gop, codec, crf, preset, encoder, fps, sample, dry_run, workers,
-            val_fraction, group_regex, seed):  # fmt: skip
-    """Videos in SRC to small ones that decode fast, DST/prepared/<class>/<video>.mp4, with labels.txt, train.txt and
-    val.txt in DST.
+def command(
+    src: Path | None,
+    dst: Path | None,
+    lists: tuple[Path, ...],
+    sample: int,
+    dry_run: bool,
+    prepareoptions: PrepareOptions,
+    splitoptions: SplitOptions,
+    workers: Workers,
+) -> int:
+    """Re-encode the videos in SRC as small ones that decode fast, DST/prepared/<class>/<video>.mp4, with labels.txt,
+    train.txt and val.txt in DST.
 
     \b
     SRC (default: videos) and the split are as for extract-frames.
-    DST (default: .) is the dataset's folder.
+    DST (default: .) is the dataset folder.
     With --list the only argument is DST; a list of the same name is written
     there, with the ranges and labels of the given one.
 
-    Short GOPs, no B-frames, no sound, rotation applied, BT.601; frame for frame the same video, which is proven by
-    decoding each file that was written. Beforehand a table shows on some videos what happens to size, decode time and
-    quality.
+    The prepared videos have short GOPs, no B-frames, no sound, the rotation applied, and BT.601 colors. They have the
+    same frames as the originals, which is proven by decoding each file that was written. A table shows beforehand, for
+    some of the videos, how size, decoding time and quality change.
 
-    Interrupted? The same command goes on where it stopped. Videos that cannot be decoded are in failed.csv; so are
-    those whose proof failed, which lie in DST/quarantine. The exit code is then 1.
+    If you interrupt it, run the same command again to continue. Videos that cannot be decoded are listed in failed.csv,
+    and so are those whose proof failed, which are moved to DST/quarantine. The exit code is then 1.
     """
-    try:
-        options = PrepareOptions(short_side, gop, crf, codec, preset, fps, upscale, encoder)
-        split = SplitOptions(val_fraction, seed, group_regex)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    from actrec.cli.progress import Bar
+    from actrec.tools.make.prepare import prepare
+
     if lists and (dst or not src):
-        raise click.UsageError("with --list, expected one argument: DST, the folder for videos and their lists")
-    source, dst = (lists, src) if lists else (src or Path("videos"), dst or Path("."))
-    try:
-        with Bar("videos") as bar:
-            made = prepare(source, dst, options, split=split, sample=sample, dry_run=dry_run, workers=workers,
-                           progress=bar.to, log=click.echo)  # fmt: skip
-    except KeyboardInterrupt:
-        click.echo("interrupted: the same command goes on from here")
-        raise SystemExit(130) from None
+        raise click.UsageError("with --list, expected one argument: DST, the folder for the videos and their lists")
+    source, target = (lists, src) if lists else (src or Path("videos"), dst or Path("."))
+    assert target is not None
+    with resumable(), Bar("videos") as bar:
+        made = prepare(
+            source,
+            target,
+            prepareoptions,
+            split=splitoptions,
+            sample=sample,
+            dry_run=dry_run,
+            workers=workers,
+            progress=bar.to,
+            log=click.echo,
+        )
     if made is None:
-        return
-    click.echo(_summary(made, dst))
-    if made.failed:
-        raise SystemExit(1)
+        return 0
+    return finish(_summary(made, target), failed=bool(made.failed))
 
 
 def _summary(made: PreparedSet, dst: Path) -> str:

@@ -6,27 +6,25 @@ from pathlib import Path
 
 import click
 
+from actrec.cli.ending import finish
+from actrec.cli.options import FOLDER, Command, config_options
+from actrec.config import ToyOptions
 
-@click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same pixels.")
-@click.option("--train-per-class", type=click.IntRange(min=1), default=40, show_default=True)
-@click.option("--val-per-class", type=click.IntRange(min=1), default=10, show_default=True)
-def command(folder: Path, seed: int, train_per_class: int, val_per_class: int) -> int:
+
+@click.command(cls=Command)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@config_options(ToyOptions)
+def command(folder: Path, toyoptions: ToyOptions) -> int:
     """Render a small action dataset into DIR: eight classes in time-reversed pairs, as H.264 videos.
 
     No single frame tells the two classes of a pair apart. Writes videos/<class>/*.mp4, videos_train.txt,
-    videos_val.txt, labels.txt and flips.txt (which classes are each other's mirror image).
+    videos_val.txt, labels.txt and flips.txt (which classes are mirror images of each other).
     """
-    from actrec.cli.progress import index_progress
+    from actrec.cli.progress import watched
     from actrec.tools.make.toy import make_toy
 
-    bar, progress = index_progress("videos")
-    with bar:
-        toy = make_toy(
-            folder, seed=seed, train_per_class=train_per_class, val_per_class=val_per_class, progress=progress
-        )
-    click.echo(
+    with watched() as progress:
+        toy = make_toy(folder, toyoptions, progress=progress)
+    return finish(
         f"{toy.num_train} training and {toy.num_val} validation videos of {len(toy.classes)} classes -> {toy.root}"
     )
-    return 0

@@ -59,6 +59,37 @@ def default_form(device: str) -> Form:
     return Form(choose_precision("auto", torch.device(device)), channels_last=config.Run().channels_last)
 
 
+def forms(device: str, *, only_default: bool = False, compiled: bool = False) -> list[Form]:
+    """The forms to compare on a device.
+
+    Args:
+        only_default: only the one that training uses by default.
+        compiled: also that one with torch.compile.
+    """
+    default = default_form(device)
+    chosen = [default] if only_default else list(FORMS)
+    return [*chosen, replace(default, compiled=True)] if compiled else chosen
+
+
+def table(speeds: Sequence[Speed], device: str) -> list[dict[str, str | float]]:
+    """A row for each speed, with its ratios to the first form of the same net and to the first net of the same form."""
+    default = default_form(device)
+    rows: list[dict[str, str | float]] = []
+    for speed in speeds:
+        first = next(other for other in speeds if other.net == speed.net)
+        same = next(other for other in speeds if other.form == speed.form)
+        rows.append(
+            {
+                "net": speed.net,
+                "form": f"{speed.form}{' (default)' if speed.form == default else ''}",
+                "clips_per_second": round(speed.median, 3),
+                "by_first_form": round(speed.ratio(first), 3),
+                "by_first_net": round(speed.ratio(same), 3),
+            }
+        )
+    return rows
+
+
 def training_speeds(
     cases: Sequence[tuple[str, Form]],
     *,

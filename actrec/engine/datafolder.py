@@ -44,6 +44,17 @@ def find_list(folder: Path, name: str) -> Path:
     )
 
 
+def part_lists(folder: Path) -> list[Path]:
+    """The training list of a dataset folder, and the validation and test lists that exist next to it.
+
+    Raises:
+        FileNotFoundError: there is no training list.
+    """
+    train = find_list(folder, "train")
+    others = (train.with_name(train.name.replace("train", part)) for part in ("val", "test"))
+    return [train, *(path for path in others if path.exists())]
+
+
 def load_list(path: Path, *, workers: int | None, modality: str, watch: Watch, log: Log) -> IndexedList:
     """Reads a list and its index, and probes the videos (or their optical flow) that the index does not know.
 
@@ -101,12 +112,6 @@ def training_data(
         classes=classes,
         flip_map=_flip_map(train_path, classes),
     )
-
-
-def fingerprint_line(fingerprint: dict[str, Any]) -> str:
-    """The fingerprint of an index, shortened for display."""
-    contents = fingerprint["contents"]
-    return f"list {fingerprint['list'][:12]}, contents {contents[:12] if contents else 'not all probed'}"
 
 
 def class_names(path: Path, lists: Sequence[IndexedList]) -> list[str]:

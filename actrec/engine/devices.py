@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -43,3 +44,26 @@ def move(net: Any, device: torch.device, *, channels_last: bool) -> Any:
 def memory_format(net: nets.Backbone, channels_last: bool) -> torch.memory_format:
     """The memory format for the weights of a net."""
     return net.channels_last if channels_last else torch.contiguous_format
+
+
+def choose_flow(device: str, log: Callable[[str], None]) -> tuple[Callable | None, str]:
+    """What computes optical flow: the hardware of a GPU, or None for the CPU; and the name of the method.
+
+    Args:
+        device: auto uses a GPU if there is one that can compute flow.
+        log: is told why a GPU is not used.
+
+    Raises:
+        ValueError: `device` is cuda, and there is no such GPU.
+    """
+    if device == "cpu" or choose_device(device) == "cpu":
+        return None, "dis"
+    from actrec.pipelines.dali.optical_flow import HardwareFlow
+
+    try:
+        return HardwareFlow(), "nvidia"
+    except ValueError as error:
+        if device == "cuda":
+            raise
+        log(f"{error}; using the CPU")
+        return None, "dis"

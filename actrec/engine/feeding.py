@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from actrec.config import Clip
-from actrec.data.index import build_index
+from actrec.data.index import Index, build_index
 from actrec.data.index.probe import read_image
 from actrec.data.lists import Video
 from actrec.data.video.certificate import Certificate
@@ -87,6 +87,13 @@ class Feeding:
         if any(busy > 0.8 for busy in self.engines.values()):
             return f"{start}; the GPU's decoders are busy: smaller pictures, or fewer frames per clip, would help"
         return f"{start}; decoding is not what limits it: more --workers, a larger --batch-size or --prefetch may help"
+
+
+def spread(index: Index, number: int, batch_size: int) -> list[int]:
+    """This many usable rows of a list, spread evenly over it, and repeated to fill a batch if there are too few."""
+    usable = [i for i in range(len(index)) if i not in index.broken]
+    taken = [usable[int(i * len(usable) / number)] for i in range(number)] if number < len(usable) else usable
+    return taken * -(-batch_size // len(taken))
 
 
 def measure(

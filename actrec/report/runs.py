@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from actrec.engine import runlog
-from actrec.files import read_json
+from actrec.files import atomic_file, read_json, writing
 from actrec.registry import did_you_mean
 
 DATA, ENVIRONMENT = "data.json", "environment.json"
 _BEGUN = (runlog.CONFIG, runlog.NAME, "last.pt")  # a folder with one of these files is a run
-PICTURES = (".png", ".pdf", ".svg")
 _MEASURES = {"val_top1": "top-1", "val_map": "mAP"}
 _LOSSES = {"train_loss": "train loss", "val_loss": "val loss"}
 
@@ -198,10 +197,14 @@ def shown_epochs(found: Sequence[Curve], most: int = 20) -> list[int]:
     return [epochs[round(i * (len(epochs) - 1) / (most - 1))] for i in range(most)]
 
 
-def check_picture(path: Path) -> None:
-    """Raises ValueError if a picture of that name cannot be drawn."""
-    if path.suffix.lower() not in PICTURES:
-        raise ValueError(f"picture {path}: expected a name that ends in {', '.join(PICTURES)}")
+def save_picture(path: Path, names: tuple[str, str], found: Sequence[Curve]) -> None:
+    """Draws curves into a .png, .pdf or .svg file, atomically. See `plot`.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with writing(path), atomic_file(path) as file:
+        plot(file, path.suffix[1:].lower(), names, found)
 
 
 def plot(file: Path, form: str, names: tuple[str, str], found: Sequence[Curve]) -> None:

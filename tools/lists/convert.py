@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from actrec.config import ConvertOptions, OptionError
 from actrec.data.lists.formats import FORMATS, Annotations, Entry, Format, Options, guess_format, guess_part
 from actrec.data.lists.formats.annotations import kind_of
 from actrec.data.lists.formats.tables import fits_cells
@@ -24,39 +25,7 @@ from actrec.tools.lists.fit import Losses, Progress, fit
 
 _SUFFIXES = {".json": "hara", ".csv": "csv"}
 _PART = "{part}"
-
-
-@dataclass(frozen=True)
-class ConvertOptions:
-    """How lists are converted.
-
-    Args:
-        source, target: names of formats; None: guessed from the content, and from the suffix.
-        root: where the source's relative paths start; None: each list's own folder.
-        target_root: likewise of the target; None: `root`, or each new list's own folder.
-        part: "train", "val" or "test": which one the source is, or which one to take of it.
-        labels: file of class names; None: `labels.txt` or `classes.txt` beside the source, if there is one.
-        separator: between the target's columns; None: the target's usual one, or the first of the others that can hold
-            the paths.
-
-    Raises:
-        ValueError: an unknown format or part.
-    """
-
-    source: str | None = None
-    target: str | None = None
-    root: Path | None = None
-    target_root: Path | None = None
-    part: str | None = None
-    labels: Path | None = None
-    separator: str | None = None
-
-    def __post_init__(self):
-        for name in (self.source, self.target):
-            if name is not None and name not in FORMATS:
-                raise ValueError(f"format {name!r}{did_you_mean(name, FORMATS)}")
-        if self.part not in (None, *PARTS):
-            raise ValueError(f"part {self.part!r}{did_you_mean(self.part, PARTS)}")
+_SEPARATORS = {"space": " ", "comma": ",", "semicolon": ";", "tab": "\t"}
 
 
 @dataclass(frozen=True)
@@ -101,11 +70,16 @@ def convert_lists(
         ValueError: a row that the target cannot hold, a part or class names that nobody knows, or `dst` is there.
         OSError: a file cannot be read or written.
     """
+    for name in ("source", "target"):
+        if (chosen := getattr(options, name)) is not None and chosen not in FORMATS:
+            raise OptionError(f"`{name}` {chosen!r}{did_you_mean(chosen, FORMATS)}")
     files = _sources(src, options)
     source, target = _formats(src, dst, files, options)
-    if options.separator and options.separator not in target.separators:
-        known = ", ".join(map(repr, target.separators)) or "none to choose"
-        raise ValueError(f"separator {options.separator!r}: {target.name} has {known}")
+    if options.separator and _SEPARATORS[options.separator] not in target.separators:
+        known = [name for name, character in _SEPARATORS.items() if character in target.separators]
+        raise OptionError(
+            f"`separator` {options.separator}: {target.name} has {', '.join(known) or 'no choice of separators'}"
+        )
     annotations = _read(files, source, options)
     notes = [*annotations.notes, *_warnings(annotations, guessed=options.source is None and source.name == "actrec")]
     parts = dict(annotations.parts)
@@ -312,9 +286,10 @@ def _write_one(
     """
     (part, *more) = annotations.parts
     root = _root(options.target_root or options.root or place.parent)
-    settings = Options(root, annotations.names, "" if more else part, options.separator)
+    chosen = _SEPARATORS[options.separator] if options.separator else None
+    settings = Options(root, annotations.names, "" if more else part, chosen)
     faults = []
-    for separator in (options.separator,) if options.separator else target.separators or (None,):
+    for separator in (chosen,) if chosen else target.separators or (None,):
         try:
             with writing(place):
                 target.write(temporary, annotations, replace(settings, separator=separator))

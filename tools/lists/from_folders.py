@@ -3,48 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from actrec.config import SplitOptions
 from actrec.data.lists import Video
 from actrec.data.lists.splits import PARTS, stratified_split
 from actrec.files import show
 from actrec.tools.lists.find import find_videos
 from actrec.tools.lists.list_files import Made, refuse_old_lists, why_unwritable, write_lists
-
-
-@dataclass(frozen=True)
-class SplitOptions:
-    """How videos are divided into training and validation where neither a list nor a folder decides.
-
-    Args:
-        val_fraction: part of each class that is for validation.
-        seed: decides which.
-        group_regex: files whose path (in SRC, with /) has the same match stay together: its first group, or all of it.
-
-    Raises:
-        ValueError: a fraction outside (0, 1), an expression that does not compile.
-    """
-
-    val_fraction: float = 0.2
-    seed: int = 0
-    group_regex: str | None = None
-
-    def __post_init__(self):
-        if not 0 < self.val_fraction < 1:
-            raise ValueError(f"val-fraction {self.val_fraction}: expected a number above 0 and below 1")
-        if self.seed < 0:
-            raise ValueError(f"seed {self.seed}: expected at least 0")
-        try:
-            re.compile(self.group_regex or "")
-        except re.error as error:
-            raise ValueError(f"group-regex {self.group_regex!r} is no regular expression: {error}") from None
-
-    def group(self, name: str) -> str | None:
-        match = re.search(self.group_regex, name) if self.group_regex else None
-        return match and (match[1] if match.re.groups else match[0])
 
 
 def make_folder_lists(

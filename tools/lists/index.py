@@ -10,8 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from actrec.data.index import Index, Media, quarantine_path
+from actrec.data.index import Index, Media, build_index, cache_path, quarantine_path
+from actrec.data.lists import read_list
 from actrec.tools.make.jobs import Progress, Workers, each, write_failed
+
+
+def probe_list(path: Path, workers: Workers, progress: Progress | None = None) -> Index:
+    """The index of a list, after probing every video that it does not know yet. An interrupt keeps what was found.
+
+    Raises:
+        OSError, ListError: the list cannot be read.
+        ClusterError: the cluster cannot be used.
+    """
+    index = build_index(read_list(path), cache=cache_path(path), lazy=True)
+    probe_all(index, workers, progress)
+    return index
 
 
 def probe_all(index: Index, workers: Workers, progress: Progress | None = None) -> None:

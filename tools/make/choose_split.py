@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from actrec.config import SplitOptions
 from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.data.lists.splits import PARTS
 from actrec.files import ListError
-from actrec.tools.lists.from_folders import SplitOptions, class_folders, divide
+from actrec.tools.lists.from_folders import class_folders, divide
 from actrec.tools.make.record import shown, who_wrote
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from actrec.config import FlowOptions
 from actrec.data.flow import UNFINISHED, flow_folder, y_of
 from actrec.data.index import Media, build_index
 from actrec.data.index.probe import FPS, read_image
@@ -27,7 +27,6 @@ from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import iter_pictures
 from actrec.files import remove_leftovers, scratch_folder, write_json, writing
-from actrec.tools.make.frame_folder import ImageOptions
 from actrec.tools.make.jobs import Progress, Stop, Stopped, Workers, each, largest_first, write_failed
 from actrec.tools.make.record import describe_differences, plain_settings
 
@@ -40,29 +39,6 @@ PRESETS = {  # of OpenCV's dense inverse search
 _LEAST = (32, 96)  # height and width: below, the scales that OpenCV chooses can crash it
 
 Estimate = Callable[[Iterator[np.ndarray]], Iterator[np.ndarray]]  # gray (H, W) pictures -> float32 (H, W, 2) flows
-
-
-@dataclass(frozen=True)
-class FlowOptions(ImageOptions):
-    """What flow images hold. Size is of video files only: flow beside frames has theirs.
-
-    Args:
-        bound: pixels of motion from frame to frame that become the darkest and the brightest value.
-        preset: quality of the flow that the CPU computes, one of `PRESETS`.
-
-    Raises:
-        ValueError: a value that makes no sense.
-    """
-
-    bound: float = 20.0
-    preset: str = "medium"
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not 0 < self.bound < math.inf:
-            raise ValueError(f"bound {self.bound}: expected a number of pixels above 0")
-        if self.preset not in PRESETS:
-            raise ValueError(f"preset {self.preset!r}: expected one of {', '.join(PRESETS)}")
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from actrec.config import ExtractOptions, SplitOptions
 from actrec.data.index import frames_between
 from actrec.data.lists import Video
 from actrec.data.video.probe import probe_video
-from actrec.tools.lists.from_folders import SplitOptions, class_folders
+from actrec.tools.lists.from_folders import class_folders
 from actrec.tools.make.choose_split import choose_split
-from actrec.tools.make.frame_folder import ExtractOptions, count_frames, extract_video
+from actrec.tools.make.frame_folder import count_frames, extract_video
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first
 from actrec.tools.make.record import FRAMES
 from actrec.tools.make.target import Messages, Target, check_fps, videos_of

@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from actrec.config import PrepareOptions, SplitOptions
 from actrec.data.lists import Video, find_labels, read_labels, read_list
-from actrec.tools.lists.from_folders import SplitOptions, class_folders
+from actrec.tools.lists.from_folders import class_folders
 from actrec.tools.make.choose_split import Split, choose_split
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first
-from actrec.tools.make.prepared_video import Prepared, PrepareOptions, prepare_video
+from actrec.tools.make.prepared_video import Prepared, encoders_for, prepare_video
 from actrec.tools.make.record import PREPARED, QUARANTINE, shown
 from actrec.tools.make.savings import Trade, cost, pick_sample, printable, psnr, table
 from actrec.tools.make.target import Messages, Target, check_fps, videos_of
@@ -100,7 +101,7 @@ def prepare(
     if options.fps:
         check_fps(plan)
     if not workers.cluster:
-        say(f"encoder: {', or '.join(options.encoders())}")
+        say(f"encoder: {', or '.join(encoders_for(options))}")
     if dry_run:
         show_trade(src, names, options, sample, say)
         return None

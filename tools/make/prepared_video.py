@@ -7,6 +7,7 @@ import heapq
 import itertools
 import math
 import os
+import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from actrec.config import EncoderPreset, PrepareOptions
 from actrec.data.video.certificate import load_certificate
 from actrec.data.video.container import MediaError
 from actrec.data.video.encode import EncoderError, VideoWriter, can_encode
@@ -23,10 +25,8 @@ from actrec.files import scratch_folder, writing
 from actrec.tools.make.frame_rate import MAX_STILL, resampled
 from actrec.tools.make.jobs import Stop, Stopped
 
-CRF = {"h264": 23, "hevc": 26}
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+PRESETS = typing.get_args(EncoderPreset)
 _NVENC_PRESETS = ("p1", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p7")
-_BLOCK = 16  # codecs work in blocks of this side
 _TREE = 112  # pixels
 _TICK = Fraction(1, 90000)  # of timestamps: exact for the usual frame rates
 _UNKNOWN = 0.04  # seconds that a picture is shown where the file does not say it
@@ -41,86 +41,35 @@ class NotEqualError(ValueError):
     """What was written is not what was read. The file lies in quarantine."""
 
 
-@dataclass(frozen=True)
-class PrepareOptions:
-    """What a prepared video is.
-
-    Args:
-        short_side: of the videos, rounded to a multiple of 16; a smaller one gets the next multiple below its own
-            unless `upscale`. The long side keeps the aspect ratio within a pixel, as an even number.
-        gop: most frames from one keyframe to the next.
-        crf: quality, as x264 and x265 count it: less is better. NVENC takes it for its `cq`. Default: see CRF.
-        codec: "h264" or "hevc".
-        preset: x264's and x265's word for how long the encoder thinks; NVENC gets the nearest of its own.
-        fps: frames a second; None keeps every frame at its time.
-        upscale: enlarge smaller videos to `short_side`.
-        encoder: "cpu", "nvenc", or "auto": NVENC where it works.
+def encoders_for(options: PrepareOptions) -> tuple[str, ...]:
+    """FFmpeg's names of the encoders to try on this machine, the best first.
 
     Raises:
-        ValueError: a value that makes no sense.
+        ValueError: NVENC is asked for and there is none.
     """
+    nvenc, cpu = f"{options.codec}_nvenc", {"h264": "libx264", "hevc": "libx265"}[options.codec]
+    if options.encoder == "cpu" or (options.encoder == "auto" and not can_encode(nvenc)):
+        return (cpu,)
+    if not can_encode(nvenc):
+        raise ValueError(
+            f"encoder nvenc: {nvenc} does not work on this machine: expected an NVIDIA GPU that encodes, or "
+            "--encoder cpu"
+        )
+    return (nvenc,) if options.encoder == "nvenc" else (nvenc, cpu)
 
-    short_side: int = 256
-    gop: int = 16
-    crf: int | None = None
-    codec: str = "h264"
-    preset: str = "medium"
-    fps: float | None = None
-    upscale: bool = False
-    encoder: str = "auto"
 
-    def __post_init__(self):
-        if self.short_side < _BLOCK:
-            raise ValueError(f"short side {self.short_side}: expected at least {_BLOCK}")
-        if self.gop < 1:
-            raise ValueError(f"gop {self.gop}: expected at least 1")
-        if self.fps is not None and not 0.01 <= self.fps <= 1000:
-            raise ValueError(f"fps {self.fps}: expected 0.01 to 1000")
-        for name, known in (("codec", CRF), ("preset", PRESETS), ("encoder", ("auto", "cpu", "nvenc"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}")
-        if self.crf is None:
-            object.__setattr__(self, "crf", CRF[self.codec])
-        if not 1 <= self.crf <= 51:
-            raise ValueError(f"crf {self.crf}: expected 1 to 51")
-
-    def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of a prepared video of this displayed size."""
-        short, long = sorted((width, height))
-        wanted = (self.short_side + _BLOCK // 2) // _BLOCK * _BLOCK
-        if short < wanted and not self.upscale:
-            wanted = max(short // _BLOCK, 1) * _BLOCK
-        long = -2 * ((short - long * wanted) // (2 * short))  # the nearest even number, the smaller of two
-        return (wanted, long) if width < height else (long, wanted)
-
-    def encoders(self) -> tuple[str, ...]:
-        """FFmpeg's names of the encoders to try on this machine, the best first.
-
-        Raises:
-            ValueError: NVENC is asked for and there is none.
-        """
-        nvenc, cpu = f"{self.codec}_nvenc", {"h264": "libx264", "hevc": "libx265"}[self.codec]
-        if self.encoder == "cpu" or (self.encoder == "auto" and not can_encode(nvenc)):
-            return (cpu,)
-        if not can_encode(nvenc):
-            raise ValueError(
-                f"encoder nvenc: {nvenc} does not work on this machine: expected an NVIDIA GPU that encodes, or "
-                "--encoder cpu"
-            )
-        return (nvenc,) if self.encoder == "nvenc" else (nvenc, cpu)
-
-    def flags(self, encoder: str, size: tuple[int, int]) -> dict[str, str]:
-        """What that encoder is told for pictures of this width and height."""
-        crf = str(self.crf)
-        if encoder.endswith("_nvenc"):
-            preset = _NVENC_PRESETS[PRESETS.index(self.preset)]
-            return {"preset": preset, "tune": "hq", "rc": "vbr", "cq": crf, "b": "0", "no-scenecut": "1"}
-        flags = {"preset": self.preset, "crf": crf, "tune": "fastdecode"}
-        if encoder == "libx265":
-            alone = "pools=none:frame-threads=1"  # one video is one thread's work
-            return flags | {"x265-params": f"log-level=error:scenecut=0:open-gop=0:{alone}"}
-        # Of pictures a few blocks wide, x264's macroblock tree makes other bytes from run to run.
-        return flags | {"sc_threshold": "0", "mbtree": str(int(min(size) >= _TREE))}
+def encoder_flags(options: PrepareOptions, encoder: str, size: tuple[int, int]) -> dict[str, str]:
+    """What that encoder is told for pictures of this width and height."""
+    crf = str(options.crf)
+    if encoder.endswith("_nvenc"):
+        preset = _NVENC_PRESETS[PRESETS.index(options.preset)]
+        return {"preset": preset, "tune": "hq", "rc": "vbr", "cq": crf, "b": "0", "no-scenecut": "1"}
+    flags = {"preset": options.preset, "crf": crf, "tune": "fastdecode"}
+    if encoder == "libx265":
+        alone = "pools=none:frame-threads=1"  # one video is one thread's work
+        return flags | {"x265-params": f"log-level=error:scenecut=0:open-gop=0:{alone}"}
+    # Of pictures a few blocks wide, x264's macroblock tree makes other bytes from run to run.
+    return flags | {"sc_threshold": "0", "mbtree": str(int(min(size) >= _TREE))}
 
 
 @dataclass(frozen=True)
@@ -153,7 +102,7 @@ def prepare_video(
         OutputError: the file cannot be written.
         Stopped: `stop` said so.
     """
-    encoders = options.encoders()
+    encoders = encoders_for(options)
     with scratch_folder(target) as folder:
         made = folder / f"video{target.suffix}"
         for encoder in encoders:
@@ -189,7 +138,7 @@ def _encode(path: Path, made: Path, encoder: str, options: PrepareOptions, stop:
         rate=rate,
         time_base=None if options.fps else _TICK,
         codec=encoder,
-        options=options.flags(encoder, size),
+        options=encoder_flags(options, encoder, size),
         gop=options.gop,
     )
     with writing(made), video:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from actrec.config import ToyOptions
 from actrec.data.video.encode import VideoWriter
 from actrec.files import atomic_write
 from actrec.tools.make.toy_scenes import CLASSES, FLIPS, MOTIONS, Scene, draw_scene, frames
@@ -35,36 +36,28 @@ class Toy:
 
 def make_toy(
     root: Path,
+    options: ToyOptions = ToyOptions(),  # noqa: B008 - frozen
     *,
-    seed: int = 0,
-    train_per_class: int = 40,
-    val_per_class: int = 10,
     progress: Callable[[int, int], None] | None = None,
 ) -> Toy:
-    """Render the videos, then write the lists, labels.txt and flips.txt.
+    """Renders the videos, then writes the lists, labels.txt and flips.txt.
 
-    A folder that has its lists is complete: they are taken away first and written last. The same arguments make the
-    same videos, whatever the number of cores, so an interrupted call is simply made again.
+    A folder that contains its lists is complete: they are removed first and written last. The same options give the
+    same videos on any number of cores, so an interrupted call can simply be repeated.
 
     Args:
-        root: the folder; made if missing.
-        seed: decides every random draw.
-        train_per_class, val_per_class: how many videos of each of the eight classes.
+        root: the folder; created if missing.
         progress: called with (videos done, videos in all) after each video.
+
+    Raises:
+        OSError: the folder cannot be written, or contains another dataset.
     """
-    for name, value, lowest in (
-        ("seed", seed, 0),
-        ("train_per_class", train_per_class, 1),
-        ("val_per_class", val_per_class, 1),
-    ):
-        if value < lowest:
-            raise ValueError(f"{name} {value}: expected at least {lowest}")
     root = Path(root)
-    counts = dict(zip(SPLITS, (train_per_class, val_per_class)))
+    counts = dict(zip(SPLITS, (options.train_per_class, options.val_per_class)))
     videos = [(split, name, index) for split in SPLITS for name in CLASSES for index in range(counts[split])]
     _make_folders(root)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [pool.submit(_write_video, root, *video, seed=seed) for video in videos]
+        jobs = [pool.submit(_write_video, root, *video, seed=options.seed) for video in videos]
         try:
             for done, job in enumerate(as_completed(jobs), start=1):
                 job.result()
@@ -74,7 +67,7 @@ def make_toy(
             pool.shutdown(cancel_futures=True)
             raise
     _write_lists(root, videos)
-    return Toy(root, train_per_class * len(CLASSES), val_per_class * len(CLASSES), CLASSES)
+    return Toy(root, options.train_per_class * len(CLASSES), options.val_per_class * len(CLASSES), CLASSES)
 
 
 def _make_folders(root: Path) -> None:

@@ -1,7 +1,16 @@
 """What is known of every video of a list."""
 
 from actrec.data.index.cache import cache_path, quarantine_path
-from actrec.data.index.index import LAZY, Index, build_index
+from actrec.data.index.index import LAZY, Index, build_index, fingerprint_line
 from actrec.data.index.media import Media, frames_between
 
-__all__ = ["LAZY", "Index", "Media", "build_index", "cache_path", "frames_between", "quarantine_path"]
+__all__ = [
+    "LAZY",
+    "Index",
+    "Media",
+    "build_index",
+    "cache_path",
+    "fingerprint_line",
+    "frames_between",
+    "quarantine_path",
+]

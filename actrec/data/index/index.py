@@ -385,3 +385,9 @@ def _verify_job(file: int, path: str, record: np.void, *, stop: object) -> np.vo
         return verify_path(path, record)
     except BrokenError as error:
         return error.reason
+
+
+def fingerprint_line(fingerprint: dict[str, Any]) -> str:
+    """A fingerprint, shortened for display."""
+    contents = fingerprint["contents"]
+    return f"list {fingerprint['list'][:12]}, contents {contents[:12] if contents else 'not all probed'}"

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 import actrec
-from actrec.config import FLOW_PAIRS, Input
+from actrec.config import FLOW_PAIRS, FlowOptions, Input
 from actrec.data.flow import y_of
 from actrec.data.index import build_index
 from actrec.pipelines.dali import optical_flow as hardware
 from actrec.pipelines.loader import Loader
 from actrec.pipelines.task import TrainTask
-from actrec.tools.make.extract_flow import FlowOptions, dis, flow_of_video
+from actrec.tools.make.extract_flow import dis, flow_of_video
 
 INPUT = Input(mean=(0.5,) * 10, std=(0.5,) * 10, frames=4, size=24)
 WHOLE = actrec.Augment(geometry="center", flip=False)

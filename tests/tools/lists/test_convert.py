@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
+from actrec.config import ConvertOptions
 from actrec.data.lists import read_labels, read_list
 from actrec.data.lists.formats import FORMATS, Annotations, Entry, Options
 from actrec.data.lists.labels import write_labels
 from actrec.data.video.encode import VideoWriter
 from actrec.files import ListError
 from actrec.tools.lists import convert as tool
-from actrec.tools.lists.convert import ConvertOptions, convert_lists
+from actrec.tools.lists.convert import convert_lists
 
 NAMES = ("shaking hands", "walk", 'say "hi", loudly')
 NASTY = ["a b", "it's", 'say "x"', "a;b", "a,b", "é 动作", "1 2 3", "#c", "x.mp4", "v_x", "-", "{part}", "a\tb", "7"]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from actrec.config import SplitOptions
 from actrec.data.lists import read_labels, read_list
-from actrec.tools.lists.from_folders import SplitOptions, make_folder_lists
+from actrec.tools.lists.from_folders import make_folder_lists
 
 
 def touch(folder: Path, names: list[str]) -> Path:

@@ -5,14 +5,15 @@ import signal
 
 import numpy as np
 
+from actrec.config import ExtractOptions, FlowOptions, PrepareOptions
 from actrec.data.index import build_index
 from actrec.data.lists import Video
 from actrec.data.video.encode import VideoWriter
 from actrec.tools.lists.index import probe_all
-from actrec.tools.make.extract_flow import FlowOptions, extract_flow
-from actrec.tools.make.extract_frames import ExtractOptions, extract_frames
+from actrec.tools.make.extract_flow import extract_flow
+from actrec.tools.make.extract_frames import extract_frames
 from actrec.tools.make.jobs import Workers
-from actrec.tools.make.prepare import PrepareOptions, prepare
+from actrec.tools.make.prepare import prepare
 
 
 def videos(folder, count, frames=20):

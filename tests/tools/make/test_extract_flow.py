@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from actrec.config import FlowOptions
 from actrec.data.flow import UNFINISHED, flow_videos
 from actrec.data.index import build_index
 from actrec.data.lists import read_list
@@ -16,7 +17,7 @@ from actrec.data.video.encode import VideoWriter
 from actrec.data.video.read import MediaError
 from actrec.files import OutputError
 from actrec.tools.make import extract_flow as tool
-from actrec.tools.make.extract_flow import FlowOptions, extract_flow, flow_of_video
+from actrec.tools.make.extract_flow import extract_flow, flow_of_video
 from actrec.tools.make.jobs import Stopped, Workers
 
 ONE = Workers(1)

@@ -13,13 +13,14 @@ import pytest
 from click.testing import CliRunner
 
 from actrec.cli.extract_frames import command
+from actrec.config import ExtractOptions, SplitOptions
 from actrec.data.video.container import MediaError
 from actrec.data.video.encode import VideoWriter
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import iter_frames, iter_pictures
 from actrec.tools.make import extract_frames as tool
 from actrec.tools.make import frame_folder as one
-from actrec.tools.make.extract_frames import ExtractOptions, SplitOptions, extract_frames, extract_video
+from actrec.tools.make.extract_frames import extract_frames, extract_video
 from actrec.tools.make.frame_rate import resampled
 from actrec.tools.make.jobs import Workers
 from actrec.tools.make.record import FRAMES

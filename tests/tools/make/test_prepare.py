@@ -5,13 +5,14 @@ import shutil
 import numpy as np
 import pytest
 
+from actrec.config import ExtractOptions, PrepareOptions
 from actrec.data.lists import read_list
 from actrec.data.video.encode import VideoWriter
 from actrec.data.video.probe import probe_video
 from actrec.tools.make import prepare as tool
-from actrec.tools.make.extract_frames import ExtractOptions, extract_frames
+from actrec.tools.make.extract_frames import extract_frames
 from actrec.tools.make.jobs import Workers
-from actrec.tools.make.prepare import PrepareOptions, prepare, prepare_video
+from actrec.tools.make.prepare import prepare, prepare_video
 from actrec.tools.make.record import PREPARED
 from actrec.tools.make.savings import cost, pick_sample, psnr, table
 

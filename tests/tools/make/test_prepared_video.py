@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
+from actrec.config import PrepareOptions
 from actrec.data.video.encode import EncoderError, VideoWriter
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import iter_frames, iter_pictures, read_frames
 from actrec.tools.make import prepared_video as tool
 from actrec.tools.make.jobs import Stopped
-from actrec.tools.make.prepared_video import NotEqualError, PrepareOptions, prepare_video
+from actrec.tools.make.prepared_video import NotEqualError, encoder_flags, encoders_for, prepare_video
 
 SMALL = PrepareOptions(short_side=48, preset="ultrafast", encoder="cpu")
 WIDTH, HEIGHT = 128, 96
@@ -347,15 +348,15 @@ def test_what_is_not_the_same_goes_to_quarantine(video, tmp_path, monkeypatch):
 def test_nvenc_where_it_works(monkeypatch):
     for works in (True, False):
         monkeypatch.setattr(tool, "can_encode", lambda name, works=works: works and name.endswith("_nvenc"))
-        assert PrepareOptions(encoder="cpu").encoders() == ("libx264",)
-        assert PrepareOptions().encoders() == (("h264_nvenc", "libx264") if works else ("libx264",))
+        assert encoders_for(PrepareOptions(encoder="cpu")) == ("libx264",)
+        assert encoders_for(PrepareOptions()) == (("h264_nvenc", "libx264") if works else ("libx264",))
         hevc = PrepareOptions(codec="hevc", encoder="nvenc")
         if works:
-            assert hevc.encoders() == ("hevc_nvenc",)
+            assert encoders_for(hevc) == ("hevc_nvenc",)
         else:
             with pytest.raises(ValueError, match="hevc_nvenc does not work on this machine: expected an NVIDIA GPU"):
-                hevc.encoders()
-    assert PrepareOptions(preset="slow").flags("h264_nvenc", (256, 256))["preset"] == "p6"
+                encoders_for(hevc)
+    assert encoder_flags(PrepareOptions(preset="slow"), "h264_nvenc", (256, 256))["preset"] == "p6"
 
 
 def test_a_video_that_nvenc_refuses_is_encoded_by_the_cpu(video, tmp_path, monkeypatch):

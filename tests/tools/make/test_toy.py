@@ -4,6 +4,7 @@ import av
 import numpy as np
 import pytest
 
+from actrec.config import ToyOptions
 from actrec.tools.make.toy import make_toy, scene_of
 from actrec.tools.make.toy_scenes import CLASSES, FLIPS, MOTIONS, draw_scene, frames
 
@@ -17,7 +18,7 @@ PAIRS = {
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
-    return make_toy(tmp_path_factory.mktemp("toy"), train_per_class=2, val_per_class=1)
+    return make_toy(tmp_path_factory.mktemp("toy"), ToyOptions(train_per_class=2, val_per_class=1))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_the_files_are_real_videos(toy, rows):
 
 
 def test_same_seed_same_files(toy, rows, tmp_path):
-    make_toy(tmp_path, train_per_class=1, val_per_class=1)
+    make_toy(tmp_path, ToyOptions(train_per_class=1, val_per_class=1))
     same = [name for name, _ in rows if (tmp_path / name).exists()]
     assert len(same) == 16
     assert filecmp.cmpfiles(toy.root, tmp_path, same, shallow=False) == (same, [], [])
@@ -180,7 +181,11 @@ def test_the_figure_stands_out():
 
 def test_progress_counts_the_videos(tmp_path):
     seen = []
-    make_toy(tmp_path, train_per_class=1, val_per_class=1, progress=lambda done, total: seen.append((done, total)))
+    make_toy(
+        tmp_path,
+        ToyOptions(train_per_class=1, val_per_class=1),
+        progress=lambda done, total: seen.append((done, total)),
+    )
     assert seen == [(done, 16) for done in range(1, 17)]
 
 
@@ -189,13 +194,13 @@ def test_an_interrupted_call_leaves_whole_videos_and_no_lists_and_can_be_made_ag
         if done == 3:
             raise KeyboardInterrupt
 
-    make = {"train_per_class": 1, "val_per_class": 1}
-    make_toy(tmp_path, **make)
+    options = ToyOptions(train_per_class=1, val_per_class=1)
+    make_toy(tmp_path, options)
     with pytest.raises(KeyboardInterrupt):
-        make_toy(tmp_path, **make, progress=interrupt)
+        make_toy(tmp_path, options, progress=interrupt)
     assert {path.name for path in tmp_path.iterdir()} == {"videos"}
     assert not list(tmp_path.rglob(".actrec-*"))
-    make_toy(tmp_path, **make)
+    make_toy(tmp_path, options)
     assert len((tmp_path / "videos_train.txt").read_text().splitlines()) == 8
 
 
@@ -209,7 +214,7 @@ def test_an_interrupted_call_leaves_whole_videos_and_no_lists_and_can_be_made_ag
 )
 def test_wrong_counts(tmp_path, options, words):
     with pytest.raises(ValueError, match=words):
-        make_toy(tmp_path / "toy", **options)
+        make_toy(tmp_path / "toy", ToyOptions(**options))
     assert not list(tmp_path.iterdir())
 
 
