@@ -568,6 +568,15 @@ class ConvertOptions(Settings):
 
 
 @dataclass(frozen=True)
+class WeightsOptions(Settings):
+    """How a weights file is read."""
+
+    layout: Literal["auto", "actrec", "ibm", "hara", "torchvision", "torchvision2d", "tsm", "mmaction2"] = opt(
+        "auto", "Whose names and shapes the file uses."
+    )
+
+
+@dataclass(frozen=True)
 class ToyOptions(Settings):
     """How large the toy dataset is."""
 

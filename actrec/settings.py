@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ _KINDS = {  # of values: one, several
     float: ("a number", "numbers"),
     bool: ("True or False", "values True or False"),
     str: ("a text", "texts"),
-    Path: ("a pathlib.Path", "paths"),
+    Path: ("a path", "paths"),
 }
 
 
@@ -56,9 +57,7 @@ class Settings:
     """
 
     def __post_init__(self) -> None:
-        declared = field_types(type(self))
-        for f in fields(self):
-            check_value(f.name, getattr(self, f.name), declared[f.name], **f.metadata.get("bounds", {}))
+        check_fields(type(self), {f.name: getattr(self, f.name) for f in fields(self)})
         _check_only(self)
 
 
@@ -98,6 +97,14 @@ def opt(
     """
     limits = bounds(at_least=at_least, above=above, at_most=at_most, below=below)
     return field(default=default, metadata={"help": help, "flag": flag, "only": only, "metavar": metavar, **limits})
+
+
+def check_fields(kind: type, values: Mapping[str, Any]) -> None:
+    """Checks values of some fields of a dataclass. Raises OptionError if one is illegal."""
+    declared = field_types(kind)
+    for f in fields(kind):
+        if f.name in values:
+            check_value(f.name, values[f.name], declared[f.name], **f.metadata.get("bounds", {}))
 
 
 @functools.cache
@@ -170,6 +177,8 @@ def check_value(name: str, value: Any, declared: Any, **bounds: float) -> None:
 def _is(value: Any, kind: type) -> bool:
     if kind is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is Path:
+        return isinstance(value, (str, os.PathLike))
     return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
 
 

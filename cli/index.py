@@ -58,10 +58,11 @@ def _lines(path: Path, found: Summary, fingerprint: dict) -> Iterator[str]:
     yield f"{path}: {found.videos:,} videos, {found.broken:,} broken, {found.frames:,} frames"
     if not found.frames:
         return
+    rates = _first(found.rates)
     lines = {
         "size": f"{_first(found.sizes)}; short side {_range(found.short_side)}",
         "length": f"{_range(found.length)} frames",
-        "duration": f"{_range(found.seconds)} seconds at {_first(found.rates)} frames per second" * bool(found.seconds),
+        "duration": f"{_range(found.seconds)} seconds at {rates} frames per second" if found.seconds else "",
         "codec": _first(found.codecs),
         "GOP": f"{_range(found.gop)} frames per keyframe" if found.gop else "",
         "color": _first(found.colors),

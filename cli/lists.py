@@ -6,16 +6,20 @@ import contextlib
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from actrec.cli.ending import finish, resumable
 from actrec.cli.main import Group
-from actrec.cli.options import worker_options
+from actrec.cli.options import FILE, FOLDER, Command, config_options, worker_options
 from actrec.cli.progress import Bar
 from actrec.config import Clip, SplitOptions, Views
 from actrec.tools.datasets.table import DATASETS, Dataset
 
-SPLIT = SplitOptions()
+if TYPE_CHECKING:
+    from actrec.tools.lists.list_files import Made
+    from actrec.tools.make.jobs import Workers
 
 
 class _Datasets(Group):
@@ -32,29 +36,34 @@ class _Datasets(Group):
 
 @click.group(cls=_Datasets, invoke_without_command=True)
 @click.pass_context
-def command(ctx: click.Context) -> None:
-    """Make the lists of a public dataset out of its annotation files and the videos that are there.
+def command(ctx: click.Context) -> int:
+    """Make the lists of a public dataset from its annotation files and the videos that you have.
 
-    Without a dataset: which ones there are, and what each needs.
+    Without a dataset: show which datasets there are, and what each needs.
     """
-    if ctx.invoked_subcommand is None:
-        width = max(map(len, DATASETS))
-        for row in map(DATASETS.get, DATASETS):
-            click.echo(f"{row.name:<{width}}  {row.num_classes:>3} classes  {row.annotations}{_needs(row)}")
-        click.echo(f"{'folders':<{width}}   your classes  <class>/<video>, or train/<class>/<video> and val/<class>/…")
+    if ctx.invoked_subcommand is not None:
+        return 0
+    width = max(map(len, DATASETS))
+    lines = [
+        f"{row.name:<{width}}  {row.num_classes:>3} classes  {row.annotations}{_needs(row)}"
+        for row in map(DATASETS.get, DATASETS)
+    ]
+    return finish(
+        *lines, f"{'folders':<{width}}   your classes  <class>/<video>, or train/<class>/<video> and val/<class>/…"
+    )
 
 
 def _needs(dataset: Dataset) -> str:
     if not dataset.subset:
         return f"; {dataset.num_splits} splits" if dataset.num_splits > 1 else ""
-    return "" if dataset.class_file else "; needs --classes FILE: there is no list of its classes here"
+    return "" if dataset.class_file else "; needs --classes FILE: actrec has no list of its classes"
 
 
 def _out_options(function: Callable) -> Callable:
-    function = click.option("--force", is_flag=True, help="Replace the lists, labels.txt, flips.txt and missing.csv "
-                            "in OUT.")(function)  # fmt: skip
-    return click.option("--out", type=click.Path(path_type=Path), default=".", show_default=True,
-                        help="Folder of the lists.")(function)  # fmt: skip
+    function = click.option(
+        "--force", is_flag=True, help="Replace the lists, labels.txt, flips.txt and missing.csv in OUT."
+    )(function)
+    return click.option("--out", type=FOLDER, default=".", show_default=True, help="Folder of the lists.")(function)
 
 
 def _command(dataset: Dataset) -> click.Command:
@@ -66,47 +75,51 @@ def _command(dataset: Dataset) -> click.Command:
         classes: Path | None,
         probe: bool,
         min_frames: int | None,
-        workers,
+        workers: Workers,
         split: int = 1,
     ) -> int:
         from actrec.tools.lists.published import Probe, make_lists
 
         if not probe and (min_frames is not None or workers.count or workers.cluster):
-            raise click.UsageError("--min-frames, --workers and --cluster go with --probe: only that looks into files")
-        try:
-            with Bar("files") as found, Bar("videos") if probe else contextlib.nullcontext() as probed:
-                look = Probe(min_frames, workers, probed.to) if probe else None
-                made = make_lists(
-                    dataset, annotations, videos, out,
-                    split=split, class_file=classes, probe=look, force=force, progress=found.to, log=click.echo,
-                )  # fmt: skip
-        except KeyboardInterrupt:
-            click.echo("interrupted: the same command goes on from here")
-            return 130
+            raise click.UsageError(
+                "--min-frames, --workers and --cluster without --probe: only --probe opens the files"
+            )
+        with resumable(), Bar("files") as found, Bar("videos") if probe else contextlib.nullcontext() as probed:
+            made = make_lists(
+                dataset,
+                annotations,
+                videos,
+                out,
+                split=split,
+                class_file=classes,
+                probe=Probe(min_frames, workers, probed.to) if probed is not None else None,
+                force=force,
+                progress=found.to,
+                log=click.echo,
+            )
         usual = f"actrec train {_clip(dataset.clip)}; actrec evaluate {_views(dataset.views)}"
-        click.echo(f"usual for {dataset.title}: {usual}")
-        return _tell(made, out)
+        return finish(f"usual for {dataset.title}: {usual}", *_summary(made, out))
 
     run.__doc__ = f"""Lists of {dataset.title} in OUT: train.txt, val.txt and labels.txt.
 
-    ANNOTATIONS are the files as published, or folders that hold them: {dataset.annotations}. VIDEOS holds
-    {dataset.videos}, or frame folders of such names, at any depth; what is not there is in missing.csv.
+    ANNOTATIONS are the files as published, or folders that contain them: {dataset.annotations}. VIDEOS contains
+    {dataset.videos}, or frame folders of such names, at any depth. Missing videos are listed in missing.csv.
     """
     for option in reversed(_options(dataset)):
         run = option(run)
-    return click.command(name=dataset.name)(run)
+    return click.command(name=dataset.name, cls=Command)(run)
 
 
 def _options(dataset: Dataset) -> list[Callable]:
     least = dataset.min_frames or "none"
     options = [
-        click.argument("annotations", nargs=-1, required=True, type=click.Path(path_type=Path)),
-        click.option("--videos", type=click.Path(path_type=Path), default="videos", show_default=True,
+        click.argument("annotations", nargs=-1, required=True, type=FILE),
+        click.option("--videos", type=FOLDER, default="videos", show_default=True,
                      help="Folder of the videos or frame folders."),
         _out_options,
-        click.option("--classes", type=click.Path(path_type=Path),
-                     help=f"Only the classes of this file, one on each line.  [default: {_kept(dataset)}]"),
-        click.option("--probe", is_flag=True, help="Look into every file, not only whether it is there."),
+        click.option("--classes", type=FILE,
+                     help=f"Only the classes in this file, one per line.  [default: {_kept(dataset)}]"),
+        click.option("--probe", is_flag=True, help="Open every file, instead of only checking that it exists."),
         click.option("--min-frames", type=click.IntRange(0), help="With --probe: leave shorter videos out of training "
                      f"and validation.  [default: {least}]"),
         worker_options,
@@ -114,7 +127,7 @@ def _options(dataset: Dataset) -> list[Callable]:
     if dataset.num_splits > 1:
         split = click.IntRange(1, dataset.num_splits)
         options.append(
-            click.option("--split", type=split, default=1, show_default=True, help="Which of the published splits.")
+            click.option("--split", type=split, default=1, show_default=True, help="Number of the published split.")
         )
     return options
 
@@ -122,30 +135,24 @@ def _options(dataset: Dataset) -> list[Callable]:
 def _kept(dataset: Dataset) -> str:
     if not dataset.subset:
         return "all"
-    return f"those of {dataset.title}" if dataset.class_file else "none, it has to be given"
+    return f"those of {dataset.title}" if dataset.class_file else "none, this option is required"
 
 
-@command.command()
-@click.argument("videos", type=click.Path(path_type=Path), default="videos")
+@command.command(cls=Command)
+@click.argument("videos", type=FOLDER, default="videos")
 @_out_options
-@click.option("--val-fraction", default=SPLIT.val_fraction, show_default=True, help="Part for validation.")
-@click.option("--group-regex", help="Videos whose path has the same match (its first group) stay on one side.")
-@click.option("--seed", default=SPLIT.seed, show_default=True, help="Decides the split.")
-def folders(videos: Path, out: Path, force: bool, val_fraction: float, group_regex: str | None, seed: int) -> int:
-    """Lists of VIDEOS/<class>/<video> in OUT, without touching the videos.
+@config_options(SplitOptions)
+def folders(videos: Path, out: Path, force: bool, splitoptions: SplitOptions) -> int:
+    """Lists of VIDEOS/<class>/<video> in OUT, without changing the videos.
 
-    The split comes from folders train and val below VIDEOS, else it is drawn, class by class. Videos are files or frame
-    folders.
+    The split comes from the folders train and val in VIDEOS; without them it is drawn, class by class. Videos are files
+    or frame folders.
     """
     from actrec.tools.lists.from_folders import make_folder_lists
 
-    try:
-        split = SplitOptions(val_fraction, seed, group_regex)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
     with Bar("files") as bar:
-        made = make_folder_lists(videos, out, split, force=force, progress=bar.to, log=click.echo)
-    return _tell(made, out)
+        made = make_folder_lists(videos, out, splitoptions, force=force, progress=bar.to, log=click.echo)
+    return finish(*_summary(made, out))
 
 
 def _clip(clip: Clip) -> str:
@@ -157,13 +164,12 @@ def _views(views: Views) -> str:
     return f"--clips {views.clips} --crops {views.crops}"
 
 
-def _tell(made, out: Path) -> int:
+def _summary(made: Made, out: Path) -> list[str]:
+    lines = []
     missing = sum(made.missing.values())
     if missing:
         counts = ", ".join(f"{count:,} of {name}" for name, count in made.missing.items())
-        click.echo(f"missing: {counts}; each with its reason in {out / 'missing.csv'}")
+        lines.append(f"missing: {counts}; each with its reason in {out / 'missing.csv'}")
     lists = ", ".join(f"{name} {rows:,}" for name, rows in made.lists.items())
-    click.echo(
-        f"{sum(made.lists.values()):,} videos of {made.num_classes} classes -> {out}: {lists}; {missing:,} missing"
-    )
-    return 0
+    number = sum(made.lists.values())
+    return [*lines, f"{number:,} videos of {made.num_classes} classes -> {out}: {lists}; {missing:,} missing"]

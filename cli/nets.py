@@ -2,50 +2,51 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
+from actrec.cli.ending import finish, json_option
+from actrec.cli.options import Command
 
-@click.command()
+
+@click.command(cls=Command)
 @click.argument("name", required=False)
 @click.option(
-    "--benchmark", is_flag=True, help="The published trainings on mini datasets (arXiv:2010.11757), or those of NAME."
+    "--benchmark",
+    is_flag=True,
+    help="Show the published trainings on mini datasets (arXiv:2010.11757), of all nets or of NAME.",
 )
-@click.option("--markdown", is_flag=True, help="The page docs/nets.md.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write what was printed as JSON.")
+@click.option("--markdown", is_flag=True, help="Print the page docs/nets.md.")
+@json_option
 def command(name: str | None, benchmark: bool, markdown: bool, json_path: Path | None) -> int:
     """List the nets by family, or show one: cost, input, options, weights, published accuracies."""
     if markdown:
         if name or benchmark or json_path:
-            raise click.UsageError("--markdown goes with nothing else: it prints the page of all nets")
+            raise click.UsageError("--markdown with other arguments: expected none, it prints the page of all nets")
         from actrec.nets import page
 
         click.echo(page.markdown(), nl=False)
         return 0
-    if benchmark:
-        said = _benchmark(name)
-    else:
-        said = _net(name) if name else _families()
-    if json_path is not None:
-        json_path.write_text(json.dumps(said) + "\n", encoding="utf-8")
-    return 0
+    lines, result = _benchmark(name) if benchmark else _net(name) if name else _families()
+    return finish(*lines, json_path=json_path, result=result)
 
 
-def _families() -> list[dict]:
+def _families() -> tuple[list[str], list[dict[str, Any]]]:
     from actrec.nets import catalog
 
     families = catalog.families()
     width = max(len(family.label) for family in families)
+    lines = []
     for family in families:
         entry = family.entry
-        click.echo(
+        lines.append(
             f"{family.label:<{width}}  {entry.input.frames:>2} x {entry.input.size}x{entry.input.size}  {entry.paper}  "
             f"weights: {', '.join(catalog.layouts_of(entry))}"
         )
-    return [
+    return lines, [
         {
             "names": family.names,
             "paper": family.entry.paper,
@@ -56,36 +57,36 @@ def _families() -> list[dict]:
     ]
 
 
-def _net(name: str) -> dict:
+def _net(name: str) -> tuple[list[str], dict[str, Any]]:
     from actrec.nets import catalog
 
     net = catalog.describe(name)
     own = net.input
     multiple = f", a multiple of {net.frames_multiple}" if net.frames_multiple > 1 else ""
-    click.echo(f"{net.name}  {net.paper}")
-    click.echo(
+    lines = [f"{net.name}  {net.paper}"]
+    lines.append(
         f"cost: {net.params / 1e6:.2f} M parameters, {net.flops / 1e9:.2f} GFLOPs (multiply-adds of convolutions)"
     )
     normalized = f"mean {_numbers(own.mean)}, std {_numbers(own.std)}"
-    click.echo(f"input: {own.frames} frames of {own.size}x{own.size}, {normalized}")
-    click.echo(f"takes: clips from {net.min_frames} frames{multiple}, from {net.min_size}x{net.min_size} pixels")
-    click.echo(f"weights: {', '.join(net.weights)}")
-    click.echo(f"layers: {', '.join(net.layers)}")
-    click.echo("options:")
+    lines.append(f"input: {own.frames} frames of {own.size}x{own.size}, {normalized}")
+    lines.append(f"takes: clips from {net.min_frames} frames{multiple}, from {net.min_size}x{net.min_size} pixels")
+    lines.append(f"weights: {', '.join(net.weights)}")
+    lines.append(f"layers: {', '.join(net.layers)}")
+    lines.append("options:")
     for option, default in net.options.items():
-        click.echo(f"  {option} = {default}")
+        lines.append(f"  {option} = {default}")
     if net.published:
-        click.echo("published:")
+        lines.append("published:")
     for published in net.published:
-        click.echo(f"  {catalog.accuracy(published)}")
-    return asdict(net)
+        lines.append(f"  {catalog.accuracy(published)}")
+    return lines, asdict(net)
 
 
 def _numbers(values: tuple[float, ...]) -> str:
     return ",".join(f"{value:g}" for value in values)
 
 
-def _benchmark(name: str | None) -> list[dict]:
+def _benchmark(name: str | None) -> tuple[list[str], list[dict[str, Any]]]:
     from actrec.cli.progress import Bar
     from actrec.nets import NETS, published
 
@@ -101,12 +102,12 @@ def _benchmark(name: str | None) -> list[dict]:
         for row in rows:
             costs.append(published.measured(row))
             bar.add()
-    click.echo(f"{'dataset':<16} {'net':<16} frames stride  top-1  top-5   GFLOPs  M params")
+    lines = [f"{'dataset':<16} {'net':<16} frames stride  top-1  top-5   GFLOPs  M params"]
     for row, cost in zip(rows, costs):
         stride = "yes" if row.options["temporal_stride"] else "no"
         others = "".join(f"  {option}={value}" for option, value in row.options.items() if option != "temporal_stride")
-        click.echo(
+        lines.append(
             f"{row.dataset:<16} {row.net:<16} {row.frames:>6} {stride:>6} {row.top1:>6.2f} {row.top5:>6.2f} "
             f"{cost.flops / 1e9:>8.2f} {cost.params / 1e6:>9.2f}{others}"
         )
-    return [asdict(row) | asdict(cost) for row, cost in zip(rows, costs)]
+    return lines, [asdict(row) | asdict(cost) for row, cost in zip(rows, costs)]

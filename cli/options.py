@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from actrec.settings import OptionError, field_types, without_none
+from actrec.settings import OptionError, check_fields, field_types, without_none
 
 _HEADINGS = {  # of the dataclasses that are not called so
     "Augment": "Augmentation",
@@ -37,7 +37,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except OptionError as error:
-            flags = {p.name: p.opts[0] for p in self.params if isinstance(p, click.Option)}
+            flags = {p.field: p.opts[0] for p in self.params if isinstance(p, ConfigOption)}
             raise click.UsageError(error.shown(lambda name: flags.get(name, name)), ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -57,11 +57,12 @@ class ConfigOption(click.Option):
 
     Args:
         heading: under which --help shows it.
+        field: name of the field.
     """
 
-    def __init__(self, *args: Any, heading: str, **attributes: Any):
+    def __init__(self, *args: Any, heading: str, field: str, **attributes: Any):
         super().__init__(*args, **attributes)
-        self.heading = heading
+        self.heading, self.field = heading, field
 
 
 def config_options(*kinds: type, only: Sequence[str] | None = None, without: Sequence[str] = ()) -> Callable:
@@ -105,6 +106,7 @@ def config_changes(kind: type, *fields: str, default: str) -> Callable:
         def call(*args: Any, **flags: Any) -> Any:
             values = {f.name: flags.pop(prefix + f.name) for f in chosen}
             given = {name: value for name, value in values.items() if value is not None}
+            check_fields(kind, given)
             return function(*args, **flags, **{prefix + "changes": given})
 
         for f in reversed(chosen):
@@ -162,10 +164,13 @@ def _option(kind: type, f: dataclasses.Field, name: str, default: Any, text: str
         "metavar": f.metadata["metavar"],
         "show_default": default is not None,
         "cls": ConfigOption,
+        "field": f.name,
         "heading": _HEADINGS.get(kind.__name__, kind.__name__.removesuffix("Options") or "Options"),
     }
     if declared is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, **arguments)
+    if f.metadata["metavar"] == Size.name:
+        return click.option(flag, name, type=Size(), **arguments)
     if typing.get_origin(declared) is tuple:
         members = typing.get_args(declared)
         numbers = Numbers(members[0], count=None if Ellipsis in members else len(members))
@@ -186,6 +191,20 @@ class Choice(click.Choice):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return self._values[super().convert(str(value), param, ctx)]
+
+
+class Size(click.ParamType):
+    """Width and height in pixels: "340x256"."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        width, _, height = value.lower().partition("x")
+        if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
+            self.fail(f"{value!r}: expected width and height in pixels, such as 340x256", param, ctx)
+        return int(width), int(height)
 
 
 class Numbers(click.ParamType):

@@ -15,7 +15,7 @@ from actrec.cli.ending import OutputFile, finish, json_option
 from actrec.cli.options import FILE, FOLDER, Command, config_options, data_option
 
 if TYPE_CHECKING:
-    from actrec.engine.progress import Trained
+    from actrec.engine.reporting import Trained
     from actrec.engine.runfolder import Data
 
 

@@ -47,9 +47,6 @@ ONLY_IN = {
         "actrec.nets",
         "actrec.engine",
         "actrec.pipelines",
-        "actrec.cli.train",
-        "actrec.cli.evaluate",
-        "actrec.cli.weights",
     },
 }
 

@@ -12,7 +12,8 @@ from typing import Any
 from actrec.data.flow import flow_videos
 from actrec.data.index import Index, build_index, cache_path
 from actrec.data.lists import Video, find_labels, read_flips, read_labels, read_list
-from actrec.engine.runfolder import BEST, CONFIG, Data
+from actrec.engine.runfolder import BEST, Data
+from actrec.engine.runlog import CONFIG
 
 Watch = Callable[[], AbstractContextManager[Callable[[int, int], None]]]  # gives a progress callback for one list
 Log = Callable[[str], None]

@@ -165,3 +165,10 @@ def _unusual(name: str, options: Mapping[str, OptionValue]) -> dict[str, OptionV
 
 def _frames(name: str) -> int | None:
     return next((int(found[1]) for pattern in FRAMES_IN_NAME if (found := re.search(pattern, name))), None)
+
+
+def implied_options(file: Path, guess: Guess) -> dict[str, bool]:
+    """Options that change no weight, set as in the projects that publish such files."""
+    strided = NETS.get(guess.net).options.get("temporal_stride", False)
+    without = guess.layout in ("tsm", "mmaction2") or (guess.layout == "ibm" and "-ts" not in file.name)
+    return {"temporal_stride": False} if strided and without else {}

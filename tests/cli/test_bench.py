@@ -99,11 +99,11 @@ def test_feeding_counts_the_bytes_that_dali_decodes(run, tmp_path, monkeypatch):
 def test_feeding_takes_one_net(run, videos):
     code, _, err = run("bench", "--list", videos, *FEEDING, "--net", "s3d")
     assert code == 2
-    assert "--list takes one --net" in err[-1]
+    assert "with --list: expected one net" in err[-1]
     for flags, words in (
-        (["--list", videos, "--turns", 3], "--turns goes without --list"),
-        (["--workers", 3], "--workers goes with --list"),
-        (["--list", videos, "--seconds", 0], "0"),
+        (["--list", videos, "--turns", 3], "--turns with --list"),
+        (["--workers", 3], "--workers without --list"),
+        (["--list", videos, "--seconds", 0], "--seconds 0.0: expected a positive number"),
     ):
         code, _, err = run("bench", "--net", "tsn_resnet18", *flags)
         assert code == 2

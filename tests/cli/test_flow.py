@@ -62,7 +62,7 @@ def test_from_frames_to_scores(run, inside):
     assert code == 0
     code, _, err = run("evaluate", "--modality", "flow")
     assert code == 2
-    assert "a checkpoint knows its own" in err[-1]
+    assert "--modality without --weights: a checkpoint contains this" in err[-1]
 
 
 def test_flow_of_video_files(run, tmp_path, monkeypatch):
@@ -94,8 +94,11 @@ def test_what_a_user_can_get_wrong(run, inside):
     assert code == 1
     assert err[-1].endswith("the folder holds no optical flow such as 00001_x.jpg: `actrec extract-flow` makes it")
     for flags, told in (
-        (["--bound", "0"], "bound 0.0: expected a number of pixels above 0"),
-        (["--device", "cuda", "--cluster", "tcp://127.0.0.1:1"], "a cluster computes on its processors"),
+        (["--bound", "0"], "--bound 0.0: expected a positive number"),
+        (
+            ["--device", "cuda", "--cluster", "tcp://127.0.0.1:1"],
+            "--device cuda together with --cluster:",
+        ),
     ):
         code, _, err = run("extract-flow", *flags)
         assert code == 2
@@ -104,8 +107,8 @@ def test_what_a_user_can_get_wrong(run, inside):
     assert code == 1
     assert "no such folder" in err[-1]
     for flags, told in (
-        (["--mean", "0.5"], "--mean of 1 numbers: expected three, of red, green and blue"),
-        (["--modality", "flow", "--std", "1,2,3"], "--std of 3 numbers: expected one, of flow"),
+        (["--mean", "0.5"], "--mean of 1 numbers: expected three, for red, green and blue"),
+        (["--modality", "flow", "--std", "1,2,3"], "--std of 3 numbers: expected one, for flow"),
     ):
         code, _, err = run("train", *flags)
         assert code == 2

@@ -128,7 +128,7 @@ def test_an_interrupt_while_probing(run, ucf, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("actrec.tools.lists.published.probe_all", interrupt)
         code, out, _ = run("lists", "ucf101", "splits", "--probe")
-    assert (code, out[-1]) == (130, "interrupted: the same command goes on from here")
+    assert (code, out[-1]) == (130, "interrupted: run the same command again to continue")
     assert not list(ucf.glob("*.txt"))
     assert run("lists", "ucf101", "splits", "--probe")[0] == 0
 
@@ -169,8 +169,8 @@ def test_folders(run, ucf):
         (["ucf101"], 2, "Error: Missing argument 'ANNOTATIONS...'"),
         (["ucf10", "splits"], 2, "Error: no command 'ucf10': did you mean ucf101?"),
         (["ucf101", "splits", "--split", "4"], 2, "Error: Invalid value for '--split': 4 is not in the range"),
-        (["ucf101", "splits", "--min-frames", "4"], 2, "Error: --min-frames, --workers and --cluster go with --pro"),
-        (["ucf101", "splits", "--workers", "4"], 2, "Error: --min-frames, --workers and --cluster go with --probe"),
+        (["ucf101", "splits", "--min-frames", "4"], 2, "Error: --min-frames, --workers and --cluster without --pro"),
+        (["ucf101", "splits", "--workers", "4"], 2, "Error: --min-frames, --workers and --cluster without --probe"),
         (["ucf101", "nowhere"], 1, "Error: nowhere: no such file or folder; expected trainlist01.txt"),
         (["ucf101", "splits", "--videos", "nowhere"], 1, "Error: nowhere"),
         (
@@ -183,7 +183,7 @@ def test_folders(run, ucf):
         (["hmdb51", "splits"], 1, "Error: splits: no annotation files of HMDB51; expected <class>_test_split1.txt"),
         (["mini-moments", "splits"], 1, "Error: splits: no annotation files of mini-Moments in Time"),
         (["folders", "nowhere"], 1, "Error: nowhere"),
-        (["folders", "--val-fraction", "2"], 2, "Error: val-fraction 2.0: expected a number above 0 and below 1"),
+        (["folders", "--val-fraction", "2"], 2, "Error: --val-fraction 2.0: expected a number above 0 and below 1"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )

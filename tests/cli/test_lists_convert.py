@@ -45,7 +45,7 @@ def test_mistakes(convert, lists):
         ((lists / "nothing.txt", "b.csv"), 1, "No such file"),
         ((lists / "bad.txt", "b.csv", "--from", "ibm"), 1, "bad.txt:2: label 9"),
         ((lists / "dir 5.txt", "b.csv"), 1, "can be read in several ways"),
-        ((lists / "train.txt", "b.csv", "--to", "hdf5"), 2, "'hdf5' is not one of"),
+        ((lists / "train.txt", "b.csv", "--to", "hdf5"), 2, "--to 'hdf5': expected one of"),
         ((lists / "train.txt",), 2, "Missing argument 'B'"),
     ]:
         found, _, err = convert(*arguments)

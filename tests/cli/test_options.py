@@ -7,15 +7,16 @@ from dataclasses import fields
 import click
 import pytest
 
+import actrec
 from actrec import config
 from actrec.cli import bench, evaluate, train, weights
 
-TRAIN = ["Options", "Net", "Clip", "Augmentation", "Loader", "Optimizer and schedule", "Loss", "Run"]
+TRAIN = ["Options", "Net", "Clip", "Frames", "Augmentation", "Loader", "Optimizer and schedule", "Loss", "Run"]
 COMMANDS = {
     "train": (train.command, TRAIN),
-    "evaluate": (evaluate.command, ["Options", "Views", "Loader", "Net"]),
-    "bench": (bench.command, ["Options", "Clip", "Loader"]),
-    "weights convert": (weights.convert, ["Options", "Net"]),
+    "evaluate": (evaluate.command, ["Options", "Scoring", "Views", "Clip", "Frames", "Loader", "Net", "Loss", "Run"]),
+    "bench": (bench.command, ["Options", "Bench", "Clip", "Frames", "Loader", "Net", "Run"]),
+    "weights convert": (weights.convert, ["Options", "Weights", "Net"]),
 }
 
 
@@ -44,9 +45,18 @@ def test_every_flag_is_shown_once_under_a_heading(run, name):
 
 def test_a_flag_stands_under_the_heading_of_its_dataclass(run):
     shown = sections(run("train", "--help")[1])
-    kinds = (config.Net, config.Clip, config.Augment, config.Loader, config.Optim, config.Loss, config.Run)
+    kinds = (
+        config.Net,
+        config.Clip,
+        config.Frame,
+        actrec.Augment,
+        config.Loader,
+        config.Optim,
+        config.Loss,
+        config.Run,
+    )
     for kind, heading in zip(kinds, TRAIN[1:], strict=True):
-        flags = {f.metadata["flag"] or "--" + f.name.replace("_", "-") for f in fields(kind)}
+        flags = {f.metadata.get("flag") or "--" + f.name.replace("_", "-") for f in fields(kind)}
         assert flags <= set(shown[heading])
     assert shown["Options"][:2] == ["--data", "--list"]
     assert shown["Options"][-2:] == ["-h", "--help"]

@@ -44,9 +44,9 @@ def test_failures_and_interrupts(run, videos, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("actrec.cli.prepare.prepare", interrupted)
+    monkeypatch.setattr("actrec.tools.make.prepare.prepare", interrupted)
     code, out, _ = run("prepare", videos, tmp_path, *FAST)
-    assert (code, out) == (130, ["interrupted: the same command goes on from here"])
+    assert (code, out) == (130, ["interrupted: run the same command again to continue"])
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ def test_failures_and_interrupts(run, videos, tmp_path, monkeypatch):
         (["--list", "none.txt", "out"], 1, "none.txt: no such file"),
         (["--list", "none.txt"], 2, "with --list, expected one argument: DST"),
         (["--list", "none.txt", "videos", "out"], 2, "with --list, expected one argument: DST"),
-        (["--short-side", "8"], 2, "short side 8: expected at least 16"),
-        (["--crf", "52"], 2, "crf 52: expected 1 to 51"),
-        (["--fps", "0"], 2, "fps 0.0: expected 0.01 to 1000"),
+        (["--short-side", "8"], 2, "--short-side 8: expected at least 16"),
+        (["--crf", "52"], 2, "--crf 52: expected from 1 to 51"),
+        (["--fps", "0"], 2, "--fps 0.0: expected from 0.01 to 1000"),
         (["--codec", "vp9"], 2, "vp9"),
         (["--val-fraction", "1"], 2, "above 0 and below 1"),
         (["--encoder", "nvenc"], 1, "h264_nvenc does not work on this machine"),

@@ -5,6 +5,7 @@ import os
 import shlex
 from collections import OrderedDict
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ from safetensors.torch import load_file
 
 import actrec
 from actrec.cli.main import COMMANDS, main
-from actrec.cli.weights import LAYOUTS
+from actrec.config import WeightsOptions
 from actrec.nets.recognize import recognize
 from actrec.nets.weights import READERS
+from actrec.settings import field_types
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,7 @@ def test_inspect_recognizes_a_file_of_hara(run):
     assert out[0].endswith(" M values, float32")
     assert out[1:] == [
         "fits resnet3d_18 (read as hara, shortcut=A): 700 classes, 3 channels",
-        "frames: 16, the net's own; neither the file nor its name tells",
+        "frames: 16, the net's default; neither the file nor its name contains the number",
         "actrec train --backbone resnet3d_18 --shortcut A --weights 'my r3d18.pth' --new-head",
     ]
     assert json.loads(Path("said.json").read_text())["guesses"][0]["num_classes"] == 700
@@ -59,7 +61,7 @@ def test_inspect_takes_the_frames_from_the_name_and_puts_inflation_last(run):
     nets = [line.split()[1] for line in fits]
     assert len(nets) == len(set(nets))
     assert {"tsn_resnet18", "i3d_resnet18", "resnet3d_18"} <= set(nets)
-    assert out[-2] == "frames: 32, by the file's name"
+    assert out[-2] == "frames: 32, according to the file name"
     assert "--frames 32" in out[-1]
 
 
@@ -80,7 +82,7 @@ def test_a_file_of_no_net(run):
     assert err == ["Error: other.pth fits no net here; nearest: s3d (read as actrec): unexpected 'extra'"]
     torch.save({"conv1.weight": torch.zeros(3), "fc.weight": torch.tensor(1.0)}, "other.pth")
     code, _, err = run("weights", "convert", "other.pth", "out.pt", "--backbone", "tsn_resnet18")
-    assert (code, err) == (1, ["Error: other.pth does not fit net 'tsn_resnet18': its names are others"])
+    assert (code, err) == (1, ["Error: other.pth does not fit net 'tsn_resnet18', and none has similar names"])
 
 
 class _Command:
@@ -134,7 +136,7 @@ def test_convert_finds_the_net_by_itself(run):
     torch.save({"state_dict": renamed}, "hara.pth")
     code, said, _ = run("weights", "convert", "hara.pth", "out.pt")
     assert code == 0
-    assert said[0].startswith("taken for densenet3d_121 (read as hara): 5 classes, 3 channels")
+    assert said[0].startswith("recognized as densenet3d_121 (read as hara): 5 classes, 3 channels")
     assert set(torch.load("out.pt", weights_only=True)["state_dict"]) == set(weights)
 
 
@@ -150,13 +152,17 @@ def test_convert_with_options_that_inspect_does_not_try(run):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["s.pt", "out.bin"], 1, "Error: out.bin: expected a name that ends in .safetensors, .pt, .pth"),
-        (["s.pt", "nowhere/out.pt"], 1, "Error: nowhere/out.pt: there is no folder nowhere"),
-        (["s.pt", "folder.pt"], 1, "Error: folder.pt: cannot be written: not a regular file"),
+        (
+            ["s.pt", "out.bin"],
+            2,
+            "Error: Invalid value for 'OUT': out.bin: expected a name that ends in",
+        ),
+        (["s.pt", "nowhere/out.pt"], 2, "Error: Invalid value for 'OUT': nowhere/out.pt: there is no folder nowhere"),
+        (["s.pt", "folder.pt"], 2, "Error: Invalid value for 'OUT': folder.pt is a folder: expected the name"),
         (["s.pt", "out.pt", "--backbone", "s3dd"], 1, "Error: unknown net 's3dd': did you mean s3d?"),
         (["s.pt", "out.pt", "--layout", "hra"], 2, "Error: Invalid value for '--layout': 'hra' is not one of"),
         (["s.pt", "out.pt", "--layout", "hara"], 1, "Error: layout 'hara' for net 's3d': expected auto, actrec, ibm"),
-        (["s.pt", "out.pt", "--classes", "8"], 1, "Error: s.pt has 2 classes, not 8"),
+        (["s.pt", "out.pt", "--classes", "8"], 1, "Error: s.pt has 2 classes: expected 8, as --classes says"),
         (["s.pt", "out.pt", "--widen", "2"], 1, "Error: net 's3d' takes no option 'widen': expected one of depthwise_"),
         (["s.pt", "out.pt", "--backbone", "c3d"], 1, "Error: s.pt does not fit net 'c3d'"),
     ],
@@ -181,7 +187,7 @@ def test_other_mistakes(run):
 
 
 def test_layouts_of_the_command_line_are_those_of_the_reader():
-    assert ("auto", *READERS) == LAYOUTS
+    assert get_args(field_types(WeightsOptions)["layout"]) == ("auto", *READERS)
 
 
 def test_where_the_default_form_fits_no_other_form_is_listed():

@@ -113,9 +113,10 @@ def reverse_mirrored_x(clips_VTHWC: torch.Tensor, plan: TrainPlan | EvalPlan, ne
 def _reverse_x(pictures: torch.Tensor, net_input: Input) -> None:
     """255 - x, as it is after normalization. `pictures` has the channels x, y, x, y, ... last."""
     zero = (1 - 2 * net_input.mean[0]) / net_input.std[0]
-    x = pictures[..., ::2].neg_()
-    if zero:
-        x.add_(zero)
+    with torch.inference_mode():  # evaluation allocates the pictures in this mode, and writes to them in threads
+        x = pictures[..., ::2].neg_()
+        if zero:
+            x.add_(zero)
 
 
 def _normalize(values: np.ndarray, shift: np.ndarray, scale: np.ndarray, *, out: np.ndarray) -> None:

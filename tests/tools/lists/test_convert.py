@@ -293,11 +293,11 @@ def test_another_separator_is_taken_and_said(tmp_path):
     made = convert(tmp_path / "train.csv", tmp_path / "b.txt", target="ibm")
     assert (tmp_path / "b.txt").read_text() == "a b;1;5;0\n"
     assert "';' stands between the columns" in made.notes[-1]
-    convert(tmp_path / "train.csv", tmp_path / "c.txt", target="ibm", separator=";")
-    with pytest.raises(ValueError, match="separator ',': ibm has ' ', ';'"):
-        convert(tmp_path / "train.csv", tmp_path / "c.txt", target="ibm", separator=",")
+    convert(tmp_path / "train.csv", tmp_path / "c.txt", target="ibm", separator="semicolon")
+    with pytest.raises(ValueError, match="separator comma: ibm has space, semicolon"):
+        convert(tmp_path / "train.csv", tmp_path / "c.txt", target="ibm", separator="comma")
     with pytest.raises(ValueError, match="ibm cannot hold this"):
-        convert(tmp_path / "train.csv", tmp_path / "d.txt", target="ibm", separator=" ")
+        convert(tmp_path / "train.csv", tmp_path / "d.txt", target="ibm", separator="space")
 
 
 # ---- what looks wrong is warned of ----
@@ -507,7 +507,9 @@ def test_a_row_that_reads_back_differently_is_refused(tmp_path, monkeypatch):
 
 
 def test_options_are_checked():
-    with pytest.raises(ValueError, match="format 'hra': did you mean hara"):
-        ConvertOptions(source="hra")
-    with pytest.raises(ValueError, match="part 'tset'"):
+    with pytest.raises(ValueError, match="source 'hra': did you mean hara"):
+        convert_lists(Path("a.txt"), Path("b.csv"), ConvertOptions(source="hra"))
+    with pytest.raises(ValueError, match="part 'tset': expected one of train, val, test"):
         ConvertOptions(part="tset")
+    with pytest.raises(ValueError, match="separator ';': expected one of space, comma, semicolon, tab"):
+        ConvertOptions(separator=";")

@@ -50,9 +50,9 @@ def test_the_summary(dataset, capsys):
     assert lines[1:-1] == [
         "  size      32x16 (2), 16x48 (1), 30x20 (1); short side 16 to 20, median 16",
         "  length    3 to 24, median 12 frames",
-        "  duration  0.48 to 2, median 0.48 seconds at 25 (2), 12 (1) frames a second",
+        "  duration  0.48 to 2, median 0.48 seconds at 25 (2), 12 (1) frames per second",
         "  codec     h264 (3), jpg (1)",
-        "  GOP       4 frames for each keyframe",
+        "  GOP       4 frames per keyframe",
         "  color     bt601",
     ]
     said = json.loads((dataset.parent / "said.json").read_text())[str(dataset)]

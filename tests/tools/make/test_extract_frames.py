@@ -1,18 +1,20 @@
+import contextlib
 import csv
 import errno
+import io
 import itertools
 import os
 import shutil
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from actrec.cli.extract_frames import command
+from actrec.cli.main import main
 from actrec.config import ExtractOptions, SplitOptions
 from actrec.data.video.container import MediaError
 from actrec.data.video.encode import VideoWriter
@@ -53,7 +55,10 @@ def names(*patterns):
 
 
 def cli(*args):
-    return CliRunner().invoke(command, [str(arg) for arg in args])
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output), pytest.raises(SystemExit) as stop:
+        main(["extract-frames", *map(str, args)])
+    return SimpleNamespace(exit_code=stop.value.code or 0, output=output.getvalue())
 
 
 def rows(path):
@@ -423,7 +428,7 @@ def test_continues_after_an_interrupt(videos, tmp_path, monkeypatch):
     monkeypatch.setattr(tool, "extract_video", interrupted)
     result = cli(src, tmp_path, "--short-side", 32, "--workers", 1)
     assert result.exit_code == 130
-    assert result.output.splitlines()[-1] == "interrupted: the same command goes on from here"
+    assert result.output.splitlines()[-1] == "interrupted: run the same command again to continue"
     left = [p for p in (tmp_path / "frames" / "a").iterdir()]
     assert 2 <= len(left) < 6
     assert all(len(list(folder.iterdir())) == 5 for folder in left)
@@ -512,10 +517,10 @@ def test_nothing_global_is_left_changed(videos, tmp_path):
         (["videos", "--template", "x.jpg"], 2, "expected a file name with one number"),
         (["videos", "--resize", "3by4"], 2, "expected width and height"),
         (["videos", "--val-fraction", "1"], 2, "above 0 and below 1"),
-        (["videos", "--group-regex", "("], 2, "no regular expression"),
-        (["videos", "--fps", "0"], 2, "expected a number above 0"),
+        (["videos", "--group-regex", "("], 2, "expected a regular expression"),
+        (["videos", "--fps", "0"], 2, "--fps 0.0: expected a positive number"),
         (["videos", "--short-side", "0"], 2, "expected at least 1"),
-        (["videos", "--quality", "101"], 2, "expected 1 to 100"),
+        (["videos", "--quality", "101"], 2, "expected from 1 to 100"),
         (["videos", "--workers", "0"], 2, "workers"),
     ],
 )
