@@ -122,11 +122,11 @@ def training_speeds(
         for case, found in zip(made, speeds):
             case.step()  # compiles, and allocates memory that the other nets have used
             wait()
-            begun = time.perf_counter()
+            started = time.perf_counter()
             for _ in range(steps):
                 case.step()
             wait()
-            found.append(steps * batch_size / (time.perf_counter() - begun))
+            found.append(steps * batch_size / (time.perf_counter() - started))
             if progress:
                 progress(1)
     return [Speed(name, form, tuple(found)) for (name, form), found in zip(cases, speeds)]

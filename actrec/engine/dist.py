@@ -131,13 +131,13 @@ def once(name: str, function: Callable[[], str]) -> str:
     return by_first(ask)
 
 
-def note(name: str) -> None:
+def leave_note(name: str) -> None:
     """Stores a note for the next attempts of this `torchrun`."""
     if _torchrun_store is not None and not rank():
         _torchrun_store.set(name, "")
 
 
-def noted(name: str) -> bool:
+def has_note(name: str) -> bool:
     """Whether an earlier attempt stored that note."""
     return by_first(lambda: restarted() and _torchrun_store is not None and _torchrun_store.check([name]))
 

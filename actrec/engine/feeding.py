@@ -194,8 +194,8 @@ class _Looped:
 def _loop(batches: Iterable[Batch], seconds: float, step: Callable[[torch.Tensor], None] | None = None) -> _Looped:
     """Takes batches for some seconds, epoch after epoch. The first one is not counted."""
     count, waited, warm = 0, 0.0, False
-    begun = now = time.perf_counter()
-    while now - begun < seconds:
+    started = now = time.perf_counter()
+    while now - started < seconds:
         for batch in batches:
             arrived = time.perf_counter()
             if step is not None and len(batch):
@@ -206,10 +206,10 @@ def _loop(batches: Iterable[Batch], seconds: float, step: Callable[[torch.Tensor
             if warm:
                 count, waited = count + len(batch), waited + arrived - before
             else:
-                warm, begun = True, now
-            if now - begun >= seconds:
+                warm, started = True, now
+            if now - started >= seconds:
                 break
-    return _Looped(count / (now - begun), waited / (now - begun))
+    return _Looped(count / (now - started), waited / (now - started))
 
 
 def _decode_alone(loader: Loader, seconds: float) -> float:
@@ -230,12 +230,12 @@ def _decode_alone(loader: Loader, seconds: float) -> float:
             return False
         return True
 
-    count, epoch, begun = 0, 0, time.perf_counter()
+    count, epoch, started = 0, 0, time.perf_counter()
     with ThreadPoolExecutor(loader.workers) as pool:
         while time.perf_counter() < until:
             count += sum(pool.map(decode, range(len(index)), [epoch] * len(index)))
             epoch += 1
-    return count / (time.perf_counter() - begun)
+    return count / (time.perf_counter() - started)
 
 
 def _with_gop(loader: Loader) -> float:

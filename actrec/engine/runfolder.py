@@ -156,32 +156,32 @@ def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
 
 
 def refuse_other_data(run_dir: Path, data: Data) -> None:
-    """Raises ValueError if the run was begun with other lists, classes or mirror images, and names what differs."""
-    begun = read_json(run_dir / DATA, dict)
-    different = [name for name, value in _describe_data(data).items() if not _same(begun.get(name), value)]
+    """Raises ValueError if the run was started with other lists, classes or mirror images, and names what differs."""
+    started = read_json(run_dir / DATA, dict)
+    different = [name for name, value in _describe_data(data).items() if not _same(started.get(name), value)]
     if different:
         raise ValueError(
-            f"{run_dir} was begun with other data ({', '.join(different)}): expected the same lists and labels to "
+            f"{run_dir} was started with other data ({', '.join(different)}): expected the same lists and labels to "
             "continue it"
         )
 
 
-def refuse_other_config(run_dir: Path, begun: dict[str, Any], recipe: Recipe, net_input: Input) -> None:
-    """Raises ValueError if the run was begun with other options, and names them.
+def refuse_other_config(run_dir: Path, started: dict[str, Any], recipe: Recipe, net_input: Input) -> None:
+    """Raises ValueError if the run was started with other options, and names them.
 
     Args:
-        begun: The configuration in the checkpoint. An option that it does not have had its default value.
+        started: The configuration in the checkpoint. An option that it does not have had its default value.
     """
     now = plain_config(recipe, net_input)
     defaults = {f.name: _defaults(getattr(recipe, f.name)) for f in fields(recipe)}
     different = []
     for part, values in now.items():
         for name, value in values.items():
-            before = begun.get(part, {}).get(name, defaults.get(part, {}).get(name))
+            before = started.get(part, {}).get(name, defaults.get(part, {}).get(name))
             if (part, name) not in _MAY_CHANGE and before != value:
                 different.append(f"{name} {before} (now {value})")
     if different:
-        raise ValueError(f"{run_dir} was begun with {', '.join(different)}: expected the same options to continue it")
+        raise ValueError(f"{run_dir} was started with {', '.join(different)}: expected the same options to continue it")
 
 
 def describe_weights(path: str, new_head: bool) -> dict[str, Any]:
@@ -213,8 +213,8 @@ def _describe_data(data: Data) -> dict[str, Any]:
     }
 
 
-def _same(begun: Any, now: Any) -> bool:
+def _same(started: Any, now: Any) -> bool:
     """Contents that are unknown, then or now, count as the same."""
-    if isinstance(begun, dict) and isinstance(now, dict) and None in (begun.get("contents"), now["contents"]):
-        return {**begun, "contents": None} == {**now, "contents": None}
-    return begun == now
+    if isinstance(started, dict) and isinstance(now, dict) and None in (started.get("contents"), now["contents"]):
+        return {**started, "contents": None} == {**now, "contents": None}
+    return started == now

@@ -16,7 +16,7 @@ from actrec.engine.reporting import Reporter, SilentReporter, TrainResult
 from actrec.engine.runfolder import Data
 from actrec.engine.trainer import Trainer
 
-_BEGUN = "begun"  # a note for the next attempt of this torchrun: continue the run
+_STARTED = "started"  # a note for the next attempt of this torchrun: continue the run
 
 
 def train(
@@ -47,7 +47,7 @@ def train(
         OSError: The run folder cannot be written. The previous checkpoint is intact.
     """
     reporter = reporter if not dist.rank() else SilentReporter()
-    resume = resume or dist.noted(_BEGUN)
+    resume = resume or dist.has_note(_STARTED)
     check(recipe, data)
     with ExitStack() as stack:
         dist.by_first(lambda: stack.enter_context(runfolder.held(run_dir)))
@@ -59,7 +59,7 @@ def train(
         )
         del saved
         stack.callback(trainer.close)
-        dist.note(_BEGUN)
+        dist.leave_note(_STARTED)
         return trainer.run(stack.enter_context(_stop_at_signal()))
 
 

@@ -329,7 +329,7 @@ class Trainer:
         line(f"continuing {self._dir} at epoch {state.epoch + 1}, {where}")
         if world != dist.world():
             line(
-                f"the run was begun with {world} processes and continues with {dist.world()}: batches stay the same, "
+                f"the run was started with {world} processes and continues with {dist.world()}: batches stay the same, "
                 "but sums are rounded differently"
             )
 

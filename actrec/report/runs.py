@@ -14,7 +14,7 @@ from actrec.files import atomic_file, read_json, writing
 from actrec.registry import did_you_mean
 
 DATA, ENVIRONMENT = "data.json", "environment.json"
-_BEGUN = (runlog.CONFIG, runlog.NAME, "last.pt")  # a folder with one of these files is a run
+_RUN_FILES = (runlog.CONFIG, runlog.NAME, "last.pt")  # a folder with one of these files is a run
 _MEASURES = {"val_top1": "top-1", "val_map": "mAP"}
 _LOSSES = {"train_loss": "train loss", "val_loss": "val loss"}
 
@@ -64,7 +64,7 @@ class Run:
         if self.planned is not None and self.done >= self.planned:
             return "finished"
         if not self.done and not self.steps:
-            return "just begun"
+            return "just started"
         return f"in epoch {self.done + 1}"
 
     def values(self, name: str) -> dict[int, float]:
@@ -79,7 +79,7 @@ class Summary:
     Args:
         measure: What `best` and `last` measure: top-1 or mAP, in percent.
         loss: The last training loss that was logged.
-        state: "finished", "in epoch N" (it is running, or was stopped there), "just begun", or "broken: FILES".
+        state: "finished", "in epoch N" (it is running, or was stopped there), "just started", or "broken: FILES".
     """
 
     name: str
@@ -112,9 +112,9 @@ def locate(name: str, runs: Path) -> Path:
         if _written(path):
             return path
     if Path(name).is_dir():
-        raise ValueError(f"{name} is no run: it holds none of {', '.join(_BEGUN)}")
+        raise ValueError(f"{name} is not a run: it contains none of {', '.join(_RUN_FILES)}")
     known = [path.name for path in find(runs)]
-    raise ValueError(f"no run {name!r}" + (did_you_mean(name, known) if known else f": {runs} holds no runs"))
+    raise ValueError(f"no run is called {name!r}" + (did_you_mean(name, known) if known else f": {runs} contains no runs"))
 
 
 def read(path: Path) -> Run:
@@ -232,7 +232,7 @@ def plot(file: Path, form: str, names: tuple[str, str], found: Sequence[Curve]) 
 
 def _written(path: Path) -> list[float]:
     """When the files of a run were last changed; empty if the folder is not a run."""
-    return [file.stat().st_mtime for name in _BEGUN if (file := path / name).is_file()]
+    return [file.stat().st_mtime for name in _RUN_FILES if (file := path / name).is_file()]
 
 
 def _read(name: str, read_file: Callable[[], dict[str, Any]], broken: list[str]) -> dict[str, Any]:

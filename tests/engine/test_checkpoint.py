@@ -105,11 +105,16 @@ def test_kept_checkpoints_and_rare_validation(tmp_path, data):
 def test_saving_within_an_epoch(tmp_path, data):
     seen = []
 
-    def look(done):
+    def note_saved(done):
         path = tmp_path / "run/last.pt"
         seen.append(checkpoint.load(path)["progress"]["steps"] if path.exists() else 0)
 
-    run(tmp_path / "run", data, tiny(batch_size=2, run_options={"checkpoint_every": "2"}), reporter=Notes(look))
+    run(
+        tmp_path / "run",
+        data,
+        tiny(batch_size=2, run_options={"checkpoint_every": "2"}),
+        reporter=Notes(note_saved),
+    )
     assert seen == [0, 2, 2, 4, 4, 4]  # the last step's is saved after validation
 
 
@@ -151,7 +156,7 @@ def test_a_torn_checkpoint_never_takes_the_place_of_the_one_before(tmp_path, dat
 
 
 def test_a_file_that_may_not_grow_is_one_clear_line(tmp_path):
-    """torch makes a RuntimeError of what the system said."""
+    """torch raises a RuntimeError in place of the OSError."""
     import resource
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -85,7 +85,7 @@ def test_two_processes_continue_what_one_began(tmp_path, dataset, groups):
     assert f"--run {run} --resume continues" in out
     assert 0 < len(losses(run)) < 6
     out = train(groups, 2, dataset, run, "--epochs", "2", *EXACT, "--resume")
-    assert "begun with 1 processes and continues with 2" in out
+    assert "started with 1 processes and continues with 2" in out
     assert [row["step"] for row in runlog.read(run, runlog.STEPS)] == [1, 2, 3, 4, 5, 6]
     assert losses(run) == pytest.approx(losses(tmp_path / "whole"), abs=1e-9, rel=0)
 
@@ -144,7 +144,7 @@ def test_a_process_that_ends_is_one_clear_line_of_the_others(tmp_path, dataset, 
 
 
 def test_torchrun_continues_by_itself(tmp_path, dataset):
-    """A process dies: torchrun starts all of them again, and they continue the run that they had begun."""
+    """A process dies: torchrun starts all of them again, and they continue the run that they had started."""
     for name in ("train.txt", "val.txt"):
         rows = (dataset / name).read_text().splitlines()
         (tmp_path / name).write_text("".join(f"{dataset}/{row}\n" for row in rows))

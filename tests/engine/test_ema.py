@@ -65,11 +65,11 @@ def test_a_restored_average_goes_on_bit_for_bit(stop):
             average.update(net)
 
     net, other = small_net(), small_net()
-    whole, begun = WeightAverage(net, 0.99), WeightAverage(other, 0.99)
+    whole, started = WeightAverage(net, 0.99), WeightAverage(other, 0.99)
     run(net, whole, 0, 5)
-    run(other, begun, 0, stop)
+    run(other, started, 0, stop)
     resumed = WeightAverage(small_net(), 0.99)
-    resumed.net.load_state_dict(copy.deepcopy(begun.net.state_dict()))
+    resumed.net.load_state_dict(copy.deepcopy(started.net.state_dict()))
     run(other, resumed, stop, 5)
     assert same(resumed.net, whole.net)
 

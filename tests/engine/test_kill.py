@@ -52,13 +52,13 @@ class Runs:
 def test_killed_at_random_instants(tmp_path, dataset, kills):
     with Runs(dataset, tmp_path / "whole") as runs:
         runs.start()
-        begun = time.monotonic()
+        started = time.monotonic()
         while not runlog.read(tmp_path / "whole", runlog.STEPS):
-            assert time.monotonic() < begun + TIMEOUT
+            assert time.monotonic() < started + TIMEOUT
             time.sleep(0.01)
-        to_start = time.monotonic() - begun
+        to_start = time.monotonic() - started
         assert runs.exit_code() == 0
-        to_train = time.monotonic() - begun - to_start
+        to_train = time.monotonic() - started - to_start
     instants, reached = random.Random(kills), []
     with Runs(dataset, tmp_path / "killed") as runs:
         for _ in range(5 * kills):

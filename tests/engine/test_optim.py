@@ -233,14 +233,14 @@ def test_a_restored_schedule_goes_on_bit_for_bit(options, stop):
 
     whole, first, second = optimizer_of(0.1), optimizer_of(0.1), optimizer_of(0.1)
     expected = run(Schedule(whole, optim, 3), whole, 0, 36)
-    begun, resumed = Schedule(first, optim, 3), Schedule(second, optim, 3)
-    found = run(begun, first, 0, stop)
-    saved = begun.state_dict()
+    started, resumed = Schedule(first, optim, 3), Schedule(second, optim, 3)
+    found = run(started, first, 0, stop)
+    saved = started.state_dict()
     assert all(type(value) in (int, float) for value in saved.values())
     resumed.load_state_dict(saved)
     second.load_state_dict(first.state_dict())
     assert found + run(resumed, second, stop, 36) == expected
-    assert begun.state_dict() == saved
+    assert started.state_dict() == saved
 
 
 def test_an_epoch_without_a_loss_does_not_count_for_plateau():

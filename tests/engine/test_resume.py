@@ -57,16 +57,16 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path, data):
 
 def test_resume_refuses_other_options(tmp_path, data):
     run(tmp_path / "run", data, recipe(epochs=1))
-    with pytest.raises(ValueError, match=r"was begun with lr 0.01 \(now 0.02\): expected the same options"):
+    with pytest.raises(ValueError, match=r"was started with lr 0.01 \(now 0.02\): expected the same options"):
         run(tmp_path / "run", data, recipe(epochs=1, lr=0.02), resume=True)
 
 
 def test_resume_refuses_other_data(tmp_path, data):
     run(tmp_path / "run", data, recipe(epochs=1))
     fewer = replace(data, train=data.train[:8], train_index=build_index(data.train[:8]))
-    with pytest.raises(ValueError, match=r"was begun with other data \(train\): expected the same lists"):
+    with pytest.raises(ValueError, match=r"was started with other data \(train\): expected the same lists"):
         run(tmp_path / "run", fewer, recipe(epochs=1), resume=True)
-    with pytest.raises(ValueError, match=r"was begun with other data \(flip_map\)"):
+    with pytest.raises(ValueError, match=r"was started with other data \(flip_map\)"):
         run(tmp_path / "run", replace(data, flip_map=(1, 0)), recipe(epochs=1), resume=True)
 
 
@@ -145,3 +145,14 @@ def test_a_resumed_run_keeps_its_precision_and_needs_no_weights(tmp_path, data, 
     origin = json.loads((tmp_path / "run/environment.json").read_text())["weights"]
     assert origin["file"] == options["weights"]
     assert len(origin["sha256"]) == 64
+
+
+def test_a_second_interrupt_ends_at_once(tmp_path, data):
+    def interrupt_twice(done):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", data, tiny(), reporter=Notes(interrupt_twice))
+    assert signal.getsignal(signal.SIGINT) is handler

@@ -96,12 +96,12 @@ def test_float16_scales_its_gradients(tmp_path, data):
 def test_frozen_layers_stay(tmp_path, data):
     run(tmp_path / "run", data, tiny(freeze_until="layer3", epochs=1))
     torch.manual_seed(0)
-    begun = actrec.net("resnet3d_10", num_classes=2, widen=0.125, dropout=0.0).state_dict()
+    started = actrec.net("resnet3d_10", num_classes=2, widen=0.125, dropout=0.0).state_dict()
     ended = weights(tmp_path / "run/last.pt")
-    kept = {name for name, value in begun.items() if torch.equal(value.double(), ended[name].double())}
-    assert {name for name in begun if name.startswith(("conv1", "bn1", "layer1", "layer2"))} <= kept
+    kept = {name for name, value in started.items() if torch.equal(value.double(), ended[name].double())}
+    assert {name for name in started if name.startswith(("conv1", "bn1", "layer1", "layer2"))} <= kept
     assert (
-        not {name for name in begun if name.endswith("conv1.weight") and name.startswith(("layer3", "layer4"))} & kept
+        not {name for name in started if name.endswith("conv1.weight") and name.startswith(("layer3", "layer4"))} & kept
     )
 
 

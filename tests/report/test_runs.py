@@ -16,7 +16,7 @@ def epoch_row(epoch: int, **values) -> dict:
     return {**row, "val_loss": 1.0, "val_top1": 50.0 + epoch, **values}
 
 
-def write_run(path: Path, rows=(), *, epochs=4, steps=(), net="s3d", lr=0.01, classes=("a", "b"), begun=1000) -> Path:
+def write_run(path: Path, rows=(), *, epochs=4, steps=(), net="s3d", lr=0.01, classes=("a", "b"), changed=1000) -> Path:
     path.mkdir(parents=True)
     config = {"net": {"backbone": net, "dropout": None}, "optim": {"epochs": epochs, "lr": lr, "lr_steps": [15, 30]}}
     (path / "config.json").write_text(json.dumps(config))
@@ -27,7 +27,7 @@ def write_run(path: Path, rows=(), *, epochs=4, steps=(), net="s3d", lr=0.01, cl
     if steps:
         (path / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
     for file in path.iterdir():
-        os.utime(file, (begun, begun))
+        os.utime(file, (changed, changed))
     return path
 
 
@@ -49,7 +49,7 @@ def test_a_run_that_was_stopped_within_an_epoch(tmp_path):
 
 def test_a_run_that_has_just_begun(tmp_path):
     found = runs.summary(runs.read(write_run(tmp_path / "r")))
-    assert (found.epochs, found.state, found.best, found.last, found.loss) == (0, "just begun", None, None, None)
+    assert (found.epochs, found.state, found.best, found.last, found.loss) == (0, "just started", None, None, None)
     steps = [{"step": 3, "epoch": 0, "loss": 9.0}]
     assert runs.read(write_run(tmp_path / "s", steps=steps)).state == "in epoch 1"
 
@@ -96,9 +96,9 @@ def test_every_other_file_that_is_missing_or_unreadable_is_named(tmp_path):
 
 
 def test_runs_are_found_oldest_first_and_other_folders_are_not(tmp_path):
-    write_run(tmp_path / "b", begun=2000)
-    write_run(tmp_path / "a", begun=3000)
-    write_run(tmp_path / "c", begun=1000)
+    write_run(tmp_path / "b", changed=2000)
+    write_run(tmp_path / "a", changed=3000)
+    write_run(tmp_path / "c", changed=1000)
     (tmp_path / "scores").mkdir()
     (tmp_path / "note.txt").write_text("x")
     assert [path.name for path in runs.find(tmp_path)] == ["c", "b", "a"]
