@@ -111,9 +111,9 @@ def test_runs_are_located_by_path_and_by_name(tmp_path):
     assert runs.locate("first", tmp_path / "runs") == run
     with pytest.raises(ValueError, match=r"^no run 'frist': did you mean first\?$"):
         runs.locate("frist", tmp_path / "runs")
-    with pytest.raises(ValueError, match="none holds no runs$"):
+    with pytest.raises(ValueError, match="none contains no runs$"):
         runs.locate("frist", tmp_path / "none")
-    with pytest.raises(ValueError, match="is no run: it holds none of config.json"):
+    with pytest.raises(ValueError, match="is not a run: it contains none of config.json"):
         runs.locate(str(tmp_path), tmp_path / "runs")
 
 
