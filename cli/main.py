@@ -13,23 +13,23 @@ from actrec import __version__
 from actrec.registry import did_you_mean
 
 COMMANDS = {  # name: one line for --help
-    "toy": "Render a small action dataset to try things on.",
+    "toy": "Render a small action dataset for first experiments.",
     "extract-frames": "Turn videos into frame folders and lists.",
     "extract-flow": "Compute the optical flow of a list's videos.",
     "prepare": "Re-encode videos so that training decodes them fast.",
-    "lists": "Make the lists of a public dataset.",
-    "index": "Look at every video of a list.",
+    "lists": "Make the lists of a public dataset, or convert lists.",
+    "index": "Probe every video of a list.",
     "train": "Train a net.",
     "evaluate": "Score a list with clips x crops.",
     "runs": "Show the runs of a dataset folder, or compare two.",
     "nets": "List the nets, or show one.",
-    "weights": "Tell what a weights file is, or convert it.",
+    "weights": "Tell which net a weights file belongs to, or convert it.",
     "bench": "Measure how fast nets train here.",
 }
 
 
 class Group(click.Group):
-    """A group that suggests what a mistyped command may have meant."""
+    """A group that suggests commands for a mistyped name."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
         known = self.list_commands(ctx)
@@ -66,9 +66,10 @@ def actrec() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs a command. What a user can cause ends in one line and exit code 1, wrong usage in exit code 2."""
-    # How long torch's threads spin before they sleep. By default so long that training runs ten times slower as soon as
-    # the decode workers, or anyone else, need the cores; not at all costs half the speed. Read when torch is imported.
+    """Runs a command and exits: 0 done, 1 something failed (one line names it), 2 wrong usage, 130 interrupted."""
+    # How long torch's threads spin before they sleep. With torch's default, training becomes ten times slower as soon
+    # as the decode workers or other programs need the cores. Without any spinning, it runs at half the speed. torch
+    # reads this variable when it is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         sys.exit(actrec.main(arguments, prog_name="actrec", standalone_mode=False) or 0)

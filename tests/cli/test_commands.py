@@ -263,7 +263,7 @@ def test_toy(run, tmp_path):
         (["train", *SMALL, "--batch-size", "3", "--cutmix", "1"], 1, "Error: cutmix with batches of 3 clips in each"),
         (["evaluate", "--multi-label"], 2, "Error: --multi-label without --weights: a checkpoint contains this"),
         (["index", "labels.txt/x"], 1, "Error: labels.txt/x: "),
-        (["toy", "labels.txt"], 1, "Error: "),
+        (["toy", "labels.txt"], 1, "Error: labels.txt is a file: expected a folder, or a name that is free"),
         (["trian"], 2, "Error: no command 'trian': did you mean train?"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",

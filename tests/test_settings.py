@@ -1,0 +1,97 @@
+"""Options are checked against the types and bounds of their fields."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+import actrec
+from actrec.config import Clip, Frame, Input, Loader, Loss, Optim, Run, Views
+from actrec.settings import OptionError, Settings, bounds, check_literal, opt
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Clip(sampling="dens"), "sampling 'dens': expected one of uniform, dense (did you mean dense?)"),
+        (
+            lambda: actrec.Augment(auto_augment="randaug"),
+            "auto_augment 'randaug': expected one of none, randaugment, trivialaugment (did you mean randaugment?)",
+        ),
+        (lambda: Views(rule="imb"), "rule 'imb': expected one of actrec, ibm (did you mean ibm?)"),
+        (lambda: Optim(optimizer="adam"), "optimizer 'adam': expected one of sgd, adamw (did you mean adamw?)"),
+        (
+            lambda: Optim(schedule="cosin"),
+            "schedule 'cosin': expected one of cosine, step, multistep, plateau (did you mean cosine?)",
+        ),
+        (
+            lambda: actrec.Augment(geometry="center2"),
+            "geometry 'center2': expected one of multiscale, corner, jitter, random-resized, center (did you mean "
+            "center or corner?)",
+        ),
+        (lambda: Clip(modality="video"), "modality 'video': expected one of rgb, flow"),
+        (lambda: Views(crops=4), "crops 4: expected one of 1, 3, 5, 10"),
+        (lambda: Views(crops=True), "crops True: expected one of 1, 3, 5, 10"),
+        (lambda: Clip(frames=8.0), "frames 8.0: expected a whole number"),
+        (lambda: Clip(frames="8"), "frames '8': expected a whole number"),
+        (lambda: Clip(stride=None), "stride None: expected a whole number"),
+        (lambda: Clip(stride=True), "stride True: expected a whole number"),
+        (lambda: Clip(frames=0), "frames 0: expected at least 1"),
+        (lambda: Loader(balanced=1), "balanced 1: expected True or False"),
+        (lambda: Optim(lr=math.nan), "lr nan: expected a number"),
+        (lambda: Optim(lr=math.inf), "lr inf: expected a number"),
+        (lambda: Optim(lr=0), "lr 0: expected a positive number"),
+        (lambda: Optim(ema=1.5), "ema 1.5: expected from 0 to 1"),
+        (lambda: Loss(label_smoothing=1), "label_smoothing 1: expected from 0 to below 1"),
+        (lambda: Views(crop_ratio=0), "crop_ratio 0: expected a number above 0 and up to 1"),
+        (lambda: Run(checkpoint_every=10), "checkpoint_every 10: expected a text"),
+        (lambda: actrec.Augment(area=(0.5,)), "area 0.5: expected 2 numbers"),
+        (lambda: actrec.Augment(scales=()), "scales (): expected one or more numbers"),
+        (lambda: actrec.Augment(scales=[1.0]), "scales [1.0]: expected a tuple of one or more numbers"),
+        (lambda: actrec.Augment(scales=(1.0, 2.0)), "scales 1,2: expected numbers above 0 and up to 1"),
+        (lambda: Input((0.5,), (0.0,), 8, 112), "std 0: expected positive numbers"),
+        (lambda: Frame(size=0), "size 0: expected at least 1"),
+        (lambda: Optim(patience=3), "patience 3 with schedule cosine: it belongs to schedule plateau"),
+        (lambda: Clip(stride=2), "stride 2 with uniform sampling: expected 1; other strides need sampling dense"),
+        (
+            lambda: check_literal("decoder", "dlai", Literal["auto", "dali"]),
+            "decoder 'dlai': expected one of auto, dal",
+        ),
+    ],
+)
+def test_illegal_values_are_named_with_the_legal_ones(make, said):
+    with pytest.raises(ValueError) as error:
+        make()
+    assert str(error.value).startswith(said)
+
+
+def test_legal_values():
+    assert Clip(frames=None).frames is None
+    assert Optim(lr=1).lr == 1
+    assert Views(crops=10).num_views == 10
+    assert Frame(std=(1, 2.5, 3)).std == (1, 2.5, 3)
+
+
+def test_every_default_is_legal_and_every_type_is_checked():
+    @dataclass(frozen=True)
+    class Kinds(Settings):
+        path: Path | None = None
+        pair: tuple[int, int] = opt((1, 2), "A pair.", at_least=1)
+        ratio: float = opt(0.5, "A ratio.", **bounds(above=0, below=1)["bounds"])
+
+    assert Kinds(path="a").path == "a"
+    for wrong in ({"path": 3}, {"pair": (0, 1)}, {"pair": (1, 2, 3)}, {"pair": (1.0, 2)}, {"ratio": 1}, {"ratio": "a"}):
+        with pytest.raises(OptionError, match=next(iter(wrong))):
+            Kinds(**wrong)
+
+
+def test_names_are_spelled_as_asked():
+    error = OptionError("`batch_size` 3 with `repeats` 2: expected `other thing`")
+    assert str(error) == "batch_size 3 with repeats 2: expected `other thing`"
+    assert error.shown(lambda name: "--" + name.replace("_", "-")) == (
+        "--batch-size 3 with --repeats 2: expected `other thing`"
+    )
