@@ -143,7 +143,7 @@ def _lines(data: bytes, first: int, problems: Problems) -> list[str]:
                 what = "a zero byte" if "\0" in line else f"{len(line)} characters"
                 problems.add(first + i, f"the line holds {what}: expected text, at most {LONGEST} characters")
                 lines[i] = ""
-    return [line.strip() for line in lines]
+    return list(map(str.strip, lines))
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

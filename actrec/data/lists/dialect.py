@@ -74,16 +74,21 @@ def read_rows(blocks: Iterable[list[str]], problems: Problems, classes: Classes)
 
 def _parse(blocks: Iterable[list[str]], parser: LineParser) -> tuple[Builder, list[tuple[int, str, Callable[[], str]]]]:
     """The rows; and the number, the text and the explanation of every bad line."""
-    rows, first = Builder(), 1
+    rows, first, regular = Builder(), 1, parser.parse_regular
     bad: list[tuple[int, str, Callable[[], str]]] = []
     for lines in blocks:
         found: list[Fields] = []
         for number, line in enumerate(lines, first):
-            if line and line[0] != "#":
+            if not line or line[0] == "#":
+                continue
+            row = regular(line)
+            if row is None:
                 try:
-                    found.append(parser.parse(line))
+                    row = parser.parse(line)
                 except Bad as error:
                     bad.append((number, line, error.explain))
+                    continue
+            found.append(row)
         if found:
             rows.add(*zip(*found))
         first += len(lines)

@@ -27,7 +27,7 @@ def test_regular_lines_mean_what_the_rules_for_any_line_say(sep, form):
         classes = Classes(rng.choice([(), NAMES, NAMES[:2], ["run", "walk", "clip", "2 1", "jump", "a;b"]]))
         parser = LineParser(Dialect(sep, form), classes)
         for line in filter(None, lines):
-            if (fast := parser._parse_regular(line)) is not None:
+            if (fast := parser.parse_regular(line)) is not None:
                 taken += 1
-                assert fast == parser._parse_any(line)
+                assert fast == parser.parse(line)
     assert taken > 100
