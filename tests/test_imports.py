@@ -42,7 +42,7 @@ FOR_ALL = "actrec.system"  # what differs between operating systems
 # outside packages that only some modules may import
 ONLY_IN = {
     "av": {"actrec.data.video"},
-    "nvidia": {"actrec.pipelines.dali", "actrec.pipelines.augment", "actrec.pipelines.loader"},
+    "nvidia": {"actrec.pipelines.dali", "actrec.pipelines.augment"},
     "torch": {
         "actrec.nets",
         "actrec.engine",
