@@ -31,13 +31,6 @@ class Video(NamedTuple):
         """The label of a row with exactly one; otherwise -1."""
         return self.labels[0] if len(self.labels) == 1 else -1
 
-    @property
-    def unit(self) -> str:
-        """Unit of the range: "frames" or "seconds"; "" if the row is a whole video."""
-        if self.start is None:
-            return ""
-        return "seconds" if isinstance(self.start, float) else "frames"
-
 
 def bounds(start: float, stop: float) -> tuple[str, str]:
     """Start and end of a range as a list file writes them: frames from 1 and inclusive, or seconds."""

@@ -166,7 +166,3 @@ def test_a_long_list_takes_little_memory(tmp_path):
 )
 def test_bounds(start, stop, text):
     assert bounds(start, stop) == text
-
-
-def test_unit():
-    assert [video.unit for video in ROWS] == ["frames", "frames", "seconds", ""]
