@@ -1,4 +1,4 @@
-"""What users' folders really hold, through the loaders: each file is a clip or a reason, and none disturbs another."""
+"""Files as users have them, through the loaders: each becomes a clip or a reason, and none affects another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INPUT = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=4, size=32)
 
 
 def odd_rows(shared_videos):
-    """(videos, ids that FFmpeg gets at least one frame out of)"""
+    """(videos, ids of those from which FFmpeg decodes at least one frame)"""
     with open(shared_videos / "files.csv", encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["path"].startswith("odd/") and "4k60" not in row["path"]]
     videos = [actrec.Video(row["path"], str(shared_videos / row["path"]), None, None, (0,)) for row in rows]
@@ -37,6 +37,11 @@ def test_every_odd_file_is_a_clip_or_a_reason(shared_videos):
 
     train = actrec.train_loader(videos, actrec.Clip(), INPUT, batch_size=10, keep_last=True, index=index)
     assert {id_ for batch in train for id_ in batch.videos} == decodable
+
+    # The training has earned the certificates: DALI gets excerpts of what it decodes on a CPU.
+    loader = actrec.eval_loader(videos, actrec.Clip(), INPUT, index=index, decoder="dali")
+    assert {id_ for batch in loader for id_ in batch.videos} == decodable
+    assert loader.encoded_bytes > 0
 
 
 @pytest.mark.parametrize("name", ["one_frame.mp4", "two_frames.mp4", "odd_101x77.mp4", "gray.mp4", "tiny_16x16.mp4"])

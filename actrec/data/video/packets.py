@@ -91,11 +91,18 @@ class _FilePackets:
         context.width, context.height = stream.width, stream.height  # some containers crop what the codec does not
         context.colorspace, context.color_range, context.color_primaries, context.color_trc = stream.color
 
+    def _place(self, key: int) -> int:
+        """Where a keyframe is in decoding order; the end for those after the last one."""
+        if key >= len(self._key_pts):
+            return len(self._packets)
+        return int(np.flatnonzero(self._packets["pts"] == self._key_pts[key])[0])
+
     def run(self, key: int, wanted: Set[int], *, with_droppable: bool) -> Iterator[av.Packet]:
-        packets, key_pts = self._packets, int(self._key_pts[key])
-        first = int(np.flatnonzero(packets["pts"] == key_pts)[0])
-        found = np.flatnonzero(np.isin(packets["pts"][first:], list(wanted)))
-        run = packets[first : first + found[-1] + 1]
+        key_pts = int(self._key_pts[key])
+        # HEVC: pictures shown before the next keyframe may follow it, but come before the keyframe after that.
+        group = self._packets[self._place(key) : self._place(key + 2)]
+        found = np.flatnonzero(np.isin(group["pts"], list(wanted)))
+        run = group[: found[-1] + 1]
         needed = ~run["droppable"] | with_droppable
         needed[found] = True
         for pts, offset, size, _ in run[needed].tolist():
