@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 
 # Width, height.
-SIZES = ((160, 120), (176, 144), (160, 160), (176, 224), (180, 240), (208, 256), (224, 168))
-SIZES += ((240, 240), (200, 160), (256, 192), (256, 224), (320, 240), (288, 224), (340, 256))
+SIZES = (
+    *((160, 120), (176, 144), (160, 160), (176, 224), (180, 240), (208, 256), (224, 168)),
+    *((240, 240), (200, 160), (256, 192), (256, 224), (320, 240), (288, 224), (340, 256)),
+)
 RATES = (24, 25, 30)
 SECONDS = (2.0, 4.0)
 CONTRAST = 100  # least difference of luma between the figure and its background, of 255
@@ -322,7 +324,7 @@ def frames(name: str, scene: Scene) -> Iterator[np.ndarray]:
     """The class's frames, uint8 RGB: the scene forwards or backwards."""
     order = range(scene.num_frames)
     if name in {motion.backwards for motion in MOTIONS}:
-        order = reversed(order)
+        order = order[::-1]
     return (_frame(scene, number) for number in order)
 
 
@@ -330,7 +332,7 @@ def _frame(scene: Scene, number: int) -> np.ndarray:
     time = number / (scene.num_frames - 1)
     # From constant speed to slow at both ends: the same when played backwards.
     part = (1 - scene.ease) * time + scene.ease * time * time * (3 - 2 * time)
-    center = _between(*scene.drift, time)
+    center = _between(scene.drift[0], scene.drift[1], time)
     image = cv2.getRectSubPix(scene.ground, (scene.width, scene.height), center.tolist())
     for small in scene.distractors:
         contours = FIGURES[small.figure](0)[0][1]
