@@ -180,8 +180,13 @@ def _options_class() -> type[config.Augment]:
 
 
 if TYPE_CHECKING:
-    # The fields depend on what is registered, so that a type checker cannot know them.
-    def Augment(**options: Any) -> config.Augment: ...  # noqa: N802
+
+    class Augment(config.Augment):
+        """For type checkers, which cannot know which augmentations are registered."""
+
+        def __init__(self, **options: Any): ...
+        def __getattr__(self, name: str) -> Any: ...
+
 else:
 
     def __getattr__(name: str) -> Any:
