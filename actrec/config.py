@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from actrec.settings import OptionError, Settings, bounds, opt
+from actrec.settings import OptionError as OptionError
+from actrec.settings import Settings, bounds, opt
 from actrec.settings import check_literal as check_literal
 
 FLOW_PAIRS = 5  # consecutive flow images (x and y) that form one frame of a flow clip

@@ -78,6 +78,7 @@ def _first(counts: dict[str, int]) -> str:
     return ", ".join(shown) + (f" and {len(counts) - 3} others" if len(counts) > 3 else "")
 
 
-def _range(spread: tuple[float, float, float]) -> str:
+def _range(spread: tuple[float, float, float] | None) -> str:
+    assert spread is not None, "some videos have frames"
     low, median, high = (f"{value:.4g}" for value in spread)
     return low if low == high else f"{low} to {high}, median {median}"

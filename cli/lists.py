@@ -112,7 +112,7 @@ def _command(dataset: Dataset) -> click.Command:
 
 def _options(dataset: Dataset) -> list[Callable]:
     least = dataset.min_frames or "none"
-    options = [
+    options: list[Callable] = [
         click.argument("annotations", nargs=-1, required=True, type=FILE),
         click.option("--videos", type=FOLDER, default="videos", show_default=True,
                      help="Folder of the videos or frame folders."),

@@ -108,8 +108,8 @@ def _use(file: Path, guess: Guess, frames: int | None) -> str:
     from actrec.nets.recognize import implied_options
 
     if guess.in_channels not in (3, config.FLOW_CHANNELS):
-        options = "".join(f", {name}={value!r}" for name, value in guess.options.items())
-        built = f'actrec.net("{guess.net}", num_classes={guess.num_classes}, in_channels={guess.in_channels}{options})'
+        shown = "".join(f", {name}={value!r}" for name, value in guess.options.items())
+        built = f'actrec.net("{guess.net}", num_classes={guess.num_classes}, in_channels={guess.in_channels}{shown})'
         return f'net = {built}; actrec.load_weights(net, "{file}")'
     options = {**implied_options(file, guess), **guess.options}
     flags = [*_flags(options), *([f"--frames {frames}"] if frames is not None else [])]

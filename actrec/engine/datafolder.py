@@ -24,7 +24,7 @@ class IndexedList:
     """A list with its index."""
 
     path: Path
-    videos: list[Video]
+    videos: Sequence[Video]
     index: Index
 
 
@@ -63,7 +63,8 @@ def load_list(path: Path, *, workers: int | None, modality: str, watch: Watch, l
         modality: rgb or flow.
         log: is told how many videos cannot be used, if there are any.
     """
-    videos, flow = read_list(path), modality == "flow"
+    flow = modality == "flow"
+    videos: Sequence[Video] = read_list(path)
     if flow:
         videos = flow_videos(videos, path.parent)
     with watch() as progress:

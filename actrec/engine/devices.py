@@ -9,13 +9,14 @@ from typing import Any
 import torch
 
 from actrec import nets
+from actrec.config import OptionError
 
 
 def choose_device(device: str) -> str:
     """Resolves "auto" to "cuda" if torch finds a GPU, else to "cpu". Raises ValueError for "cuda" without a GPU."""
     found = torch.cuda.is_available()
     if device == "cuda" and not found:
-        raise ValueError("device cuda: torch finds no GPU; --device cpu works without one")
+        raise OptionError("`device` cuda: torch finds no GPU; expected cpu or auto")
     return ("cuda" if found else "cpu") if device == "auto" else device
 
 

@@ -87,7 +87,7 @@ def score_list(
     Raises:
         ValueError: options, net and list do not fit, or no video could be scored.
     """
-    net, precision = trained.net, scoring.precision
+    net, precision = trained.net, str(scoring.precision)
     if precision == "auto":
         precision = choose_precision("auto", torch.device(device)) if device == "cuda" else "float32"
     batches = eval_loader(

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from actrec.config import Input, Recipe
+from actrec.config import Input, OptionError, Recipe
 from actrec.data.lists import check_labels
 from actrec.engine import dist, runfolder
 from actrec.engine.reporting import Reporter, SilentReporter, TrainResult
@@ -66,16 +66,17 @@ def train(
 def check(recipe: Recipe, data: Data) -> None:
     """Raises ValueError for options and data that do not fit each other, before anything is built."""
     if recipe.loader.batch_size % dist.world():
-        raise ValueError(
-            f"batch_size {recipe.loader.batch_size} over {dist.world()} processes: expected a multiple of their number"
+        raise OptionError(
+            f"`batch_size` {recipe.loader.batch_size} over {dist.world()} processes: "
+            "expected a multiple of their number"
         )
     share = recipe.loader.batch_size // dist.world()
     for name in ("mixup", "cutmix"):
         if getattr(recipe.augment, name) and share % 2:
-            raise ValueError(f"{name} with batches of {share} clips in each process: expected an even number")
+            raise OptionError(f"`{name}` with batches of {share} clips in each process: expected an even number")
         if getattr(recipe.augment, name) and recipe.loader.repeats > 1:
-            raise ValueError(
-                f"{name} with repeats {recipe.loader.repeats}: it would mix clips of the same video; "
+            raise OptionError(
+                f"`{name}` with `repeats` {recipe.loader.repeats}: it would mix clips of the same video; "
                 "use one of the two options"
             )
     for videos in (data.train, data.val or ()):

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from actrec.config import FLOW_CHANNELS, Augment, Clip, Input, Views
+from actrec.config import FLOW_CHANNELS, Augment, Clip, Input, OptionError, Views
 from actrec.data.index import Media
 from actrec.data.lists import Video, check_labels
 from actrec.data.sampling.geometry import Box
@@ -58,7 +58,7 @@ class TrainTask:
         _check(videos, clip, net_input, batch_size, multi_label)
         check_sampling(clip, augment)
         if repeats < 1 or batch_size % repeats:
-            raise ValueError(f"repeats {repeats} with batch_size {batch_size}: expected a divisor of it")
+            raise OptionError(f"`repeats` {repeats} with `batch_size` {batch_size}: expected a divisor of it")
         self.videos, self.input, self.multi_label, self.batch_size = videos, net_input, multi_label, batch_size
         self.clip = _with_frames(clip, net_input)
         self.augmentations = augmentations.active(augment)
@@ -73,8 +73,8 @@ class TrainTask:
         self.num_clips = full * batch_size + (rest if keep_last else 0)
         if not self.num_steps:
             each = f", {repeats} clips of each" if repeats > 1 else ""
-            raise ValueError(
-                f"batch_size {batch_size} with {len(videos)} videos{each}: expected at most {self._num_draws}"
+            raise OptionError(
+                f"`batch_size` {batch_size} with {len(videos)} videos{each}: expected at most {self._num_draws}"
             )
         labels = single_labels(videos) if balanced else None
         draws = functools.partial(epoch_draws, len(videos), seed=seed, repeats=repeats, labels=labels)
@@ -203,7 +203,7 @@ def _check(videos: Sequence[Video], clip: Clip, net_input: Input, batch_size: in
     if not len(videos):
         raise ValueError("the list holds no video")
     if batch_size < 1:
-        raise ValueError(f"batch_size {batch_size}: expected at least 1")
+        raise OptionError(f"`batch_size` {batch_size}: expected at least 1")
     channels = FLOW_CHANNELS if clip.modality == "flow" else 3
     if len(net_input.mean) != channels or len(net_input.std) != channels:
         raise ValueError(

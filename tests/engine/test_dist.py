@@ -124,8 +124,8 @@ def test_evaluation_counts_every_video_once(tmp_path, dataset, groups):
 
 def test_a_batch_that_the_processes_cannot_share(tmp_path, dataset, groups):
     ended = groups.run(2, "train", "--data", dataset, "--run", tmp_path / "run", *SMALL, "--batch-size", "5")
-    assert [process.returncode for process in ended] == [1, 1]
-    assert "Error: batch_size 5 over 2 processes: expected a multiple of their number" in ended[0].stderr
+    assert [process.returncode for process in ended] == [2, 2]
+    assert "Error: --batch-size 5 over 2 processes: expected a multiple of their number" in ended[0].stderr
     assert not (tmp_path / "run").exists()
 
 

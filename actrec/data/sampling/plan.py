@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from actrec.config import Augment, Clip, Views
+from actrec.config import Augment, Clip, OptionError, Views
 from actrec.data.sampling import samplers
 from actrec.data.sampling.geometry import Box, crop_flips, crop_offsets, eval_resize, train_box
 
@@ -105,13 +105,13 @@ def plan_train(
 def check_sampling(clip: Clip, augment: Augment) -> None:
     """Raises ValueError if `augment` asks for training clips that `clip` cannot provide."""
     if augment.stride_range is not None:
-        limits = "stride_range {} {}".format(*augment.stride_range)
+        limits = "`stride_range` {} {}".format(*augment.stride_range)
         if clip.sampling != "dense":
-            raise ValueError(f"{limits} with sampling {clip.sampling}: a stride belongs to --sampling dense")
+            raise OptionError(f"{limits} with `sampling` {clip.sampling}: expected `sampling` dense")
         if clip.stride != 1:
-            raise ValueError(f"{limits} with stride {clip.stride}: expected one of the two")
+            raise OptionError(f"{limits} with `stride` {clip.stride}: expected one of the two")
     if augment.clip_position == "center" and clip.sampling == "dense" and clip.rule == "ibm":
-        raise ValueError("clip_position center with sampling rule ibm: its only dense clip is the first one")
+        raise OptionError("`clip_position` center with sampling rule ibm: its only dense clip is the first one")
 
 
 def plan_eval(*, num_frames: int, width: int, height: int, clip: Clip, size: int, views: Views) -> EvalPlan:

@@ -192,7 +192,7 @@ def test_the_center_clip_is_the_one_of_evaluation():
 @pytest.mark.parametrize(
     ("clip", "augment", "message"),
     [
-        (Clip(), {"stride_range": (1, 4)}, "stride_range 1 4 with sampling uniform: a stride belongs to --sampling d"),
+        (Clip(), {"stride_range": (1, 4)}, "stride_range 1 4 with sampling uniform: expected sampling dense"),
         (Clip(sampling="dense", stride=2), {"stride_range": (1, 4)}, "stride_range 1 4 with stride 2: expected one of"),
         (Clip(sampling="dense", rule="ibm"), {"clip_position": "center"}, "center with sampling rule ibm: its only d"),
     ],
