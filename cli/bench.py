@@ -54,7 +54,7 @@ def command(
     from actrec.engine.devices import choose_device
 
     device = choose_device(run.device)
-    options = {name: value for name, value in net.options.items() if name == "temporal_stride"}
+    options = net.options
     if list_path is not None:
         _refuse(("steps", "turns", "only_default", "compiled"), "with --list: it applies to random clips only")
         if len(names) > 1:

@@ -15,7 +15,7 @@ from actrec.cli.ending import OutputFile, finish, json_option
 from actrec.cli.options import FILE, FOLDER, Command, config_options, data_option
 
 if TYPE_CHECKING:
-    from actrec.engine.reporting import Trained
+    from actrec.engine.reporting import TrainResult
     from actrec.engine.runfolder import Data
 
 
@@ -122,6 +122,6 @@ def _preview(path: Path, recipe: config.Recipe, lists: Data, net_input: config.I
     yield f"{len(preview.rows)} clips -> {path}, one per row, top to bottom as listed"
 
 
-def _summary(trained: Trained, run_dir: Path) -> str:
+def _summary(trained: TrainResult, run_dir: Path) -> str:
     best = f", best {trained.metric} {trained.best:.2f}" if trained.best == trained.best else ""
     return f"{trained.epochs} epochs{best} -> {run_dir}/best.pt, {run_dir}/last.pt"

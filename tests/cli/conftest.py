@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from actrec.cli.main import main
@@ -17,3 +20,11 @@ def run(capsys):
         return stop.value.code or 0, said.out.splitlines(), said.err.splitlines()
 
     return call
+
+
+@pytest.fixture
+def inside(dataset, tmp_path, monkeypatch) -> Path:
+    """A copy of the dataset folder, as the current folder."""
+    shutil.copytree(dataset, tmp_path / "data")
+    monkeypatch.chdir(tmp_path / "data")
+    return tmp_path / "data"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 import torch
 
 import actrec
@@ -16,14 +15,6 @@ from actrec.nets.recognize import Guess
 
 NET = ["--backbone", "resnet3d_10", "--widen", "0.25"]
 SMALL = [*NET, "--frames", "4", "--size", "32", "--batch-size", "2", "--epochs", "1"]
-
-
-@pytest.fixture
-def inside(dataset, tmp_path, monkeypatch) -> Path:
-    """A copy of the dataset folder, as the current folder."""
-    shutil.copytree(dataset, tmp_path / "data")
-    monkeypatch.chdir(tmp_path / "data")
-    return tmp_path / "data"
 
 
 def test_from_frames_to_scores(run, inside):

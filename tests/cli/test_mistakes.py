@@ -1,0 +1,174 @@
+"""What a user can get wrong ends in one clear line."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["train", "--data", "nowhere"], 1, "Error: nowhere: no such folder"),
+        (["train", "--list", "nowhere.txt"], 1, "Error: nowhere.txt: no such file"),
+        (["train", "--backbone", "s4d"], 1, "Error: unknown net 's4d': did you mean s3d"),
+        (["train", "--epochs", "0"], 2, "Error: --epochs 0: expected at least 1"),
+        (["train", "--lr", "-1"], 2, "Error: --lr -1.0: expected a positive number"),
+        (["evaluate", "--out", "."], 2, "Error: Invalid value for '--out': . is a folder: expected the name of a file"),
+        (
+            ["evaluate", "--topk-json", "none/hara.json"],
+            2,
+            "Error: Invalid value for '--topk-json': none/hara.json: there is no f",
+        ),
+        (["evaluate", "--crop-ratio", "2"], 2, "Error: --crop-ratio 2.0: expected a number above 0 and up to 1"),
+        (["train", "--lr-steps", "a,b"], 2, "Error: Invalid value for '--lr-steps': 'a,b': expected numbers"),
+        (["train", "--schedule", "step", "--lr-steps", "0"], 2, "Error: --lr-steps 0: expected positive numbers"),
+        (
+            ["train", *SMALL, "--preview", "p.unknown"],
+            2,
+            "Error: Invalid value for '--preview': p.unknown: expected",
+        ),
+        (["train", "--area", "0.5"], 2, "Error: Invalid value for '--area': '0.5': expected 2 numbers"),
+        (["train", "--mean", "1,2"], 2, "Error: --mean of 2 numbers: expected three, for red, green and blue"),
+        (
+            ["train", "--stride", "2"],
+            2,
+            "Error: --stride 2 with uniform sampling: expected 1; other strides need --sampling dense",
+        ),
+        (
+            ["train", *SMALL, "--stride-range", "1,4"],
+            2,
+            "Error: --stride-range 1 4 with --sampling uniform: expected --sampling dense",
+        ),
+        (["train", "--repeats", "3"], 2, "Error: --repeats 3 with --batch-size 16: expected a divisor of it"),
+        (["train", "--nesterov", "--optimizer", "adamw"], 2, "Error: --nesterov with --optimizer adamw"),
+        (
+            ["train", "--patience", "3"],
+            2,
+            "Error: --patience 3 with --schedule cosine: it belongs to --schedule plateau",
+        ),
+        (
+            ["train", "--scales", "0.5", "--geometry", "center"],
+            2,
+            "Error: --scales 0.5 with --geometry center: it belongs",
+        ),
+        (
+            ["train", "--rand-ops", "3"],
+            2,
+            "Error: --rand-ops 3 with --auto-augment none: it belongs to --auto-augment rand",
+        ),
+        (
+            ["train", "--mixup", "0.2", "--repeats", "2"],
+            2,
+            "Error: --mixup with --repeats 2: it would mix clips of the same",
+        ),
+        (["train", "--warmup", "60"], 2, "Error: --warmup 60.0 with --epochs 50: expected at most as many"),
+        (
+            ["train", "--checkpoint-every", "often"],
+            2,
+            "Error: --checkpoint-every 'often': expected minutes such as 10m, or",
+        ),
+        (
+            ["train", "--color-jitter", "2,0,0,0"],
+            2,
+            "Error: --color-jitter 2,0,0,0: expected three numbers from 0",
+        ),
+        (["train", "--ema", "2"], 2, "Error: --ema 2.0: expected from 0 to 1"),
+        (["train", "--std", "0,1,1"], 2, "Error: --std 0,1,1: expected positive numbers"),
+        (["train", "--mean", "nan,0,0"], 2, "Error: --mean nan,0,0: expected one or more numbers"),
+        (["train", *SMALL, "--freeze-until", "conv9"], 1, "Error: freeze_until 'conv9': "),
+        (["train", "--last-pool", "valid"], 1, "Error: net 's3d' takes no option 'last_pool'"),
+        (["train", "--frames", "3", "--size", "32", "--batch-size", "4"], 1, "Error: clips of 3 frames are too short"),
+        (["train", "--batch-size", "99"], 2, "Error: --batch-size 99 with 12 videos: expected at most 12"),
+        (["train", "--weights", "nowhere.pth"], 1, "Error: no weights file nowhere.pth"),
+        (["train", "--weights", "labels.txt"], 1, "Error: labels.txt is not a weights file"),
+        (["train", *SMALL, "--run", "labels.txt/r"], 1, "Error: labels.txt/r"),
+        (["train", "--fraems", "8"], 2, "Error: No such option '--fraems'"),
+        (["evaluate"], 1, "Error: runs: no run with a best.pt; `actrec train` creates one"),
+        (["evaluate", "--checkpoint", "nowhere.pt"], 1, "Error: nowhere.pt: no such checkpoint"),
+        (["evaluate", "--checkpoint", "labels.txt"], 1, "Error: labels.txt: the file is damaged, or not a checkpoint"),
+        (["evaluate", "--crops", "4"], 2, "Error: Invalid value for '--crops': '4' is not one of '1', '3', '5', '10'"),
+        (["evaluate", "--weights", "a", "--run", "b"], 2, "Error: --weights together with --run or --checkpoint"),
+        (["evaluate", "--backbone", "i3d"], 2, "Error: --backbone without --weights: a checkpoint contains this"),
+        (["train", "--new-head"], 2, "Error: --new-head without --weights: a net that starts without"),
+        (["train", "--seed", "-1"], 2, "Error: --seed -1: expected from 0 to 4294967295"),
+        (
+            ["train", *SMALL, "--json", "nowhere/x.json"],
+            2,
+            "Error: Invalid value for '--json': nowhere/x.json: there is",
+        ),
+        (["train", *SMALL, "--batch-size", "3", "--cutmix", "1"], 2, "Error: --cutmix with batches of 3 clips in each"),
+        (["evaluate", "--multi-label"], 2, "Error: --multi-label without --weights: a checkpoint contains this"),
+        (["index", "labels.txt/x"], 1, "Error: labels.txt/x: "),
+        (["toy", "labels.txt"], 1, "Error: labels.txt is a file: expected a folder, or a name that is free"),
+        (["trian"], 2, "Error: no command 'trian': did you mean train?"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_mistakes_end_in_one_clear_line(run, inside, arguments, code, said):
+    found, _, err = run(*arguments)
+    assert found == code
+    assert err[-1].startswith(said), err
+    assert not list(inside.glob("runs/*/last.pt"))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried …"),
+            "the memory is full: a",
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "the GPU's memory is full: a"),
+        (
+            MemoryError("Unable to allocate 3 TiB"),
+            "the memory is full: a smaller --batch-size (with --accumulate), --size",
+        ),
+    ],
+)
+def test_too_little_memory_says_what_to_lower(run, inside, monkeypatch, error, said):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr("actrec.engine.step.Stepper.add", full)
+    code, _, err = run("train", *SMALL)
+    assert code == 1
+    assert err[-1].startswith(f"Error: {said}")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty"),
+        ("frames/train0 1 9 5\n", "train.txt:1: "),
+        ("frames/train0 1 9 drak\n", "did you mean dark"),
+        ("frames/nowhere 1 9 0\n", "none of the 1 videos can be used; the first: "),
+    ],
+)
+def test_bad_lists(run, inside, text, said):
+    (inside / "train.txt").write_text(text)
+    code, _, err = run("train", *SMALL)
+    assert code == 1
+    assert said in err[-1], err
+
+
+def test_labels_keep_their_names(run, inside):
+    assert run("train", *SMALL, "--run", "r")[0] == 0
+    (inside / "labels.txt").write_text("bright\ndark\n")
+    code, _, err = run("evaluate", "--run", "r")
+    assert (code, err[-1]) == (1, "Error: labels.txt: label 0 is 'bright', but the net was trained with 'dark'")
+
+
+def test_unusable_videos_are_said_and_left_out(run, inside):
+    shutil.rmtree("frames/train3")
+    code, _, err = run("train", *SMALL[:-2], "--epochs", "1")
+    assert code == 0
+    assert any("train.txt: 1 of 12 videos cannot be used and are left out; the first: " in line for line in err)
+    shutil.rmtree("frames/val2")
+    code, out, err = run("evaluate")
+    assert out[-1].endswith("(3 videos, 1 missing)")
+    assert any("missing: frames/val2: " in line for line in err)

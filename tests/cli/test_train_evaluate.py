@@ -1,0 +1,150 @@
+"""`train` and `evaluate` from the command line, on small frame folders."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+import actrec
+
+SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
+
+
+def test_train_and_evaluate_inside_a_dataset_folder(run, inside):
+    code, out, _ = run("train", "--backbone", "s3d", *SMALL)
+    assert code == 0
+    assert out[0].startswith("epoch 1/2  lr 0.01  train loss ")
+    runs = list((inside / "runs").iterdir())
+    assert len(runs) == 1
+    assert runs[0].name.endswith("_s3d")
+    assert out[-1].startswith("2 epochs, best top-1 ")
+
+    code, out, _ = run("evaluate", "--clips", "10", "--crops", "3")
+    assert code == 0
+    assert out[-1].startswith("top-1 ")
+    assert out[-1].endswith("(4 videos, 0 missing)")
+    scores = np.load(runs[0] / "scores/val_10x3.npz")
+    assert scores["scores"].shape == (4, 2)
+    assert scores["ids"].tolist() == [f"frames/val{i}" for i in range(4)]
+
+    code, out, _ = run("train", "--backbone", "s3d", *SMALL)
+    assert code == 0
+    assert len(list((inside / "runs").iterdir())) == 2
+
+
+def test_the_three_commands_on_raw_videos(run, tmp_path, monkeypatch):
+    assert run("toy", tmp_path / "toy", "--train-per-class", "2", "--val-per-class", "1")[0] == 0
+    monkeypatch.chdir(tmp_path / "toy")
+    code, out, _ = run("extract-frames")
+    assert code == 0
+    assert out[-1].endswith("train.txt 16, val.txt 8")
+    assert len(actrec.read_list("train.txt")) == 16
+    code, out, _ = run("train", "--backbone", "s3d", *SMALL)
+    assert code == 0
+    code, out, _ = run("evaluate", "--clips", "10", "--crops", "3")
+    assert code == 0
+    assert out[-1].endswith("(8 videos, 0 missing)")
+    code, out, _ = run(
+        "train", *SMALL, "--list", "videos_train.txt", "--val-list", "videos_val.txt", "--run", "runs/videos"
+    )
+    assert code == 0
+    code, out, _ = run("evaluate", "--list", "videos_val.txt", "--run", "runs/videos")
+    assert out[-1].endswith("(8 videos, 0 missing)")
+
+
+def test_every_output_of_evaluate(run, inside):
+    assert run("train", *SMALL, "--run", "r", "--json", "train.json")[0] == 0
+    assert json.loads((inside / "train.json").read_text())["epochs"] == 2
+    code, out, _ = run(
+        "evaluate", "--run", "r", "--out", "here/s.npz", "--reference-files", "--topk-json", "hara.json",
+        "--topk", "1", "--json", "said.json", "--average", "probabilities",
+    )  # fmt: skip
+    assert code == 0
+    assert {path.name for path in (inside / "here").iterdir()} == {"s.npz", "s_details.npy", "s.csv"}
+    result = json.loads((inside / "hara.json").read_text())["results"]
+    assert {entry[0]["label"] for entry in result.values()} <= {"dark", "bright"}
+    said = json.loads((inside / "said.json").read_text())
+    assert out[-1].startswith(f"top-1 {said['top1']:.2f}  top-5 100.00  mean-class {said['mean_class']:.2f}")
+    code, out, _ = run("evaluate", "--weights", "r/best.pt", "--size", "32", "--frames", "5")
+    assert code == 0
+    assert (inside / "scores/val_1x1.npz").exists()
+
+
+def test_evaluate_crops_as_validation_did(run, inside):
+    """And a list without labels, whose accuracies JSON cannot hold as numbers."""
+    (inside / "unlabeled.txt").write_text("frames/val0\nframes/val1\n")
+    assert run("train", *SMALL, "--crop-ratio", "0.5", "--epochs", "1", "--run", "r")[0] == 0
+    scores, arguments = {}, ["evaluate", "--run", "r", "--list", "unlabeled.txt", "--json", "s.json"]
+    for name, options in {"own": [], "half": ["--crop-ratio", "0.5"], "most": ["--crop-ratio", "0.875"]}.items():
+        assert run(*arguments, "--out", f"{name}.npz", *options)[0] == 0
+        scores[name] = np.load(f"{name}.npz")["scores"]
+    assert np.array_equal(scores["own"], scores["half"])
+    assert not np.allclose(scores["own"], scores["most"], rtol=1e-3)
+    said = json.loads((inside / "s.json").read_text(), parse_constant=pytest.fail)
+    assert (said["top1"], said["videos"]) == (None, 2)
+
+
+def test_evaluate_knows_of_several_labels_from_the_checkpoint(run, inside):
+    from actrec.engine import checkpoint
+
+    net = actrec.net("tsn_resnet18", num_classes=2)
+    saved = {
+        "net": checkpoint.describe_net(net, net.input),
+        "state_dict": net.state_dict(),
+        "clip": {"frames": 8},
+        "classes": ["dark", "bright"],
+        "channels_last": False,
+    }
+    rows = "frames/val0 1 9 0 1\nframes/val1 1 9 1\nframes/val2 1 9 -\nframes/val3 1 9 0\n"
+    (inside / "several.txt").write_text(rows)
+    arguments = ["evaluate", "--list", "several.txt", "--size", "32"]
+    checkpoint.save("one.pt", saved)
+    code, _, err = run(*arguments, "--checkpoint", "one.pt")
+    assert (code, err[-1][:55]) == (1, "Error: frames/val0 has 2 labels: expected one; --multi-")
+    checkpoint.save("several.pt", saved | {"multi_label": True})
+    code, out, _ = run(*arguments, "--checkpoint", "several.pt", "--out", "s.npz", "--json", "said.json")
+    assert code == 0
+    said = json.loads((inside / "said.json").read_text())
+    assert out[-1] == f"mAP {said['map']:.2f}  top-1 {said['top1']:.2f}  (4 videos, 0 missing)"
+    assert np.load("s.npz")["labels"].tolist() == [[True, True], [False, True], [False, False], [True, False]]
+    options = ["--backbone", "tsn_resnet18", "--multi-label"]
+    code, again, _ = run(*arguments, "--weights", "several.pt", *options)
+    assert (code, again[-1]) == (0, out[-1])
+
+
+def test_resume_from_the_command_line(run, inside):
+    assert run("train", *SMALL, "--run", "r")[0] == 0
+    code, _, err = run("train", *SMALL, "--run", "r")
+    assert (code, err) == (
+        1,
+        ["Error: r contains a run already: pass --resume to continue it, or another --run to begin a new one"],
+    )
+    code, out, _ = run("train", *SMALL, "--run", "r", "--resume")
+    assert code == 0
+    assert out[-1].startswith("2 epochs")
+
+
+def test_preview(run, inside):
+    code, out, _ = run("train", *SMALL, "--preview", "p.png")
+    assert code == 0
+    assert out[-1] == "4 clips -> p.png, one per row, top to bottom as listed"
+    assert cv2.imread("p.png").shape == (4 * 32, 5 * 32, 3)
+    assert not (inside / "runs").exists()
+
+
+def test_resume_and_evaluate_take_the_newest_run_of_that_very_net(tmp_path):
+    from actrec.engine.datafolder import default_run, newest_run
+
+    for age, name in enumerate(["a_s3d", "b_s3d-2", "c_s3d_resnet18", "d_s3d-resnet", "e_tsn"]):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.json").touch()
+        os.utime(tmp_path / "runs" / name / "config.json", (age, age))
+    assert newest_run(tmp_path, "config.json", net="s3d").name == "b_s3d-2"
+    assert newest_run(tmp_path, "config.json").name == "e_tsn"
+    assert newest_run(tmp_path, "best.pt") is None
+    assert default_run(tmp_path, "s3d", resume=True).name == "b_s3d-2"
+    assert default_run(tmp_path, "i3d", resume=True).name.endswith("_i3d")
