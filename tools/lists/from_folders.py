@@ -26,13 +26,13 @@ def make_folder_lists(
     """Writes the lists of VIDEOS/<class>/<video>, or of train/<class>/ and val/<class>/ below it.
 
     Args:
-        videos: a folder of video files or frame folders.
-        out, force, progress, log: as in `published.make_lists`.
-        split: how they are divided where no folder says so.
+        videos: Folder of video files or frame folders.
+        out, force, progress, log: As in `published.make_lists`.
+        split: How videos are divided if there are no folders train and val.
 
     Raises:
-        ValueError: there is no video, one lies in no class folder, or OUT holds lists.
-        OSError: something cannot be read or written.
+        ValueError: There is no video, a video is in no class folder, or OUT holds lists.
+        OSError: Something cannot be read or written.
     """
     refuse_old_lists(out, force)
     found = find_videos(videos, frame_folders=True, progress=progress)
@@ -45,7 +45,7 @@ def make_folder_lists(
     paths = [os.path.join(root, name) for name in names]
     reasons = [why_unwritable(path, prefix) or _unwritable_class(label) for path, label in zip(paths, labels)]
     classes = sorted({label for label, reason in zip(labels, reasons) if not reason})
-    others = sorted(set(labels) - set(classes))  # nothing of them can be listed
+    others = sorted(set(labels) - set(classes))  # classes without a video that can be listed
     place = {name: number for number, name in enumerate(classes + others)}
     parts, origin = divide(videos, names, [place[label] for label in labels], split, log)
     log(f"split: {origin}")
@@ -66,7 +66,7 @@ def _unwritable_class(name: str) -> str | None:
 
 
 def _tell_empty(lists: Mapping[str, Sequence[Video]], classes: Sequence[str], log: Callable[[str], None]) -> None:
-    """Says which lists and classes a net cannot be trained or evaluated with."""
+    """Logs which lists and classes are empty, since a net cannot be trained or evaluated with them."""
     for part in ("train", "val"):
         if not lists[part]:
             log(f"{part}.txt: there is no video for it, so there is no such list")
@@ -119,7 +119,7 @@ def divide(
 
 
 def _has_part_folders(names: Sequence[str]) -> bool:
-    """Whether SRC is laid out as train/<class>/ and val/<class>/."""
+    """Whether all videos are in train/<class>/, val/<class>/ or test/<class>/."""
     pieces = [name.split("/") for name in names]
     tops = {piece[0] for piece in pieces}
     return {"train", "val"} <= tops <= set(PARTS) and all(len(piece) > 2 for piece in pieces)

@@ -31,7 +31,7 @@ def probe_all(index: Index, workers: Workers, progress: Progress | None = None) 
     """Probes every file of a list that has no record, or has changed. An interrupt keeps what was found.
 
     Raises:
-        ClusterError: the cluster cannot be used.
+        ClusterError: The cluster cannot be used.
     """
     index.probe_all(partial(each, workers=workers, progress=progress), workers=workers.count)
 
@@ -42,7 +42,7 @@ def verify_all(index: Index, workers: Workers, progress: Progress | None = None)
     Every command leaves out the broken ones until they change.
 
     Raises:
-        ClusterError: the cluster cannot be used.
+        ClusterError: The cluster cannot be used.
     """
     before = index.num_rejected
     report = progress and (lambda done, total, failed: progress(done, total, index.num_rejected - before))
@@ -50,10 +50,10 @@ def verify_all(index: Index, workers: Workers, progress: Progress | None = None)
 
 
 def write_quarantine(index: Index, list_path: Path) -> None:
-    """`<list>.quarantine.csv`: what cannot be used, with the reasons.
+    """Writes `<list>.quarantine.csv`: the files that cannot be used, with the reasons.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: The file cannot be written.
     """
     reasons = {index.name(index.path(i)): reason for i, reason in index.broken.items()}
     write_failed(quarantine_path(list_path), sorted(reasons.items()))
@@ -61,7 +61,7 @@ def write_quarantine(index: Index, list_path: Path) -> None:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the usable videos of a list are like: (smallest, median, largest), and counts with the commonest first."""
+    """Statistics of the usable videos of a list: (smallest, median, largest), and counts in descending order."""
 
     videos: int
     broken: int
@@ -78,12 +78,12 @@ class Summary:
 
 
 def usable(index: Index) -> list[Media]:
-    """The media of all rows that are not broken."""
+    """The media of all rows that can be used."""
     return [index[i] for i in range(len(index)) if i not in index.broken]
 
 
 def summary(index: Index) -> Summary:
-    """Of a list that has been looked at."""
+    """The statistics of a list that has been probed."""
     found = usable(index)
     return Summary(
         videos=len(index),

@@ -12,18 +12,18 @@ from actrec.data.lists import Video, write_labels, write_list
 from actrec.data.lists.splits import PARTS
 from actrec.files import atomic_write, scratch_folder, show, write_csv, writing
 
-# in this order: a list whose labels do not fit labels.txt is refused, so what a kill leaves in between may be noticed
+# In this order: a list whose labels do not fit labels.txt is refused, so a kill in between is noticed.
 WRITTEN = ("labels.txt", "flips.txt", *(f"{part}.txt" for part in PARTS), "missing.csv")
 
 
 @dataclass(frozen=True)
 class Made:
-    """What was written.
+    """The lists that were written.
 
     Args:
-        lists: rows of each list.
-        num_classes: lines of labels.txt.
-        missing: rows of missing.csv, by list.
+        lists: {list: number of rows}.
+        num_classes: Number of lines of labels.txt.
+        missing: {list: number of rows of missing.csv}.
     """
 
     lists: Mapping[str, int]
@@ -47,12 +47,15 @@ def write_lists(
     missing: Sequence[tuple[str, str, str, str]],
     force: bool,
 ) -> Made:
-    """Writes labels.txt, the lists that have rows, flips.txt and missing.csv where there is something to say: all or
-    nothing.
+    """Writes labels.txt, the lists that have rows, and flips.txt and missing.csv if they have any: all or nothing.
 
     Args:
-        missing: (part, name, class, reason) of what is in no list.
-        force: replace them, and remove those of an earlier call that there are none of now.
+        missing: (part, name, class, reason) of videos that are in no list.
+        force: Replace existing files, and remove those that are not needed any more.
+
+    Raises:
+        ValueError: No video can be used, or there are lists already and `force` is False.
+        OutputError: The folder cannot be written.
     """
     if not any(lists.values()):
         raise ValueError(
@@ -64,7 +67,7 @@ def write_lists(
     with scratch_folder(out / "lists") as scratch, writing(out):
         try:
             _write_all(scratch, out, lists, classes, flips, missing)
-        except ValueError as error:  # of a path that no list can hold
+        except ValueError as error:  # a path that no list can hold
             raise ValueError(str(error).replace(str(scratch), str(out))) from None
         for name in WRITTEN:
             if (scratch / name).exists():
@@ -96,7 +99,7 @@ def _write_all(
 
 
 def why_unwritable(path: str, prefix: str) -> str | None:
-    """Why a list cannot hold a path, which is written without this prefix."""
+    """The reason why a list cannot hold a path, which is written without this prefix; None if it can."""
     text = path.removeprefix(prefix)
     if "\n" in text:
         return "its path holds a line break"

@@ -19,8 +19,8 @@ class VideosByName:
     """The video files and frame folders below a folder, by name.
 
     Args:
-        paths: as `find_videos` finds them.
-        classes: names of all classes: a file in the folder of another class is not meant.
+        paths: The names that `find_videos` finds.
+        classes: Names of all classes. A file in the folder of another class is never chosen.
     """
 
     def __init__(self, paths: Iterable[str], classes: Iterable[str]):
@@ -34,10 +34,11 @@ class VideosByName:
         self.renamed: dict[str, str] = {}
 
     def find(self, row: Annotation) -> str | None:
-        """The path of a row's file or folder.
+        """The path of a row's file or folder; None if there is none.
 
-        Of several, those in a folder of its class and of its part (`train`, `validation`, …) come first; what remains
-        to choose between is kept in `several`, by id, and in `renamed` what has another name than the likeliest.
+        Of several files, one in a folder of its class and of its part (`train`, `validation`, …) is preferred. If
+        several remain, they are added to `several`, by id. A file that has another name than the most likely one is
+        added to `renamed`.
         """
         for name in row.names:
             scores = {path: score for path in self._by_name.get(name, ()) if (score := self._score(row, path))}
@@ -51,7 +52,7 @@ class VideosByName:
         return None
 
     def _score(self, row: Annotation, path: str) -> int:
-        """0 if the path cannot be meant."""
+        """How well a path fits a row; 0 if it cannot be its file."""
         folders = _folders(path.rpartition("/")[0])
         label = _plain(row.label) if row.label else None
         if label and folders and folders[-1] in self._classes and folders[-1] != label:
@@ -66,5 +67,5 @@ def _folders(path: str) -> list[str]:
 
 @functools.lru_cache(10_000)
 def _plain(name: str) -> str:
-    """A class's name as folders have it: `air drumming`, `air_drumming` and `AirDrumming` are one."""
+    """Makes equal what folder names make of a class: `air drumming`, `air_drumming` and `AirDrumming`."""
     return re.sub(r"[\W_]+", "", name).casefold()

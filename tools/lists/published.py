@@ -1,4 +1,4 @@
-"""The lists of a public dataset: its annotations and the files that are there make train.txt, val.txt and labels.txt.
+"""Makes the lists of a public dataset, train.txt, val.txt and labels.txt, of its annotations and the existing videos.
 
 The modules of `actrec.tools.datasets` read the annotation files. Nothing is written unless everything can be.
 """
@@ -29,12 +29,12 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Probe:
-    """Looks at every file.
+    """How every file is probed.
 
     Args:
-        min_frames: shorter videos of the training and validation list are left out; None: as is usual for the dataset.
-        workers: who looks: threads of this machine, or a cluster.
-        progress: called with (files done, files in all, how many of these failed).
+        min_frames: Shorter videos are left out of the training and validation lists. None: the default of the dataset.
+        workers: Threads of this machine, or a cluster.
+        progress: Called with (files done, all files, failed files).
     """
 
     min_frames: int | None = None
@@ -58,20 +58,20 @@ def make_lists(
     """Writes the lists of a public dataset.
 
     Args:
-        annotations: its published annotation files, or folders that hold them.
-        videos: the folder below which its video files or frame folders lie.
-        out: folder of the lists; made if missing.
-        split: which of the published splits.
-        class_file: keep only the classes of this file; default: all, or those of a mini set.
-        probe: look at every file, too; default: only whether it is there.
-        force: replace lists that are there.
-        progress: called now and then with how many files were found.
-        log: called with each message.
+        annotations: Its published annotation files, or folders that hold them.
+        videos: Folder that holds its video files or frame folders, at any depth.
+        out: Folder of the lists; created if it is missing.
+        split: Number of the published split.
+        class_file: Keep only the classes of this file. Default: all classes, or those of a mini set.
+        probe: Probe every file. Default: only check that it exists.
+        force: Replace existing lists.
+        progress: Called now and then with the number of files found.
+        log: Called with each message.
 
     Raises:
-        FileNotFoundError: no annotation files, or none of the dataset's videos is there.
-        ValueError: something is malformed, or OUT holds lists.
-        OSError: something cannot be read or written.
+        FileNotFoundError: There are no annotation files, or none of the videos exists.
+        ValueError: Something is malformed, or OUT holds lists.
+        OSError: Something cannot be read or written.
     """
     refuse_old_lists(out, force)
     found = dataset.read(annotations, dataset, split)
@@ -104,11 +104,11 @@ def make_lists(
 def _select(
     found: Published, dataset: Dataset, class_file: Path | None, log: Log
 ) -> tuple[list[str], list[Annotation], list[tuple[Annotation, str]]]:
-    """The classes in the order of their labels, the rows that are of them, and those of them without a video.
+    """The classes in the order of their labels, their rows, and their published rows that describe no video.
 
-    Test videos without a class are kept where all are, if all classes are.
+    Test videos without a class are kept if no test video has one and all classes are kept.
     """
-    if found.classes is None:  # those of the training list, if there is one
+    if found.classes is None:  # use those of the training list, if there is one
         labels = {row.label for row in found.rows if row.part == "train"} or {row.label for row in found.rows}
         found.classes = sorted(labels - {None})
     known = set(found.classes)
@@ -151,7 +151,7 @@ def _unknown(name: str, known: set[str]) -> str:
 
 
 def _once(rows: Sequence[Annotation], found: Published, log: Log) -> list[Annotation]:
-    """The rows without repetitions. One that contradicts an earlier row is a fault."""
+    """The rows without repetitions. A row that contradicts an earlier one is malformed."""
     first: dict[tuple, Annotation] = {}
     repeated = 0
     for row in rows:
@@ -173,7 +173,7 @@ def _once(rows: Sequence[Annotation], found: Published, log: Log) -> list[Annota
 def _match(
     rows: Sequence[Annotation], media: VideosByName, log: Log
 ) -> tuple[list[tuple[Annotation, str]], list[tuple[Annotation, str]]]:
-    """(row, path) of those that are there, (row, reason) of the others."""
+    """(row, path) of the rows whose video exists, and (row, reason) of the others."""
     present, missing = [], []
     for row in rows:
         path = media.find(row)
@@ -190,7 +190,7 @@ def _match(
 
 
 def _tell_leaks(present: Sequence[tuple[Annotation, str]], log: Log) -> None:
-    """Says which videos are in more than one list."""
+    """Logs which videos are in more than one list."""
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         seen = {key for row, path in present if row.part == one for key in (row.id, path)}
         leaks = [path for row, path in present if row.part == other and (row.id in seen or path in seen)]
@@ -205,7 +205,7 @@ def _videos(
     out: Path,
     missing: list[tuple[Annotation, str]],
 ) -> dict[str, list[tuple[Annotation, Video]]]:
-    """What each list is to hold. A path that no list can hold goes to `missing`."""
+    """The rows of each list. A row whose path no list can hold is added to `missing`."""
     kept: dict[str, list[tuple[Annotation, Video]]] = {part: [] for part in PARTS}
     label = {name: (number,) for number, name in enumerate(classes)}
     prefix = os.path.join(os.path.abspath(out), "")
@@ -225,7 +225,7 @@ def _probe(
     probe: Probe,
     missing: list[tuple[Annotation, str]],
 ) -> None:
-    """Moves what cannot be used or is too short from the lists to `missing`."""
+    """Moves videos that are too short or cannot be used from the lists to `missing`."""
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     files = {part: len({video.path for _, video in pairs}) for part, pairs in kept.items()}

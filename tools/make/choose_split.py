@@ -1,10 +1,10 @@
-"""Which videos are for training and which for validation: by lists, by folders, or drawn. See extract_frames."""
+"""Divides videos into training and validation: by lists, by folders, or at random. The rules are in extract_frames."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,23 @@ from actrec.tools.make.record import shown, who_wrote
 
 @dataclass(frozen=True)
 class Split:
+    """Videos by part.
+
+    Args:
+        origin: Where the split comes from, for the log.
+        rows: {part: rows}. The path of a row is its name in SRC, or an absolute path if the videos come from lists.
+        labels: Names of the classes.
+        folder: Folder of the lists or of the labels file; None if there is neither.
+        missing: (path, reason) of rows without a file.
+        outside: Number of rows whose file is not in SRC.
+    """
+
     origin: str
-    rows: dict[str, list[Video]]  # of each part; the path of a row is its name in SRC, or absolute
+    rows: dict[str, list[Video]]
     labels: list[str]
-    folder: Path | None  # where its lists or labels came from
-    missing: tuple[tuple[str, str], ...] = ()  # (path, reason) of rows without a file
-    outside: int = 0  # rows whose file is not in SRC
+    folder: Path | None
+    missing: tuple[tuple[str, str], ...] = ()
+    outside: int = 0
 
 
 def choose_split(src: Path, dst: Path, names: list[str], options: SplitOptions, log: Callable[[str], None]) -> Split:
@@ -44,13 +55,13 @@ def choose_split(src: Path, dst: Path, names: list[str], options: SplitOptions, 
 
 
 def _search_path(src: Path, dst: Path) -> list[Path]:
-    parent = Path(os.path.normpath(src / ".."))  # of a link: where the link is
+    parent = Path(os.path.normpath(src / ".."))  # if SRC is a link, the folder of the link
     folders = {os.path.realpath(folder): folder for folder in (parent, src, dst)}
     return [folders[key] for key in dict.fromkeys(map(os.path.realpath, (dst, src, parent)))]
 
 
 def _split_lists(folder: Path, src: Path) -> dict[str, Path]:
-    """{part: list of videos} that a folder holds; none if neither train nor val is there."""
+    """{part: list} of a folder; empty if it holds neither a training nor a validation list."""
     kept = {part: folder / f"videos_{part}.txt" for part in PARTS}
     plain = {part: folder / f"{part}.txt" for part in PARTS}
     for lists in (kept, plain):
@@ -65,7 +76,8 @@ def _split_by_lists(lists: dict[str, Path], src: Path, names: list[str], classes
     labels_file = find_labels(folder)
     labels = read_labels(labels_file) if labels_file else None
     by_path = {os.path.abspath(src / name): name for name in names}
-    rows, missing, outside = {}, [], 0
+    rows: dict[str, list[Video]] = {}
+    missing, outside = [], 0
     for part, path in lists.items():
         rows[part] = []
         for video in _read_videos(path, labels, classes):
@@ -85,8 +97,8 @@ def _split_by_lists(lists: dict[str, Path], src: Path, names: list[str], classes
     return Split(origin, rows, labels, folder, tuple(missing), outside)
 
 
-def _read_videos(path: Path, labels: list[str] | None, classes: list[str]) -> list[Video]:
-    """A list with labels.txt beside it; without one labels are names of class folders, or any numbers."""
+def _read_videos(path: Path, labels: list[str] | None, classes: list[str]) -> Sequence[Video]:
+    """Reads a list. Without a labels file, its labels are names of class folders, or numbers."""
     if labels is not None or not classes:
         return read_list(path, root="", labels=labels or ())
     try:
@@ -99,7 +111,7 @@ def _read_videos(path: Path, labels: list[str] | None, classes: list[str]) -> li
 
 
 def _names_of(rows: Mapping[str, list[Video]], classes: list[str]) -> list[str]:
-    """Class names of numbers: the folder, where a number's videos share one that no other number has."""
+    """Names for numbered classes: the class folder if only the videos of one number are in it, else the number."""
     folders: dict[int, set[str]] = {}
     for row in (row for part in rows.values() for row in part):
         for label in row.labels:
@@ -137,6 +149,6 @@ def _labels_without_lists(src: Path, dst: Path, classes: list[str]) -> tuple[lis
 
 
 def _tells_of(path: Path, src: Path) -> bool:
-    """Whether a list or labels file may tell of SRC's videos: not if a tool wrote it for results that lie elsewhere."""
+    """Whether a list or labels file can be about the videos of SRC: not if a tool wrote it for results elsewhere."""
     kind = who_wrote(path)
     return kind is None or Path(os.path.realpath(src)).is_relative_to(os.path.realpath(path.parent / kind.folder))

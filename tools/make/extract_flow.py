@@ -1,9 +1,9 @@
-"""Optical flow of a list's videos: `00001_x.jpg` and `00001_y.jpg`, see `actrec.data.flow`.
+"""Extracts the optical flow of the videos of a list: `00001_x.jpg` and `00001_y.jpg`, see `actrec.data.flow`.
 
-The flow of a frame folder is put beside its frames, that of a video file into `flow/<its path>/` below the list's
-folder: so the list itself says where flow is, and one list serves both modalities. A folder is marked while its flow is
-moved in and every video's is made apart from it, so flow is there as a whole or not at all, and an interrupted run is
-continued by starting it again. `.extract_flow.json` beside the lists remembers the settings.
+The flow of a frame folder is put beside its frames, and that of a video file into `flow/<its path>/` below the folder
+of the list. So the list itself says where flow is, and one list serves both modalities. Flow is made in a temporary
+folder, and its destination is marked as unfinished while the images are moved there. So flow is complete or not there,
+and an interrupted run is continued by starting it again. `.extract_flow.json` beside the lists holds the settings.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from actrec.tools.make.jobs import Progress, Stop, Stopped, Workers, each, large
 from actrec.tools.make.record import describe_differences, plain_settings
 
 RECORD, FAILED = ".extract_flow.json", "failed_flow.csv"
-PRESETS = {  # of OpenCV's dense inverse search
+PRESETS = {  # presets of OpenCV's dense inverse search
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
 }
-_LEAST = (32, 96)  # height and width: below, the scales that OpenCV chooses can crash it
+_LEAST = (32, 96)  # height and width: for smaller pictures OpenCV chooses scales that can crash it
 
 Estimate = Callable[[Iterator[np.ndarray]], Iterator[np.ndarray]]  # gray (H, W) pictures -> float32 (H, W, 2) flows
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """What a run has made.
+    """The result of a run.
 
     Args:
-        done: videos whose flow was made now.
-        skipped: videos whose flow was there.
-        pairs: of x and y images, of all these videos.
-        failed: (path, reason) of the others, as in failed_flow.csv.
+        done: Number of videos whose flow was made by this run.
+        skipped: Number of videos whose flow existed.
+        pairs: Number of pairs of x and y images of all these videos.
+        failed: (path, reason) of the other videos, as in failed_flow.csv.
     """
 
     done: int
@@ -67,19 +67,18 @@ def extract_flow(
     workers: Workers = Workers(),  # noqa: B008 - frozen
     progress: Progress | None = None,
 ) -> Extracted:
-    """Makes the flow of all videos of some lists of one folder, each once and as a whole, whatever their ranges.
+    """Makes the flow of all videos of lists that are in one folder. A video's flow is made once, for all of its frames.
 
     Args:
-        estimate: what computes flow; default: `dis`. For a cluster it must be picklable.
-        method: its name, for the record.
-        workers: who extracts: threads of this machine, or a cluster.
-        progress: called with (videos done, videos in all, how many of these failed).
+        estimate: Function that computes flow; `dis` by default. For a cluster it must be picklable.
+        method: Its name, for the settings.
+        workers: Threads of this machine, or a cluster.
+        progress: Called with (videos done, all videos, failed videos).
 
     Raises:
-        FileNotFoundError, ListError: a list is missing, or has bad rows.
-        ValueError: the lists are of several folders, or flow of other settings is there.
-        OutputError, ClusterError: flow cannot be written, the cluster not be used; nothing is half done, the same call
-            continues.
+        FileNotFoundError, ListError: A list is missing, or has malformed rows.
+        ValueError: The lists are in several folders, or there is flow of other settings.
+        OutputError, ClusterError: Flow cannot be written, or the cluster cannot be used. The same call continues.
     """
     folders = {Path(path).parent for path in lists}
     if len(folders) != 1:
@@ -111,16 +110,16 @@ def flow_of_video(
     """Puts the flow of a video file or a frame folder into `folder`, unless it is there.
 
     Args:
-        folder: may be that of the frames, and hold anything else.
-        stop: asked before each frame.
+        folder: May be the folder of the frames, and hold other files.
+        stop: Called before each frame; True stops the extraction.
 
     Returns:
-        The number of pairs, and whether they were made now.
+        The number of pairs, and whether they were made by this call.
 
     Raises:
-        FileNotFoundError, MediaError, ValueError, cv2.error: the video is unusable.
-        OutputError: a file or folder cannot be written.
-        Stopped: `stop` said so.
+        FileNotFoundError, MediaError, ValueError, cv2.error: The video cannot be used.
+        OutputError: A file or folder cannot be written.
+        Stopped: `stop` returned True.
     """
     if pairs := _count_pairs(folder):
         return pairs, False
@@ -131,7 +130,7 @@ def flow_of_video(
     name = os.path.splitext(frames.template if frames else "{:05d}.jpg")[0] + "_x.jpg"
     first = frames.start + 1 if frames else 1
     with scratch_folder(folder) as scratch:
-        names = []
+        names: list[str] = []
         for flow in estimate(_stoppable(pictures, stop)):
             x = name.format(first + len(names) // 2)
             for path, component in ((x, flow[..., 0]), (y_of(x), flow[..., 1])):
@@ -140,7 +139,7 @@ def flow_of_video(
         if not names:
             raise MediaError(source, "it has one frame, and flow needs two")
         pairs = len(names) // 2
-        if not frames:  # lists may count seconds
+        if not frames:  # lists may count seconds, which needs the frame rate
             with writing(folder):
                 (scratch / FPS).write_text(f"{probe_video(source).rate}\n", encoding="ascii")
             names.append(FPS)
@@ -162,12 +161,12 @@ def dis(pictures: Iterator[np.ndarray], preset: str = FlowOptions.preset) -> Ite
 
 
 def encode(component: np.ndarray, bound: float) -> np.ndarray:
-    """Pixels of motion as bytes: -bound and less is 0, none 128, bound and more 255."""
+    """Converts pixels of motion to bytes: -bound and less to 0, no motion to 128, bound and more to 255."""
     return np.rint(component.clip(-bound, bound) * (127.5 / bound) + 127.5).astype(np.uint8)
 
 
 def _count_pairs(folder: Path) -> int:
-    """Of flow that is there as a whole and can be read, else 0."""
+    """Number of pairs of flow that is complete and readable; else 0."""
     try:
         return build_index([Video("", str(folder), None, None, ())], lazy=True, flow=True)[0].frames
     except MediaError:
@@ -209,21 +208,21 @@ def _write(path: Path, component: np.ndarray, options: FlowOptions) -> None:
 
 
 def _move(scratch: Path, folder: Path, names: Sequence[str]) -> None:
-    """Moves files beside what `folder` holds; while they move, a mark tells that they are not all there."""
+    """Moves files into `folder`. During the move, a mark in it says that the flow is unfinished."""
     mark = folder / UNFINISHED
     with writing(folder):
         folder.mkdir(exist_ok=True)
         mark.touch()
         for name in names:
             os.replace(scratch / name, folder / name)
-        mark.unlink(missing_ok=True)  # a cluster may give a video out twice
+        mark.unlink(missing_ok=True)  # may be gone: a cluster may hand out a video twice
 
 
 def _check_settings(root: Path, settings: dict) -> None:
-    """Remembers the settings.
+    """Writes the settings.
 
     Raises:
-        ValueError: flow was made with others.
+        ValueError: Flow was made with other settings.
     """
     path = root / RECORD
     try:

@@ -1,19 +1,19 @@
-"""Videos to frame folders, labels.txt and lists: DST/frames/<class>/<video>/00001.jpg, DST/train.txt, DST/val.txt.
+"""Extracts the frames of videos: DST/frames/<class>/<video>/00001.jpg, with DST/labels.txt, train.txt and val.txt.
 
-Where the split comes from, the first of these:
+The split comes from the first of these that exists:
 
-1. list files in DST, SRC or SRC's parent, in this order; in each folder `videos_train.txt`, `videos_val.txt` and
-   `videos_test.txt`, otherwise `train.txt`, `val.txt` and `test.txt` that this tool has not written itself. Their paths
-   are relative to the list's folder or to SRC;
-2. folders: SRC/train/<class>/ and SRC/val/<class>/ (and SRC/test/<class>/);
-3. a seeded stratified split of SRC/<class>/.
+1. List files in DST, SRC or the parent of SRC, in this order. In each folder these are `videos_train.txt`,
+   `videos_val.txt` and `videos_test.txt`; otherwise `train.txt`, `val.txt` and `test.txt`, unless this tool wrote them.
+   Their paths are relative to the list's folder or to SRC.
+2. The folders SRC/train/<class>/ and SRC/val/<class>/ (and SRC/test/<class>/).
+3. A seeded stratified split of SRC/<class>/.
 
-Labels are the line numbers of `labels.txt` or `classes.txt` beside the lists (in DST, SRC or its parent, where there
-are none); without such a file those of the sorted class folders.
+Labels are line numbers of `labels.txt` or `classes.txt`, which is searched beside the lists, or else in DST, SRC and
+the parent of SRC. Without such a file they are the positions of the sorted class folders.
 
-A video's folder appears by one rename, whole or not at all, and a folder that is there is done: an interrupted run is
-continued by starting it again. DST/.extract_frames.json remembers the settings, which folder belongs to which video,
-and the hash of every list written, which is how a list of somebody else is told from our own.
+The folder of a video appears by one rename, complete, and a folder that exists is not made again. So an interrupted
+run is continued by starting it again. DST/.extract_frames.json holds the settings, the folder of each video, and the
+hash of every list that was written, which tells the tool's own lists from others.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from actrec.tools.make.target import Messages, Target, check_fps, videos_of
 
 @dataclass(frozen=True)
 class Extracted:
-    """What a run has made.
+    """The result of a run.
 
     Args:
-        done: videos extracted now.
-        skipped: videos whose folder was there.
-        frames: of all these videos.
-        failed: (path, reason) of the others, as in failed.csv.
-        lists: rows of each list written.
-        messages: what the run has said.
+        done: Number of videos extracted by this run.
+        skipped: Number of videos that were extracted before.
+        frames: Number of frames of all these videos.
+        failed: (path, reason) of the other videos, as in failed.csv.
+        lists: {list: number of rows}.
+        messages: Messages of the run.
     """
 
     done: int
@@ -54,9 +54,6 @@ class Extracted:
     failed: tuple[tuple[str, str], ...]
     lists: Mapping[str, int]
     messages: tuple[str, ...]
-
-
-# ---- the run ----
 
 
 def extract_frames(
@@ -72,19 +69,18 @@ def extract_frames(
     """Extracts all videos of SRC that are not in DST yet, then writes the lists, labels.txt and failed.csv.
 
     Args:
-        src: folder of videos.
-        dst: the dataset's folder; made if missing.
-        options: what the frames are.
-        split: how videos are divided where no list and no folder says so.
-        workers: who extracts: threads of this machine, or a cluster.
-        progress: called with (videos done, videos in all, how many of these failed).
-        log: called with each message.
+        src: Folder of videos.
+        dst: Folder of the dataset; created if it is missing.
+        options: Settings of the frames.
+        split: How videos are divided if neither a list nor a folder decides.
+        workers: Threads of this machine, or a cluster.
+        progress: Called with (videos done, all videos, failed videos).
+        log: Called with each message.
 
     Raises:
         FileNotFoundError: SRC is missing.
-        ValueError: SRC holds no video, or something in SRC or DST contradicts the options: says what and what to do.
-        OutputError, ClusterError: DST cannot be written, the cluster not be used; nothing is half done, the same call
-            continues.
+        ValueError: SRC holds no video, or something in SRC or DST contradicts the options.
+        OutputError, ClusterError: DST cannot be written, or the cluster cannot be used. The same call continues.
     """
     src, dst, say = Path(src), Path(dst), Messages(log)
     names = videos_of(src, dst, say)
@@ -119,12 +115,12 @@ def extract_frames(
 
 
 def _extract_missing(path: Path, folder: Path, options: ExtractOptions, *, stop: Stop) -> int:
-    """As `extract_video`, unless the folder is there: a cluster may give a video out twice."""
+    """Extracts a video unless its folder exists: a cluster may hand out a video twice."""
     return count_frames(folder, options.template) or extract_video(path, folder, options, stop=stop)
 
 
 def _span(row: Video, count: int, rate: Callable[[str], float]) -> tuple[int, int] | str:
-    """The frames of a row, or why it has none."""
+    """Start and stop of a row in frames, or the reason why the row is empty."""
     start, stop = max(row.start or 0, 0), row.stop
     if isinstance(stop, float):
         if not (frames_a_second := rate(row.path)):

@@ -1,4 +1,4 @@
-"""One video to one folder of frames, which appears whole or not at all."""
+"""Extracts the frames of one video to a folder, which appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from actrec.tools.make.jobs import Stop, Stopped
 
 
 def extract_video(path: Path, folder: Path, options: ExtractOptions, *, stop: Stop | None = None) -> int:
-    """Writes the frames of one video; `folder` appears whole or not at all.
+    """Writes the frames of one video. `folder` appears complete or not at all.
 
     Args:
-        stop: asked before each frame.
+        stop: Called before each frame; True stops the extraction.
 
     Returns:
         The number of frames.
 
     Raises:
-        FileNotFoundError, MediaError, cv2.error: the video is unusable.
-        OutputError: a file or folder cannot be written.
-        Stopped: `stop` said so.
+        FileNotFoundError, MediaError, cv2.error: The video cannot be used.
+        OutputError: A file or folder cannot be written.
+        Stopped: `stop` returned True.
     """
     count, size = 0, None
     with atomic_folder(folder) as part:
@@ -52,7 +52,7 @@ def _encoded(bgr, options: ExtractOptions):
 
 
 def count_frames(folder: Path, template: str) -> int:
-    """Frames of a finished folder, 0 if there is none. It may hold other files (flow) beside them."""
+    """Number of frames of a finished folder; 0 if it does not exist. It may hold other files, such as optical flow."""
     try:
         names = set(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Pictures of a video at a constant frame rate, by their timestamps."""
+"""Converts the pictures of a video to a constant frame rate, by their timestamps."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from pathlib import Path
 from actrec.data.video.container import MediaError
 from actrec.data.video.read import Picture
 
-MAX_STILL = 600.0  # seconds: a wrong timestamp must not fill the disk with copies of one picture
+MAX_STILL = 600.0  # seconds; so that a wrong timestamp does not fill the disk with copies of one picture
 
 
 def resampled(pictures: Iterable[Picture], *, path: Path, fps: float | None) -> Iterator[tuple[Picture, int]]:
-    """(picture, how many frames show it). Frame k shows what is on the screen k/fps seconds after the first picture.
+    """(picture, number of frames that show it). Frame k shows what is displayed k/fps seconds after the first picture.
 
-    A picture without a timestamp follows the one before at the average rate; time never runs backwards.
+    A picture without a timestamp follows the previous one at the average rate. Times never decrease.
+
+    Args:
+        fps: Frames per second; None for one frame per picture.
+
+    Raises:
+        MediaError: The file has neither timestamps nor a frame rate, or a timestamp jumps.
     """
     if fps is None:
         yield from ((picture, 1) for picture in pictures)
@@ -41,5 +47,5 @@ def resampled(pictures: Iterable[Picture], *, path: Path, fps: float | None) -> 
 
 
 def _due(seconds: float, fps: float) -> int:
-    """How many frames lie before this time."""
+    """Number of frames before this time."""
     return max(math.ceil(seconds * fps - 1e-4), 0)

@@ -1,7 +1,7 @@
-"""One function over many videos: on the cores of this machine, or on a Dask cluster.
+"""Calls one function for many videos: on the cores of this machine, or on a Dask cluster.
 
-The function sees for itself what is done already. So an interrupted run is continued by starting it again, and a job
-that a cluster gives out twice, because a worker died after its work was done, costs a look and changes nothing.
+The function itself checks what has been done already. Therefore an interrupted run is continued by starting it again,
+and a job that a cluster hands out twice, because a worker died after its work was done, changes nothing.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from actrec.data.video.container import MediaError
 from actrec.files import OutputError, write_csv, writing
 from actrec.system import num_cores
 
-_AHEAD = 4  # jobs handed out per worker: enough to keep it busy, few enough to take back
-_PATIENCE = 10  # seconds that a cluster has to answer
+_AHEAD = 4  # jobs handed out per worker: enough to keep it busy, few enough to cancel quickly
+_PATIENCE = 10  # seconds within which a cluster must answer
 
-Progress = Callable[[int, int, int], None]  # (done, total, how many of these failed), first before any job is done
+Progress = Callable[[int, int, int], None]  # (done, total, failed so far), called first before any job is done
 Stop = Callable[[], bool]
 
 
 class Stopped(Exception):
-    """The run was interrupted while this video was at work."""
+    """The run was interrupted while this video was being processed."""
 
 
 class ClusterError(OSError):
@@ -39,11 +39,11 @@ class ClusterError(OSError):
 
 @dataclass(frozen=True)
 class Workers:
-    """Who does the jobs.
+    """What the jobs run on.
 
     Args:
-        count: threads on this machine; default: one per core.
-        cluster: address of a Dask scheduler instead. Its workers see the same files under the same paths.
+        count: Number of threads on this machine; one per core by default.
+        cluster: Address of a Dask scheduler to use instead. Its workers must see the same files under the same paths.
     """
 
     count: int | None = None
@@ -59,23 +59,24 @@ def each(
     progress: Progress | None = None,
     done: int = 0,
 ) -> None:
-    """Calls `function(*job, stop=stop)` for each job, several at a time, the first ones first.
+    """Calls `function(*job, stop=stop)` for each job, several at a time, in their order.
 
     Args:
-        function: of a module, with picklable arguments and result: it may run in another process. It may raise
-            MediaError, OSError, ValueError, MemoryError or cv2.error for a video that it cannot use, and asks `stop()`
-            now and then whether to raise Stopped.
-        receive: called with (job, result, None) or (job, None, the reason why it failed), in the order in which jobs
-            end, one at a time.
-        done: jobs that were done before, for the progress.
+        function: A function of a module, with picklable arguments and result, because it may run in another process. It
+            may raise MediaError, OSError, ValueError, MemoryError or cv2.error for a video that it cannot use. It
+            should call `stop()` often, and raise Stopped if that returns True.
+        receive: Called with (job, result, None), or with (job, None, reason) if the job failed, one at a time, in the
+            order in which jobs end.
+        done: Number of jobs that were done before; only for the progress.
 
     Raises:
-        OutputError: the function has raised it; all other jobs are stopped.
-        ClusterError: there is no such cluster, it is lost, or Dask is not installed.
+        OutputError: The function raised it. All other jobs are stopped.
+        ClusterError: The cluster does not exist or is lost, or Dask is not installed.
     """
     total, failed = done + len(jobs), 0
     with _cluster(workers.cluster) if workers.cluster is not None else _threads(workers.count) as (pool, width, stop):
-        queue, running = iter(jobs), {}
+        queue = iter(jobs)
+        running: dict[Future, tuple] = {}
         if progress:
             progress(done, total, failed)
         while True:
@@ -86,9 +87,9 @@ def each(
                 return
             ended = wait(running, timeout=_PATIENCE, return_when=FIRST_COMPLETED).done
             if not ended and not width():
-                raise ClusterError(f"cluster {workers.cluster}: its workers are gone; what is done stays, and the same "
-                                   "command goes on")  # fmt: skip
-            for future in sorted(ended, key=_failed):  # what is done is kept, whatever the others raise
+                raise ClusterError(f"cluster {workers.cluster}: its workers are gone; finished videos are kept: run "
+                                   "the same command again to continue")  # fmt: skip
+            for future in sorted(ended, key=_failed):  # results are kept, whatever the other jobs raise
                 job = running.pop(future)
                 result, reason = _outcome(future)
                 done, failed = done + 1, failed + (reason is not None)
@@ -111,14 +112,14 @@ def write_failed(path: Path, failed: Sequence[tuple[str, str]]) -> None:
 
 
 def largest_first(jobs: Iterable[tuple], path: Callable[[tuple], Path]) -> list[tuple]:
-    """The order in which no core waits for a long video at the end."""
+    """Sorts jobs by the size of their files, so that no core processes a long video alone at the end."""
     return sorted(jobs, key=lambda job: (-_bytes(path(job)), str(path(job))))
 
 
 @contextlib.contextmanager
 def _threads(count: int | None) -> Iterator[tuple[Executor, Callable[[], int], Stop]]:
     count, stop, before = count or num_cores(), threading.Event(), cv2.getNumThreads()
-    cv2.setNumThreads(1)  # a video is one thread's work, the pool takes the cores
+    cv2.setNumThreads(1)  # one thread for each video: the pool uses all cores
     try:
         with ThreadPoolExecutor(count) as pool:
             try:
@@ -143,9 +144,9 @@ def _cluster(address: str) -> Iterator[tuple[Executor, Callable[[], int], Stop]]
         (await connect(address, timeout=_PATIENCE)).abort()
 
     try:
-        asyncio.run(knock())  # a Client that finds nobody says so in many lines, and later
+        asyncio.run(knock())  # a Client that finds no scheduler reports that later and in many lines
         client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError, TimeoutError, MemoryError):  # the last: of somebody who speaks another language
+    except (OSError, ValueError, TimeoutError, MemoryError):  # MemoryError: another protocol is spoken there
         raise ClusterError(
             f"cluster {address}: no Dask scheduler answers there: expected the address that `dask scheduler` prints, "
             "such as tcp://10.0.0.1:8786"
@@ -155,7 +156,7 @@ def _cluster(address: str) -> Iterator[tuple[Executor, Callable[[], int], Stop]]
             raise ClusterError(f"cluster {address}: it has no workers; `dask worker {address}` starts one")
         try:
             client.run(_ready_worker)
-        except Exception as error:  # whatever it is, it would happen to every video
+        except Exception as error:  # it would happen to every video
             raise ClusterError(
                 f"cluster {address}: its workers cannot import actrec ({error}): expected the same version "
                 "installed there"
@@ -169,12 +170,12 @@ def _cluster(address: str) -> Iterator[tuple[Executor, Callable[[], int], Stop]]
 
 
 def _absolute(argument: Any) -> Any:
-    """Workers have working directories of their own."""
+    """Workers have their own working directories, so paths must be absolute."""
     return Path(os.path.abspath(argument)) if isinstance(argument, Path) else argument
 
 
 def _ready_worker() -> None:
-    """Once in each worker process, which has to have actrec for it."""
+    """Runs once in each worker process, and fails if actrec is not installed there."""
     cv2.setNumThreads(1)
 
 
@@ -192,9 +193,11 @@ def _outcome(future: Future) -> tuple[Any, str | None]:
     except OutputError:
         raise
     except CancelledError:
-        raise ClusterError("the cluster is lost; what is done stays, and the same command goes on") from None
+        raise ClusterError(
+            "the cluster is lost; finished videos are kept: run the same command again to continue"
+        ) from None
     except FileNotFoundError:
-        return None, "missing: it was there when the run began"
+        return None, "missing: it was removed after the run began"
     except MediaError as error:
         return None, error.reason
     except (OSError, ValueError, MemoryError, cv2.error) as error:
@@ -208,5 +211,5 @@ def _outcome(future: Future) -> tuple[Any, str | None]:
 def _bytes(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:  # its own turn will tell
+    except OSError:  # the job itself will report it
         return 0

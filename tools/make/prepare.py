@@ -1,11 +1,11 @@
-"""Videos to videos that train fast: DST/prepared/<class>/<name>.mp4, DST/train.txt, DST/val.txt.
+"""Re-encodes videos for fast training: DST/prepared/<class>/<name>.mp4, with DST/labels.txt, train.txt and val.txt.
 
-The split and the labels come from where extract-frames takes them, see there; or from lists, whose rows are written
-again for the prepared videos, ranges and labels as they were.
+The split and the labels come from the same places as in extract_frames; or from given lists, whose rows are written
+again for the prepared videos with the same ranges and labels.
 
-A video appears by one rename, whole and proven to hold the frames of its original, and what is there is done: an
-interrupted run is continued by starting it again. DST/.prepare.json remembers what .extract_frames.json does. A file
-whose proof fails goes to DST/quarantine/.
+A prepared video appears by one rename, after it has been proven to hold the frames of its original, and a video that
+exists is not made again. So an interrupted run is continued by starting it again. DST/.prepare.json holds the same as
+.extract_frames.json. A file whose proof fails is moved to DST/quarantine/.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from actrec.tools.make.target import Messages, Target, check_fps, videos_of
 
 @dataclass(frozen=True)
 class PreparedSet:
-    """What a run has made.
+    """The result of a run.
 
     Args:
-        done: videos prepared now.
-        skipped: videos that were there.
-        frames: of those prepared now.
-        before, after: bytes of all these videos.
-        failed: (path, reason) of the others, as in failed.csv.
-        lists: rows of each list written.
-        messages: what the run has said.
+        done: Number of videos prepared by this run.
+        skipped: Number of videos that were prepared before.
+        frames: Number of frames of the videos prepared by this run.
+        before, after: Bytes of all these videos.
+        failed: (path, reason) of the other videos, as in failed.csv.
+        lists: {list: number of rows}.
+        messages: Messages of the run.
     """
 
     done: int
@@ -63,28 +63,26 @@ def prepare(
     progress: Progress | None = None,
     log: Callable[[str], None] | None = None,
 ) -> PreparedSet | None:
-    """Shows on a sample what is gained and lost, prepares all videos that are not in DST yet, and writes the lists.
+    """Compares a sample before and after, prepares all videos that are not in DST yet, and writes the lists.
 
     Args:
-        src: folder of videos; or lists of videos, of which lists of the same names are written.
-        dst: the dataset's folder; made if missing.
-        options: what the videos become.
-        split: how videos are divided where no list and no folder says so.
-        sample: how many videos to show it on, when none is prepared yet.
-        dry_run: only show it.
-        workers: who prepares: threads of this machine, or a cluster.
-        progress: called with (videos done, videos in all, how many of these failed).
-        log: called with each message.
+        src: Folder of videos; or lists of videos, for which lists of the same names are written.
+        dst: Folder of the dataset; created if it is missing.
+        options: Settings of the prepared videos.
+        split: How videos are divided if neither a list nor a folder decides.
+        sample: Number of videos that are compared, if none is prepared yet.
+        dry_run: Compare the sample, and do nothing else.
+        workers: Threads of this machine, or a cluster.
+        progress: Called with (videos done, all videos, failed videos).
+        log: Called with each message.
 
     Returns:
-        What was made; None after a dry run.
+        The result; None after a dry run.
 
     Raises:
         FileNotFoundError: SRC or a list is missing.
-        ValueError: there is no video, or something in SRC, in a list or in DST contradicts the options: says what and
-            what to do.
-        OutputError, ClusterError: DST cannot be written, the cluster not be used; nothing is half done, the same call
-            continues.
+        ValueError: There is no video, or something in SRC, in a list or in DST contradicts the options.
+        OutputError, ClusterError: DST cannot be written, or the cluster cannot be used. The same call continues.
     """
     dst, say = Path(dst), Messages(log)
     target = Target(dst, PREPARED, options)
@@ -143,7 +141,7 @@ def prepare(
 
 
 def _prepare_missing(path: Path, result: Path, aside: Path, options: PrepareOptions, *, stop: Stop) -> Prepared:
-    """As `prepare_video`, unless the file is there: a cluster may give a video out twice."""
+    """Prepares a video unless its file exists: a cluster may hand out a video twice."""
     return _sizes(path, result) if result.is_file() else prepare_video(path, result, aside, options, stop=stop)
 
 
@@ -152,25 +150,26 @@ def _sizes(path: Path, result: Path) -> Prepared:
 
 
 def _span(row: Video) -> tuple[int | float | None, int | float | None]:
-    """Frames are one to one, so ranges stay."""
+    """Prepared videos have the same frames, so ranges stay as they are."""
     return row.start, row.stop
 
 
 def split_of_lists(lists: Sequence[Path], dst: Path) -> Split:
-    """The rows of lists, each list a part that is named after it. Names of videos are absolute paths.
+    """The rows of lists. Each list is a part that has its name. Paths of rows are absolute.
 
     Raises:
-        FileNotFoundError: there is no such list.
-        ValueError: a list is bad (ListError), none of the videos is there, two lists have one name or different labels,
-            or a list lies where that of the prepared videos belongs.
+        FileNotFoundError: A list does not exist.
+        ValueError: A list is malformed (ListError), no video exists, two lists have the same name or different labels,
+            or a list is located where the list of the prepared videos belongs.
     """
-    rows, missing, labels = {}, [], {}
+    rows: dict[str, list[Video]] = {}
+    missing, labels = [], {}
     for path in lists:
         part = path.stem
         if part in rows:
             raise ValueError(f"{path}: another list is named {part}, too: expected names that differ")
         if os.path.realpath(path) == os.path.realpath(dst / f"{part}.txt"):
-            raise ValueError(f"{path} lies where the list of the prepared videos belongs: expected another DST")
+            raise ValueError(f"{path} is where the list of the prepared videos belongs: expected another DST")
         rows[part] = []
         for video in read_list(path):
             name = os.path.abspath(video.path)
@@ -192,7 +191,7 @@ def split_of_lists(lists: Sequence[Path], dst: Path) -> Split:
 
 
 def show_trade(src: Path, names: Sequence[str], options: PrepareOptions, count: int, say: Messages) -> list[Trade]:
-    """Prepares some videos for a look at what is gained and lost, and forgets them."""
+    """Prepares some videos in a temporary folder, and logs a table of what is gained and lost."""
     trades = []
     with tempfile.TemporaryDirectory() as folder:
         for i, path in enumerate(pick_sample([src / name for name in names], count)):

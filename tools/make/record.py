@@ -1,4 +1,4 @@
-"""What a tool remembers in DST: its settings, which result belongs to which video, and the lists that it wrote."""
+"""The record that a tool keeps in DST: its settings, the result of each video, and the lists that it wrote."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LONGEST = 240  # bytes of a name, so that something can be appended
 
 @dataclass(frozen=True)
 class Kind:
-    """What a tool makes of videos.
+    """A tool that makes a result for each video.
 
     Args:
-        command: the tool's.
-        done: its past participle.
-        what: a word for what it makes.
-        folder: in DST, where it makes <class>/<name>.
-        suffix: of these names.
+        command: Name of its command.
+        done: What it does with a video, as a past participle.
+        what: A word for its results.
+        folder: Folder in DST that holds the results, as <class>/<name>.
+        suffix: Suffix of these names.
     """
 
     command: str
@@ -37,20 +37,21 @@ class Kind:
 
     @property
     def record(self) -> str:
-        """Where DST remembers it."""
+        """Name of the record file in DST."""
         return f".{self.command.replace('-', '_')}.json"
 
 
 FRAMES = Kind("extract-frames", "extracted", "frames", "frames")
 PREPARED = Kind("prepare", "prepared", "videos", "prepared", ".mp4")
 KINDS = (FRAMES, PREPARED)
-QUARANTINE = "quarantine"  # where prepare puts files that are not what they should be
+QUARANTINE = "quarantine"  # where prepare puts files whose proof failed
 
 
 def allot(names: Sequence[str], classes: Sequence[str], known: Mapping[str, str], suffix: str = "") -> dict[str, str]:
-    """A name below frames/ for each video: <class>/<stem>; where that is taken <class>/<file name>, and so on.
+    """Chooses a name for the result of each video: <class>/<stem>, or <class>/<file name> if that is taken, and so on.
 
-    `known` is what earlier runs have allotted: a video keeps its name when others come to stand beside it.
+    Args:
+        known: Names chosen by earlier runs. A video keeps its name when other videos are added.
     """
     folders = dict(known)
     taken = {folder.casefold() for folder in known.values()} | {_clean(name).casefold() for name in classes if name}
@@ -68,14 +69,20 @@ def allot(names: Sequence[str], classes: Sequence[str], known: Mapping[str, str]
 
 
 def _clean(name: str) -> str:
-    """A file name that a list can hold: text, without separators that nobody expects."""
+    """A file name that a list can hold: valid text without separators and control characters."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
     return re.sub(r"[;\x00-\x1f]", "_", text).encode()[:_LONGEST].decode(errors="ignore") or "_"
 
 
 @dataclass
 class Record:
-    """What a tool remembers in DST: settings, {video: name of its result}, {list: hashes of what the tool wrote}."""
+    """The record of a tool in DST.
+
+    Args:
+        options: Settings of the results.
+        videos: {video: name of its result}.
+        lists: {list: SHA-256 of its content}. Two hashes while a list is being replaced: of the old and the new one.
+    """
 
     path: Path
     options: dict = field(default_factory=dict)
@@ -100,16 +107,16 @@ class Record:
             write_json(self.path, {"options": self.options, "videos": self.videos, "lists": self.lists})
 
     def wrote(self, path: Path) -> bool:
-        """Whether a file of its folder is, byte by byte, one that the tool wrote."""
+        """Whether a file of DST is exactly as the tool wrote it."""
         return path.is_file() and _sha256(path) in self.lists.get(path.name, [])
 
     def announce(self, path: Path, data: bytes) -> None:
-        """Call this right before a list appears with this content: the list counts as the tool's before and after."""
+        """Must be called right before a list appears with this content, so that it is known even after a kill."""
         self.lists[path.name] = [*self.lists.get(path.name, [])[-1:], hashlib.sha256(data).hexdigest()]
         self.write()
 
     def confirm(self, path: Path) -> None:
-        """Call this when the announced list is there."""
+        """Must be called after the announced list has appeared."""
         self.lists[path.name] = self.lists[path.name][-1:]
 
 
@@ -125,7 +132,7 @@ def describe_differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) ->
 
 
 def who_wrote(path: Path) -> Kind | None:
-    """Which tool wrote this list or labels file."""
+    """The tool that wrote a list or labels file; None if no tool did, or if it was changed since."""
     return next((kind for kind in KINDS if Record.read(path.parent, kind).wrote(path)), None)
 
 

@@ -1,4 +1,4 @@
-"""What preparing a video would gain and lose: bytes, decode time, PSNR."""
+"""Measures what preparing a video gains and loses: bytes, decode time and PSNR."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from actrec.data.video.certificate import Certificate
 from actrec.data.video.read import decode_frames, iter_pictures, read_frames
 from actrec.tools.make.frame_rate import resampled
 
-_CLIPS = 3  # from different places of a video
+_CLIPS = 3  # clips from different places of a video
 _REPEATS = 3
-_COMPARED = 300  # frames whose PSNR is measured
+_COMPARED = 300  # frames that are compared for the PSNR
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one video file.
+    """Size and decode time of one video file.
 
     Args:
-        width, height: as displayed.
-        sparse, dense: milliseconds to decode 8 frames from all over the video, and 32 frames of which each second one
-            is taken, on one core, entering the file at keyframes where it allows that.
+        width, height: Displayed size in pixels.
+        sparse, dense: Milliseconds to decode 8 frames spread over the video, and 32 frames with stride 2, on one core.
+            Decoding starts at keyframes where the file allows it.
     """
 
     width: int
@@ -38,7 +38,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Trade:
-    """A video before and after. `psnr`: of luma, against the resized original, in dB."""
+    """A video before and after. `psnr` is that of luma against the resized original, in dB."""
 
     name: str
     before: Cost
@@ -50,7 +50,7 @@ def cost(path: Path) -> Cost:
     """Measures a file.
 
     Raises:
-        FileNotFoundError, MediaError: it is unusable.
+        FileNotFoundError, MediaError: The file cannot be used.
     """
     shapes = []
     found = read_frames(path, [0], lambda _, rgb: shapes.append(rgb.shape), certify=True)
@@ -62,7 +62,7 @@ def cost(path: Path) -> Cost:
 
 
 def _decode_ms(path: Path, clips: Sequence[np.ndarray], certificate: Certificate | None) -> float:
-    """The fastest of some rounds, for one clip."""
+    """Milliseconds per clip, in the fastest of several rounds."""
     rounds = []
     for _ in range(_REPEATS):
         begun = time.perf_counter()
@@ -73,7 +73,7 @@ def _decode_ms(path: Path, clips: Sequence[np.ndarray], certificate: Certificate
 
 
 def psnr(path: Path, made: Path, fps: float | None = None) -> float:
-    """Luma of a prepared video against that of the original, resized alone: in dB, over the first frames."""
+    """PSNR in dB of the luma of a prepared video against the resized original, over the first frames."""
     errors = []
     shown = (picture for picture, copies in resampled(iter_pictures(path), path=path, fps=fps) for _ in range(copies))
     for picture, after in zip(shown, iter_pictures(made)):
@@ -86,14 +86,14 @@ def psnr(path: Path, made: Path, fps: float | None = None) -> float:
 
 
 def pick_sample(paths: Sequence[Path], count: int) -> list[Path]:
-    """Some of these, spread over their sizes."""
+    """Chooses `count` files that cover all file sizes."""
     by_size = sorted(paths, key=lambda path: (path.stat().st_size, str(path)))
     count = min(count, len(by_size))
     return [by_size[(2 * i + 1) * len(by_size) // (2 * count)] for i in range(count)]
 
 
 def table(trades: Iterable[Trade]) -> Iterator[str]:
-    """Lines of text: before -> after, and how many times as fast."""
+    """The lines of a table with sizes and times before and after, and the speedups."""
     yield f"{'sample':30} {'size':>22} {'MB':>16} {'ms, 8 sparse frames':>25} {'ms, 32 dense frames':>25} {'PSNR':>5}"
     for trade in trades:
         a, b = trade.before, trade.after
@@ -106,7 +106,7 @@ def table(trades: Iterable[Trade]) -> Iterator[str]:
 
 
 def printable(text: str) -> str:
-    """What a terminal can show of a name."""
+    """A name with characters that a terminal cannot show replaced."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

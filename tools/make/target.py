@@ -1,4 +1,4 @@
-"""DST of the tools that turn videos into something and write lists of it: what extract-frames and prepare share."""
+"""The output folder DST of extract-frames and prepare: results, lists, labels and failed.csv."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Span = Callable[[Video], tuple[int | float | None, int | float | None] | str]
 
 
 class Messages(list[str]):
-    """What a run has said.
+    """The messages of a run.
 
     Args:
-        log: called with each message.
+        log: Called with each message.
     """
 
     def __init__(self, log: Callable[[str], None] | None):
@@ -57,7 +57,7 @@ def videos_of(src: Path, dst: Path, say: Messages) -> list[str]:
         )
     made = [dst / QUARANTINE, *(dst / kind.folder for kind in KINDS)]
     found = find_videos(src, frame_folders=False, skip=made)
-    names = sorted([*found.names, *found.dangling])  # what a link has lost fails with a reason
+    names = sorted([*found.names, *found.dangling])  # a dangling link fails with a reason
     told = ", ".join(f"{count} {extension}" for extension, count in sorted(found.others.items()))
     if not names:
         raise ValueError(f"{src} holds no video{f' (only {told})' if told else ''}: expected {src}/<class>/<video>")
@@ -68,22 +68,22 @@ def videos_of(src: Path, dst: Path, say: Messages) -> list[str]:
 
 
 def check_fps(split: Split) -> None:
-    """Raises ValueError where the split counts frames, which another frame rate would number anew."""
+    """Raises ValueError if the split counts frames, because another frame rate renumbers them."""
     if any(isinstance(row.stop, int) for part in split.rows.values() for row in part):
         raise ValueError(f"{split.origin} counts frames (start, end) of the videos, and --fps renumbers them: "
                          "expected a list without ranges, or no --fps")  # fmt: skip
 
 
 class Target:
-    """DST: its results, lists, labels.txt and failed.csv. Making one reads; nothing is written before `begin`.
+    """DST with its results, lists, labels.txt and failed.csv. Nothing is written before `begin`.
 
     Args:
-        dst: the dataset's folder.
-        kind: what is made there.
-        options: how; a dataclass.
+        dst: Folder of the dataset.
+        kind: The tool.
+        options: Its settings, a dataclass.
 
     Raises:
-        ValueError: results of other settings, or of unknown ones, are there.
+        ValueError: DST holds results of other or unknown settings.
     """
 
     def __init__(self, dst: Path, kind: Kind, options: Any):
@@ -101,13 +101,13 @@ class Target:
         return wanted
 
     def begin(self, split: Split, names: Sequence[str], classes: Sequence[str], say: Messages) -> dict[str, Path]:
-        """Makes the folder, and keeps lists of somebody else under other names.
+        """Creates the folder, and renames lists in DST that no tool wrote.
 
         Returns:
-            Where each video's result belongs.
+            {video: path of its result}.
 
         Raises:
-            ValueError: DST holds labels, or lists that cannot be kept, of somebody else.
+            ValueError: DST holds labels that no tool wrote, or lists that cannot be renamed.
             OutputError: DST cannot be written.
         """
         self._check_labels(split.labels)
@@ -133,10 +133,10 @@ class Target:
             say(f"{split.outside} rows of the split lists name files that are no videos of SRC: left out")
 
     def _foreign_lists(self, split: Split) -> dict[Path, Path]:
-        """Lists in DST that stand where ours belong and that no tool wrote, and the names under which they are kept.
+        """{list in DST that no tool wrote, but whose name is needed: the name under which it is kept}.
 
         Raises:
-            ValueError: the other name is taken by something else, or another tool wrote the list.
+            ValueError: The new name is taken by another file, or another tool wrote the list.
         """
         moves = {}
         for part in split.rows:
@@ -169,12 +169,12 @@ class Target:
         """Writes labels.txt, flips.txt, the lists and failed.csv.
 
         Args:
-            src: what the names of videos are relative to.
-            reasons: of the videos that have no result.
-            span: start and stop of a row in the list, or why it holds nothing.
+            src: Folder that the names of videos are relative to.
+            reasons: {video without a result: reason}.
+            span: Gives start and stop of a row in the new list, or the reason why the row is empty.
 
         Returns:
-            The rows of each list, and (path, reason) of all that failed, as in failed.csv.
+            The number of rows of each list, and (path, reason) of everything that failed, as in failed.csv.
         """
         labels = self._dst / "labels.txt"
         if split.labels and (not labels.is_file() or self._record.wrote(labels)):
@@ -208,8 +208,8 @@ class Target:
     def _write_list(self, target: Path, videos: list[Video], labels: list[str]) -> None:
         self._write(target, lambda path: write_list(path, videos, root=self._dst, labels=labels, separator=None))
 
-    def _write(self, target: Path, write: Callable[[Path], None]) -> None:
-        """The record knows the hash before the file appears, so that a killed run does not take it for another's."""
+    def _write(self, target: Path, write: Callable[[Path], object]) -> None:
+        """Puts the hash into the record before the file appears, so that the tool knows its file after being killed."""
         with writing(target), atomic_file(target) as temporary:
             write(temporary)
             self._record.announce(target, temporary.read_bytes())

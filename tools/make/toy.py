@@ -1,6 +1,6 @@
-"""Render the toy dataset: eight actions in four time-reversed pairs, so that the demo needs no download.
+"""Renders the toy dataset: eight actions in four time-reversed pairs, so that the demo needs no download.
 
-What the videos show, and why no single frame tells a pair apart: toy_scenes.
+See toy_scenes for what the videos show, and why no single frame distinguishes the two actions of a pair.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from actrec.tools.make.toy_scenes import CLASSES, FLIPS, MOTIONS, Scene, draw_sc
 
 GOP_SECONDS = 2
 SPLITS = ("train", "val")
-# In the order they are taken away; they are written in the reverse order, so labels.txt tells whose folder it is.
+# In the order in which they are removed. They are written in reverse order, so that labels.txt identifies the folder.
 LISTS = ("videos_train.txt", "videos_val.txt", "flips.txt", "labels.txt")
 
 
 @dataclass(frozen=True)
 class Toy:
-    """What was made."""
+    """The dataset that was made."""
 
     root: Path
     num_train: int

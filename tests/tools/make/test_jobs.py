@@ -40,7 +40,7 @@ def work(i, *, stop):
 EXPECTED = {
     (0,): (0, None),
     (1,): (None, "no video stream"),
-    (2,): (None, "missing: it was there when the run began"),
+    (2,): (None, "missing: it was removed after the run began"),
     (3,): (None, "two lines"),
     (4,): (None, "MemoryError"),
     (5,): (None, "OpenCV"),
@@ -137,7 +137,7 @@ def test_a_cluster_without_workers_is_no_cluster(cluster, tmp_path, monkeypatch)
             worker.kill()
             worker.wait()
 
-    with pytest.raises(ClusterError, match="its workers are gone; what is done stays"):
+    with pytest.raises(ClusterError, match="its workers are gone; finished videos are kept"):
         each(count, [(tmp_path, i) for i in range(40)], receive, Workers(cluster=address))
     with pytest.raises(ClusterError, match="it has no workers; `dask worker"):
         run(work, [(1,)], Workers(cluster=address))

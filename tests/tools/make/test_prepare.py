@@ -214,7 +214,7 @@ def test_lists_that_cannot_be(videos, tmp_path):
     for lists, dst, words in (
         ([x / "x.txt", z / "x.txt"], tmp_path / "out", "another list is named x, too"),
         ([x / "x.txt", y / "y.txt"], tmp_path / "out", "the labels.txt beside them differ"),
-        ([x / "x.txt"], x, "lies where the list of the prepared videos belongs: expected another DST"),
+        ([x / "x.txt"], x, "is where the list of the prepared videos belongs: expected another DST"),
         ([z / "x.txt"], tmp_path / "out", "none of the listed videos is there, not even .*nothing.mp4"),
     ):
         with pytest.raises(ValueError, match=words):
