@@ -221,7 +221,7 @@ def test_other_settings_are_refused(tmp_path):
 
 @pytest.mark.parametrize("bound", [0, -1, float("nan"), float("inf")])
 def test_bounds_that_make_no_sense(bound):
-    with pytest.raises(ValueError, match="bound .*: expected a positive number"):
+    with pytest.raises(ValueError, match="bound .*: expected"):
         FlowOptions(bound=bound)
 
 
