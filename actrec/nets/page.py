@@ -46,18 +46,19 @@ actrec weights inspect FILE            # which nets the weights in a file fit
 - **FLOPs** are the multiply-adds of the convolutions for one clip of the net's own input, counted
   as in the published tables (arXiv:2010.11757).
 - **input** is the default clip: frames x height x width. Pass `--frames` and `--size` to change it.
-- **published** lists accuracies in percent that others published for weights which the net reads.
-  They were not measured with actrec. For TSN and TSM, the frames are the segments of the video.
-- The published accuracies of IBM's nets (arXiv:2010.11757) and of mmaction2's nets were measured
-  without temporal stride. Pass `--no-temporal-stride` to nets that have this option.
+- **published** lists accuracies in percent that the authors of weights files published. The net reads
+  these files, but the accuracies were not measured with actrec. For TSN and TSM, the number of
+  frames is the number of segments.
+- The accuracies of IBM's nets (arXiv:2010.11757) and of mmaction2's nets were measured without
+  temporal stride. To reproduce them, pass `--no-temporal-stride` to nets that have this option.
 
 {nets}
 
 ## Layouts of weights files
 
-A layout is the naming scheme of the weights files of one project. `--weights` detects the layout.
-Every tensor of a file is either used, or dropped for a reason that is printed. A file with any
-other tensor is refused.
+A layout is the way in which one project names the tensors of its weights files. `--weights` detects
+the layout. Tensors that the net does not need are dropped, and the reason is printed. A file that
+contains an unknown tensor is refused.
 
 {layouts}
 
@@ -93,8 +94,8 @@ gives the net a shorter name for the current process.
 
 - The module maps clips (N, channels, frames, height, width) to logits (N, num_classes). Clips
   arrive in channels-last format: use `reshape` instead of `view`, or pass `--no-channels-last`.
-- The options of the net are the other parameters of the function that have a default of type bool,
-  int, float, str or None. A flag such as `--dropout` works if the function has this parameter.
+- All other parameters of the function with a default of type bool, int, float, str or None are
+  options of the net. A flag such as `--dropout` works if the function has this parameter.
 - A function without a parameter `in_channels` makes nets for RGB only.
 - A module can have an attribute `input` (an `actrec.Input`). Without it, the net gets clips of
   {frames} frames of {size}x{size} pixels, normalized with the statistics of Kinetics-400.
@@ -102,8 +103,8 @@ gives the net a shorter name for the current process.
   module, or else the last linear layer or convolution with as many outputs as there are classes.
 - `--freeze-until` follows the order in which the module registers its layers.
 - A checkpoint stores the name of the function, not its code. `actrec evaluate` imports the function
-  again, so run it in the same folder. Do not run it on a stranger's checkpoint in a folder with a
-  stranger's Python files: they could be imported.
+  again, so run it in the same folder. If you do not trust the author of a checkpoint, do not
+  evaluate it in a folder that contains Python files of this author: they could be imported.
 """
 
 
