@@ -87,10 +87,10 @@ def test_aspect_is_kept_within_a_pixel():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"short_side": 15}, "short side 15: expected at least 16"),
+        ({"short_side": 15}, "short_side 15: expected at least 16"),
         ({"gop": 0}, "gop 0: expected at least 1"),
-        ({"crf": 0}, "crf 0: expected 1 to 51"),
-        ({"fps": 0.0}, r"fps 0.0: expected 0.01 to 1000"),
+        ({"crf": 0}, "crf 0: expected from 1 to 51"),
+        ({"fps": 0.0}, r"fps 0.0: expected from 0.01 to 1000"),
         ({"codec": "vp9"}, "codec 'vp9': expected one of h264, hevc"),
         ({"preset": "p4"}, "preset 'p4': expected one of ultrafast"),
         ({"encoder": "gpu"}, "encoder 'gpu': expected one of auto, cpu, nvenc"),
