@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 
 class Bar:
-    """Counts things done. Off a terminal it prints a line at each tenth.
+    """A progress bar. Without a terminal it prints a line after each tenth.
 
     Args:
         what: what is counted ("videos").
@@ -27,7 +27,7 @@ class Bar:
         self.to(self._done + count)
 
     def to(self, done: int, total: int | None = None, failed: int = 0) -> None:
-        """What the first call says was done before, and does not count for the rate."""
+        """Sets the bar. What the first call reports was done before, and does not count for the rate."""
         self._total = total if total is not None else self._total
         if self._before is None:
             self._begin(done)
@@ -47,7 +47,7 @@ class Bar:
             self._bar.n = self._bar.initial = done
 
     def _line(self, done: int, failed: int) -> str:
-        """For those without a terminal: done, per second, remaining time, failures."""
+        """The line for output without a terminal: done, rate, time left, failures."""
         rate = (done - self._before) / max(time.monotonic() - self._began, 1e-9)
         line = f"{self._what}: {done}/{self._total}"
         if done < self._total and rate:
@@ -66,14 +66,14 @@ class Bar:
 
 
 class TrainReporter:
-    """Shows a training run: a bar per epoch on a terminal, a line every 30 s elsewhere, and one line per epoch."""
+    """Shows a training run: one line per epoch, and a bar on a terminal or a line every 30 s without one."""
 
     def __init__(self):
         self._bar: tqdm | None = None
-        self._said = time.monotonic()
+        self._printed = time.monotonic()
         self._where = ""
         self._done = self._steps = self._before = 0
-        self._began = self._said
+        self._began = self._printed
 
     def line(self, text: str) -> None:
         self.close()
@@ -94,9 +94,9 @@ class TrainReporter:
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update()
-        elif time.monotonic() - self._said > 30:
-            self._said = time.monotonic()
-            each = (self._said - self._began) / (self._done - self._before)
+        elif time.monotonic() - self._printed > 30:
+            self._printed = time.monotonic()
+            each = (self._printed - self._began) / (self._done - self._before)
             left = tqdm.format_interval(each * (self._steps - self._done))
             click.echo(f"{self._where} step {self._done}/{self._steps}  {text}  {left} left", err=True)
 
@@ -105,8 +105,8 @@ class TrainReporter:
             if self._bar is None:
                 self._bar = tqdm(total=videos, desc=f"{self._where} validation", unit="video", leave=False)
             self._bar.update(done - self._bar.n)
-        elif time.monotonic() - self._said > 30:
-            self._said = time.monotonic()
+        elif time.monotonic() - self._printed > 30:
+            self._printed = time.monotonic()
             click.echo(f"{self._where} validation {done}/{videos}", err=True)
 
     def close(self) -> None:
