@@ -46,9 +46,9 @@ actrec weights inspect FILE            # which nets the weights in a file fit
 - **FLOPs** are the multiply-adds of the convolutions for one clip of the net's own input, counted
   as in the published tables (arXiv:2010.11757).
 - **input** is the default clip: frames x height x width. Pass `--frames` and `--size` to change it.
-- **published** lists accuracies in percent that the authors of weights files published. The net reads
-  these files, but the accuracies were not measured with actrec. For TSN and TSM, the number of
-  frames is the number of segments.
+- **published** lists accuracies in percent that the authors of weights files published. The net
+  reads these files, but the accuracies were not measured with actrec. For TSN and TSM, the number
+  of frames is the number of segments.
 - The accuracies of IBM's nets (arXiv:2010.11757) and of mmaction2's nets were measured without
   temporal stride. To reproduce them, pass `--no-temporal-stride` to nets that have this option.
 
@@ -56,9 +56,9 @@ actrec weights inspect FILE            # which nets the weights in a file fit
 
 ## Layouts of weights files
 
-A layout is the way in which one project names the tensors of its weights files. `--weights` detects
-the layout. Tensors that the net does not need are dropped, and the reason is printed. A file that
-contains an unknown tensor is refused.
+A layout is the way in which one project names the tensors of its weights files. `--weights`
+detects the layout. Tensors that the net does not need are dropped, and the reason is printed. A
+file that contains an unknown tensor is refused.
 
 {layouts}
 
