@@ -352,7 +352,7 @@ class Run(Settings):
         if self.checkpoint_every is None:
             return None
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", self.checkpoint_every.strip())
-        number = float(match[1]) if match else 0
+        number = float(match[1]) if match else 0.0
         if not match or not number or not (match[2] or number.is_integer()):
             raise OptionError(
                 f"`checkpoint_every` {self.checkpoint_every!r}: expected minutes such as 10m, or steps such as 500"

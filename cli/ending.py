@@ -5,6 +5,7 @@ Exit codes: 0 success, 1 something failed (it is named), 2 wrong usage, 130 inte
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ class OutputFile(click.Path):
         self._suffixes, self._make_folder = suffixes, make_folder
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = Path(super().convert(value, param, ctx))
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.is_dir():
             self.fail(f"{path} is a folder: expected the name of a file", param, ctx)
         if not self._make_folder and not path.absolute().parent.is_dir():

@@ -20,7 +20,8 @@ class Bar:
 
     def __init__(self, what: str, total: int | None = None):
         self._what, self._total, self._done, self._tenth = what, total, 0, 0
-        self._began, self._before = time.monotonic(), None
+        self._began = time.monotonic()
+        self._before: int | None = None  # what was done before the first call
         self._bar = tqdm(total=total, unit=f" {what}", leave=False) if sys.stderr.isatty() else None
 
     def add(self, count: int = 1) -> None:
@@ -48,9 +49,9 @@ class Bar:
 
     def _line(self, done: int, failed: int) -> str:
         """The line for output without a terminal: done, rate, time left, failures."""
-        rate = (done - self._before) / max(time.monotonic() - self._began, 1e-9)
+        rate = (done - (self._before or 0)) / max(time.monotonic() - self._began, 1e-9)
         line = f"{self._what}: {done}/{self._total}"
-        if done < self._total and rate:
+        if self._total is not None and done < self._total and rate:
             line += f", {rate:.3g}/s, {tqdm.format_interval((self._total - done) / rate)} left"
         return line + (f", {failed} failed" if failed else "")
 

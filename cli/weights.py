@@ -117,7 +117,7 @@ def _use(file: Path, guess: Guess, frames: int | None) -> str:
     return " ".join([f"actrec train --backbone {guess.net}", *flags, f"--weights {shlex.quote(str(file))} --new-head"])
 
 
-def _flags(options: Mapping[str, bool | int | float | str]) -> list[str]:
+def _flags(options: Mapping[str, bool | int | float | str | None]) -> list[str]:
     shown = []
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")

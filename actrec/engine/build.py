@@ -23,7 +23,7 @@ def build_net(
     weights: str | None,
     new_head: bool,
     log: Callable[[str], None] | None = None,
-) -> torch.nn.Module:
+) -> nets.Backbone:
     """The chosen net, with the options that the user set and, if given, the weights of a file.
 
     Args:

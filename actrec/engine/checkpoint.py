@@ -70,7 +70,7 @@ def describe_net(net: Any, net_input: Input) -> dict[str, Any]:
     }
 
 
-def build_net(checkpoint: dict[str, Any]) -> torch.nn.Module:
+def build_net(checkpoint: dict[str, Any]) -> nets.Backbone:
     """The net of a checkpoint, with its input and its weights (their moving average if the run kept one).
 
     Raises:

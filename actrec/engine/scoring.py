@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -14,7 +14,7 @@ from actrec.engine import checkpoint, dist
 from actrec.engine import evaluate as scores
 from actrec.engine.build import build_net
 from actrec.engine.datafolder import IndexedList
-from actrec.engine.devices import choose_precision, memory_format
+from actrec.engine.devices import choose_precision, move
 from actrec.engine.runfolder import BEST
 from actrec.pipelines.loader import eval_loader
 
@@ -103,10 +103,10 @@ def score_list(
         workers=loader.workers or dist.cores_of_process(),
         prefetch=loader.prefetch,
         channels_last=trained.channels_last,
-        multi_label=net.options["num_classes"] if trained.multi_label else None,
+        multi_label=cast(int, net.options["num_classes"]) if trained.multi_label else None,
     )
     own = scores.score(
-        net.to(device, memory_format=memory_format(net, trained.channels_last)),
+        move(net, torch.device(device), channels_last=trained.channels_last),
         batches,
         average=scoring.average,
         precision=precision,
