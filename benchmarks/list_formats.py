@@ -46,7 +46,7 @@ def main() -> None:
     args = parser.parse_args()
     source = args.dataset.resolve()
     with tempfile.TemporaryDirectory() as work:
-        rows = [_row(source, form, Path(work) / form.name) for form in FORMATS.values()]
+        rows = [_row(source, form, Path(work) / form.name) for form in map(FORMATS.get, FORMATS)]
     section = _section(source, rows)
     with open(args.to, "a", encoding="utf-8") as file:
         file.write(section)

@@ -19,7 +19,7 @@ A and B are files, or stand for one file per part:
 
 \b
 Formats (B.json is hara, B.csv csv, all others actrec):
-{"".join(f"    {name:18}{form.title}{chr(10)}" for name, form in FORMATS.items())}
+{"".join(f"    {name:18}{FORMATS.get(name).title}{chr(10)}" for name in FORMATS)}
 Every row is kept, and what B cannot express is printed. Nothing is written if a row could not be read back. Videos are
 opened only if B needs frames or times that A does not contain.
 """

@@ -114,7 +114,7 @@ def _sources(src: Path, options: ConvertOptions) -> dict[str, Path]:
         files = {part: Path(str(src).replace(_PART, part)) for part in PARTS}
         files = {part: path for part, path in files.items() if path.is_file()}
     elif src.is_dir():
-        suffixes = [FORMATS[options.source].suffix] if options.source else []
+        suffixes = [FORMATS.get(options.source).suffix] if options.source else []
         suffixes += [suffix for suffix in (".txt", ".csv", ".json") if suffix not in suffixes]
         found = {part: [src / f"{part}{suffix}" for suffix in suffixes] for part in PARTS}
         files = {part: path for part, paths in found.items() if (path := next(filter(Path.is_file, paths), None))}
@@ -134,7 +134,7 @@ def _formats(src: Path, dst: Path, files: dict[str, Path], options: ConvertOptio
             raise ValueError(f"{src}: lists of several formats ({', '.join(sorted(guesses))}): expected one, or --from")
         source = guesses.pop()
     target = options.target or _SUFFIXES.get(dst.suffix.lower(), "actrec")
-    return FORMATS[source], FORMATS[target]
+    return FORMATS.get(source), FORMATS.get(target)
 
 
 def _targets(dst: Path, target: Format, parts: Iterable[str]) -> dict[Path, Sequence[str]]:

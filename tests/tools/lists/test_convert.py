@@ -36,7 +36,7 @@ def put(path, text):
 
 def content(path, root):
     """What a csv file says: the sorted rows of each part."""
-    found = FORMATS["csv"].read(path, Options(str(root), NAMES))
+    found = FORMATS.get("csv").read(path, Options(str(root), NAMES))
     return {part: sorted(rows, key=repr) for part, rows in found.parts.items()}
 
 
@@ -60,7 +60,7 @@ def media(tmp_path_factory):
 
 def rows_for(name, folder):
     """Rows that the format can hold, if it can hold their paths."""
-    form, rows = FORMATS[name], []
+    form, rows = FORMATS.get(name), []
     for i in range(8):
         label, start, stop = i % len(NAMES), None, None
         path = f"/data/{folder}{i}/v{i}.mp4"
@@ -75,19 +75,19 @@ def rows_for(name, folder):
 
 def holds(name, folder):
     """Whether one of the format's separators is not in the path; where blanks separate, so does a tab."""
-    form = FORMATS[name]
+    form = FORMATS.get(name)
     if name == "actrec" and folder.startswith("#"):  # a comment
         return False
     return not form.separators or any(s not in folder and (s != " " or "\t" not in folder) for s in form.separators)
 
 
 @pytest.mark.parametrize("folder", ["plain", *NASTY])
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", FORMATS.names())
 def test_csv_to_every_format_and_back(tmp_path, name, folder):
     wanted = {part: rows_for(name, folder) for part in ("train", "val")}
     (tmp_path / "a").mkdir()
     write_labels(tmp_path / "a/labels.txt", NAMES)
-    FORMATS["csv"].write(tmp_path / "a/all.csv", Annotations(wanted, NAMES), Options("/data", NAMES))
+    FORMATS.get("csv").write(tmp_path / "a/all.csv", Annotations(wanted, NAMES), Options("/data", NAMES))
     if not holds(name, folder):
         with pytest.raises(ValueError, match=f"{name} cannot hold this"):
             convert(tmp_path / "a/all.csv", tmp_path / "b", target=name, root="/data")
@@ -108,14 +108,14 @@ def test_what_quotes_holds_every_name(tmp_path, source, target):
     kind = (2.0, 4.0) if source == "activitynet" else (50, 100)
     rows = [Entry(f"/data/{i}/{name}", *kind, (i % 3,), 25.0) for i, name in enumerate(names)]
     rows = [row._replace(fps=None) for row in rows] if source == "hara" else rows
-    FORMATS[source].write(tmp_path / "a", Annotations({"val": rows}, NAMES), Options("/data", NAMES))
+    FORMATS.get(source).write(tmp_path / "a", Annotations({"val": rows}, NAMES), Options("/data", NAMES))
     if (source, target) == ("hara", "activitynet"):
         with pytest.raises(ValueError, match="none of the 20 videos can be used; the first: /data/0/a b: no such file"):
             convert(tmp_path / "a", tmp_path / "b.x", source=source, target=target, root="/data")
         return
     write_labels(tmp_path / "names.txt", NAMES)
     convert(tmp_path / "a", tmp_path / "b.x", source=source, target=target, root="/data", labels=tmp_path / "names.txt")
-    found = FORMATS[target].read(tmp_path / "b.x", Options("/data", NAMES)).parts["val"]
+    found = FORMATS.get(target).read(tmp_path / "b.x", Options("/data", NAMES)).parts["val"]
     assert sorted((e.path, e.labels) for e in found) == sorted((e.path, e.labels) for e in rows)
     expected = {"csv": kind, "activitynet": (2.0, 4.0), "hara": (50, 100)}[target]
     assert {(e.start, e.stop) for e in found} == {expected}
@@ -125,7 +125,8 @@ def test_ut_interaction_to_every_format_and_back(tmp_path, shared_videos):
     """Real lists of real videos: paths, labels, parts and names survive; frames are those of the index."""
     source = shared_videos / "ut_interaction"
     root, names = source / "videos", read_labels(source / "classes.txt")
-    for name, form in FORMATS.items():
+    for name in FORMATS:
+        form = FORMATS.get(name)
         there, back = tmp_path / name, tmp_path / f"{name}_back"
         made = convert(source, there, target=name, target_root=root)
         assert made.rows == {"train": 83, "val": 37}
@@ -135,7 +136,7 @@ def test_ut_interaction_to_every_format_and_back(tmp_path, shared_videos):
         assert convert(there, back, source=name, target="csv", root=root).rows == made.rows
         for part in made.rows:
             wanted = read_list(source / f"{part}.txt")
-            found = FORMATS["csv"].read(back / f"{part}.csv", Options(str(root), tuple(names))).parts[part]
+            found = FORMATS.get("csv").read(back / f"{part}.csv", Options(str(root), tuple(names))).parts[part]
             assert [(e.path, e.labels) for e in found] == [(v.path, v.labels) for v in wanted]
             if form.ranges == {"frames"}:
                 assert all(e.start == 0 and 50 < e.stop < 200 for e in found)
@@ -220,7 +221,7 @@ def test_kinetics_takes_whole_seconds(tmp_path, media):
     made = convert(tmp_path / "train.txt", tmp_path / "k/train.csv", target="kinetics", root=media)
     assert (tmp_path / "k/train.csv").read_text().splitlines()[1] == "walk,clip,0,2,train"
     assert any("whole seconds" in note for note in made.notes)
-    (entry,) = FORMATS["kinetics"].read(tmp_path / "k/train.csv", Options(str(media))).parts["train"]
+    (entry,) = FORMATS.get("kinetics").read(tmp_path / "k/train.csv", Options(str(media))).parts["train"]
     assert entry[:3] == (f"{media}/walk/clip.mp4", 0.0, 2.0)
 
 
@@ -279,7 +280,7 @@ def test_what_a_target_cannot_hold_is_refused_and_nothing_written(tmp_path):
 @pytest.mark.parametrize("name", ["new\nline", "bad\udcff"])
 def test_paths_that_lines_cannot_hold(tmp_path, name):
     rows = [Entry(f"/data/{name}", 0, 9, (0,))]
-    FORMATS["hara"].write(tmp_path / "a.json", Annotations({"train": rows}, NAMES), Options("/data"))
+    FORMATS.get("hara").write(tmp_path / "a.json", Annotations({"train": rows}, NAMES), Options("/data"))
     for target in set(FORMATS) - {"csv", "hara", "activitynet", "kinetics"}:
         with pytest.raises(ValueError, match="cannot hold this") as caught:
             convert(tmp_path / "a.json", tmp_path / "out/b.txt", target=target, root="/data")
@@ -490,9 +491,9 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
     def stop(path, annotations, options):
         if "val" in annotations.parts:
             raise KeyboardInterrupt
-        FORMATS["csv"].write(path, annotations, options)
+        FORMATS.get("csv").write(path, annotations, options)
 
-    monkeypatch.setitem(FORMATS, "ibm", tool.replace(FORMATS["csv"], write=stop))
+    monkeypatch.setitem(FORMATS._entries, "ibm", tool.replace(FORMATS.get("csv"), write=stop))
     with pytest.raises(KeyboardInterrupt):
         convert(tmp_path / "v", tmp_path / "out", target="ibm")
     assert not os.listdir(tmp_path / "out")
@@ -500,8 +501,8 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
 
 def test_a_row_that_reads_back_differently_is_refused(tmp_path, monkeypatch):
     src = put(tmp_path / "train.txt", "a 1 5 0\n")
-    broken = tool.replace(FORMATS["ibm"], write=lambda path, *_: path.write_text("a 1 6 0\n"))
-    monkeypatch.setitem(FORMATS, "ibm", broken)
+    broken = tool.replace(FORMATS.get("ibm"), write=lambda path, *_: path.write_text("a 1 6 0\n"))
+    monkeypatch.setitem(FORMATS._entries, "ibm", broken)
     with pytest.raises(ValueError, match="0 to 5, labels .0. would read back as .*0 to 6, labels .0."):
         convert(src, tmp_path / "b.txt", target="ibm")
 

@@ -1,4 +1,7 @@
-"""Lists and annotations of other tools: `FORMATS`, which read and write one common form, and guessing the format."""
+"""List formats of actrec and of other tools, and guessing the format of a file.
+
+The other modules of this package register their formats in `FORMATS`. To add a format, write one module.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,11 @@ import re
 from pathlib import Path
 
 from actrec.data.lists.dialect import SAMPLE
-from actrec.data.lists.formats import hara, tables, text
-from actrec.data.lists.formats.annotations import Annotations, Entry, Format, Options
+from actrec.data.lists.formats.annotations import FORMATS, Annotations, Entry, Format, Options, register
 from actrec.data.lists.splits import PART_NAMES
 from actrec.files import read_text, show
 
-__all__ = ["FORMATS", "Annotations", "Entry", "Format", "Options", "guess_format", "guess_part"]
-
-FORMATS: dict[str, Format] = {found.name: found for found in (*text.FORMATS, *tables.FORMATS, *hara.FORMATS)}
+__all__ = ["FORMATS", "Annotations", "Entry", "Format", "Options", "guess_format", "guess_part", "register"]
 
 _NUMBERS = re.compile(r"\s(\d+)\s+(\d+)((?:\s+\d+)*)\s*$", re.ASCII)
 _HEADERS = {"path": "csv", "youtube_id": "kinetics"}

@@ -14,7 +14,7 @@ from actrec.data.lists.labels import Bad
 from actrec.data.lists.line import MAX_FRAME
 from actrec.data.lists.splits import PART_NAMES
 from actrec.files import SHOWN, ListError, show
-from actrec.registry import did_you_mean
+from actrec.registry import Registry, did_you_mean
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts")
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
@@ -110,6 +110,14 @@ class Format:
     parts: str = ""
     fps: bool = False
     separators: tuple[str, ...] = ()
+
+
+FORMATS: Registry[Format] = Registry("list format", "actrec.data.lists.formats")
+
+
+def register(list_format: Format) -> None:
+    """Adds a format to `FORMATS`. Raises ValueError if its name is taken."""
+    FORMATS.add(list_format.name, list_format)
 
 
 def kind_of(entry: Entry) -> str:

@@ -25,6 +25,7 @@ from actrec.data.lists.formats.annotations import (
     part_of,
     raise_faults,
     rate,
+    register,
     stem_of,
 )
 from actrec.data.lists.labels import Bad
@@ -241,7 +242,7 @@ def _dump(path: Path, data: dict[str, Any]) -> None:
         json.dump(data, file, indent=1)
 
 
-FORMATS = (
+register(
     Format(
         "hara",
         "JSON of Hara's 3D-ResNets: kinetics, ucf101, hmdb51, mit",
@@ -252,7 +253,9 @@ FORMATS = (
         needs_range="all",
         class_names="table",
         parts="must",
-    ),
+    )
+)
+register(
     Format(
         "activitynet",
         "JSON with segments in seconds",
@@ -264,5 +267,5 @@ FORMATS = (
         class_names="table",
         parts="must",
         fps=True,
-    ),
+    )
 )

@@ -20,6 +20,7 @@ from actrec.data.lists.formats.annotations import (
     label_of,
     part_of,
     rate,
+    register,
     stem_of,
     whole,
 )
@@ -277,7 +278,7 @@ def _write_kinetics(path: Path, annotations: Annotations, options: Options) -> N
     _write_rows(path, columns, rows)
 
 
-FORMATS = (
+register(
     Format(
         "csv",
         "a header with path, start, end, label, split, fps",
@@ -290,7 +291,9 @@ FORMATS = (
         class_names="either",
         parts="may",
         fps=True,
-    ),
+    )
+)
+register(
     Format(
         "kinetics",
         "label,youtube_id,time_start,time_end,split",
@@ -303,5 +306,5 @@ FORMATS = (
         names_range=CLIP_NAME,
         class_names="rows",
         parts="must",
-    ),
+    )
 )

@@ -9,7 +9,17 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from actrec.data.lists.formats.annotations import Annotations, Entry, Format, Options, below, frames_of, inside, whole
+from actrec.data.lists.formats.annotations import (
+    Annotations,
+    Entry,
+    Format,
+    Options,
+    below,
+    frames_of,
+    inside,
+    register,
+    whole,
+)
 from actrec.data.lists.labels import Bad, Classes
 from actrec.data.lists.line import MAX_FRAME
 from actrec.data.lists.read import read_list
@@ -127,7 +137,7 @@ def _format(
     )
 
 
-FORMATS = (
+register(
     Format(
         "actrec",
         "path [start end] label…",
@@ -140,10 +150,10 @@ FORMATS = (
         first=-1,
         several_labels=True,
         separators=(" ", ";", "\t", ","),
-    ),
-    _format("ibm", "folder start end label…", ("start", "end"), (" ", ";"), first=-1),
-    _format("mmaction2-frames", "folder frames label…", ("total",), (" ",), last=0),
-    _format("mmaction2-clips", "folder offset frames label…", ("offset", "total"), (" ",)),
-    _format("mmaction2-video", "path label…", (), (" ", ",", ";")),
-    _format("pyslowfast", "path label", (), (" ", ","), one_label=True, suffix=".csv"),
+    )
 )
+register(_format("ibm", "folder start end label…", ("start", "end"), (" ", ";"), first=-1))
+register(_format("mmaction2-frames", "folder frames label…", ("total",), (" ",), last=0))
+register(_format("mmaction2-clips", "folder offset frames label…", ("offset", "total"), (" ",)))
+register(_format("mmaction2-video", "path label…", (), (" ", ",", ";")))
+register(_format("pyslowfast", "path label", (), (" ", ","), one_label=True, suffix=".csv"))
