@@ -1,4 +1,4 @@
-"""Read text and JSON files with all their problems reported at once; write any file all or nothing."""
+"""Reads text and JSON files and reports all their problems together. Writes any file completely or not at all."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from typing import IO, Any
 from actrec.registry import did_you_mean
 from actrec.system import host_name, process_exists, sync_folder
 
-SHOWN = 20  # problems that an error message spells out
-LONGEST = 8192  # characters of a line: a path has 4096 at most
+SHOWN = 20  # largest number of problems that an error message describes
+LONGEST = 8192  # largest number of characters of a line; a path has at most 4096
 
 
 class ListError(ValueError):
@@ -32,10 +32,10 @@ class ListError(ValueError):
 
 
 class Problems:
-    """The bad lines of one file, collected so that the user sees all of them in one go.
+    """Collects the bad lines of one file, so that one error message can report all of them.
 
     Args:
-        path: the file, shown as the user gave it.
+        path: The file as the user named it, for the message.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -62,16 +62,22 @@ class Problems:
 
 
 class LineReader:
-    """The lines of a UTF-8 file with or without BOM, ended by LF or CRLF, in blocks; to be used in a `with` statement.
+    """Iterates over the lines of a UTF-8 file, a list of lines at a time. Use it in a `with` statement.
 
-    Every iteration reads the file from its beginning, so that a file of any size needs the memory of one block. Lines
-    are stripped. A line that is not text becomes "" and a problem: its path could be neither printed nor stored.
+    The file may begin with a byte order mark, and its lines may end with LF or CRLF. Lines are stripped. A line that is
+    not UTF-8 text is replaced by "" and added to `problems`, because its path could be neither printed nor stored.
+
+    Every iteration reads the file again from its beginning, one block at a time. Therefore a file of any size needs
+    only the memory of one block.
 
     Args:
-        problems: Bad lines; complete after the first iteration.
+        block: Number of bytes that are read at a time.
+
+    Attributes:
+        problems: The bad lines. It is complete after the first iteration.
 
     Raises:
-        FileNotFoundError: With the most similar names of the folder.
+        FileNotFoundError: The file does not exist. The message contains the most similar names of the folder.
         OSError: The file cannot be read.
         ListError: The file is UTF-16.
     """
@@ -110,7 +116,7 @@ class LineReader:
         self._known = True
 
     def _blocks(self) -> Iterator[bytes]:
-        """Parts of the file that end where a line ends. The line feed between two parts is left out."""
+        """The content of the file in blocks that end at the end of a line. The line feed between blocks is left out."""
         self._file.seek(0)
         rest = b""
         while data := self._file.read(self._block):
@@ -122,16 +128,16 @@ class LineReader:
 
 
 def read_lines(path: str | os.PathLike[str]) -> tuple[list[str], Problems]:
-    """All lines of a UTF-8 file, as of `LineReader`, and the bad ones. Raises as `LineReader`."""
+    """All lines of a UTF-8 file as `LineReader` returns them, and the bad lines. Raises the errors of `LineReader`."""
     with LineReader(path) as reader:
         return [line for lines in reader for line in lines], reader.problems
 
 
 def _lines(data: bytes, first: int, problems: Problems) -> list[str]:
-    """The stripped lines of a part of a file.
+    """The stripped lines of a block of a file.
 
     Args:
-        first: Number of the first line.
+        first: Number of the first line of the block.
     """
     try:
         lines = data.decode().split("\n")
@@ -147,15 +153,17 @@ def _lines(data: bytes, first: int, problems: Problems) -> list[str]:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """A UTF-8 file, with or without BOM; line ends as they are.
+    """The text of a UTF-8 file without its byte order mark. Line ends are kept.
 
     Raises:
-        OSError: it cannot be read.
-        ListError: it is HDF5, UTF-16 or no text.
+        OSError: The file cannot be read.
+        ListError: The file is HDF5, UTF-16 or not text.
     """
     data = Path(path).read_bytes()
     if data.startswith(b"\x89HDF"):
-        raise ListError(f"{os.fspath(path)}: HDF5 is not read: expected a list, and frames as folders of images")
+        raise ListError(
+            f"{os.fspath(path)}: HDF5 files are not supported: expected a list, and frames as folders of images"
+        )
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ListError(f"{os.fspath(path)}: the file is UTF-16: expected UTF-8")
     try:
@@ -171,43 +179,43 @@ def read_json(path: Path, kind: type) -> Any:
     """The value of a JSON file.
 
     Args:
-        kind: dict or list, what the outermost value has to be.
+        kind: Expected type of the outermost value, dict or list.
 
     Raises:
-        OSError: it cannot be read.
-        ListError: it is no JSON, of another kind, or a key of it stands there twice.
+        OSError: The file cannot be read.
+        ListError: The file is not JSON, its outermost value has another type, or an object has a key twice.
     """
-    twice: dict[str, None] = {}
+    repeated: dict[str, None] = {}
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         values = dict(pairs)
         if len(values) < len(pairs):
             counts = Counter(key for key, _ in pairs)
-            twice.update({key: None for key, count in counts.items() if count > 1})
+            repeated.update({key: None for key, count in counts.items() if count > 1})
         return values
 
     text = read_text(path)
     try:
         value = json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
-        raise ListError(f"{path}:{error.lineno}: no JSON: {error.msg} at column {error.colno}") from None
+        raise ListError(f"{path}:{error.lineno}: not JSON: {error.msg} at column {error.colno}") from None
     except (ValueError, RecursionError) as error:
-        raise ListError(f"{path}: JSON that cannot be read: {error}") from None
-    if twice:
-        lines = [f"{path}: {show(key)} is there twice: expected it once" for key in list(twice)[:SHOWN]]
-        raise ListError("\n".join(lines + [f"… and {len(twice) - SHOWN} more"] * (len(twice) > SHOWN)))
+        raise ListError(f"{path}: the JSON cannot be read: {error}") from None
+    if repeated:
+        lines = [f"{path}: key {show(key)} occurs twice: expected it once" for key in list(repeated)[:SHOWN]]
+        raise ListError("\n".join(lines + [f"… and {len(repeated) - SHOWN} more"] * (len(repeated) > SHOWN)))
     if not isinstance(value, kind):
         wanted = "an object {…}" if kind is dict else "a list […]"
-        raise ListError(f"{path}: it holds {type(value).__name__} {show(str(value)[:100])}: expected {wanted}")
+        raise ListError(f"{path}: the file contains {type(value).__name__} {show(str(value)[:100])}: expected {wanted}")
     return value
 
 
 def show(value: str) -> str:
-    """A value for an error message: quoted, control characters escaped, never longer than a line."""
+    """A value for an error message: quoted, with control characters escaped, and shortened to about 100 characters."""
     return repr(value if len(value) <= 100 else f"{value[:60]}…{value[-30:]}")
 
 
-# ---- writing: completely or not at all ----
+# ---- atomic writing ----
 
 _PROCESS = secrets.token_hex(4)  # tells this process from an earlier one that had the same process id
 _NODE = re.sub(r"[^\w.-]", "_", host_name())[:64]
@@ -220,7 +228,7 @@ _cleaned: set[str] = set()  # folders whose leftovers this process has removed
 
 
 class OutputError(OSError):
-    """The output cannot be written. This stops the whole run: it is not the fault of one video."""
+    """The output cannot be written. This error stops the whole run, because it is not caused by a single video."""
 
 
 @contextlib.contextmanager

@@ -117,7 +117,7 @@ def test_a_list_of_broken_videos_alone(run, ucf):
     (ucf / "videos/Archery/v_Archery_g01_c01.avi").write_bytes(b"no video")
     code, out, _ = run("lists", "ucf101", "splits", "--probe")
     assert code == 0
-    assert "val.txt: none of its videos can be used, so there is no such list" in out
+    assert "val.txt: none of its videos can be used, so this list is not written" in out
     assert out[-1] == "2 videos of 2 classes -> .: train.txt 2; 2 missing"
 
 
@@ -176,7 +176,7 @@ def test_folders(run, ucf):
         (
             ["ucf101", "splits", "--videos", "splits"],
             1,
-            "Error: splits: none of the 4 videos is there, not even 'v_Arc",
+            "Error: splits: none of the 4 videos exists, not even 'v_Arc",
         ),
         (["ucf101", "splits", "--classes", "nowhere"], 1, "Error: nowhere: no such file"),
         (["ucf101", "splits", "--out", "splits/classInd.txt"], 1, "Error: splits/classInd.txt: cannot be written"),

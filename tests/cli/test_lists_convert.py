@@ -25,7 +25,7 @@ def test_convert(convert, lists):
     assert err == [f"leakage: 1 files are in several parts, such as '{lists}/c.mp4' in train and val"]
     code, out, err = convert(lists / "all.json", lists / "new", "--to", "ibm", "--separator", "semicolon")
     assert code == 1
-    assert err == [f"Error: {lists}/new/train.txt: ibm cannot hold this: {err[0].split('this: ')[1]}"]
+    assert err == [f"Error: {lists}/new/train.txt: ibm cannot represent these rows: {err[0].split('rows: ')[1]}"]
     code, out, err = convert(lists / "all.json", lists / "new/val.txt", "--part", "val", "--root", lists)
     assert code == 0
     assert out == [f"1 rows (val 1) from hara to actrec: {lists}/new/val.txt, {lists}/new/labels.txt"]
@@ -33,7 +33,7 @@ def test_convert(convert, lists):
     again = (lists / "train.txt", lists / "new/val.txt", "--part", "val")
     code, _, err = convert(*again)
     assert (code, len(err)) == (1, 1)
-    assert "there already; --force replaces" in err[0]
+    assert "or --force to replace it" in err[0]
     assert convert(*again, "--force")[0] == 0
     assert len((lists / "new/val.txt").read_text().splitlines()) == 2
 

@@ -78,7 +78,7 @@ class Published:
             if not name or any(c in name for c in "\0\n\r"):
                 self.fault(file, at, f"class {show(name)}: expected its name")
             elif name in seen:
-                self.fault(file, at, f"class {show(name)} is there twice: expected each class once")
+                self.fault(file, at, f"class {show(name)} occurs twice: expected each class once")
             seen.add(name)
         self.classes = sorted(seen.union(self.classes or ()))
 

@@ -1,7 +1,8 @@
-"""Lists of one format to another: every row is kept, and what the target cannot hold is said.
+"""Converts lists from one format to another.
 
-Read, fitted to what the target holds (with the help of the videos where it wants frames or times that the list does
-not say), written beside the target, read back and compared; only then do the files take their names.
+Every row is kept. What the target format cannot represent is left out, and a note says so. The conversion has four
+steps: it reads the lists, fits each row to the target format (see `actrec.tools.lists.fit`), writes temporary files,
+and reads them back to compare them with the rows. The files get their names only if all of them are right.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ _SEPARATORS = {"space": " ", "comma": ",", "semicolon": ";", "tab": "\t"}
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written.
+    """The result of a conversion.
 
     Args:
-        rows: how many, by part.
-        files: the lists, and a `labels.txt` if there was none.
-        notes: what the target cannot hold, and what looks wrong; a line each.
+        source, target: Names of the formats.
+        rows: {part: number of rows}.
+        files: The lists that were written, and each new `labels.txt`.
+        notes: What the target format cannot represent, and what looks like a mistake, one line each.
     """
 
     source: str
@@ -56,19 +58,19 @@ def convert_lists(
 ) -> Converted:
     """Converts the lists `src` into the lists `dst`.
 
-    Both are files, or stand for one file for each part: a folder (`train.txt`, …; a new one has a name without suffix),
-    or a path that holds `{part}`.
+    Both are files, or stand for one file per part: a folder (`train.txt`, …), or a path that contains `{part}`. A path
+    without a suffix that does not exist yet becomes a folder.
 
     Args:
-        force: replace lists that are there.
-        workers: threads that look at videos.
-        progress: called with (done, total) while they do.
+        force: Replace existing lists.
+        workers: Number of threads that open videos. None: one per core.
+        progress: Called with (videos done, all videos).
 
     Raises:
-        FileNotFoundError: there is no such list.
-        ListError: every bad row.
-        ValueError: a row that the target cannot hold, a part or class names that nobody knows, or `dst` is there.
-        OSError: a file cannot be read or written.
+        FileNotFoundError: The list does not exist.
+        ListError: Rows are malformed; the message names all of them.
+        ValueError: The target format cannot represent a row, the part or the class names are unknown, or `dst` exists.
+        OSError: A file cannot be read or written.
     """
     for name in ("source", "target"):
         if (chosen := getattr(options, name)) is not None and chosen not in FORMATS:
@@ -84,20 +86,24 @@ def convert_lists(
     notes = [*annotations.notes, *_warnings(annotations, guessed=options.source is None and source.name == "actrec")]
     parts = dict(annotations.parts)
     if target.parts == "must" and "" in parts:
-        raise ValueError(f"{src}: is it train, val or test? {target.name} says so of every row: expected --part")
+        raise ValueError(
+            f"{src}: the part is unknown, and every row of {target.name} states it: expected --part train, val or test"
+        )
     labeled = any(entry.labels for rows in parts.values() for entry in rows)
     if target.class_names in ("rows", "table") and labeled and not annotations.names:
-        raise ValueError(f"{src}: {target.name} holds class names, and there is no labels.txt: expected --labels FILE")
+        raise ValueError(f"{src}: {target.name} stores class names, and there is no labels.txt: expected --labels FILE")
     places = _targets(dst, target, parts)
     if taken := {place.resolve() for place in places} & {file.resolve() for file in files.values()}:
-        raise ValueError(f"{taken.pop()} is to be read and to be written: expected two files")
+        raise ValueError(f"{taken.pop()}: the list would replace itself: expected another name for B")
     for place in places:
         if place.exists() and not place.is_file():
             raise ValueError(f"{place}: not a regular file, cannot be replaced")
-    if not force and (there := [str(place) for place in places if os.path.lexists(place)]):
-        raise ValueError(f"{', '.join(there)}: there already; --force replaces, another name for B keeps what is there")
+    if not force and (existing := [str(place) for place in places if os.path.lexists(place)]):
+        raise ValueError(f"{', '.join(existing)} already exists: expected another name for B, or --force to replace it")
     losses = Losses()
-    fitted = {part: fit(rows, target, losses, workers, progress) for part, rows in parts.items()}
+    fitted: dict[str, Sequence[Entry]] = {
+        part: fit(rows, target, losses, workers, progress) for part, rows in parts.items()
+    }
     notes += losses.lines()
     contents = {place: {part: fitted[part] for part in those} for place, those in places.items()}
     label_files = _write(contents, target, annotations.names, options, notes)
@@ -105,11 +111,11 @@ def convert_lists(
     return Converted(source.name, target.name, rows, (*places, *label_files), tuple(notes))
 
 
-# ---- where from and where to ----
+# ---- files and formats ----
 
 
 def _sources(src: Path, options: ConvertOptions) -> dict[str, Path]:
-    """The files by part; the part is "" where the name does not tell."""
+    """{part: file}. The part is "" if neither the name of the file nor an option states it."""
     if _PART in str(src):
         files = {part: Path(str(src).replace(_PART, part)) for part in PARTS}
         files = {part: path for part, path in files.items() if path.is_file()}
@@ -131,23 +137,25 @@ def _formats(src: Path, dst: Path, files: dict[str, Path], options: ConvertOptio
     if source is None:
         guesses = {guess_format(path) for path in files.values()}
         if len(guesses) > 1:
-            raise ValueError(f"{src}: lists of several formats ({', '.join(sorted(guesses))}): expected one, or --from")
+            raise ValueError(
+                f"{src} holds lists of several formats ({', '.join(sorted(guesses))}): expected one, or --from"
+            )
         source = guesses.pop()
     target = options.target or _SUFFIXES.get(dst.suffix.lower(), "actrec")
     return FORMATS.get(source), FORMATS.get(target)
 
 
 def _targets(dst: Path, target: Format, parts: Iterable[str]) -> dict[Path, Sequence[str]]:
-    """Which parts go into which file."""
+    """{file: the parts that it will contain}."""
     parts = list(parts)
     if dst.is_dir() or not (dst.suffix or dst.exists()):
         dst = dst / f"{_PART}{target.suffix}"
     if _PART in str(dst):
         if "" in parts:
-            raise ValueError(f"{dst}: is it train, val or test? expected --part, or the name of a file")
+            raise ValueError(f"{dst}: the part is unknown: expected --part train, val or test, or the name of a file")
         return {Path(str(dst).replace(_PART, part)): [part] for part in parts}
     if len(parts) > 1 and not target.parts:
-        raise ValueError(f"{dst}: a list of {target.name} holds one part, and there are {', '.join(parts)}: expected a "
+        raise ValueError(f"{dst}: a list of {target.name} contains one part, not {', '.join(parts)}: expected a "
                          f"folder, a name with {_PART}, or --part")  # fmt: skip
     return {dst: parts}
 
@@ -163,8 +171,8 @@ def _read(files: dict[str, Path], source: Format, options: ConvertOptions) -> An
     parts: dict[str, list[Entry]] = {}
     for one in found.values():
         if names and not one.names and any(e.labels for rows in one.parts.values() for e in rows):
-            raise ValueError(f"{', '.join(map(str, files.values()))}: some name their classes and some number them: "
-                             "expected --labels FILE")  # fmt: skip
+            raise ValueError(f"{', '.join(map(str, files.values()))}: some lists contain class names and others "
+                             "numbers: expected --labels FILE")  # fmt: skip
         renumbered = _renumber(one, names)
         for part, entries in one.parts.items():
             if options.part in (None, part):
@@ -182,8 +190,11 @@ def _root(folder: Path) -> str:
 
 
 def _read_one(path: Path, part: str, source: Format, options: ConvertOptions) -> Annotations:
-    """A list with the class names of --labels or of the `labels.txt` beside it. The latter has to name all classes of a
-    list that names its own; else it is of other lists."""
+    """Reads a list with the class names of --labels, or of the `labels.txt` in its folder.
+
+    If the list itself contains class names that this `labels.txt` does not, the `labels.txt` belongs to other lists and
+    is ignored. A note says so.
+    """
     settings = Options(_root(options.root or path.parent), (), part)
     file = None if source.class_names == "table" else options.labels or find_labels(path.parent)
     if not file:
@@ -194,49 +205,49 @@ def _read_one(path: Path, part: str, source: Format, options: ConvertOptions) ->
     except ListError as error:
         if not options.labels and source.class_names in ("rows", "either"):
             with contextlib.suppress(ListError):
-                own = source.read(path, settings)
-                if unknown := [name for name in own.names if name not in names]:
-                    note = (f"{file} does not name {show(unknown[0])}, a class of {path}: it was left aside, and the "
+                alone = source.read(path, settings)
+                if unknown := [name for name in alone.names if name not in names]:
+                    note = (f"{file} does not contain {show(unknown[0])}, a class of {path}: it was ignored, and the "
                             "classes are numbered in alphabetical order")  # fmt: skip
-                    return replace(own, notes=(*own.notes, note))
+                    return replace(alone, notes=(*alone.notes, note))
         if " class" in str(error):
             raise ListError(f"{error}\nthe class names are those of {file}") from None
         raise
 
 
 def _common(lists: Sequence[Sequence[str]]) -> Sequence[str]:
-    """The names of all lists, in the order that they share, or sorted."""
+    """The class names of all lists: in their order if it is the same in all lists, otherwise sorted."""
     same = all(names == lists[0] for names in lists)
     return lists[0] if same else sorted({name for names in lists for name in names})
 
 
 def _renumber(annotations: Annotations, names: Sequence[str]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
-    """A function of labels that gives the classes their numbers in `names`."""
+    """A function that converts labels of these annotations to positions in `names`."""
     if not annotations.names or tuple(annotations.names) == tuple(names):
         return lambda labels: labels
     number = {name: i for i, name in enumerate(names)}
     if unknown := [name for name in annotations.names if name not in number]:
-        raise ValueError(f"class {show(unknown[0])} is not among the names given{did_you_mean(unknown[0], names)}")
+        raise ValueError(f"class {show(unknown[0])} is not in the file of --labels{did_you_mean(unknown[0], names)}")
     table = [number[name] for name in annotations.names]
     return lambda labels: tuple(table[label] for label in labels)
 
 
 def _warnings(annotations: Annotations, *, guessed: bool) -> Iterable[str]:
-    """What is legal and yet looks wrong."""
+    """Notes about rows that are legal but look like a mistake."""
     files = {part: {os.path.realpath(entry.path) for entry in rows} for part, rows in annotations.parts.items()}
     times = Counter(path for paths in files.values() for path in paths)
     if leaked := [path for path, count in times.items() if count > 1]:
-        where = " and ".join(part or "the rest" for part, paths in files.items() if leaked[0] in paths)
+        where = " and ".join(part or "the other rows" for part, paths in files.items() if leaked[0] in paths)
         yield f"leakage: {len(leaked)} files are in several parts, such as {show(leaked[0])} in {where}"
     for part, rows in annotations.parts.items():
         if len(rows) > len(set(rows)):
             entry, _ = Counter(rows).most_common(1)[0]
             number = len(rows) - len(set(rows))
-            yield f"{number} rows of {part or 'the list'} are there twice, such as {show(entry.path)}"
+            yield f"{number} rows of {part or 'the list'} repeat another row, such as {show(entry.path)}"
         if guessed and all(kind_of(entry) == "frames" and not entry.labels for entry in rows):
-            yield "the numbers were read as frames, and not as labels: --from mmaction2-frames does otherwise"
+            yield "the numbers were read as start and end; --from mmaction2-frames reads them as frames and label"
         elif guessed and any(entry.start == -1 for entry in rows):
-            yield "rows start at image 0: if these are mmaction2's offsets, --from mmaction2-clips reads them"
+            yield "some rows start at image 0: if these numbers are offsets of mmaction2, pass --from mmaction2-clips"
 
 
 # ---- writing ----
@@ -249,10 +260,10 @@ def _write(
     options: ConvertOptions,
     notes: list[str],
 ) -> list[Path]:
-    """Writes all files, or none. What is not the usual separator is said.
+    """Writes all files or none, and adds what the reader of the files has to know to `notes`.
 
     Returns:
-        the files of class names that were written, too.
+        The files of class names that were written.
     """
     label_files: list[Path] = []
     numbers = target.class_names == "numbers" or (target.class_names == "either" and not fits_cells(names))
@@ -268,27 +279,34 @@ def _write(
     if names and not numbers and target.class_names != "table":
         rows = (row for parts in contents.values() for several in parts.values() for row in several)
         if tuple(sorted({names[label] for row in rows for label in row.labels})) != names:
-            notes.append(f"{target.name} holds neither the order of the classes nor those without a row: reading it "
-                         "numbers the others in alphabetical order, or as --labels FILE says")  # fmt: skip
+            notes.append(f"{target.name} stores neither the order of the classes nor classes without a row: to read "
+                         "the lists with the same labels, pass --labels FILE")  # fmt: skip
     for file in label_files:
         if others := sorted(other for other in file.parent.glob("*.txt") if other not in (*contents, file)):
-            notes.append(f"{file} is new and holds for all lists of this folder, such as {others[0].name}")
+            notes.append(f"{file} is new and applies to all lists of this folder, such as {others[0].name}")
     return label_files
 
 
 def _write_one(
     temporary: Path, place: Path, annotations: Annotations, target: Format, options: ConvertOptions
 ) -> list[str]:
-    """Writes a file that reads back as these annotations, with the first separator that makes it so.
+    """Writes a file, using the first separator with which the file reads back as these annotations.
+
+    Args:
+        temporary: The file to write.
+        place: Its later name, for messages.
+
+    Returns:
+        A note if the separator is not the usual one of the format.
 
     Raises:
-        ValueError: there is none.
+        ValueError: The file does not read back with any separator.
     """
     (part, *more) = annotations.parts
     root = _root(options.target_root or options.root or place.parent)
     chosen = _SEPARATORS[options.separator] if options.separator else None
     settings = Options(root, annotations.names, "" if more else part, chosen)
-    faults = []
+    faults: list[str] = []
     for separator in (chosen,) if chosen else target.separators or (None,):
         try:
             with writing(place):
@@ -298,20 +316,20 @@ def _write_one(
             fault = f"{show(error.object)} cannot be written as UTF-8"
         except ValueError as error:
             text = str(error).splitlines()[0].replace(f"{temporary}:", "").strip()
-            fault = f"it would not read back ({text})" if isinstance(error, ListError) else text
+            fault = f"the file could not be read back ({text})" if isinstance(error, ListError) else text
         if fault is None:
             if not faults:
                 return []
             usual = target.separators[0]
-            return [f"{place}: {separator!r} stands between the columns: with {usual!r} {faults[0]}"]
+            return [f"{place}: the columns are separated by {separator!r}, because with {usual!r} {faults[0]}"]
         faults.append(fault)
-    raise ValueError(f"{place}: {target.name} cannot hold this: {faults[0]}")
+    raise ValueError(f"{place}: {target.name} cannot represent these rows: {faults[0]}")
 
 
 def _fault(wanted: Annotations, found: Annotations, target: Format) -> str | None:
-    """The first row that does not read back."""
+    """Describes the first row that does not read back; None if all rows do."""
     if target.class_names == "table" and found.names != wanted.names:
-        return "the class names would read back as others"
+        return "the class names would read back differently"
     for part, rows in wanted.parts.items():
         here, there = (Counter((row, kind_of(row)) for row in rows) for rows in (rows, found.parts.get(part, ())))
         if lost := next(iter(here - there), None):
@@ -326,12 +344,19 @@ def _shown(entry: Entry) -> str:
 
 
 def _keep_names(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    """`labels.txt` for lists that hold numbers; nothing if it is there."""
+    """Writes `labels.txt` for lists that contain numbers, unless the folder has a file of class names.
+
+    Returns:
+        The new file, if any.
+
+    Raises:
+        ValueError: The folder has a file of other class names.
+    """
     file = find_labels(folder)
     if file is None:
         with writing(folder / "labels.txt"):
             write_labels(folder / "labels.txt", names)
         return [folder / "labels.txt"]
     if tuple(read_labels(file)) != names:
-        raise ValueError(f"{file} names other classes than the new lists beside it would: expected another folder")
+        raise ValueError(f"{file} contains other class names than the new lists: expected another folder for B")
     return []

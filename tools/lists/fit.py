@@ -1,4 +1,9 @@
-"""Rows of one format made such as another can hold, with the help of the videos where it wants to know more."""
+"""Fits the rows of a list to another format.
+
+For example, a format whose rows must have a range of frames gets one for each row. If the list does not state the
+range or its unit, the videos are opened to determine it. Everything that the format cannot represent is counted in
+`Losses`.
+"""
 
 from __future__ import annotations
 
@@ -10,120 +15,144 @@ from dataclasses import dataclass, field
 from actrec.data.index import Index, Media, build_index
 from actrec.data.lists import Video
 from actrec.data.lists.formats import Entry, Format
-from actrec.data.lists.formats.annotations import kind_of, stem_of
+from actrec.data.lists.formats.annotations import frames_of, kind_of, stem_of, times_of
 from actrec.files import show
 
 Progress = Callable[[int, int], None]
-_LATE = 1e-3  # frames: as in the index, a time this close behind a frame's beginning is its beginning
+_TOLERANCE = 1e-3  # frames; a time that is this little after the start of a frame means the start, as in the index
 
 
 @dataclass
 class Losses:
-    """What the target cannot hold: how often, and the first row."""
+    """Counts what was left out or changed because the target format cannot represent it.
 
-    found: dict[str, list] = field(default_factory=dict)
+    Args:
+        found: {what was changed: (number of rows, path of the first row)}.
+    """
+
+    found: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def add(self, what: str, entry: Entry) -> None:
-        self.found.setdefault(what, [0, entry.path])[0] += 1
+        count, path = self.found.get(what, (0, entry.path))
+        self.found[what] = count + 1, path
 
     def lines(self) -> list[str]:
+        """One line per kind of change."""
         return [f"{count} rows: {what}, such as {show(path)}" for what, (count, path) in self.found.items()]
 
 
 def fit(
     entries: Sequence[Entry], target: Format, losses: Losses, workers: int | None, progress: Progress | None
 ) -> list[Entry]:
-    """The rows as the target holds them.
+    """Returns the rows as the target format can represent them.
 
     Args:
-        losses: takes in what is left out or changed.
+        losses: Receives what is left out or changed.
+        workers: Number of threads that open videos. None: one per core.
+        progress: Called with (videos done, all videos).
 
     Raises:
-        ValueError: a row that cannot be held, or a video that cannot be looked at.
+        ValueError: The format cannot represent a row, or a video that has to be opened cannot be used.
     """
-    some = any(entry.start is not None for entry in entries)
-    kinds = [_wanted(entry, target, some) for entry in entries]
-    asked = [i for i, (entry, kind) in enumerate(zip(entries, kinds)) if _asks(entry, kind)]
-    index = None
-    if asked:
-        videos = [Video(str(i), entries[i].path, None, None, ()) for i in asked]
-        index = _look(videos, target, workers, progress)
-    at = {i: place for place, i in enumerate(asked)}
+    any_range = any(entry.start is not None for entry in entries)
+    units = [_unit_for(entry, target, any_range) for entry in entries]
+    opened = [i for i, (entry, unit) in enumerate(zip(entries, units)) if _needs_video(entry, unit)]
+    index: Sequence[Media] = ()
+    if opened:
+        videos = [Video(str(i), entries[i].path, None, None, ()) for i in opened]
+        index = _probe(videos, target, workers, progress)
+    place = {i: number for number, i in enumerate(opened)}
     return [
-        _fit_one(entry, kind, target, losses, index[at[i]] if i in at else None)
-        for i, (entry, kind) in enumerate(zip(entries, kinds))
+        _fit_one(entry, unit, target, losses, index[place[i]] if i in place else None)
+        for i, (entry, unit) in enumerate(zip(entries, units))
     ]
 
 
-def _wanted(entry: Entry, target: Format, some: bool) -> str:
-    """The kind of range that a row gets: "" if none."""
-    kind = kind_of(entry)
+def _unit_for(entry: Entry, target: Format, any_range: bool) -> str:
+    """The unit of the range that a row gets ("frames" or "seconds"); "" if it gets no range."""
+    unit = kind_of(entry)
     if not target.ranges or (target.names_range and target.names_range.fullmatch(stem_of(entry.path))):
         return ""
     if target.needs_range == "labeled" and not entry.labels:
         return ""
-    needs = target.needs_range in ("all", "labeled") or (target.needs_range == "any" and some)
-    if kind in target.ranges or not (kind or needs):
-        return kind
+    needs = target.needs_range in ("all", "labeled") or (target.needs_range == "any" and any_range)
+    if unit in target.ranges or not (unit or needs):
+        return unit
     return "frames" if "frames" in target.ranges else "seconds"
 
 
-def _asks(entry: Entry, kind: str) -> bool:
-    """Whether the video is looked at: where nothing else tells, and where it can tell where it ends."""
-    if not kind or kind == kind_of(entry):
+def _needs_video(entry: Entry, unit: str) -> bool:
+    """Whether the video has to be opened to convert the range of a row to this unit.
+
+    It is necessary if the row has no range or no frame rate. Otherwise the video is opened if it exists, so that a
+    range does not end after the video.
+    """
+    if not unit or unit == kind_of(entry):
         return False
     return entry.start is None or entry.fps is None or os.path.exists(entry.path)
 
 
-def _look(videos: list[Video], target: Format, workers: int | None, progress: Progress | None) -> Index:
+def _probe(videos: list[Video], target: Format, workers: int | None, progress: Progress | None) -> Index:
     index = build_index(videos, workers=workers, progress=progress, lazy=False)
     if index.broken:
         row, reason = next(iter(index.broken.items()))
-        raise ValueError(f"{len(index.broken)} of {len(videos)} videos cannot be used, and {target.name} wants their "
+        raise ValueError(f"{len(index.broken)} of {len(videos)} videos cannot be used, and {target.name} needs their "
                          f"frames; the first: {videos[row].path}: {reason}")  # fmt: skip
     return index
 
 
-def _fit_one(entry: Entry, kind: str, target: Format, losses: Losses, media: Media | None) -> Entry:
-    start, stop, had = entry.start, entry.stop, kind_of(entry)
-    if kind and had != kind:
-        start, stop = _converted(entry, kind, media)
-        what = {"": "the whole video", "frames": "the frames", "seconds": "the times"}[had]
-        losses.add(f"{what} became {'frame numbers' if kind == 'frames' else 'times'}", entry)
-    elif had and not kind:
-        start = stop = None
+def _fit_one(entry: Entry, unit: str, target: Format, losses: Losses, media: Media | None) -> Entry:
+    before = kind_of(entry)
+    if unit and before != unit:
+        entry = _converted(entry, unit, media)
+        what = {"": "the whole video", "frames": "the frames", "seconds": "the times"}[before]
+        losses.add(f"{what} became {'frame numbers' if unit == 'frames' else 'times'}", entry)
+    elif before and not unit:
+        entry = entry._replace(start=None, stop=None)
         losses.add("the range is left out", entry)
-    if kind == "seconds" and target.decimals:
-        start, stop = round(start, target.decimals), round(stop, target.decimals)
-    elif kind == "seconds" and (start % 1 or stop % 1):
-        start, stop = float(math.floor(start)), float(math.ceil(stop))
-        losses.add("the times became whole seconds", entry)
-    if kind == "frames" and not target.first <= start <= target.last:
-        where = f"from image {target.first + 1}" + (" on only" if target.first == target.last else "")
-        raise ValueError(f"{entry.path} starts at image {start + 1}: {target.name} holds frames {where}")
+    if unit == "seconds":
+        entry = _rounded(entry, target, losses)
+    if unit == "frames" and not target.first <= (start := frames_of(entry)[0]) <= target.last:
+        expected = f"{target.first + 1}" if target.first == target.last else f"{target.first + 1} or a later one"
+        raise ValueError(f"{entry.path} starts at image {start + 1}: {target.name} needs rows that start at image "
+                         f"{expected}")  # fmt: skip
     if len(entry.labels) > 1 and not target.several_labels:
         losses.add("the labels after the first are left out", entry)
         entry = entry._replace(labels=entry.labels[:1])
     if entry.fps is not None and not target.fps:
         losses.add("the frame rate is left out", entry)
-    return entry._replace(start=start, stop=stop, fps=entry.fps if target.fps else None)
+        entry = entry._replace(fps=None)
+    return entry
 
 
-def _converted(entry: Entry, kind: str, media: Media | None) -> tuple[float, float]:
-    """Start and stop of the other kind, or of the whole video."""
-    if kind == "frames" and entry.start is None:
-        return media.start, media.start + media.frames
+def _rounded(entry: Entry, target: Format, losses: Losses) -> Entry:
+    """The row with times that have as many decimals as the format can represent."""
+    start, stop = times_of(entry)
+    if target.decimals:
+        return entry._replace(start=round(start, target.decimals), stop=round(stop, target.decimals))
+    if start % 1 or stop % 1:
+        losses.add("the times became whole seconds", entry)
+    return entry._replace(start=float(math.floor(start)), stop=float(math.ceil(stop)))
+
+
+def _converted(entry: Entry, unit: str, media: Media | None) -> Entry:
+    """The row with its range, or the range of the whole video, in another unit."""
+    if unit == "frames" and entry.start is None:
+        assert media is not None
+        return entry._replace(start=media.start, stop=media.start + media.frames)
     fps = entry.fps or (media.rate if media else 0)
     if not fps:
-        raise ValueError(f"{entry.path}: its frame rate is not known, and times need it: expected a video, or a folder "
+        raise ValueError(f"{entry.path}: the frame rate is unknown, and times need it: expected a video, or a folder "
                          "with a file `fps`")  # fmt: skip
     first, end = (media.start, media.frames) if media else (0, math.inf)
-    if kind == "seconds":
+    if unit == "seconds":
         if entry.start is None:
-            return 0.0, end / fps
-        return max(entry.start - first, 0) / fps, (entry.stop - first) / fps
-    start, stop = (math.ceil(time * fps - _LATE) for time in (entry.start, entry.stop))
+            return entry._replace(start=0.0, stop=end / fps)
+        start, stop = frames_of(entry)
+        return entry._replace(start=max(start - first, 0) / fps, stop=(stop - first) / fps)
+    begin, finish = times_of(entry)
+    start, stop = (math.ceil(time * fps - _TOLERANCE) for time in (begin, finish))
     if start >= end:
-        raise ValueError(f"{entry.path}: the list says {entry.start:g} to {entry.stop:g} seconds, but there are "
-                         f"{end / fps:.3g}")  # fmt: skip
-    return first + start, first + max(start + 1, min(stop, end))
+        raise ValueError(f"{entry.path}: the list says {begin:g} to {finish:g} seconds, but the video has only "
+                         f"{end / fps:.3g} seconds")  # fmt: skip
+    return entry._replace(start=first + start, stop=first + max(start + 1, int(min(stop, end))))

@@ -69,7 +69,7 @@ def _tell_empty(lists: Mapping[str, Sequence[Video]], classes: Sequence[str], lo
     """Logs which lists and classes are empty, since a net cannot be trained or evaluated with them."""
     for part in ("train", "val"):
         if not lists[part]:
-            log(f"{part}.txt: there is no video for it, so there is no such list")
+            log(f"{part}.txt: no video belongs to it, so this list is not written")
     trained = {video.label for video in lists["train"]}
     if lists["train"] and (only := [name for label, name in enumerate(classes) if label not in trained]):
         log(f"{len(only)} classes have no video in train.txt, such as {show(only[0])}")

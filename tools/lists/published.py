@@ -1,10 +1,11 @@
-"""Makes the lists of a public dataset, train.txt, val.txt and labels.txt, of its annotations and the existing videos.
+"""Makes the lists of a public dataset from its annotations and the existing videos: train.txt, val.txt and labels.txt.
 
-The modules of `actrec.tools.datasets` read the annotation files. Nothing is written unless everything can be.
+The modules of `actrec.tools.datasets` read the annotation files. The files are written all together or not at all.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Probe:
-    """How every file is probed.
+    """How every file is probed before it is listed.
 
     Args:
         min_frames: Shorter videos are left out of the training and validation lists. None: the default of the dataset.
@@ -65,7 +66,7 @@ def make_lists(
         class_file: Keep only the classes of this file. Default: all classes, or those of a mini set.
         probe: Probe every file. Default: only check that it exists.
         force: Replace existing lists.
-        progress: Called now and then with the number of files found.
+        progress: Called from time to time with the number of files found.
         log: Called with each message.
 
     Raises:
@@ -80,10 +81,10 @@ def make_lists(
     found.raise_any()
     media = find_videos(videos, frame_folders=True, progress=progress)
     media.warn_unreadable(log)
-    present, missing = _match(rows, VideosByName(media.names, found.classes), log)
+    present, missing = _match(rows, VideosByName(media.names, found.classes or ()), log)
     if not present:
         raise FileNotFoundError(
-            f"{videos}: none of the {len(rows)} videos is there, not even {rows[0].names[0]!r}; expected "
+            f"{videos}: none of the {len(rows)} videos exists, not even {rows[0].names[0]!r}; expected "
             f"{dataset.videos}, at any depth"
         )
     missing += unusable
@@ -93,7 +94,7 @@ def make_lists(
         _probe(kept, out, dataset.min_frames if probe.min_frames is None else probe.min_frames, probe, missing)
     for part in sorted({row.part for row in rows}, key=PARTS.index):
         if not kept[part]:
-            log(f"{part}.txt: none of its videos can be used, so there is no such list")
+            log(f"{part}.txt: none of its videos can be used, so this list is not written")
     lists = {part: [video for _, video in pairs] for part, pairs in kept.items()}
     return write_lists(out, lists, classes, dataset.flips(classes), list(map(_described, missing)), force)
 
@@ -110,19 +111,19 @@ def _select(
     """
     if found.classes is None:  # use those of the training list, if there is one
         labels = {row.label for row in found.rows if row.part == "train"} or {row.label for row in found.rows}
-        found.classes = sorted(labels - {None})
+        found.classes = sorted(filter(None, labels))
     known = set(found.classes)
     if not found.rows or not known:
         found.raise_any()
         what = "class" if found.rows else "video"
-        raise ValueError(f"the annotations of {dataset.title} name no {what}: expected {dataset.annotations}")
+        raise ValueError(f"the annotations of {dataset.title} contain no {what}: expected {dataset.annotations}")
     for row in found.rows:
         if row.label is not None and row.label not in known:
-            found.fault(row.file, row.at, lambda name=row.label: _unknown(name, known))
+            found.fault(row.file, row.at, functools.partial(_unknown, row.label, known))
     class_file = class_file or dataset.class_file
     if class_file is None and dataset.subset:
-        raise ValueError(f"{dataset.title} has no list of its {dataset.num_classes} classes here: --classes FILE names "
-                         "them, one on each line")  # fmt: skip
+        raise ValueError(f"{dataset.title} needs the names of its {dataset.num_classes} classes: expected --classes "
+                         "FILE, with one name on each line")  # fmt: skip
     if class_file is None:
         if len(known) != dataset.num_classes:
             log(f"{dataset.title} has {dataset.num_classes} classes, these annotations {len(known)}")
@@ -136,18 +137,23 @@ def _select(
         if strange:
             more = [f"… and {len(strange) - SHOWN} more"] * (len(strange) > SHOWN)
             raise ListError("\n".join([f"{class_file}: {_unknown(name, known)}" for name in strange[:SHOWN]] + more))
+    kept: set[str | None] = {*wanted}
     without = sum(row.label is None for row in found.rows)
     if without and (class_file or any(row.part == "test" and row.label for row in found.rows)):
-        log(f"{without} test videos have no class: left out")
+        log(f"{without} test videos have no class: they are left out")
     elif without:
-        wanted = wanted | {None}
-    rows = [row for row in found.rows if row.label in wanted]
-    unusable = [(row, reason) for row, reason in found.unusable if row.label in wanted]
-    return sorted(wanted - {None}), rows, unusable
+        kept.add(None)
+    rows = [row for row in found.rows if row.label in kept]
+    unusable = [(row, reason) for row, reason in found.unusable if row.label in kept]
+    return sorted(wanted), rows, unusable
 
 
 def _unknown(name: str, known: set[str]) -> str:
     return f"unknown class {show(name)}{did_you_mean(name, known)}"
+
+
+def _class(row: Annotation) -> str:
+    return "none" if row.label is None else show(row.label)
 
 
 def _once(rows: Sequence[Annotation], found: Published, log: Log) -> list[Annotation]:
@@ -158,12 +164,12 @@ def _once(rows: Sequence[Annotation], found: Published, log: Log) -> list[Annota
         key = (row.part, row.id, row.start, row.stop, row.label if row.start is not None else None)
         old = first.setdefault(key, row)
         if old.label != row.label:
-            found.fault(row.file, row.at, f"{show(row.id)} is of class {show(row.label)} here and {show(old.label)} at "
+            found.fault(row.file, row.at, f"{show(row.id)} has class {_class(row)} here and {_class(old)} at "
                         f"{old.file}:{old.at}: expected one")  # fmt: skip
         else:
             repeated += old is not row
     if repeated:
-        log(f"{repeated} rows repeat an earlier one: taken once")
+        log(f"{repeated} rows repeat an earlier row: they are listed once")
     return list(first.values())
 
 
@@ -174,28 +180,29 @@ def _match(
     rows: Sequence[Annotation], media: VideosByName, log: Log
 ) -> tuple[list[tuple[Annotation, str]], list[tuple[Annotation, str]]]:
     """(row, path) of the rows whose video exists, and (row, reason) of the others."""
-    present, missing = [], []
+    present: list[tuple[Annotation, str]] = []
+    missing: list[tuple[Annotation, str]] = []
     for row in rows:
         path = media.find(row)
         (missing if path is None else present).append((row, path or "no such file"))
     if media.several:
         name, paths = next(iter(media.several.items()))
-        log(f"{len(media.several)} videos are there more than once, such as {show(name)}: {show(paths[0])} is taken, "
-            f"and not {show(paths[1])}")  # fmt: skip
+        log(f"{len(media.several)} videos exist more than once, such as {show(name)}: {show(paths[0])} is listed, "
+            f"{show(paths[1])} is not")  # fmt: skip
     if media.renamed:
         name, path = next(iter(media.renamed.items()))
         log(f"{len(media.renamed)} videos have a shorter name than expected, such as {show(path)} for {show(name)}: "
-            "taken as they are")  # fmt: skip
+            "they are listed with this name")  # fmt: skip
     return present, missing
 
 
 def _tell_leaks(present: Sequence[tuple[Annotation, str]], log: Log) -> None:
-    """Logs which videos are in more than one list."""
+    """Logs how many videos are in more than one list."""
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         seen = {key for row, path in present if row.part == one for key in (row.id, path)}
         leaks = [path for row, path in present if row.part == other and (row.id in seen or path in seen)]
         if leaks:
-            log(f"leakage: {len(leaks)} rows of {other} are videos of {one}, too, such as {show(leaks[0])}")
+            log(f"leakage: {len(leaks)} rows of {other} are also videos of {one}, such as {show(leaks[0])}")
 
 
 def _videos(
@@ -207,14 +214,14 @@ def _videos(
 ) -> dict[str, list[tuple[Annotation, Video]]]:
     """The rows of each list. A row whose path no list can hold is added to `missing`."""
     kept: dict[str, list[tuple[Annotation, Video]]] = {part: [] for part in PARTS}
-    label = {name: (number,) for number, name in enumerate(classes)}
+    labels: dict[str | None, tuple[int, ...]] = {name: (label,) for label, name in enumerate(classes)}
     prefix = os.path.join(os.path.abspath(out), "")
     for row, path in present:
         path = os.path.join(root, path)
         if reason := why_unwritable(path, prefix):
             missing.append((row, reason))
         else:
-            kept[row.part].append((row, Video(path, path, row.start, row.stop, label.get(row.label, ()))))
+            kept[row.part].append((row, Video(path, path, row.start, row.stop, labels.get(row.label, ()))))
     return kept
 
 
@@ -236,6 +243,7 @@ def _probe(
         before += files[part]
 
         def tell(done: int, unknown: int, failed: int, before: int = before) -> None:
+            assert probe.progress is not None
             probe.progress(before - unknown + done, sum(files.values()), failed)
 
         index = build_index([video for _, video in pairs], cache=cache_path(out / f"{part}.txt"), lazy=True)

@@ -279,10 +279,10 @@ def test_hara_rows_without_a_frame_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        ('{"labels": []', "train.txt:1: no JSON: "),
-        ("[" * 100_000, "train.txt: JSON that cannot be read"),
-        ('{"a": %s}' % ("1" * 5000), "train.txt: JSON that cannot be read"),
-        ([1], "train.txt: it holds list '[1]': expected an object"),
+        ('{"labels": []', "train.txt:1: not JSON: "),
+        ("[" * 100_000, "train.txt: the JSON cannot be read"),
+        ('{"a": %s}' % ("1" * 5000), "train.txt: the JSON cannot be read"),
+        ([1], "train.txt: the file contains list '[1]': expected an object"),
         ({"labels": ["a"]}, 'train.txt: expected {"database"'),
         ({"database": {}}, 'train.txt: expected "labels", a list of class names'),
         ({"labels": [1], "database": {}}, 'train.txt: expected "labels", a list of class names'),
@@ -302,8 +302,8 @@ def test_hara_rows_without_a_frame_are_counted(tmp_path):
         (hara(a={"subset": "training", "video_path": 3}), "train.txt: 'a': path '3': expected the name of a file"),
         (hara(**{"": video(label="run")}), "train.txt: '': path '': expected the name of a file"),
         ('{"labels": ["a"], "database": {"x": {"subset": "training"}, "x": {"subset": "training"}}}',
-         "train.txt: 'x' is there twice"),
-        (b"\x89HDF\r\n\x1a\n", "train.txt: HDF5 is not read: expected a list, and frames as folders of images"),
+         "train.txt: key 'x' occurs twice"),
+        (b"\x89HDF\r\n\x1a\n", "train.txt: HDF5 files are not supported: expected a list, and frames as folders of images"),
     ],
 )  # fmt: skip
 def test_bad_hara(tmp_path, content, fault):
@@ -412,7 +412,7 @@ def test_the_content_tells_the_format(tmp_path, file, content, expected):
         ("train.csv", "file,label\na.mp4,3\n", "with the header 'file,label': expected a column 'path'"),
         ("train.csv", "original_vido_id video_id frame_id path labels\n", "PySlowFast's lists of frames"),
         ("x.json", '[{"id": "1", "template": "Putting [something]"}]', 'JSON without "database"'),
-        ("x.h5", b"\x89HDF\r\n\x1a\n", "HDF5 is not read"),
+        ("x.h5", b"\x89HDF\r\n\x1a\n", "HDF5 files are not supported"),
     ],
 )
 def test_what_cannot_be_told(tmp_path, file, content, fault):

@@ -89,7 +89,7 @@ def test_csv_to_every_format_and_back(tmp_path, name, folder):
     write_labels(tmp_path / "a/labels.txt", NAMES)
     FORMATS.get("csv").write(tmp_path / "a/all.csv", Annotations(wanted, NAMES), Options("/data", NAMES))
     if not holds(name, folder):
-        with pytest.raises(ValueError, match=f"{name} cannot hold this"):
+        with pytest.raises(ValueError, match=f"{name} cannot represent these rows"):
             convert(tmp_path / "a/all.csv", tmp_path / "b", target=name, root="/data")
         assert not list((tmp_path / "b").iterdir())
         return
@@ -195,7 +195,7 @@ def test_seconds_become_frames_and_frames_seconds(tmp_path, media):
         "3 rows: the times became frame numbers", "2 rows: the frame rate is left out"
     ]  # fmt: skip
     put(tmp_path / "b/train.csv", "path,start,end\nwalk/clip.mp4,1.2s,9s\n")
-    with pytest.raises(ValueError, match="the list says 1.2 to 9 seconds, but there are 1.2"):
+    with pytest.raises(ValueError, match="the list says 1.2 to 9 seconds, but the video has only 1.2 seconds"):
         convert(tmp_path / "b/train.csv", tmp_path / "b/again.txt", target="ibm", root=media)
 
 
@@ -227,7 +227,7 @@ def test_kinetics_takes_whole_seconds(tmp_path, media):
 
 def test_a_folder_without_rate_has_no_times(tmp_path, media):
     put(tmp_path / "train.csv", "path,label\nrun/folder,run\n")
-    with pytest.raises(ValueError, match="run/folder: its frame rate is not known"):
+    with pytest.raises(ValueError, match="run/folder: the frame rate is unknown"):
         convert(tmp_path / "train.csv", tmp_path / "a.json", target="activitynet", root=media)
 
 
@@ -241,7 +241,7 @@ def test_videos_that_vanished(tmp_path, media):
     put(tmp_path / "train.txt", "walk/clip.mp4 1\ngone.mp4 0\nwalk 0\n")
     with pytest.raises(ValueError) as caught:
         convert(tmp_path / "train.txt", tmp_path / "b.txt", target="ibm", root=media)
-    assert str(caught.value).startswith("2 of 3 videos cannot be used, and ibm wants their frames; the first: ")
+    assert str(caught.value).startswith("2 of 3 videos cannot be used, and ibm needs their frames; the first: ")
     assert not (tmp_path / "b.txt").exists()
     convert(tmp_path / "train.txt", tmp_path / "b.csv", root=media)  # nobody asks for them
 
@@ -263,16 +263,18 @@ def test_losses_have_counts_and_an_example(tmp_path):
 def test_what_a_target_cannot_hold_is_refused_and_nothing_written(tmp_path):
     put(tmp_path / "a/train.csv", 'path,start,end,label\n"a b",3,5,0\n')
     for target, fault in {
-        "mmaction2-frames": "starts at image 3: mmaction2-frames holds frames from image 1 on only",
-        "mmaction2-clips": "mmaction2-clips cannot hold this: it would not read back (1: offset 'b': expected",
-        "hara": "hara holds class names, and there is no labels.txt: expected --labels FILE",
+        "mmaction2-frames": "starts at image 3: mmaction2-frames needs rows that start at image 1",
+        "mmaction2-clips": "mmaction2-clips cannot represent these rows: the file could not be read back (1: offset 'b': expected",
+        "hara": "hara stores class names, and there is no labels.txt: expected --labels FILE",
     }.items():
         with pytest.raises(ValueError) as caught:
             convert(tmp_path / "a/train.csv", tmp_path / "b/out.txt", target=target)
         assert fault in str(caught.value)
         assert "\n" not in str(caught.value)
     put(tmp_path / "a/zero.txt", "a 0 5 0\n")
-    with pytest.raises(ValueError, match="starts at image 0: mmaction2-clips holds frames from image 1"):
+    with pytest.raises(
+        ValueError, match="starts at image 0: mmaction2-clips needs rows that start at image 1 or a later one"
+    ):
         convert(tmp_path / "a/zero.txt", tmp_path / "b/out.txt", target="mmaction2-clips")
     assert not (tmp_path / "b").exists() or not list((tmp_path / "b").iterdir())
 
@@ -282,7 +284,7 @@ def test_paths_that_lines_cannot_hold(tmp_path, name):
     rows = [Entry(f"/data/{name}", 0, 9, (0,))]
     FORMATS.get("hara").write(tmp_path / "a.json", Annotations({"train": rows}, NAMES), Options("/data"))
     for target in set(FORMATS) - {"csv", "hara", "activitynet", "kinetics"}:
-        with pytest.raises(ValueError, match="cannot hold this") as caught:
+        with pytest.raises(ValueError, match="cannot represent these rows") as caught:
             convert(tmp_path / "a.json", tmp_path / "out/b.txt", target=target, root="/data")
         assert "\n" not in str(caught.value)
         assert ".part-" not in str(caught.value)
@@ -293,11 +295,11 @@ def test_another_separator_is_taken_and_said(tmp_path):
     put(tmp_path / "train.csv", "path,start,end,label\na b,1,5,0\n")
     made = convert(tmp_path / "train.csv", tmp_path / "b.txt", target="ibm")
     assert (tmp_path / "b.txt").read_text() == "a b;1;5;0\n"
-    assert "';' stands between the columns" in made.notes[-1]
+    assert "the columns are separated by ';', because with ' '" in made.notes[-1]
     convert(tmp_path / "train.csv", tmp_path / "c.txt", target="ibm", separator="semicolon")
     with pytest.raises(ValueError, match="separator comma: ibm has space, semicolon"):
         convert(tmp_path / "train.csv", tmp_path / "c.txt", target="ibm", separator="comma")
-    with pytest.raises(ValueError, match="ibm cannot hold this"):
+    with pytest.raises(ValueError, match="ibm cannot represent these rows"):
         convert(tmp_path / "train.csv", tmp_path / "d.txt", target="ibm", separator="space")
 
 
@@ -312,7 +314,7 @@ def test_leakage_and_twins(tmp_path):
     made = convert(tmp_path / "v", tmp_path / "all.csv")
     assert made.notes[0].startswith("leakage: 2 files are in several parts, such as ")
     assert made.notes[0].endswith(" in train and val")
-    assert made.notes[1].startswith("1 rows of train are there twice, such as ")
+    assert made.notes[1].startswith("1 rows of train repeat another row, such as ")
     assert made.rows == {"train": 3, "val": 3}
 
 
@@ -329,9 +331,7 @@ def test_numbers_that_may_mean_something_else(tmp_path):
 
 def test_parts(tmp_path):
     put(tmp_path / "all.csv", "path,label,split\na,0,train\nb,1,val\nc,0,train\n")
-    with pytest.raises(
-        ValueError, match="a list of actrec holds one part, and there are train, val: expected a folder"
-    ):
+    with pytest.raises(ValueError, match="a list of actrec contains one part, not train, val: expected a folder"):
         convert(tmp_path / "all.csv", tmp_path / "b.txt")
     convert(tmp_path / "all.csv", tmp_path / "v_{part}.txt")
     assert (tmp_path / "v_train.txt").read_text() == "a 0\nc 0\n"
@@ -350,7 +350,7 @@ def test_a_part_that_nobody_knows(tmp_path):
     put(tmp_path / "list.txt", "a 1 5 0\n")
     put(tmp_path / "labels.txt", "walk\n")
     for dst in ("a.json", "out/{part}.txt"):
-        with pytest.raises(ValueError, match="is it train, val or test?"):
+        with pytest.raises(ValueError, match="the part is unknown"):
             convert(tmp_path / "list.txt", tmp_path / dst)
     assert convert(tmp_path / "list.txt", tmp_path / "a.json", part="val").rows == {"val": 1}
     assert convert(tmp_path / "list.txt", tmp_path / "a.txt").rows == {"": 1}
@@ -365,11 +365,11 @@ def test_names_go_with_the_numbers(tmp_path):
     convert(tmp_path / "a.json", tmp_path / "other/train.txt", labels=tmp_path / "names.txt")
     assert read_labels(tmp_path / "other/labels.txt") == ["walk", "jump", "run"]
     assert read_list(tmp_path / "other/train.txt")[0].label == 0
-    with pytest.raises(ValueError, match="names other classes than the new lists"):
+    with pytest.raises(ValueError, match="contains other class names than the new lists"):
         convert(tmp_path / "a.json", tmp_path / "other/val.txt")
     assert sorted(os.listdir(tmp_path / "other")) == ["labels.txt", "train.txt"]
     put(tmp_path / "names.txt", "walk\n")
-    with pytest.raises(ValueError, match="class 'run' is not among the names given"):
+    with pytest.raises(ValueError, match="class 'run' is not in the file of --labels"):
         convert(tmp_path / "a.json", tmp_path / "b.txt", labels=tmp_path / "names.txt")
 
 
@@ -382,14 +382,14 @@ def test_labels_are_written_beside_numbers_only(tmp_path):
     made = convert(src, tmp_path / "out/b.txt")
     labels = tmp_path / "out/labels.txt"
     assert made.files == (tmp_path / "out/b.txt", labels)
-    assert made.notes == (f"{labels} is new and holds for all lists of this folder, such as mult.txt",)
+    assert made.notes == (f"{labels} is new and applies to all lists of this folder, such as mult.txt",)
     assert convert(src, tmp_path / "out/c.txt").files == (tmp_path / "out/c.txt",)
     put(tmp_path / "a/classes.txt", "walk\nrun;jump\nrun\n")
     made = convert(src, tmp_path / "new/d.csv")  # a name that no cell can hold: numbers
     assert made.files == (tmp_path / "new/d.csv", tmp_path / "new/labels.txt")
     put(tmp_path / "a/classes.txt", "walk\nrun\n")
     (note,) = convert(src, tmp_path / "new/e.csv").notes
-    assert note.startswith("csv holds neither the order of the classes nor those without a row")
+    assert note.startswith("csv stores neither the order of the classes nor classes without a row")
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_labels_of_other_lists(tmp_path, text):
     labels = put(tmp_path / "labels.txt", "zip\n")
     made = convert(tmp_path / "train.csv", tmp_path / "out/train.txt")
     assert made.notes[-1].startswith(
-        f"{labels} does not name 'foo', a class of {tmp_path}/train.csv: it was left aside"
+        f"{labels} does not contain 'foo', a class of {tmp_path}/train.csv: it was ignored"
     )
     assert read_labels(tmp_path / "out/labels.txt")[0] == "foo"
     with pytest.raises(ListError) as caught:
@@ -420,7 +420,7 @@ def test_class_names_of_several_tables_are_numbered_together(tmp_path):
     assert read_labels(tmp_path / "out/labels.txt") == ["run", "walk"]
     assert read_list(tmp_path / "out/val.txt")[0].label == 1
     put(tmp_path / "val.csv", "path,label\nc,1\n")
-    with pytest.raises(ValueError, match="some name their classes and some number them"):
+    with pytest.raises(ValueError, match="some lists contain class names and others numbers"):
         convert(tmp_path, tmp_path / "out2")
 
 
@@ -433,7 +433,7 @@ def test_bad_rows_are_told_together(tmp_path):
 
 def test_places_that_cannot_be_written(tmp_path, monkeypatch):
     src = put(tmp_path / "train.txt", "a 1 5 0\n")
-    with pytest.raises(ValueError, match="is to be read and to be written"):
+    with pytest.raises(ValueError, match="the list would replace itself"):
         convert(src, tmp_path / "x/../train.txt")
     with pytest.raises(ValueError, match="not a regular file"):
         convert(src, Path(os.devnull))
@@ -455,7 +455,7 @@ def test_lists_that_are_there_are_not_replaced_unasked(tmp_path):
     precious = put(tmp_path / "out/train.txt", "what was there")
     with pytest.raises(ValueError) as caught:
         convert(src, tmp_path / "out")
-    fault = f"{precious}: there already; --force replaces, another name for B keeps what is there"
+    fault = f"{precious} already exists: expected another name for B, or --force to replace it"
     assert str(caught.value) == fault
     assert precious.read_text() == "what was there"
     convert(src, tmp_path / "out", force=True)
@@ -478,7 +478,7 @@ def test_a_read_only_file_system(tmp_path, monkeypatch):
 def test_nothing_is_replaced_if_one_of_the_files_fails(tmp_path):
     put(tmp_path / "all.csv", 'path,label,split\na,0,train\n"new\nline",0,val\n')
     put(tmp_path / "out/train.txt", "what was there")
-    with pytest.raises(ValueError, match="val.txt: actrec cannot hold this"):
+    with pytest.raises(ValueError, match="val.txt: actrec cannot represent these rows"):
         convert(tmp_path / "all.csv", tmp_path / "out", force=True)
     assert (tmp_path / "out/train.txt").read_text() == "what was there"
     assert os.listdir(tmp_path / "out") == ["train.txt"]

@@ -74,7 +74,7 @@ def test_folders_whose_name_no_list_can_hold(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["a/1.mp4", "b/1.mp4"], "val.txt: there is no video for it, so there is no such list"),
+        (["a/1.mp4", "b/1.mp4"], "val.txt: no video belongs to it, so this list is not written"),
         (["train/a/1.mp4", "val/a/2.mp4", "val/b/1.mp4"], "1 classes have no video in train.txt, such as 'b'"),
     ],
 )

@@ -78,7 +78,7 @@ KINETICS_JSON = Sample(
     },
     messages=[
         "1 videos have a shorter name than expected, such as 'abcdefghijk.mp4' for 'abcdefghijk_000012_000022': "
-        "taken as they are"
+        "they are listed with this name"
     ],
 )
 FEATHER = "Something falling like a feather or paper"
@@ -365,7 +365,7 @@ def test_mini_kinetics_is_known_by_its_class_names(tmp_path, shared_spec):
     assert made.lists == {"train.txt": 200, "val.txt": 200}
     assert read_labels(tmp_path / "out/labels.txt") == wanted
     assert [label for _, label in lists_in(tmp_path)["val"]] == list(range(200))
-    assert said == ["1 test videos have no class: left out"]
+    assert said == ["1 test videos have no class: they are left out"]
 
 
 def test_a_mini_set_of_other_annotations(tmp_path):
@@ -398,7 +398,9 @@ def test_mini_ssv2_is_known_by_its_class_names(tmp_path, shared_spec):
 
 
 def test_mini_moments_needs_a_class_file(tmp_path):
-    with pytest.raises(ValueError, match="mini-Moments in Time has no list of its 200 classes here: --classes FILE"):
+    with pytest.raises(
+        ValueError, match="mini-Moments in Time needs the names of its 200 classes: expected --classes FILE"
+    ):
         make(tmp_path, "mini-moments", MOMENTS.files, MOMENTS.videos)
     (tmp_path / "classes.txt").write_text("\nbarking\n")
     made, _ = make(tmp_path, "mini-moments", MOMENTS.files, MOMENTS.videos, class_file=tmp_path / "classes.txt")
@@ -448,7 +450,7 @@ def dive(**more):
     return [{"vid_name": "a", "label": 0, "start_frame": 0, "end_frame": 9} | more]
 
 
-# (dataset, file): (what it holds, the message behind the file's name)
+# (dataset, file): (its content, the message after the file's name)
 MALFORMED = {
     ("kinetics400", "train.csv"): [
         ("", "1: the first line has no label and no youtube_id and no time_start and no time_end: expected"),
@@ -465,7 +467,7 @@ MALFORMED = {
         (f"{TRAIN},a,1,2,train\n", "2: video 'a_000001_000002' has no class: expected its name"),
         (f"{TRAIN}yoga,,1,2,train\n", "2: video '': expected its name"),
         (f"{TRAIN}yoga,a/b,1,2,train\n", "2: video 'a/b_000001_000002': expected its name"),
-        (f"{TRAIN}{GOOD}ski,abcdefghijk,12,22,train\n", "3: 'abcdefghijk_000012_000022' is of class 'ski' here and"),
+        (f"{TRAIN}{GOOD}ski,abcdefghijk,12,22,train\n", "3: 'abcdefghijk_000012_000022' has class 'ski' here and"),
         (TRAIN.encode() + b"caf\xe9,a,1,2,train\n", "2: byte 0xe9 at position 4 is not UTF-8"),
         ("\ufeff".encode("utf-16"), "1: the file is UTF-16: expected UTF-8"),
         (f"{TRAIN}yo\0ga,a,1,2,train\n", "2: the line holds a zero byte"),
@@ -474,12 +476,12 @@ MALFORMED = {
         (f"{TRAIN}yogi,abcdefghijk,12,22,val\n", "2: unknown class 'yogi': did you mean yoga?"),
     ],
     ("kinetics700", "train.json"): [
-        ("", "1: no JSON: Expecting value at column 1"),
-        ("{\n'a': 1}", "2: no JSON: Expecting property name"),
+        ("", "1: not JSON: Expecting value at column 1"),
+        ("{\n'a': 1}", "2: not JSON: Expecting property name"),
         (b'{"a\n\xe9": 1}', "2: byte 0xe9 is not UTF-8: save the file as UTF-8"),
-        ("[" * 100_000, " JSON that cannot be read"),
-        ("[1, 2]", " it holds list '[1, 2]': expected an object {…}"),
-        ('{"a": {}, "b": {}, "a": {}}', " 'a' is there twice: expected it once"),
+        ("[" * 100_000, " the JSON cannot be read"),
+        ("[1, 2]", " the file contains list '[1, 2]': expected an object {…}"),
+        ('{"a": {}, "b": {}, "a": {}}', " key 'a' occurs twice: expected it once"),
         ({"a": []}, "key 'a': expected annotations with a segment [start, end] and a label"),
         (clip([1]), "key 'a': expected annotations with a segment [start, end] and a label"),
         (clip([1.5, 3]), "key 'a': from '1.5' to '3': expected whole seconds"),
@@ -493,13 +495,13 @@ MALFORMED = {
         ("2;\n", "1: video '2' has no class: expected its name"),
         (";Unfolding something\n", "1: video '': expected its name"),
         ("1;Unfolding somthing\n", "1: unknown class 'Unfolding somthing': did you mean Unfolding something?"),
-        (f"1;Unfolding something\n1;{FEATHER}\n", f"2: '1' is of class '{FEATHER}' here and 'Unfolding something' at"),
+        (f"1;Unfolding something\n1;{FEATHER}\n", f"2: '1' has class '{FEATHER}' here and 'Unfolding something' at"),
     ],
     ("ssv1", "something-something-v1-labels.csv"): [
-        ("Unfolding something\n" * 2, "2: class 'Unfolding something' is there twice: expected each class once"),
+        ("Unfolding something\n" * 2, "2: class 'Unfolding something' occurs twice: expected each class once"),
     ],
     ("ssv2", "something-something-v2-train.json"): [
-        ({"id": "1"}, " it holds dict"),
+        ({"id": "1"}, " the file contains dict"),
         (["1"], "entry 1: '1': expected an object with 'id'"),
         ([{"id": "1", "label": "x"}], "entry 1 ('1'): video '1' has no class: expected its name"),
         ([{"template": LEFT}], "entry 1 ('None'): video '': expected its name"),
@@ -510,7 +512,7 @@ MALFORMED = {
         ([{"id": 1, "template": LEFT[:-1]}], f"entry 1 ('1'): unknown class '{LEFT[:-1]}': did you mean {LEFT}"),
     ],
     ("ssv2", "something-something-v2-labels.json"): [
-        ([LEFT], " it holds list"),
+        ([LEFT], " the file contains list"),
         ({"a\nb": "0"}, "key 'a\\nb': class 'a\\nb': expected its name"),
     ],
     ("ssv2", "test-answers.csv"): [("1420\n", "1: '1420': expected id;class")],
@@ -526,7 +528,7 @@ MALFORMED = {
     ("moments", "moments_categories.txt"): [
         ("barking\n", "1: 'barking': expected class,number"),
         (",1\n", "1: class '': expected its name"),
-        ("barking,0\nbarking,1\n", "2: class 'barking' is there twice: expected each class once"),
+        ("barking,0\nbarking,1\n", "2: class 'barking' occurs twice: expected each class once"),
     ],
     ("ucf101", "trainlist01.txt"): [
         ("Archery/v.avi\n", "1: 'Archery/v.avi': expected class/file.avi number"),
@@ -542,7 +544,7 @@ MALFORMED = {
     ("ucf101", "classInd.txt"): [
         ("Archery\n", "1: 'Archery': expected number class"),
         ("1 Archery\n1 Hammering\n", "2: '1 Hammering': expected number class, each number once"),
-        ("1 Archery\n2 Archery\n", "2: class 'Archery' is there twice"),
+        ("1 Archery\n2 Archery\n", "2: class 'Archery' occurs twice"),
     ],
     ("hmdb51", "cartwheel_test_split1.txt"): [
         ("a.avi\n", "1: 'a.avi': expected file.avi and 0, 1 or 2"),
@@ -573,15 +575,15 @@ MALFORMED = {
     ("jester", "jester-v1-train.csv"): [
         ("34870\n", "1: '34870': expected id;class"),
         ("34870;Swiping Lefty\n", "1: unknown class 'Swiping Lefty': did you mean Swiping Left"),
-        ("3;Swiping Left\n3;Swiping Right\n", "2: '3' is of class 'Swiping Right' here and 'Swiping Left' at"),
+        ("3;Swiping Left\n3;Swiping Right\n", "2: '3' has class 'Swiping Right' here and 'Swiping Left' at"),
     ],
     ("jester", "jester-v1-labels.csv"): [
-        ("Swiping Left\n\nSwiping Left\n", "3: class 'Swiping Left' is there twice: expected each class once"),
+        ("Swiping Left\n\nSwiping Left\n", "3: class 'Swiping Left' occurs twice: expected each class once"),
     ],
     ("diving48", "Diving48_vocab.json"): [
-        ({"a": 1}, " it holds dict"),
+        ({"a": 1}, " the file contains dict"),
         (["Back"], " expected a list of lists of words, such as"),
-        ([["Back"], ["Back"]], "entry 2: class 'Back' is there twice: expected each class once"),
+        ([["Back"], ["Back"]], "entry 2: class 'Back' occurs twice: expected each class once"),
     ],
     ("diving48", "Diving48_V2_train.json"): [
         (dive(label=2), "entry 1 ('a'): label 2: expected 0 to 1"),
@@ -592,7 +594,7 @@ MALFORMED = {
         (dive(start_frame=0.5), "entry 1 ('a'): start_frame 0.5, end_frame 9: expected two numbers"),
         (dive(end_frame=None), "entry 1 ('a'): start_frame 0, end_frame None: expected two numbers"),
         (dive(vid_name=None), "entry 1 ('None'): video '': expected its name"),
-        (dive() + dive(label=1), "entry 2 ('a'): 'a' is of class 'Back 15som 05Twis FREE' here and 'Forward 15som"),
+        (dive() + dive(label=1), "entry 2 ('a'): 'a' has class 'Back 15som 05Twis FREE' here and 'Forward 15som"),
     ],
 }  # fmt: skip
 
@@ -689,7 +691,7 @@ def test_without_published_class_names_training_tells(tmp_path):
 @pytest.mark.parametrize(("train", "what"), [([], "video"), ([{"id": "1420"}], "class")])
 def test_annotations_of_nothing(tmp_path, train, what):
     name = f"something-something-v2-{'test' if train else 'train'}.json"
-    with pytest.raises(ValueError, match=f"the annotations of Something-Something V2 name no {what}: expected"):
+    with pytest.raises(ValueError, match=f"the annotations of Something-Something V2 contain no {what}: expected"):
         make(tmp_path, "ssv2", {name: train}, SSV2.videos)
 
 
@@ -697,7 +699,7 @@ def test_test_sets_of_which_some_classes_are_known(tmp_path):
     test = [{"id": "1420"}, {"id": "78687"}]
     made, said = make(tmp_path, "ssv2", SSV2_LATER.files | {"test.json": test}, SSV2.videos)
     assert lists_in(tmp_path)["test"] == [("1420.webm", 2)]
-    assert "1 test videos have no class: left out" in said
+    assert "1 test videos have no class: they are left out" in said
 
 
 def test_unreadable_annotations(tmp_path, monkeypatch):
@@ -717,13 +719,13 @@ def test_repeated_rows_are_taken_once(tmp_path):
     files["train.csv"] += GOOD * 2
     made, said = make(tmp_path, "kinetics400", files, KINETICS.videos)
     assert made.lists["train.txt"] == 2
-    assert "2 rows repeat an earlier one: taken once" in said
+    assert "2 rows repeat an earlier row: they are listed once" in said
     files["train.csv"] += GOOD.replace("yoga", "air drumming")
     said = []
-    with pytest.raises(ValueError, match="is of class 'air drumming' here and 'yoga' at"):
+    with pytest.raises(ValueError, match="has class 'air drumming' here and 'yoga' at"):
         make_lists(DATASETS.get("kinetics400"), [write(tmp_path / "annotations", files)], tmp_path / "videos",
                    tmp_path / "out", force=True, log=said.append)  # fmt: skip
-    assert "2 rows repeat an earlier one: taken once" in said
+    assert "2 rows repeat an earlier row: they are listed once" in said
 
 
 def test_one_segment_may_show_two_actions(tmp_path):
@@ -739,14 +741,14 @@ def test_the_same_video_in_two_lists_is_told(tmp_path):
     made, said = make(tmp_path, "kinetics400", files, [*KINETICS.videos, "val/yoga/abcdefghijk_000012_000022.mp4"])
     assert made.lists["val.txt"] == 2  # the second one lies in the folder of another class
     path = "val/yoga/abcdefghijk_000012_000022.mp4"
-    assert f"leakage: 1 rows of val are videos of train, too, such as {path!r}" in said
+    assert f"leakage: 1 rows of val are also videos of train, such as {path!r}" in said
 
 
 def test_videos_that_are_not_there(tmp_path):
     made, said = make(tmp_path, "kinetics400", KINETICS.files, KINETICS.videos[:2])
     assert made.lists == {"train.txt": 2}
     assert made.missing == {"train.txt": 1, "val.txt": 1, "test.txt": 1}
-    assert "val.txt: none of its videos can be used, so there is no such list" in said
+    assert "val.txt: none of its videos can be used, so this list is not written" in said
     assert [row[0] for row in missing_in(tmp_path)] == ["train", "val", "test"]
 
 
@@ -754,7 +756,7 @@ def test_no_video_is_there(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         make(tmp_path, "kinetics400", KINETICS.files, [])
     assert str(error.value) == (
-        f"{tmp_path}/videos: none of the 5 videos is there, not even 'abcdefghijk_000012_000022'; expected "
+        f"{tmp_path}/videos: none of the 5 videos exists, not even 'abcdefghijk_000012_000022'; expected "
         "<youtube id>_000012_000022.mp4, at any depth"
     )
     assert not (tmp_path / "out").exists()

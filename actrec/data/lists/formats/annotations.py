@@ -134,6 +134,13 @@ def frames_of(entry: Entry) -> tuple[int, int]:
     return entry.start, entry.stop
 
 
+def times_of(entry: Entry) -> tuple[float, float]:
+    """The range of a row that has one in seconds."""
+    assert isinstance(entry.start, float)
+    assert isinstance(entry.stop, float)
+    return entry.start, entry.stop
+
+
 # ---- paths ----
 
 
