@@ -303,7 +303,7 @@ def test_hara_rows_without_a_frame_are_counted(tmp_path):
         (hara(**{"": video(label="run")}), "train.txt: '': path '': expected the name of a file"),
         ('{"labels": ["a"], "database": {"x": {"subset": "training"}, "x": {"subset": "training"}}}',
          "train.txt: key 'x' occurs twice"),
-        (b"\x89HDF\r\n\x1a\n", "train.txt: HDF5 files are not supported: expected a list, and frames as folders of images"),
+        (b"\x89HDF\r\n\x1a\n", "train.txt: HDF5 files are not supported: expected a list"),
     ],
 )  # fmt: skip
 def test_bad_hara(tmp_path, content, fault):

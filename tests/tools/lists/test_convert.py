@@ -264,7 +264,7 @@ def test_what_a_target_cannot_hold_is_refused_and_nothing_written(tmp_path):
     put(tmp_path / "a/train.csv", 'path,start,end,label\n"a b",3,5,0\n')
     for target, fault in {
         "mmaction2-frames": "starts at image 3: mmaction2-frames needs rows that start at image 1",
-        "mmaction2-clips": "mmaction2-clips cannot represent these rows: the file could not be read back (1: offset 'b': expected",
+        "mmaction2-clips": "cannot represent these rows: the file could not be read back (1: offset 'b': expected",
         "hara": "hara stores class names, and there is no labels.txt: expected --labels FILE",
     }.items():
         with pytest.raises(ValueError) as caught:
