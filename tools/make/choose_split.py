@@ -1,4 +1,7 @@
-"""Divides videos into training and validation: by lists, by folders, or at random. The rules are in extract_frames."""
+"""Divides videos into training and validation by lists, by folders, or at random.
+
+The docstring of `actrec.tools.make.extract_frames` describes the rules.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ class Split:
     """Videos by part.
 
     Args:
-        origin: Where the split comes from, for the log.
+        origin: Description of where the split comes from, for messages.
         rows: {part: rows}. The path of a row is its name in SRC, or an absolute path if the videos come from lists.
         labels: Names of the classes.
-        folder: Folder of the lists or of the labels file; None if there is neither.
-        missing: (path, reason) of rows without a file.
-        outside: Number of rows whose file is not in SRC.
+        folder: Folder of the lists or of the file of class names; None if there is neither.
+        missing: (path, reason) of rows for which there is no file.
+        outside: Number of rows for which the file exists, but not in SRC.
     """
 
     origin: str
@@ -38,10 +41,14 @@ class Split:
 
 
 def choose_split(src: Path, dst: Path, names: list[str], options: SplitOptions, log: Callable[[str], None]) -> Split:
-    """The split of the videos of SRC by lists in DST, SRC or its parent, else by folders, else drawn.
+    """Splits the videos of SRC by lists in DST, SRC or its parent; otherwise by folders; otherwise at random.
+
+    Args:
+        names: Names of the videos in SRC.
+        log: Called with each message.
 
     Raises:
-        ValueError: a list or a labels file is bad, or contradicts the videos.
+        ValueError: A list or a file of class names is malformed, or contradicts the videos.
     """
     classes = class_folders(src, names, otherwise=None)
     for folder in _search_path(src, dst):
@@ -61,7 +68,7 @@ def _search_path(src: Path, dst: Path) -> list[Path]:
 
 
 def _split_lists(folder: Path, src: Path) -> dict[str, Path]:
-    """{part: list} of a folder; empty if it holds neither a training nor a validation list."""
+    """{part: list} of a folder; empty if the folder contains neither a training nor a validation list."""
     kept = {part: folder / f"videos_{part}.txt" for part in PARTS}
     plain = {part: folder / f"{part}.txt" for part in PARTS}
     for lists in (kept, plain):
@@ -87,18 +94,18 @@ def _split_by_lists(lists: dict[str, Path], src: Path, names: list[str], classes
             elif any(map(os.path.exists, places)):
                 outside += 1
             else:
-                missing.append((video.path, f"missing: {path.name} lists it, and there is no such file"))
+                missing.append((video.path, f"missing: {path.name} lists it, but the file does not exist"))
     if not any(rows.values()):
         first = f", not even {missing[0][0]!r}" if missing else ""
         raise ValueError(f"{' and '.join(map(str, lists.values()))}: none of the listed videos is in {src}{first}; "
-                         "expected paths of video files, relative to the list's folder")  # fmt: skip
+                         "expected paths of video files, relative to the folder of the list")  # fmt: skip
     origin = " and ".join(map(shown, lists.values()))
     labels = labels or _names_of(rows, classes)
     return Split(origin, rows, labels, folder, tuple(missing), outside)
 
 
 def _read_videos(path: Path, labels: list[str] | None, classes: list[str]) -> Sequence[Video]:
-    """Reads a list. Without a labels file, its labels are names of class folders, or numbers."""
+    """Reads a list. If there is no file of class names, labels are names of class folders, or numbers."""
     if labels is not None or not classes:
         return read_list(path, root="", labels=labels or ())
     try:
@@ -111,7 +118,11 @@ def _read_videos(path: Path, labels: list[str] | None, classes: list[str]) -> Se
 
 
 def _names_of(rows: Mapping[str, list[Video]], classes: list[str]) -> list[str]:
-    """Names for numbered classes: the class folder if only the videos of one number are in it, else the number."""
+    """Names of classes for which a list contains only numbers.
+
+    A class is called like its folder if all its videos are in one folder, and this folder contains no other class.
+    Otherwise its name is its number.
+    """
     folders: dict[int, set[str]] = {}
     for row in (row for part in rows.values() for row in part):
         for label in row.labels:
@@ -143,12 +154,12 @@ def _labels_without_lists(src: Path, dst: Path, classes: list[str]) -> tuple[lis
             continue
         labels = read_labels(file)
         if unknown := [name for name in classes if name not in labels]:
-            raise ValueError(f"{file} does not name the class {unknown[0]!r}: expected every class folder of {src}")
+            raise ValueError(f"{file} does not contain the class {unknown[0]!r}: expected every class folder of {src}")
         return labels, folder
     return classes, None
 
 
 def _tells_of(path: Path, src: Path) -> bool:
-    """Whether a list or labels file can be about the videos of SRC: not if a tool wrote it for results elsewhere."""
+    """Whether a file can describe the videos of SRC. A list that a tool wrote describes its results only."""
     kind = who_wrote(path)
     return kind is None or Path(os.path.realpath(src)).is_relative_to(os.path.realpath(path.parent / kind.folder))

@@ -1,9 +1,12 @@
-"""Extracts the optical flow of the videos of a list: `00001_x.jpg` and `00001_y.jpg`, see `actrec.data.flow`.
+"""Extracts the optical flow of the videos of a list as images `00001_x.jpg` and `00001_y.jpg` (see `actrec.data.flow`).
 
-The flow of a frame folder is put beside its frames, and that of a video file into `flow/<its path>/` below the folder
-of the list. So the list itself says where flow is, and one list serves both modalities. Flow is made in a temporary
-folder, and its destination is marked as unfinished while the images are moved there. So flow is complete or not there,
-and an interrupted run is continued by starting it again. `.extract_flow.json` beside the lists holds the settings.
+The flow of a frame folder is written to this folder, next to the frames. The flow of a video file is written to
+`flow/<path of the video>/` in the folder of the list. Therefore the location of the flow follows from the list, and the
+same list is used for RGB and for flow.
+
+Flow is computed in a temporary folder. While its images are moved to the destination, a file there marks them as
+unfinished. Therefore incomplete flow is never used, and running the same command again continues an interrupted run.
+The file `.extract_flow.json` in the folder of the lists records the settings.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from actrec.data.lists import Video, read_list
 from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import iter_pictures
-from actrec.files import remove_leftovers, scratch_folder, write_json, writing
+from actrec.files import atomic_write, remove_leftovers, scratch_folder, write_json, writing
 from actrec.tools.make.jobs import Progress, Stop, Stopped, Workers, each, largest_first, write_failed
 from actrec.tools.make.record import describe_differences, plain_settings
 
@@ -36,9 +39,10 @@ PRESETS = {  # presets of OpenCV's dense inverse search
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
 }
-_LEAST = (32, 96)  # height and width: for smaller pictures OpenCV chooses scales that can crash it
+_LEAST = (32, 96)  # smallest height and width; for smaller pictures OpenCV chooses scales with which it can crash
 
-Estimate = Callable[[Iterator[np.ndarray]], Iterator[np.ndarray]]  # gray (H, W) pictures -> float32 (H, W, 2) flows
+# gray pictures, uint8 (H, W) -> the flow from each picture to the next, float32 (H, W, 2)
+Estimate = Callable[[Iterator[np.ndarray]], Iterator[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,10 @@ class Extracted:
     """The result of a run.
 
     Args:
-        done: Number of videos whose flow was made by this run.
-        skipped: Number of videos whose flow existed.
+        done: Number of videos for which this run extracted flow.
+        skipped: Number of videos for which flow existed before.
         pairs: Number of pairs of x and y images of all these videos.
-        failed: (path, reason) of the other videos, as in failed_flow.csv.
+        failed: (path, reason) of each video that failed, as in failed_flow.csv.
     """
 
     done: int
@@ -67,35 +71,42 @@ def extract_flow(
     workers: Workers = Workers(),  # noqa: B008 - frozen
     progress: Progress | None = None,
 ) -> Extracted:
-    """Makes the flow of all videos of lists that are in one folder. A video's flow is made once, for all of its frames.
+    """Extracts the flow of all videos of some lists.
+
+    If several rows belong to a video, its flow is extracted once, for all of its frames.
 
     Args:
-        estimate: Function that computes flow; `dis` by default. For a cluster it must be picklable.
-        method: Its name, for the settings.
+        lists: Lists in the same folder.
+        estimate: Function that computes flow; `dis` by default. To run on a cluster, it must be picklable.
+        method: Name of this function, which is recorded with the settings.
         workers: Threads of this machine, or a cluster.
         progress: Called with (videos done, all videos, failed videos).
 
     Raises:
         FileNotFoundError, ListError: A list is missing, or has malformed rows.
-        ValueError: The lists are in several folders, or there is flow of other settings.
-        OutputError, ClusterError: Flow cannot be written, or the cluster cannot be used. The same call continues.
+        ValueError: The lists are in several folders, or existing flow was extracted with other settings.
+        OutputError, ClusterError: Flow cannot be written, or the cluster cannot be used. The same call continues the
+            run.
     """
     folders = {Path(path).parent for path in lists}
     if len(folders) != 1:
-        raise ValueError(f"lists of {len(folders)} folders ({', '.join(map(str, sorted(folders)))}): expected one")
+        raise ValueError(
+            f"the lists are in {len(folders)} folders ({', '.join(map(str, sorted(folders)))}): expected one folder"
+        )
     root = folders.pop()
     sources = dict.fromkeys(video.path for path in lists for video in read_list(path))
     estimate = estimate or functools.partial(dis, preset=options.preset)
     jobs = [(Path(source), Path(flow_folder(source, root)), options, estimate) for source in sources]
     _check_settings(root, plain_settings(options, method=method))
     remove_leftovers({folder.parent for _, folder, *_ in jobs})
-    made, failed = [], []
+    made: list[tuple[int, bool]] = []
+    failed: list[tuple[str, str]] = []
 
     def receive(job: tuple, result: tuple[int, bool] | None, reason: str | None) -> None:
-        if reason is None:
+        if result is not None:
             made.append(result)
         else:
-            failed.append((str(job[0]), reason))
+            failed.append((str(job[0]), str(reason)))
 
     each(flow_of_video, largest_first(jobs, lambda job: job[0]), receive, workers, progress=progress)
     failed.sort()
@@ -107,14 +118,14 @@ def extract_flow(
 def flow_of_video(
     source: Path, folder: Path, options: FlowOptions, estimate: Estimate, *, stop: Stop | None = None
 ) -> tuple[int, bool]:
-    """Puts the flow of a video file or a frame folder into `folder`, unless it is there.
+    """Extracts the flow of a video file or a frame folder to `folder`, unless it exists.
 
     Args:
-        folder: May be the folder of the frames, and hold other files.
+        folder: Destination. It may be the folder of the frames, and may contain other files.
         stop: Called before each frame; True stops the extraction.
 
     Returns:
-        The number of pairs, and whether they were made by this call.
+        The number of pairs, and whether this call extracted them.
 
     Raises:
         FileNotFoundError, MediaError, ValueError, cv2.error: The video cannot be used.
@@ -127,7 +138,7 @@ def flow_of_video(
         raise MediaError(source, "no such file or folder")
     frames = _frames_of(source) if source.is_dir() else None
     pictures = _images(frames) if frames else _pictures(source, options)
-    name = os.path.splitext(frames.template if frames else "{:05d}.jpg")[0] + "_x.jpg"
+    name = os.path.splitext(frames.template if frames and frames.template else "{:05d}.jpg")[0] + "_x.jpg"
     first = frames.start + 1 if frames else 1
     with scratch_folder(folder) as scratch:
         names: list[str] = []
@@ -137,36 +148,37 @@ def flow_of_video(
                 _write(scratch / path, component, options)
                 names.append(path)
         if not names:
-            raise MediaError(source, "it has one frame, and flow needs two")
+            raise MediaError(source, "it has one frame: flow needs at least two")
         pairs = len(names) // 2
-        if not frames:  # lists may count seconds, which needs the frame rate
-            with writing(folder):
-                (scratch / FPS).write_text(f"{probe_video(source).rate}\n", encoding="ascii")
+        if not frames:  # rows with times in seconds need the frame rate
+            with writing(folder), atomic_write(scratch / FPS) as file:
+                file.write(f"{probe_video(source).rate}\n")
             names.append(FPS)
         _move(scratch, folder, names)
     return pairs, True
 
 
 def dis(pictures: Iterator[np.ndarray], preset: str = FlowOptions.preset) -> Iterator[np.ndarray]:
-    """Flow from each picture to the next by OpenCV's dense inverse search (Kroeger et al. 2016)."""
-    estimator, before = cv2.DISOpticalFlow_create(PRESETS[preset]), None
+    """Yields the flow from each picture to the next, by dense inverse search (Kroeger et al. 2016) in OpenCV."""
+    estimator, before = cv2.DISOpticalFlow.create(PRESETS[preset]), None
     for picture in pictures:
         height, width = picture.shape
         below, right = (max(0, least - size) for least, size in zip(_LEAST, picture.shape))
         if below or right:
             picture = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE)
         if before is not None:
-            yield estimator.calc(before, picture, None)[:height, :width]
+            flow = estimator.calc(before, picture, None)  # type: ignore[call-overload] # the stubs lack None: no initial flow
+            yield flow[:height, :width]
         before = picture
 
 
 def encode(component: np.ndarray, bound: float) -> np.ndarray:
-    """Converts pixels of motion to bytes: -bound and less to 0, no motion to 128, bound and more to 255."""
+    """Converts motion in pixels to bytes: -bound and less become 0, no motion 128, bound and more 255."""
     return np.rint(component.clip(-bound, bound) * (127.5 / bound) + 127.5).astype(np.uint8)
 
 
 def _count_pairs(folder: Path) -> int:
-    """Number of pairs of flow that is complete and readable; else 0."""
+    """Number of pairs of images in a folder of flow; 0 if the flow is missing, incomplete or unreadable."""
     try:
         return build_index([Video("", str(folder), None, None, ())], lazy=True, flow=True)[0].frames
     except MediaError:
@@ -182,8 +194,8 @@ def _images(frames: Media) -> Iterator[np.ndarray]:
         path = frames.image(position)
         picture = read_image(path, gray=True)
         if picture.shape != (frames.height, frames.width):
-            there = f"{picture.shape[1]}x{picture.shape[0]}, the first {frames.width}x{frames.height}"
-            raise MediaError(path, f"{os.path.basename(path)} is {there}: flow needs frames of one size")
+            sizes = f"{picture.shape[1]}x{picture.shape[0]}, the first frame {frames.width}x{frames.height}"
+            raise MediaError(path, f"{os.path.basename(path)} is {sizes}: flow needs frames of one size")
         yield picture
 
 
@@ -204,25 +216,25 @@ def _stoppable(pictures: Iterator[np.ndarray], stop: Stop | None) -> Iterator[np
 def _write(path: Path, component: np.ndarray, options: FlowOptions) -> None:
     _, data = cv2.imencode(".jpg", encode(component, options.bound), [cv2.IMWRITE_JPEG_QUALITY, options.quality])
     with writing(path.parent), open(path, "wb") as file:
-        file.write(data)
+        file.write(data.tobytes())
 
 
 def _move(scratch: Path, folder: Path, names: Sequence[str]) -> None:
-    """Moves files into `folder`. During the move, a mark in it says that the flow is unfinished."""
+    """Moves files to `folder`. During the move, a file there marks the flow as unfinished."""
     mark = folder / UNFINISHED
     with writing(folder):
         folder.mkdir(exist_ok=True)
         mark.touch()
         for name in names:
             os.replace(scratch / name, folder / name)
-        mark.unlink(missing_ok=True)  # may be gone: a cluster may hand out a video twice
+        mark.unlink(missing_ok=True)  # may be missing, because a cluster may run the same job twice
 
 
 def _check_settings(root: Path, settings: dict) -> None:
     """Writes the settings.
 
     Raises:
-        ValueError: Flow was made with other settings.
+        ValueError: Existing flow was extracted with other settings, or the file of settings is damaged.
     """
     path = root / RECORD
     try:
@@ -230,11 +242,11 @@ def _check_settings(root: Path, settings: dict) -> None:
     except FileNotFoundError:
         before = settings
     except ValueError:
-        raise ValueError(f"{path} is damaged: expected what extract-flow wrote; remove it and all flow") from None
+        raise ValueError(f"{path} is damaged: expected the settings of extract-flow; remove it and all flow") from None
     if before != settings:
         raise ValueError(
-            f"{root} holds flow made with other settings ({describe_differences(before, settings)}): use the same "
-            f"settings, or remove it (all *_x.jpg and *_y.jpg) and {path}"
+            f"{root} contains flow with other settings ({describe_differences(before, settings)}): expected the same "
+            f"settings; to start over, remove the flow (all *_x.jpg and *_y.jpg) and {path}"
         )
     with writing(path):
         write_json(path, settings)

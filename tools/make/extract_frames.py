@@ -8,12 +8,14 @@ The split comes from the first of these that exists:
 2. The folders SRC/train/<class>/ and SRC/val/<class>/ (and SRC/test/<class>/).
 3. A seeded stratified split of SRC/<class>/.
 
-Labels are line numbers of `labels.txt` or `classes.txt`, which is searched beside the lists, or else in DST, SRC and
-the parent of SRC. Without such a file they are the positions of the sorted class folders.
+A label is the position of its class in `labels.txt` or `classes.txt`, counted from 0. This file is searched in the
+folder of the lists; without lists, in DST, SRC and the parent of SRC. If there is no such file, the class folders are
+sorted by name and numbered.
 
-The folder of a video appears by one rename, complete, and a folder that exists is not made again. So an interrupted
-run is continued by starting it again. DST/.extract_frames.json holds the settings, the folder of each video, and the
-hash of every list that was written, which tells the tool's own lists from others.
+The folder of a video appears complete, by a rename, and the frames of an existing folder are not extracted again.
+Therefore running the same command again continues an interrupted run. The file DST/.extract_frames.json records the
+settings, the folder of each video, and the hash of every list that was written. The hashes distinguish lists of this
+tool from other lists.
 """
 
 from __future__ import annotations
@@ -40,12 +42,12 @@ class Extracted:
     """The result of a run.
 
     Args:
-        done: Number of videos extracted by this run.
+        done: Number of videos that this run extracted.
         skipped: Number of videos that were extracted before.
         frames: Number of frames of all these videos.
-        failed: (path, reason) of the other videos, as in failed.csv.
-        lists: {list: number of rows}.
-        messages: Messages of the run.
+        failed: (path, reason) of everything that failed, as in failed.csv.
+        lists: {name of the list: number of rows}.
+        messages: The messages that were logged.
     """
 
     done: int
@@ -66,7 +68,7 @@ def extract_frames(
     progress: Progress | None = None,
     log: Callable[[str], None] | None = None,
 ) -> Extracted:
-    """Extracts all videos of SRC that are not in DST yet, then writes the lists, labels.txt and failed.csv.
+    """Extracts all videos of SRC that are not in DST yet. Then it writes the lists, labels.txt and failed.csv.
 
     Args:
         src: Folder of videos.
@@ -93,17 +95,19 @@ def extract_frames(
     counts = {name: count for name in names if (count := count_frames(folders[name], options.template))}
     skipped = len(counts)
     if skipped:
-        say(f"{skipped} of {len(names)} videos are there already")
+        say(f"{skipped} of {len(names)} videos exist already")
     jobs = {(src / name, folders[name], options): name for name in names if name not in counts}
-    reasons = {}
+    reasons: dict[str, str] = {}
 
     def receive(job: tuple, count: int | None, reason: str | None) -> None:
-        if reason is None:
+        if count is not None:
             counts[jobs[job]] = count
         else:
-            reasons[jobs[job]] = reason
+            reasons[jobs[job]] = str(reason)
 
-    rate = functools.cache(lambda name: options.fps or probe_video(src / name).rate)
+    @functools.cache
+    def rate(name: str) -> float:
+        return options.fps or probe_video(src / name).rate
 
     def span(row: Video) -> tuple[int, int] | str:
         return _span(row, counts[row.path], rate)
@@ -115,19 +119,20 @@ def extract_frames(
 
 
 def _extract_missing(path: Path, folder: Path, options: ExtractOptions, *, stop: Stop) -> int:
-    """Extracts a video unless its folder exists: a cluster may hand out a video twice."""
+    """Extracts a video unless its folder exists, because a cluster may run the same job twice."""
     return count_frames(folder, options.template) or extract_video(path, folder, options, stop=stop)
 
 
 def _span(row: Video, count: int, rate: Callable[[str], float]) -> tuple[int, int] | str:
-    """Start and stop of a row in frames, or the reason why the row is empty."""
-    start, stop = max(row.start or 0, 0), row.stop
-    if isinstance(stop, float):
-        if not (frames_a_second := rate(row.path)):
-            return "it counts seconds, and the video has no frame rate"
-        start, stop = frames_between(start, stop, frames_a_second)
-        told = f"seconds {row.start:g} to {row.stop:g} of {count / frames_a_second:.3g}"
+    """Start and stop of a row in frames, or the reason why the row has no frames."""
+    if isinstance(row.stop, float):
+        begin = max(row.start or 0, 0)
+        if not (fps := rate(row.path)):
+            return "the row has times in seconds, and the video has no frame rate"
+        start, stop = frames_between(begin, row.stop, fps)
+        reason = f"seconds {row.start:g} to {row.stop:g}: the video has {count / fps:.3g} seconds"
     else:
-        told = f"frames {start + 1} to {stop} of {count}"
-    stop = count if stop is None else min(stop, count)
-    return (start, stop) if start < stop else told
+        start, stop = max(int(row.start or 0), 0), count if row.stop is None else row.stop
+        reason = f"frames {start + 1} to {stop}: the video has {count} frames"
+    stop = min(stop, count)
+    return (start, stop) if start < stop else reason

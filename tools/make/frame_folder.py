@@ -1,4 +1,4 @@
-"""Extracts the frames of one video to a folder, which appears complete or not at all."""
+"""Extracts the frames of one video to a folder. The folder appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _encoded(bgr, options: ExtractOptions):
 
 
 def count_frames(folder: Path, template: str) -> int:
-    """Number of frames of a finished folder; 0 if it does not exist. It may hold other files, such as optical flow."""
+    """Number of frames of a complete folder; 0 if it does not exist. Other files, such as flow, are not counted."""
     try:
         names = set(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Converts the pictures of a video to a constant frame rate, by their timestamps."""
+"""Converts the pictures of a video to a constant frame rate, using their timestamps."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from pathlib import Path
 from actrec.data.video.container import MediaError
 from actrec.data.video.read import Picture
 
-MAX_STILL = 600.0  # seconds; so that a wrong timestamp does not fill the disk with copies of one picture
+MAX_STILL = 600.0  # seconds; longest time that one picture is shown. A wrong timestamp must not fill the disk.
 
 
 def resampled(pictures: Iterable[Picture], *, path: Path, fps: float | None) -> Iterator[tuple[Picture, int]]:
-    """(picture, number of frames that show it). Frame k shows what is displayed k/fps seconds after the first picture.
+    """Yields (picture, number of frames that show it).
 
-    A picture without a timestamp follows the previous one at the average rate. Times never decrease.
+    Frame k shows the picture that is displayed k/fps seconds after the first picture. A picture without a timestamp
+    follows the previous picture at the average rate. A timestamp that goes back is replaced by the previous one.
 
     Args:
+        path: The file, for messages.
         fps: Frames per second; None for one frame per picture.
 
     Raises:
-        MediaError: The file has neither timestamps nor a frame rate, or a timestamp jumps.
+        MediaError: The file has neither timestamps nor a frame rate, or a timestamp jumps by more than `MAX_STILL`.
     """
     if fps is None:
         yield from ((picture, 1) for picture in pictures)
@@ -29,13 +31,15 @@ def resampled(pictures: Iterable[Picture], *, path: Path, fps: float | None) -> 
     shown, start, now, made = None, 0.0, 0.0, 0
     for picture in pictures:
         if picture.time is None and not picture.seconds:
-            raise MediaError(path, "neither timestamps nor a frame rate: --fps has nothing to go by")
+            raise MediaError(path, "the file has neither timestamps nor a frame rate: --fps needs one of them")
         if shown is None:
             start = now = picture.time or 0.0
         else:
             before, now = now, max(now, now + shown.seconds if picture.time is None else picture.time)
             if now - before > MAX_STILL:
-                raise MediaError(path, f"a timestamp jumps by {now - before:.0f} s: --fps cannot follow")
+                raise MediaError(
+                    path, f"a timestamp jumps by {now - before:.0f} s: --fps allows at most {MAX_STILL:.0f} s"
+                )
             if copies := _due(now - start, fps) - made:
                 yield shown, copies
                 made += copies

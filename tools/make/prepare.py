@@ -1,11 +1,11 @@
 """Re-encodes videos for fast training: DST/prepared/<class>/<name>.mp4, with DST/labels.txt, train.txt and val.txt.
 
-The split and the labels come from the same places as in extract_frames; or from given lists, whose rows are written
-again for the prepared videos with the same ranges and labels.
+The split and the labels come from the same places as in extract_frames. Alternatively, the user passes lists. Then
+lists of the same names are written for the prepared videos, with the same ranges and labels.
 
-A prepared video appears by one rename, after it has been proven to hold the frames of its original, and a video that
-exists is not made again. So an interrupted run is continued by starting it again. DST/.prepare.json holds the same as
-.extract_frames.json. A file whose proof fails is moved to DST/quarantine/.
+A prepared video appears by a rename, after its frames have been compared with those of the original. Existing prepared
+videos are not encoded again. Therefore running the same command again continues an interrupted run. The file
+DST/.prepare.json records the same as .extract_frames.json. A file that fails the comparison goes to DST/quarantine/.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class PreparedSet:
     """The result of a run.
 
     Args:
-        done: Number of videos prepared by this run.
+        done: Number of videos that this run prepared.
         skipped: Number of videos that were prepared before.
-        frames: Number of frames of the videos prepared by this run.
-        before, after: Bytes of all these videos.
-        failed: (path, reason) of the other videos, as in failed.csv.
-        lists: {list: number of rows}.
-        messages: Messages of the run.
+        frames: Number of frames of the videos that this run prepared.
+        before, after: Size in bytes of the originals and of the prepared videos, together.
+        failed: (path, reason) of everything that failed, as in failed.csv.
+        lists: {name of the list: number of rows}.
+        messages: The messages that were logged.
     """
 
     done: int
@@ -63,15 +63,18 @@ def prepare(
     progress: Progress | None = None,
     log: Callable[[str], None] | None = None,
 ) -> PreparedSet | None:
-    """Compares a sample before and after, prepares all videos that are not in DST yet, and writes the lists.
+    """Prepares all videos that are not in DST yet, and writes the lists.
+
+    If DST has no prepared video yet, a few videos are prepared first, to log how their size, decode time and quality
+    change.
 
     Args:
-        src: Folder of videos; or lists of videos, for which lists of the same names are written.
+        src: Folder of videos, or lists of videos.
         dst: Folder of the dataset; created if it is missing.
         options: Settings of the prepared videos.
         split: How videos are divided if neither a list nor a folder decides.
-        sample: Number of videos that are compared, if none is prepared yet.
-        dry_run: Compare the sample, and do nothing else.
+        sample: Number of these videos.
+        dry_run: Prepare only these videos, in a temporary folder.
         workers: Threads of this machine, or a cluster.
         progress: Called with (videos done, all videos, failed videos).
         log: Called with each message.
@@ -104,33 +107,33 @@ def prepare(
         show_trade(src, names, options, sample, say)
         return None
     results = target.begin(plan, names, classes, say)
-    there = {name for name in names if results[name].is_file()}
-    if there:
-        say(f"{len(there)} of {len(names)} videos are there already")
+    existing = {name for name in names if results[name].is_file()}
+    if existing:
+        say(f"{len(existing)} of {len(names)} videos exist already")
     else:
         show_trade(src, names, options, sample, say)
 
-    aside = dst / QUARANTINE
+    quarantine = dst / QUARANTINE
     jobs = {
-        (src / name, results[name], aside / results[name].relative_to(target.folder), options): name
+        (src / name, results[name], quarantine / results[name].relative_to(target.folder), options): name
         for name in names
-        if name not in there
+        if name not in existing
     }
-    made: list[Prepared] = [_sizes(src / name, results[name]) for name in there]
-    reasons = {}
+    made: list[Prepared] = [_sizes(src / name, results[name]) for name in existing]
+    reasons: dict[str, str] = {}
 
     def receive(job: tuple, result: Prepared | None, reason: str | None) -> None:
-        if reason is None:
+        if result is not None:
             made.append(result)
         else:
-            reasons[jobs[job]] = reason
+            reasons[jobs[job]] = str(reason)
 
     queue = largest_first(jobs, lambda job: job[0])
-    each(_prepare_missing, queue, receive, workers, progress=progress, done=len(there))
+    each(_prepare_missing, queue, receive, workers, progress=progress, done=len(existing))
     lists, failed = target.finish(plan, src, reasons, _span, say)
     return PreparedSet(
-        done=len(made) - len(there),
-        skipped=len(there),
+        done=len(made) - len(existing),
+        skipped=len(existing),
         frames=sum(one.frames for one in made),
         before=sum(one.before for one in made),
         after=sum(one.after for one in made),
@@ -140,9 +143,9 @@ def prepare(
     )
 
 
-def _prepare_missing(path: Path, result: Path, aside: Path, options: PrepareOptions, *, stop: Stop) -> Prepared:
-    """Prepares a video unless its file exists: a cluster may hand out a video twice."""
-    return _sizes(path, result) if result.is_file() else prepare_video(path, result, aside, options, stop=stop)
+def _prepare_missing(path: Path, result: Path, quarantine: Path, options: PrepareOptions, *, stop: Stop) -> Prepared:
+    """Prepares a video unless its file exists, because a cluster may run the same job twice."""
+    return _sizes(path, result) if result.is_file() else prepare_video(path, result, quarantine, options, stop=stop)
 
 
 def _sizes(path: Path, result: Path) -> Prepared:
@@ -150,48 +153,49 @@ def _sizes(path: Path, result: Path) -> Prepared:
 
 
 def _span(row: Video) -> tuple[int | float | None, int | float | None]:
-    """Prepared videos have the same frames, so ranges stay as they are."""
+    """Ranges stay as they are, because prepared videos have the same frames."""
     return row.start, row.stop
 
 
 def split_of_lists(lists: Sequence[Path], dst: Path) -> Split:
-    """The rows of lists. Each list is a part that has its name. Paths of rows are absolute.
+    """The rows of lists. Each list is one part, called like the list. The paths of the rows are absolute.
 
     Raises:
         FileNotFoundError: A list does not exist.
-        ValueError: A list is malformed (ListError), no video exists, two lists have the same name or different labels,
-            or a list is located where the list of the prepared videos belongs.
+        ValueError: A list is malformed (ListError), no video exists, two lists have the same name or different class
+            names, or the list of the prepared videos would replace a list.
     """
     rows: dict[str, list[Video]] = {}
     missing, labels = [], {}
     for path in lists:
         part = path.stem
         if part in rows:
-            raise ValueError(f"{path}: another list is named {part}, too: expected names that differ")
+            raise ValueError(f"{path}: another list is also named {part}: expected lists with different names")
         if os.path.realpath(path) == os.path.realpath(dst / f"{part}.txt"):
-            raise ValueError(f"{path} is where the list of the prepared videos belongs: expected another DST")
+            raise ValueError(f"{path}: the list of the prepared videos would replace this list: expected another DST")
         rows[part] = []
         for video in read_list(path):
             name = os.path.abspath(video.path)
             if os.path.exists(name):
                 rows[part].append(Video("", name, video.start, video.stop, video.labels))
             else:
-                missing.append((video.path, f"missing: {path.name} lists it, and there is no such file"))
+                missing.append((video.path, f"missing: {path.name} lists it, but the file does not exist"))
         file = find_labels(path.parent)
         labels[path] = read_labels(file) if file else []
     if len({tuple(names) for names in labels.values()}) > 1:
         raise ValueError(
-            f"{' and '.join(map(str, lists))}: the labels.txt beside them differ: expected the same classes"
+            f"{' and '.join(map(str, lists))}: the class names in their folders differ: expected the same labels.txt"
         )
     if not any(rows.values()):
         raise ValueError(
-            f"{' and '.join(map(str, lists))}: none of the listed videos is there, not even {missing[0][0]!r}"
+            f"{' and '.join(map(str, lists))}: none of the listed videos exists, not even {missing[0][0]!r}; expected "
+            "paths of video files, relative to the folder of the list"
         )
     return Split(" and ".join(map(shown, lists)), rows, labels[lists[0]], lists[0].parent, tuple(missing))
 
 
 def show_trade(src: Path, names: Sequence[str], options: PrepareOptions, count: int, say: Messages) -> list[Trade]:
-    """Prepares some videos in a temporary folder, and logs a table of what is gained and lost."""
+    """Prepares `count` videos in a temporary folder and logs a table of their size, decode time and quality."""
     trades = []
     with tempfile.TemporaryDirectory() as folder:
         for i, path in enumerate(pick_sample([src / name for name in names], count)):

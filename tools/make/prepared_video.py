@@ -1,4 +1,8 @@
-"""One video to one that decodes fast: small, short GOPs, no B-frames; and the proof that it is the same video."""
+"""Re-encodes one video for fast decoding, and verifies the result.
+
+The prepared video is small, has a keyframe every few frames and no B-frames. After encoding it is decoded completely,
+and each frame is compared with its original.
+"""
 
 from __future__ import annotations
 
@@ -27,58 +31,62 @@ from actrec.tools.make.jobs import Stop, Stopped
 
 PRESETS = typing.get_args(EncoderPreset)
 _NVENC_PRESETS = ("p1", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p7")
-_TREE = 112  # pixels
-_TICK = Fraction(1, 90000)  # of timestamps: exact for the usual frame rates
-_UNKNOWN = 0.04  # seconds that a picture is shown where the file does not say it
-_REORDERED = 4  # pictures between which timestamps may be out of order
-_JITTER = 1.0  # seconds that a timestamp may run backwards; by more, and it is another clock
-_GRID = 16  # most cells along a side of the thumbnails by which frames are told apart
-_CELL = 8  # pixels along a side of a cell at least: the mean of a block is what encoders keep best
-_FINE = 256  # steps of a gray level in them
+_MBTREE_SIDE = 112  # pixels; from this short side on, x264 may use its macroblock tree
+_TICK = Fraction(1, 90000)  # seconds; unit of timestamps, exact for the usual frame rates
+_UNKNOWN = 0.04  # seconds; how long a picture is shown if the file does not state it
+_REORDERED = 4  # number of successive pictures that may be out of order by their timestamps
+_JITTER = 1.0  # seconds; a timestamp that goes back by more belongs to another clock
+_GRID = 16  # largest number of cells along a side of the thumbnails by which frames are compared
+_CELL = 8  # pixels; shortest side of a cell. Encoders preserve the mean of a block best.
+_FINE = 256  # steps of thumbnails per gray level
 
 
 class NotEqualError(ValueError):
-    """What was written is not what was read. The file lies in quarantine."""
+    """The written file does not have the frames of its original. The file was moved to the quarantine folder."""
 
 
 def encoders_for(options: PrepareOptions) -> tuple[str, ...]:
-    """FFmpeg's names of the encoders to try on this machine, the best first.
+    """FFmpeg's names of the encoders to try on this machine, the preferred one first.
 
     Raises:
-        ValueError: NVENC is asked for and there is none.
+        ValueError: The options require NVENC, and it does not work on this machine.
     """
     nvenc, cpu = f"{options.codec}_nvenc", {"h264": "libx264", "hevc": "libx265"}[options.codec]
     if options.encoder == "cpu" or (options.encoder == "auto" and not can_encode(nvenc)):
         return (cpu,)
     if not can_encode(nvenc):
         raise ValueError(
-            f"encoder nvenc: {nvenc} does not work on this machine: expected an NVIDIA GPU that encodes, or "
+            f"encoder nvenc: {nvenc} does not work on this machine: expected an NVIDIA GPU with an encoder, or "
             "--encoder cpu"
         )
     return (nvenc,) if options.encoder == "nvenc" else (nvenc, cpu)
 
 
 def encoder_flags(options: PrepareOptions, encoder: str, size: tuple[int, int]) -> dict[str, str]:
-    """What that encoder is told for pictures of this width and height."""
+    """The FFmpeg options of an encoder.
+
+    Args:
+        size: Width and height of the pictures.
+    """
     crf = str(options.crf)
     if encoder.endswith("_nvenc"):
         preset = _NVENC_PRESETS[PRESETS.index(options.preset)]
         return {"preset": preset, "tune": "hq", "rc": "vbr", "cq": crf, "b": "0", "no-scenecut": "1"}
     flags = {"preset": options.preset, "crf": crf, "tune": "fastdecode"}
     if encoder == "libx265":
-        alone = "pools=none:frame-threads=1"  # one video is one thread's work
-        return flags | {"x265-params": f"log-level=error:scenecut=0:open-gop=0:{alone}"}
-    # Of pictures a few blocks wide, x264's macroblock tree makes other bytes from run to run.
-    return flags | {"sc_threshold": "0", "mbtree": str(int(min(size) >= _TREE))}
+        threads = "pools=none:frame-threads=1"  # one thread, because several videos are encoded at a time
+        return flags | {"x265-params": f"log-level=error:scenecut=0:open-gop=0:{threads}"}
+    # For pictures that are a few blocks wide, the macroblock tree of x264 produces different bytes in each run.
+    return flags | {"sc_threshold": "0", "mbtree": str(int(min(size) >= _MBTREE_SIDE))}
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """One prepared video.
+    """The result for one video.
 
     Args:
-        frames: 0 if it was there before.
-        before, after: bytes.
+        frames: Number of frames; 0 if the prepared video existed before.
+        before, after: Size of the original and of the prepared video in bytes.
     """
 
     frames: int
@@ -89,18 +97,18 @@ class Prepared:
 def prepare_video(
     path: Path, target: Path, quarantine: Path, options: PrepareOptions, *, stop: Stop | None = None
 ) -> Prepared:
-    """Writes one prepared video; `target` appears whole and proven, or not at all.
+    """Writes one prepared video. `target` appears complete and verified, or not at all.
 
     Args:
-        quarantine: where the file goes if it is not the same video.
-        stop: asked before each frame.
+        quarantine: Path to which the file is moved if the verification fails.
+        stop: Called before each frame; True stops the work.
 
     Raises:
-        FileNotFoundError, MediaError, cv2.error: the video is unusable.
-        EncoderError: the encoder does not work, or not for this size.
-        NotEqualError: the written file has other frames, or cannot be entered where it should.
-        OutputError: the file cannot be written.
-        Stopped: `stop` said so.
+        FileNotFoundError, MediaError, cv2.error: The video cannot be used.
+        EncoderError: The encoder does not work, or does not support this picture size.
+        NotEqualError: The written file has other frames than the video, or decoding cannot start at its keyframes.
+        OutputError: The file cannot be written.
+        Stopped: `stop` returned True.
     """
     encoders = encoders_for(options)
     with scratch_folder(target) as folder:
@@ -109,23 +117,23 @@ def prepare_video(
             try:
                 thumbnails = _encode(path, made, encoder, options, stop)
                 break
-            except EncoderError:  # too small a picture, too many videos at a time
+            except EncoderError:  # NVENC rejects small pictures, and more than a few videos at a time
                 if encoder == encoders[-1]:
                     raise
         if fault := find_fault(made, thumbnails, options, stop):
             with writing(quarantine):
                 quarantine.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(made, quarantine)
-            raise NotEqualError(f"{fault}: in quarantine")
+            raise NotEqualError(f"{fault}: the file was moved to {quarantine}")
         size = made.stat().st_size
         with writing(target):
             os.replace(made, target)
-    quarantine.unlink(missing_ok=True)  # of an earlier run
+    quarantine.unlink(missing_ok=True)  # a file that an earlier run moved there
     return Prepared(len(thumbnails), path.stat().st_size, size)
 
 
 def _encode(path: Path, made: Path, encoder: str, options: PrepareOptions, stop: Stop | None) -> np.ndarray:
-    """Writes the file. Returns a thumbnail of each frame."""
+    """Writes the file. Returns a thumbnail of each frame, as `_thumbnail` computes it."""
     shown = resampled(iter_pictures(path), path=path, fps=options.fps)
     first, times = next(shown)
     size = options.size(first.width, first.height)
@@ -153,9 +161,10 @@ def _encode(path: Path, made: Path, encoder: str, options: PrepareOptions, stop:
 
 
 def _timed(shown: Iterable[tuple[Picture, int]], fps: float | None) -> Iterator[tuple[Picture, int, int | None]]:
-    """(picture, copies, timestamp or None). Without `fps` each picture keeps its time, from 0 for the first.
+    """Yields (picture, number of copies, timestamp or None).
 
-    A picture without a time, or with one far from that of the one before, follows it at the average rate.
+    Without `fps`, each picture keeps its time relative to the first picture. If a picture has no time, or one that is
+    far from the time of the previous picture, it follows the previous picture at the average rate.
     """
     if fps:
         yield from ((picture, copies, None) for picture, copies in shown)
@@ -172,8 +181,13 @@ def _timed(shown: Iterable[tuple[Picture, int]], fps: float | None) -> Iterator[
 
 
 def _ascending(pictures: Iterable[Picture]) -> Iterator[tuple[Picture, float]]:
-    """Each with its time, in seconds. AVI counts B-frames in the order of the file: sorted over a few pictures."""
-    waiting, times, before = collections.deque(), [], 0.0
+    """Yields each picture with its time in seconds.
+
+    In AVI files, the times of B-frames follow the order in the file. Therefore times are sorted over a few pictures.
+    """
+    waiting: collections.deque[Picture] = collections.deque()
+    times: list[float] = []
+    before = 0.0
     for picture in pictures:
         time = picture.time if picture.time is not None else before + _seconds(waiting[-1]) if waiting else 0.0
         keep = _REORDERED if time > before - _JITTER else 0
@@ -190,22 +204,23 @@ def _seconds(picture: Picture) -> float:
     return picture.seconds if _TICK <= picture.seconds <= MAX_STILL else _UNKNOWN
 
 
-# ---- the proof ----
+# ---- verification ----
 
 
 def find_fault(made: Path, thumbnails: np.ndarray, options: PrepareOptions, stop: Stop | None = None) -> str | None:
-    """Decodes a written file to its end. Says what is wrong with it; None if nothing is.
+    """Decodes a written file completely and describes what is wrong with it; None if nothing is.
 
     Args:
-        thumbnails: of the frames that were encoded.
+        thumbnails: Thumbnails of the frames that were encoded, shape (frames, cells).
     """
+    assert options.crf is not None  # set by PrepareOptions
     frames, errors, last = len(thumbnails), [], -math.inf
     try:
         for i, picture in enumerate(iter_pictures(made)):
             if stop and stop():
                 raise Stopped
             if picture.time is None or picture.time <= last:
-                return f"frame {i + 1} is not later than the one before"
+                return f"frame {i + 1} has the time {picture.time}, not after that of the previous frame"
             last, size = picture.time, (picture.width, picture.height)
             if i < frames:
                 errors.append(_errors(_thumbnail(picture.yuv420(*size), size), thumbnails, i))
@@ -213,11 +228,11 @@ def find_fault(made: Path, thumbnails: np.ndarray, options: PrepareOptions, stop
     except MediaError as error:
         return error.reason
     if i + 1 != frames:
-        return f"{i + 1} frames were written of {frames}"
+        return f"the file has {i + 1} frames: expected {frames}"
     if (wrong := _first_wrong(np.array(errors), thumbnails.shape[1], options.crf)) is not None:
-        return f"frame {wrong + 1} is not the one that it should be"
+        return f"frame {wrong + 1} differs from frame {wrong + 1} of the original"
     if certificate is None or len(certificate.pts) != frames:
-        return "it cannot be entered at its keyframes"
+        return "decoding cannot start at the keyframes"
     keys = np.searchsorted(certificate.pts, certificate.key_pts)
     longest = int(np.diff(keys, append=frames).max())
     if longest > options.gop:
@@ -226,35 +241,48 @@ def find_fault(made: Path, thumbnails: np.ndarray, options: PrepareOptions, stop
 
 
 def _thumbnail(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint16, flat: the means of luma in cells, `_FINE` steps to a gray level."""
+    """The mean luma of each cell, in `_FINE` steps per gray level: uint16, shape (cells,)."""
     luma = planes[: size[1]].astype(np.float32)
     means = cv2.resize(luma, tuple(min(_GRID, side // _CELL) for side in size), interpolation=cv2.INTER_AREA)
     return (means * _FINE).astype(np.uint16).ravel()
 
 
 def _errors(seen: np.ndarray, wanted: np.ndarray, i: int) -> tuple[float, float, float]:
-    """How far the frame at place i is from the one that belongs there, and from the nearer one of that one's
-    neighbors; and how far the neighbor is from it towards which it has gone most of the way. In gray levels."""
+    """Compares the frame at position i with the expected frames.
+
+    Args:
+        seen: Thumbnail of the decoded frame.
+        wanted: Thumbnails of all expected frames.
+
+    Returns:
+        Root mean square differences in gray levels: from the frame to the expected frame; from the frame to the more
+        similar neighbor of the expected frame; and from the expected frame to the neighbor that the frame resembles
+        more than the expected frame (0 if there is none).
+    """
     error = (seen.astype(np.float32) - wanted[i]) / _FINE
     steps = (wanted[max(i - 1, 0) : i + 2].astype(np.float32) - wanted[i]) / _FINE
     steps = np.delete(steps, min(i, 1), axis=0)
     length = np.square(steps).mean(axis=1)
-    gone = length[(steps * error).mean(axis=1) > 0.75 * length]
+    crossed = length[(steps * error).mean(axis=1) > 0.75 * length]  # more than 3/4 of the way to a neighbor
     near = np.square(error - steps).mean(axis=1).min(initial=np.inf)
-    return tuple(map(math.sqrt, (np.square(error).mean(), near, gone.max(initial=0))))
+    return math.sqrt(np.square(error).mean()), math.sqrt(near), math.sqrt(crossed.max(initial=0))
 
 
 def _first_wrong(errors: np.ndarray, cells: int, crf: int) -> int | None:
-    """The first frame that looks like a neighbor of the one that belongs there, or like none of them.
+    """The position of the first wrong frame: it resembles a neighbor of the expected frame, or none of them.
 
-    What an encoder does to thumbnails was measured: 0.1 to 0.85 gray levels at CRF 23, twice that for each 6 more, and
-    less than half of the way to a neighbor that differs by more than that. A block that changes little it leaves for
-    later, which counts for more where there are few. Frames that differ by less are not told apart: a still video is
-    right in any order.
+    The limits come from measurements of how encoders change thumbnails: by 0.1 to 0.85 gray levels at CRF 23, and by
+    twice as much for each increase of CRF by 6; and by less than half of the way to a neighbor that differs by more
+    than that. Encoders update a block that changes little only later, which matters more if there are few cells.
+    Frames that differ by less cannot be distinguished. In a still video, therefore, any order of frames is accepted.
+
+    Args:
+        errors: The results of `_errors`, shape (frames, 3).
+        cells: Number of cells of a thumbnail.
     """
-    own, near, gone = errors.T
+    error, near, crossed = errors.T
     step = 2 ** ((crf - 23) / 6)
-    noise = np.pad(np.minimum(own, near), 8, mode="edge")
+    noise = np.pad(np.minimum(error, near), 8, mode="edge")
     noise = np.median(np.lib.stride_tricks.sliding_window_view(noise, 17), axis=1)
-    wrong = (gone > 0.3 * step * _GRID / math.sqrt(cells) + np.minimum(noise, step)) | (own > 6 * step)
+    wrong = (crossed > 0.3 * step * _GRID / math.sqrt(cells) + np.minimum(noise, step)) | (error > 6 * step)
     return int(wrong.argmax()) if wrong.any() else None

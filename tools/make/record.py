@@ -14,7 +14,7 @@ from typing import Any
 
 from actrec.files import write_json, writing
 
-_LONGEST = 240  # bytes of a name, so that something can be appended
+_LONGEST = 240  # bytes; longest name of a result. File systems allow 255, and a suffix may be appended.
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Kind:
 
     Args:
         command: Name of its command.
-        done: What it does with a video, as a past participle.
-        what: A word for its results.
-        folder: Folder in DST that holds the results, as <class>/<name>.
+        done: What the tool does with a video, as a past participle.
+        what: A word for the results.
+        folder: Folder in DST that contains the results, as <class>/<name>.
         suffix: Suffix of these names.
     """
 
@@ -44,14 +44,22 @@ class Kind:
 FRAMES = Kind("extract-frames", "extracted", "frames", "frames")
 PREPARED = Kind("prepare", "prepared", "videos", "prepared", ".mp4")
 KINDS = (FRAMES, PREPARED)
-QUARANTINE = "quarantine"  # where prepare puts files whose proof failed
+QUARANTINE = "quarantine"  # folder to which prepare moves files that fail the comparison with their original
 
 
 def allot(names: Sequence[str], classes: Sequence[str], known: Mapping[str, str], suffix: str = "") -> dict[str, str]:
-    """Chooses a name for the result of each video: <class>/<stem>, or <class>/<file name> if that is taken, and so on.
+    """Chooses a name for the result of each video.
+
+    The name is <class>/<stem>. If this is taken, it is <class>/<file name>, then <class>/<path with `_` for `/`>, and
+    then the same with a number.
 
     Args:
-        known: Names chosen by earlier runs. A video keeps its name when other videos are added.
+        names: Names of the videos.
+        classes: The class of each video.
+        known: Names that earlier runs have chosen. A video keeps its name when other videos are added.
+
+    Returns:
+        {name of the video: name of its result}, for all known and new videos.
     """
     folders = dict(known)
     taken = {folder.casefold() for folder in known.values()} | {_clean(name).casefold() for name in classes if name}
@@ -69,7 +77,7 @@ def allot(names: Sequence[str], classes: Sequence[str], known: Mapping[str, str]
 
 
 def _clean(name: str) -> str:
-    """A file name that a list can hold: valid text without separators and control characters."""
+    """A file name that a list can contain: valid text without `;` and control characters."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
     return re.sub(r"[;\x00-\x1f]", "_", text).encode()[:_LONGEST].decode(errors="ignore") or "_"
 
@@ -79,9 +87,11 @@ class Record:
     """The record of a tool in DST.
 
     Args:
+        path: The file of the record.
         options: Settings of the results.
-        videos: {video: name of its result}.
-        lists: {list: SHA-256 of its content}. Two hashes while a list is being replaced: of the old and the new one.
+        videos: {name of the video: name of its result}.
+        lists: {name of the list: [SHA-256 of its content]}. While a list is being replaced, there are two hashes, one
+            of the old and one of the new content.
     """
 
     path: Path
@@ -99,7 +109,8 @@ class Record:
             return cls(path)
         except (ValueError, KeyError, TypeError):
             raise ValueError(
-                f"{path} is damaged: expected what {kind.command} wrote; remove it and {folder / kind.folder}"
+                f"{path} is damaged: expected the record of {kind.command}; to start over, remove it and "
+                f"{folder / kind.folder}"
             ) from None
 
     def write(self) -> None:
@@ -111,7 +122,7 @@ class Record:
         return path.is_file() and _sha256(path) in self.lists.get(path.name, [])
 
     def announce(self, path: Path, data: bytes) -> None:
-        """Must be called right before a list appears with this content, so that it is known even after a kill."""
+        """Must be called before a list with this content appears, so that it is recognized even after a kill."""
         self.lists[path.name] = [*self.lists.get(path.name, [])[-1:], hashlib.sha256(data).hexdigest()]
         self.write()
 
@@ -126,13 +137,13 @@ def plain_settings(options: Any, **more: Any) -> dict[str, Any]:
 
 
 def describe_differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """For an error message: the settings that differ from those of an earlier run."""
+    """The settings that differ from those of an earlier run, for an error message."""
     different = (key for key, value in wanted.items() if known.get(key) != value)
-    return "; ".join(f"{key} {known.get(key)} there, {wanted[key]} now" for key in different)
+    return "; ".join(f"{key} was {known.get(key)}, now {wanted[key]}" for key in different)
 
 
 def who_wrote(path: Path) -> Kind | None:
-    """The tool that wrote a list or labels file; None if no tool did, or if it was changed since."""
+    """The tool that wrote a list or a file of class names; None if no tool did, or if the file was changed later."""
     return next((kind for kind in KINDS if Record.read(path.parent, kind).wrote(path)), None)
 
 

@@ -1,4 +1,4 @@
-"""Measures what preparing a video gains and loses: bytes, decode time and PSNR."""
+"""Measures how preparing a video changes its size, decode time and quality (PSNR)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from actrec.data.video.certificate import Certificate
 from actrec.data.video.read import decode_frames, iter_pictures, read_frames
 from actrec.tools.make.frame_rate import resampled
 
-_CLIPS = 3  # clips from different places of a video
-_REPEATS = 3
-_COMPARED = 300  # frames that are compared for the PSNR
+_CLIPS = 3  # number of clips, from different places of a video
+_REPEATS = 3  # number of times that each clip is decoded
+_COMPARED = 300  # largest number of frames that are compared for the PSNR
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Cost:
 
     Args:
         width, height: Displayed size in pixels.
+        bytes: Size of the file.
         sparse, dense: Milliseconds to decode 8 frames spread over the video, and 32 frames with stride 2, on one core.
             Decoding starts at keyframes where the file allows it.
     """
@@ -38,7 +39,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Trade:
-    """A video before and after. `psnr` is that of luma against the resized original, in dB."""
+    """A video before and after preparing.
+
+    Args:
+        psnr: PSNR in dB of the luma against the resized original.
+    """
 
     name: str
     before: Cost
@@ -47,7 +52,7 @@ class Trade:
 
 
 def cost(path: Path) -> Cost:
-    """Measures a file.
+    """Measures a video file.
 
     Raises:
         FileNotFoundError, MediaError: The file cannot be used.
@@ -62,7 +67,7 @@ def cost(path: Path) -> Cost:
 
 
 def _decode_ms(path: Path, clips: Sequence[np.ndarray], certificate: Certificate | None) -> float:
-    """Milliseconds per clip, in the fastest of several rounds."""
+    """Milliseconds per clip in the fastest of `_REPEATS` rounds."""
     rounds = []
     for _ in range(_REPEATS):
         begun = time.perf_counter()
@@ -86,14 +91,14 @@ def psnr(path: Path, made: Path, fps: float | None = None) -> float:
 
 
 def pick_sample(paths: Sequence[Path], count: int) -> list[Path]:
-    """Chooses `count` files that cover all file sizes."""
+    """Chooses `count` files, evenly spaced in the order of file sizes."""
     by_size = sorted(paths, key=lambda path: (path.stat().st_size, str(path)))
     count = min(count, len(by_size))
     return [by_size[(2 * i + 1) * len(by_size) // (2 * count)] for i in range(count)]
 
 
 def table(trades: Iterable[Trade]) -> Iterator[str]:
-    """The lines of a table with sizes and times before and after, and the speedups."""
+    """The lines of a table with sizes and times before and after preparing, and speedups."""
     yield f"{'sample':30} {'size':>22} {'MB':>16} {'ms, 8 sparse frames':>25} {'ms, 32 dense frames':>25} {'PSNR':>5}"
     for trade in trades:
         a, b = trade.before, trade.after
@@ -106,7 +111,7 @@ def table(trades: Iterable[Trade]) -> Iterator[str]:
 
 
 def printable(text: str) -> str:
-    """A name with characters that a terminal cannot show replaced."""
+    """The text with `?` for every character that a terminal cannot show."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

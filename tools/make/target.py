@@ -31,7 +31,7 @@ class Messages(list[str]):
     """The messages of a run.
 
     Args:
-        log: Called with each message.
+        log: Called with each message; None for no log.
     """
 
     def __init__(self, log: Callable[[str], None] | None):
@@ -45,24 +45,24 @@ class Messages(list[str]):
 
 
 def videos_of(src: Path, dst: Path, say: Messages) -> list[str]:
-    """Names of the videos in SRC, sorted.
+    """Names of the videos in SRC, sorted. Results of earlier runs in DST are left out.
 
     Raises:
         FileNotFoundError: SRC is missing.
-        ValueError: it holds no video.
+        ValueError: SRC contains no video.
     """
     if not src.is_dir():
         raise FileNotFoundError(
-            f"{src}: {'not a folder' if src.exists() else 'no such folder'}; expected one with videos"
+            f"{src}: {'not a folder' if src.exists() else 'no such folder'}: expected a folder of videos"
         )
     made = [dst / QUARANTINE, *(dst / kind.folder for kind in KINDS)]
     found = find_videos(src, frame_folders=False, skip=made)
-    names = sorted([*found.names, *found.dangling])  # a dangling link fails with a reason
-    told = ", ".join(f"{count} {extension}" for extension, count in sorted(found.others.items()))
+    names = sorted([*found.names, *found.dangling])  # a broken link is reported as a video that failed
+    others = ", ".join(f"{count} {extension}" for extension, count in sorted(found.others.items()))
     if not names:
-        raise ValueError(f"{src} holds no video{f' (only {told})' if told else ''}: expected {src}/<class>/<video>")
-    if told:
-        say(f"not videos, left alone: {told}")
+        raise ValueError(f"{src} holds no video{f' (only {others})' if others else ''}: expected {src}/<class>/<video>")
+    if others:
+        say(f"ignored files that are not videos: {others}")
     found.warn_unreadable(say)
     return names
 
@@ -70,20 +70,20 @@ def videos_of(src: Path, dst: Path, say: Messages) -> list[str]:
 def check_fps(split: Split) -> None:
     """Raises ValueError if the split counts frames, because another frame rate renumbers them."""
     if any(isinstance(row.stop, int) for part in split.rows.values() for row in part):
-        raise ValueError(f"{split.origin} counts frames (start, end) of the videos, and --fps renumbers them: "
-                         "expected a list without ranges, or no --fps")  # fmt: skip
+        raise ValueError(f"{split.origin}: rows have ranges of frames, and --fps renumbers the frames: expected rows "
+                         "without ranges, or no --fps")  # fmt: skip
 
 
 class Target:
-    """DST with its results, lists, labels.txt and failed.csv. Nothing is written before `begin`.
+    """The folder DST with its results, lists, labels.txt and failed.csv. Nothing is written before `begin`.
 
     Args:
         dst: Folder of the dataset.
-        kind: The tool.
-        options: Its settings, a dataclass.
+        kind: The tool that makes the results.
+        options: Settings of the results, a dataclass.
 
     Raises:
-        ValueError: DST holds results of other or unknown settings.
+        ValueError: DST contains results with other or unknown settings.
     """
 
     def __init__(self, dst: Path, kind: Kind, options: Any):
@@ -95,19 +95,20 @@ class Target:
     def _check_settings(self, wanted: dict) -> dict:
         known, what = self._record.options, self._kind.what
         if any(not path.name.startswith(".") for path in self.folder.glob("*")) and known != wanted:
-            told = describe_differences(known, wanted)
-            held = f"{what} made with other settings ({told})" if known else f"{what} of unknown origin"
-            raise ValueError(f"{self.folder} holds {held}: use the same settings, another DST, or remove {self.folder}")
+            changes = describe_differences(known, wanted)
+            found = f"{what} with other settings ({changes})" if known else f"{what} with unknown settings"
+            raise ValueError(f"{self.folder} contains {found}: expected the same settings, or another DST; to start "
+                             f"over, remove {self.folder}")  # fmt: skip
         return wanted
 
     def begin(self, split: Split, names: Sequence[str], classes: Sequence[str], say: Messages) -> dict[str, Path]:
-        """Creates the folder, and renames lists in DST that no tool wrote.
+        """Creates the folder of the results, and renames lists in DST that no tool wrote.
 
         Returns:
-            {video: path of its result}.
+            {name of the video: path of its result}.
 
         Raises:
-            ValueError: DST holds labels that no tool wrote, or lists that cannot be renamed.
+            ValueError: DST contains other class names that this tool did not write, or lists that cannot be renamed.
             OutputError: DST cannot be written.
         """
         self._check_labels(split.labels)
@@ -117,7 +118,7 @@ class Target:
         for path, kept in foreign.items():
             with writing(kept):
                 os.replace(path, kept)
-            say(f"{shown(path)} was there before: kept as {kept.name}")
+            say(f"{shown(path)} was not written by {self._kind.command}: renamed to {kept.name}")
         self._record.videos = allot(names, classes, self._record.videos, self._kind.suffix)
         self._record.write()
         remove_leftovers([self.folder, *(folder for folder in self.folder.iterdir() if folder.is_dir())])
@@ -128,15 +129,15 @@ class Target:
         listed = {row.path for part in split.rows.values() for row in part}
         if unlisted := len(names) - len(listed):
             done = self._kind.done
-            say(f"{unlisted} of {len(names)} videos are in no split list: they are {done}, and in no list")
+            say(f"{unlisted} of {len(names)} videos are in no list of the split: they are {done}, but not listed")
         if split.outside:
-            say(f"{split.outside} rows of the split lists name files that are no videos of SRC: left out")
+            say(f"{split.outside} rows of the split's lists name files outside SRC: they are left out")
 
     def _foreign_lists(self, split: Split) -> dict[Path, Path]:
-        """{list in DST that no tool wrote, but whose name is needed: the name under which it is kept}.
+        """{existing list that no tool wrote and that a new list would replace: its new path}.
 
         Raises:
-            ValueError: The new name is taken by another file, or another tool wrote the list.
+            ValueError: The new path belongs to another file, or another tool wrote the list.
         """
         moves = {}
         for part in split.rows:
@@ -145,12 +146,12 @@ class Target:
                 continue
             if other := who_wrote(path):
                 raise ValueError(
-                    f"{path} was written by {other.command}, of {self._dst / other.folder}: expected another DST"
+                    f"{path} is the list of {other.command} for {self._dst / other.folder}: expected another DST"
                 )
             if kept.exists() and kept.read_bytes() != path.read_bytes():
                 raise ValueError(
-                    f"{path} was not written by {self._kind.command}, and {kept.name} is there already and differs: "
-                    "move one of them away, or use another DST"
+                    f"{path} was not written by {self._kind.command}, and {kept.name} exists and differs: expected "
+                    "another DST, or one of the two files to be moved away"
                 )
             moves[path] = kept
         return moves
@@ -159,8 +160,8 @@ class Target:
         path = self._dst / "labels.txt"
         if path.is_file() and not self._record.wrote(path) and read_labels(path) != labels:
             raise ValueError(
-                f"{path} was not written by {self._kind.command} and names other classes: move it away, or use another "
-                "DST"
+                f"{path} was not written by {self._kind.command} and contains other class names: expected another "
+                "DST, or this file to be moved away"
             )
 
     def finish(
@@ -169,9 +170,9 @@ class Target:
         """Writes labels.txt, flips.txt, the lists and failed.csv.
 
         Args:
-            src: Folder that the names of videos are relative to.
-            reasons: {video without a result: reason}.
-            span: Gives start and stop of a row in the new list, or the reason why the row is empty.
+            src: Folder of the videos, from which their names start.
+            reasons: {name of a video without a result: reason}.
+            span: Returns start and stop of a row in the new list, or the reason why the row has no frames.
 
         Returns:
             The number of rows of each list, and (path, reason) of everything that failed, as in failed.csv.
@@ -196,7 +197,7 @@ class Target:
             if videos:
                 self._write_list(target, videos, split.labels)
             else:
-                say(f"{target.name}: none of its videos could be {self._kind.done}, so there is no such list")
+                say(f"{target.name}: none of its videos could be {self._kind.done}, so this list is not written")
                 if self._record.wrote(target):
                     target.unlink()
             written[target.name] = len(videos)
@@ -209,7 +210,7 @@ class Target:
         self._write(target, lambda path: write_list(path, videos, root=self._dst, labels=labels, separator=None))
 
     def _write(self, target: Path, write: Callable[[Path], object]) -> None:
-        """Puts the hash into the record before the file appears, so that the tool knows its file after being killed."""
+        """Records the hash before the file appears, so that the file is recognized even if this process is killed."""
         with writing(target), atomic_file(target) as temporary:
             write(temporary)
             self._record.announce(target, temporary.read_bytes())
@@ -221,6 +222,6 @@ class Target:
         if source is None or not source.is_file() or os.path.realpath(source) == os.path.realpath(target):
             return
         if target.is_file() and not self._record.wrote(target):
-            say(f"{shown(target)} was there before and stays; {shown(source)} was not copied")
+            say(f"{shown(target)} was not written by {self._kind.command} and is kept; {shown(source)} was not copied")
             return
         self._write(target, lambda path: path.write_bytes(source.read_bytes()))

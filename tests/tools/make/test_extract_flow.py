@@ -189,9 +189,9 @@ def test_failures_stand_in_a_file_and_take_nothing_else_with_them(tmp_path):
     with open(tmp_path / "failed_flow.csv", newline="", encoding="utf-8") as file:
         told = {os.path.basename(row["path"]): row["reason"] for row in csv.DictReader(file)}
     assert told == {
-        "one.mp4": "it has one frame, and flow needs two",
+        "one.mp4": "it has one frame: flow needs at least two",
         "empty.mp4": "the file is empty (0 bytes)",
-        "sizes": "00003.jpg is 10x8, the first 96x64: flow needs frames of one size",
+        "sizes": "00003.jpg is 10x8, the first frame 96x64: flow needs frames of one size",
         "nothing": "the folder holds no numbered images such as 00001.jpg",
         "gone.mp4": "no such file or folder",
     }
@@ -202,7 +202,7 @@ def test_failures_stand_in_a_file_and_take_nothing_else_with_them(tmp_path):
 
 
 def test_lists_of_two_folders_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="lists of 2 folders"):
+    with pytest.raises(ValueError, match="the lists are in 2 folders"):
         extract_flow([tmp_path / "a/train.txt", tmp_path / "b/train.txt"])
 
 
@@ -210,9 +210,9 @@ def test_other_settings_are_refused(tmp_path):
     write_frames(tmp_path / "a", moving(2, 0, 0))
     path = list_of(tmp_path, "a 0")
     extract_flow([path])
-    with pytest.raises(ValueError, match=r"other settings \(bound 20.0 there, 32.0 now\): use the same"):
+    with pytest.raises(ValueError, match=r"other settings \(bound was 20.0, now 32.0\): expected the same"):
         extract_flow([path], FlowOptions(bound=32.0))
-    with pytest.raises(ValueError, match=r"\(method dis there, nvidia now\)"):
+    with pytest.raises(ValueError, match=r"\(method was dis, now nvidia\)"):
         extract_flow([path], method="nvidia")
     (tmp_path / tool.RECORD).write_text("{")
     with pytest.raises(ValueError, match="is damaged"):

@@ -274,7 +274,7 @@ def test_split_lists(videos, tmp_path, name, place):
     assert rows(tmp_path / "out" / "train.txt") == ["frames/b/2 1 5 1", "frames/a/1 1 5 0"]
     assert rows(tmp_path / "out" / "val.txt") == ["frames/b/1 1 5 1"]
     assert rows(tmp_path / "out" / "labels.txt") == ["first", "second"]
-    assert "1 of 4 videos are in no split list: they are extracted, and in no list" in made.messages
+    assert "1 of 4 videos are in no list of the split: they are extracted, but not listed" in made.messages
     assert (tmp_path / "out" / "frames" / "b" / "3").is_dir()
 
 
@@ -284,8 +284,8 @@ def test_lists_with_ranges_and_flat_videos(videos, tmp_path):
     made = extract_frames(src, tmp_path, SMALL)
     assert rows(tmp_path / "train.txt") == ["frames/1 2 3 0", "frames/two words 3 5 1"]
     assert rows(tmp_path / "labels.txt") == ["0", "1"]
-    assert made.failed == ((str(src / "1.mp4"), "train list: frames 7 to 9 of 5"),)
-    with pytest.raises(ValueError, match="--fps renumbers them"):
+    assert made.failed == ((str(src / "1.mp4"), "train list: frames 7 to 9: the video has 5 frames"),)
+    with pytest.raises(ValueError, match="--fps renumbers the frames"):
         extract_frames(src, tmp_path / "fps", ExtractOptions(fps=2))
 
 
@@ -296,8 +296,8 @@ def test_a_list_that_counts_seconds(videos, one_video, tmp_path):
     (src / "train.txt").write_text("\n".join(lines))
     made = extract_frames(src, tmp_path, SMALL)
     assert rows(tmp_path / "train.txt") == ["frames/1 2 3 0", "frames/2 1 5 1"]
-    told = f"train list: seconds {5 / rate:g} to 99 of {5 / rate:.3g}"
-    assert made.failed == ((str(src / "1.mp4"), told),)
+    reason = f"train list: seconds {5 / rate:g} to 99: the video has {5 / rate:.3g} seconds"
+    assert made.failed == ((str(src / "1.mp4"), reason),)
     made = extract_frames(src, tmp_path / "fps", ExtractOptions(short_side=16, fps=2 * rate))
     assert rows(tmp_path / "fps" / "train.txt") == ["frames/1 3 6 0", "frames/2 1 10 1"]
 
@@ -324,14 +324,14 @@ def test_a_list_of_somebody_else_is_kept(videos, tmp_path):
     text = "videos/a/2.mp4 0\n"
     (tmp_path / "train.txt").write_text(text)
     made = extract_frames(src, tmp_path, SMALL)
-    assert f"{tmp_path}/train.txt was there before: kept as videos_train.txt" in made.messages
+    assert f"{tmp_path}/train.txt was not written by extract-frames: renamed to videos_train.txt" in made.messages
     assert (tmp_path / "videos_train.txt").read_text() == text
     assert rows(tmp_path / "train.txt") == ["frames/a/2 1 5 0"]
     again = extract_frames(src, tmp_path, SMALL)  # our own list is written anew
-    assert not any("kept" in message for message in again.messages)
+    assert not any("renamed" in message for message in again.messages)
     assert rows(tmp_path / "train.txt") == ["frames/a/2 1 5 0"]
     (tmp_path / "train.txt").write_text("videos/a/1.mp4 0\n")
-    with pytest.raises(ValueError, match="videos_train.txt is there already and differs"):
+    with pytest.raises(ValueError, match="videos_train.txt exists and differs"):
         extract_frames(src, tmp_path, SMALL)
     assert (tmp_path / "videos_train.txt").read_text() == text
     assert rows(tmp_path / "train.txt") == ["videos/a/1.mp4 0"]
@@ -364,7 +364,7 @@ def test_labels_of_somebody_else(videos, tmp_path):
     extract_frames(src, tmp_path, SMALL)
     assert sorted(rows(tmp_path / "train.txt")) == ["frames/a/1 1 5 1", "frames/b/1 1 5 0"]
     (tmp_path / "labels.txt").write_text("b\nx\n")
-    with pytest.raises(ValueError, match="labels.txt does not name the class 'a'"):
+    with pytest.raises(ValueError, match="labels.txt does not contain the class 'a'"):
         extract_frames(src, tmp_path, SMALL)
 
 
@@ -380,8 +380,8 @@ def test_missing_rows_and_files_elsewhere(videos, tmp_path, one_video):
     src = videos("a/1.mp4")
     (tmp_path / "train.txt").write_text(f"videos/a/1.mp4 0\nvideos/a/gone.mp4 0\n{one_video} 0\n")
     made = extract_frames(src, tmp_path / "out", SMALL)
-    assert made.failed == (("videos/a/gone.mp4", "missing: train.txt lists it, and there is no such file"),)
-    assert "1 rows of the split lists name files that are no videos of SRC: left out" in made.messages
+    assert made.failed == (("videos/a/gone.mp4", "missing: train.txt lists it, but the file does not exist"),)
+    assert "1 rows of the split's lists name files outside SRC: they are left out" in made.messages
     (tmp_path / "train.txt").write_text("frames/a/1 0\n")
     with pytest.raises(ValueError, match="none of the listed videos"):
         extract_frames(src, tmp_path / "x", SMALL)
@@ -403,7 +403,7 @@ def test_other_files_are_left_alone(videos, tmp_path):
         (src / name).write_text("x")
     (src / "a" / "circle").symlink_to(src)
     made = extract_frames(src, tmp_path, SMALL)
-    assert (made.done, made.failed, made.messages[0]) == (1, (), "not videos, left alone: 1 .jpg, 1 .txt")
+    assert (made.done, made.failed, made.messages[0]) == (1, (), "ignored files that are not videos: 1 .jpg, 1 .txt")
 
 
 def test_src_and_dst_may_be_one_folder(videos):
@@ -452,10 +452,10 @@ def test_a_long_video_stops_at_once(one_video, tmp_path):
 def test_other_settings_are_refused(videos, tmp_path):
     src = videos("a/1.mp4")
     extract_frames(src, tmp_path, SMALL)
-    with pytest.raises(ValueError, match=r"other settings \(short_side 32 there, 16 now; quality 90 there, 80 now\)"):
+    with pytest.raises(ValueError, match=r"other settings \(short_side was 32, now 16; quality was 90, now 80\)"):
         extract_frames(src, tmp_path, ExtractOptions(short_side=16, quality=80))
     (tmp_path / FRAMES.record).unlink()
-    with pytest.raises(ValueError, match="frames of unknown origin"):
+    with pytest.raises(ValueError, match="frames with unknown settings"):
         extract_frames(src, tmp_path, SMALL)
 
 
@@ -470,7 +470,7 @@ def test_failures(videos, tmp_path):
     assert result.output.splitlines()[-1] == (
         f"2 videos -> {tmp_path}/frames/ (10 frames, 2 failed; why: {tmp_path}/failed.csv); train.txt 2, val.txt 0"
     )
-    assert "val.txt: none of its videos could be extracted, so there is no such list" in result.output
+    assert "val.txt: none of its videos could be extracted, so this list is not written" in result.output
     with open(tmp_path / "failed.csv", newline="") as file:
         found = list(csv.reader(file))
     assert [row[0] for row in found] == ["path", str(src / "a" / "bad, very.mp4"), str(src / "a" / "empty.mp4")]

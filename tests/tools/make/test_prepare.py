@@ -73,8 +73,8 @@ def test_ranges_and_names_stay(videos, tmp_path):
     ]  # fmt: skip
     assert (made.failed, rows(tmp_path / "labels.txt")) == ((), ["0", "1"])
     assert "prepared/naïve_ü_x.mp4" in tree(tmp_path)
-    assert "1 of 4 videos are in no split list: they are prepared, and in no list" in made.messages
-    with pytest.raises(ValueError, match="--fps renumbers them"):
+    assert "1 of 4 videos are in no list of the split: they are prepared, but not listed" in made.messages
+    with pytest.raises(ValueError, match="--fps renumbers the frames"):
         run(src, tmp_path / "fps", PrepareOptions(fps=2))
 
 
@@ -88,10 +88,10 @@ def test_seconds_stay_at_another_frame_rate(videos, tmp_path):
 def test_other_settings_are_refused(videos, tmp_path):
     src = videos("a/1.mp4")
     run(src, tmp_path)
-    with pytest.raises(ValueError, match=r"other settings \(gop 16 there, 8 now; crf 23 there, 26 now; codec h264 th"):
+    with pytest.raises(ValueError, match=r"other settings \(gop was 16, now 8; crf was 23, now 26; codec was h264, "):
         run(src, tmp_path, PrepareOptions(short_side=32, preset="ultrafast", encoder="cpu", gop=8, codec="hevc"))
     (tmp_path / PREPARED.record).unlink()
-    with pytest.raises(ValueError, match="videos of unknown origin"):
+    with pytest.raises(ValueError, match="videos with unknown settings"):
         run(src, tmp_path)
 
 
@@ -99,7 +99,7 @@ def test_lists_of_another_tool(videos, tmp_path):
     src = videos(*(f"{name}/{i}.mp4" for name in ("a", "b") for i in range(5)))
     extract_frames(src, tmp_path, ExtractOptions(short_side=32))
     with pytest.raises(
-        ValueError, match=r"train.txt was written by extract-frames, of .*/frames: expected another DST"
+        ValueError, match=r"train.txt is the list of extract-frames for .*/frames: expected another DST"
     ):
         run(src, tmp_path)
     assert not (tmp_path / "prepared").exists()
@@ -142,7 +142,7 @@ def test_continues_after_an_interrupt(videos, tmp_path, monkeypatch):
     assert (made.done, made.skipped, made.frames) == (6 - left, left, 20 * (6 - left))
     assert made.after == sum(file.stat().st_size for file in (tmp_path / "prepared").rglob("*.mp4"))
     assert sorted(p.name for p in (tmp_path / "prepared" / "a").iterdir()) == [f"{i}.mp4" for i in range(6)]
-    assert made.messages[-1] == f"{left} of 6 videos are there already"  # and no sample again
+    assert made.messages[-1] == f"{left} of 6 videos exist already"  # and no sample is compared again
 
 
 def test_failures(videos, tmp_path, monkeypatch):
@@ -150,17 +150,17 @@ def test_failures(videos, tmp_path, monkeypatch):
     (src / "a" / "bad, very.mp4").write_text("no video")
 
     def wrong(made, *_):
-        return "frame 3 is not the one that it should be" if made.stat().st_size else None
+        return "frame 3 differs from frame 3 of the original" if made.stat().st_size else None
 
     with monkeypatch.context() as patch:
         patch.setattr("actrec.tools.make.prepared_video.find_fault", wrong)
         made = run(src, tmp_path)
     assert made.lists == {"train.txt": 0, "val.txt": 0}
     assert tree(tmp_path / "quarantine") == ["a/1.mp4", "a/2.mp4", "a/3.mp4"]
-    reason = "frame 3 is not the one that it should be: in quarantine"
+    reason = f"frame 3 differs from frame 3 of the original: the file was moved to {tmp_path}/quarantine/a/"
     with open(tmp_path / "failed.csv", newline="") as file:
         *found, broken = list(csv.reader(file))[1:]
-    assert found == [[str(src / f"a/{i}.mp4"), reason] for i in (1, 2, 3)]
+    assert found == [[str(src / f"a/{i}.mp4"), f"{reason}{i}.mp4"] for i in (1, 2, 3)]
     assert broken[0] == str(src / "a" / "bad, very.mp4")
     assert broken[1].startswith("not a video that FFmpeg can open")
     (src / "a" / "bad, very.mp4").unlink()
@@ -190,9 +190,9 @@ def test_lists_are_written_again(videos, tmp_path):
     assert rows(tmp_path / "out" / "val.txt") == ["prepared/b/1.mp4 3 18 0", "prepared/videos/c.mp4 1 20 1"]
     assert rows(tmp_path / "out" / "labels.txt") == ["walk", "run"]
     assert rows(tmp_path / "out" / "flips.txt") == ["walk run"]
-    assert made.failed == ((f"{lists}/../videos/gone.mp4", "missing: train.txt lists it, and there is no such file"),)
+    assert made.failed == ((f"{lists}/../videos/gone.mp4", "missing: train.txt lists it, but the file does not exist"),)
     assert run(sources, tmp_path / "out").skipped == 3
-    with pytest.raises(ValueError, match="--fps renumbers them"):
+    with pytest.raises(ValueError, match="--fps renumbers the frames"):
         run(sources, tmp_path / "fps", PrepareOptions(fps=2))
 
 
@@ -212,10 +212,10 @@ def test_lists_that_cannot_be(videos, tmp_path):
     (tmp_path / "z" / "x.txt").write_text("nothing.mp4 0\n")
     x, y, z = (tmp_path / name for name in "xyz")
     for lists, dst, words in (
-        ([x / "x.txt", z / "x.txt"], tmp_path / "out", "another list is named x, too"),
-        ([x / "x.txt", y / "y.txt"], tmp_path / "out", "the labels.txt beside them differ"),
-        ([x / "x.txt"], x, "is where the list of the prepared videos belongs: expected another DST"),
-        ([z / "x.txt"], tmp_path / "out", "none of the listed videos is there, not even .*nothing.mp4"),
+        ([x / "x.txt", z / "x.txt"], tmp_path / "out", "another list is also named x"),
+        ([x / "x.txt", y / "y.txt"], tmp_path / "out", "the class names in their folders differ"),
+        ([x / "x.txt"], x, "the list of the prepared videos would replace this list: expected another DST"),
+        ([z / "x.txt"], tmp_path / "out", "none of the listed videos exists, not even .*nothing.mp4"),
     ):
         with pytest.raises(ValueError, match=words):
             run(lists, dst)
