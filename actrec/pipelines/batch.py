@@ -22,7 +22,8 @@ class Batch:
             float32, 1 for each class that a clip shows.
         videos: ids of the N videos.
         views: clips per video.
-        clamped: how many of their frames were after a video's last frame and became that one.
+        clamped: how many of their frames were after a video's last frame and became that one, as far as
+            `Loader.clamped` counts them.
     """
 
     clips: torch.Tensor

@@ -7,7 +7,8 @@
 A task (`task.py`) says what a loader delivers: the draws of each step and their plans. The `Loader` keeps the order,
 fetches batches ahead, continues where it stopped, and counts what is skipped. The decode workers (`workers/`) fetch
 samples. They also finish the clips on a CPU; on a GPU, where DALI decodes, and where augmentations change pixels, DALI
-does (`dali/`). A sample that cannot be decoded is left out and counted, and affects no other.
+does (`dali/`). A sample that cannot be decoded is left out and its video is named in `Loader.skipped`; it affects no
+other sample.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from actrec.data.lists import Video
 from actrec.data.video.container import MediaError
 from actrec.pipelines.batch import Batch as Batch
 from actrec.pipelines.batch import label_tensor
+from actrec.pipelines.dali.errors import DecodeError
 from actrec.pipelines.dali.routes import Decoder, Route, choose_route, pixels_route
 from actrec.pipelines.task import EvalTask, Task, TrainTask
 from actrec.pipelines.workers.decode import Failure, Plan, Request, Sample, fetch
@@ -55,8 +57,9 @@ class Loader:
 
     Attributes:
         epoch: the epoch that the next `iter` begins, or the one that is being iterated.
-        skipped: reason by video id, for the samples that were left out so far.
-        clamped: how many planned frames were after a video's last frame and became that one.
+        skipped: reason by video id, for the videos of which a sample was left out so far. Samples are not counted.
+        clamped: how many planned frames were after a video's last frame and became that one. If DALI decodes the
+            video, they are counted only if it has a certificate: DALI does not tell how many frames a file has.
         decoded: how many pictures of video files the decode workers decoded so far, `delivered`: how many different
             ones of them were needed. What DALI decodes is not counted.
         encoded_bytes: size of the images, excerpts of videos and whole videos that DALI was given to decode so far.
@@ -95,7 +98,7 @@ class Loader:
         self._step = 0
         self._prefetch, self._channels_last, self._dtype = prefetch, channels_last, getattr(torch, dtype)
         on_gpu = self.device.type == "cuda"
-        self._route = functools.partial(choose_route, on_gpu=on_gpu, decoder=decoder)
+        self._choose_route = functools.partial(choose_route, on_gpu=on_gpu, decoder=decoder)
         # The same threads serve all epochs: what FFmpeg and malloc keep for a thread would pile up otherwise.
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="actrec-decode")
         # If nothing else is to be done, the workers finish the clips that they decode, in the memory of the batch.
@@ -119,8 +122,10 @@ class Loader:
             try:
                 yield from self._batches(fetching, epoch, first)
             finally:  # also if the consumer stops early
-                wait([future for batch in fetching for future in batch.samples if not future.cancel()])
-                if self.epoch == epoch:
+                wait([future for batch in fetching for future in batch.futures if not future.cancel()])
+                if (
+                    self.epoch == epoch
+                ):  # stopped early: the next `iter` begins a new epoch, without the rest of this one
                     self.epoch, self._step = epoch + 1, 0
 
     def __len__(self) -> int:
@@ -145,6 +150,7 @@ class Loader:
         while True:
             while len(fetching) < self._prefetch and (step := next(steps, None)) is not None:
                 fetching.append(self._submit(epoch, self.task.draws(epoch, step).tolist()))
+            # If DALI has no batch, wait for the workers. If it has one, launch another only if that is fetched already.
             while fetching and len(launched) < _IN_FLIGHT and (not launched or fetching[0].is_done()):
                 launched.append(self._launch(fetching.popleft()))
             if not launched:
@@ -153,13 +159,13 @@ class Loader:
                 return
             if self._step % _RELEASE == _RELEASE - 1:
                 release_free_memory()
-            batch = self._finish(launched.popleft())
+            batch = self._collect(launched.popleft())
             self._step += 1
             if self._step == len(self):
                 self.epoch, self._step = epoch + 1, 0
             yield batch
 
-    # A batch on its way: _submit (to the decode workers), _launch (what remains, to DALI), _finish.
+    # The way of a batch: _submit (to the decode workers), _launch (what remains, to DALI), _collect.
 
     def _submit(self, epoch: int, draws: list[list[int]]) -> _Fetching:
         """Lets the decode workers fetch the draws (row, repeat) of a batch; those of one file together."""
@@ -169,12 +175,15 @@ class Loader:
         for place, (row, _) in enumerate(draws):
             of_file.setdefault(self.videos[row].path, []).append(place)
         places = list(of_file.values())
-        wanted = [_Draw(row, repeat, slot) for (row, repeat), slot in zip(draws, slots)]
-        futures = [self._pool.submit(self._fetch, epoch, [wanted[i] for i in group]) for group in places]
+        with_slots = [_Draw(row, repeat, slot) for (row, repeat), slot in zip(draws, slots)]
+        futures = [self._pool.submit(self._fetch, epoch, [with_slots[i] for i in group]) for group in places]
         return _Fetching(clips, places, futures)
 
     def _memory(self, num_videos: int) -> torch.Tensor | None:
-        """Memory for the clips that the workers finish: (videos, views, T, H, W, C)."""
+        """Memory for the clips that the workers finish, (videos, views, T, H, W, C), or None if they finish none.
+
+        With decoder="dali" on a CPU, clips that DALI decodes leave their part of it unused.
+        """
         return (
             self._finisher.batch(num_videos, self.task.num_views, self.task.num_frames)
             if self._workers_finish
@@ -185,24 +194,24 @@ class Loader:
         """The samples of one file, in a decode worker. Never raises an error because of a bad file."""
         found: dict[int, Sample | Failure] = {}
         requests: dict[int, Request] = {}
-        for i, (row, repeat, clips) in enumerate(draws):
+        for i, (row, repeat, slot) in enumerate(draws):
             try:
                 media = self.index[row]
             except (MediaError, OSError) as error:
                 found[i] = Failure(row, str(error))
                 continue
-            plan, route = self.task.plan(epoch, row, repeat, media), self._route(media)
-            requests[i] = self._request(row, media, plan, route, clips)
-        found |= zip(requests, fetch(list(requests.values()), self.index, certify=self.task.certify(epoch)))
+            plan, route = self.task.plan(epoch, row, repeat, media), self._choose_route(media)
+            requests[i] = self._request(row, media, plan, route, slot)
+        found |= zip(requests, fetch(list(requests.values()), self.index, certify=self.task.should_certify(epoch)))
         return [found[i] for i in range(len(draws))]
 
-    def _request(self, row: int, media: Any, plan: Any, route: Route, clips: torch.Tensor | None) -> Request:
+    def _request(self, row: int, media: Any, plan: Any, route: Route, slot: torch.Tensor | None) -> Request:
         box, shape = self.task.geometry(plan, media)
-        writer = functools.partial(self._finisher.writer, plan, clips=clips) if clips is not None else None
-        return Request(row, media, plan, route, box, shape, writer)
+        make_writer = functools.partial(self._finisher.writer, plan, clips=slot) if slot is not None else None
+        return Request(row, media, plan, route, box, shape, make_writer)
 
     def _launch(self, fetching: _Fetching) -> _Launched:
-        """Sends the samples that are not finished yet to DALI, route by route, without waiting for the result."""
+        """Waits for the workers and sends what they did not finish to DALI, route by route. Does not wait for DALI."""
         fetched = fetching.result()
         good = [i for i, sample in enumerate(fetched) if self._account(sample)]
         samples: list[Sample] = [fetched[i] for i in good]  # type: ignore[misc]
@@ -214,13 +223,13 @@ class Loader:
             of_route.setdefault(sample.route.name, []).append(i)
         finished: list[int] = []
         running = []
-        for places in of_route.values():
-            route = samples[places[0]].route
-            if route.resized and self._workers_finish:
-                finished = places
+        for good_places in of_route.values():
+            route = samples[good_places[0]].route
+            if route.decoded_by_workers and self._workers_finish:
+                finished = good_places
             else:
                 assert self._feeder is not None
-                running.append((places, self._feeder.start(route, [samples[i] for i in places])))
+                running.append((good_places, self._feeder.start(route, [samples[i] for i in good_places])))
         return _Launched(samples, clips, finished, running)
 
     def _account(self, sample: Sample | Failure) -> bool:
@@ -234,35 +243,40 @@ class Loader:
         self.encoded_bytes += sample.encoded_bytes
         return True
 
-    def _finish(self, launched: _Launched) -> Batch:
+    def _collect(self, launched: _Launched) -> Batch:
         """Waits for the clips and puts them together in the planned order."""
         samples = list(launched.samples)
         if samples and not launched.running:
             assert launched.clips is not None
             return self._batch(samples, launched.clips)
         clips = {i: launched.clips[i] for i in launched.finished} if launched.clips is not None else {}
-        for places, running in launched.running:
+        for good_places, running in launched.running:
             try:
                 produced = running.collect()
-            except RuntimeError:  # DALI lost all of them because of one bad file
-                clips |= self._rescue(places, samples)
+            except DecodeError:
+                if running.route.decoded_by_workers:
+                    raise  # DALI got finished pictures, so no file is the cause
+                clips |= self._rescue(good_places, samples)
                 continue
-            if len(places) == len(samples) and isinstance(produced, torch.Tensor):
+            if len(good_places) == len(samples) and isinstance(produced, torch.Tensor):
                 return self._batch(samples, produced)
-            clips |= dict(zip(places, produced))
+            clips |= dict(zip(good_places, produced))
         order = sorted(clips)
         return self._batch(
             [samples[i] for i in order], torch.stack([clips[i] for i in order]) if order else self._no_clips()
         )
 
-    def _rescue(self, places: list[int], samples: list[Sample]) -> dict[int, torch.Tensor]:
-        """Fetches samples that DALI lost by the decode workers' way, one by one, and replaces them in `samples`.
+    def _rescue(self, good_places: list[int], samples: list[Sample]) -> dict[int, torch.Tensor]:
+        """Decodes samples that DALI lost because of a bad file as the workers do, and replaces them in `samples`.
+
+        They are decoded one by one, in this thread, and those of bad files are skipped. If DALI has to finish the
+        others, it gets pictures only, so that no file can be the cause of an error.
 
         Returns:
             The clips of the good ones.
         """
-        memory, good = self._memory(len(places)), []
-        for n, i in enumerate(places):
+        memory, good = self._memory(len(good_places)), []
+        for n, i in enumerate(good_places):
             lost = samples[i]
             self.clamped -= lost.clamped  # counted again below
             slot = memory[n] if memory is not None else None
@@ -300,12 +314,12 @@ class _Draw(NamedTuple):
     Args:
         row: of the list.
         repeat: how often the row was drawn before in this epoch.
-        clips: memory for the sample's clips, if the workers finish them.
+        slot: the memory of the sample's clips in the batch, (views, T, H, W, C); None if DALI makes them.
     """
 
     row: int
     repeat: int
-    clips: torch.Tensor | None
+    slot: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -314,31 +328,31 @@ class _Fetching:
 
     Args:
         clips: memory for the clips that the workers finish.
-        places: of the samples of each future, in the batch: a future fetches the samples of one file.
+        places: for each future, the places in the batch of the samples that it fetches: those of one file.
     """
 
     clips: torch.Tensor | None
     places: list[list[int]]
-    samples: list[Future[list[Sample | Failure]]]
+    futures: list[Future[list[Sample | Failure]]]
 
     def is_done(self) -> bool:
-        return all(future.done() for future in self.samples)
+        return all(future.done() for future in self.futures)
 
     def result(self) -> list[Sample | Failure]:
         """In the order of the batch."""
         found: dict[int, Sample | Failure] = {}
-        for places, future in zip(self.places, self.samples):
+        for places, future in zip(self.places, self.futures):
             found |= zip(places, future.result())
         return [found[i] for i in range(len(found))]
 
 
 @dataclass(frozen=True)
 class _Launched:
-    """A batch without its bad samples.
+    """A batch without its bad samples. Places are counted among the good ones.
 
     Args:
         clips: memory with the clips that the workers finished.
-        finished: the places of those in the batch.
+        finished: the places of those.
         running: places of the samples that DALI works on, route by route, and how to get their clips.
     """
 

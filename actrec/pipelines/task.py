@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from actrec.config import FLOW_CHANNELS, Augment, Clip, Input, OptionError, Views
+from actrec.config import Loader as LoaderOptions
 from actrec.data.index import Media
 from actrec.data.lists import Video, check_labels
 from actrec.data.sampling.geometry import Box
@@ -55,10 +56,9 @@ class TrainTask:
         rank: int = 0,
         world: int = 1,
     ):
-        _check(videos, clip, net_input, batch_size, multi_label)
+        LoaderOptions(batch_size=batch_size, repeats=repeats)  # raises ValueError
+        _check(videos, clip, net_input, multi_label)
         check_sampling(clip, augment)
-        if repeats < 1 or batch_size % repeats:
-            raise OptionError(f"`repeats` {repeats} with `batch_size` {batch_size}: expected a divisor of it")
         self.videos, self.input, self.multi_label, self.batch_size = videos, net_input, multi_label, batch_size
         self.clip = _with_frames(clip, net_input)
         self.augmentations = augmentations.active(augment)
@@ -77,8 +77,8 @@ class TrainTask:
                 f"`batch_size` {batch_size} with {len(videos)} videos{each}: expected at most {self._num_draws}"
             )
         labels = single_labels(videos) if balanced else None
-        draws = functools.partial(epoch_draws, len(videos), seed=seed, repeats=repeats, labels=labels)
-        self._epoch_draws = functools.lru_cache(maxsize=1)(draws)
+        draws_of = functools.partial(epoch_draws, len(videos), seed=seed, repeats=repeats, labels=labels)
+        self._epoch_draws = functools.lru_cache(maxsize=1)(draws_of)
 
     @property
     def num_frames(self) -> int:
@@ -104,7 +104,7 @@ class TrainTask:
             augment=self._augment,
             seed=self._seed,
             epoch=epoch,
-            index=row,
+            row=row,
             repeat=repeat,
             may_flip=self._flip_map is None or all(self._flip_map[label] >= 0 for label in self.videos[row].labels),
         )
@@ -125,8 +125,8 @@ class TrainTask:
             return labels
         return [self._flip_map[label] for label in labels]
 
-    def certify(self, epoch: int) -> bool:
-        """Whether to decode a video of unknown structure to its end, so that later epochs decode less."""
+    def should_certify(self, epoch: int) -> bool:
+        """Whether to decode a video of unknown structure to its end, so that later epochs decode less: always."""
         return True
 
 
@@ -150,7 +150,8 @@ class EvalTask:
         rank: int = 0,
         world: int = 1,
     ):
-        _check(videos, clip, net_input, batch_size, multi_label)
+        LoaderOptions(batch_size=batch_size)  # raises ValueError
+        _check(videos, clip, net_input, multi_label)
         self.videos, self.input, self.multi_label, self.batch_size = videos, net_input, multi_label, batch_size
         self.clip, self.views = _with_frames(clip, net_input), views
         self.num_views = views.num_views
@@ -181,14 +182,14 @@ class EvalTask:
         )
 
     def geometry(self, plan: EvalPlan, media: Media) -> tuple[Box, tuple[int, int]]:
-        """See `TrainTask.geometry`. The whole picture is resized."""
+        """See `TrainTask.geometry`. The whole picture is resized; the workers or DALI take the crops afterwards."""
         return (0, 0, media.width, media.height), plan.resize
 
     def labels(self, row: int, plan: EvalPlan) -> list[int]:
         return list(self.videos[row].labels)
 
-    def certify(self, epoch: int) -> bool:
-        """See `TrainTask.certify`. The first pass reads each file once: decoding more pays from the second one on."""
+    def should_certify(self, epoch: int) -> bool:
+        """See `TrainTask.should_certify`. A first pass needs each file once, so decoding more would not pay."""
         return epoch > 0
 
 
@@ -199,11 +200,9 @@ def _with_frames(clip: Clip, net_input: Input) -> Clip:
     return clip if clip.frames is not None else replace(clip, frames=net_input.frames)
 
 
-def _check(videos: Sequence[Video], clip: Clip, net_input: Input, batch_size: int, multi_label: int | None) -> None:
+def _check(videos: Sequence[Video], clip: Clip, net_input: Input, multi_label: int | None) -> None:
     if not len(videos):
         raise ValueError("the list holds no video")
-    if batch_size < 1:
-        raise OptionError(f"`batch_size` {batch_size}: expected at least 1")
     channels = FLOW_CHANNELS if clip.modality == "flow" else 3
     if len(net_input.mean) != channels or len(net_input.std) != channels:
         raise ValueError(

@@ -18,8 +18,8 @@ WHOLE = actrec.Augment(geometry="center", flip=False)
 CPU_DECODERS = ["workers", "dali"]
 
 
-@pytest.mark.parametrize("decoder", CPU_DECODERS)
-def test_a_bad_file_takes_nothing_with_it(tmp_path, numbers, make_rows, decoder, loaded):
+@pytest.mark.parametrize(("decoder", "options"), [("workers", {}), ("dali", {}), ("dali", {"grayscale": 1.0})])
+def test_a_bad_file_takes_nothing_with_it(tmp_path, numbers, make_rows, decoder, options, loaded):
     good = [numbers.folder(tmp_path / "a"), numbers.folder(tmp_path / "b"), numbers.video(tmp_path / "vp9.webm")]
     torn = numbers.folder(tmp_path / "torn")
     vanishing = numbers.video(tmp_path / "gone-vp9.webm")
@@ -28,8 +28,9 @@ def test_a_bad_file_takes_nothing_with_it(tmp_path, numbers, make_rows, decoder,
     for image in torn.iterdir():  # after the index has seen them
         image.write_bytes(b"\xff\xd8\xff\xe0 not a JPEG any more")
     vanishing.unlink()
+    augment = actrec.Augment(geometry="center", flip=False, **options)
     loader = actrec.train_loader(
-        videos, actrec.Clip(frames=4), INPUT, augment=WHOLE, batch_size=5, index=index, decoder=decoder
+        videos, actrec.Clip(frames=4), INPUT, augment=augment, batch_size=5, index=index, decoder=decoder
     )
     for epoch in range(2):
         clips = loaded(loader)

@@ -23,7 +23,7 @@ def planned_train(row, index, clip, *, epoch, seed=0):
     found = index[row]
     return plan_train(
         num_frames=found.frames, width=found.width, height=found.height, clip=clip, size=INPUT.size, augment=WHOLE,
-        seed=seed, epoch=epoch, index=row,
+        seed=seed, epoch=epoch, row=row,
     )  # fmt: skip
 
 

@@ -176,7 +176,7 @@ def test_a_batch_without_a_clip_has_labels_of_that_shape(tmp_path, numbers, make
     ("options", "message"),
     [
         ({"repeats": 4}, "repeats 4 with batch_size 6: expected a divisor of it"),
-        ({"repeats": 0}, "repeats 0 with batch_size 6: expected a divisor"),
+        ({"repeats": 0}, "repeats 0: expected at least 1"),
         ({"batch_size": 15, "repeats": 3}, None),
         ({"batch_size": 21, "repeats": 3}, "batch_size 21 with 6 videos, 3 clips of each: expected at most 18"),
         ({"multi_label": 5}, "folder has label 5: expected at most 4 for 5 classes"),

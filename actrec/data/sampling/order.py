@@ -1,4 +1,6 @@
-"""Which videos an epoch draws, and in which order. It depends on (seed, epoch) only and is the same on every rank."""
+"""Which videos an epoch draws, and in which order. The order is the same on every rank.
+
+It depends on (seed, epoch), on the number of videos and of repeats and, with class balance, on the labels."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Everything random about one sample, decided before a pixel is read.
 
-A plan depends on (seed, epoch, index, repeat) and on what the index knows about the video. It never depends on the
-process, on the number of workers, or on what was drawn before.
+A training plan depends on (seed, epoch, row, repeat), on the options, and on the number of frames and the size that the
+index knows of the video: `actrec index --verify` can correct this number, and then changes the plan. An evaluation plan
+is not random. Neither depends on the process, on the number of workers, or on what was drawn before.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def plan_train(
     augment: Augment,
     seed: int,
     epoch: int,
-    index: int,
+    row: int,
     repeat: int = 0,
     may_flip: bool = True,
 ) -> TrainPlan:
@@ -88,11 +89,11 @@ def plan_train(
         clip: with `frames` set.
         size: height and width of the net's input.
         augment: options that `check_sampling` accepts.
-        index: row of the list.
-        repeat: how often `index` was drawn before in this epoch.
+        row: of the list.
+        repeat: how often `row` was drawn before in this epoch.
         may_flip: False if the mirror image of the video's class is not a class.
     """
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, index, repeat])))
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, row, repeat])))
     variates = rng.random(_NUM_VARIATES)
     flip = bool(rng.random() < 0.5) and augment.flip and may_flip
     return TrainPlan(

@@ -136,7 +136,7 @@ def draw(augmentations: Sequence[Augmentation], *, size: int, key: tuple[int, ..
 
     Args:
         size: height and width of the clip.
-        key: of the sample: (seed, epoch, index, repeat).
+        key: of the sample: (seed, epoch, row, repeat).
     """
     drawn = {}
     for augmentation in augmentations:

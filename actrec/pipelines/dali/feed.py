@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from actrec.config import Input
+from actrec.pipelines.dali.errors import DecodeError, error_of
 from actrec.pipelines.dali.graph import Graph
 from actrec.pipelines.dali.routes import Piece, Route
 from actrec.pipelines.workers.decode import Sample
@@ -39,7 +40,8 @@ class Running:
         """Waits for the clips: (views, T, H, W, C) for each sample.
 
         Raises:
-            RuntimeError: DALI could not decode one of the samples. It does not say which one.
+            DecodeError: DALI could not decode one of the samples. It does not say which one.
+            MemoryError, torch.OutOfMemoryError: there is too little memory.
         """
         return self.feeder.collect(self)
 
@@ -61,16 +63,29 @@ class Feeder:
         self._budget = budget if budget is not None else default_budget(device)
 
     def start(self, route: Route, samples: list[Sample]) -> Running:
-        """Feeds the samples, or as many frames of them as fit, without waiting for the result."""
+        """Feeds the samples, or as many frames of them as fit, without waiting for the result.
+
+        No sample can make this fail: DALI looks into the data only while the graph runs. `collect` tells how that went.
+
+        Raises:
+            MemoryError, torch.OutOfMemoryError: there is too little memory.
+        """
         idle = self._idle.setdefault(route.name, [])
-        if idle:
-            graph = idle.pop()
-        else:
-            graph = self._define(route)
-            graph.pipe.build()
         runs = list(in_runs(samples, self._budget))
-        _feed(graph, runs[0])
+        try:
+            graph = idle.pop() if idle else self._build(route)
+            _feed(graph, runs[0])
+        except RuntimeError as error:
+            meaning = error_of(error, self._device)
+            if isinstance(meaning, DecodeError):
+                raise  # nothing was decoded yet
+            raise meaning from error
         return Running(self, route, graph, samples, runs)
+
+    def _build(self, route: Route) -> Graph:
+        graph = self._define(route)
+        graph.pipe.build()
+        return graph
 
     def collect(self, running: Running) -> torch.Tensor | list[torch.Tensor]:
         """See `Running.collect`."""
@@ -78,22 +93,25 @@ class Feeder:
         pieces = self._take(graph, route, first)  # a graph that fails is not used again
         if not rest and (clips := _without_copy(first, pieces)) is not None:
             self._idle[route.name].append(graph)
-            return self._finish(running, clips)
+            return self._fix_mirrored(running, clips)
         found: list[list[list[torch.Tensor]]] = [[] for _ in running.samples]
         for run in (first, *rest):
             if run is not first:
                 _feed(graph, run)
                 pieces = self._take(graph, route, run)
             for piece, crops in zip(run, zip(*map(list, pieces))):
-                found[piece.number].append(list(crops))
+                found[piece.sample_index].append(list(crops))
         self._idle[route.name].append(graph)
-        return self._finish(running, list(map(self._views, running.samples, found)))
+        return self._fix_mirrored(running, list(map(self._views, running.samples, found)))
 
     def _take(self, graph: Graph, route: Route, run: list[Piece]) -> list[Sequence[torch.Tensor] | torch.Tensor]:
         """For each crop its (frames, H, W, C), piece by piece, in DALI's own memory."""
         # On a GPU the outputs are bound to torch's stream: what torch queues on it comes before DALI reuses the memory.
         stream = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
-        outputs = graph.pipe.share_outputs(cuda_stream=stream)
+        try:
+            outputs = graph.pipe.share_outputs(cuda_stream=stream)
+        except RuntimeError as error:
+            raise error_of(error, self._device) from error
         try:
             if route.images_per_frame:
                 crops = [route.frames_of(torch.from_dlpack(output.as_tensor())) for output in outputs]
@@ -109,10 +127,12 @@ class Feeder:
         crops = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces)]
         return torch.cat([crop[gather] for crop in crops])
 
-    def _finish(self, running: Running, clips: torch.Tensor | list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
-        if running.route.finish is not None:
+    def _fix_mirrored(
+        self, running: Running, clips: torch.Tensor | list[torch.Tensor]
+    ) -> torch.Tensor | list[torch.Tensor]:
+        if running.route.fix_mirrored is not None:
             for views, sample in zip(clips, running.samples):
-                running.route.finish(views, sample.plan, self._input)
+                running.route.fix_mirrored(views, sample.plan, self._input)
         return clips
 
 
@@ -127,7 +147,7 @@ def in_runs(samples: list[Sample], budget: int) -> Iterator[list[Piece]]:
     """The samples' frames in order, as many at a time as fit into `budget` bytes at native size; at least one."""
     run: list[Piece] = []
     room = budget
-    for number, sample in enumerate(samples):
+    for sample_index, sample in enumerate(samples):
         size = sample.route.bytes_per_frame(sample)
         first = 0
         while first < len(sample.wanted):
@@ -137,19 +157,19 @@ def in_runs(samples: list[Sample], budget: int) -> Iterator[list[Piece]]:
                 run, room = [], budget
                 continue
             stop = min(len(sample.wanted), first + max(1, fitting))
-            run.append(Piece(sample, number, first, stop))
+            run.append(Piece(sample, sample_index, first, stop))
             room -= (stop - first) * size
             first = stop
     yield run
 
 
 def _feed(graph: Graph, run: list[Piece]) -> None:
-    for wanted in graph.inputs:
+    for asked in graph.inputs:
         fed = []
         for piece in run:
-            value = wanted.value(piece)
-            fed += value if isinstance(value, list) else [value] * piece.num_samples
-        graph.pipe.feed_input(wanted.name, fed)
+            value = asked.value(piece)
+            fed += value if isinstance(value, list) else [value] * piece.num_dali_samples
+        graph.pipe.feed_input(asked.name, fed)
     graph.pipe.schedule_run()
 
 

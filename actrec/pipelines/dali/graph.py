@@ -54,7 +54,7 @@ def train_graph(
 
     def graph() -> DataNode:
         clips = route.decode(inputs)
-        if not route.resized:
+        if not route.decoded_by_workers:
             clips = cut_and_resize(clips, start=inputs(BOX_START), end=inputs(BOX_END), size=net_input.size)
         clips = correct_colors(clips, route, inputs)
         clips = augment(clips, augmentations, inputs, normalized=False, size=net_input.size)
@@ -70,12 +70,12 @@ def eval_graph(route: Route, net_input: Input, *, num_crops: int, settings: Grap
 
     def graph() -> tuple[DataNode, ...]:
         frames = route.decode(inputs)
-        if not route.resized:
+        if not route.decoded_by_workers:
             frames = resize(frames, shape=inputs(RESIZE))
         frames = correct_colors(frames, route, inputs)
         return tuple(
             normalize(crop, net_input, route, mirror=int(flip), dtype=settings.dtype)
-            for crop, flip in zip(crops(frames, inputs(CROPS), num_crops, net_input.size), crop_flips(num_crops))
+            for crop, flip in zip(take_crops(frames, inputs(CROPS), num_crops, net_input.size), crop_flips(num_crops))
         )
 
     return _define(graph, inputs, settings, conditionals=False)
@@ -85,10 +85,11 @@ def graph_of(task: Task, route: Route, *, device: str, device_id: int | None, th
     """The graph that finishes the clips of a task."""
     images_per_clip = max(1, task.num_frames * route.images_per_frame)
     clips_per_sample = 1 if isinstance(task, TrainTask) else task.views.clips
+    # The upper limit of the DALI samples of a run: the largest part of a batch is all of it, in one process, as images.
     settings = GraphSettings(device, device_id, threads, task.batch_size * clips_per_sample * images_per_clip, dtype)
     if isinstance(task, TrainTask):
-        pixels = [augmentation for augmentation in task.augmentations if augmentation.changes_pixels]
-        return train_graph(route, task.input, augmentations=pixels, settings=settings)
+        pixel_augmentations = [augmentation for augmentation in task.augmentations if augmentation.changes_pixels]
+        return train_graph(route, task.input, augmentations=pixel_augmentations, settings=settings)
     return eval_graph(route, task.input, num_crops=task.views.crops, settings=settings)
 
 
@@ -97,21 +98,21 @@ class Inputs:
 
     def __init__(self, device: str):
         self._on_gpu = device == "cuda"
-        self.wanted: list[GraphInput] = []
+        self.asked: list[GraphInput] = []
 
-    def __call__(self, wanted: GraphInput) -> DataNode:
+    def __call__(self, asked: GraphInput) -> DataNode:
         """A node that is fed with finished buffers: there is no callback that could block or raise an error."""
-        self.wanted.append(wanted)
+        self.asked.append(asked)
         return fn.external_source(
-            name=wanted.name,
-            dtype=_TYPES[wanted.dtype.__name__],
-            no_copy=wanted.large and not self._on_gpu,
-            layout=wanted.layout or None,
+            name=asked.name,
+            dtype=_TYPES[asked.dtype.__name__],
+            no_copy=asked.zero_copy_on_cpu and not self._on_gpu,
+            layout=asked.layout or None,
         )
 
-    def on_device(self, wanted: GraphInput) -> DataNode:
+    def on_device(self, asked: GraphInput) -> DataNode:
         """The same, copied to the GPU if there is one."""
-        node = self(wanted)
+        node = self(asked)
         return node.gpu() if self._on_gpu else node
 
     @property
@@ -143,7 +144,7 @@ def resize(frames: DataNode, *, shape: DataNode) -> DataNode:
     return fn.resize(frames, size=shape, interp_type=types.INTERP_LINEAR, antialias=True)
 
 
-def crops(frames: DataNode, offsets: DataNode, num_crops: int, size: int) -> list[DataNode]:
+def take_crops(frames: DataNode, offsets: DataNode, num_crops: int, size: int) -> list[DataNode]:
     """`num_crops` square crops of every frame. `offsets` holds int32 (num_crops, 2) rows of y, x."""
     return [
         fn.slice(frames, start=offsets[j], shape=[size, size], axis_names="HW", out_of_bounds_policy="error")
@@ -193,7 +194,7 @@ def _define(graph: Callable[[], Any], inputs: Inputs, settings: GraphSettings, *
         device_id=settings.device_id,
         prefetch_queue_depth=1,
     )
-    return Graph(pipe, tuple(inputs.wanted))
+    return Graph(pipe, tuple(inputs.asked))
 
 
 _TYPES = {

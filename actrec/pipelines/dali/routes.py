@@ -43,12 +43,12 @@ class Piece:
     """Consecutive wanted frames of a sample that run through a graph together: all of them if they fit.
 
     Args:
-        number: of the sample among those that run together.
+        sample_index: of the sample among those of its route in a batch.
         first, stop: the range of frames, as indices of `sample.wanted`.
     """
 
     sample: Sample
-    number: int
+    sample_index: int
     first: int
     stop: int
 
@@ -62,7 +62,7 @@ class Piece:
         return _encoded(self)[each * self.first : each * self.stop]
 
     @property
-    def num_samples(self) -> int:
+    def num_dali_samples(self) -> int:
         """How many DALI samples it is."""
         return len(self.images) if self.sample.route.images_per_frame else 1
 
@@ -76,15 +76,15 @@ class GraphInput:
         dtype: as DALI sees it.
         value: what a piece feeds: a list with one array per DALI sample, or one array for all of them.
         layout: of pictures.
-        large: not copied on a CPU, where the sample keeps it until the graph has run. (A GPU needs a copy in pinned
-            memory.)
+        zero_copy_on_cpu: on a CPU the graph reads the array itself, which the sample keeps until the graph has run. For
+            a GPU, DALI copies it to pinned memory.
     """
 
     name: str
     dtype: type[np.generic]
     value: Callable[[Piece], Any]
     layout: str = ""
-    large: bool = False
+    zero_copy_on_cpu: bool = False
 
 
 _color_change = functools.lru_cache(color_change)
@@ -132,11 +132,15 @@ def _box_end(piece: Piece) -> np.ndarray:
 
 # What a route's own graph functions are fed
 PICTURES = GraphInput(
-    "pictures", np.uint8, lambda piece: _decoded(piece.sample)[piece.first : piece.stop], layout="FHWC", large=True
+    "pictures",
+    np.uint8,
+    lambda piece: _decoded(piece.sample)[piece.first : piece.stop],
+    layout="FHWC",
+    zero_copy_on_cpu=True,
 )
-VIDEO_FILE = GraphInput("video", np.uint8, lambda piece: _encoded(piece)[0], large=True)
+VIDEO_FILE = GraphInput("video", np.uint8, lambda piece: _encoded(piece)[0], zero_copy_on_cpu=True)
 FRAMES = GraphInput("frames", np.int32, _frames)
-IMAGE_FILES = GraphInput("images", np.uint8, lambda piece: piece.images, large=True)
+IMAGE_FILES = GraphInput("images", np.uint8, lambda piece: piece.images, zero_copy_on_cpu=True)
 COLOR_MATRIX = GraphInput("color_matrix", np.float32, lambda piece: _color_change(piece.sample.media.color)[0])
 COLOR_OFFSET = GraphInput("color_offset", np.float32, lambda piece: _color_change(piece.sample.media.color)[1])
 
@@ -154,23 +158,24 @@ class Route:
 
     Args:
         name: for error messages and tests.
-        decode: defines the part of a graph that gives uint8 pictures, at native size unless `resized`.
+        decode: defines the part of a graph that gives uint8 pictures, at native size unless `decoded_by_workers`.
         correct: defines the part that corrects the colors of resized pictures; None where they are right.
-        resized: the decode workers have cut out and resized the pictures already.
+        decoded_by_workers: the decode workers have cut out and resized the pictures already.
         channels: of a frame of a clip.
         images_per_frame: encoded images that make one frame, each a DALI sample of its own; 0: a clip is one sample.
         frames_of: turns (images, H, W, C) into (frames, H, W, channels).
-        finish: changes the finished clips of a sample in place; None where nothing is left to do.
+        fix_mirrored: corrects the finished clips of a mirrored sample in place; None where mirroring changes no values.
+            (Mirrored flow also changes the sign of x.)
     """
 
     name: str
     decode: Callable[[Inputs], DataNode]
     correct: Callable[[DataNode, Inputs], DataNode] | None = None
-    resized: bool = False
+    decoded_by_workers: bool = False
     channels: int = 3
     images_per_frame: int = 0
     frames_of: Callable[[torch.Tensor], torch.Tensor] = lambda images: images
-    finish: Callable[..., None] | None = None
+    fix_mirrored: Callable[..., None] | None = None
 
     @property
     def layout(self) -> str:
@@ -184,7 +189,7 @@ class Route:
 
     def bytes_per_frame(self, sample: Sample) -> int:
         """Memory that one decoded frame takes before it is resized."""
-        if self.resized:
+        if self.decoded_by_workers:
             return _decoded(sample)[0].nbytes
         return self.channels * sample.media.width * sample.media.height
 
@@ -231,18 +236,20 @@ def _stack_flow(images_NHWC: torch.Tensor) -> torch.Tensor:
     return images_NHWC.squeeze(-1).unflatten(0, (-1, FLOW_CHANNELS)).movedim(1, -1)
 
 
-PIXELS = Route("pixels", _pictures, resized=True)
+PIXELS = Route("pixels", _pictures, decoded_by_workers=True)
 VIDEO = Route("video", _video)
 RECOLORED_VIDEO = Route("recolored video", _video, correct=_recolor)
 IMAGES = Route("images", _images, images_per_frame=1)
-FLOW_PIXELS = Route("flow pixels", _pictures, resized=True, channels=FLOW_CHANNELS, finish=reverse_mirrored_x)
+FLOW_PIXELS = Route(
+    "flow pixels", _pictures, decoded_by_workers=True, channels=FLOW_CHANNELS, fix_mirrored=reverse_mirrored_x
+)
 FLOW_IMAGES = Route(
     "flow images",
     _flow_images,
     channels=FLOW_CHANNELS,
     images_per_frame=FLOW_CHANNELS,
     frames_of=_stack_flow,
-    finish=reverse_mirrored_x,
+    fix_mirrored=reverse_mirrored_x,
 )
 ROUTES = (PIXELS, VIDEO, RECOLORED_VIDEO, IMAGES, FLOW_PIXELS, FLOW_IMAGES)
 

@@ -35,7 +35,7 @@ class Sample:
         wanted: (U,) ascending positions of the needed frames, relative to the video's first frame.
         positions: (U,) positions of the needed frames in what DALI decodes; None where that is not a video file.
         gather: (clips, T) indices in `wanted` of the clips' frames.
-        clamped: how many of `wanted` are after the last frame and became the last one.
+        clamped: how many of `wanted` are after the last frame and became the last one. 0 where DALI gets a whole file.
         decoded: pictures that the decoder produced, `delivered`: how many different ones of them were needed. 0 for
             folders, where DALI decodes, and where another sample of the same file counts them.
     """
@@ -71,10 +71,10 @@ class Request:
     """What a sample needs of its file.
 
     Args:
-        route: how its clips will be made. The workers decode if it is `resized`.
+        route: how its clips will be made. The workers decode if it is `decoded_by_workers`.
         box, shape: this box (x, y, w, h) of each frame, resized to shape (width, height).
-        writer: given the sample's `gather`, makes a function that receives the pictures one by one, with their indices
-            in `wanted`; the sample then has no data. None: the pictures are kept.
+        make_writer: given the sample's `gather`, makes a function that receives the pictures one by one, with their
+            indices in `wanted`; the sample then has no data. None: the pictures are kept.
     """
 
     row: int
@@ -83,7 +83,7 @@ class Request:
     route: Route
     box: Box
     shape: tuple[int, int]
-    writer: Callable[[np.ndarray], Callable[[int, np.ndarray], None]] | None
+    make_writer: Callable[[np.ndarray], Callable[[int, np.ndarray], None]] | None
 
 
 def fetch(requests: Sequence[Request], index: Index, *, certify: bool) -> list[Sample | Failure]:
@@ -93,7 +93,7 @@ def fetch(requests: Sequence[Request], index: Index, *, certify: bool) -> list[S
         certify: as for `fetch_pictures`.
     """
     found: dict[int, Sample | Failure] = {}
-    decoded = {i: request for i, request in enumerate(requests) if request.route.resized}
+    decoded = {i: request for i, request in enumerate(requests) if request.route.decoded_by_workers}
     if decoded:
         found |= zip(decoded, _fetch_together(list(decoded.values()), index, certify=certify))
     for i, request in enumerate(requests):
@@ -227,9 +227,9 @@ class _Receiver:
         self._wanted, self._gather = _wanted(request.plan)
         self.positions = self._wanted + request.media.start  # in the file
         self.region = Region(request.media.width, request.media.height, *request.box)
-        num_kept = 1 if request.writer else len(self._wanted)
+        num_kept = 1 if request.make_writer else len(self._wanted)
         self._kept = np.empty((num_kept, *request.shape[::-1], request.route.channels), np.uint8)
-        self._write = request.writer(self._gather) if request.writer else None
+        self._write = request.make_writer(self._gather) if request.make_writer else None
 
     def expect(self, positions: np.ndarray) -> None:
         """Announces all positions that will be received."""

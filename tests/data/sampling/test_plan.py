@@ -23,7 +23,7 @@ TRAIN = {
     "augment": Augment(),
     "seed": 1,
     "epoch": 2,
-    "index": 3,
+    "row": 3,
 }
 
 
@@ -85,7 +85,7 @@ def test_boxes_lie_inside_the_picture(geometry):
     augments = [Augment(geometry=geometry), Augment(geometry=geometry, **other.get(geometry, {"scales": (0.1,)}))]
     for (width, height), size, augment in itertools.product(SIZES, (8, 224), augments):
         for index in range(40):
-            x, y, w, h = train(width=width, height=height, size=size, augment=augment, index=index).box
+            x, y, w, h = train(width=width, height=height, size=size, augment=augment, row=index).box
             where = (width, height, size, augment, index)
             assert w >= 1, where
             assert h >= 1, where
@@ -96,7 +96,7 @@ def test_boxes_lie_inside_the_picture(geometry):
 
 def test_multiscale_draws_all_candidates_alike(golden):
     case = golden["ibm_multiscale_v1"][0]
-    boxes = [train(width=case["w"], height=case["h"], index=i).box for i in range(6000)]
+    boxes = [train(width=case["w"], height=case["h"], row=i).box for i in range(6000)]
     legal = {(x, y, *map(int, size.split("x"))) for size, places in case["pairs"].items() for x, y in places}
     assert set(boxes) == legal
     sizes, counts = np.unique([f"{w}x{h}" for *_, w, h in boxes], return_counts=True)
@@ -106,7 +106,7 @@ def test_multiscale_draws_all_candidates_alike(golden):
 
 def test_jitter_is_a_random_short_side_and_place():
     augment = Augment(geometry="jitter")
-    boxes = np.array([train(augment=augment, index=i).box for i in range(3000)])
+    boxes = np.array([train(augment=augment, row=i).box for i in range(3000)])
     x, y, w, h = boxes.T
     assert (w == h).all()
     assert set(w.tolist()) == {round(224 * 256 / short) for short in range(256, 321)}
@@ -120,7 +120,7 @@ def test_jitter_is_a_random_short_side_and_place():
 
 def test_random_resized_area_and_aspect():
     augment = Augment(geometry="random-resized", area=(0.1, 0.4))
-    boxes = np.array([train(width=400, height=400, augment=augment, index=i).box for i in range(3000)])
+    boxes = np.array([train(width=400, height=400, augment=augment, row=i).box for i in range(3000)])
     x, y, w, h = boxes.T
     area, aspect = w * h / 400**2, np.log(w / h)
     assert area.min() == pytest.approx(0.1, abs=0.005)
@@ -150,7 +150,7 @@ def test_center_is_the_largest_square():
 def test_corner_is_a_square_at_one_of_five_places():
     """Hara's: 240 pixels at 2^(-1/4) make 201, and the center is rounded."""
     augment = Augment(geometry="corner", scales=(1.0, 0.8409, 0.7071, 0.5946, 0.5))
-    boxes = [train(width=321, height=240, augment=augment, index=i).box for i in range(5000)]
+    boxes = [train(width=321, height=240, augment=augment, row=i).box for i in range(5000)]
     legal = set()
     for side in (240, 201, 169, 142, 120):
         right, bottom = 321 - side, 240 - side
@@ -165,7 +165,7 @@ def test_corner_is_a_square_at_one_of_five_places():
 
 def test_the_stride_is_drawn_from_its_range():
     clip = Clip(frames=4, sampling="dense")
-    plans = [train(clip=clip, augment=Augment(stride_range=(2, 5)), index=i, num_frames=1000) for i in range(2000)]
+    plans = [train(clip=clip, augment=Augment(stride_range=(2, 5)), row=i, num_frames=1000) for i in range(2000)]
     steps = np.array([np.diff(plan.frames) for plan in plans])
     assert (steps == steps[:, :1]).all()
     strides, counts = np.unique(steps, return_counts=True)
@@ -181,11 +181,11 @@ def test_the_center_clip_is_the_one_of_evaluation():
     for clip in (Clip(frames=8), Clip(frames=8, rule="comb"), Clip(frames=8, stride=5, sampling="dense")):
         views = plan_eval(num_frames=300, width=9, height=9, clip=clip, size=8, views=Views())
         for index in range(5):
-            plan = train(clip=clip, augment=center, index=index)
+            plan = train(clip=clip, augment=center, row=index)
             assert plan.frames.tolist() == views.frames[0].tolist()
-            assert (plan.box, plan.flip) == plain(train(clip=clip, index=index))[1:]
+            assert (plan.box, plan.flip) == plain(train(clip=clip, row=index))[1:]
     clip, both = Clip(frames=3, sampling="dense"), replace(center, stride_range=(1, 2))
-    frames = {tuple(train(clip=clip, augment=both, index=i, num_frames=9).frames.tolist()) for i in range(20)}
+    frames = {tuple(train(clip=clip, augment=both, row=i, num_frames=9).frames.tolist()) for i in range(20)}
     assert frames == {(3, 4, 5), (2, 4, 6)}
 
 
@@ -226,16 +226,16 @@ def test_a_plan_hangs_on_its_key_alone():
     np.random.seed(5)
     np.random.rand(3)
     for index in range(5):
-        train(index=index)
+        train(row=index)
     assert plain(train()) == reference
-    for change in ({"seed": 9}, {"epoch": 9}, {"index": 9}, {"repeat": 1}):
+    for change in ({"seed": 9}, {"epoch": 9}, {"row": 9}, {"repeat": 1}):
         assert train(**change).frames.tolist() != reference[0], change
 
 
 def test_keys_do_not_meet():
     """No two of them, trailing zeros included, give the same plan."""
     keys = itertools.product((0, 1, 2), repeat=4)
-    frames = [tuple(train(seed=s, epoch=e, index=i, repeat=r, num_frames=10**6).frames.tolist()) for s, e, i, r in keys]
+    frames = [tuple(train(seed=s, epoch=e, row=i, repeat=r, num_frames=10**6).frames.tolist()) for s, e, i, r in keys]
     assert len(set(frames)) == 3**4
     large = [train(seed=seed).frames.tolist() for seed in (2**32 + 1, 2**63, 1)]
     assert large[0] != large[1] != large[2] != large[0]
@@ -247,7 +247,7 @@ from actrec.data.sampling.order import epoch_order
 from actrec.data.sampling.plan import plan_train
 for index in (5, 3):
     plan = plan_train(num_frames=300, width=340, height=256, clip=Clip(frames=8), size=224, augment=Augment(),
-                      seed=1, epoch=2, index=index, repeat=1)
+                      seed=1, epoch=2, row=index, repeat=1)
 print((plan.frames.tolist(), plan.box, plan.flip), epoch_order(20, seed=1, epoch=2).tolist())
 """
 
@@ -263,27 +263,27 @@ def test_another_process_makes_the_same_plan():
 def test_every_plan_draws_the_same_number_of_variates():
     """What one part needs does not move the draws of the others."""
     for index in range(30):
-        plans = [train(index=index, augment=Augment(geometry=geometry)) for geometry in GEOMETRIES]
-        plans.append(train(index=index, width=7, height=300, augment=Augment(geometry="random-resized")))
-        plans.append(train(index=index, augment=Augment(scales=(1.0,))))
+        plans = [train(row=index, augment=Augment(geometry=geometry)) for geometry in GEOMETRIES]
+        plans.append(train(row=index, width=7, height=300, augment=Augment(geometry="random-resized")))
+        plans.append(train(row=index, augment=Augment(scales=(1.0,))))
         strides = Augment(stride_range=(1, 9))
-        drawn = train(index=index, clip=Clip(frames=8, sampling="dense"), augment=strides)
+        drawn = train(row=index, clip=Clip(frames=8, sampling="dense"), augment=strides)
         assert (drawn.box, drawn.flip) == (plans[0].box, plans[0].flip)
         assert len({plan.flip for plan in plans}) == 1
         assert len({tuple(plan.frames.tolist()) for plan in plans}) == 1
-        unmirrored = [train(index=index, may_flip=False), train(index=index, augment=Augment(flip=False))]
-        clips = [train(index=index, clip=Clip(frames=f, sampling="dense", stride=2)) for f in (1, 16)]
+        unmirrored = [train(row=index, may_flip=False), train(row=index, augment=Augment(flip=False))]
+        clips = [train(row=index, clip=Clip(frames=f, sampling="dense", stride=2)) for f in (1, 16)]
         assert len({plan.box for plan in (plans[0], *unmirrored, *clips)}) == 1
         assert {plan.flip for plan in clips} == {plans[0].flip}
         assert {tuple(p.frames.tolist()) for p in unmirrored} == {tuple(plans[0].frames.tolist())}
 
 
 def test_half_are_mirrored_where_the_class_allows_it():
-    flips = [train(index=index).flip for index in range(2000)]
+    flips = [train(row=index).flip for index in range(2000)]
     assert np.mean(flips) == pytest.approx(0.5, abs=0.04)
     assert {type(flip) for flip in flips} == {bool}
-    assert not any(train(index=index, may_flip=False).flip for index in range(50))
-    assert not any(train(index=index, augment=Augment(flip=False)).flip for index in range(50))
+    assert not any(train(row=index, may_flip=False).flip for index in range(50))
+    assert not any(train(row=index, augment=Augment(flip=False)).flip for index in range(50))
 
 
 def test_the_clip_names_its_sampler():

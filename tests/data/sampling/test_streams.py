@@ -33,6 +33,6 @@ def test_no_two_purposes_draw_alike(monkeypatch):
     step._seed(1, 2, 3)
     purpose = "clip"
     sample = {"num_frames": 9, "width": 40, "height": 30, "clip": config.Clip(frames=4), "size": 32}
-    plan.plan_train(**sample, augment=options, seed=1, epoch=2, index=3)
+    plan.plan_train(**sample, augment=options, seed=1, epoch=2, row=3)
     purposes = ["balance", "blur", "clip", "grayscale", "mix", "net", "order"]
     assert sorted(map(sorted, made.values())) == [[purpose] for purpose in purposes]

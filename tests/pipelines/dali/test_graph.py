@@ -51,7 +51,7 @@ def test_training(route, name):
     if route.channels != 3 and any(augmentation.needs_colors for augmentation in augmentations):
         pytest.skip("flow has no colors")
     made = graph.train_graph(route, input_of(route), augmentations=augmentations, settings=GPU)
-    box = [] if route.resized else ["box_start", "box_end"]
+    box = [] if route.decoded_by_workers else ["box_start", "box_end"]
     check(made, *SOURCES[route.name], *box, "flip", *(f"drawn_{augmentation.name}" for augmentation in augmentations))
 
 
@@ -59,7 +59,7 @@ def test_training(route, name):
 @pytest.mark.parametrize("num_crops", [1, 3, 10])
 def test_evaluation(route, num_crops):
     made = graph.eval_graph(route, input_of(route), num_crops=num_crops, settings=replace(GPU, dtype="float32"))
-    check(made, *SOURCES[route.name], *([] if route.resized else ["resize"]), "crops")
+    check(made, *SOURCES[route.name], *([] if route.decoded_by_workers else ["resize"]), "crops")
 
 
 def test_all_augmentations_at_once():
