@@ -176,7 +176,7 @@ def test_lists_that_count_seconds(tmp_path):
     assert index.broken == {2: "the list says frames 10 to 10: optical flow needs two"}
 
 
-def test_failures_stand_in_a_file_and_take_nothing_else_with_them(tmp_path):
+def test_failures_are_listed_and_do_not_stop_the_run(tmp_path):
     write_video(tmp_path / "one.mp4", moving(1, 0, 0))
     write_video(tmp_path / "good.mp4", moving(2, 0, 0))
     (tmp_path / "empty.mp4").touch()

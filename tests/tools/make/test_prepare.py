@@ -203,7 +203,7 @@ def test_a_list_without_class_names(videos, tmp_path):
     assert rows(tmp_path / "out" / "mine.txt") == ["prepared/a/1.mp4 3,5"]
 
 
-def test_lists_that_cannot_be(videos, tmp_path):
+def test_lists_that_are_refused(videos, tmp_path):
     videos("a/1.mp4")
     for folder, label in (("x", "run"), ("y", "walk"), ("z", "run")):
         (tmp_path / folder).mkdir()
