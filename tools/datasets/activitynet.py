@@ -1,4 +1,7 @@
-"""ActivityNet: one JSON file. Each segment of a training or validation video is a row, in seconds."""
+"""ActivityNet: one JSON file.
+
+Each annotated segment of a training or validation video becomes a row with times in seconds.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
         content = read_json(file, dict)
         database, taxonomy = content.get("database"), content.get("taxonomy")
         if not isinstance(database, dict):
-            raise ListError(f"{file}: there is no object 'database': expected {dataset.annotations}")
+            raise ListError(f"{file}: the file has no object 'database': expected {dataset.annotations}")
         if taxonomy is not None:
             notes.add_classes(file, [("taxonomy", name) for name in _leaves(taxonomy, file)])
         for id, entry in database.items():
@@ -29,7 +32,7 @@ def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
 
 
 def _leaves(taxonomy: Any, file: Path) -> list[str]:
-    """The names of the nodes without children: these are the classes."""
+    """The class names: the names of the nodes that have no children."""
     try:
         parents = {node["parentId"] for node in taxonomy}
         return [str(node["nodeName"]) for node in taxonomy if node["nodeId"] not in parents]
@@ -59,7 +62,7 @@ def _add_segment(notes: Published, part: str, id: str, times: object, label: obj
     start, stop = map(float, times)
     if start < stop:
         notes.add(part, id, label, file, at, names=(f"v_{id}", id), start=start, stop=stop)
-    else:  # the published file has some
+    else:  # the published file contains such segments
         row = Annotation(part, id, (f"v_{id}",), str(label), file, at, start, stop)
         notes.unusable.append((row, f"its segment is empty ({start:g} to {stop:g} s)"))
 

@@ -1,4 +1,4 @@
-"""Finds and reads annotation files as they are published, and reports all that is wrong with them together."""
+"""Finds and reads published annotation files, and reports all their problems together."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Annotation(NamedTuple):
 
     Args:
         part: train, val or test.
-        id: As published.
-        names: Possible names of its file or frame folder, without extension, the most likely first.
+        id: Identifier of the video, as published.
+        names: Possible names of its file or frame folder, without extension, the most likely name first.
         label: Name of its class; None in a test set without labels.
-        file, at: Where the row is: the file, and the line or the place in a JSON file.
+        file, at: Location of the row: the file, and the line number or the position in a JSON file.
         start, stop: As in `Video`; None for the whole video.
     """
 
@@ -42,8 +42,8 @@ class Published:
 
     Args:
         classes: Published names of all classes, sorted; None if no file lists them.
-        rows: One for each annotated video or segment.
-        unusable: (row, reason) of published rows that describe no video.
+        rows: One row for each annotated video or segment.
+        unusable: (row, reason) of published rows that cannot be used, such as empty segments.
     """
 
     classes: list[str] | None = None
@@ -52,7 +52,7 @@ class Published:
     _faults: list[Callable[[], str]] = field(default_factory=list)
 
     def fault(self, file: Path, at: int | str, explain: str | Callable[[], str]) -> None:
-        """Records that something is malformed. `explain` is called only if it is shown: suggestions are slow."""
+        """Records a malformed row. `explain` is called only if the message is shown, because it may be slow."""
 
         def line() -> str:
             return f"{file}:{at}: {explain if isinstance(explain, str) else explain()}"
@@ -60,23 +60,23 @@ class Published:
         self._faults.append(line)
 
     def add_faults(self, text: str) -> None:
-        """Records lines that name the file and the place already."""
+        """Records messages that already contain the file and the location, one on each line."""
         self._faults += [functools.partial(str, line) for line in text.splitlines()]
 
     def raise_any(self) -> None:
-        """Raises ListError if something was malformed."""
+        """Raises ListError if malformed rows were recorded."""
         if self._faults:
             shown = [fault() for fault in self._faults[:SHOWN]]
             more = len(self._faults) - len(shown)
             raise ListError("\n".join(shown + [f"… and {more} more"] * (more > 0)))
 
     def add_classes(self, file: Path, names: Iterable[tuple[int | str, str]]) -> None:
-        """Adds the class names of a file, each with its place there."""
+        """Adds the class names of a file, each with its location in the file."""
         seen: set[str] = set()
         for at, name in names:
             name = name.strip()
             if not name or any(c in name for c in "\0\n\r"):
-                self.fault(file, at, f"class {show(name)}: expected its name")
+                self.fault(file, at, f"class {show(name)}: expected a class name")
             elif name in seen:
                 self.fault(file, at, f"class {show(name)} occurs twice: expected each class once")
             seen.add(name)
@@ -94,15 +94,18 @@ class Published:
         start: int | float | None = None,
         stop: int | float | None = None,
     ) -> None:
-        """Adds a row. One that names no video, or no class outside of test sets, is recorded as malformed."""
+        """Adds a row, or records it as malformed.
+
+        A row is malformed if its video has no valid name, or if it has no class and does not belong to a test set.
+        """
         id = str(id).strip() if isinstance(id, (str, int)) and not isinstance(id, bool) else ""
         names = names or (id,)
         if not id or not names[0] or any(c in name for name in (id, *names) for c in "\0\n\r") or "/" in names[0]:
-            self.fault(file, at, f"video {show(id)}: expected its name")
+            self.fault(file, at, f"video {show(id)}: expected the name of a video")
         elif not isinstance(label, str | None):
-            self.fault(file, at, f"class {show(str(label))}: expected a name")
+            self.fault(file, at, f"class {show(str(label))}: expected a class name")
         elif not (label := (label or "").strip() or None) and part != "test":
-            self.fault(file, at, f"video {show(id)} has no class: expected its name")
+            self.fault(file, at, f"video {show(id)} has no class: expected a class name")
         else:
             self.rows.append(Annotation(part, id, names, label, file, at, start, stop))
 
@@ -133,14 +136,14 @@ def choose(paths: Sequence[Path], patterns: Mapping[str, str], dataset: Dataset)
             elif not role and not path.is_dir():
                 raise ValueError(f"{path} is not an annotation file of {dataset.title}: expected {dataset.annotations}")
     if not set(found) & {"train", "val", "test"}:
-        told = ", ".join(map(str, paths))
+        searched = ", ".join(map(str, paths))
         what = f"no such list of {dataset.title}" if "other" in found else f"no annotation files of {dataset.title}"
-        raise FileNotFoundError(f"{told}: {what}; expected {dataset.annotations}")
+        raise FileNotFoundError(f"{searched}: {what}; expected {dataset.annotations}")
     return {role: found[role] for role in patterns if role in found}
 
 
 def lines_of(path: Path, notes: Published) -> Iterator[tuple[int, str]]:
-    """(number, line) of the lines of a text file that are not blank."""
+    """Yields (number, line) for each line of a text file that is not blank."""
     lines, problems = read_lines(path)
     try:
         problems.raise_any()
@@ -150,7 +153,7 @@ def lines_of(path: Path, notes: Published) -> Iterator[tuple[int, str]]:
 
 
 def table(path: Path, notes: Published) -> Iterator[tuple[int, list[str]]]:
-    """(number, fields) of the lines of a csv file. A quoted field cannot span lines."""
+    """Yields (number, fields) for each line of a CSV file. A quoted field cannot span lines."""
     for number, line in lines_of(path, notes):
         try:
             yield number, [value.strip() for value in next(csv.reader([line], strict=True))]
@@ -169,7 +172,10 @@ def read_ids(path: Path, part: str, notes: Published) -> None:
 
 
 def entries(path: Path, notes: Published, key: str) -> Iterator[tuple[str, dict]]:
-    """(place, entry) of a JSON file that holds a list of objects. The place names the value of `key`."""
+    """Yields (location, entry) for each entry of a JSON file that contains a list of objects.
+
+    The location contains the value of `key`.
+    """
     for number, entry in enumerate(read_json(path, list), 1):
         if isinstance(entry, dict):
             yield f"entry {number} ({show(str(entry.get(key)))})", entry

@@ -1,4 +1,7 @@
-"""Diving48 V2: JSON lists of {vid_name, label, start_frame, end_frame}; a label is an index of the vocabulary."""
+"""Diving48 V2: JSON lists of {vid_name, label, start_frame, end_frame}.
+
+A label is a position in the vocabulary, another JSON list.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +23,20 @@ PATTERNS = {
 
 
 def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
-    """Reads the files. The test list becomes the validation list, since no other list is published."""
+    """Reads the files. The test list becomes the validation list, because no validation list is published."""
     notes = Published()
     files = choose(paths, PATTERNS, dataset)
     if "vocabulary" not in files:
-        raise FileNotFoundError(f"{', '.join(map(str, paths))}: no Diving48_vocab.json, which names the classes")
+        raise FileNotFoundError(f"{', '.join(map(str, paths))}: no Diving48_vocab.json, which contains the class names")
     names = _names(files["vocabulary"][0])
     notes.add_classes(files["vocabulary"][0], [(f"entry {i}", name) for i, name in enumerate(names, 1)])
     for part in ("train", "val"):
         for file in files.get(part, []):
             for at, entry in entries(file, notes, "vid_name"):
                 _add(notes, part, entry, names, file, at)
-    if not any(
-        row.start for row in notes.rows
-    ):  # the videos are cut already: each row is a whole video, whether or not its last frame counts
+    if not any(row.start for row in notes.rows):
+        # Every row starts at frame 0, so each video file contains one dive. The end is dropped, so that it
+        # does not matter whether it includes the last frame.
         notes.rows = [row._replace(start=None, stop=None) for row in notes.rows]
     return notes
 

@@ -1,4 +1,7 @@
-"""HMDB51: a file for each class and split, with lines `file.avi N`: N is 1 for training, 2 for testing, else 0."""
+"""HMDB51: one file for each class and split, with lines `file.avi N`.
+
+N is 1 for training videos, 2 for test videos, and 0 for videos that the split does not use.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ PARTS = {"1": "train", "2": "val"}
 
 
 def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
-    """Reads the files of a split. Its test videos become the validation list, since no others are published."""
+    """Reads the files of a split. Its test videos are used for validation, because no others are published."""
     notes = Published()
     patterns = {"train": rf".+_test_split{split}\.txt", "other": r".+_test_split\d\.txt"}
     dataset = replace(dataset, annotations=dataset.annotations.replace("split1", f"split{split}"))

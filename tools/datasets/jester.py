@@ -1,4 +1,7 @@
-"""Jester: csv files without a header, lines `id;class`, or `id` in the test set. Labels: a class on each line."""
+"""Jester: files without a header, with lines `id;class`, or `id` in the test set.
+
+Another file lists the classes, one on each line.
+"""
 
 from __future__ import annotations
 

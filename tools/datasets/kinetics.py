@@ -1,4 +1,7 @@
-"""Kinetics: csv files with a header, or JSON objects by YouTube id. Where both are there, the csv file is read."""
+"""Kinetics: CSV files with a header, or JSON files that contain an object for each YouTube id.
+
+If a folder has both files of a part, the CSV file is read.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,7 @@ def _add(
     file: Path,
     at: int | str,
 ) -> None:
-    """Adds a row. The split that the row itself names takes precedence over the part of its file."""
+    """Adds a row. If the row states its split, this takes precedence over the name of the file."""
     times = [int(match[1]) for match in map(WHOLE.fullmatch, (start, end)) if match]
     row_part = PART_NAMES.get(str(split).strip().lower()) if split else part
     if row_part is None:

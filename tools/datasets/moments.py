@@ -1,4 +1,7 @@
-"""Moments in Time: csv files without a header, lines `class/file.mp4,class,yes,no`; categories are `class,number`."""
+"""Moments in Time: CSV files without a header, with lines `class/file.mp4,class,yes,no`.
+
+The last two columns are votes of annotators. Another file lists the classes, with lines `class,number`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Something-Something: csv files with lines `id;class` in V1, JSON lists of objects with a template in V2."""
+"""Something-Something: files with lines `id;class` in V1, JSON lists of objects with a template in V2."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _read_objects(file: Path, part: str, answers: dict[str, str], notes: Publish
 
 
 def _read_answers(files: Sequence[Path], notes: Published) -> dict[str, str]:
-    """{id: class} of the test set, which were published later."""
+    """{id: class} of the test set. These classes were published after the dataset."""
     answers = {}
     for file in files:
         for line, text in lines_of(file, notes):
@@ -57,12 +57,12 @@ def _read_answers(files: Sequence[Path], notes: Published) -> dict[str, str]:
 
 
 def _plain(template: object) -> object:
-    """The class of a template, if it is text."""
+    """The class of a template; a value that is not text stays as it is and is reported later."""
     return _plain_name(template) if isinstance(template, str) else template
 
 
 def _plain_name(template: str) -> str:
-    """The class of a template: `Holding [something]` is an example of `Holding something`."""
+    """The class of a template, which is the template without brackets: `Holding [something]` -> `Holding something`."""
     return template.replace("[", "").replace("]", "")
 
 

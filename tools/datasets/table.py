@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is known of a dataset before its files are read.
+    """A public dataset.
 
     Args:
-        name: as `actrec lists` takes it.
-        title: as its authors call it.
-        num_classes: of the published annotations, or of the subset.
-        read: reads the annotation files. It is called with the files and folders that the user named, with this row,
-            and with the number of the split, from 1. It raises FileNotFoundError or ValueError if the files cannot be
-            used, and collects malformed rows in the `Published` that it returns.
-        annotations: names of these files, as published.
-        videos: names of its video files or frame folders.
-        min_frames: shorter videos are usually left out of training and validation; 0 keeps all.
-        num_splits: how many splits are published.
-        mirror: pairs of words that change places in a class name when its videos are mirrored.
-        subset: whether the dataset is the part of another one that a list of class names selects.
-        class_file: the list of class names that comes with actrec, one on each line.
-        clip: how its videos are usually sampled.
-        views: how it is usually evaluated.
+        name: Name of the dataset as an argument of `actrec lists`.
+        title: Name of the dataset in publications.
+        num_classes: Number of classes of the published annotations, or of the subset.
+        read: Reads the annotation files. Its arguments are the files and folders that the user named, this `Dataset`,
+            and the number of the split, counted from 1. It raises FileNotFoundError or ValueError if the files cannot
+            be used, and collects malformed rows in the `Published` that it returns.
+        annotations: Names of the annotation files, as published.
+        videos: Names of the video files or frame folders.
+        min_frames: Videos with fewer frames are usually left out of training and validation; 0 keeps all.
+        num_splits: Number of published splits.
+        mirror: Pairs of words that are exchanged in a class name when a video is mirrored.
+        subset: Whether the dataset consists of some classes of another dataset, which a list of class names selects.
+        class_file: File of the class names, one on each line, if it comes with actrec.
+        clip: How clips are usually sampled.
+        views: How the dataset is usually evaluated.
     """
 
     name: str
@@ -55,7 +55,10 @@ class Dataset:
     views: Views = Views(clips=10, crops=3)
 
     def flips(self, classes: Sequence[str]) -> list[tuple[str, str]]:
-        """The lines of `flips.txt`: classes that are mirror images of each other; `-` for a class without one."""
+        """The lines of `flips.txt`: pairs of classes that become each other when a video is mirrored.
+
+        The second name is `-` if the mirrored videos of a class belong to no class.
+        """
         words = {one: other for pair in self.mirror for one, other in (pair, pair[::-1])}
         if not words:
             return []

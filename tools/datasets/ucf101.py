@@ -1,4 +1,7 @@
-"""UCF101: lines `class/file.avi number` for training, `class/file.avi` for testing, `number class` in classInd.txt."""
+"""UCF101: lines `class/file.avi number` in training lists and `class/file.avi` in test lists.
+
+The lines of classInd.txt are `number class`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from actrec.tools.datasets.table import Dataset, register
 
 
 def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
-    """Reads the files of a split. Its test list becomes the validation list, since no other list is published."""
+    """Reads the files of a split. Its test list becomes the validation list, because no other list is published."""
     notes = Published()
     patterns = {"train": rf"trainlist0?{split}\.txt", "val": rf"testlist0?{split}\.txt"}
     others = {"other": r"(train|test)list0?\d\.txt", "classes": r"classInd\.txt"}
@@ -29,7 +32,7 @@ def read(paths: Sequence[Path], dataset: Dataset, split: int) -> Published:
 
 
 def _classes(file: Path, names: dict[int, str], notes: Published) -> Iterator[tuple[int, str]]:
-    """(line, name) of the classes. Adds {number: name} to `names`."""
+    """Yields (line number, name) for each class, and adds {number of the class: name} to `names`."""
     for line, text in lines_of(file, notes):
         number, _, name = text.partition(" ")
         if not number.isdecimal() or int(number) in names:

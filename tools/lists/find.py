@@ -66,7 +66,7 @@ def find_videos(
     queue = [("", os.path.realpath(root))]
     while queue:
         name, real = queue.pop()
-        if real in visited:  # a link that leads in a circle, or to a folder that is there twice
+        if real in visited:  # a link to a parent folder, or to a folder that was searched before
             continue
         visited.add(real)
         try:

@@ -1,8 +1,10 @@
-"""What a toy video shows: eight actions in four time-reversed pairs, as figures, motions, scenes and pixels.
+"""The content of toy videos: eight actions in four pairs, each the time-reversed version of the other.
 
-The two actions of a pair are one animation, played forwards or backwards, and everything random about it (path,
-speed, colors, background, drift, noise) is drawn before the direction matters. So no single frame, and no unordered
-set of frames, tells a pair apart: a net has to see the order.
+The two actions of a pair are the same animation, played forwards or backwards. Everything random about it (path, speed,
+colors, background, camera motion, noise) is drawn independently of the direction. Therefore neither a single frame nor
+an unordered set of frames distinguishes the two actions: a net must use the order of the frames.
+
+The module has four parts: figures, motions, scenes (all random properties of one animation), and pixels.
 """
 
 from __future__ import annotations
@@ -13,31 +15,33 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-# Width, height.
+# width and height in pixels
 SIZES = (
     *((160, 120), (176, 144), (160, 160), (176, 224), (180, 240), (208, 256), (224, 168)),
     *((240, 240), (200, 160), (256, 192), (256, 224), (320, 240), (288, 224), (340, 256)),
 )
-RATES = (24, 25, 30)
-SECONDS = (2.0, 4.0)
-CONTRAST = 100  # least difference of luma between the figure and its background, of 255
+RATES = (24, 25, 30)  # frames per second
+SECONDS = (2.0, 4.0)  # shortest and longest video
+CONTRAST = 100  # smallest difference in luma between the figure and its background, on a scale of 0 to 255
 SUBPIXEL_BITS = 4
 
 
-# Figures. A figure is a function: opening in [0, 1] -> layers, painted in turn. A layer is a tone (0 or 1) and closed
-# contours of (x, y), y down, within the unit circle; where contours overlap there is a hole.
+# ---- figures ----
+# A figure is a function that takes its opening, from 0 to 1, and returns layers that are painted one after the other. A
+# layer consists of a tone (0 or 1) and closed contours of points (x, y) in the unit circle; y points down. Areas where
+# two contours overlap are not painted.
 
 Layer = tuple[int, list[np.ndarray]]
 
 
 def _arc(start: float, stop: float, radius: float = 1.0) -> np.ndarray:
-    """Points on a circle, from one angle to another, in degrees."""
+    """49 points on a circle, from one angle to another in degrees: shape (49, 2)."""
     angles = np.radians(np.linspace(start, stop, 49))
     return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def _corners(number: int, inner: float = 1.0) -> np.ndarray:
-    """A regular polygon; with `inner` below 1, every other corner is drawn in, which makes a star."""
+    """The corners of a regular polygon. If `inner` is below 1, every second corner moves inwards, to form a star."""
     points = _arc(0, 360)[:-1][:: 48 // number].copy()
     points[1::2] *= inner
     return points
@@ -66,7 +70,7 @@ def _doors(opening: float) -> list[Layer]:
 
 
 def _jaws(opening: float) -> list[Layer]:
-    """Two bars that share a hinge, as of a pair of scissors."""
+    """Two bars that share a hinge, like a pair of scissors."""
     bar = np.array([[0, -0.17], [1.75, -0.17], [1.75, 0.17], [0, 0.17]])
     half = 7 + 48 * opening
     hinge = 0.22 * _arc(0, 360)
@@ -103,19 +107,27 @@ FIGURES: dict[str, Callable[[float], list[Layer]]] = {
     "jaws": _jaws,
     "eye": _eye,
 }
-# Those that no turn of less than 360 degrees brings back to themselves.
+# figures that look different after every rotation by less than 360 degrees
 ASYMMETRIC = ("arrow", "letter L", "letter F", "flag", "comet", "pointer")
 OPENERS = ("mouth", "gap", "doors", "jaws", "eye")
 RIGID = tuple(name for name in FIGURES if name not in OPENERS)
 
 
-# Motions. Lengths are parts of the frame's short side, places are relative to its center, so that the center crop of a
-# wide frame still shows the motion. What a motion is not about changes a little too, as often one way as the other.
+# ---- motions ----
+# Lengths are fractions of the short side of the frame, and positions are relative to the center of the frame, so that
+# the center crop of a wide frame still shows the motion. All other properties of the figure also change slightly, with
+# equal probability in both directions, so that they do not reveal the class.
 
 
 @dataclass(frozen=True)
 class Pose:
-    """The figure at one time; `angle` in degrees, clockwise on the screen."""
+    """The figure at one time.
+
+    Args:
+        x, y: Position of its center, relative to the center of the frame.
+        angle: Degrees, clockwise on the screen.
+        opening: 0 (closed) to 1 (open).
+    """
 
     x: float
     y: float
@@ -125,18 +137,18 @@ class Pose:
 
 
 def _pose(rng: np.random.Generator, *, x: float, y: float, diameter: float, angle: float, opening: float) -> Pose:
-    """This pose, a little off in everything but the opening."""
+    """The pose with a small random change of everything except the opening."""
     dx, dy = rng.uniform(-0.02, 0.02, 2)
     return Pose(x + dx, y + dy, diameter * rng.uniform(0.97, 1.03), angle + rng.uniform(-5, 5), opening)
 
 
 def _reach(diameter: float) -> float:
-    """How far from the center a figure may be: near the border a corner of it may be cut off."""
+    """Largest distance of a figure from the center. At this distance, the border may cut off one of its corners."""
     return 0.5 - 0.45 * diameter
 
 
 def _slide(rng: np.random.Generator) -> tuple[Pose, Pose]:
-    """From left to right."""
+    """A motion from left to right."""
     diameter = rng.uniform(0.36, 0.46)
     distance = rng.uniform(0.5, 2 * _reach(diameter))
     x = rng.uniform(-1, 1) * (_reach(diameter) - distance / 2)
@@ -154,7 +166,7 @@ def _grow(rng: np.random.Generator) -> tuple[Pose, Pose]:
 
 
 def _turn(rng: np.random.Generator) -> tuple[Pose, Pose]:
-    """Clockwise. Of 8 frames spread over the video, each turns by far less than half a circle."""
+    """A clockwise rotation, by far less than 180 degrees between two of 8 frames that are spread over the video."""
     diameter = rng.uniform(0.65, 0.9)
     x, y = rng.uniform(-0.6, 0.6, 2) * _reach(diameter)
     angle = rng.uniform(0, 360)
@@ -171,7 +183,13 @@ def _open(rng: np.random.Generator) -> tuple[Pose, Pose]:
 
 @dataclass(frozen=True)
 class Motion:
-    """A pair of classes: one animation forwards and backwards."""
+    """A pair of classes: the same animation, played forwards and backwards.
+
+    Args:
+        forwards, backwards: Names of the two classes.
+        ends: Draws the first and the last pose.
+        figures: Names of the figures that can have this motion.
+    """
 
     forwards: str
     backwards: str
@@ -186,16 +204,16 @@ MOTIONS = (
     Motion("opens", "closes", _open, OPENERS),
 )
 CLASSES = tuple(sorted(name for motion in MOTIONS for name in (motion.forwards, motion.backwards)))
-# Mirror images of each other; every other class is its own.
+# classes that become each other when the video is mirrored; every other class stays the same
 FLIPS = (("moves_left", "moves_right"), ("turns_clockwise", "turns_counterclockwise"))
 
 
-# Scenes. Everything about one animation, drawn before a pixel is touched.
+# ---- scenes ----
 
 
 @dataclass(frozen=True)
 class Distractor:
-    """A small figure that drifts behind the main one; places in pixels."""
+    """A small figure that moves behind the main figure. Positions and the radius are in pixels."""
 
     figure: str
     color: tuple[int, int, int]
@@ -206,6 +224,16 @@ class Distractor:
 
 @dataclass(frozen=True)
 class Scene:
+    """All properties of one animation.
+
+    Args:
+        rate: Frames per second.
+        tones: RGB colors of the two tones of the figure.
+        outline: Thickness of the outline in pixels; 0 for none.
+        ease: 0 for constant speed, 1 for a speed that is lowest at both ends.
+        light: Brightness of the first and of the last frame; 1 leaves the colors as they are.
+    """
+
     width: int
     height: int
     rate: int
@@ -217,15 +245,16 @@ class Scene:
     start: Pose
     end: Pose
     ease: float
-    ground: np.ndarray  # uint8 RGB, larger than a frame, for the camera drifts over it
-    drift: np.ndarray  # (2, 2): x, y of the ground's visible center at the start and at the end
+    ground: np.ndarray  # background, uint8 RGB; larger than a frame, because the camera moves over it
+    drift: np.ndarray  # (2, 2): x and y of the center of the visible background, at the start and at the end
     light: tuple[float, float]
     distractors: tuple[Distractor, ...]
     noise: np.ndarray  # int8, larger than a frame
-    noise_at: np.ndarray  # (num_frames, 2): each frame's own corner of it
+    noise_at: np.ndarray  # (num_frames, 2): row and column at which the noise of each frame starts
 
 
 def draw_scene(motion: Motion, rng: np.random.Generator) -> Scene:
+    """Draws all random properties of an animation."""
     width, height = SIZES[rng.integers(len(SIZES))]
     rate = int(rng.choice(RATES))
     num_frames = round(rate * rng.uniform(*SECONDS))
@@ -261,7 +290,7 @@ def _luma(color: tuple[int, int, int]) -> float:
 
 
 def _paper(rng: np.random.Generator) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """Two colors of a background, near each other; dark or bright, so that there is ink for it."""
+    """Two similar colors of a background. Both are dark or both are bright, so that colors with contrast exist."""
     low, high = (20, 120) if rng.integers(2) else (140, 235)
     first = rng.integers(low, high, 3)
     second = np.clip(first + rng.integers(-20, 21, 3), 0, 255)
@@ -269,7 +298,7 @@ def _paper(rng: np.random.Generator) -> tuple[tuple[int, int, int], tuple[int, i
 
 
 def _color(rng: np.random.Generator, *, away_from: tuple, luma: float) -> tuple[int, int, int]:
-    """A color that is so much brighter or darker than each of some others."""
+    """A random color with a luma that differs by at least `luma` from that of each color in `away_from`."""
     while True:
         color = tuple(rng.integers(0, 256, 3).tolist())
         if all(abs(_luma(color) - _luma(other)) >= luma for other in away_from):
@@ -277,7 +306,7 @@ def _color(rng: np.random.Generator, *, away_from: tuple, luma: float) -> tuple[
 
 
 def _ground(rng: np.random.Generator, paper: tuple, *, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """A background and where over it the camera starts and ends."""
+    """A background, uint8 RGB, and the positions of the camera over it at the start and at the end, shape (2, 2)."""
     short = min(width, height)
     margin = short // 32 + 1
     height, width = height + 2 * margin, width + 2 * margin
@@ -317,11 +346,15 @@ def _distractor(rng: np.random.Generator, paper: tuple, *, width: int, height: i
     )
 
 
-# Pixels.
+# ---- pixels ----
 
 
 def frames(name: str, scene: Scene) -> Iterator[np.ndarray]:
-    """The class's frames, uint8 RGB: the scene forwards or backwards."""
+    """The frames of a class, uint8 RGB (H, W, 3): the scene played forwards or backwards.
+
+    Args:
+        name: Name of the class.
+    """
     order = range(scene.num_frames)
     if name in {motion.backwards for motion in MOTIONS}:
         order = order[::-1]
@@ -330,7 +363,7 @@ def frames(name: str, scene: Scene) -> Iterator[np.ndarray]:
 
 def _frame(scene: Scene, number: int) -> np.ndarray:
     time = number / (scene.num_frames - 1)
-    # From constant speed to slow at both ends: the same when played backwards.
+    # the path in time is symmetric, so that playing it backwards gives the same speeds
     part = (1 - scene.ease) * time + scene.ease * time * time * (3 - 2 * time)
     center = _between(scene.drift[0], scene.drift[1], time)
     image = cv2.getRectSubPix(scene.ground, (scene.width, scene.height), center.tolist())
@@ -367,13 +400,13 @@ def _between(start, end, part: float):
 
 
 def _turned(points: np.ndarray, degrees: float) -> np.ndarray:
-    """Clockwise on the screen, whose y points down."""
+    """The points after a rotation, clockwise on the screen, where y points down."""
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return points @ np.array([[cos, sin], [-sin, cos]])
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
-    """OpenCV's fixed-point coordinates."""
+    """The points as fixed-point coordinates of OpenCV."""
     return np.rint(points * (1 << SUBPIXEL_BITS)).astype(np.int32)
 
 

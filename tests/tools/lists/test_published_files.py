@@ -58,7 +58,7 @@ def test_another_version_of_activitynet_beside_it_is_not_read(tmp_path):
 
 def test_diving48_needs_its_vocabulary(tmp_path):
     files = {name: content for name, content in DIVING48.files.items() if "vocab" not in name}
-    with pytest.raises(FileNotFoundError, match="no Diving48_vocab.json, which names the classes"):
+    with pytest.raises(FileNotFoundError, match="no Diving48_vocab.json, which contains the class names"):
         make(tmp_path, "diving48", files, DIVING48.videos)
 
 
