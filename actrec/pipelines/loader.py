@@ -101,7 +101,8 @@ class Loader:
         self._choose_route = functools.partial(choose_route, on_gpu=on_gpu, decoder=decoder)
         # The same threads serve all epochs: what FFmpeg and malloc keep for a thread would pile up otherwise.
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="actrec-decode")
-        # If nothing else is to be done, the workers finish the clips that they decode, in the memory of the batch.
+        # On a CPU without augmentations of pixels, the workers finish the clips that they decode, in the memory of the
+        # batch. DALI is needed for everything else, and for what it decodes itself.
         self._workers_finish = not on_gpu and not task.changes_pixels
         self._finisher = Finisher(
             task.input,

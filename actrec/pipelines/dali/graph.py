@@ -85,7 +85,7 @@ def graph_of(task: Task, route: Route, *, device: str, device_id: int | None, th
     """The graph that finishes the clips of a task."""
     images_per_clip = max(1, task.num_frames * route.images_per_frame)
     clips_per_sample = 1 if isinstance(task, TrainTask) else task.views.clips
-    # The upper limit of the DALI samples of a run: the largest part of a batch is all of it, in one process, as images.
+    # An upper limit: `task.batch_size` is that of all processes together, and each image is a DALI sample of its own.
     settings = GraphSettings(device, device_id, threads, task.batch_size * clips_per_sample * images_per_clip, dtype)
     if isinstance(task, TrainTask):
         pixel_augmentations = [augmentation for augmentation in task.augmentations if augmentation.changes_pixels]

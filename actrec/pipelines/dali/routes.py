@@ -1,4 +1,4 @@
-"""The ways from a video to clips that a DALI graph finishes: a table with one row per kind of input.
+"""The ways from a video to clips that a DALI graph finishes: a table (`ROUTES`) with one row per kind of input.
 
 A row says which inputs its graph has and how a sample fills them, how it is decoded, how many DALI samples one clip is,
 and how DALI's tensors become clips. To add a kind of input, add a row and let `choose_route` select it.

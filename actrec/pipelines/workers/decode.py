@@ -71,7 +71,7 @@ class Request:
     """What a sample needs of its file.
 
     Args:
-        route: how its clips will be made. The workers decode if it is `decoded_by_workers`.
+        route: how its clips will be made, and whether it is `decoded_by_workers`.
         box, shape: this box (x, y, w, h) of each frame, resized to shape (width, height).
         make_writer: given the sample's `gather`, makes a function that receives the pictures one by one, with their
             indices in `wanted`; the sample then has no data. None: the pictures are kept.
