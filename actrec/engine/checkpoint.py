@@ -17,7 +17,8 @@ from actrec.config import Input
 from actrec.engine.stored import current_checkpoint
 from actrec.files import atomic_write
 
-FORMAT = 3  # 2 used other random numbers for mixing and class balance
+FORMAT = 4  # 3 used other random numbers for color changes, 2 also for mixing and class balance
+_READABLE = (3, 4)
 
 
 def save(path: str | os.PathLike, checkpoint: dict[str, Any]) -> None:
@@ -52,9 +53,9 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(f"{os.fspath(path)}: the file is damaged, or not a checkpoint of torch") from error
     if not isinstance(checkpoint, dict) or "format" not in checkpoint:
         raise ValueError(f"{os.fspath(path)}: not a checkpoint of actrec; pass weights of other tools to --weights")
-    if checkpoint["format"] != FORMAT:
+    if checkpoint["format"] not in _READABLE:
         raise ValueError(
-            f"{os.fspath(path)}: a checkpoint in format {checkpoint['format']}, this version reads format {FORMAT}; "
+            f"{os.fspath(path)}: a checkpoint in format {checkpoint['format']}, this version reads formats {_READABLE[0]} to {FORMAT}; "
             "pass it to --weights to start from its weights"
         )
     return current_checkpoint(checkpoint)

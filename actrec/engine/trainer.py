@@ -318,6 +318,8 @@ class Trainer:
         dist.by_first(lambda: runfolder.refuse_other_data(run_dir, self._data))
         self._restore(saved)
         self._report_position(saved["world"])
+        if saved["format"] < 4 and self._loader.task.changes_pixels:
+            self._reporter.line("WARNING: an earlier version began this run: color changes are drawn differently now")
         self._keep_epoch()
 
     def _report_position(self, world: int) -> None:

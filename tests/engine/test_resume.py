@@ -12,6 +12,7 @@ import torch
 from engine.helpers import Notes, recipe, run, same, tiny, weights
 from torch import distributed
 
+import actrec
 from actrec import config
 from actrec.data.index import build_index
 from actrec.engine import checkpoint, dist, runfolder, runlog
@@ -156,3 +157,15 @@ def test_a_second_interrupt_ends_at_once(tmp_path, data):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run", data, tiny(), reporter=Notes(interrupt_twice))
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_run_of_an_earlier_version_says_that_its_color_changes_are_drawn_differently(tmp_path, data):
+    """Format 3 is that of commit 23e24aa, in which augmentations shared one random stream."""
+    for name, augment in (("gray", actrec.Augment(grayscale=0.5)), ("plain", actrec.Augment())):
+        path = tmp_path / name
+        run(path, data, tiny(augment=augment, epochs=1))
+        saved = torch.load(path / "last.pt", weights_only=True)
+        torch.save({**saved, "format": 3}, path / "last.pt")
+        _, reporter = run(path, data, tiny(augment=augment, epochs=1), resume=True)
+        warned = [line for line in reporter.lines if "drawn differently" in line]
+        assert len(warned) == (name == "gray")

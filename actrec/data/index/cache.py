@@ -70,6 +70,11 @@ def find_records(names: Iterable[str], count: int, cache: Path | None) -> np.nda
     return records
 
 
+# Names that fields of `RECORD` had in caches of commit 23e24aa. Only their names have changed.
+_OLD_NAMES = {"certified": "proof", "verified": "verdict", "color": "colour"}
+_OLD_RECORD = np.dtype([(_OLD_NAMES.get(name, name), *rest) for name, *rest in RECORD.descr])
+
+
 def _load(cache: Path | None) -> np.ndarray | None:
     if cache is None or not cache.exists():
         return None
@@ -77,4 +82,6 @@ def _load(cache: Path | None) -> np.ndarray | None:
         records = np.lib.format.open_memmap(cache, mode="c")  # changes stay in memory
     except (OSError, ValueError, EOFError):
         return None
+    if records.dtype == _OLD_RECORD:
+        records = records.view(RECORD)
     return records if records.dtype == RECORD and records.ndim == 1 else None

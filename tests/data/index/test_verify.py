@@ -83,3 +83,22 @@ def test_a_verified_file_has_the_frames_that_decode(tmp_path, shared_videos):
     decoded = sum(1 for _ in iter_frames(path))
     assert stated > decoded
     assert verified(rows, cache_path(tmp_path / "list.txt"))[0].frames == decoded
+
+
+def test_a_cache_of_commit_23e24aa_keeps_what_it_says(tmp_path, probed):
+    """Only the names of three fields have changed since: nothing is probed again, and quarantined files stay out."""
+    good, bad = clip(tmp_path / "a.mp4"), clip(tmp_path / "b.mp4")
+    rows, cache = [video(good), video(bad)], cache_path(tmp_path / "list.txt")
+    build_index(rows, cache=cache)
+    records = np.load(cache)
+    records["verified"][1] = 2  # broken
+    records["certified"][0] = 1
+    names = {"certified": "proof", "verified": "verdict", "color": "colour"}
+    records.dtype.names = tuple(names.get(name, name) for name in records.dtype.names)
+    np.save(cache, records)
+    probed.clear()
+    index = build_index(rows, cache=cache)
+    assert probed == []
+    assert list(index.broken) == [1]
+    assert index[0].color == build_index([video(good)])[0].color
+    assert index.certificate(0)[1] is not None
