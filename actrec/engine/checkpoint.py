@@ -55,8 +55,8 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(f"{os.fspath(path)}: not a checkpoint of actrec; pass weights of other tools to --weights")
     if checkpoint["format"] not in _READABLE:
         raise ValueError(
-            f"{os.fspath(path)}: a checkpoint in format {checkpoint['format']}, this version reads formats {_READABLE[0]} to {FORMAT}; "
-            "pass it to --weights to start from its weights"
+            f"{os.fspath(path)}: a checkpoint in format {checkpoint['format']}, this version reads formats "
+            f"{_READABLE[0]} to {FORMAT}; pass it to --weights to start from its weights"
         )
     return current_checkpoint(checkpoint)
 
