@@ -305,15 +305,15 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def scratch_folder(beside: Path) -> Iterator[Path]:
-    """Yields a temporary folder next to `beside`, from where files can be moved by a rename. It is removed at the end.
+def scratch_folder(sibling: Path) -> Iterator[Path]:
+    """Yields a temporary folder next to `sibling`, to move files from there by a rename. It is removed at the end.
 
     Raises:
         OutputError: the folder cannot be created.
     """
-    with writing(beside):
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_path(beside)
+    with writing(sibling):
+        sibling.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_path(sibling)
         temporary.mkdir()
     try:
         yield temporary

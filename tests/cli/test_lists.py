@@ -67,8 +67,8 @@ def test_lists(run, ucf):
     assert read_labels("labels.txt") == ["Archery", "Surfing"]
     assert not list(ucf.glob("*.npy"))
     code, _, err = run("lists", "ucf101", "splits")
-    assert (code, err) == (1, ["Error: . holds labels.txt, train.txt, val.txt already: --force replaces all of them, "
-                               "--out names another folder"])  # fmt: skip
+    assert (code, err) == (1, ["Error: . already contains labels.txt, train.txt, val.txt: expected another "
+                               "folder with --out, or --force to replace them"])  # fmt: skip
 
 
 def test_extract_frames_takes_the_lists_as_its_split(run, ucf):
@@ -160,7 +160,7 @@ def test_folders(run, ucf):
     assert out[-1] == "4 videos of 2 classes -> .: train.txt 2, val.txt 2; 0 missing"
     code, out, _ = run("lists", "folders", "videos", "--group-regex", "_(g0[89])_", "--force")
     assert code == 0
-    assert "groups: 2, and 1 videos that match none stand alone" in out
+    assert "groups: 2, and 1 videos in no group, which are divided one by one" in out
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which video files and frame folders are below a folder."""
+"""Finds the video files and frame folders in a folder and its subfolders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from actrec.files import show
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-# Files that are not meant as videos, although FFmpeg would open some of them.
+# Files that are not videos, although FFmpeg would open some of them.
 NOT_VIDEOS = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log"}
 NOT_VIDEOS |= {".py", ".sh", ".srt", ".vtt", ".ini", ".db", ".npy", ".npz", ".zip", ".tar", ".gz", ".part", ".tmp"}
 NOT_VIDEOS |= {*IMAGES, ".tif", ".tiff"}
@@ -22,13 +22,13 @@ _STEP = 1000  # videos between two calls of `progress`
 
 @dataclass
 class FoundVideos:
-    """What is below a folder. All names are relative to it, with `/`, and sorted.
+    """The content of a folder. All names are relative to the folder, use `/`, and are sorted.
 
     Args:
-        names: of the files that may be videos, and of the frame folders.
-        others: how many files cannot be videos, by extension.
-        dangling: names of links to nothing.
-        unreadable: names of folders that cannot be read.
+        names: Names of the files that may be videos, and of the frame folders.
+        others: {extension: number of files that cannot be videos}.
+        dangling: Names of broken links.
+        unreadable: Names of folders that cannot be read.
     """
 
     names: list[str] = field(default_factory=list)
@@ -49,14 +49,15 @@ def find_videos(
     skip: Iterable[Path] = (),
     progress: Callable[[int], None] | None = None,
 ) -> FoundVideos:
-    """Finds all videos below a folder. Links are followed, each folder is read once, and hidden names are ignored.
+    """Finds all videos in a folder and its subfolders.
 
-    No file is opened or asked for its size, and a frame folder is read only to its first images.
+    Links are followed, each folder is read once, and hidden names are ignored. To be fast, it opens no file, and reads
+    only the first names of a frame folder.
 
     Args:
-        frame_folders: whether folders of images count as videos; otherwise the images count as other files.
-        skip: folders that are not entered.
-        progress: called now and then with how many videos were found.
+        frame_folders: Whether folders of images count as videos. Otherwise the images count as other files.
+        skip: Folders that are not searched.
+        progress: Called from time to time with the number of videos found.
 
     Raises:
         FileNotFoundError, NotADirectoryError: `root` is not a folder.
@@ -91,7 +92,7 @@ def _read_folder(
     frame_folders: bool,
     progress: Callable[[int], None] | None,
 ) -> list[tuple[str, str]]:
-    """Adds the files of a folder, or the folder itself if it holds frames. Returns (name, real path) of subfolders."""
+    """Adds the files of a folder, or a folder of frames itself. Returns (name, real path) of its folders."""
     entries = (entry for entry in entries if not entry.name.startswith("."))
     first = list(itertools.islice(entries, _PEEK))
     if frame_folders and name and 2 * sum(_extension(entry.name) in IMAGES for entry in first) > len(first):

@@ -66,7 +66,7 @@ def _unwritable_class(name: str) -> str | None:
 
 
 def _tell_empty(lists: Mapping[str, Sequence[Video]], classes: Sequence[str], log: Callable[[str], None]) -> None:
-    """Logs which lists and classes are empty, since a net cannot be trained or evaluated with them."""
+    """Logs which lists and classes are empty, because a net cannot be trained or evaluated with them."""
     for part in ("train", "val"):
         if not lists[part]:
             log(f"{part}.txt: no video belongs to it, so this list is not written")
@@ -75,17 +75,18 @@ def _tell_empty(lists: Mapping[str, Sequence[Video]], classes: Sequence[str], lo
         log(f"{len(only)} classes have no video in train.txt, such as {show(only[0])}")
 
 
-# ---- what the folders say ----
+# ---- classes and parts ----
 
 
 def class_folders(src: Path, names: Sequence[str], *, otherwise: str | None = "") -> list[str]:
-    """The class folder of each video, by its name in SRC; "" for a video directly in SRC.
+    """The class folder of each video; "" for a video directly in SRC.
 
     Args:
-        otherwise: what else would be right, for the error message. With None such a video is not an error.
+        names: Names of the videos in SRC.
+        otherwise: What else is accepted, for the error message. None: a video without a class folder is not an error.
 
     Raises:
-        ValueError: a video is in no class folder.
+        ValueError: A video is in no class folder.
     """
     start = 1 if _has_part_folders(names) else 0
     pieces = [name.split("/")[start:] for name in names]
@@ -101,16 +102,17 @@ def class_folders(src: Path, names: Sequence[str], *, otherwise: str | None = ""
 def divide(
     src: Path, names: Sequence[str], labels: Sequence[int], options: SplitOptions, log: Callable[[str], None]
 ) -> tuple[list[str], str]:
-    """The part (train, val or test) of each video, and where that comes from.
+    """The part (train, val or test) of each video, and a description of where it comes from.
 
-    The folders train, val and test of SRC decide; where there are none, a seeded split, class by class.
+    The folders train, val and test of SRC determine the parts. Without such folders, the videos of each class are
+    divided at random, with a seed.
 
     Args:
-        names: of the videos, in SRC.
-        labels: of the videos.
+        names: Names of the videos in SRC.
+        labels: Labels of the videos.
 
     Raises:
-        ValueError: the expression for groups matches no name.
+        ValueError: The regular expression for groups matches no name.
     """
     if not _has_part_folders(names):
         return _draw(names, labels, options, log)
@@ -131,11 +133,12 @@ def _draw(
     groups = [options.group(name) for name in names]
     if options.group_regex:
         if not any(group is not None for group in groups):
-            raise ValueError(f"group-regex {options.group_regex!r} matches no path, such as {names[0]!r}")
+            raise ValueError(f"group-regex {options.group_regex!r} matches no path: expected one that matches paths "
+                             f"such as {names[0]!r}")  # fmt: skip
         alone = sum(group is None for group in groups)
         log(
             f"groups: {len(set(groups) - {None})}"
-            + (f", and {alone} videos that match none stand alone" if alone else "")
+            + (f", and {alone} videos in no group, which are divided one by one" if alone else "")
         )
     is_val = stratified_split(
         labels,

@@ -1,4 +1,4 @@
-"""The list files of one folder: labels.txt, train.txt and so on, written together or not at all."""
+"""Writes the lists of a dataset (labels.txt, train.txt and so on) all together or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from actrec.data.lists import Video, write_labels, write_list
 from actrec.data.lists.splits import PARTS
 from actrec.files import atomic_write, scratch_folder, show, write_csv, writing
 
-# In this order: a list whose labels do not fit labels.txt is refused, so a kill in between is noticed.
+# Files are replaced in this order. If the process is killed in between, the old lists do not match the new labels.txt,
+# and reading them raises an error.
 WRITTEN = ("labels.txt", "flips.txt", *(f"{part}.txt" for part in PARTS), "missing.csv")
 
 
@@ -21,9 +22,9 @@ class Made:
     """The lists that were written.
 
     Args:
-        lists: {list: number of rows}.
+        lists: {name of the list: number of rows}.
         num_classes: Number of lines of labels.txt.
-        missing: {list: number of rows of missing.csv}.
+        missing: {name of the list: number of its videos in missing.csv}.
     """
 
     lists: Mapping[str, int]
@@ -32,11 +33,11 @@ class Made:
 
 
 def refuse_old_lists(out: Path, force: bool) -> None:
-    """Raises ValueError if a folder holds lists and they are not to be replaced."""
-    there = [name for name in WRITTEN if os.path.lexists(out / name)]
-    if there and not force:
-        raise ValueError(f"{out} holds {', '.join(there)} already: --force replaces all of them, --out names another "
-                         "folder")  # fmt: skip
+    """Raises ValueError if a folder contains lists and `force` is False."""
+    existing = [name for name in WRITTEN if os.path.lexists(out / name)]
+    if existing and not force:
+        raise ValueError(f"{out} already contains {', '.join(existing)}: expected another folder with --out, or "
+                         "--force to replace them")  # fmt: skip
 
 
 def write_lists(
@@ -47,14 +48,16 @@ def write_lists(
     missing: Sequence[tuple[str, str, str, str]],
     force: bool,
 ) -> Made:
-    """Writes labels.txt, the lists that have rows, and flips.txt and missing.csv if they have any: all or nothing.
+    """Writes labels.txt, and the lists, flips.txt and missing.csv if they are not empty.
+
+    The files are written all together or not at all.
 
     Args:
         missing: (part, name, class, reason) of videos that are in no list.
         force: Replace existing files, and remove those that are not needed any more.
 
     Raises:
-        ValueError: No video can be used, or there are lists already and `force` is False.
+        ValueError: No video can be used, or lists exist and `force` is False.
         OutputError: The folder cannot be written.
     """
     if not any(lists.values()):
@@ -67,7 +70,7 @@ def write_lists(
     with scratch_folder(out / "lists") as scratch, writing(out):
         try:
             _write_all(scratch, out, lists, classes, flips, missing)
-        except ValueError as error:  # a path that no list can hold
+        except ValueError as error:  # a path that no list can contain
             raise ValueError(str(error).replace(str(scratch), str(out))) from None
         for name in WRITTEN:
             if (scratch / name).exists():
@@ -99,10 +102,14 @@ def _write_all(
 
 
 def why_unwritable(path: str, prefix: str) -> str | None:
-    """The reason why a list cannot hold a path, which is written without this prefix; None if it can."""
+    """The reason why a list cannot contain a path; None if it can.
+
+    Args:
+        prefix: Folder of the list, which is left out of the path.
+    """
     text = path.removeprefix(prefix)
     if "\n" in text:
-        return "its path holds a line break"
+        return "its path contains a line break"
     if text != text.strip() or text.startswith("#"):
         return "its path begins or ends with a blank, or begins with #"
     try:

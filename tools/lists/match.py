@@ -1,4 +1,4 @@
-"""Which video file or frame folder an annotation means."""
+"""Finds the video file or frame folder of an annotation."""
 
 from __future__ import annotations
 

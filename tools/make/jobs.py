@@ -1,7 +1,7 @@
 """Calls one function for many videos: on the cores of this machine, or on a Dask cluster.
 
-The function itself checks what has been done already. Therefore an interrupted run is continued by starting it again,
-and a job that a cluster hands out twice, because a worker died after its work was done, changes nothing.
+The function itself checks which results exist. Therefore running the same command again continues an interrupted run. A
+cluster may run a job twice, if a worker dies after its work was done; the second time changes nothing.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def test_names_that_no_list_can_hold(tmp_path):
     rows = [tuple(row) for row in csv.reader((videos / "missing.csv").read_text().splitlines())]
     assert rows == [
         ("list", "video", "class", "reason"),
-        ("train", "A/one.avi", "A", "its path holds a line break"),
+        ("train", "A/one.avi", "A", "its path contains a line break"),
         ("train", "A/two.avi", "A", "its path is not UTF-8"),
         ("train", "A/#four.avi", "A", "its path begins or ends with a blank, or begins with #"),
         ("train", "A/five.avi", "A", "its path begins or ends with a blank, or begins with #"),
@@ -62,7 +62,9 @@ def test_existing_lists_are_replaced_only_with_force(tmp_path):
     make(tmp_path, "ucf101", UCF101.files, UCF101.videos)
     (tmp_path / "out/notes.txt").write_text("mine")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    with pytest.raises(ValueError, match=r"out holds labels.txt, train.txt, val.txt already: --force replaces all"):
+    with pytest.raises(
+        ValueError, match=r"out already contains labels.txt, train.txt, val.txt: expected another folder with --out"
+    ):
         make(tmp_path, "jester", JESTER.files, JESTER.videos)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     make(tmp_path, "jester", JESTER.files, JESTER.videos, force=True)
