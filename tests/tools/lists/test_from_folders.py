@@ -56,7 +56,7 @@ def test_folders_train_and_val(tmp_path):
     }
 
 
-def test_folders_whose_name_no_list_can_hold(tmp_path):
+def test_folders_with_names_that_a_list_cannot_contain(tmp_path):
     names = ["line\nbreak/1.mp4", " blank /1.mp4", "a/1.mp4", "a/2.mp4", "a/3\n.mp4", "b/1.mp4", "b/2.mp4"]
     made = make_folder_lists(touch(tmp_path / "videos", names), tmp_path / "out")
     assert read_labels(tmp_path / "out/labels.txt") == ["a", "b"]
@@ -78,7 +78,7 @@ def test_folders_whose_name_no_list_can_hold(tmp_path):
         (["train/a/1.mp4", "val/a/2.mp4", "val/b/1.mp4"], "1 classes have no video in train.txt, such as 'b'"),
     ],
 )
-def test_folders_that_lack_something(tmp_path, names, message):
+def test_empty_parts_and_classes_are_reported(tmp_path, names, message):
     said = []
     make_folder_lists(touch(tmp_path / "videos", names), tmp_path / "out", log=said.append)
     assert said[-1] == message

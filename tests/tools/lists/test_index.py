@@ -85,7 +85,7 @@ def test_verified_and_quarantined(dataset, capsys):
     assert not quarantine_path(dataset).exists()
 
 
-def test_an_interrupted_verification_goes_on(dataset, monkeypatch):
+def test_an_interrupted_verification_continues(dataset, monkeypatch):
     verified, real = [], index_module.verify_path
 
     def interrupted(path, row):
@@ -109,7 +109,7 @@ def test_an_interrupted_verification_goes_on(dataset, monkeypatch):
     assert done not in verified
 
 
-def test_everything_broken(tmp_path, capsys):
+def test_no_usable_video(tmp_path, capsys):
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "1.jpg").write_bytes(cv2.imencode(".jpg", np.zeros((20, 30, 3), np.uint8))[1].tobytes())
     (tmp_path / "c" / "2.jpg").write_text("torn")
@@ -123,7 +123,7 @@ def test_everything_broken(tmp_path, capsys):
     assert quarantine_path(tmp_path / "train.txt").exists()
 
 
-def test_a_list_is_the_same_however_it_is_spelled(dataset, capsys, monkeypatch):
+def test_different_paths_of_a_list_share_its_index(dataset, capsys, monkeypatch):
     invoke("index", dataset, "--verify")
     before = cache_path(dataset).read_bytes()
     monkeypatch.chdir(dataset.parent)
@@ -143,7 +143,7 @@ def test_a_repaired_image_is_seen_by_the_next_verification(dataset, capsys):
     assert invoke("index", dataset, "--verify") == 0
 
 
-def test_what_is_not_the_files_fault_is_not_held_against_it(dataset, capsys, monkeypatch):
+def test_errors_of_the_system_do_not_mark_a_file_as_broken(dataset, capsys, monkeypatch):
     def exhausted(path, row):
         raise MemoryError
 
@@ -154,7 +154,7 @@ def test_what_is_not_the_files_fault_is_not_held_against_it(dataset, capsys, mon
     assert build_index(read_list(dataset), cache=cache_path(dataset)).broken == {3: "no such file or folder"}
 
 
-def test_what_a_killed_run_left_beside_the_list_is_removed(dataset):
+def test_leftovers_of_a_killed_run_are_removed_from_the_folder_of_the_list(dataset):
     invoke("index", dataset)
     left = dataset.parent / ".actrec-0123456789abcdef.tmp"
     left.write_text("half an index")

@@ -33,11 +33,11 @@ def row(name, label=None, part="train", *more):
         (["train/a.mp4"], row("a", "walk", "train"), "train/a.mp4"),  # `train` is a class here, too
     ],
 )
-def test_the_file_that_is_meant(paths, wanted, found):
+def test_the_chosen_file(paths, wanted, found):
     assert VideosByName(paths, ["walk", "run", "long jump", "train"]).find(wanted) == found
 
 
-def test_what_was_chosen_is_told():
+def test_ambiguous_choices_are_recorded():
     media = VideosByName(["a", "a.mp4", "b.mp4"], [])
     assert media.find(row("a")) == "a"
     assert media.find(row("b_000001_000011", None, "train", "b")) == "b.mp4"

@@ -93,7 +93,7 @@ def test_the_motion_of_a_video(tmp_path, x, y):
             assert inner.mean() == pytest.approx(motion, abs=0.3)
 
 
-def test_frames_and_the_video_they_are_of_give_the_same(tmp_path):
+def test_a_video_and_its_extracted_frames_give_the_same_flow(tmp_path):
     pictures = moving(3, 3, 1)
     frames = write_frames(tmp_path / "a", pictures)
     video = write_video(tmp_path / "v.mp4", pictures)
@@ -167,7 +167,7 @@ def test_lists_of_folders_and_files(tmp_path):
     assert (again.done, again.skipped, again.pairs) == (0, 2, 5)
 
 
-def test_lists_that_count_seconds(tmp_path):
+def test_lists_with_times_in_seconds(tmp_path):
     write_video(tmp_path / "v.mp4", moving(10, 1, 0))  # ten a second
     path = list_of(tmp_path, "v.mp4 0.2s 0.7s 0", "v.mp4 0.5s 9s 0", "v.mp4 0.9s 1s 0")
     assert extract_flow([path]).pairs == 9
@@ -220,7 +220,7 @@ def test_other_settings_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("bound", [0, -1, float("nan"), float("inf")])
-def test_bounds_that_make_no_sense(bound):
+def test_invalid_bounds(bound):
     with pytest.raises(ValueError, match="bound .*: expected"):
         FlowOptions(bound=bound)
 
@@ -237,7 +237,7 @@ def test_an_interrupted_video_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
-def test_flow_that_is_moved_in_part_is_made_again(tmp_path, monkeypatch):
+def test_unfinished_flow_is_extracted_again(tmp_path, monkeypatch):
     frames = write_frames(tmp_path / "a", moving(4, 0, 0))
     replace, moved = os.replace, []
 
@@ -258,7 +258,7 @@ def test_flow_that_is_moved_in_part_is_made_again(tmp_path, monkeypatch):
     assert not (frames / UNFINISHED).exists()
 
 
-def test_a_torn_image_is_made_again(tmp_path):
+def test_a_damaged_image_is_extracted_again(tmp_path):
     frames = write_frames(tmp_path / "a", moving(2, 0, 0))
     flow_of_video(frames, frames, FlowOptions(), tool.dis)
     (frames / "00001_y.jpg").write_bytes(b"")

@@ -48,7 +48,7 @@ EXPECTED = {
 }
 
 
-def test_every_job_and_every_failure_comes_back():
+def test_every_result_and_every_failure_is_received():
     calls = []
     assert run(work, [(i,) for i in range(30)], progress=lambda *c: calls.append(c), done=7) == EXPECTED
     assert calls[0] == (7, 37, 0)
@@ -56,11 +56,11 @@ def test_every_job_and_every_failure_comes_back():
     assert [c[0] for c in calls] == list(range(7, 38))
 
 
-def test_no_job_at_all():
+def test_no_jobs():
     assert run(work, []) == {}
 
 
-def test_a_mistake_of_ours_is_not_hidden():
+def test_unexpected_errors_are_raised():
     def wrong(i, *, stop):
         raise TypeError("ours")
 
@@ -128,7 +128,7 @@ def test_relative_paths_are_those_of_the_caller(cluster, tmp_path, monkeypatch):
     assert found == {(Path("a"),): (str(tmp_path / "a"), None)}
 
 
-def test_a_cluster_without_workers_is_no_cluster(cluster, tmp_path, monkeypatch):
+def test_a_cluster_without_workers_is_an_error(cluster, tmp_path, monkeypatch):
     address, workers = cluster
     monkeypatch.setattr(jobs, "_PATIENCE", 3)
 
@@ -143,7 +143,7 @@ def test_a_cluster_without_workers_is_no_cluster(cluster, tmp_path, monkeypatch)
         run(work, [(1,)], Workers(cluster=address))
 
 
-def test_a_cluster_does_what_threads_do_and_a_killed_worker_costs_nothing(cluster, tmp_path):
+def test_a_cluster_gives_the_results_of_threads_even_if_a_worker_is_killed(cluster, tmp_path):
     address, workers = cluster
     assert run(work, [(i,) for i in range(30)], Workers(cluster=address)) == EXPECTED
     killed = []

@@ -240,7 +240,7 @@ def test_a_dry_run_leaves_nothing(videos, tmp_path):
     assert "64x48 -> 42x32" in said[4]
 
 
-def test_what_is_measured(one_video, tmp_path):
+def test_the_measured_costs(one_video, tmp_path):
     made = tmp_path / "a.mp4"
     prepare_video(one_video, made, tmp_path / "bad.mp4", SMALL)
     found = cost(made)

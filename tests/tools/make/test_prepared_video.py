@@ -182,7 +182,7 @@ def test_times_always_ascend(times, wanted):
     np.testing.assert_allclose(np.array(found) / 90000, wanted, atol=1e-4)
 
 
-def test_times_of_nothing():
+def test_pictures_without_times():
     assert [pts for _, _, pts in tool._timed([(FakePicture(None, 0.0), 1)] * 3, None)] == [0, 3600, 7200]
 
 
@@ -284,7 +284,7 @@ ORDERS = {
 
 
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS.keys())
-def test_another_order_is_found(tmp_path, order):
+def test_frames_in_another_order_are_detected(tmp_path, order):
     frames = list(moving(30))
     assert fault(tmp_path, range(30), frames) is None
     first = next(i for i, place in enumerate(order) if place != i)
@@ -292,7 +292,7 @@ def test_another_order_is_found(tmp_path, order):
 
 
 @pytest.mark.parametrize("crf", [18, 30, 45])
-def test_a_still_video_is_no_false_alarm(tmp_path, crf):
+def test_a_still_video_passes(tmp_path, crf):
     rng = np.random.default_rng(1)
     image = next(moving(1)).astype(int)
     plain = [np.full((HEIGHT, WIDTH, 3), 90, np.uint8)] * 20
@@ -307,7 +307,7 @@ def test_a_still_video_is_no_false_alarm(tmp_path, crf):
         assert fault(tmp_path, range(20), [rgb[:16, :32] for rgb in frames], crf=crf) is None
 
 
-def test_other_counts_and_keyframes_are_found(tmp_path):
+def test_wrong_frame_counts_and_keyframes_are_detected(tmp_path):
     frames = list(moving(30))
     assert fault(tmp_path, range(29), frames) == "the file has 29 frames: expected 30"
     assert fault(tmp_path, [*range(30), 29], frames) == "the file has 31 frames: expected 30"
@@ -332,7 +332,7 @@ class Swapping(VideoWriter):
         super().write_yuv420(planes, pts)
 
 
-def test_what_is_not_the_same_goes_to_quarantine(video, tmp_path, monkeypatch):
+def test_a_video_with_wrong_frames_goes_to_quarantine(video, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(tool, "VideoWriter", Swapping)
         with pytest.raises(NotEqualError, match="frame 10 differs from frame 10 of the original: the file was moved"):
@@ -345,7 +345,7 @@ def test_what_is_not_the_same_goes_to_quarantine(video, tmp_path, monkeypatch):
 # ---- encoders ----
 
 
-def test_nvenc_where_it_works(monkeypatch):
+def test_nvenc_if_it_works(monkeypatch):
     for works in (True, False):
         monkeypatch.setattr(tool, "can_encode", lambda name, works=works: works and name.endswith("_nvenc"))
         assert encoders_for(PrepareOptions(encoder="cpu")) == ("libx264",)

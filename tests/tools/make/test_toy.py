@@ -43,7 +43,7 @@ def test_lists_labels_and_flips(toy, rows):
     assert (toy.root / "flips.txt").read_text() == "moves_left moves_right\nturns_clockwise turns_counterclockwise\n"
 
 
-def test_nothing_but_what_the_lists_name(toy, rows):
+def test_every_file_is_listed(toy, rows):
     found = {path.relative_to(toy.root).as_posix() for path in toy.root.rglob("*") if path.is_file()}
     assert found == {name for name, _ in rows} | {"videos_train.txt", "videos_val.txt", "labels.txt", "flips.txt"}
 
@@ -92,7 +92,7 @@ def test_a_video_depends_on_its_key_only():
 
 
 @pytest.mark.parametrize("motion", MOTIONS, ids=lambda motion: motion.forwards)
-def test_the_classes_of_a_pair_are_each_other_backwards(motion):
+def test_the_classes_of_a_pair_are_time_reversed(motion):
     assert (motion.forwards, motion.backwards) in PAIRS
     scene = draw_scene(motion, np.random.default_rng(5))
     forwards = np.stack(list(frames(motion.forwards, scene)))
@@ -128,7 +128,7 @@ def distance(one, other):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_the_mirror_image_is_as_flips_says(name):
+def test_mirrored_videos_match_flips_txt(name):
     other = {**dict(FLIPS), **{two: one for one, two in FLIPS}}.get(name, name)
     mirrored = played(motion_of(name), name, 1) * [-1, -1, 1, 1, 1, 1, -1, 1, 1]
     real = played(motion_of(other), other, 2)
@@ -138,7 +138,7 @@ def test_the_mirror_image_is_as_flips_says(name):
     assert distance(mirrored[:, 1] - mirrored[:, 0], real[:, 1] - real[:, 0]) < 0.05
 
 
-def test_the_motion_is_what_the_name_says():
+def test_the_motion_matches_the_class_name():
     steps = {name: played(motion_of(name), name, 1) for name in CLASSES}
     assert (steps["moves_right"][:, 1] - steps["moves_right"][:, 0]).min() > 0.35
     assert (steps["grows"][:, 5] / steps["grows"][:, 4]).min() > 1.5
@@ -189,7 +189,7 @@ def test_progress_counts_the_videos(tmp_path):
     assert seen == [(done, 16) for done in range(1, 17)]
 
 
-def test_an_interrupted_call_leaves_whole_videos_and_no_lists_and_can_be_made_again(tmp_path):
+def test_an_interrupted_call_leaves_complete_videos_and_can_be_repeated(tmp_path):
     def interrupt(done, total):
         if done == 3:
             raise KeyboardInterrupt
@@ -226,7 +226,7 @@ def test_root_is_a_file(tmp_path):
         make_toy(tmp_path / "toy" / "below")
 
 
-def test_another_dataset_is_left_alone(tmp_path):
+def test_another_dataset_is_not_replaced(tmp_path):
     (tmp_path / "videos_train.txt").write_text("mine.mp4 0\n")
     with pytest.raises(FileExistsError, match="holds videos_train.txt of another dataset"):
         make_toy(tmp_path)
