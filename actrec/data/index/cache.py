@@ -79,7 +79,7 @@ def _load(cache: Path | None) -> np.ndarray | None:
     if cache is None or not cache.exists():
         return None
     try:
-        records = np.lib.format.open_memmap(cache, mode="c")  # changes stay in memory
+        records: np.ndarray = np.lib.format.open_memmap(cache, mode="c")  # changes stay in memory
     except (OSError, ValueError, EOFError):
         return None
     if records.dtype == _OLD_RECORD:
