@@ -57,7 +57,7 @@ def test_failures_and_interrupts(run, videos, tmp_path, monkeypatch):
         (["--list", "none.txt", "out"], 1, "none.txt: no such file"),
         (["--list", "none.txt"], 2, "with --list, expected one argument: DST"),
         (["--list", "none.txt", "videos", "out"], 2, "with --list, expected one argument: DST"),
-        (["--short-side", "8"], 2, "--short-side 8: expected at least 16"),
+        (["--short-side", "8"], 2, "--short-side 8: expected from 16 to 16384"),
         (["--crf", "52"], 2, "--crf 52: expected from 1 to 51"),
         (["--fps", "0"], 2, "--fps 0.0: expected from 0.01 to 1000"),
         (["--codec", "vp9"], 2, "vp9"),

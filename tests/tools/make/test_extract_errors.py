@@ -127,7 +127,7 @@ def test_nothing_global_is_left_changed(videos, tmp_path):
         (["videos", "--val-fraction", "1"], 2, "above 0 and below 1"),
         (["videos", "--group-regex", "("], 2, "expected a regular expression"),
         (["videos", "--fps", "0"], 2, "--fps 0.0: expected a positive number"),
-        (["videos", "--short-side", "0"], 2, "expected at least 1"),
+        (["videos", "--short-side", "0"], 2, "expected from 1 to 16384"),
         (["videos", "--quality", "101"], 2, "expected from 1 to 100"),
         (["videos", "--workers", "0"], 2, "workers"),
     ],
