@@ -64,6 +64,13 @@ class ConfigOption(click.Option):
         super().__init__(*args, **attributes)
         self.heading, self.field = heading, field
 
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """As click's, but a default that is shown as a text is shown as it is typed, without parentheses."""
+        extra = super().get_help_extra(ctx)
+        if isinstance(self.show_default, str):
+            extra["default"] = self.show_default
+        return extra
+
 
 def config_options(*kinds: type, only: Sequence[str] | None = None, without: Sequence[str] = ()) -> Callable:
     """Gives a command the flags of dataclasses. It receives an instance of each, named like its class in lower case.
