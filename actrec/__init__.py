@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # For type checkers, which do not see names that __getattr__ finds.
+    from actrec import augment as augment
     from actrec import nets as nets
     from actrec.config import Clip as Clip
     from actrec.config import Input as Input
@@ -27,7 +28,6 @@ if TYPE_CHECKING:  # For type checkers, which do not see names that __getattr__ 
     from actrec.nets import net as net
     from actrec.nets.profile import profile as profile
     from actrec.nets.weights import load_weights as load_weights
-    from actrec.pipelines import augment as augment
     from actrec.pipelines.augment import Augment as Augment
     from actrec.pipelines.loader import eval_loader as eval_loader
     from actrec.pipelines.loader import train_loader as train_loader
@@ -41,7 +41,7 @@ _PUBLIC = {
     "Video": "actrec.data.lists",
     "Videos": "actrec.data.lists",
     "read_list": "actrec.data.lists",
-    "augment": "actrec.pipelines",
+    "augment": "actrec",
     "samplers": "actrec.data.sampling",
     "net": "actrec.nets",
     "nets": "actrec",

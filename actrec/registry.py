@@ -71,6 +71,12 @@ class Registry(Generic[T]):
             raise
 
 
+def in_one_line(error: BaseException) -> str:
+    """What went wrong in code that is not ours: `KeyError: 'x'`."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of an error message: the closest known names, or all of them if there are few."""
     names = sorted(known)

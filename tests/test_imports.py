@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "actrec.config": {"actrec.settings"},
     "actrec.data": {"actrec.files", "actrec.config", "actrec.registry"},
     "actrec.pipelines": {"actrec.data", "actrec.config", "actrec.settings", "actrec.registry", "actrec.files"},
+    "actrec.augment": {"actrec.pipelines"},
     "actrec.nets": {"actrec.config", "actrec.settings", "actrec.registry", "actrec.files"},
     "actrec.engine": {
         "actrec.pipelines",

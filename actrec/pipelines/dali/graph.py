@@ -15,7 +15,7 @@ from nvidia.dali.data_node import DataNode
 
 from actrec.config import Input
 from actrec.data.sampling.geometry import crop_flips
-from actrec.pipelines.augment import Augmentation
+from actrec.pipelines.augment import Augmentation, failures_of
 from actrec.pipelines.dali.routes import BOX_END, BOX_START, CROPS, FLIP, RESIZE, GraphInput, Route, train_plan
 from actrec.pipelines.task import Task, TrainTask
 
@@ -99,6 +99,7 @@ class Inputs:
     def __init__(self, device: str):
         self._on_gpu = device == "cuda"
         self.asked: list[GraphInput] = []
+        self.refused: ValueError | None = None  # what an augmentation did wrong
 
     def __call__(self, asked: GraphInput) -> DataNode:
         """A node that is fed with finished buffers: there is no callback that could block or raise an error."""
@@ -162,8 +163,22 @@ def augment(
     """Applies those augmentations that change uint8 pictures, or normalized ones."""
     for augmentation in augmentations:
         if augmentation.normalized == normalized:
-            clips = augmentation.apply(clips, inputs(drawn_input(augmentation)), size)
+            drawn = inputs(drawn_input(augmentation))
+            try:
+                clips = _apply(augmentation, clips, drawn, size)
+            except ValueError as error:
+                inputs.refused = error
+                raise
     return clips
+
+
+def _apply(augmentation: Augmentation, clips: DataNode, drawn: DataNode, size: int) -> DataNode:
+    with failures_of(augmentation, "apply"):
+        changed = augmentation.apply(clips, drawn, size)
+    if isinstance(changed, DataNode):
+        return changed
+    found = type(changed).__name__
+    raise ValueError(f"augmentation {augmentation.name!r}: apply returned a {found}: expected a DALI node")
 
 
 def drawn_input(augmentation: Augmentation) -> GraphInput:
@@ -188,12 +203,17 @@ def normalize(clips: DataNode, net_input: Input, route: Route, *, mirror: DataNo
 def _define(graph: Callable[[], Any], inputs: Inputs, settings: GraphSettings, *, conditionals: bool) -> Graph:
     # One batch in flight per pipeline, so that a batch that fails takes no other with it. The feed owns several.
     define = pipeline_def(graph, enable_conditionals=conditionals)
-    pipe = define(
-        batch_size=settings.batch_size,
-        num_threads=settings.threads,
-        device_id=settings.device_id,
-        prefetch_queue_depth=1,
-    )
+    try:
+        pipe = define(
+            batch_size=settings.batch_size,
+            num_threads=settings.threads,
+            device_id=settings.device_id,
+            prefetch_queue_depth=1,
+        )
+    except Exception:
+        if inputs.refused is None:
+            raise
+        raise inputs.refused from None  # DALI puts a traceback into the message of an error
     return Graph(pipe, tuple(inputs.asked))
 
 
