@@ -19,13 +19,17 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 
-from actrec.config import Augment, Clip, Input, Views
+from actrec import config
+from actrec.config import Clip, Input, Views
 from actrec.data.index import Index, build_index
 from actrec.data.lists import Video
+from actrec.data.lists.videos import label_columns
 from actrec.data.video.container import MediaError
 from actrec.pipelines.batch import Batch as Batch
 from actrec.pipelines.batch import label_tensor
@@ -35,7 +39,7 @@ from actrec.pipelines.task import EvalTask, Task, TrainTask
 from actrec.pipelines.workers.decode import Failure, Plan, Request, Sample, fetch
 from actrec.pipelines.workers.finish import Finisher
 from actrec.pipelines.workers.threads import single_threaded_opencv
-from actrec.settings import check_literal
+from actrec.settings import check_fields, check_value, show
 from actrec.system import num_cores, release_free_memory
 
 if TYPE_CHECKING:
@@ -79,8 +83,6 @@ class Loader:
         decoder: Decoder = "auto",
         budget: int | None = None,
     ):
-        check_literal("dtype", dtype, Dtype)
-        check_literal("decoder", decoder, Decoder)
         self.task = task
         self.videos, self.clip, self.input = task.videos, task.clip, task.input
         self.multi_label, self.num_clips = task.multi_label, task.num_clips
@@ -368,7 +370,7 @@ def train_loader(
     clip: Clip,
     net_input: Input,
     *,
-    augment: Augment | None = None,
+    augment: config.Augment | None = None,
     batch_size: int = 16,
     seed: int = 0,
     device: str | torch.device = "cpu",
@@ -407,15 +409,25 @@ def train_loader(
             on a GPU and "workers" on a CPU.
 
     Raises:
-        ValueError: the list is empty, or none of it can be used; a batch is larger than the epoch, or not a multiple of
-            `repeats`; options contradict each other; a label is too large for `multi_label`; `balanced` is used with a
-            video that does not have exactly one label; there is no such device, decoder or dtype.
+        ValueError: an argument has an illegal value; the list is empty, or none of it can be used; a batch is larger
+            than the epoch, or not a multiple of `repeats`; options contradict each other; a label is too large for
+            `multi_label` or `flip_map`; `balanced` is used with a video that does not have exactly one label; there is
+            no such device, decoder or dtype.
     """
+    augment = augment if augment is not None else config.Augment()
+    _check_kinds(videos, clip=(clip, Clip), net_input=(net_input, Input), augment=(augment, config.Augment))
+    _check_arguments(
+        batch_size=batch_size, repeats=repeats, balanced=balanced, keep_last=keep_last, workers=workers,
+        prefetch=prefetch, seed=seed, channels_last=channels_last, multi_label=multi_label, rank=rank, world=world,
+        dtype=dtype, decoder=decoder, index=index,
+    )  # fmt: skip
+    if flip_map is not None:
+        _check_flip_map(flip_map, videos)
     task = TrainTask(
         videos,
         clip,
         net_input,
-        augment=augment if augment is not None else Augment(),
+        augment=augment,
         batch_size=batch_size,
         seed=seed,
         flip_map=flip_map,
@@ -461,11 +473,17 @@ def eval_loader(
     The clips of a batch are (N * clips * crops, C, T, size, size): all views of a video together, ordered by crop, then
     by clip. Nothing is dropped, padded or repeated. Arguments and errors are those of `train_loader`.
     """
+    views = views if views is not None else Views()
+    _check_kinds(videos, clip=(clip, Clip), net_input=(net_input, Input), views=(views, Views))
+    _check_arguments(
+        batch_size=batch_size, workers=workers, prefetch=prefetch, channels_last=channels_last,
+        multi_label=multi_label, rank=rank, world=world, dtype=dtype, decoder=decoder, index=index,
+    )  # fmt: skip
     task = EvalTask(
         videos,
         clip,
         net_input,
-        views=views if views is not None else Views(),
+        views=views,
         batch_size=batch_size,
         multi_label=multi_label,
         rank=rank,
@@ -481,6 +499,63 @@ def eval_loader(
         channels_last=channels_last,
         decoder=decoder,
     )
+
+
+def _check_kinds(videos: Sequence[Video], **given: tuple[object, type]) -> None:
+    """Raises ValueError if `videos` is not a list of videos, or another argument (value, class) not of its class."""
+    if not isinstance(videos, Sequence) or (len(videos) and not isinstance(videos[0], Video)):
+        raise ValueError(
+            f"videos {videos!r:.80}: expected a sequence of actrec.Video, such as actrec.read_list returns"
+        )
+    for name, (value, kind) in given.items():
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} {value!r}: expected an actrec.{kind.__name__}")
+
+
+def _check_arguments(
+    *,
+    multi_label: int | None,
+    rank: int,
+    world: int,
+    channels_last: bool,
+    dtype: Dtype,
+    decoder: Decoder,
+    index: Index | None,
+    seed: int = 0,
+    **options: Any,
+) -> None:
+    """Checks the arguments of a loader that do not depend on the list. Raises ValueError.
+
+    Args:
+        options: those of `config.Loader`.
+    """
+    config.Loader(**options)
+    check_fields(config.Run, {"seed": seed, "channels_last": channels_last})
+    check_value("multi_label", multi_label, int | None, at_least=1)
+    check_value("world", world, int, at_least=1)
+    check_value("rank", rank, int, at_least=0)
+    if rank >= world:
+        raise ValueError(f"rank {rank} with world {world}: expected less than world")
+    check_value("dtype", dtype, Dtype)
+    check_value("decoder", decoder, Decoder)
+    if not isinstance(index, (Index, NoneType)):
+        raise ValueError(f"index {index!r}: expected what actrec.data.index.build_index returns")
+
+
+def _check_flip_map(flip_map: Sequence[int], videos: Sequence[Video]) -> None:
+    """Raises ValueError if `flip_map` is malformed, or lacks a label of the list."""
+    expected = "expected for each class the label of its mirror image, or -1"
+    try:
+        mirrored = np.asarray(flip_map)
+    except ValueError:
+        mirrored = np.empty(0)
+    if mirrored.ndim != 1 or mirrored.dtype.kind != "i":
+        raise ValueError(f"flip_map {flip_map!r}: {expected}")
+    for label in np.flatnonzero((mirrored < -1) | (mirrored >= len(mirrored)))[:1]:
+        raise ValueError(f"flip_map {mirrored[label]} for class {label} of {len(mirrored)}: {expected}")
+    largest = label_columns(videos)[0].max(initial=-1)
+    if largest >= len(mirrored):
+        raise ValueError(f"flip_map of {len(mirrored)} classes with a list that has label {largest}: {expected}")
 
 
 def _dali_feeder(task: Task, device: torch.device, threads: int, dtype: str, budget: int | None) -> Feeder:
@@ -500,7 +575,12 @@ def _dali_feeder(task: Task, device: torch.device, threads: int, dtype: str, bud
 
 
 def _device(device: str | torch.device) -> torch.device:
-    chosen = torch.device(device)
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device {show(device)}: expected cpu, cuda or cuda:N") from None
+    if chosen.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {device}: expected cpu, cuda or cuda:N")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device}: torch finds no GPU; device='cpu' works without one")
     if chosen.type == "cuda" and chosen.index is None:

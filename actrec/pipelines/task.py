@@ -14,7 +14,6 @@ from dataclasses import replace
 import numpy as np
 
 from actrec.config import FLOW_CHANNELS, Augment, Clip, Input, OptionError, Views
-from actrec.config import Loader as LoaderOptions
 from actrec.data.index import Media
 from actrec.data.lists import Video, check_labels
 from actrec.data.sampling.geometry import Box
@@ -56,7 +55,6 @@ class TrainTask:
         rank: int = 0,
         world: int = 1,
     ):
-        LoaderOptions(batch_size=batch_size, repeats=repeats)  # raises ValueError
         _check(videos, clip, net_input, multi_label)
         check_sampling(clip, augment)
         self.videos, self.input, self.multi_label, self.batch_size = videos, net_input, multi_label, batch_size
@@ -150,7 +148,6 @@ class EvalTask:
         rank: int = 0,
         world: int = 1,
     ):
-        LoaderOptions(batch_size=batch_size)  # raises ValueError
         _check(videos, clip, net_input, multi_label)
         self.videos, self.input, self.multi_label, self.batch_size = videos, net_input, multi_label, batch_size
         self.clip, self.views = _with_frames(clip, net_input), views

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -147,6 +148,57 @@ def test_bad_arguments(media_rows):
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="device cuda:0: torch finds no GPU"):
             actrec.eval_loader(media_rows, actrec.Clip(), INPUT, device="cuda:0")
+
+
+BOTH, TRAINING, EVALUATION = ("train", "eval"), ("train",), ("eval",)
+
+
+@pytest.mark.parametrize(
+    ("loaders", "options", "message"),
+    [
+        (BOTH, {"batch_size": "4"}, "batch_size '4': expected a whole number"),
+        (BOTH, {"batch_size": True}, "batch_size True: expected a whole number"),
+        (BOTH, {"batch_size": 1.5}, "batch_size 1.5: expected a whole number"),
+        (BOTH, {"workers": 0}, "workers 0: expected at least 1"),
+        (BOTH, {"workers": 1.5}, "workers 1.5: expected a whole number"),
+        (BOTH, {"workers": float("nan")}, "workers nan: expected a whole number"),
+        (BOTH, {"prefetch": 0}, "prefetch 0: expected at least 1"),
+        (BOTH, {"prefetch": -1}, "prefetch -1: expected at least 1"),
+        (BOTH, {"channels_last": "no"}, "channels_last 'no': expected True or False"),
+        (BOTH, {"multi_label": 0}, "multi_label 0: expected at least 1"),
+        (BOTH, {"world": 0}, "world 0: expected at least 1"),
+        (BOTH, {"world": -1}, "world -1: expected at least 1"),
+        (BOTH, {"rank": -1}, "rank -1: expected at least 0"),
+        (BOTH, {"rank": 5}, "rank 5 with world 1: expected less than world"),
+        (BOTH, {"device": "gpu"}, "device 'gpu': expected cpu, cuda or cuda:N"),
+        (BOTH, {"device": "meta"}, "device meta: expected cpu, cuda or cuda:N"),
+        (BOTH, {"index": 5}, "index 5: expected what actrec.data.index.build_index returns"),
+        (BOTH, {"clip": 8}, "clip 8: expected an actrec.Clip"),
+        (BOTH, {"net_input": None}, "net_input None: expected an actrec.Input"),
+        (BOTH, {"videos": "train.txt"}, "videos 'train.txt': expected a sequence of actrec.Video"),
+        (BOTH, {"videos": 5}, "videos 5: expected a sequence of actrec.Video"),
+        (TRAINING, {"augment": "x"}, "augment 'x': expected an actrec.Augment"),
+        (TRAINING, {"balanced": "no"}, "balanced 'no': expected True or False"),
+        (TRAINING, {"keep_last": 1}, "keep_last 1: expected True or False"),
+        (TRAINING, {"seed": -1}, "seed -1: expected from 0 to 4294967295"),
+        (TRAINING, {"seed": "x"}, "seed 'x': expected a whole number"),
+        (TRAINING, {"seed": 1.5}, "seed 1.5: expected a whole number"),
+        (TRAINING, {"seed": True}, "seed True: expected a whole number"),
+        (TRAINING, {"flip_map": 5}, "flip_map 5: expected for each class the label of its mirror image, or -1"),
+        (TRAINING, {"flip_map": (0, "x", [])}, "flip_map (0, 'x', []): expected for each class"),
+        (TRAINING, {"flip_map": (0.5,) * 8}, "flip_map (0.5, 0.5, "),
+        (TRAINING, {"flip_map": (0,)}, "flip_map of 1 classes with a list that has label 2: expected for each class"),
+        (TRAINING, {"flip_map": [0, 99, 2]}, "flip_map 99 for class 1 of 3: expected for each class"),
+        (TRAINING, {"flip_map": [0, 1, -2]}, "flip_map -2 for class 2 of 3: expected for each class"),
+        (EVALUATION, {"views": 10}, "views 10: expected an actrec.Views"),
+    ],
+)
+def test_arguments_are_checked(media_rows, loaders, options, message):
+    videos = [video._replace(labels=(row % 3,)) for row, video in enumerate(media_rows)]
+    given = {"videos": videos, "clip": actrec.Clip(), "net_input": INPUT, "batch_size": 2, **options}
+    for name in loaders:
+        with pytest.raises(ValueError, match="^" + re.escape(message)):
+            getattr(actrec, f"{name}_loader")(**given)
 
 
 @pytest.mark.parametrize(
