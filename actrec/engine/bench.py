@@ -11,6 +11,7 @@ import torch
 
 from actrec import config, nets
 from actrec.engine.devices import autocast, choose_precision, move
+from actrec.nets.outside import logits_of
 
 CLASSES = 16
 
@@ -157,7 +158,7 @@ class Case:
         """Takes one training step on these clips, by default on random ones."""
         clips = self.clips if clips is None else clips
         with autocast(self.device.type, self.form.precision):
-            logits = self.net(clips)
+            logits = logits_of(self.net, clips)
         loss = torch.nn.functional.cross_entropy(logits.float(), self.labels[: len(clips)])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

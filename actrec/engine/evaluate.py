@@ -17,6 +17,7 @@ from actrec.data.lists import Video, check_labels
 from actrec.engine import metrics
 from actrec.engine.devices import autocast
 from actrec.files import atomic_write, write_json
+from actrec.nets.outside import logits_of
 from actrec.pipelines.loader import Loader
 
 Average = Literal["logits", "probabilities"]
@@ -211,7 +212,7 @@ def _nothing_scored(net: torch.nn.Module, loader: Loader, missing: dict[str, str
 def _view_logits(net: torch.nn.Module, clips: torch.Tensor, views: int) -> torch.Tensor:
     """(videos, views, classes) float32 from clips (videos * views, C, T, H, W)."""
     kind = torch.float64 if any(p.dtype == torch.float64 for p in net.parameters()) else clips.dtype
-    logits: torch.Tensor = torch.cat([net(part.to(kind)).float() for part in clips.split(_VIEWS_AT_ONCE)])
+    logits: torch.Tensor = torch.cat([logits_of(net, part.to(kind)).float() for part in clips.split(_VIEWS_AT_ONCE)])
     return logits.reshape(-1, views, logits.shape[-1])
 
 
@@ -244,18 +245,13 @@ def save_scores(path: str | os.PathLike[str], result: Result) -> None:
         np.savez(file, ids=np.array(result.ids, str), scores=result.scores, labels=result.labels)
 
 
-def reference_paths(folder: Path, stem: str) -> tuple[Path, Path]:
-    """The files that `save_reference` writes."""
-    return folder / f"{stem}_details.npy", folder / f"{stem}.csv"
-
-
 def save_reference(folder: Path, stem: str, result: Result) -> list[Path]:
     """Writes IBM's files: `<stem>_details.npy`, float64 scores in list order, and `<stem>.csv`, the five best classes.
 
     A line of the csv file is `<video>;<c1>;…;<c5>`, with the last part of the video's id. Missing videos are in neither
     file.
     """
-    scores_path, csv_path = reference_paths(folder, stem)
+    scores_path, csv_path = folder / f"{stem}_details.npy", folder / f"{stem}.csv"
     with atomic_write(scores_path, "wb") as file:
         np.save(file, result.scores.astype(np.float64))
     best = np.argsort(-result.scores, axis=1, kind="stable")[:, :5]

@@ -18,6 +18,7 @@ from actrec.engine import dist, loss
 from actrec.engine.devices import autocast
 from actrec.engine.ema import WeightAverage
 from actrec.engine.optim import Schedule, lay_out_gradients
+from actrec.nets.outside import logits_of
 from actrec.pipelines.loader import Batch
 
 
@@ -111,7 +112,7 @@ class Stepper:
     def _logits(self, clips: Tensor) -> Tensor:
         try:
             with autocast(self._device.type, self._precision):
-                return self._net(clips)
+                return logits_of(self._net, clips)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise

@@ -52,8 +52,8 @@ def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: O
             raise ValueError(f"net {name!r} takes no option {option!r}{did_you_mean(option, known)}")
         _check_value(option, value, entry)
     for option, value in (("num_classes", num_classes), ("in_channels", in_channels)):
-        if value < 1:
-            raise ValueError(f"{option} {value}: expected at least 1")
+        check_value(option, value, int, at_least=1)
+    num_classes, in_channels = int(num_classes), int(in_channels)
     chosen = {"num_classes": num_classes, "in_channels": in_channels, **entry.options, **options}
     module = cast(Backbone, entry.build(**chosen))
     module.name, module.options = name, chosen

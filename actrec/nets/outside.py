@@ -40,10 +40,12 @@ from torch import nn
 from actrec.config import Input
 from actrec.nets.backbone import Backbone
 from actrec.nets.entry import Entry, OptionValue
-from actrec.registry import did_you_mean
+from actrec.registry import did_you_mean, in_one_line
 
 # Statistics of Kinetics-400, as for torchvision's video nets.
 DEFAULT_INPUT = Input(mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989), frames=16, size=112)
+# Parts of the messages of torch's other errors of this kind.
+_NOT_OF_THE_NET = ("can't allocate memory", "Connection closed by peer", "more than 1 value per channel")
 EXPECTED = "expected a function factory(num_classes, in_channels=3, ...)"
 
 
@@ -54,15 +56,17 @@ def imported_entry(name: str) -> Entry:
         ValueError: there is no such module or function, the module cannot be imported, or the function does not fit.
     """
     module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise ValueError(f"net {name!r}: expected package.module:factory")
     try:
         with _current_folder_importable():
             module = importlib.import_module(module_name)
-    except Exception as error:  # the user's module can raise anything
+    except (Exception, SystemExit) as error:  # the user's module can raise anything
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing and f"{module_name}.".startswith(f"{missing}."):
             where = f"in the current folder ({os.getcwd()}) or among the installed packages"
             raise ValueError(f"net {name!r}: there is no module {missing!r} {where}") from None
-        raise ValueError(f"net {name!r}: importing {module_name!r} failed: {type(error).__name__}: {error}") from error
+        raise ValueError(f"net {name!r}: importing {module_name!r} failed: {in_one_line(error)}") from error
     return entry_of(name, _function(name, module, attribute))
 
 
@@ -90,6 +94,53 @@ def entry_of(name: str, factory: Callable[..., nn.Module], *, input: Input = DEF
     any_channels = "in_channels" in parameters or takes_any
     build = partial(_build, name, factory, "in_channels" in parameters, any_channels)
     return Entry(build, input=input, options=options, paper=paper, outside=True)
+
+
+def logits_of(net: nn.Module, clips: torch.Tensor) -> torch.Tensor:
+    """Calls a net, which can be any module, and checks what it returns.
+
+    Returns:
+        Logits (N, num_classes).
+
+    Raises:
+        ValueError: a net from outside actrec fails, or returns something else.
+    """
+    with forward_failures_of(net):
+        logits = net(clips)
+    name, num_classes = _name_of(net), getattr(net, "options", {}).get("num_classes")
+    is_tensor = isinstance(logits, torch.Tensor)
+    if is_tensor and logits.ndim == 2 and logits.shape[0] == len(clips) and num_classes in (None, logits.shape[1]):
+        return logits
+    found = f"a tensor {tuple(logits.shape)}" if is_tensor else f"a {type(logits).__name__}"
+    expected = f"({len(clips)}, {num_classes or 'num_classes'})"
+    raise ValueError(f"net {name!r} returned {found}: expected logits {expected}, as (N, num_classes)")
+
+
+def forward_failures_of(net: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """`failures_of` for calls of a net from outside. The errors of actrec's own nets do not change."""
+    name = _name_of(net)
+    own = isinstance(getattr(net, "_orig_mod", net), Backbone) and ":" not in name  # torch.compile wraps the net
+    return contextlib.nullcontext() if own else failures_of(name, "its forward")
+
+
+def _name_of(net: nn.Module) -> str:
+    return str(getattr(net, "name", type(net).__name__))
+
+
+@contextlib.contextmanager
+def failures_of(name: str, action: str) -> Iterator[None]:
+    """Whatever the code of a net raises becomes a ValueError of one line that names the net.
+
+    Errors that are not the fault of that code pass: too little memory, a lost process, a batch norm with one value.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError, torch.distributed.DistError):
+        raise
+    except (Exception, SystemExit) as error:  # a user's code can raise anything
+        if any(text in str(error) for text in _NOT_OF_THE_NET):
+            raise
+        raise ValueError(f"net {name!r}: {action} failed: {in_one_line(error)}") from error
 
 
 def last_layer(net: Backbone) -> tuple[str, nn.Module]:
@@ -142,7 +193,7 @@ def _build(
         raise ValueError(f"net {name!r} has no parameter 'in_channels': it takes RGB only, not {in_channels} channels")
     if names_channels or in_channels != 3:
         options["in_channels"] = in_channels
-    with _current_folder_importable():
+    with _current_folder_importable(), failures_of(name, "building it"):
         module = factory(num_classes=num_classes, **options)
     if not isinstance(module, nn.Module):
         raise ValueError(f"net {name!r} returned a {type(module).__name__}: expected a torch.nn.Module")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from actrec.nets.backbone import Backbone
+from actrec.nets.outside import forward_failures_of
 from actrec.nets.temporal import TemporalAggregation
 
 
@@ -56,7 +57,7 @@ def profile(net: Backbone, *, frames: int | None = None, size: int | None = None
     training = [module for module in net.modules() if module.training]
     net.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), forward_failures_of(net):
             functional_call(net, state, clip)
     finally:
         for module in training:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 
@@ -16,11 +17,13 @@ from actrec.engine.bench import FORMS, training_speeds
 from actrec.engine.build import build_net
 from actrec.engine.devices import memory_format
 from actrec.engine.freeze import freeze
-from actrec.engine.optim import parameter_groups
+from actrec.engine.optim import Schedule, make_optimizer, parameter_groups
+from actrec.engine.step import Stepper
 from actrec.nets import NETS, catalog
-from actrec.nets.outside import DEFAULT_INPUT, last_layer
+from actrec.nets.outside import DEFAULT_INPUT, last_layer, logits_of
 from actrec.nets.recognize import recognize
 from actrec.nets.weights import load_weights
+from actrec.pipelines.loader import Batch
 
 SOURCE = '''
 import torch
@@ -78,6 +81,38 @@ def without_classes(width=4):
 def needs_more(num_classes, width):
     pass
 
+def raises(num_classes):
+    return {}["layer"]
+
+def leaves(num_classes):
+    raise SystemExit(3)
+
+def interrupted(num_classes):
+    raise KeyboardInterrupt
+
+class Answers(nn.Module):
+    def __init__(self, num_classes, answer="right"):
+        super().__init__()
+        self.fc = nn.Linear(3, num_classes + {"few": -1, "many": 3}.get(answer, 0))
+        self.answer = answer
+    def forward(self, x):
+        logits = self.fc(x.mean((2, 3, 4)))
+        if self.answer == "lines":
+            raise RuntimeError("one\\n  two")
+        if self.answer == "memory":
+            raise torch.OutOfMemoryError("full")
+        if self.answer == "interrupt":
+            raise KeyboardInterrupt
+        if self.answer == "key":
+            return {}["layer"]
+        return {"tuple": (logits,), "none": None, "frames": logits[..., None], "sum": logits.sum(0)}.get(
+            self.answer, logits
+        )
+
+class TwoInputs(Answers):
+    def forward(self, x, y):
+        return x
+
 constant = 3
 '''
 
@@ -88,6 +123,8 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "own_nets.py").write_text(SOURCE)
     (tmp_path / "broken_nets.py").write_text("import no_such_package\n")
     (tmp_path / "wrong_nets.py").write_text("def f(:\n")
+    (tmp_path / "leaving_nets.py").write_text("raise SystemExit(3)\n")
+    (tmp_path / "many_lines.py").write_text("raise ImportError('one\\n  two')\n")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     for name in ("own_nets", "broken_nets", "wrong_nets"):
@@ -163,7 +200,12 @@ def test_registered_names():
         ),
         ("own_nets:tin", r"own_nets.py has no function 'tin': did you mean tiny"),
         ("own_nets:constant", "own_nets.py has no function 'constant'"),
-        (":tiny", "importing '' failed: ValueError: Empty module name"),
+        (":tiny", "expected package.module:factory"),
+        ("own_nets:", "expected package.module:factory"),
+        ("leaving_nets:f", "importing 'leaving_nets' failed: SystemExit: 3"),
+        ("many_lines:f", "importing 'many_lines' failed: ImportError: one two"),
+        ("own_nets:raises", "building it failed: KeyError: 'layer'"),
+        ("own_nets:leaves", "building it failed: SystemExit: 3"),
         ("broken_nets:tiny", "importing 'broken_nets' failed: ModuleNotFoundError: No module named 'no_such_package'"),
         ("wrong_nets:f", "importing 'wrong_nets' failed: SyntaxError: "),
         ("own_nets:without_classes", "has no parameter 'num_classes': expected a function factory"),
@@ -188,6 +230,9 @@ def test_nets_that_cannot_be_used(name, expected):
         ({"bias": 1}, "bias 1: expected True or False"),
         ({"scale": "x"}, "scale 'x': expected a number"),
         ({"num_classes": 0}, "num_classes 0: expected at least 1"),
+        ({"num_classes": "8"}, "num_classes '8': expected a whole number"),
+        ({"num_classes": True}, "num_classes True: expected a whole number"),
+        ({"in_channels": 3.0}, "in_channels 3.0: expected a whole number"),
     ],
 )
 def test_illegal_options(options, expected):
@@ -284,3 +329,56 @@ def test_details():
 def test_speed():
     (speed,) = training_speeds([("own_nets:tiny", FORMS[1])], frames=2, size=8, batch_size=2, steps=1, turns=1)
     assert speed.median > 0
+
+
+def test_interrupts_pass():
+    with pytest.raises(KeyboardInterrupt):
+        actrec.net("own_nets:interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        logits_of(actrec.net("own_nets:Answers", answer="interrupt"), torch.zeros(2, 3, 4, 8, 8))
+    with pytest.raises(torch.OutOfMemoryError):  # the command line explains this error
+        logits_of(actrec.net("own_nets:Answers", answer="memory"), torch.zeros(2, 3, 4, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("few", r"returned a tensor (2, 4): expected logits (2, 5), as (N, num_classes)"),
+        ("many", r"returned a tensor (2, 8): expected logits (2, 5), as (N, num_classes)"),
+        ("frames", r"returned a tensor (2, 5, 1): expected logits (2, 5), as (N, num_classes)"),
+        ("sum", r"returned a tensor (5,): expected logits (2, 5), as (N, num_classes)"),
+        ("tuple", r"returned a tuple: expected logits (2, 5), as (N, num_classes)"),
+        ("none", r"returned a NoneType: expected logits (2, 5), as (N, num_classes)"),
+        ("key", "its forward failed: KeyError: 'layer'"),
+        ("lines", "its forward failed: RuntimeError: one two"),
+    ],
+)
+def test_what_a_forward_does_wrong(answer, expected):
+    clips, optim = torch.zeros(2, 3, 4, 8, 8), config.Optim()
+    net = actrec.net("own_nets:Answers", num_classes=5, answer=answer)
+    message = f"^net 'own_nets:Answers'.? {re.escape(expected)}$"
+    with pytest.raises(ValueError, match=message):
+        logits_of(net, clips)
+    optimizer = make_optimizer(net, optim, 2)
+    stepper = Stepper(
+        net, augment=actrec.Augment(), loss=config.Loss(), run=config.Run(), num_classes=5, clips_per_step=2,
+        clip_gradient=None, optimizer=optimizer, schedule=Schedule(optimizer, optim, 1), average=None,
+        device=torch.device("cpu"), precision="float32",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=message):
+        stepper.add(Batch(clips, torch.zeros(2, dtype=torch.int64), ["a", "b"]), 0, 0)
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_a_forward_that_needs_two_inputs():
+    net = actrec.net("own_nets:TwoInputs", num_classes=5)
+    with pytest.raises(ValueError, match="^net 'own_nets:TwoInputs': its forward failed: TypeError: .* 'y'$"):
+        logits_of(net, torch.zeros(2, 3, 4, 8, 8))
+    with pytest.raises(ValueError, match="^net 'own_nets:TwoInputs': its forward failed: TypeError"):
+        actrec.profile(net)
+    assert net.training
+
+
+def test_the_errors_of_other_nets_stay_as_they_are():
+    with pytest.raises(ValueError, match="^clips of shape .*: expected NCTHW with 3 channels"):
+        logits_of(actrec.net("s3d", num_classes=5), torch.zeros(1, 4, 8, 64, 64))
