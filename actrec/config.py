@@ -6,7 +6,6 @@ are checked by `actrec.settings`. A config is never edited: derived values have 
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -18,9 +17,13 @@ from actrec.settings import check_literal as check_literal
 
 FLOW_PAIRS = 5  # consecutive flow images (x and y) that form one frame of a flow clip
 FLOW_CHANNELS = 2 * FLOW_PAIRS
+MAX_FRAMES = 1_000_000  # of a clip, and of a stride
+MAX_SIDE = 16384  # pixels: no decoder, encoder or image format here is made for larger pictures
 PREPARED_BLOCK = 16  # pixels: codecs work in blocks of this size
 
 CRF = {"h264": 23, "hevc": 26}  # default quality of prepared videos, by codec
+
+_TEMPLATE = re.compile(r"(?!\.)[^{}/]{0,100}\{0?(:0?[0-9]{0,2}d?)?\}[^{}/]{0,100}\.(jpg|jpeg|png)")
 
 Device = Literal["auto", "cpu", "cuda"]
 Modality = Literal["rgb", "flow"]
@@ -41,8 +44,15 @@ class Input(Settings):
 
     mean: tuple[float, ...]
     std: tuple[float, ...] = field(metadata=bounds(above=0))
-    frames: int = field(metadata=bounds(at_least=1))
-    size: int = field(metadata=bounds(at_least=1))
+    frames: int = field(metadata=bounds(at_least=1, at_most=MAX_FRAMES))
+    size: int = field(metadata=bounds(at_least=1, at_most=MAX_SIDE))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.mean) != len(self.std):
+            raise OptionError(
+                f"`std` of {len(self.std)} numbers with `mean` of {len(self.mean)}: expected one of each per channel"
+            )
 
     def with_channels(self, channels: int) -> Input:
         """The same input for optical flow with this many channels.
@@ -57,8 +67,15 @@ class Input(Settings):
 class Clip(Settings):
     """Which frames of a video form a clip."""
 
-    frames: int | None = opt(None, "Number of frames of a clip.  [default: the net's own]", at_least=1)
-    stride: int = opt(1, "Distance between two clip frames, in source frames (dense sampling).", at_least=1)
+    frames: int | None = opt(
+        None, "Number of frames of a clip.  [default: the net's own]", at_least=1, at_most=MAX_FRAMES
+    )
+    stride: int = opt(
+        1,
+        "Distance between two clip frames, in source frames (dense sampling).",
+        at_least=1,
+        at_most=MAX_FRAMES,
+    )
     sampling: Literal["uniform", "dense"] = opt(
         "uniform",
         "uniform: one frame from each of FRAMES equal segments; dense: consecutive frames, STRIDE apart.",
@@ -109,6 +126,7 @@ class Augment(Settings):
         (256, 320),
         "Smallest and largest short side of jitter, in pixels.",
         only=("geometry", ("jitter",)),
+        at_most=MAX_SIDE,
     )
     area: tuple[float, float] = opt(
         (0.25, 1.0),
@@ -123,7 +141,9 @@ class Augment(Settings):
     flip: bool = opt(True, "Mirror half of the clips. Labels are exchanged as flips.txt of the dataset says.")
     clip_position: Literal["random", "center"] = opt("random", "Where in the video a training clip is taken from.")
     stride_range: tuple[int, int] | None = opt(
-        None, "Temporal jitter: smallest and largest stride of a training clip, drawn per clip (dense sampling)."
+        None,
+        "Temporal jitter: smallest and largest stride of a training clip, drawn per clip (dense sampling).",
+        at_most=MAX_FRAMES,
     )
     mixup: float = opt(
         0.0, "Blend pairs of clips and their labels, with a weight from Beta(MIXUP, MIXUP). 0: off.", at_least=0
@@ -191,22 +211,26 @@ class Net(Settings):
     """The net, and the options of nets that a user can set. None keeps the default of the family."""
 
     backbone: str = opt("s3d", "Name of the net (`actrec nets` lists them), or MODULE:FUNCTION for a net of your own.")
-    dropout: float | None = opt(None, "Probability of dropout before the last layer.")
+    dropout: float | None = opt(None, "Probability of dropout before the last layer.", at_least=0, at_most=1)
     temporal_stride: bool | None = opt(None, "Halve the time axis inside the net.")
     temporal_pool: Literal["max", "avg"] | None = opt(None, "Temporal pooling.")
     depthwise_temporal: bool | None = opt(None, "Depthwise temporal convolutions (s3d, s3d_resnet).")
     last_pool: Literal["same", "valid"] | None = opt(
         None, "Padding of i3d's last temporal pool: same, or valid (as in the published mini tables)."
     )
-    blending_frames: int | None = opt(None, "Number of frames that TAM blends.")
+    blending_frames: int | None = opt(None, "Number of frames that TAM blends.", at_least=1)
     blending: Literal["sum", "max"] | None = opt(None, "How TAM blends.")
     depthwise_blending: bool | None = opt(None, "Let TAM blend each channel separately.")
     shortcut: Literal["A", "B"] | None = opt(None, "Shortcuts of 3D ResNets: padded (A), convolution (B).")
-    stem_kernel_t: int | None = opt(None, "Temporal size of the first kernel of a 3D ResNet, in frames.")
-    stem_stride_t: int | None = opt(None, "Temporal stride of the first convolution of a 3D ResNet, in frames.")
+    stem_kernel_t: int | None = opt(
+        None, "Temporal size of the first kernel of a 3D ResNet, in frames.", at_least=1, at_most=MAX_FRAMES
+    )
+    stem_stride_t: int | None = opt(
+        None, "Temporal stride of the first convolution of a 3D ResNet, in frames.", at_least=1, at_most=MAX_FRAMES
+    )
     stem_pool: bool | None = opt(None, "Pooling after the first convolution of a 3D ResNet.")
-    widen: float | None = opt(None, "Factor for the number of channels (3D ResNets).")
-    cardinality: int | None = opt(None, "Number of groups of ResNeXt's convolutions.")
+    widen: float | None = opt(None, "Factor for the number of channels (3D ResNets).", above=0)
+    cardinality: int | None = opt(None, "Number of groups of ResNeXt's convolutions.", at_least=1)
     batch_norm: bool | None = opt(None, "c3d with batch normalization.")
     global_pooling: bool | None = opt(None, "c3d with global average pooling instead of fully connected layers.")
 
@@ -351,9 +375,9 @@ class Run(Settings):
         """
         if self.checkpoint_every is None:
             return None
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", self.checkpoint_every.strip())
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(m?)", self.checkpoint_every.strip())
         number = float(match[1]) if match else 0.0
-        if not match or not number or not (match[2] or number.is_integer()):
+        if not match or not 0 < number < 2**63 or not (match[2] or number.is_integer()):
             raise OptionError(
                 f"`checkpoint_every` {self.checkpoint_every!r}: expected minutes such as 10m, or steps such as 500"
             )
@@ -377,7 +401,9 @@ class Recipe:
 class Frame(Settings):
     """The frames of a clip: their size and normalization. None keeps what the net, or its checkpoint, says."""
 
-    size: int | None = opt(None, "Height and width of the frames, in pixels.  [default: the net's own]", at_least=1)
+    size: int | None = opt(
+        None, "Height and width of the frames, in pixels.  [default: the net's own]", at_least=1, at_most=MAX_SIDE
+    )
     mean: tuple[float, ...] | None = opt(
         None, "Mean of the pixel values in [0, 1]: three for RGB, one for flow.  [default: the net's own]"
     )
@@ -429,9 +455,14 @@ class ImageOptions(Settings):
     """
 
     short_side: int = opt(
-        256, "Short side of the images, in pixels. Videos that are smaller keep their size.", at_least=1
+        256,
+        "Short side of the images, in pixels. Videos that are smaller keep their size.",
+        at_least=1,
+        at_most=MAX_SIDE,
     )
-    resize: tuple[int, int] | None = opt(None, "Exact size, instead of --short-side.", metavar="WxH", at_least=1)
+    resize: tuple[int, int] | None = opt(
+        None, "Exact size, instead of --short-side.", metavar="WxH", at_least=1, at_most=MAX_SIDE
+    )
     upscale: bool = opt(False, "Also enlarge smaller videos to the short side.")
     quality: int = opt(90, "JPEG quality, 1 to 100.", at_least=1, at_most=100)
 
@@ -455,25 +486,20 @@ class ExtractOptions(ImageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        wrong = OptionError(
-            f"`template` {self.template!r}: expected a file name with one number and .jpg, .jpeg or .png, such as "
-            "{:05d}.jpg"
-        )
-        try:
-            names = {self.template.format(number) for number in (1, 2, 11)}
-        except (ValueError, IndexError, KeyError, AttributeError):
-            raise wrong from None
-        plain = all(os.path.basename(name) == name and not name.startswith(".") for name in names)
-        is_image = self.template.endswith((".jpg", ".jpeg", ".png"))
-        if len(names) < 3 or not plain or not is_image or self.template.count("{") != 1:
-            raise wrong
+        if not _TEMPLATE.fullmatch(self.template) or not self.template.isprintable():
+            raise OptionError(
+                f"`template` {self.template!r}: expected a file name with one number and .jpg, .jpeg or .png, such as "
+                "{:05d}.jpg"
+            )
 
 
 @dataclass(frozen=True)
 class FlowOptions(ImageOptions):
     """What flow images contain. The size applies to video files; flow of frame folders has the size of the frames."""
 
-    bound: float = opt(20.0, "Motion in pixels that is stored as the darkest and the brightest value.", above=0)
+    bound: float = opt(
+        20.0, "Motion in pixels that is stored as the darkest and the brightest value.", above=0, at_most=MAX_SIDE
+    )
     preset: FlowPreset = opt("medium", "Quality of the flow that the CPU computes.")
 
 
@@ -489,8 +515,9 @@ class PrepareOptions(Settings):
         256,
         "Short side in pixels, rounded to a multiple of 16. Smaller videos get the next multiple below their own.",
         at_least=PREPARED_BLOCK,
+        at_most=MAX_SIDE,
     )
-    gop: int = opt(16, "Largest number of frames from one keyframe to the next.", at_least=1)
+    gop: int = opt(16, "Largest number of frames from one keyframe to the next.", at_least=1, at_most=100_000)
     crf: int | None = opt(
         None,
         f"Quality, 1 (best) to 51.  [default: {', '.join(f'{crf} for {codec}' for codec, crf in CRF.items())}]",

@@ -79,12 +79,12 @@ class LineReader:
     Raises:
         FileNotFoundError: The file does not exist. The message contains the most similar names of the folder.
         OSError: The file cannot be read.
-        ListError: The file is UTF-16.
+        ListError: The file is UTF-16, a video, an image, an archive, or an array of numpy.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, block: int = 1 << 20):
         self.problems = Problems(path)
-        self._block = block
+        self._path, self._block = path, block
         try:
             file: IO[bytes] = open(path, "rb")  # noqa: SIM115 - closed by __exit__
         except FileNotFoundError:
@@ -106,6 +106,8 @@ class LineReader:
         first = 1
         for data in self._blocks():
             if first == 1:
+                if kind := _kind_of(data):
+                    raise ListError(f"{os.fspath(self._path)}: this is {kind}, not a list: expected a text file")
                 if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                     problems.add(1, "the file is UTF-16: expected UTF-8")
                     problems.raise_any()
@@ -243,6 +245,26 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def errors_named(temporary: Path, path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raises OSErrors of the block under the name of the output, which the user knows, in place of the temporary name.
+
+    An error without any name gets it too, as for a full disk. An error that names another file is raised unchanged, and
+    so is one that is only a text.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        known, hidden = os.fspath(path), os.fspath(temporary)
+        name = known if error.filename is None else os.fsdecode(error.filename).removeprefix("file:")  # as PyAV says
+        if name != known and not name.startswith(hidden):
+            raise
+        kind = OutputError if isinstance(error, OutputError) else OSError
+        raise kind(error.errno, error.strerror, name.replace(hidden, known)) from None
+
+
+@contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
     """Opens a file for writing. The file appears under `path` when the block ends, complete and flushed to the disk.
 
@@ -253,7 +275,8 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         mode: "w" (UTF-8 text, no newline translation) or "wb".
 
     Raises:
-        OSError: the folder is missing or not writable, the disk is full, or `path` is a folder or a device.
+        OSError: the folder is missing or not writable, the disk is full, or `path` is a folder or a device. It names
+            `path`.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f"mode {mode!r}: expected 'w' or 'wb'")
@@ -273,14 +296,15 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     old_mode = stat.S_IMODE(_regular(target, path).st_mode) if target.exists() else None
     temporary = temporary_path(target)
     try:
-        _create(temporary, path)
-        if old_mode is not None:
-            os.chmod(temporary, old_mode | stat.S_IWUSR)
-        yield temporary
-        _sync_file(temporary)
-        if old_mode is not None:
-            os.chmod(temporary, old_mode)
-        os.replace(temporary, target)
+        with errors_named(temporary, path):
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            if old_mode is not None:
+                os.chmod(temporary, old_mode | stat.S_IWUSR)
+            yield temporary
+            _sync_file(temporary)
+            if old_mode is not None:
+                os.chmod(temporary, old_mode)
+            os.replace(temporary, target)
     except BaseException:  # an interrupt, too, must leave nothing behind
         with contextlib.suppress(OSError):  # a read-only file system refuses even if there is no such file
             temporary.unlink(missing_ok=True)
@@ -299,7 +323,8 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         OutputError: the folder cannot be created, or `folder` exists and is not empty.
     """
     with scratch_folder(folder) as temporary:
-        yield temporary
+        with errors_named(temporary, folder):
+            yield temporary
         with writing(folder):
             os.rename(temporary, folder)
 
@@ -329,11 +354,12 @@ def atomic_link(path: Path, other: Path) -> None:
     """
     temporary = temporary_path(other)
     try:
-        try:
-            os.link(path, temporary)
-        except OSError:
-            shutil.copyfile(path, temporary)
-        os.replace(temporary, other)
+        with errors_named(temporary, other):
+            try:
+                os.link(path, temporary)
+            except OSError:
+                shutil.copyfile(path, temporary)
+            os.replace(temporary, other)
     finally:  # renaming does nothing if both are names of one file already
         temporary.unlink(missing_ok=True)
 
@@ -436,13 +462,6 @@ def _regular(target: Path, path: str | os.PathLike[str]) -> os.stat_result:
     return found
 
 
-def _create(temporary: Path, path: str | os.PathLike[str]) -> None:
-    try:
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except OSError as error:  # the user knows `path`, not the temporary name
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
-
-
 def _sync_file(path: Path) -> None:
     handle = os.open(path, os.O_RDWR)
     try:
@@ -468,4 +487,18 @@ def _similar(path: Path) -> str:
         names = [p.name for p in path.parent.iterdir() if p.suffix == path.suffix and p.is_file()]
     except OSError:
         return f": the folder {str(path.parent)!r} cannot be read or does not exist"
-    return did_you_mean(path.name, names) if names else ""
+    return did_you_mean(path.name, [name for name in names if path.suffix and not name.startswith(".")])
+
+
+_KINDS = {  # the first bytes of files that are given in place of a list by mistake
+    "a video": rb"\x00...(ftyp|moov|mdat|wide|free)|RIFF....AVI |\x1aE\xdf\xa3|FLV\x01|OggS\x00|\x00\x00\x01\xba|"
+    rb"\x30\x26\xb2\x75|G(?=[^\x00]{0,187}\x00).{187}G.{187}G",
+    "an image": rb"\x89PNG|\xff\xd8\xff|RIFF....WEBP",
+    "an archive or a checkpoint": rb"PK\x03\x04|\x1f\x8b",
+    "an HDF5 file": rb"\x89HDF",
+    "an array of numpy": rb"\x93NUMPY",
+}
+
+
+def _kind_of(data: bytes) -> str | None:
+    return next((kind for kind, begin in _KINDS.items() if re.match(begin, data, re.DOTALL)), None)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 import os
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -19,6 +21,7 @@ from typing import Any, Literal
 
 from actrec.registry import did_you_mean
 
+_LONGEST = 120  # characters of a value in a message
 _NAME = re.compile(r"`(\w+)`")
 _KINDS = {  # of values: one, several
     int: ("a whole number", "whole numbers"),
@@ -50,6 +53,8 @@ class OptionError(ValueError):
 class Settings:
     """A dataclass whose fields are checked against their types and the bounds given to `opt`.
 
+    Numbers of numpy are stored as plain ones, and a whole number in a field for any number is stored as a float.
+
     A subclass with further rules checks them in its own `__post_init__`, after calling this one.
 
     Raises:
@@ -57,7 +62,8 @@ class Settings:
     """
 
     def __post_init__(self) -> None:
-        check_fields(type(self), {f.name: getattr(self, f.name) for f in fields(self)})
+        for name, value in check_fields(type(self), {f.name: getattr(self, f.name) for f in fields(self)}).items():
+            object.__setattr__(self, name, value)
         _check_only(self)
 
 
@@ -99,12 +105,18 @@ def opt(
     return field(default=default, metadata={"help": help, "flag": flag, "only": only, "metavar": metavar, **limits})
 
 
-def check_fields(kind: type, values: Mapping[str, Any]) -> None:
-    """Checks values of some fields of a dataclass. Raises OptionError if one is illegal."""
+def check_fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks values of some fields of a dataclass and returns them as `check_value` does.
+
+    Raises:
+        OptionError: a value is illegal.
+    """
     declared = field_types(kind)
-    for f in fields(kind):
-        if f.name in values:
-            check_value(f.name, values[f.name], declared[f.name], **f.metadata.get("bounds", {}))
+    return {
+        f.name: check_value(f.name, values[f.name], declared[f.name], **f.metadata.get("bounds", {}))
+        for f in fields(kind)
+        if f.name in values
+    }
 
 
 @functools.cache
@@ -121,62 +133,98 @@ def without_none(declared: Any) -> Any:
 
 
 def show(value: Any) -> str:
-    """An option's value in a message: as on the command line; text is quoted."""
+    """An option's value in a message: as on the command line; text is quoted, and other objects are named by type."""
     if isinstance(value, tuple):
-        return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value) or "()"
-    return repr(value) if isinstance(value, str) else str(value)
+        return ",".join(f"{v:g}" if type(v) is float else show(v).strip("'") for v in value) or "()"
+    if isinstance(value, str):
+        return _shortened(repr(value))
+    if type(value) is int and value.bit_length() > _LONGEST:  # Python refuses to print very long numbers
+        return f"of {value.bit_length()} bits"
+    if value is None or isinstance(value, (bool, int, float, Path)):
+        return str(value)
+    if isinstance(value, list) and all(type(v) in (int, float, str) for v in value):
+        return f"[{', '.join(show(v) for v in value[:_LONGEST])}]"
+    return f"of type {type(value).__name__}"
 
 
-def check_literal(name: str, value: Any, declared: Any) -> None:
-    """Raises OptionError, with the legal values, if `value` is none of the values of a `Literal` type.
+def check_literal(name: str, value: Any, declared: Any) -> Any:
+    """The value, if it is one of the values of a `Literal` type. A number of numpy becomes a plain one.
 
     Args:
         name: of the option or argument.
+
+    Raises:
+        OptionError: it is none of them. The message names them.
     """
     legal = typing.get_args(declared)
-    if any(value == other and type(value) is type(other) for other in legal):
-        return
-    close = did_you_mean(value, legal) if isinstance(value, str) else ""
+    plain = _plain(value)
+    if any(type(plain) is type(other) and plain == other for other in legal):
+        return plain
+    close = did_you_mean(plain, [other for other in legal if isinstance(other, str)]) if isinstance(plain, str) else ""
     suggestion = f" ({close.removeprefix(': ').removesuffix('?')}?)" if "did you mean" in close else ""
-    raise OptionError(f"`{name}` {show(value)}: expected one of {', '.join(map(str, legal))}{suggestion}")
+    raise OptionError(f"`{name}` {show(plain)}: expected one of {', '.join(map(str, legal))}{suggestion}")
 
 
-def check_value(name: str, value: Any, declared: Any, **bounds: float) -> None:
+def check_value(name: str, value: Any, declared: Any, **bounds: float) -> Any:
     """Checks a value against a type: `int`, `float`, `bool`, `str`, `Path`, `Literal`, `tuple` of these, `| None`.
 
     Args:
         name: of the option or argument.
         bounds: `at_least`, `above`, `at_most` or `below`, for a number or for each number of a tuple.
 
+    Returns:
+        The value. Numbers of any library are returned as plain `int`, `float` and `bool`.
+
     Raises:
-        OptionError: the value is of another type, is not finite, or is out of bounds.
+        OptionError: the value is of another type, is not finite, does not fit into 64 bits, or is out of bounds.
     """
     if value is None and types.NoneType in typing.get_args(declared):
-        return
+        return None
     declared = without_none(declared)
     if typing.get_origin(declared) is Literal:
-        check_literal(name, value, declared)
-        return
+        return check_literal(name, value, declared)
     is_tuple = typing.get_origin(declared) is tuple
     members = typing.get_args(declared) if is_tuple else (declared,)
-    count = None if Ellipsis in members else len(members)
-    values = value if isinstance(value, tuple) else (value,)
-    if is_tuple and not isinstance(value, tuple):
-        raise OptionError(f"`{name}` {show(value)}: expected a tuple of {_form(members[0], is_tuple, count)}")
+    kind, count = members[0], None if Ellipsis in members else len(members)
+    plain = tuple(map(_plain, value)) if isinstance(value, tuple) else _plain(value)
+    values = plain if isinstance(plain, tuple) else (plain,)
+    if is_tuple and not isinstance(plain, tuple):
+        raise OptionError(f"`{name}` {show(plain)}: expected a tuple of {_form(kind, is_tuple, count)}")
     if (
-        isinstance(value, tuple) != is_tuple
+        isinstance(plain, tuple) != is_tuple
         or not values
         or count not in (None, len(values))
-        or not all(_is(v, members[0]) for v in values)
+        or not all(_is(v, kind) for v in values)
     ):
-        raise OptionError(f"`{name}` {show(value)}: expected {_form(members[0], is_tuple, count)}")
+        raise OptionError(f"`{name}` {show(plain)}: expected {_form(kind, is_tuple, count)}")
     if bounds and not all(_in_bounds(v, **bounds) for v in values):
-        raise OptionError(f"`{name}` {show(value)}: expected {_spelled(many=is_tuple, **bounds)}")
+        raise OptionError(f"`{name}` {show(plain)}: expected {_spelled(many=is_tuple, **bounds)}")
+    if kind is int and not all(-(2**63) <= v < 2**63 for v in values):
+        raise OptionError(f"`{name}` {show(plain)}: expected {_form(kind, is_tuple, count)} that fits into 64 bits")
+    if kind is float:
+        values = tuple(map(float, values))
+    return values if is_tuple else values[0]
+
+
+def _plain(value: Any) -> Any:
+    """A number of any library as a plain `int`, `float` or `bool`; other values, and infinite fractions, unchanged."""
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if abs(value) <= sys.float_info.max else value
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 4 :]}"
 
 
 def _is(value: Any, kind: type) -> bool:
     if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return is_number and abs(value) <= sys.float_info.max  # `math.isfinite` raises for larger whole numbers
     if kind is Path:
         return isinstance(value, (str, os.PathLike))
     return isinstance(value, kind) and not (kind is int and isinstance(value, bool))

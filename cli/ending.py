@@ -6,7 +6,7 @@ Exit codes: 0 success, 1 something failed (it is named), 2 wrong usage, 130 inte
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class OutputFile(click.Path):
         self._suffixes, self._make_folder = suffixes, make_folder
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not value:
+            self.fail("the name is empty: expected the name of a file", param, ctx)
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.is_dir():
             self.fail(f"{path} is a folder: expected the name of a file", param, ctx)
@@ -41,11 +43,46 @@ class OutputFile(click.Path):
         return path
 
 
+def refuse_overlap(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
+    """Refuses an output file that is also an input, or another output, of the same command.
+
+    Args:
+        outputs, inputs: the files, by what the message calls them. None stands for a file that is not used.
+
+    Raises:
+        UsageError: two of them are the same file.
+    """
+    seen = {os.path.realpath(path): name for name, path in inputs.items() if path is not None}
+    for name, path in outputs.items():
+        if path is None:
+            continue
+        other = seen.setdefault(os.path.realpath(path), name)
+        if other != name:
+            raise click.UsageError(f"{name} {path}: {other} is the same file; expected another name")
+
+
+def paths_of(context: click.Context) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The files that the user named for a command: its outputs and its inputs, as `refuse_overlap` takes them."""
+    outputs: dict[str, Path] = {}
+    inputs: dict[str, Path] = {}
+    for param in context.command.params:
+        if not isinstance(param.type, click.Path):
+            continue
+        value = context.params.get(param.name or "")
+        name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name.strip("[].")
+        paths = value if isinstance(value, tuple) else (value,)
+        found = {name if len(paths) == 1 else f"{name} {path}": path for path in paths if path is not None}
+        (outputs if isinstance(param.type, OutputFile) else inputs).update(found)
+    return outputs, inputs
+
+
 json_option = click.option("--json", "json_path", type=OutputFile(), help="Also write the result to this file as JSON.")
 
 
 def finish(*lines: str, json_path: Path | None = None, result: Any = None, failed: bool = False) -> int:
-    """Ends a command: writes the result as JSON if asked to, prints what was made and where, gives the exit code.
+    """Ends a command: prints what was made and where, writes the result as JSON if asked to, gives the exit code.
+
+    The lines come first, so that the result is not lost if the file cannot be written.
 
     Args:
         lines: what is printed.
@@ -56,11 +93,11 @@ def finish(*lines: str, json_path: Path | None = None, result: Any = None, faile
     Raises:
         OutputError: the file cannot be written.
     """
+    for line in lines:
+        click.echo(line)
     if json_path is not None:
         with writing(json_path):
             write_json(json_path, result)
-    for line in lines:
-        click.echo(line)
     return 1 if failed else 0
 
 
@@ -70,5 +107,5 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(RESUMABLE)
+        click.echo(RESUMABLE, err=True)
         raise click.exceptions.Exit(130) from None

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option
+from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap
 from actrec.cli.options import FILE, FOLDER, Command, config_changes, config_options, data_option, flag_of
 
 _SHOWN = 10  # missing videos that are listed
@@ -63,8 +63,10 @@ def command(
     The net and its clips come from the best checkpoint of the newest run, unless you name another one.
     """
     from actrec.cli.progress import Bar, watched
-    from actrec.data.index import fingerprint_line
+    from actrec.data.index import cache_path, fingerprint_line
+    from actrec.data.lists import find_labels
     from actrec.engine import datafolder, dist
+    from actrec.engine import evaluate as scores
     from actrec.engine import scoring as engine
     from actrec.engine.devices import choose_device
 
@@ -72,6 +74,22 @@ def command(
     list_path = list_path or datafolder.find_list(data, "val")
     if weights is None:
         checkpoint = checkpoint or datafolder.best_checkpoint(data, run_dir)
+    out = out or engine.scores_path(data, run_dir, checkpoint, list_path, views)
+    refuse_overlap(
+        {
+            "--out": out,
+            "--topk-json": topk_json,
+            "--json": json_path,
+            **({str(path): path for path in scores.reference_paths(out.parent, out.stem)} if reference_files else {}),
+        },
+        {
+            "the list": list_path,
+            "the checkpoint": checkpoint,
+            "the index of the list": cache_path(list_path, flow=False),
+            "the index of its optical flow": cache_path(list_path, flow=True),
+            "the file of class names": find_labels(list_path.parent),
+        },
+    )
     device = choose_device(run.device)
     click.get_current_context().with_resource(dist.joined(device))
     trained = engine.from_checkpoint(checkpoint) if checkpoint is not None else None
@@ -103,15 +121,18 @@ def command(
         )
     if dist.rank():
         return 0
-    out = out or engine.scores_path(data, run_dir, checkpoint, list_path, views)
-    written = engine.save(
-        result,
-        out,
-        reference_files=reference_files,
-        topk_json=topk_json,
-        topk=topk,
-        classes=trained.classes or datafolder.class_names(list_path, [found]),
-    )
+    try:
+        written = engine.save(
+            result,
+            out,
+            reference_files=reference_files,
+            topk_json=topk_json,
+            topk=topk,
+            classes=trained.classes or datafolder.class_names(list_path, [found]),
+        )
+    except OSError:  # the result of long work is shown even if it cannot be stored
+        click.echo(str(result))
+        raise
     for video, reason in list(result.missing.items())[:_SHOWN]:
         click.echo(f"missing: {video}: {reason}", err=True)
     if len(result.missing) > _SHOWN:

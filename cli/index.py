@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actrec.cli.ending import finish, json_option, resumable
+from actrec.cli.ending import finish, json_option, refuse_overlap, resumable
 from actrec.cli.options import FILE, Command, worker_options
 
 if TYPE_CHECKING:
@@ -30,9 +30,15 @@ def command(lists: tuple[Path, ...], verify: bool, json_path: Path | None, worke
     commands leave them out until the file changes.
     """
     from actrec.cli.progress import Bar
+    from actrec.data.index import cache_path, quarantine_path
     from actrec.tools.lists import index as index_lists
 
     result = {}
+    refuse_overlap(
+        {"--json": json_path},
+        {f"the index of {path}": cache_path(path, flow=False) for path in lists}
+        | {f"the quarantine of {path}": quarantine_path(path) for path in lists},
+    )
     with resumable():
         for path in lists:
             with Bar("videos") as bar:

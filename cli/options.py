@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from actrec.cli.ending import paths_of, refuse_overlap
 from actrec.settings import OptionError, check_fields, field_types, without_none
 
 _HEADINGS = {  # of the dataclasses that are not called so
@@ -22,8 +23,30 @@ _HEADINGS = {  # of the dataclasses that are not called so
 }
 _DEFAULT = re.compile(r"\s*\[default: [^\]]*\]$")
 
-FOLDER = click.Path(path_type=Path)
-FILE = click.Path(path_type=Path)
+
+class NamedPath(click.Path):
+    """A path that is not empty, because `Path("")` is the current folder.
+
+    Args:
+        folder: whether a file of this name is wrong usage.
+    """
+
+    def __init__(self, *, folder: bool = False):
+        super().__init__(path_type=Path)
+        self._folder = folder
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        kind = "folder" if self._folder else "file"
+        if not isinstance(value, Path) and not value:
+            self.fail(f"the name is empty: expected the name of a {kind}", param, ctx)
+        path = super().convert(value, param, ctx)
+        if self._folder and path.exists() and not path.is_dir():
+            self.fail(f"{path} is a file: expected the name of a folder", param, ctx)
+        return path
+
+
+FOLDER = NamedPath(folder=True)
+FILE = NamedPath()
 data_option = click.option("--data", type=FOLDER, default=".", show_default=True, help="Dataset folder.")
 
 
@@ -34,6 +57,7 @@ class Command(click.Command):
     """
 
     def invoke(self, ctx: click.Context) -> Any:
+        refuse_overlap(*paths_of(ctx))
         try:
             return super().invoke(ctx)
         except OptionError as error:
@@ -63,6 +87,13 @@ class ConfigOption(click.Option):
     def __init__(self, *args: Any, heading: str, field: str, **attributes: Any):
         super().__init__(*args, **attributes)
         self.heading, self.field = heading, field
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """As click's, but a default that is shown as a text is shown as it is typed, without parentheses."""
+        extra = super().get_help_extra(ctx)
+        if isinstance(self.show_default, str):
+            extra["default"] = self.show_default
+        return extra
 
 
 def config_options(*kinds: type, only: Sequence[str] | None = None, without: Sequence[str] = ()) -> Callable:
@@ -106,8 +137,7 @@ def config_changes(kind: type, *fields: str, default: str) -> Callable:
         def call(*args: Any, **flags: Any) -> Any:
             values = {f.name: flags.pop(prefix + f.name) for f in chosen}
             given = {name: value for name, value in values.items() if value is not None}
-            check_fields(kind, given)
-            return function(*args, **flags, **{prefix + "changes": given})
+            return function(*args, **flags, **{prefix + "changes": check_fields(kind, given)})
 
         for f in reversed(chosen):
             text = f"{_DEFAULT.sub('', f.metadata['help'])}  [default: {default}]"

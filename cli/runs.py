@@ -70,8 +70,9 @@ def compare(folder: Path, a: str, b: str, data: Path | None, picture: Path | Non
     lines = [f"A  {one.path}", f"B  {other.path}", "", *_differences(different), ""]
     lines += _curves(curves, runs.shown_epochs(curves))
     if picture is not None:
+        click.echo("\n".join(lines))  # before the picture, in case that it cannot be written
         runs.save_picture(picture, (f"A  {one.path.name}", f"B  {other.path.name}"), curves)
-        lines.append(f"curves -> {picture}")
+        lines = [f"curves -> {picture}"]
     result = {
         "a": str(one.path),
         "b": str(other.path),

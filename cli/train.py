@@ -11,7 +11,7 @@ import click
 
 import actrec
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option
+from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap
 from actrec.cli.options import FILE, FOLDER, Command, config_options, data_option
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def command(
     step and saves. Pass --resume to continue: the result is the same as without the interruption.
     """
     from actrec.cli.progress import TrainReporter, watched
-    from actrec.engine import datafolder, dist
+    from actrec.data.lists import find_labels
+    from actrec.engine import datafolder, dist, runfolder, runlog
     from actrec.engine.build import net_input
     from actrec.engine.devices import choose_device
     from actrec.engine.train import train
@@ -67,6 +68,16 @@ def command(
         raise click.UsageError("--new-head without --weights: a net that starts without weights has a new head anyway")
     recipe = config.Recipe(net, clip, augment, loader, optim, loss, run)
     fed = net_input(net, clip, frame)
+    outputs = {"--preview": preview, "--json": json_path}
+    train_path, val_path = datafolder.training_lists(data, list_path, val_list)
+    refuse_overlap(
+        outputs,
+        {
+            "the training list": train_path,
+            "the validation list": val_path,
+            "the file of class names": find_labels(train_path.parent),
+        },
+    )
 
     def lists() -> Data:
         return datafolder.training_data(
@@ -87,6 +98,8 @@ def command(
     if run_dir is None:
         named = net.backbone.replace(":", ".") + ("_flow" if clip.modality == "flow" else "")
         run_dir = Path(dist.once("run", lambda: str(datafolder.default_run(data, named, resume=resume))))
+    own_files = (runfolder.BEST, runfolder.LAST, runfolder.DATA, runlog.CONFIG, runlog.NAME, runlog.STEPS)
+    refuse_overlap(outputs, {f"{name} of the run": run_dir / name for name in (*own_files, "environment.json")})
     reporter = TrainReporter()
     try:
         trained = train(

@@ -17,11 +17,13 @@ import pytest
 
 from actrec import files
 from actrec.files import (
+    ListError,
     OutputError,
     atomic_file,
     atomic_folder,
     atomic_link,
     atomic_write,
+    read_lines,
     remove_leftovers,
     scratch_folder,
     temporary_path,
@@ -173,6 +175,49 @@ def test_errors_name_the_file_that_the_user_knows(tmp_path):
     with pytest.raises(OutputError, match="cannot be written") as caught, writing("f"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "f")
+
+
+@pytest.mark.parametrize("opened", [atomic_file, atomic_folder])
+def test_errors_never_show_a_temporary_name(tmp_path, opened):
+    def fail(name):
+        with opened(tmp_path / "f") as temporary:
+            raise OSError(errno.ENOSPC, "No space left on device", name(temporary))
+
+    for name in (lambda temporary: None, lambda temporary: f"file:{temporary}", str):
+        with pytest.raises(OSError, match="No space left") as caught:
+            fail(name)
+        assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "f"))
+    with pytest.raises(OSError, match="No space left") as caught:
+        fail(lambda temporary: f"{temporary}/1.jpg")
+    assert caught.value.filename == str(tmp_path / "f/1.jpg")
+    with pytest.raises(OSError, match="No space left") as caught:
+        fail(lambda temporary: "/another/file")
+    assert caught.value.filename == "/another/file"
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\0\0\0\x20ftypisom" + b"\xff\n" * 99, "a video"),
+        (b"\x1aE\xdf\xa3\x93\n", "a video"),
+        ((b"G\x40\0" + b"a" * 185) * 3, "a video"),
+        (b"\x89PNG\r\n\x1a\n", "an image"),
+        (b"PK\x03\x04\0", "an archive or a checkpoint"),
+        (b"\x93NUMPY\x01\0", "an array of numpy"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named_in_one_line(tmp_path, data, kind):
+    (tmp_path / "f").write_bytes(data)
+    with pytest.raises(ListError) as caught:
+        read_lines(tmp_path / "f")
+    assert str(caught.value) == f"{tmp_path}/f: this is {kind}, not a list: expected a text file"
+
+
+@pytest.mark.parametrize("text", ["Golf/" + "G" * 600, "aaaaftyp/1", "OggSound/1"])
+def test_text_is_not_taken_for_a_video(tmp_path, text):
+    (tmp_path / "f").write_text(text)
+    assert read_lines(tmp_path / "f")[0] == [text]
 
 
 def test_the_first_error_is_raised_even_if_nothing_can_be_removed(tmp_path, monkeypatch):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 
 import actrec
-from actrec.config import Clip, Frame, Input, Loader, Loss, Optim, Run, Views
+from actrec.config import Clip, ExtractOptions, Frame, Input, Loader, Loss, Net, Optim, PrepareOptions, Run, Views
 from actrec.settings import OptionError, Settings, bounds, check_literal, opt
 
 
@@ -35,12 +37,34 @@ from actrec.settings import OptionError, Settings, bounds, check_literal, opt
         ),
         (lambda: Clip(modality="video"), "modality 'video': expected one of rgb, flow"),
         (lambda: Views(crops=4), "crops 4: expected one of 1, 3, 5, 10"),
+        (lambda: Views(crops="10"), "crops '10': expected one of 1, 3, 5, 10"),
+        (lambda: Views(crops=np.ones(2)), "crops of type ndarray: expected one of 1, 3, 5, 10"),
         (lambda: Views(crops=True), "crops True: expected one of 1, 3, 5, 10"),
         (lambda: Clip(frames=8.0), "frames 8.0: expected a whole number"),
         (lambda: Clip(frames="8"), "frames '8': expected a whole number"),
         (lambda: Clip(stride=None), "stride None: expected a whole number"),
         (lambda: Clip(stride=True), "stride True: expected a whole number"),
-        (lambda: Clip(frames=0), "frames 0: expected at least 1"),
+        (lambda: Clip(frames=10**400), "frames of 1329 bits: expected from 1 to 1000000"),
+        (lambda: Clip(frames=np.float32(8)), "frames 8.0: expected a whole number"),
+        (lambda: Clip(frames=np.ones(2, int)), "frames of type ndarray: expected a whole number"),
+        (lambda: Clip(frames=object()), "frames of type object: expected a whole number"),
+        (lambda: Loader(workers=2**63), f"workers {2**63}: expected a whole number that fits into 64 bits"),
+        (lambda: Optim(lr=10**400), "lr of 1329 bits: expected a number"),
+        (lambda: Optim(lr=np.float32("nan")), "lr nan: expected a number"),
+        (lambda: Optim(lr=Fraction(10**400)), "lr of type Fraction: expected a number"),
+        (lambda: Loader(balanced=np.int64(1)), "balanced 1: expected True or False"),
+        (
+            lambda: Input((0.5,), (0.5, 0.5), 8, 112),
+            "std of 2 numbers with mean of 1: expected one of each per channel",
+        ),
+        (lambda: actrec.Augment(short_sides=(256, 10**9)), "short_sides 256,1000000000: expected numbers up to 16384"),
+        (lambda: Net(dropout=2), "dropout 2: expected from 0 to 1"),
+        (lambda: Net(widen=0), "widen 0: expected a positive number"),
+        (lambda: PrepareOptions(gop=10**14), "gop 100000000000000: expected from 1 to 100000"),
+        (lambda: ExtractOptions(short_side=10**20), "short_side 100000000000000000000: expected from 1 to 16384"),
+        (lambda: Run(checkpoint_every="１０m"), "checkpoint_every '１０m': expected minutes"),
+        (lambda: Run(checkpoint_every="9" * 400), f"checkpoint_every '{'9' * 400}': expected minutes"),
+        (lambda: Clip(frames=0), "frames 0: expected from 1 to 1000000"),
         (lambda: Loader(balanced=1), "balanced 1: expected True or False"),
         (lambda: Optim(lr=math.nan), "lr nan: expected a number"),
         (lambda: Optim(lr=math.inf), "lr inf: expected a number"),
@@ -54,7 +78,7 @@ from actrec.settings import OptionError, Settings, bounds, check_literal, opt
         (lambda: actrec.Augment(scales=[1.0]), "scales [1.0]: expected a tuple of one or more numbers"),
         (lambda: actrec.Augment(scales=(1.0, 2.0)), "scales 1,2: expected numbers above 0 and up to 1"),
         (lambda: Input((0.5,), (0.0,), 8, 112), "std 0: expected positive numbers"),
-        (lambda: Frame(size=0), "size 0: expected at least 1"),
+        (lambda: Frame(size=0), "size 0: expected from 1 to 16384"),
         (lambda: Optim(patience=3), "patience 3 with schedule cosine: it belongs to schedule plateau"),
         (lambda: Clip(stride=2), "stride 2 with uniform sampling: expected 1; other strides need sampling dense"),
         (
@@ -74,6 +98,21 @@ def test_legal_values():
     assert Optim(lr=1).lr == 1
     assert Views(crops=10).num_views == 10
     assert Frame(std=(1, 2.5, 3)).std == (1, 2.5, 3)
+
+
+def test_numbers_of_numpy_are_stored_as_plain_numbers():
+    @dataclass(frozen=True)
+    class Numbers(Settings):
+        whole: int
+        ratio: float
+        pair: tuple[float, ...]
+        switch: bool
+        choice: Literal[1, 3]
+
+    found = Numbers(np.int64(8), np.float32(0.5), (np.uint8(1), Fraction(1, 2), 3), np.bool_(True), np.int16(3))
+    assert found == Numbers(8, 0.5, (1.0, 0.5, 3.0), True, 3)
+    values = [found.whole, found.ratio, *found.pair, found.switch, found.choice]
+    assert [type(value) for value in values] == [int, float, float, float, float, bool, int]
 
 
 def test_every_default_is_legal_and_every_type_is_checked():

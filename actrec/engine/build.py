@@ -8,11 +8,12 @@ from dataclasses import replace
 import torch
 
 from actrec import config, nets
-from actrec.config import Input
+from actrec.config import Input, OptionError
 from actrec.engine import dist
 from actrec.engine.runfolder import Data
 from actrec.nets.weights import load_weights
 from actrec.pipelines.loader import Loader, eval_loader, train_loader
+from actrec.registry import did_you_mean
 
 
 def build_net(
@@ -30,10 +31,12 @@ def build_net(
         log: Called with a message for each layer that was adapted to another number of channels.
 
     Raises:
+        OptionError: There is no such net, or it does not have an option that the user set.
         ValueError: As of `actrec.net` and `load_weights`.
         FileNotFoundError: The weights file does not exist.
     """
     in_channels = config.FLOW_CHANNELS if modality == "flow" else 3
+    _check_choice(choice)
     net = nets.net(choice.backbone, num_classes=num_classes, in_channels=in_channels, **choice.options)
     if weights is not None:
         account = load_weights(net, weights, new_head=new_head)
@@ -47,11 +50,25 @@ def net_input(choice: config.Net, clip: config.Clip, frame: config.Frame) -> Inp
     """What the chosen net expects as its input, with the changes that the user asked for.
 
     Raises:
-        ValueError: there is no such net, or the changes do not fit its channels.
+        OptionError: there is no such net, it does not have an option that the user set, or the changes do not fit
+            its channels.
     """
     in_channels = config.FLOW_CHANNELS if clip.modality == "flow" else 3
+    _check_choice(choice)
     own = nets.input_of(choice.backbone, in_channels=in_channels, **choice.options)
     return frame.applied_to(replace(own, frames=clip.frames or own.frames))
+
+
+def _check_choice(choice: config.Net) -> None:
+    name = choice.backbone
+    if ":" not in name and name not in nets.NETS:
+        raise OptionError(f"`backbone` {name!r}: there is no such net{did_you_mean(name, nets.NETS)}")
+    known = nets.NETS.get(name).options
+    for option, value in choice.options.items():
+        if option not in known:
+            named = f"`{option}`" if isinstance(value, bool) else f"`{option}` {value}"
+            own = f"the options {', '.join(sorted(known))}" if known else "no options"
+            raise OptionError(f"{named} with `backbone` {name}: this net has {own}")
 
 
 def make_loaders(

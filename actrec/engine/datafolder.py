@@ -28,8 +28,11 @@ class IndexedList:
     index: Index
 
 
-def find_list(folder: Path, name: str) -> Path:
+def find_list(folder: Path, name: str, *, flag: str = "--list") -> Path:
     """`train.txt` (or val, test) of a dataset folder, else its `videos_train.txt`.
+
+    Args:
+        flag: with which the user can name a list instead.
 
     Raises:
         FileNotFoundError: the folder contains neither.
@@ -41,7 +44,7 @@ def find_list(folder: Path, name: str) -> Path:
             return candidate
     raise FileNotFoundError(
         f"{folder}: contains no {name}.txt; `actrec extract-frames` creates it from videos/<class>/, or pass a list "
-        f"with {'--val-list' if name == 'val' else '--list'}"
+        f"with {flag}"
     )
 
 
@@ -78,6 +81,18 @@ def load_list(path: Path, *, workers: int | None, modality: str, watch: Watch, l
     return IndexedList(path, videos, index)
 
 
+def training_lists(folder: Path, train_list: Path | None, val_list: Path | None) -> tuple[Path, Path | None]:
+    """The training list and the validation list of a run, as `training_data` uses them.
+
+    Raises:
+        FileNotFoundError: the folder contains no list that is needed.
+    """
+    train_path = train_list if train_list is not None else find_list(folder, "train")
+    if val_list is None and train_list is None:
+        val_list = find_list(folder, "val", flag="--val-list")
+    return train_path, val_list
+
+
 def training_data(
     folder: Path,
     *,
@@ -97,9 +112,7 @@ def training_data(
     Raises:
         OSError, ValueError: a list is missing, malformed, or disagrees with the other one on the classes.
     """
-    train_path = train_list if train_list is not None else find_list(folder, "train")
-    if val_list is None and train_list is None:
-        val_list = find_list(folder, "val")
+    train_path, val_list = training_lists(folder, train_list, val_list)
     settings: dict[str, Any] = {"workers": workers, "modality": modality, "watch": watch, "log": log}
     train = load_list(train_path, **settings)
     val = load_list(val_list, **settings) if val_list is not None else None

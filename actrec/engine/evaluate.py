@@ -245,13 +245,18 @@ def save_scores(path: str | os.PathLike[str], result: Result) -> None:
         np.savez(file, ids=np.array(result.ids, str), scores=result.scores, labels=result.labels)
 
 
+def reference_paths(folder: Path, stem: str) -> tuple[Path, Path]:
+    """The files that `save_reference` writes."""
+    return folder / f"{stem}_details.npy", folder / f"{stem}.csv"
+
+
 def save_reference(folder: Path, stem: str, result: Result) -> list[Path]:
     """Writes IBM's files: `<stem>_details.npy`, float64 scores in list order, and `<stem>.csv`, the five best classes.
 
     A line of the csv file is `<video>;<c1>;…;<c5>`, with the last part of the video's id. Missing videos are in neither
     file.
     """
-    scores_path, csv_path = folder / f"{stem}_details.npy", folder / f"{stem}.csv"
+    scores_path, csv_path = reference_paths(folder, stem)
     with atomic_write(scores_path, "wb") as file:
         np.save(file, result.scores.astype(np.float64))
     best = np.argsort(-result.scores, axis=1, kind="stable")[:, :5]

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from actrec import config
+from actrec.config import OptionError
 from actrec.nets.backbone import Backbone
 from actrec.registry import did_you_mean
 
@@ -18,13 +19,13 @@ def freeze(net: Backbone, optim: config.Optim) -> None:
     them. Freezing all batch norms but the first is the partial BN of TSN (Wang et al. 2016, arXiv:1608.00859).
 
     Raises:
-        ValueError: The net has no such layer, or no batch norms.
+        OptionError: The net has no such layer, or no batch norms.
     """
     frozen = layers_before(net, optim.freeze_until) if optim.freeze_until is not None else []
     if optim.freeze_norm != "none":
         norms = batch_norms(net)
         if not norms:
-            raise ValueError(f"freeze_norm {optim.freeze_norm}: {net.name} has no batch norms")
+            raise OptionError(f"`freeze_norm` {optim.freeze_norm}: {net.name} has no batch norms")
         frozen += norms[1:] if optim.freeze_norm == "partial" else norms
     for layer in frozen:
         for parameter in layer.parameters(recurse=False):
@@ -47,12 +48,12 @@ def layers_before(net: Backbone, name: str) -> list[nn.Module]:
     """The layers before the layer `name`, in the order of the net; else before the first one whose name starts with it.
 
     Raises:
-        ValueError: There is no such layer.
+        OptionError: There is no such layer.
     """
     layers = {key: layer for key, layer in net.named_modules() if key and any(True for _ in layer.parameters())}
     names = list(layers)
     found = name if name in layers else next((key for key in names if key.startswith(name)), None)
     if found is None or not name:
         top = [key for key in names if "." not in key]
-        raise ValueError(f"freeze_until {name!r}: {net.name} has no such layer{did_you_mean(name, top)}")
+        raise OptionError(f"`freeze_until` {name!r}: {net.name} has no such layer{did_you_mean(name, top)}")
     return list(layers.values())[: names.index(found)]

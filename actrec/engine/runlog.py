@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actrec.engine.stored import current_options
-from actrec.files import atomic_write, read_json
+from actrec.files import atomic_write, read_json, writing
 
 CONFIG = "config.json"
 NAME, STEPS = "log.jsonl", "steps.jsonl"
@@ -28,7 +28,8 @@ class RunLog:
 
     def __init__(self, run: Path, *, tensorboard: bool, step: int = 0):
         self._run, self._writer = run, None
-        self._steps = open(run / STEPS, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
+        with writing(run / STEPS):
+            self._steps = open(run / STEPS, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # slow to import
 
@@ -36,8 +37,9 @@ class RunLog:
 
     def step(self, row: dict[str, Any]) -> None:
         """Writes a row of `steps.jsonl`."""
-        self._steps.write(_json(row))
-        self._steps.flush()
+        with writing(self._run / STEPS):
+            self._steps.write(_json(row))
+            self._steps.flush()
         self._curves("step", row, row["step"])
 
     def epoch(self, row: dict[str, Any], step: int) -> None:
@@ -59,7 +61,7 @@ class RunLog:
 
 def append(run: Path, row: dict[str, Any]) -> None:
     """Appends a row to `log.jsonl`, and makes sure that it is on the disk."""
-    with open(run / NAME, "a", encoding="utf-8") as file:
+    with writing(run / NAME), open(run / NAME, "a", encoding="utf-8") as file:
         file.write(_json(row))
         file.flush()
         os.fsync(file.fileno())

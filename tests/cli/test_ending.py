@@ -90,7 +90,8 @@ def test_finish(tmp_path, capsys):
     assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == {"top1": None, "names": ["ä"]}
     assert finish("1 failed", failed=True) == 1
     with pytest.raises(OSError, match="cannot be written") as error:
-        finish(json_path=tmp_path / "none/x.json", result={})
+        finish("top-1 3", json_path=tmp_path / "none/x.json", result={})
+    assert capsys.readouterr().out.endswith("top-1 3\n")  # the result is shown even if it cannot be written
     assert error.value.filename == str(tmp_path / "none/x.json")
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
@@ -99,4 +100,4 @@ def test_work_that_can_be_continued_says_so(capsys):
     with pytest.raises(click.exceptions.Exit) as stop, resumable():
         raise KeyboardInterrupt
     assert stop.value.exit_code == 130
-    assert capsys.readouterr().out == RESUMABLE + "\n"
+    assert capsys.readouterr().err == RESUMABLE + "\n"

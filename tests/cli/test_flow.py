@@ -85,7 +85,7 @@ def test_what_a_user_can_get_wrong(run, inside):
     assert code == 1
     assert err[-1].endswith("the folder holds no optical flow such as 00001_x.jpg: `actrec extract-flow` makes it")
     for flags, told in (
-        (["--bound", "0"], "--bound 0.0: expected a positive number"),
+        (["--bound", "0"], "--bound 0.0: expected a number above 0 and up to 16384"),
         (
             ["--device", "cuda", "--cluster", "tcp://127.0.0.1:1"],
             "--device cuda together with --cluster:",

@@ -127,8 +127,8 @@ def test_an_interrupt_while_probing(run, ucf, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("actrec.tools.lists.published.probe_all", interrupt)
-        code, out, _ = run("lists", "ucf101", "splits", "--probe")
-    assert (code, out[-1]) == (130, "interrupted: run the same command again to continue")
+        code, _, err = run("lists", "ucf101", "splits", "--probe")
+    assert (code, err[-1]) == (130, "interrupted: run the same command again to continue")
     assert not list(ucf.glob("*.txt"))
     assert run("lists", "ucf101", "splits", "--probe")[0] == 0
 
@@ -179,7 +179,11 @@ def test_folders(run, ucf):
             "Error: splits: none of the 4 videos exists, not even 'v_Arc",
         ),
         (["ucf101", "splits", "--classes", "nowhere"], 1, "Error: nowhere: no such file"),
-        (["ucf101", "splits", "--out", "splits/classInd.txt"], 1, "Error: splits/classInd.txt: cannot be written"),
+        (
+            ["ucf101", "splits", "--out", "splits/classInd.txt"],
+            2,
+            "Error: Invalid value for '--out': splits/classInd.txt is a file",
+        ),
         (["hmdb51", "splits"], 1, "Error: splits: no annotation files of HMDB51; expected <class>_test_split1.txt"),
         (["mini-moments", "splits"], 1, "Error: splits: no annotation files of mini-Moments in Time"),
         (["folders", "nowhere"], 1, "Error: nowhere"),

@@ -45,19 +45,19 @@ def test_failures_and_interrupts(run, videos, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("actrec.tools.make.prepare.prepare", interrupted)
-    code, out, _ = run("prepare", videos, tmp_path, *FAST)
-    assert (code, out) == (130, ["interrupted: run the same command again to continue"])
+    code, _, err = run("prepare", videos, tmp_path, *FAST)
+    assert (code, err) == (130, ["interrupted: run the same command again to continue"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (["none"], 1, "none: no such folder"),
-        (["videos", "videos/a/1.mp4"], 1, "cannot be written"),
+        (["videos", "videos/a/1.mp4"], 2, "1.mp4 is a file: expected the name of a folder"),
         (["--list", "none.txt", "out"], 1, "none.txt: no such file"),
         (["--list", "none.txt"], 2, "with --list, expected one argument: DST"),
         (["--list", "none.txt", "videos", "out"], 2, "with --list, expected one argument: DST"),
-        (["--short-side", "8"], 2, "--short-side 8: expected at least 16"),
+        (["--short-side", "8"], 2, "--short-side 8: expected from 16 to 16384"),
         (["--crf", "52"], 2, "--crf 52: expected from 1 to 51"),
         (["--fps", "0"], 2, "--fps 0.0: expected from 0.01 to 1000"),
         (["--codec", "vp9"], 2, "vp9"),

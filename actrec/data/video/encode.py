@@ -12,7 +12,7 @@ from typing import Literal
 import av
 import numpy as np
 
-from actrec.files import temporary_path
+from actrec.files import errors_named, temporary_path
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
 CODECS_WITH_B_FRAMES = ("libx264", "libx265", "mpeg4")
@@ -108,10 +108,8 @@ class VideoWriter:
         self._num_frames = 0
 
     def __enter__(self) -> VideoWriter:
-        try:
+        with errors_named(self._part, self.path):
             self._part.touch()  # FFmpeg opens the file late, and its error does not name it
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, os.fspath(self.path)) from None
         self._container = av.open(f"file:{self._part}", "w", format=CONTAINERS[self.path.suffix])
         try:
             self._stream = self._add_stream()
@@ -178,7 +176,8 @@ class VideoWriter:
             packets = self._stream.encode(frame)
         except av.FFmpegError as error:
             raise EncoderError(f"encoder {self._codec}: {error.strerror}") from None
-        self._container.mux(packets)
+        with errors_named(self._part, self.path):
+            self._container.mux(packets)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if kind is not None:
@@ -188,8 +187,9 @@ class VideoWriter:
             if not self._num_frames:
                 raise ValueError(f"{self.path}: no frame was written; expected at least one")
             self._mux(None)
-            self._container.close()
-            os.replace(self._part, self.path)
+            with errors_named(self._part, self.path):
+                self._container.close()
+                os.replace(self._part, self.path)
         except BaseException:
             self._discard()
             raise

@@ -27,7 +27,9 @@ class AutoAugment(Augmentation):
         "randaugment: RAND_OPS random operations of magnitude RAND_MAGNITUDE; trivialaugment: one operation of random "
         "magnitude.",
     )
-    rand_ops: int = opt(2, "Number of operations of randaugment.", only=("auto_augment", ("randaugment",)), at_least=1)
+    rand_ops: int = opt(
+        2, "Number of operations of randaugment.", only=("auto_augment", ("randaugment",)), at_least=1, at_most=100
+    )
     rand_magnitude: int = opt(
         9, "Magnitude of randaugment, 0 to 30.", only=("auto_augment", ("randaugment",)), at_least=0, at_most=30
     )

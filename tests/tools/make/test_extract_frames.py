@@ -66,7 +66,21 @@ def test_quality_and_template(one_video, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "template", ["frame.jpg", "{:05d}", "{:05d}.gif", "{}_{}.jpg", "a/{:d}.jpg", "{x}.jpg", "{:q}.jpg"]
+    "template",
+    [
+        "frame.jpg",
+        "{:05d}",
+        "{:05d}.gif",
+        "{}_{}.jpg",
+        "a/{:d}.jpg",
+        "{x}.jpg",
+        "{:q}.jpg",
+        "a\0{:d}.jpg",
+        "a\n{:d}.jpg",
+        "{:c}.jpg",
+        "{:1000000000d}.jpg",
+        "." * 2 + "{:d}.jpg",
+    ],
 )
 def test_bad_template(template):
     with pytest.raises(ValueError, match="expected a file name with one number"):
