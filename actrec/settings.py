@@ -214,7 +214,10 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, numbers.Integral):
         return int(value)
-    return float(value) if abs(value) <= sys.float_info.max else value
+    try:
+        return float(value)
+    except OverflowError:
+        return value
 
 
 def _shortened(text: str) -> str:

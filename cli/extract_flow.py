@@ -43,10 +43,10 @@ def command(lists: tuple[Path, ...], data: Path, flowoptions: FlowOptions, run: 
     if workers.cluster and run.device == "cuda":
         raise click.UsageError("--device cuda together with --cluster: expected one of them; a cluster uses its CPUs")
     chosen = list(lists) or part_lists(data)
-    estimate, method = choose_flow(
-        "cpu" if workers.cluster else run.device, log=lambda text: click.echo(text, err=True)
-    )
     with resumable(), Bar("videos") as bar:
+        estimate, method = choose_flow(
+            "cpu" if workers.cluster else run.device, log=lambda text: click.echo(text, err=True)
+        )
         made = extract_flow(chosen, flowoptions, estimate=estimate, method=method, workers=workers, progress=bar.to)
     folder = chosen[0].parent
     why = f"; why: {folder / FAILED}" if made.failed else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import re
 import typing
 from collections.abc import Callable, Sequence
@@ -39,7 +40,7 @@ class NamedPath(click.Path):
         kind = "folder" if self._folder else "file"
         if not isinstance(value, Path) and not value:
             self.fail(f"the name is empty: expected the name of a {kind}", param, ctx)
-        path = super().convert(value, param, ctx)
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if self._folder and path.exists() and not path.is_dir():
             self.fail(f"{path} is a file: expected the name of a folder", param, ctx)
         return path

@@ -48,7 +48,8 @@ class RunLog:
         self._curves("epoch", row, step)
 
     def close(self) -> None:
-        self._steps.close()
+        with writing(self._run / STEPS):  # closing writes again what could not be written
+            self._steps.close()
         if self._writer is not None:
             self._writer.close()
 

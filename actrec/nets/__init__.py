@@ -50,10 +50,9 @@ def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: O
         if option not in entry.options:
             known = ["num_classes", "in_channels", *entry.options]
             raise ValueError(f"net {name!r} takes no option {option!r}{did_you_mean(option, known)}")
-        _check_value(option, value, entry)
-    for option, value in (("num_classes", num_classes), ("in_channels", in_channels)):
-        check_value(option, value, int, at_least=1)
-    num_classes, in_channels = int(num_classes), int(in_channels)
+        options[option] = _checked(option, value, entry)
+    num_classes = check_value("num_classes", num_classes, int, at_least=1)
+    in_channels = check_value("in_channels", in_channels, int, at_least=1)
     chosen = {"num_classes": num_classes, "in_channels": in_channels, **entry.options, **options}
     module = cast(Backbone, entry.build(**chosen))
     module.name, module.options = name, chosen
@@ -112,10 +111,15 @@ def _with_channels(net_input: Input, in_channels: int) -> Input:
     return net_input if len(net_input.mean) == in_channels else net_input.with_channels(in_channels)
 
 
-def _check_value(option: str, value: OptionValue, entry: Entry) -> None:
-    """Raises ValueError for a value of the wrong type. For actrec's own nets, `config.Net` has the types."""
+def _checked(option: str, value: OptionValue, entry: Entry) -> OptionValue:
+    """The value as `check_value` returns it. For actrec's own nets, `config.Net` has the types.
+
+    Raises:
+        ValueError: it has the wrong type.
+    """
     default = entry.options[option]
     if not entry.outside:
-        check_value(option, value, without_none(field_types(config.Net)[option]))
+        value = check_value(option, value, without_none(field_types(config.Net)[option]))
     elif default is not None:
-        check_value(option, value, type(default))
+        value = check_value(option, value, type(default))
+    return value

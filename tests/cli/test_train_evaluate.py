@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
@@ -72,6 +73,29 @@ def test_every_output_of_evaluate(run, inside):
     code, out, _ = run("evaluate", "--weights", "r/best.pt", "--size", "32", "--frames", "5")
     assert code == 0
     assert (inside / "scores/val_1x1.npz").exists()
+
+
+def test_the_result_is_shown_even_if_the_disk_is_full(run, inside, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert run("train", *SMALL, "--run", "r")[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("numpy.savez", full)
+        code, out, err = run("evaluate", "--run", "r", "--out", "s.npz")
+    assert (code, err[-1]) == (1, "Error: s.npz: No space left on device")
+    assert "top-1" in out[-1]
+    with monkeypatch.context() as patch:
+        patch.setattr("actrec.cli.ending.write_json", full)
+        code, out, err = run("evaluate", "--run", "r", "--out", "s.npz", "--json", "s.json")
+    assert (code, err[-1]) == (1, "Error: s.json: cannot be written (No space left on device)")
+    assert "top-1" in out[-1]
+    assert "scores -> s.npz" in out
+    code, _, err = run("train", *SMALL, "--run", "r", "--resume", "--json", "r/config.json")
+    assert (code, err[-1]) == (
+        2,
+        "Error: --json r/config.json: config.json of the run is the same file; expected another name",
+    )
 
 
 def test_evaluate_crops_as_validation_did(run, inside):

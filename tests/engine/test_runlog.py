@@ -8,6 +8,7 @@ import signal
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from engine.helpers import Notes, run, tiny
 
 from actrec.engine import checkpoint, runlog
@@ -25,6 +26,22 @@ def test_the_time_left_is_said(tmp_path, data):
     assert time_left.after(1.0, 4) is None
     time_left._started -= 100
     assert time_left.after(2.0, 4) == timedelta(seconds=400)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a Linux device")
+def test_a_full_disk_is_said_with_the_name_of_the_log(tmp_path):
+    for name in (runlog.NAME, runlog.STEPS):
+        (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        runlog.append(tmp_path, {"epoch": 0})
+    assert caught.value.filename == str(tmp_path / runlog.NAME)
+    log = runlog.RunLog(tmp_path, tensorboard=False)
+    with pytest.raises(OSError, match="No space left") as caught:
+        log.step({"step": 1})
+    assert caught.value.filename == str(tmp_path / runlog.STEPS)
+    with pytest.raises(OSError, match="No space left") as caught:
+        log.close()
+    assert caught.value.filename == str(tmp_path / runlog.STEPS)
 
 
 def test_a_torn_log_row_is_left_out(tmp_path):

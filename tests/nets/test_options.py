@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -289,3 +290,14 @@ def test_illegal_counts(family, meta_net):
     for option in ("num_classes", "in_channels"):
         with pytest.raises(ValueError, match=f"{option} 0: expected at least 1"):
             meta_net(family, **{option: 0})
+
+
+def test_numbers_of_classes_and_channels_are_whole_numbers():
+    for value in ("8", True, 8.0):
+        with pytest.raises(ValueError, match=f"^num_classes '?{value}'?: expected a whole number$"):
+            actrec.net("resnet3d_10", num_classes=value)
+    with pytest.raises(ValueError, match="^in_channels None: expected a whole number$"):
+        actrec.net("resnet3d_10", in_channels=None)
+    with torch.device("meta"):
+        options = actrec.net("resnet3d_10", num_classes=np.int64(8), widen=np.float32(2)).options
+    assert (type(options["num_classes"]), type(options["widen"])) == (int, float)
