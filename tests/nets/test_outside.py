@@ -6,6 +6,7 @@ import re
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -238,6 +239,13 @@ def test_nets_that_cannot_be_used(name, expected):
 def test_illegal_options(options, expected):
     with pytest.raises(ValueError, match=expected):
         actrec.net("own_nets:tiny", **options)
+
+
+def test_numbers_of_numpy():
+    options = {"num_classes": np.int64(5), "width": np.int32(8), "scale": np.float32(0.5), "bias": np.bool_(False)}
+    net = actrec.net("own_nets:tiny", **options)
+    assert {type(value).__module__ for value in net.options.values()} == {"builtins"}
+    assert net.options == {"num_classes": 5, "in_channels": 3, "width": 8, "bias": False, "scale": 0.5, "kind": None}
 
 
 def test_a_net_for_rgb_only():

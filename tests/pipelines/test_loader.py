@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -148,6 +149,16 @@ def test_bad_arguments(media_rows):
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="device cuda:0: torch finds no GPU"):
             actrec.eval_loader(media_rows, actrec.Clip(), INPUT, device="cuda:0")
+
+
+def test_numbers_of_numpy(media_rows):
+    def run(number, truth):
+        options = {"batch_size": number(2), "seed": number(3), "workers": number(2), "prefetch": number(1)}
+        options |= {"rank": number(1), "world": number(2), "keep_last": truth(True), "channels_last": truth(True)}
+        loader = actrec.train_loader(media_rows, actrec.Clip(frames=4), INPUT, **options)
+        return [(batch.videos, batch.clips.sum().item()) for batch in loader]
+
+    assert run(np.int64, np.bool_) == run(int, bool)
 
 
 BOTH, TRAINING, EVALUATION = ("train", "eval"), ("train",), ("eval",)
