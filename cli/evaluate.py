@@ -11,6 +11,7 @@ import click
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap
 from actrec.cli.options import FILE, FOLDER, Command, config_changes, config_options, data_option, flag_of
+from actrec.cli.runs import run_folder
 
 _SHOWN = 10  # missing videos that are listed
 
@@ -18,7 +19,7 @@ _SHOWN = 10  # missing videos that are listed
 @click.command(cls=Command)
 @data_option
 @click.option("--list", "list_path", type=FILE, help="List to score.  [default: DATA/val.txt]")
-@click.option("--run", "run_dir", type=FOLDER, help="Run folder.  [default: the newest in DATA/runs]")
+@click.option("--run", "run_dir", type=FOLDER, help="Run: a folder, or a name in DATA/runs.  [default: the newest]")
 @click.option("--checkpoint", type=FILE, help="Checkpoint to score.  [default: best.pt of the run]")
 @click.option("--weights", type=FILE, help="Score these weights of --backbone, without a run.")
 @click.option("--out", type=OutputFile(make_folder=True),
@@ -69,9 +70,12 @@ def command(
     from actrec.engine import evaluate as scores
     from actrec.engine import scoring as engine
     from actrec.engine.devices import choose_device
+    from actrec.engine.failures import with_name
 
     _check_weights(weights, run_dir or checkpoint, net, clip_changes | loss_changes)
     list_path = list_path or datafolder.find_list(data, "val")
+    if run_dir is not None and checkpoint is None:
+        run_dir = run_folder(run_dir, data)
     if weights is None:
         checkpoint = checkpoint or datafolder.best_checkpoint(data, run_dir)
     out = out or engine.scores_path(data, run_dir, checkpoint, list_path, views)
@@ -134,7 +138,7 @@ def command(
         click.echo(str(result))
         raise
     for video, reason in list(result.missing.items())[:_SHOWN]:
-        click.echo(f"missing: {video}: {reason}", err=True)
+        click.echo(f"missing: {with_name(video, reason)}", err=True)
     if len(result.missing) > _SHOWN:
         click.echo(f"missing: … and {len(result.missing) - _SHOWN} more", err=True)
     fingerprint = found.index.fingerprint()

@@ -11,6 +11,7 @@ import click
 
 from actrec.cli.ending import finish, json_option, refuse_overlap, resumable
 from actrec.cli.options import FILE, Command, worker_options
+from actrec.words import counted
 
 if TYPE_CHECKING:
     from actrec.tools.lists.index import Summary
@@ -81,7 +82,7 @@ def _lines(path: Path, found: Summary, fingerprint: dict) -> Iterator[str]:
 def _first(counts: dict[str, int]) -> str:
     """The three most frequent values, and how many others there are."""
     shown = [name if len(counts) == 1 else f"{name} ({count:,})" for name, count in list(counts.items())[:3]]
-    return ", ".join(shown) + (f" and {len(counts) - 3} others" if len(counts) > 3 else "")
+    return ", ".join(shown) + (f" and {counted(len(counts) - 3, 'other')}" if len(counts) > 3 else "")
 
 
 def _range(spread: tuple[float, float, float] | None) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from actrec.cli.ending import finish, json_option
-from actrec.cli.options import Command
+from actrec.cli.options import Command, flags_of_net
+from actrec.words import counted
+
+if TYPE_CHECKING:
+    from actrec.nets.catalog import Details
 
 
 @click.command(cls=Command)
@@ -62,24 +66,34 @@ def _net(name: str) -> tuple[list[str], dict[str, Any]]:
 
     net = catalog.describe(name)
     own = net.input
-    multiple = f", a multiple of {net.frames_multiple}" if net.frames_multiple > 1 else ""
     lines = [f"{net.name}  {net.paper}"]
     lines.append(
         f"cost: {net.params / 1e6:.2f} M parameters, {net.flops / 1e9:.2f} GFLOPs (multiply-adds of convolutions)"
     )
     normalized = f"mean {_numbers(own.mean)}, std {_numbers(own.std)}"
-    lines.append(f"input: {own.frames} frames of {own.size}x{own.size}, {normalized}")
-    lines.append(f"takes: clips from {net.min_frames} frames{multiple}, from {net.min_size}x{net.min_size} pixels")
+    lines.append(f"input: {counted(own.frames, 'frame')} of {own.size}x{own.size}, {normalized}")
+    lines.append(f"takes: {_clips(net)}")
     lines.append(f"weights: {', '.join(net.weights)}")
     lines.append(f"layers: {', '.join(net.layers)}")
-    lines.append("options:")
-    for option, default in net.options.items():
-        lines.append(f"  {option} = {default}")
+    options = {name: value for name, value in net.options.items() if name not in ("num_classes", "in_channels")}
+    if options:
+        lines.append("options, with their defaults:")
+        lines += [f"  {text}" for text in flags_of_net(options)]
     if net.published:
         lines.append("published:")
     for published in net.published:
         lines.append(f"  {catalog.accuracy(published)}")
     return lines, asdict(net)
+
+
+def _clips(net: Details) -> str:
+    """Which clips the net accepts."""
+    size = f"{net.min_size}x{net.min_size} pixels"
+    if net.exact:
+        others = "; any clips with --global-pooling" if "global_pooling" in net.options else ""
+        return f"only clips of {counted(net.min_frames, 'frame')} of {size}{others}"
+    multiple = f", a multiple of {net.frames_multiple}" if net.frames_multiple > 1 else ""
+    return f"clips from {counted(net.min_frames, 'frame')}{multiple}, from {size}"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

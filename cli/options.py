@@ -8,12 +8,13 @@ import functools
 import os
 import re
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from actrec import config
 from actrec.cli.ending import paths_of, refuse_overlap
 from actrec.settings import OptionError, check_fields, field_types, without_none
 
@@ -171,6 +172,20 @@ def worker_options(function: Callable) -> Callable:
 def flag_of(f: dataclasses.Field) -> str:
     """The flag of a field."""
     return f.metadata.get("flag") or "--" + f.name.replace("_", "-")
+
+
+def flags_of_net(options: Mapping[str, bool | int | float | str | None]) -> list[str]:
+    """The flags that set these options of a net. An option without a flag is shown as an argument in Python."""
+    flags = {f.name: flag_of(f) for f in _fields(config.Net, None, ())}
+    shown = []
+    for name, value in options.items():
+        if name not in flags:
+            shown.append(f"{name}={value!r} (no flag: only in Python)")
+        elif isinstance(value, bool):
+            shown.append(flags[name] if value else f"--no-{flags[name][2:]}")
+        else:
+            shown.append(f"{flags[name]} {'(not set)' if value is None else value}")
+    return shown
 
 
 def _fields(kind: type, only: Sequence[str] | None, without: Sequence[str]) -> list[dataclasses.Field]:

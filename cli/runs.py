@@ -82,6 +82,17 @@ def compare(folder: Path, a: str, b: str, data: Path | None, picture: Path | Non
     return finish(*lines, json_path=json_path, result=result)
 
 
+def run_folder(run: Path, data: Path) -> Path:
+    """The folder that --run names: a path, or the name of a run in DATA/runs.
+
+    Raises:
+        ValueError: There is no such folder.
+    """
+    from actrec.report import runs
+
+    return run if run.is_dir() else runs.locate(str(run), data / "runs")
+
+
 def _line(run: Summary) -> list[str]:
     figures = [_number(value, 2) for value in (run.best, run.last)]
     epochs = f"{run.epochs}/{'?' if run.planned is None else run.planned}"

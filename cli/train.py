@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,18 +13,43 @@ import actrec
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap
 from actrec.cli.options import FILE, FOLDER, Command, config_options, data_option
+from actrec.cli.runs import run_folder
+from actrec.words import counted
 
 if TYPE_CHECKING:
     from actrec.engine.reporting import TrainResult
     from actrec.engine.runfolder import Data
 
 
+class ListFile(click.Path):
+    """A list. A folder and an empty name are refused."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not value or Path(value).is_dir():
+            self.fail(
+                f"{str(value)!r} is not a list; to train without validation, pass the training list with --list and no "
+                "--val-list",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
 @click.command(cls=Command)
 @data_option
-@click.option("--list", "list_path", type=FILE, help="Training list.  [default: DATA/train.txt]")
-@click.option("--val-list", type=FILE, help="Validation list.  [default: DATA/val.txt]")
-@click.option("--run", "run_dir", type=FOLDER, help="Run folder.  [default: DATA/runs/<date>_<net>]")
-@click.option("--resume", is_flag=True, help="Continue the run (without --run: the newest run of this net).")
+@click.option("--list", "list_path", type=ListFile(), help="Training list.  [default: DATA/train.txt]")
+@click.option("--val-list", type=ListFile(), help="Validation list.  [default: DATA/val.txt]")
+@click.option(
+    "--run",
+    "run_dir",
+    type=FOLDER,
+    help="Run folder; with --resume also a name in DATA/runs.  [default: DATA/runs/<date>_<net>]",
+)
+@click.option("--resume", is_flag=True,
+              help="Continue the run (without --run: the newest run of this net that has a checkpoint).")  # fmt: skip
 @click.option("--weights", type=FILE, help="Weights to start from.")
 @click.option("--new-head", is_flag=True, help="The weights are for other classes: start with a new last layer.")
 @click.option("--preview", type=OutputFile((".png", ".jpg", ".jpeg")),
@@ -62,6 +87,7 @@ def command(
     from actrec.engine import datafolder, dist, runfolder, runlog
     from actrec.engine.build import net_input
     from actrec.engine.devices import choose_device
+    from actrec.engine.failures import with_name
     from actrec.engine.train import train
 
     if new_head and weights is None:
@@ -93,13 +119,16 @@ def command(
     if preview is not None:
         return finish(*_preview(preview, recipe, lists(), fed))
     click.get_current_context().with_resource(dist.joined(choose_device(run.device)))
+    if resume:
+        given = run_dir
+        run_dir = Path(dist.once("run", lambda: str(_run_to_resume(data, given, net.backbone, clip.modality))))
     with dist.first():
         found = lists()
     if run_dir is None:
         named = net.backbone.replace(":", ".") + ("_flow" if clip.modality == "flow" else "")
-        run_dir = Path(dist.once("run", lambda: str(datafolder.default_run(data, named, resume=resume))))
+        run_dir = Path(dist.once("run", lambda: str(datafolder.new_run(data, named))))
     own_files = (runfolder.BEST, runfolder.LAST, runfolder.DATA, runlog.CONFIG, runlog.NAME, runlog.STEPS)
-    refuse_overlap(outputs, {f"{name} of the run": run_dir / name for name in (*own_files, "environment.json")})
+    refuse_overlap(outputs, {f"{name} of the run": run_dir / name for name in (*own_files, runfolder.ENVIRONMENT)})
     reporter = TrainReporter()
     try:
         trained = train(
@@ -119,10 +148,27 @@ def command(
     if trained.interrupted:
         click.echo(f"stopped in epoch {trained.epochs + 1}: pass --run {run_dir} --resume to continue")
         return 130
-    if trained.skipped:
-        video, reason = next(iter(trained.skipped.items()))
-        click.echo(f"{len(trained.skipped)} videos could not be decoded; the first: {video}: {reason}", err=True)
+    known = {found.train[row].id for row in found.train_index.broken}  # `load_list` has named them
+    if skipped := {video: reason for video, reason in trained.skipped.items() if video not in known}:
+        first = with_name(*next(iter(skipped.items())))
+        click.echo(f"{counted(len(skipped), 'video')} could not be decoded; the first: {first}", err=True)
     return finish(_summary(trained, run_dir), json_path=json_path, result={"run": str(run_dir), **asdict(trained)})
+
+
+def _run_to_resume(data: Path, run_dir: Path | None, net: str, modality: str) -> Path:
+    """The run that --resume continues.
+
+    Raises:
+        ValueError: There is no such run, or it has no checkpoint.
+    """
+    from actrec.engine import datafolder, runfolder
+
+    if run_dir is None:
+        return datafolder.run_to_resume(data, net, modality)
+    found = run_folder(run_dir, data)
+    if not runfolder.has_checkpoint(found):
+        raise ValueError(f"{found} has no checkpoint to continue from: omit --resume to begin the run")
+    return found
 
 
 def _preview(path: Path, recipe: config.Recipe, lists: Data, net_input: config.Input) -> Iterator[str]:
@@ -137,4 +183,4 @@ def _preview(path: Path, recipe: config.Recipe, lists: Data, net_input: config.I
 
 def _summary(trained: TrainResult, run_dir: Path) -> str:
     best = f", best {trained.metric} {trained.best:.2f}" if trained.best == trained.best else ""
-    return f"{trained.epochs} epochs{best} -> {run_dir}/best.pt, {run_dir}/last.pt"
+    return f"{counted(trained.epochs, 'epoch')}{best} -> {run_dir}/best.pt, {run_dir}/last.pt"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +12,11 @@ import click
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option
 from actrec.cli.main import Group
-from actrec.cli.options import FILE, Command, config_options
+from actrec.cli.options import FILE, Command, config_options, flags_of_net
+from actrec.words import counted
 
 if TYPE_CHECKING:
-    from actrec.nets.recognize import Guess
+    from actrec.nets.recognize import Guess, Recognized, TrainedWith
 
 
 @click.group(cls=Group)
@@ -26,24 +26,28 @@ def command() -> None:
 
 @command.command(cls=Command)
 @click.argument("file", type=FILE)
+@click.option("--backbone", help="Compare only with this net; needed for a net of your own (package.module:function).")
 @json_option
-def inspect(file: Path, json_path: Path | None) -> int:
+def inspect(file: Path, backbone: str | None, json_path: Path | None) -> int:
     """Show which nets the weights in FILE fit, the likeliest first, and the command that uses them.
 
     The exit code is 1 if they fit none.
     """
     from actrec.nets.recognize import recognize
 
-    found = recognize(file)
-    values = f"{found.num_values / 1e6:.1f} M values"
+    found = recognize(file, backbone)
+    million = found.num_values / 1e6
+    values = f"{million:.1f} M values" if million >= 0.1 else counted(found.num_values, "value")
     lines = [f"{file}: {found.num_tensors} tensors, {values}, {', '.join(found.dtypes) or 'whole numbers'}"]
     if found.guesses:
         best = found.guesses[0]
         lines += [f"fits {_shown(guess)}" for guess in found.guesses]
-        lines += [_frames(found.frames, best.net), _use(file, best, found.frames)]
+        lines += [_frames(found, best.net), _use(file, best, found.frames, found.trained_with)]
+        if found.trained_with is not None:
+            lines.append("for other classes, add --new-head")
     code = finish(*lines, json_path=json_path, result=asdict(found))
     if not found.guesses:
-        raise ValueError(_misfit(file, found.nearest))
+        raise ValueError(_misfit(file, found.nearest, backbone))
     return code
 
 
@@ -70,7 +74,9 @@ def convert(
     from actrec.nets.recognize import recognize
 
     if net.options and backbone is None:
-        raise click.UsageError(f"{', '.join(_flags(net.options))} without --backbone: a net's options need its name")
+        raise click.UsageError(
+            f"{', '.join(flags_of_net(net.options))} without --backbone: a net's options need its name"
+        )
     found = recognize(file, backbone, **net.options)
     if not found.guesses:
         raise ValueError(_misfit(file, found.nearest, backbone))
@@ -95,16 +101,23 @@ def _shown(guess: Guess) -> str:
     return f"{guess.net} ({read}): {guess.num_classes} classes, {guess.in_channels} channels"
 
 
-def _frames(by_name: int | None, net: str) -> str:
+def _frames(found: Recognized, net: str) -> str:
     from actrec.nets import NETS
 
-    if by_name is not None:
-        return f"frames: {by_name}, according to the file name"
+    if (trained := found.trained_with) is not None:
+        return f"frames: {trained.frames} of {trained.size}x{trained.size} pixels, according to the checkpoint"
+    if found.frames is not None:
+        return f"frames: {found.frames}, according to the file name"
     return f"frames: {NETS.get(net).input.frames}, the net's default; neither the file nor its name contains the number"
 
 
-def _use(file: Path, guess: Guess, frames: int | None) -> str:
-    """The command, or the Python code for other inputs than RGB and optical flow, that uses the file."""
+def _use(file: Path, guess: Guess, frames: int | None, trained: TrainedWith | None = None) -> str:
+    """The command, or the Python code for other inputs than RGB and optical flow, that uses the file.
+
+    Args:
+        frames: Of a clip, according to the file's name.
+        trained: The input in a checkpoint of actrec. It continues with its own classes.
+    """
     from actrec.nets.recognize import implied_options
 
     if guess.in_channels not in (3, config.FLOW_CHANNELS):
@@ -112,17 +125,12 @@ def _use(file: Path, guess: Guess, frames: int | None) -> str:
         built = f'actrec.net("{guess.net}", num_classes={guess.num_classes}, in_channels={guess.in_channels}{shown})'
         return f'net = {built}; actrec.load_weights(net, "{file}")'
     options = {**implied_options(file, guess), **guess.options}
-    flags = [*_flags(options), *([f"--frames {frames}"] if frames is not None else [])]
+    flags = flags_of_net(options)
+    if trained is not None:
+        flags += [f"--frames {trained.frames}", f"--size {trained.size}"]
+    elif frames is not None:
+        flags.append(f"--frames {frames}")
     flags += ["--modality flow"] if guess.in_channels == config.FLOW_CHANNELS else []
-    return " ".join([f"actrec train --backbone {guess.net}", *flags, f"--weights {shlex.quote(str(file))} --new-head"])
-
-
-def _flags(options: Mapping[str, bool | int | float | str | None]) -> list[str]:
-    shown = []
-    for name, value in options.items():
-        flag = "--" + name.replace("_", "-")
-        if isinstance(value, bool):
-            shown.append(flag if value else f"--no-{flag[2:]}")
-        else:
-            shown.append(f"{flag} {value}")
-    return shown
+    new_head = ["--new-head"] if trained is None else []
+    start = f"actrec train --backbone {guess.net}"
+    return " ".join([start, *flags, f"--weights {shlex.quote(str(file))}", *new_head])

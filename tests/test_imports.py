@@ -20,11 +20,19 @@ PLACES = {"actrec.cli": "cli", "actrec.tools": "tools"}
 MAY_IMPORT = {
     "actrec.registry": set(),
     "actrec.system": set(),
+    "actrec.words": set(),
     "actrec.files": {"actrec.registry"},
     "actrec.settings": {"actrec.registry"},
     "actrec.config": {"actrec.settings"},
     "actrec.data": {"actrec.files", "actrec.config", "actrec.registry"},
-    "actrec.pipelines": {"actrec.data", "actrec.config", "actrec.settings", "actrec.registry", "actrec.files"},
+    "actrec.pipelines": {
+        "actrec.data",
+        "actrec.config",
+        "actrec.settings",
+        "actrec.registry",
+        "actrec.files",
+        "actrec.words",
+    },
     "actrec.augment": {"actrec.pipelines"},
     "actrec.nets": {"actrec.config", "actrec.settings", "actrec.registry", "actrec.files"},
     "actrec.engine": {
@@ -34,6 +42,7 @@ MAY_IMPORT = {
         "actrec.config",
         "actrec.registry",
         "actrec.files",
+        "actrec.words",
     },
     "actrec.report": {"actrec.files", "actrec.data", "actrec.registry", "actrec.engine.runlog"},
     "actrec.tools": {"actrec.data", "actrec.files", "actrec.config", "actrec.registry"},

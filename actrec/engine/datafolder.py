@@ -12,8 +12,8 @@ from typing import Any
 from actrec.data.flow import flow_videos
 from actrec.data.index import Index, build_index, cache_path
 from actrec.data.lists import Video, find_labels, read_flips, read_labels, read_list
-from actrec.engine.runfolder import BEST, Data
-from actrec.engine.runlog import CONFIG
+from actrec.engine import runlog
+from actrec.engine.runfolder import BEST, CHECKPOINTS, Data
 
 Watch = Callable[[], AbstractContextManager[Callable[[int, int], None]]]  # gives a progress callback for one list
 Log = Callable[[str], None]
@@ -28,11 +28,11 @@ class IndexedList:
     index: Index
 
 
-def find_list(folder: Path, name: str, *, flag: str = "--list") -> Path:
+def find_list(folder: Path, name: str, *, otherwise: str = "pass a list with --list") -> Path:
     """`train.txt` (or val, test) of a dataset folder, else its `videos_train.txt`.
 
     Args:
-        flag: with which the user can name a list instead.
+        otherwise: What the error message advises if there is no such list.
 
     Raises:
         FileNotFoundError: the folder contains neither.
@@ -43,8 +43,7 @@ def find_list(folder: Path, name: str, *, flag: str = "--list") -> Path:
         if candidate.exists():
             return candidate
     raise FileNotFoundError(
-        f"{folder}: contains no {name}.txt; `actrec extract-frames` creates it from videos/<class>/, or pass a list "
-        f"with {flag}"
+        f"{folder}: contains no {name}.txt; `actrec extract-frames` creates it from videos/<class>/, or {otherwise}"
     )
 
 
@@ -89,7 +88,8 @@ def training_lists(folder: Path, train_list: Path | None, val_list: Path | None)
     """
     train_path = train_list if train_list is not None else find_list(folder, "train")
     if val_list is None and train_list is None:
-        val_list = find_list(folder, "val", flag="--val-list")
+        advice = f"pass a list with --val-list; to train without validation, pass only --list {train_path}"
+        val_list = find_list(folder, "val", otherwise=advice)
     return train_path, val_list
 
 
@@ -154,11 +154,41 @@ def refuse_other_classes(path: Path, classes: Sequence[str]) -> None:
             raise ValueError(f"{found}: label {label} is {here!r}, but the net was trained with {there!r}")
 
 
-def newest_run(folder: Path, with_file: str, *, net: str | None = None) -> Path | None:
-    """The newest folder in `runs/` that contains the file; only of this net, if one is named."""
-    names = ["*"] if net is None else [f"*_{net}", f"*_{net}-[0-9]*"]
-    found = [path for name in names for path in (folder / "runs").glob(f"{name}/{with_file}")]
-    return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
+def newest_run(folder: Path, files: Sequence[str], *, net: str | None = None, modality: str = "rgb") -> Path | None:
+    """The folder in `runs/` with the newest of these files. None if no folder contains one of them.
+
+    Args:
+        net: Only runs of this net with this modality, according to their `config.json`.
+    """
+    found = [path for name in files for path in (folder / "runs").glob(f"*/{name}")]
+    newest_first = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    of_net = (path.parent for path in newest_first if net is None or _trains(path.parent, net, modality))
+    return next(of_net, None)
+
+
+def _trains(run_dir: Path, net: str, modality: str) -> bool:
+    """Whether this is a run of the net, as far as its configuration can be read."""
+    try:
+        stored = runlog.read_config(run_dir)
+        return (stored["net"]["backbone"], stored["clip"].get("modality", "rgb")) == (net, modality)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def run_to_resume(folder: Path, net: str, modality: str) -> Path:
+    """The newest run of this net and modality in `runs/` that has a checkpoint.
+
+    Raises:
+        ValueError: There is none.
+    """
+    found = newest_run(folder, CHECKPOINTS, net=net, modality=modality)
+    if found is None:
+        of_flow = " with modality flow" if modality == "flow" else ""
+        raise ValueError(
+            f"{folder / 'runs'} contains no run of {net}{of_flow} with a checkpoint to continue from: omit --resume to "
+            "begin one"
+        )
+    return found
 
 
 def best_checkpoint(folder: Path, run_dir: Path | None) -> Path:
@@ -167,7 +197,7 @@ def best_checkpoint(folder: Path, run_dir: Path | None) -> Path:
     Raises:
         FileNotFoundError: the folder has no such run.
     """
-    run_dir = run_dir if run_dir is not None else newest_run(folder, BEST)
+    run_dir = run_dir if run_dir is not None else newest_run(folder, (BEST,))
     if run_dir is None:
         raise FileNotFoundError(
             f"{folder / 'runs'}: no run with a {BEST}; `actrec train` creates one, or pass another folder with --run"
@@ -175,11 +205,9 @@ def best_checkpoint(folder: Path, run_dir: Path | None) -> Path:
     return run_dir / BEST
 
 
-def default_run(folder: Path, net: str, *, resume: bool) -> Path:
-    """The run folder of a training for which none was named: a new one, or with `resume` the newest of this net."""
+def new_run(folder: Path, net: str) -> Path:
+    """A run folder that does not exist yet: `runs/<date>_<net>`, with a number if it is taken."""
     runs = folder / "runs"
-    if resume and (found := newest_run(folder, CONFIG, net=net)) is not None:
-        return found
     name = f"{date.today().isoformat()}_{net}"
     taken = {path.name for path in runs.glob(f"{name}*")}
     return runs / next(n for i in range(1, 10_000) if (n := name if i == 1 else f"{name}-{i}") not in taken)

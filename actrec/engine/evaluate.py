@@ -16,6 +16,7 @@ import torch
 from actrec.data.lists import Video, check_labels
 from actrec.engine import metrics
 from actrec.engine.devices import autocast
+from actrec.engine.failures import with_name
 from actrec.files import atomic_write, write_json
 from actrec.nets.outside import logits_of
 from actrec.pipelines.loader import Loader
@@ -191,8 +192,8 @@ def merge(results: Sequence[Result], videos: Sequence[Video]) -> Result:
 def check_scored(result: Result) -> Result:
     """Returns the result. Raises ValueError if it has no scores."""
     if not result.ids:
-        reason = next(iter(result.missing.items()), ("", "the list is empty"))
-        raise ValueError(f"no video could be scored; {reason[0]}: {reason[1]}")
+        first = next(iter(result.missing.items()), None)
+        raise ValueError(f"no video could be scored; {with_name(*first) if first else 'the list is empty'}")
     return result
 
 

@@ -1,4 +1,4 @@
-"""Errors of torch that a user can cause."""
+"""Error messages: errors of torch that a user can cause, and videos that cannot be used."""
 
 from __future__ import annotations
 
@@ -21,3 +21,9 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, RuntimeError) and lost:
         return "another process has ended: its own error message says why"
     return None
+
+
+def with_name(video: str, reason: str) -> str:
+    """Why a video cannot be used, with the name of the video. The errors of files begin with their path already."""
+    start = reason.partition(": ")[0]
+    return reason if start == video or start.endswith(f"/{video}") else f"{video}: {reason}"

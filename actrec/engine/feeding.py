@@ -20,10 +20,11 @@ from actrec.data.video.certificate import Certificate
 from actrec.data.video.container import MediaError
 from actrec.data.video.read import decode_frames
 from actrec.engine.bench import Case, default_form
+from actrec.engine.failures import with_name
 from actrec.pipelines.loader import Batch, Loader, train_loader
 
 GOP = 16  # frames between keyframes that the advice proposes
-_BUSY = 0.05  # the net counts as busy if it waits for a smaller fraction of the time
+_FASTER = 1.25  # a loader or net that is at least this many times as fast as the other one does not limit training
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,17 @@ class Feeding:
     @property
     def advice(self) -> str:
         """What limits the speed, and what would help, in one sentence."""
-        if self.waiting < _BUSY:
+        if self.loader >= _FASTER * self.net:
             return (
-                f"net-bound: the net waits {100 * self.waiting:.0f} % of the time, and the loader alone gives "
-                f"{self.loader / self.net:.1f} times the clips that the net takes; a faster loader would not help"
+                f"net-bound: the loader alone gives {self.loader / self.net:.1f} times the clips that the net takes; "
+                "a faster loader would hardly help"
             )
-        start = f"loader-bound: the net waits {100 * self.waiting:.0f} % of the time"
+        if self.net < _FASTER * self.loader:
+            return (
+                "bound by both: the loader alone and the net alone are about equally fast; only a faster loader and a "
+                "faster net together would help"
+            )
+        start = f"loader-bound: the net alone takes {self.net / self.loader:.1f} times the clips that the loader gives"
         if self.from_start > self.files / 2 and self.decoded_per_clip is not None:
             return (
                 f"{start}; {self.from_start} of {self.files} files can only be decoded from their start, "
@@ -147,7 +153,7 @@ def measure(
         for made in loader:
             batch = made if len(made) else batch
     if batch is None:
-        raise ValueError(f"no video could be decoded: {next(iter(loader.skipped.items()))}")
+        raise ValueError(f"no video could be decoded; {with_name(*next(iter(loader.skipped.items())))}")
     done(1)
     with _Engines(device) as engines:
         alone = _loop(loader, seconds)

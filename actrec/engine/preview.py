@@ -13,6 +13,7 @@ import torch
 from actrec.config import Input, Recipe
 from actrec.engine import loss
 from actrec.engine.build import make_loaders
+from actrec.engine.failures import with_name
 from actrec.engine.runfolder import Data
 from actrec.engine.train import check
 from actrec.files import atomic_write, writing
@@ -71,7 +72,9 @@ def first_batch(recipe: Recipe, data: Data, net_input: Input) -> Preview:
     )
     batch = next(iter(loader))
     if not len(batch):
-        raise ValueError(f"no video of the first batch could be decoded; {next(iter(loader.skipped.values()))}")
+        raise ValueError(
+            f"no video of the first batch could be decoded; {with_name(*next(iter(loader.skipped.items())))}"
+        )
     mix = loss.plan_mix(recipe.augment, seed=recipe.run.seed, epoch=0, step=0, size=batch.clips.shape[-1])
     if mix is not None:
         loss.mix(batch.clips, loss.targets(batch.labels, len(data.classes)), mix)

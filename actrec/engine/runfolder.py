@@ -23,7 +23,8 @@ from actrec.files import atomic_link, read_json, write_json
 from actrec.system import lock_folder
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
-DATA, NAN = "data.json", "nan.json"
+CHECKPOINTS = (LAST, PREVIOUS, BEST)
+DATA, NAN, ENVIRONMENT = "data.json", "nan.json", "environment.json"
 
 _MAY_CHANGE = {  # options that do not affect the result of a run: they may differ when it is continued
     ("loader", "workers"), ("loader", "prefetch"), ("run", "device"), ("run", "checkpoint_every"),
@@ -70,6 +71,34 @@ def held(run_dir: Path) -> Iterator[None]:
                 run_dir.rmdir()
 
 
+@contextlib.contextmanager
+def removed_if_set_up_fails(run_dir: Path) -> Iterator[None]:
+    """If an error ends the block before the run has logged a step, removes what `begin` wrote.
+
+    Files are removed only if there was no run in the folder before.
+    """
+    existed = (run_dir / runlog.CONFIG).exists()
+    try:
+        yield
+    except BaseException:
+        if not existed and not has_checkpoint(run_dir) and not (run_dir / NAN).exists():
+            _remove_description(run_dir)
+        raise
+
+
+def _remove_description(run_dir: Path) -> None:
+    """Removes the description and the logs of a run, unless a step was logged."""
+    if runlog.read(run_dir, runlog.STEPS):
+        return
+    for name in (runlog.CONFIG, ENVIRONMENT, DATA, runlog.NAME, runlog.STEPS):
+        (run_dir / name).unlink(missing_ok=True)
+    shutil.rmtree(run_dir / "tensorboard", ignore_errors=True)
+
+
+def has_checkpoint(run_dir: Path) -> bool:
+    return any((run_dir / name).exists() for name in CHECKPOINTS)
+
+
 def begin(
     run_dir: Path,
     recipe: Recipe,
@@ -87,8 +116,7 @@ def begin(
     Raises:
         ValueError: The folder contains a run.
     """
-    kept = (LAST, PREVIOUS, BEST)
-    if (run_dir / runlog.CONFIG).exists() and any((run_dir / name).exists() for name in kept):
+    if (run_dir / runlog.CONFIG).exists() and has_checkpoint(run_dir):
         raise ValueError(
             f"{run_dir} contains a run already: pass --resume to continue it, or another --run to begin a new one"
         )
@@ -96,7 +124,7 @@ def begin(
     shutil.rmtree(run_dir / "tensorboard", ignore_errors=True)
     runlog.clear(run_dir)
     write_json(run_dir / runlog.CONFIG, {**asdict(recipe), "input": asdict(net_input)}, indent=2)
-    write_json(run_dir / "environment.json", environment(device, precision) | {"weights": origin}, indent=2)
+    write_json(run_dir / ENVIRONMENT, environment(device, precision) | {"weights": origin}, indent=2)
     write_json(run_dir / DATA, _describe_data(data), indent=2)
 
 
@@ -137,7 +165,7 @@ def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
         OSError: A file cannot be read.
     """
     problems: dict[str, ValueError] = {}
-    for name in (LAST, PREVIOUS, BEST):
+    for name in CHECKPOINTS:
         try:
             found = checkpoint.load(run_dir / name)
         except FileNotFoundError:
@@ -172,14 +200,19 @@ def refuse_other_config(run_dir: Path, started: dict[str, Any], recipe: Recipe, 
     Args:
         started: The configuration in the checkpoint. An option that it does not have had its default value.
     """
-    now = plain_config(recipe, net_input)
     defaults = {f.name: _defaults(getattr(recipe, f.name)) for f in fields(recipe)}
-    different = []
-    for part, values in now.items():
-        for name, value in values.items():
-            before = started.get(part, {}).get(name, defaults.get(part, {}).get(name))
-            if (part, name) not in _MAY_CHANGE and before != value:
-                different.append(f"{name} {before} (now {value})")
+    before = _with_clip_length({part: values | started.get(part, {}) for part, values in defaults.items()}
+                               | {"input": started.get("input", {})})  # fmt: skip
+    now = _with_clip_length(plain_config(recipe, net_input))
+    ignored = set(_MAY_CHANGE)
+    if before["clip"]["modality"] != now["clip"]["modality"]:  # the normalization follows from it
+        ignored |= {("input", "mean"), ("input", "std")}
+    different = [
+        f"{name} {_shown(before[part].get(name))} (now {_shown(value)})"
+        for part, values in now.items()
+        for name, value in values.items()
+        if (part, name) not in ignored and before[part].get(name) != value
+    ]
     if different:
         raise ValueError(f"{run_dir} was started with {', '.join(different)}: expected the same options to continue it")
 
@@ -198,6 +231,22 @@ def describe_weights(path: str, new_head: bool) -> dict[str, Any]:
 def plain_config(recipe: Recipe, net_input: Input) -> dict[str, Any]:
     """The configuration with lists for tuples, as in `config.json`."""
     return json.loads(json.dumps({**asdict(recipe), "input": asdict(net_input)}))
+
+
+def _with_clip_length(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with the number of frames of a clip in `clip` only; `input` has the net's own number."""
+    net_input = dict(config["input"])
+    own = net_input.pop("frames", None)
+    return {**config, "clip": {**config["clip"], "frames": config["clip"]["frames"] or own}, "input": net_input}
+
+
+def _shown(value: Any) -> str:
+    """An option's value without Python's syntax."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        return ",".join(map(_shown, value))
+    return "not set" if value is None else str(value)
 
 
 def _defaults(settings: Any) -> dict[str, Any]:

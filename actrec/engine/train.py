@@ -54,6 +54,8 @@ def train(
         saved = dist.by_first(lambda: runfolder.newest(run_dir, reporter.line)) if resume else None
         if resume and saved is None:
             reporter.line(f"{run_dir} has no checkpoint to continue from: beginning a new run")
+        if saved is None and not dist.rank():
+            stack.enter_context(runfolder.removed_if_set_up_fails(run_dir))
         trainer = Trainer(
             recipe, data, run_dir, reporter, saved=saved, weights=weights, new_head=new_head, net_input=net_input
         )

@@ -18,6 +18,7 @@ from actrec.engine.build import build_net, make_loaders
 from actrec.engine.devices import choose_device, choose_precision, move
 from actrec.engine.ema import WeightAverage
 from actrec.engine.evaluate import Result, check_scored, merge, score
+from actrec.engine.failures import with_name
 from actrec.engine.freeze import freeze, train_mode
 from actrec.engine.optim import Schedule, make_optimizer
 from actrec.engine.pending import PendingSteps
@@ -27,6 +28,7 @@ from actrec.engine.state import EpochTimer, TimeLeft, TrainState
 from actrec.engine.step import Stepper
 from actrec.files import remove_leftovers
 from actrec.pipelines.loader import Batch
+from actrec.words import counted
 
 
 class _Stopped(Exception):
@@ -241,7 +243,7 @@ class Trainer:
     def _check_that_clips_came(self) -> None:
         if not self._state.clips:
             id_, reason = next(iter(self._skipped().items()))
-            raise ValueError(f"no training video could be decoded; {id_}: {reason}")
+            raise ValueError(f"no training video could be decoded; {with_name(id_, reason)}")
 
     def _validation_due(self) -> bool:
         epoch, recipe = self._state.epoch + 1, self._recipe
@@ -325,7 +327,8 @@ class Trainer:
     def _report_position(self, world: int) -> None:
         state, position, line = self._state, self._loader.state_dict(), self._reporter.line
         if state.epoch >= self._recipe.optim.epochs:
-            line(f"{self._dir} is finished: {self._recipe.optim.epochs} epochs are done")
+            epochs = self._recipe.optim.epochs
+            line(f"{self._dir} is finished: {counted(epochs, 'epoch')} {'is' if epochs == 1 else 'are'} done")
             return
         where = f"step {position['step'] + 1}" if position["epoch"] == state.epoch else "its validation"
         line(f"continuing {self._dir} at epoch {state.epoch + 1}, {where}")

@@ -26,6 +26,7 @@ class Backbone(nn.Module):
     Attributes:
         min_frames, min_size: frames and pixels of the smallest clip that the net accepts.
         frames_multiple: the number of frames of a clip must be a multiple of this.
+        exact: the net accepts only clips of `min_frames` frames of `min_size` x `min_size` pixels.
         channels_last: torch's name for the channels-last format of the weights. Clips are always `channels_last_3d`.
         name, input, options: set by `actrec.net`.
     """
@@ -36,6 +37,7 @@ class Backbone(nn.Module):
     fc: nn.Linear
 
     channels_last = torch.channels_last_3d
+    exact = False
 
     if TYPE_CHECKING:  # submodules are registered by name, so that their types are unknown
 

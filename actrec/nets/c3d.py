@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from actrec.config import OptionError
 from actrec.nets import NETS, Entry
 from actrec.nets.backbone import Backbone
 from actrec.nets.layers import Conv3d, Pool3d, init_convs, smallest_extent
@@ -59,8 +60,12 @@ class C3D(Backbone):
             self.fc6 = nn.Linear(512 * LAST_MAP[0] * LAST_MAP[1] * LAST_MAP[2], HIDDEN)
             self.fc7 = nn.Linear(HIDDEN, HIDDEN)
         self.reset_head(num_classes)
-        pools = [self.pool1, *[self.pool] * (3 if global_pooling else 4)]
-        self.min_frames, self.min_size = smallest_extent(pools, axis=0), smallest_extent(pools, axis=1)
+        self.exact = not global_pooling
+        if self.exact:
+            self.min_frames, self.min_size = INPUT.frames, INPUT.size
+        else:
+            pools = [self.pool1, *[self.pool] * 3]
+            self.min_frames, self.min_size = smallest_extent(pools, axis=0), smallest_extent(pools, axis=1)
 
     @property
     def head_features(self) -> int:
@@ -86,13 +91,13 @@ class C3D(Backbone):
         return self.fc(self.dropout(F.relu(self.fc7(x), inplace=True)))
 
     def _check(self, x: Tensor) -> None:
-        super()._check(x)
-        if not self.global_pooling and tuple(x.shape[2:]) != (INPUT.frames, INPUT.size, INPUT.size):
+        if self.exact and x.ndim == 5 and tuple(x.shape[2:]) != (INPUT.frames, INPUT.size, INPUT.size):
             frames, height, width = x.shape[2:]
-            raise ValueError(
+            raise OptionError(
                 f"clips of {frames} frames of {height}x{width} pixels: c3d takes exactly {INPUT.frames} of "
-                f"{INPUT.size}x{INPUT.size}, or any with global_pooling"
+                f"{INPUT.size}x{INPUT.size}, or any with `global_pooling`"
             )
+        super()._check(x)
 
 
 NETS.add(

@@ -35,6 +35,7 @@ class Details:
         flops: multiply-adds of the convolutions for one clip of `input`.
         min_frames, min_size: frames and pixels of the smallest clip that the net accepts with its default options.
         frames_multiple: the number of frames of a clip must be a multiple of this.
+        exact: the net accepts only clips of `min_frames` and `min_size`.
         options: the options and their defaults.
         weights: the layouts of weights files that the net reads.
         layers: the outermost layers that have weights, in the order in which they are applied.
@@ -48,6 +49,7 @@ class Details:
     min_frames: int
     min_size: int
     frames_multiple: int
+    exact: bool
     options: Mapping[str, OptionValue]
     weights: tuple[str, ...]
     layers: tuple[str, ...]
@@ -85,6 +87,7 @@ def describe(name: str) -> Details:
         min_frames=-(-net.min_frames // net.frames_multiple) * net.frames_multiple,
         min_size=net.min_size,
         frames_multiple=net.frames_multiple,
+        exact=getattr(net, "exact", False),
         options=net.options,
         weights=layouts_of(entry),
         layers=tuple(layer for layer, module in net.named_children() if any(True for _ in module.parameters())),

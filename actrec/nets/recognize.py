@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -50,6 +51,14 @@ class Guess:
 
 
 @dataclass(frozen=True)
+class TrainedWith:
+    """What a checkpoint of actrec says of its clips: the number of frames, and their height and width in pixels."""
+
+    frames: int
+    size: int
+
+
+@dataclass(frozen=True)
 class Recognized:
     """What is known of a weights file.
 
@@ -59,6 +68,7 @@ class Recognized:
         guesses: the nets to which it fits, the most likely first, inflated image weights last.
         nearest: if it fits to none, the net that comes closest, and what does not fit.
         frames: frames of a clip according to the file's name, or None.
+        trained_with: the input in a checkpoint of actrec, or None.
     """
 
     num_tensors: int
@@ -67,6 +77,7 @@ class Recognized:
     guesses: tuple[Guess, ...]
     nearest: str | None
     frames: int | None
+    trained_with: TrainedWith | None = None
 
 
 def recognize(path: str | Path, name: str | None = None, **options: OptionValue) -> Recognized:
@@ -84,7 +95,9 @@ def recognize(path: str | Path, name: str | None = None, **options: OptionValue)
     guesses: list[Guess] = []
     nearest: tuple[int, str | None] = (1 << 30, None)
     if name is None and named is not None and ":" in named["name"]:  # importing it could run a stranger's code
-        nearest = (0, f"{named['name']!r}, which is not part of actrec: name it with --backbone")
+        nearest = (0, f"{named['name']}, which is not part of actrec: pass --backbone {named['name']}")
+    if name is not None and named is not None and named["name"] == name and not options:
+        options = _unusual(name, {k: v for k, v in named["options"].items() if k in NETS.get(name).options})
     for net in _nets(tensors) if name is None else _forms(name, options):
         for layout, names in _layouts(net.name).items():
             if any((guess.net, guess.layout) == (net.name, layout) for guess in guesses):
@@ -114,6 +127,7 @@ def recognize(path: str | Path, name: str | None = None, **options: OptionValue)
         guesses=tuple(once.values()),
         nearest=None if guesses else nearest[1],
         frames=_frames(Path(path).name),
+        trained_with=_trained_with(named) if guesses and named and guesses[0].net == named["name"] else None,
     )
 
 
@@ -165,6 +179,14 @@ def _unusual(name: str, options: Mapping[str, OptionValue]) -> dict[str, OptionV
 
 def _frames(name: str) -> int | None:
     return next((int(found[1]) for pattern in FRAMES_IN_NAME if (found := re.search(pattern, name))), None)
+
+
+def _trained_with(named: Mapping[str, Any]) -> TrainedWith | None:
+    """None if the checkpoint does not contain plausible numbers: it can come from a stranger."""
+    stored = named.get("input")
+    found = [stored.get(name) for name in ("frames", "size")] if isinstance(stored, dict) else []
+    plausible = len(found) == 2 and all(type(value) is int and value > 0 for value in found)
+    return TrainedWith(*found) if plausible else None
 
 
 def implied_options(file: Path, guess: Guess) -> dict[str, bool]:

@@ -20,6 +20,7 @@ from actrec.data.sampling.geometry import Box
 from actrec.data.sampling.order import batch_slice, epoch_draws, single_labels
 from actrec.data.sampling.plan import EvalPlan, TrainPlan, check_sampling, plan_eval, plan_train
 from actrec.pipelines import augment as augmentations
+from actrec.words import counted
 
 Plan = TrainPlan | EvalPlan
 
@@ -72,7 +73,8 @@ class TrainTask:
         if not self.num_steps:
             each = f", {repeats} clips of each" if repeats > 1 else ""
             raise OptionError(
-                f"`batch_size` {batch_size} with {len(videos)} videos{each}: expected at most {self._num_draws}"
+                f"`batch_size` {batch_size} with {counted(len(videos), 'video')}{each}: expected at most "
+                f"{self._num_draws}; set `batch_size` to {2 ** (self._num_draws.bit_length() - 1)}, or set `keep_last`"
             )
         labels = single_labels(videos) if balanced else None
         draws_of = functools.partial(epoch_draws, len(videos), seed=seed, repeats=repeats, labels=labels)

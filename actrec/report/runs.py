@@ -114,7 +114,9 @@ def locate(name: str, runs: Path) -> Path:
     if Path(name).is_dir():
         raise ValueError(f"{name} is not a run: it contains none of {', '.join(_RUN_FILES)}")
     known = [path.name for path in find(runs)]
-    raise ValueError(f"no run {name!r}" + (did_you_mean(name, known) if known else f": {runs} contains no runs"))
+    raise ValueError(
+        f"no run {name!r}" + (did_you_mean(Path(name).name, known) if known else f": {runs} contains no runs")
+    )
 
 
 def read(path: Path) -> Run:

@@ -69,7 +69,7 @@ def test_feeding_a_net_from_a_list(run, videos, tmp_path):
     assert "1 of 3 videos cannot be used and are left out" in err[0]
     names = ["loader alone", "net alone", "both together", "decoding alone", "decoded frames", "keyframes"]
     assert [line[:16].strip() for line in out[:-1]] == names
-    assert out[-1].startswith(("net-bound: ", "loader-bound: "))
+    assert out[-1].startswith(("net-bound: ", "loader-bound: ", "bound by both: "))
     found = json.loads(path.read_text())
     assert found["advice"] == out[-1]
     assert found["loader"] > 0

@@ -38,7 +38,7 @@ def test_from_frames_to_scores(run, inside):
     assert folder.name.endswith("_resnet3d_10_flow")
     assert json.loads((folder / "config.json").read_text())["clip"]["modality"] == "flow"
     code, out, _ = run("train", "--modality", "flow", *SMALL, "--resume")
-    assert (code, out[0]) == (0, f"{folder.relative_to(inside)} is finished: 1 epochs are done")
+    assert (code, out[0]) == (0, f"{folder.relative_to(inside)} is finished: 1 epoch is done")
 
     code, out, _ = run("evaluate", "--clips", "1", "--crops", "10")
     assert code == 0

@@ -38,8 +38,17 @@ def test_train_and_evaluate(run, folder, dataset):
     code, _, err = run("weights", "inspect", folder / "run/best.pt")
     assert code == 1
     assert err[-1].endswith(
-        "fits no net here; nearest: 'cli_nets:tiny', which is not part of actrec: name it with --backbone"
+        "fits no net here; nearest: cli_nets:tiny, which is not part of actrec: pass --backbone cli_nets:tiny"
     )
+    code, out, _ = run("weights", "inspect", folder / "run/best.pt", "--backbone", "cli_nets:tiny")
+    assert code == 0
+    assert out[0].endswith(": 4 tensors, 338 values, float32")
+    assert out[1:] == [
+        "fits cli_nets:tiny (read as actrec): 2 classes, 3 channels",
+        "frames: 4 of 16x16 pixels, according to the checkpoint",
+        f"actrec train --backbone cli_nets:tiny --frames 4 --size 16 --weights {folder / 'run/best.pt'}",
+        "for other classes, add --new-head",
+    ]
     convert = ["weights", "convert", folder / "run/best.pt", folder / "tiny.pt", "--backbone", "cli_nets:tiny"]
     assert run(*convert)[0] == 0
     train[4] = folder / "other"
@@ -59,7 +68,7 @@ def test_a_net_that_is_no_longer_there(run, folder, dataset):
 def test_show(run, folder):
     code, out, _ = run("nets", "cli_nets:tiny")
     assert code == 0
-    assert "  width = 4" in out
+    assert "  width=4 (no flag: only in Python)" in out
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 import actrec
 
 SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
+TINY = ["--backbone", "resnet3d_10", "--widen", "0.125"]
 
 
 def test_train_and_evaluate_inside_a_dataset_folder(run, inside):
@@ -161,14 +162,100 @@ def test_preview(run, inside):
 
 
 def test_resume_and_evaluate_take_the_newest_run_of_that_very_net(tmp_path):
-    from actrec.engine.datafolder import default_run, newest_run
+    from actrec.engine.datafolder import newest_run, run_to_resume
 
-    for age, name in enumerate(["a_s3d", "b_s3d-2", "c_s3d_resnet18", "d_s3d-resnet", "e_tsn"]):
-        (tmp_path / "runs" / name).mkdir(parents=True)
-        (tmp_path / "runs" / name / "config.json").touch()
-        os.utime(tmp_path / "runs" / name / "config.json", (age, age))
-    assert newest_run(tmp_path, "config.json", net="s3d").name == "b_s3d-2"
-    assert newest_run(tmp_path, "config.json").name == "e_tsn"
-    assert newest_run(tmp_path, "best.pt") is None
-    assert default_run(tmp_path, "s3d", resume=True).name == "b_s3d-2"
-    assert default_run(tmp_path, "i3d", resume=True).name.endswith("_i3d")
+    runs = [  # by age: name, net, modality, checkpoint
+        ("a_s3d", "s3d", "rgb", "last.pt"),
+        ("named", "s3d", "rgb", "previous.pt"),
+        ("c_s3d_flow", "s3d", "flow", "last.pt"),
+        ("d_s3d", "s3d", "rgb", None),
+        ("e_s3d_resnet18", "s3d_resnet18", "rgb", "best.pt"),
+    ]
+    for age, (name, net, modality, checkpoint) in enumerate(runs):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"net": {"backbone": net}, "clip": {"modality": modality}}))
+        if checkpoint is not None:
+            (folder / checkpoint).touch()
+            os.utime(folder / checkpoint, (age, age))
+    (tmp_path / "runs/damaged").mkdir()
+    (tmp_path / "runs/damaged/last.pt").touch()
+    (tmp_path / "runs/damaged/config.json").write_text("[")
+    assert run_to_resume(tmp_path, "s3d", "rgb").name == "named"
+    assert run_to_resume(tmp_path, "s3d", "flow").name == "c_s3d_flow"
+    assert newest_run(tmp_path, ("best.pt",)).name == "e_s3d_resnet18"
+    assert newest_run(tmp_path, ("epoch_001.pt",)) is None
+    with pytest.raises(ValueError, match=r"contains no run of i3d with a checkpoint to continue from: omit --resume"):
+        run_to_resume(tmp_path, "i3d", "rgb")
+
+
+def test_resume_finds_a_named_run_and_refuses_an_unknown_one(run, inside):
+    begun = ["train", *SMALL, "--epochs", "1", *TINY]
+    assert run(*begun, "--run", "runs/named")[0] == 0
+    for flags in ([], ["--run", "named"], ["--run", "runs/named"]):
+        code, out, _ = run(*begun, "--resume", *flags)
+        assert (code, out[0]) == (0, "runs/named is finished: 1 epoch is done")
+    assert run("evaluate", "--run", "named")[0] == 0
+    assert (inside / "runs/named/scores/val_1x1.npz").exists()
+    for command in ([*begun, "--resume"], ["evaluate"]):
+        code, _, err = run(*command, "--run", "runs/namd")
+        assert (code, err) == (1, ["Error: no run 'runs/namd': did you mean named?"])
+    (inside / "runs/begun").mkdir()
+    (inside / "runs/begun/config.json").write_text("{}")
+    code, _, err = run(*begun, "--resume", "--run", "begun")
+    assert (code, err) == (
+        1, ["Error: runs/begun has no checkpoint to continue from: omit --resume to begin the run"]
+    )  # fmt: skip
+    assert {path.name for path in (inside / "runs").iterdir()} == {"named", "begun"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--backbone", "s3d", "--size", "10"], 1, "frames of 10x10 pixels are too small"),
+        (["--backbone", "c3d", "--batch-size", "1"], 2, "takes exactly 16 of 112x112, or any with --global-pooling"),
+        (["--backbone", "s3d", "--batch-size", "16"], 2, "at most 12; set --batch-size to 8, or set --keep-last"),
+    ],
+)  # fmt: skip
+def test_a_failed_set_up_leaves_no_run(run, inside, flags, code, words):
+    found, _, err = run("train", *SMALL, *flags)
+    assert found == code
+    assert words in err[-1]
+    assert not list((inside / "runs").glob("*"))
+
+
+def test_resume_names_each_changed_option_once(run, inside):
+    begun = ["train", *SMALL, "--epochs", "1", *TINY]
+    assert run(*begun, "--run", "r")[0] == 0
+    code, _, err = run("train", *TINY, "--size", "40", "--batch-size", "4", "--resume", "--run", "r", "--balanced")
+    assert code == 1
+    assert err == [
+        "Error: r was started with frames 5 (now 16), balanced off (now on), epochs 1 (now 50), size 32 (now 40): "
+        "expected the same options to continue it"
+    ]
+
+
+def test_without_a_validation_list(run, inside):
+    (inside / "val.txt").unlink()
+    begun = ["train", *SMALL, "--epochs", "1", *TINY]
+    code, _, err = run(*begun)
+    assert code == 1
+    assert err[-1].endswith("--val-list; to train without validation, pass only --list train.txt")
+    code, _, err = run(*begun, "--val-list", "")
+    assert code == 2
+    assert "Invalid value for '--val-list': '' is not a list; to train without validation, pass the" in err[-1]
+    code, out, _ = run(*begun, "--list", "train.txt", "--run", "r")
+    assert (code, out[-1]) == (0, "1 epoch -> r/best.pt, r/last.pt")
+    code, _, err = run("evaluate")
+    assert err[-1].endswith("or pass a list with --list")
+
+
+def test_a_broken_video_is_named_once(run, inside):
+    (inside / "zero.avi").touch()
+    with open(inside / "train.txt", "a") as file:
+        file.write("zero.avi 1 9 0\n")
+    code, _, err = run("train", *SMALL, "--epochs", "1", *TINY)
+    assert code == 0
+    (line,) = [line for line in err if "zero.avi" in line]
+    assert "1 of 13 videos cannot be used" in line
+    assert line.count("zero.avi") == 1

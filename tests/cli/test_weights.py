@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -63,6 +64,26 @@ def test_inspect_takes_the_frames_from_the_name_and_puts_inflation_last(run):
     assert {"tsn_resnet18", "i3d_resnet18", "resnet3d_18"} <= set(nets)
     assert out[-2] == "frames: 32, according to the file name"
     assert "--frames 32" in out[-1]
+
+
+def test_inspect_of_a_run(run, inside):
+    from actrec.engine import checkpoint
+
+    net = actrec.net("resnet3d_10", num_classes=2, widen=0.25, shortcut="A")
+    described = checkpoint.describe_net(net, replace(net.input, frames=8, size=64))
+    checkpoint.save("best.pt", {"net": described, "state_dict": net.state_dict()})
+    code, out, _ = run("weights", "inspect", "best.pt", "--backbone", "resnet3d_10")
+    assert code == 0
+    assert out[-3:] == [
+        "frames: 8 of 64x64 pixels, according to the checkpoint",
+        "actrec train --backbone resnet3d_10 --shortcut A --widen 0.25 --frames 8 --size 64 --weights best.pt",
+        "for other classes, add --new-head",
+    ]
+    checkpoint.save(
+        "odd.pt", {"net": described | {"input": {"frames": "8", "size": -1}}, "state_dict": net.state_dict()}
+    )
+    code, out, _ = run("weights", "inspect", "odd.pt", "--backbone", "resnet3d_10")
+    assert (code, out[-2][:34]) == (0, "frames: 16, the net's default; nei")
 
 
 def test_inspect_of_other_channels_says_how_in_python(run):

@@ -28,9 +28,13 @@ SLOW = Feeding(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "loader-bound: the net waits 70 % of the time; 212 decoded frames per clip, keyframes 250 frames apart: "
-             "`actrec prepare --gop 16` would reduce that to about 60"),
-        ({"waiting": 0.02, "loader": 90.0}, "net-bound: the net waits 2 % of the time, and the loader alone gives 2.2"),
+        ({}, "loader-bound: the net alone takes 4.0 times the clips that the loader gives; 212 decoded frames per "
+             "clip, keyframes 250 frames apart: `actrec prepare --gop 16` would reduce that to about 60"),
+        ({"loader": 67.8, "net": 9.3, "waiting": 0.05}, "net-bound: the loader alone gives 7.3 times the clips that"),
+        ({"loader": 423.7, "net": 30.3, "waiting": 0.08}, "net-bound: the loader alone gives 14.0 times the clips"),
+        ({"loader": 40.0}, "bound by both: the loader alone and the net alone are about equally fast; only a faster"),
+        ({"loader": 35.0, "waiting": 0.0}, "bound by both: "),
+        ({"loader": 48.0}, "bound by both: "),
         ({"from_start": 15, "gop": None}, "15 of 20 files can only be decoded from their start, 212 frames per clip"),
         ({"decoded_per_clip": None, "gop16_per_clip": None, "loader": 2.0}, "decoding is not what limits it"),
         ({"gop": 12.0, "gop16_per_clip": 210.0}, "decoding takes most of the time: smaller pictures"),

@@ -75,7 +75,7 @@ def test_a_finished_run_says_so(tmp_path, data):
     run(tmp_path / "run", data, recipe(epochs=1))
     before = (tmp_path / "run/last.pt").read_bytes()
     trained, reporter = run(tmp_path / "run", data, recipe(epochs=1), resume=True)
-    assert reporter.lines == [f"{tmp_path / 'run'} is finished: 1 epochs are done"]
+    assert reporter.lines == [f"{tmp_path / 'run'} is finished: 1 epoch is done"]
     assert (trained.epochs, trained.interrupted) == (1, False)
     assert (tmp_path / "run/last.pt").read_bytes() == before
 
