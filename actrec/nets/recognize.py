@@ -184,9 +184,12 @@ def _frames(name: str) -> int | None:
 def _trained_with(named: Mapping[str, Any]) -> TrainedWith | None:
     """None if the checkpoint does not contain plausible numbers: it can come from a stranger."""
     stored = named.get("input")
-    found = [stored.get(name) for name in ("frames", "size")] if isinstance(stored, dict) else []
-    plausible = len(found) == 2 and all(type(value) is int and value > 0 for value in found)
-    return TrainedWith(*found) if plausible else None
+    if not isinstance(stored, dict):
+        return None
+    frames, size = stored.get("frames"), stored.get("size")
+    if type(frames) is not int or type(size) is not int or min(frames, size) < 1:
+        return None
+    return TrainedWith(frames, size)
 
 
 def implied_options(file: Path, guess: Guess) -> dict[str, bool]:
