@@ -78,12 +78,12 @@ class Clip(Settings):
     )
     sampling: Literal["uniform", "dense"] = opt(
         "uniform",
-        "uniform: one frame from each of FRAMES equal segments; dense: consecutive frames, STRIDE apart.",
+        "uniform: one frame from each of --frames equal segments; dense: consecutive frames, --stride apart.",
     )
     rule: Literal["actrec", "comb", "ibm"] = opt(
         "actrec",
         "How frame numbers are computed. actrec: one random offset per segment; comb: in training, one random offset "
-        "shared by all segments; ibm: as in the reference, including its quirks.",
+        "shared by all segments; ibm: as in IBM's program, including its quirks.",
         flag="--sampling-rule",
     )
     modality: Modality = opt(
@@ -111,8 +111,8 @@ class Augment(Settings):
 
     geometry: Literal["multiscale", "corner", "jitter", "random-resized", "center"] = opt(
         "multiscale",
-        "multiscale: one of ten sizes at one of thirteen positions; corner: a square, of a size from SCALES, in a "
-        "corner or in the center; jitter: resize the short side to a length from SHORT_SIDES, then a random crop; "
+        "multiscale: one of ten sizes at one of thirteen positions; corner: a square, of a size from --scales, in a "
+        "corner or in the center; jitter: resize the short side to a length from --short-sides, then a random crop; "
         "random-resized: random area and aspect ratio; center: the largest centered square.",
     )
     scales: tuple[float, ...] = opt(
@@ -145,12 +145,10 @@ class Augment(Settings):
         "Temporal jitter: smallest and largest stride of a training clip, drawn per clip (dense sampling).",
         at_most=MAX_FRAMES,
     )
-    mixup: float = opt(
-        0.0, "Blend pairs of clips and their labels, with a weight from Beta(MIXUP, MIXUP). 0: off.", at_least=0
-    )
+    mixup: float = opt(0.0, "Blend pairs of clips and their labels, with a weight from Beta(X, X). 0: off.", at_least=0)
     cutmix: float = opt(
         0.0,
-        "Paste a part of one clip into another; its area is from Beta(CUTMIX, CUTMIX). 0: off. With --mixup, each "
+        "Paste a part of one clip into another; its area is from Beta(X, X). 0: off. With --mixup, each "
         "batch gets one of the two.",
         at_least=0,
     )
@@ -178,7 +176,7 @@ class Views(Settings):
     )
     rule: Literal["actrec", "ibm"] = opt(
         "actrec",
-        "Where the outer crops are located: exactly at the borders, or within 3 pixels of them as in the reference.",
+        "Where the outer crops are located: exactly at the borders, or within 3 pixels of them as in IBM's program.",
         flag="--crop-rule",
     )
 
@@ -252,7 +250,7 @@ class Optim(Settings):
     lr: float = opt(0.01, "Initial learning rate.", above=0)
     lr_batch: int | None = opt(
         None,
-        "Batch size for which LR and MIN_LR are meant. They are scaled linearly to the batch size of this run.",
+        "Batch size for which --lr and --min-lr are meant. They are scaled linearly to the batch size of this run.",
         at_least=1,
     )
     head_lr: float = opt(1.0, "Learning rate of the last layer, as a multiple of that of the other layers.", above=0)
@@ -264,7 +262,7 @@ class Optim(Settings):
     schedule: Literal["cosine", "step", "multistep", "plateau"] = opt("cosine", "How the learning rate decreases.")
     per_step: bool = opt(
         False,
-        "Change the learning rate after each step instead of each epoch. LR_STEPS may then be fractions.",
+        "Change the learning rate after each step instead of each epoch. --lr-steps may then be fractions.",
         flag="--lr-per-step",
         only=("schedule", ("cosine", "step", "multistep")),
     )
@@ -288,7 +286,7 @@ class Optim(Settings):
     )
     warmup: float = opt(0.0, "Number of epochs in which the learning rate grows linearly, step by step.", at_least=0)
     warmup_start: float = opt(
-        0.01, "Learning rate at the start of the warmup, as a fraction of LR.", at_least=0, at_most=1
+        0.01, "Learning rate at the start of the warmup, as a fraction of --lr.", at_least=0, at_most=1
     )
     accumulate: int = opt(1, "Number of batches whose gradients are accumulated for one step.", at_least=1)
     clip_gradient: float | None = opt(None, "Clip the total norm of the gradient to this value.", above=0)
@@ -430,7 +428,7 @@ class Scoring(Settings):
     """How the videos of a list are scored."""
 
     average: Literal["logits", "probabilities"] = opt("logits", "What is averaged over the views of a video.")
-    batch_size: int | None = opt(None, "Number of videos of a batch.  [default: as many as have 32 views]", at_least=1)
+    batch_size: int | None = opt(None, "Number of videos in a batch.  [default: as many as have 32 views]", at_least=1)
     precision: Literal["auto", "float32", "bfloat16"] = opt(
         "auto", "Arithmetic of the net. auto: float32 on the CPU, bfloat16 on GPUs that support it."
     )

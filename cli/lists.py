@@ -107,7 +107,7 @@ def _command(dataset: Dataset) -> click.Command:
     """
     for option in reversed(_options(dataset)):
         run = option(run)
-    return click.command(name=dataset.name, cls=Command)(run)
+    return click.command(name=dataset.name, cls=Command, short_help=f"Lists of {dataset.title}.")(run)
 
 
 def _options(dataset: Dataset) -> list[Callable]:
@@ -138,7 +138,7 @@ def _kept(dataset: Dataset) -> str:
     return f"those of {dataset.title}" if dataset.class_file else "none, this option is required"
 
 
-@command.command(cls=Command)
+@command.command(cls=Command, short_help="Lists of your own class folders.")
 @click.argument("videos", type=FOLDER, default="videos")
 @_out_options
 @config_options(SplitOptions)

@@ -48,7 +48,7 @@ def command(ctx: click.Context, data: Path, json_path: Path | None) -> int:
     return finish(*lines, json_path=json_path, result=[asdict(one) for one in found])
 
 
-@command.command(cls=Command)
+@command.command(cls=Command, short_help="Show what differs between two runs.")
 @click.argument("a")
 @click.argument("b")
 @click.option("--data", type=FOLDER, help="Dataset folder.  [default: .]")

@@ -24,12 +24,12 @@ def command() -> None:
     """Tell which net the weights in a file belong to, or convert them to the net's own names."""
 
 
-@command.command(cls=Command)
+@command.command(cls=Command, short_help="Identify a weights file.")
 @click.argument("file", type=FILE)
 @click.option("--backbone", help="Compare only with this net; needed for a net of your own (package.module:function).")
 @json_option
 def inspect(file: Path, backbone: str | None, json_path: Path | None) -> int:
-    """Show which nets the weights in FILE fit, the likeliest first, and the command that uses them.
+    """Show which nets the weights in FILE fit, the most likely first, and the command that uses them.
 
     The exit code is 1 if they fit none.
     """
@@ -51,11 +51,13 @@ def inspect(file: Path, backbone: str | None, json_path: Path | None) -> int:
     return code
 
 
-@command.command(cls=Command)
+@command.command(cls=Command, short_help="Rewrite a weights file under a net's own names.")
 @click.argument("file", type=FILE)
 @click.argument("out", type=OutputFile((".safetensors", ".pt", ".pth")))
-@click.option("--backbone", help="Name of the net.  [default: the likeliest]")
-@click.option("--classes", type=click.IntRange(min=1), help="Refuse a FILE with another number of classes.")
+@click.option("--backbone", help="Name of the net.  [default: the most likely one]")
+@click.option(
+    "--classes", type=click.IntRange(min=1), help="Expected number of classes; a FILE with another number is refused."
+)
 @config_options(config.WeightsOptions)
 @config_options(config.Net, without=("backbone",))
 def convert(

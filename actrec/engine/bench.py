@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 
@@ -152,7 +153,7 @@ class Case:
         self.clips = clips.to(device, memory_format=layout)
         self.labels = torch.randint(CLASSES, (batch_size,), device=device)
         self.optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
-        self.net = torch.compile(net) if form.compiled else net
+        self.net: torch.nn.Module = cast(torch.nn.Module, torch.compile(net)) if form.compiled else net
 
     def step(self, clips: torch.Tensor | None = None) -> None:
         """Takes one training step on these clips, by default on random ones."""

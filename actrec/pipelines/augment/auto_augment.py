@@ -24,8 +24,8 @@ class AutoAugment(Augmentation):
 
     auto_augment: Literal["none", "randaugment", "trivialaugment"] = opt(
         "none",
-        "randaugment: RAND_OPS random operations of magnitude RAND_MAGNITUDE; trivialaugment: one operation of random "
-        "magnitude.",
+        "randaugment: --rand-ops random operations of magnitude --rand-magnitude; trivialaugment: one operation of "
+        "random magnitude.",
     )
     rand_ops: int = opt(
         2, "Number of operations of randaugment.", only=("auto_augment", ("randaugment",)), at_least=1, at_most=100
