@@ -58,6 +58,8 @@ def test_misspelt_options(name):
 def test_unknown_names_and_options():
     with pytest.raises(ValueError, match="unknown net 's3dd': did you mean s3d"):
         actrec.net("s3dd")
+    with pytest.raises(ValueError, match="unknown net 'S3D': did you mean s3d"):
+        actrec.net("S3D")
     with pytest.raises(ValueError, match="net 'i3d' takes no option 'shortcut'.* num_classes, "):
         actrec.net("i3d", shortcut="A")
 
