@@ -305,7 +305,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             if old_mode is not None:
                 os.chmod(temporary, old_mode)
             os.replace(temporary, target)
-    except BaseException:  # an interrupt, too, must leave nothing behind
+    except BaseException:  # an interrupt must not leave a temporary file either
         with contextlib.suppress(OSError):  # a read-only file system refuses even if there is no such file
             temporary.unlink(missing_ok=True)
         raise
