@@ -13,6 +13,8 @@ if CUDA not in DALI:
     raise SystemExit(f"ACTREC_CUDA={CUDA}: expected one of {', '.join(DALI)}")
 # NVIDIA publishes wheels for these systems only. Everywhere else the decode workers do all the work.
 HAS_DALI = "platform_system == 'Linux' and (platform_machine == 'x86_64' or platform_machine == 'aarch64')"
+EXPORT = ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"]
+PROBE = ["scikit-learn>=1.6"]
 
 setup(
     name="actrec",
@@ -42,10 +44,15 @@ setup(
         "tensorboard>=2.18",
         "safetensors>=0.5",
         "matplotlib>=3.9",
+        "jinja2>=3.1",
     ],
     extras_require={
         "cluster": ["distributed>=2025.1"],
+        "export": EXPORT,
+        "probe": PROBE,
         "dev": [
+            *EXPORT,
+            *PROBE,
             "distributed>=2025.1",
             "mypy>=2.4",
             "packaging>=24",

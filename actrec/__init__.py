@@ -4,6 +4,9 @@
     videos = actrec.read_list("train.txt")
     loader = actrec.train_loader(videos, actrec.Clip(frames=8), net.input, batch_size=16)
 
+    model = actrec.load("runs/2026-11-28_s3d")
+    model.predict("a.mp4")
+
 A public name loads its module when it is first used: `import actrec` imports neither torch nor DALI.
 """
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:  # For type checkers, which do not see names that __getattr__ 
     from actrec.data.lists import read_list as read_list
     from actrec.data.sampling import samplers as samplers
     from actrec.engine.evaluate import evaluate as evaluate
+    from actrec.inference.model import Model as Model
+    from actrec.inference.model import load as load
     from actrec.nets import net as net
     from actrec.nets.profile import profile as profile
     from actrec.nets.weights import load_weights as load_weights
@@ -50,6 +55,8 @@ _PUBLIC = {
     "train_loader": "actrec.pipelines.loader",
     "eval_loader": "actrec.pipelines.loader",
     "evaluate": "actrec.engine.evaluate",
+    "load": "actrec.inference.model",
+    "Model": "actrec.inference.model",
 }
 __all__ = ["__version__", *_PUBLIC]
 

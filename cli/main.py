@@ -21,6 +21,7 @@ COMMANDS = {  # name: one line for --help
     "index": "Probe every video of a list.",
     "train": "Train a net.",
     "evaluate": "Score a list with clips x crops.",
+    "predict": "Say what happens in videos.",
     "runs": "Show the runs of a dataset folder, or compare two.",
     "nets": "List the nets, or show one.",
     "weights": "Tell which net a weights file belongs to, or convert it.",

@@ -44,6 +44,17 @@ MAY_IMPORT = {
         "actrec.files",
         "actrec.words",
     },
+    "actrec.inference": {
+        "actrec.engine",
+        "actrec.pipelines",
+        "actrec.nets",
+        "actrec.data",
+        "actrec.config",
+        "actrec.settings",
+        "actrec.registry",
+        "actrec.files",
+        "actrec.words",
+    },
     "actrec.report": {"actrec.files", "actrec.data", "actrec.registry", "actrec.engine.runlog"},
     "actrec.tools": {"actrec.data", "actrec.files", "actrec.config", "actrec.registry"},
     "actrec.cli": {"actrec"},
@@ -56,6 +67,7 @@ ONLY_IN = {
     "torch": {
         "actrec.nets",
         "actrec.engine",
+        "actrec.inference",
         "actrec.pipelines",
     },
 }

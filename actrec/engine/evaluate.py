@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import functools
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -19,10 +21,11 @@ from actrec.engine.devices import autocast
 from actrec.engine.failures import with_name
 from actrec.files import atomic_write, write_json
 from actrec.nets.outside import logits_of
+from actrec.pipelines.batch import Batch
 from actrec.pipelines.loader import Loader
 
 Average = Literal["logits", "probabilities"]
-_VIEWS_AT_ONCE = 32  # size of the batches that the net computes
+_GROUP = {"cpu": 4, "cuda": 32}  # views that the net computes at once
 
 
 @dataclass(frozen=True)
@@ -141,14 +144,12 @@ def score(
     net.eval()
     try:
         with torch.inference_mode(), autocast(loader.device.type, precision):
-            for batch in loader:
-                if len(batch):
-                    logits = _view_logits(net, batch.clips, batch.views)
-                    if not ids:
-                        _check_classes(loader, logits.shape[-1])
-                    scores.append(_AVERAGE[average, loader.multi_label is not None](logits).cpu().numpy())
-                    ids += batch.videos
-                    labels.append(batch.labels.cpu().numpy())
+            for batch, logits in outputs_of(functools.partial(_logits, net), loader, loader.device):
+                if not ids:
+                    _check_classes(loader, logits.shape[-1])
+                scores.append(_AVERAGE[average, loader.multi_label is not None](logits).cpu().numpy())
+                ids += batch.videos
+                labels.append(batch.labels.cpu().numpy())
                 if progress:
                     progress(len(batch))
     finally:
@@ -210,11 +211,62 @@ def _nothing_scored(net: torch.nn.Module, loader: Loader, missing: dict[str, str
     return Result([], np.empty((0, num_classes), np.float32), labels, missing, clamped)
 
 
-def _view_logits(net: torch.nn.Module, clips: torch.Tensor, views: int) -> torch.Tensor:
-    """(videos, views, classes) float32 from clips (videos * views, C, T, H, W)."""
+def outputs_of(
+    run: Callable[[torch.Tensor], torch.Tensor], batches: Iterable[Batch], device: torch.device
+) -> Iterator[tuple[Batch, torch.Tensor]]:
+    """What a net makes of each view: for each batch that has videos, the batch and its outputs (videos, views, ...).
+
+    The net always computes the same number of views at once, and the last ones together with zeros. So the output of a
+    view depends on nothing but the view: for batches of another size, a net rounds its sums differently.
+
+    Args:
+        run: The net, (N, C, T, H, W) to (N, ...).
+        batches: Of a loader. They are returned without their clips.
+        device: Where the clips are.
+    """
+    size, done = _GROUP[device.type], 0
+    waiting: deque[Batch] = deque()
+    clips: list[torch.Tensor] = []  # views that the net has not seen
+    outputs: list[torch.Tensor] = []  # of the waiting batches, from their first view on
+    for batch in batches:
+        if not len(batch):
+            continue
+        clips.append(batch.clips)
+        waiting.append(replace(batch, clips=batch.clips.new_empty(0)))
+        while sum(map(len, clips)) >= size:
+            group, clips = _split(clips, size)
+            outputs.append(run(group))
+            done += size
+        while waiting and done >= (views := len(waiting[0]) * waiting[0].views):
+            found, outputs = _split(outputs, views)
+            done -= views
+            yield waiting[0], found.unflatten(0, (len(waiting[0]), -1))
+            waiting.popleft()
+    if clips:
+        missing = size - sum(map(len, clips))
+        group, _ = _split([*clips, clips[0].new_zeros(missing, *clips[0].shape[1:])], size)
+        outputs.append(run(group))
+    for batch in waiting:
+        found, outputs = _split(outputs, len(batch) * batch.views)
+        yield batch, found.unflatten(0, (len(batch), -1))
+
+
+def _split(parts: list[torch.Tensor], count: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The first `count` rows of some tensors, and the rest."""
+    first, rest = [], list(parts)
+    while count:
+        part = rest.pop(0)
+        first.append(part[:count])
+        if len(part) > count:
+            rest.insert(0, part[count:])
+        count -= len(first[-1])
+    return (torch.cat(first) if len(first) > 1 else first[0]), rest
+
+
+def _logits(net: torch.nn.Module, clips: torch.Tensor) -> torch.Tensor:
+    """(N, classes) float32."""
     kind = torch.float64 if any(p.dtype == torch.float64 for p in net.parameters()) else clips.dtype
-    logits: torch.Tensor = torch.cat([logits_of(net, part.to(kind)).float() for part in clips.split(_VIEWS_AT_ONCE)])
-    return logits.reshape(-1, views, logits.shape[-1])
+    return logits_of(net, clips.to(kind)).float()
 
 
 def _mean_logits(logits: torch.Tensor) -> torch.Tensor:
@@ -238,6 +290,12 @@ _AVERAGE = {  # key: what is averaged, and whether videos may have several label
     ("probabilities", False): _mean_softmax,
     ("probabilities", True): _mean_sigmoid,
 }
+
+
+def probabilities(scores: np.ndarray, *, multi_label: bool) -> np.ndarray:
+    """The probabilities of scores (videos, classes), float64: their softmax, for several labels their sigmoid."""
+    values = torch.from_numpy(scores).double()
+    return np.asarray(values.sigmoid() if multi_label else values.softmax(1))
 
 
 def save_scores(path: str | os.PathLike[str], result: Result) -> None:
@@ -274,11 +332,10 @@ def save_topk_json(path: str | os.PathLike[str], result: Result, classes: Sequen
         classes: The name of each label.
         k: Number of classes for each video, the best first; all if 0 or less.
     """
-    scores = torch.from_numpy(result.scores).double()
-    probabilities = (scores.sigmoid() if result.multi_label else scores.softmax(1)).numpy()
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, : k if k > 0 else None]
+    found = probabilities(result.scores, multi_label=result.multi_label)
+    best = np.argsort(-found, axis=1, kind="stable")[:, : k if k > 0 else None]
     results = {
         id_: [{"label": classes[c], "score": float(row[c])} for c in order]
-        for id_, row, order in zip(result.ids, probabilities, best)
+        for id_, row, order in zip(result.ids, found, best)
     }
     write_json(path, {"results": results})

@@ -14,7 +14,7 @@ from actrec.cli import bench, evaluate, train, weights
 TRAIN = ["Options", "Net", "Clip", "Frames", "Augmentation", "Loader", "Optimizer and schedule", "Loss", "Run"]
 COMMANDS = {
     "train": (train.command, TRAIN),
-    "evaluate": (evaluate.command, ["Options", "Scoring", "Views", "Clip", "Frames", "Loader", "Net", "Loss", "Run"]),
+    "evaluate": (evaluate.command, ["Options", "Views", "Scoring", "Clip", "Frames", "Loader", "Net", "Loss", "Run"]),
     "bench": (bench.command, ["Options", "Bench", "Clip", "Frames", "Loader", "Net", "Run"]),
     "weights convert": (weights.convert, ["Options", "Weights", "Net"]),
 }

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from actrec.config import SplitOptions
 from actrec.data.lists import Video
+from actrec.data.lists.find import find_videos
 from actrec.data.lists.splits import PARTS, stratified_split
 from actrec.files import show
-from actrec.tools.lists.find import find_videos
 from actrec.tools.lists.list_files import Made, refuse_old_lists, why_unwritable, write_lists
 
 

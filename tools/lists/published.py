@@ -13,13 +13,13 @@ from pathlib import Path
 
 from actrec.data.index import Index, build_index, cache_path
 from actrec.data.lists import Video, read_labels
+from actrec.data.lists.find import find_videos
 from actrec.data.lists.splits import PARTS
 from actrec.data.video.container import MediaError
 from actrec.files import SHOWN, ListError, show, writing
 from actrec.registry import did_you_mean
 from actrec.tools.datasets.annotations import Annotation, Published
 from actrec.tools.datasets.table import Dataset
-from actrec.tools.lists.find import find_videos
 from actrec.tools.lists.index import probe_all
 from actrec.tools.lists.list_files import Made, refuse_old_lists, why_unwritable, write_lists
 from actrec.tools.lists.match import VideosByName

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from actrec.data.lists import Video, read_labels, write_labels, write_list
+from actrec.data.lists.find import find_videos
 from actrec.files import atomic_file, remove_leftovers, writing
-from actrec.tools.lists.find import find_videos
 from actrec.tools.make.choose_split import Split
 from actrec.tools.make.jobs import write_failed
 from actrec.tools.make.record import (

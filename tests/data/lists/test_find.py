@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from actrec.tools.lists.find import find_videos
+from actrec.data.lists.find import find_videos
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -70,7 +70,7 @@ def test_no_folder(tmp_path):
 
 
 def test_progress(tmp_path, monkeypatch):
-    monkeypatch.setattr("actrec.tools.lists.find._STEP", 2)
+    monkeypatch.setattr("actrec.data.lists.find._STEP", 2)
     told = []
     find_videos(touch(tmp_path, *(f"{i}.mp4" for i in range(5))), frame_folders=True, progress=told.append)
     assert told == [2, 4]

@@ -1,0 +1,57 @@
+"""What the user wants to know something about: files, folders of videos, frame folders, lists."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from actrec.data.lists import Video, read_list
+from actrec.data.lists.find import IMAGES, NOT_VIDEOS, find_videos
+
+_LISTS = (".txt", ".csv")
+
+
+def find_inputs(inputs: Sequence[Path]) -> list[Video]:
+    """The videos that some paths stand for, each once, without labels. What they contain is not checked.
+
+    Args:
+        inputs: Video files; frame folders; folders that contain such files and folders at any depth; lists.
+
+    Returns:
+        Rows whose ids are the paths as given, for a list the ids of its rows. A path that does not exist is a row too:
+        it fails when it is opened.
+
+    Raises:
+        ValueError: A folder contains no video, a list is malformed, or a file cannot be a video.
+        OSError: A folder or list cannot be read.
+    """
+    found: dict[str, Video] = {}
+    for path in inputs:
+        for video in _videos_of(path):
+            found.setdefault(video.id, video._replace(labels=()))
+    return list(found.values())
+
+
+def _videos_of(path: Path) -> Sequence[Video]:
+    if path.is_dir():
+        return _videos_in(path)
+    if path.suffix.lower() in _LISTS and path.exists():
+        return read_list(path)
+    return [_whole(path)]
+
+
+def _videos_in(folder: Path) -> list[Video]:
+    """The videos in a folder, or the folder itself if it holds frames."""
+    with os.scandir(folder) as entries:
+        files = [os.path.splitext(entry.name)[1].lower() for entry in entries if not entry.name.startswith(".")]
+    if any(suffix in IMAGES for suffix in files) and all(suffix in IMAGES | NOT_VIDEOS for suffix in files):
+        return [_whole(folder)]
+    names = find_videos(folder, frame_folders=True).names
+    if not names:
+        raise ValueError(f"{folder}: contains no video: expected video files, or images of the frames of one video")
+    return [_whole(folder / name) for name in names]
+
+
+def _whole(path: Path) -> Video:
+    return Video(os.fspath(path), os.fspath(path), None, None, ())

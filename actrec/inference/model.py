@@ -1,0 +1,290 @@
+"""A trained net, and everything that is needed to use it.
+
+model = actrec.load("runs/2026-11-28_s3d")
+model.predict("a.mp4")                          # [("jump", 0.93), ("run", 0.04), ...]
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+
+from actrec import config, nets
+from actrec.config import Clip, Frame, Input, Scoring, Views
+from actrec.data.index import Index, build_index
+from actrec.data.lists import Video, read_labels, read_list
+from actrec.engine import checkpoint, dist
+from actrec.engine import evaluate as scores
+from actrec.engine.build import build_net
+from actrec.engine.datafolder import best_checkpoint, refuse_other_classes
+from actrec.engine.devices import choose_device, choose_precision, move
+from actrec.engine.evaluate import Result
+from actrec.engine.runfolder import BEST
+from actrec.nets.recognize import recognize
+from actrec.pipelines.loader import Loader, eval_loader
+
+_VIEWS_OF_A_BATCH = 32
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, repr=False)
+class Model:
+    """A trained net, and how to feed it. `actrec.load` makes one.
+
+    A model is not changed: `dataclasses.replace(model, views=actrec.Views(clips=10, crops=3))` gives another one.
+
+    Args:
+        net: In evaluation mode, on `device`.
+        input: How the net is fed: size, mean and standard deviation of the frames.
+        clip: Which frames form a clip, with `frames` set.
+        views: Which clips and crops of a video are scored.
+        classes: The name of each class; None if they are unknown.
+        scoring: What is averaged over the views, the arithmetic of the net, and the number of videos in a batch.
+        multi_label: Videos may have several labels. Probabilities are then those of each class by itself.
+        channels_last: Use the channels-last memory format.
+        loader: Number of decoding threads, and how many batches they decode ahead.
+        source: The file from which the model was loaded.
+    """
+
+    net: nets.Backbone
+    input: Input
+    clip: Clip
+    views: Views
+    classes: Sequence[str] | None
+    scoring: Scoring
+    multi_label: bool
+    channels_last: bool
+    device: torch.device
+    loader: config.Loader
+    source: Path
+
+    @property
+    def num_classes(self) -> int:
+        return int(self.net.options["num_classes"])  # type: ignore[arg-type]
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The name of each class, or its number if the names are unknown."""
+        return self.classes if self.classes is not None else [str(label) for label in range(self.num_classes)]
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic of the net: float32 on a CPU unless another one was chosen."""
+        if self.scoring.precision != "auto":
+            return self.scoring.precision
+        return choose_precision("auto", self.device) if self.device.type == "cuda" else "float32"
+
+    @property
+    def batch_size(self) -> int:
+        """Number of videos in a batch. It changes no result."""
+        return self.scoring.batch_size or max(1, _VIEWS_OF_A_BATCH // self.views.num_views)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.class_names[:5]) + (", ..." if self.num_classes > 5 else "")
+        clip, views, size = self.clip, self.views, self.input.size
+        stride = f", stride {clip.stride}" if clip.sampling == "dense" else ""
+        return "\n".join(
+            (
+                f"{self.net.name} from {self.source}",
+                f"  classes  {self.num_classes}: {shown}",
+                f"  clip     {clip.frames} frames of {size}x{size}, {clip.modality}, {clip.sampling} sampling{stride}",
+                f"  views    {views.clips} clips x {views.crops} crops of a video, average of {self.scoring.average}",
+                f"  device   {self.device}, {self.precision}",
+            )
+        )
+
+    # ---- whole videos ----
+
+    @overload
+    def predict(self, videos: PathLike, *, topk: int = 5) -> list[tuple[str, float]]: ...
+    @overload
+    def predict(self, videos: Sequence[PathLike], *, topk: int = 5) -> list[list[tuple[str, float]]]: ...
+
+    def predict(self, videos: PathLike | Sequence[PathLike], *, topk: int = 5) -> Any:
+        """The most likely classes of a video, or of each of several videos: [(class, probability), ...], best first.
+
+        The scores are those of `evaluate`, bit for bit.
+
+        Args:
+            videos: A video file or frame folder, or a sequence of them.
+            topk: Number of classes; 0: all.
+
+        Raises:
+            ValueError: A video cannot be used. `score` scores the others and names it.
+        """
+        paths = [videos] if isinstance(videos, (str, os.PathLike)) else list(videos)
+        result = self.score([Video(os.fspath(path), os.fspath(path), None, None, ()) for path in dict.fromkeys(paths)])
+        for path, reason in result.missing.items():
+            raise ValueError(reason if path in reason else f"{path}: {reason}")
+        best = dict(zip(result.ids, self.best_classes(result, topk)))
+        found = [best[os.fspath(path)] for path in paths]
+        return found[0] if isinstance(videos, (str, os.PathLike)) else found
+
+    def score(
+        self, videos: Sequence[Video], *, index: Index | None = None, progress: Callable[[int], None] | None = None
+    ) -> Result:
+        """Scores videos. In several processes, each scores its part, and all of them get the whole result.
+
+        Args:
+            videos: Rows of a list. Their ids must differ.
+            index: Of these videos; built here if not given.
+            progress: Called with the number of videos scored since the last call, in all processes together.
+
+        Returns:
+            Scores (videos, classes), which may be of no video. `missing` names the videos that cannot be used.
+
+        Raises:
+            ValueError: The net does not fit the videos' labels or modality, or the list is empty.
+        """
+        batches = self.make_loader(videos, index=index)
+        own = scores.score(
+            self.net,
+            batches,
+            average=self.scoring.average,
+            precision=self.precision,
+            progress=(lambda n: progress(n * dist.world())) if progress else None,
+        )
+        return scores.merge(dist.gather(own), videos)
+
+    def evaluate(self, path: PathLike) -> Result:
+        """Scores the videos of a list, and compares them with its labels.
+
+        Raises:
+            OSError, ValueError: The list cannot be read, its classes are not those of the net, or no video can be
+                scored.
+        """
+        if self.classes is not None:
+            refuse_other_classes(Path(path), self.classes)
+        return scores.check_scored(self.score(read_list(path)))
+
+    def make_loader(self, videos: Sequence[Video], *, index: Index | None = None) -> Loader:
+        """The loader of all views of the videos, or of this process's share of them.
+
+        Raises:
+            ValueError: As of `actrec.eval_loader`.
+        """
+        workers = self.loader.workers or dist.cores_of_process()
+        flow = self.clip.modality == "flow"
+        return eval_loader(
+            videos,
+            self.clip,
+            self.input,
+            views=self.views,
+            batch_size=self.batch_size,
+            device=self.device,
+            index=index if index is not None else build_index(videos, lazy=True, flow=flow),
+            rank=dist.rank(),
+            world=dist.world(),
+            workers=workers,
+            prefetch=self.loader.prefetch,
+            channels_last=self.channels_last,
+            multi_label=self.num_classes if self.multi_label else None,
+        )
+
+    def probabilities(self, result: Result) -> np.ndarray:
+        """(videos, classes) float64, of the scores of a result."""
+        return scores.probabilities(result.scores, multi_label=self.multi_label)
+
+    def best_classes(self, result: Result, topk: int = 5) -> list[list[tuple[str, float]]]:
+        """The most likely classes of each video of a result, as `predict` returns them."""
+        names = self.class_names
+        found = self.probabilities(result)
+        best = np.argsort(-found, axis=1, kind="stable")[:, : topk if topk > 0 else None]
+        return [[(names[c], float(row[c])) for c in order] for row, order in zip(found, best)]
+
+
+def load(
+    path: PathLike,
+    *,
+    net: str | config.Net | None = None,
+    classes: PathLike | Sequence[str] | None = None,
+    clip: Clip | Mapping[str, Any] | None = None,
+    frame: Frame | None = None,
+    views: Views | Mapping[str, Any] | None = None,
+    scoring: Scoring | None = None,
+    loader: config.Loader | None = None,
+    multi_label: bool | None = None,
+    device: str = "auto",
+) -> Model:
+    """Loads a trained net, and how it was fed in its training.
+
+        actrec.load("runs/2026-11-28_s3d")
+        actrec.load("k400.pth", net="tam_resnet50", classes="labels.txt")
+
+    Args:
+        path: A run folder (its `best.pt` is loaded), a dataset folder (its newest run), or a checkpoint. With `net`: a
+            weights file of any layout that actrec reads.
+        net: The net to which the weights belong: its name, or `actrec.config.Net` with its options.
+        classes: Names of the classes: a file with one name per line, or a sequence. Default: those of the checkpoint;
+            weights have none.
+        clip, views: How the net is fed, by default as in its training. A mapping changes single fields. With weights,
+            the default is one clip of the net's own length.
+        frame: Changes of the frames' size and normalization.
+        multi_label: Videos may have several labels. Default: as in training.
+        device: cpu, cuda, or auto for the GPU if there is one.
+
+    Raises:
+        FileNotFoundError: There is no such file or run.
+        ValueError: The file is damaged or not a checkpoint, the weights are those of another net, the number of
+            classes differs from the net's, or an option does not fit the net.
+    """
+    path, chosen = Path(path), torch.device(choose_device(device))
+    names = read_labels(classes) if isinstance(classes, (str, os.PathLike)) else classes
+    if net is None:
+        path = _checkpoint_in(path)
+        saved = checkpoint.load(path)
+        built = checkpoint.build_net(saved)
+        own = Clip(**saved["clip"])
+        names = names if names is not None else saved["classes"]
+        channels_last, own_multi_label = saved["channels_last"], saved.get("multi_label", False)
+        own_views = Views(crop_ratio=saved.get("crop_ratio", Views.crop_ratio))
+    else:
+        choice = net if isinstance(net, config.Net) else config.Net(net)
+        own = Clip(modality=_modality_of(clip))
+        guesses = recognize(path, choice.backbone, **choice.options).guesses
+        # Where nothing fits, building the net says why.
+        built = build_net(
+            choice,
+            num_classes=guesses[0].num_classes if guesses else len(names or [0]),
+            modality=own.modality,
+            weights=str(path),
+            new_head=False,
+        )
+        channels_last, own_multi_label, own_views = True, False, Views()
+    clip = clip if isinstance(clip, Clip) else replace(own, **(clip or {}))
+    model = Model(
+        net=move(built, chosen, channels_last=channels_last).eval(),
+        input=(frame or Frame()).applied_to(built.input),
+        clip=replace(clip, frames=clip.frames or built.input.frames),
+        views=views if isinstance(views, Views) else replace(own_views, **(views or {})),
+        classes=names,
+        scoring=scoring or Scoring(),
+        multi_label=own_multi_label if multi_label is None else multi_label,
+        channels_last=channels_last,
+        device=chosen,
+        loader=loader or config.Loader(),
+        source=path,
+    )
+    if names is not None and len(names) != model.num_classes:
+        raise ValueError(f"{len(names)} class names for {path}: expected {model.num_classes}, as the net has classes")
+    return model
+
+
+def _checkpoint_in(path: Path) -> Path:
+    """The checkpoint that a path stands for."""
+    if not path.is_dir():
+        return path
+    if (path / BEST).exists() or not (path / "runs").is_dir():
+        return path / BEST
+    return best_checkpoint(path, None)
+
+
+def _modality_of(clip: Clip | Mapping[str, Any] | None) -> config.Modality:
+    return clip.modality if isinstance(clip, Clip) else (clip or {}).get("modality", "rgb")

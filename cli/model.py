@@ -1,0 +1,152 @@
+"""The options of commands that use a trained net: which one, and how it is fed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actrec import config
+from actrec.cli.options import FILE, FOLDER, config_changes, config_options, data_option, flag_of
+from actrec.cli.runs import run_folder
+
+if TYPE_CHECKING:
+    from actrec.inference.model import Model
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """The trained net that the user chose, and how it is fed.
+
+    Args:
+        data: The dataset folder in which runs are searched.
+        run_dir, checkpoint, weights: Where the net comes from; at most one of them.
+        labels: The names of its classes.
+        others: By the names of `actrec.load`.
+    """
+
+    data: Path
+    run_dir: Path | None
+    checkpoint: Path | None
+    weights: Path | None
+    labels: Path | None
+    net: config.Net
+    others: dict[str, Any]
+
+    @property
+    def device(self) -> str:
+        """cpu or cuda."""
+        from actrec.engine.devices import choose_device
+
+        return choose_device(self.others["device"])
+
+    @property
+    def views(self) -> config.Views:
+        """The views, with the default crop ratio unless the user gave one."""
+        return config.Views(**self.others["views"])
+
+    @functools.cached_property
+    def path(self) -> Path:
+        """The checkpoint or weights file.
+
+        Raises:
+            FileNotFoundError: The user named none, and there is no run with a checkpoint.
+        """
+        from actrec.engine import datafolder
+
+        if self.weights is not None or self.checkpoint is not None:
+            return self.weights or self.checkpoint  # type: ignore[return-value]
+        run_dir = run_folder(self.run_dir, self.data) if self.run_dir is not None else None
+        return datafolder.best_checkpoint(self.data, run_dir)
+
+    @property
+    def home(self) -> Path:
+        """The folder for files about the net: its run, or the dataset folder for weights without a run."""
+        if self.weights is not None:
+            return self.data
+        return self.run_dir if self.run_dir is not None and self.checkpoint is not None else self.path.parent
+
+    def load(self) -> Model:
+        """Loads it. Raises OSError and ValueError as `actrec.load`."""
+        from actrec.inference.model import load
+
+        return load(self.path, net=self.net if self.weights is not None else None, classes=self.labels, **self.others)
+
+
+def model_options(function: Callable) -> Callable:
+    """Gives a command the flags that choose a trained net and how it is fed. It receives `choice`, a `ModelChoice`."""
+
+    @click.option("--run", "run_dir", type=FOLDER, help="Run: a folder, or a name in DATA/runs.  [default: the newest]")
+    @click.option("--checkpoint", type=FILE, help="Checkpoint to use.  [default: best.pt of the run]")
+    @click.option("--weights", type=FILE, help="Use these weights of --backbone, without a run.")
+    @click.option("--labels", type=FILE, help="File of class names, one per line.  [default: those of the checkpoint]")
+    @data_option
+    @config_options(config.Views, without=("crop_ratio",))
+    @config_changes(config.Views, "crop_ratio", default=f"as in validation; {config.Views.crop_ratio} with --weights")
+    @config_options(config.Scoring)
+    @config_changes(config.Clip, "frames", "stride", "sampling", "rule", "modality", default="as trained")
+    @config_options(config.Frame)
+    @config_options(config.Loader, only=("workers", "prefetch"))
+    @config_options(config.Net)
+    @config_changes(config.Loss, "multi_label", default="as trained")
+    @config_options(config.Run, only=("device",))
+    @functools.wraps(function)
+    def call(
+        *args: Any,
+        data: Path,
+        run_dir: Path | None,
+        checkpoint: Path | None,
+        weights: Path | None,
+        labels: Path | None,
+        views: config.Views,
+        views_changes: dict[str, Any],
+        scoring: config.Scoring,
+        clip_changes: dict[str, Any],
+        frame: config.Frame,
+        loader: config.Loader,
+        net: config.Net,
+        loss_changes: dict[str, Any],
+        run: config.Run,
+        **flags: Any,
+    ) -> Any:
+        _check_origin(run_dir, checkpoint, weights)
+        if weights is None:
+            _refuse_known(net, clip_changes | loss_changes)
+        chosen = ModelChoice(
+            data,
+            run_dir,
+            checkpoint,
+            weights,
+            labels,
+            net,
+            {
+                "clip": clip_changes,
+                "frame": frame,
+                "views": {"clips": views.clips, "crops": views.crops, "rule": views.rule} | views_changes,
+                "scoring": scoring,
+                "loader": loader,
+                "multi_label": loss_changes.get("multi_label"),
+                "device": run.device,
+            },
+        )
+        return function(*args, choice=chosen, **flags)
+
+    return call
+
+
+def _check_origin(run_dir: Path | None, checkpoint: Path | None, weights: Path | None) -> None:
+    """Raises UsageError if more than one of the flags is given that say where the net comes from."""
+    if weights is not None and (run_dir or checkpoint) is not None:
+        raise click.UsageError("--weights together with --run or --checkpoint: expected one of them")
+
+
+def _refuse_known(net: config.Net, changes: dict[str, Any]) -> None:
+    """Raises UsageError for flags that say what a checkpoint contains."""
+    known = [flag_of(f) for f in fields(net) if getattr(net, f.name) != f.default]
+    known += [f"--{name.replace('_', '-')}" for name in ("modality", "multi_label") if name in changes]
+    if known:
+        raise click.UsageError(f"{known[0]} without --weights: a checkpoint contains this")

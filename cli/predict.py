@@ -1,0 +1,74 @@
+"""`actrec predict`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap
+from actrec.cli.model import ModelChoice, model_options
+from actrec.cli.options import Command, NamedPath
+from actrec.words import counted
+
+
+@click.command(cls=Command)
+@click.argument("inputs", nargs=-1, required=True, type=NamedPath(), metavar="INPUT...")
+@click.option("--topk", type=click.IntRange(0), default=5, show_default=True, help="Number of classes; 0: all.")
+@click.option("--csv", "csv_path", type=OutputFile((".csv",)), help="Also write a table: video, class, probability.")
+@json_option
+@model_options
+def command(
+    inputs: tuple[Path, ...],
+    topk: int,
+    csv_path: Path | None,
+    json_path: Path | None,
+    choice: ModelChoice,
+) -> int:
+    """Say what happens in videos.
+
+    \b
+        actrec predict a.mp4
+        actrec predict videos/ --clips 10 --crops 3 --json answers.json
+
+    INPUT is a video, a folder of videos, a frame folder, or a list. The net comes from the best checkpoint of the
+    newest run, unless you name another one. The scores are those of `actrec evaluate`, bit for bit.
+    """
+    from actrec.cli.progress import Bar
+    from actrec.engine import dist
+    from actrec.engine.failures import with_name
+    from actrec.files import write_csv
+    from actrec.inference.inputs import find_inputs
+
+    refuse_overlap({"--csv": csv_path, "--json": json_path}, {"the checkpoint": choice.path})
+    click.get_current_context().with_resource(dist.joined(choice.device))
+    model = choice.load()
+    videos = find_inputs(inputs)
+    with Bar("videos", total=len(videos)) as bar:
+        result = model.score(videos, progress=bar.add)
+    if dist.rank():
+        return 0
+    best = dict(zip(result.ids, model.best_classes(result, topk)))
+    width = max(map(len, model.class_names))
+    for video, found in best.items():
+        click.echo(video)
+        for name, probability in found:
+            click.echo(f"  {name:<{width}}  {probability:6.1%}")
+    for video, reason in result.missing.items():
+        click.echo(f"not predicted: {with_name(video, reason)}", err=True)
+    if csv_path is not None:
+        rows = ((video, name, f"{value:.6g}") for video, found in best.items() for name, value in found)
+        write_csv(csv_path, ("video", "class", "probability"), rows)
+    lines = [f"{counted(len(result.missing), 'video')} of {len(videos)} cannot be used"] if result.missing else []
+    return finish(
+        *lines,
+        json_path=json_path,
+        result={
+            "model": str(choice.path),
+            "videos": [
+                {"video": v, "classes": [{"class": n, "probability": p} for n, p in f]} for v, f in best.items()
+            ],
+            "missing": result.missing,
+        },
+        failed=bool(result.missing),
+    )
