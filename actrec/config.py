@@ -19,6 +19,7 @@ FLOW_PAIRS = 5  # consecutive flow images (x and y) that form one frame of a flo
 FLOW_CHANNELS = 2 * FLOW_PAIRS
 MAX_FRAMES = 1_000_000  # of a clip, and of a stride
 MAX_SIDE = 16384  # pixels: no decoder, encoder or image format here is made for larger pictures
+_WINDOW = 2.0  # seconds
 PREPARED_BLOCK = 16  # pixels: codecs work in blocks of this size
 
 CRF = {"h264": 23, "hevc": 26}  # default quality of prepared videos, by codec
@@ -432,6 +433,28 @@ class Scoring(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = opt(
         "auto", "Arithmetic of the net. auto: float32 on the CPU, bfloat16 on GPUs that support it."
     )
+
+
+@dataclass(frozen=True)
+class Windows(Settings):
+    """Windows that slide over a long video."""
+
+    every: float = opt(1.0, "Seconds from the start of one window to the start of the next.", above=0)
+    window: float | None = opt(
+        None, "Length of a window in seconds.  [default: 2; with dense sampling, what a clip covers]", above=0
+    )
+
+    def length(self, clip: Clip, rate: float) -> int:
+        """The number of frames of a window.
+
+        Args:
+            clip: With `frames` set.
+            rate: Frames per second.
+        """
+        if self.window is None and clip.sampling == "dense":
+            assert clip.frames is not None
+            return clip.frames * clip.stride
+        return max(1, round((self.window or _WINDOW) * rate))
 
 
 @dataclass(frozen=True)
