@@ -77,3 +77,14 @@ def dataset(tmp_path_factory) -> Path:
 @pytest.fixture
 def videos(dataset) -> list[actrec.Video]:
     return actrec.read_list(dataset / "train.txt")
+
+
+@pytest.fixture(scope="session")
+def trained(dataset, tmp_path_factory) -> Path:
+    """The folder of a short training run on `dataset`."""
+    from engine.data_of import data_of
+    from engine.helpers import run, tiny
+
+    run_dir = tmp_path_factory.mktemp("trained") / "runs/tiny"
+    run(run_dir, data_of(dataset), tiny(precision="float32"))
+    return run_dir

@@ -139,7 +139,9 @@ def score(
     if average not in ("logits", "probabilities"):
         raise ValueError(f"average {average!r}: expected logits or probabilities")
     ids: list[str] = []
-    scores, labels = [], []
+    scores: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    mean = _AVERAGE[average, loader.multi_label is not None]
     training, clamped_before = net.training, loader.clamped
     net.eval()
     try:
@@ -147,7 +149,8 @@ def score(
             for batch, logits in outputs_of(functools.partial(_logits, net), loader, loader.device):
                 if not ids:
                     _check_classes(loader, logits.shape[-1])
-                scores.append(_AVERAGE[average, loader.multi_label is not None](logits).cpu().numpy())
+                # Video by video, because the order in which torch adds the views depends on the shape.
+                scores += [mean(views).numpy() for views in logits.cpu()]
                 ids += batch.videos
                 labels.append(batch.labels.cpu().numpy())
                 if progress:
@@ -160,9 +163,7 @@ def score(
     if not ids:
         return _nothing_scored(net, loader, missing, clamped)
     shown = np.concatenate(labels)
-    return Result(
-        ids, np.concatenate(scores), shown if loader.multi_label is None else shown.astype(bool), missing, clamped
-    )
+    return Result(ids, np.stack(scores), shown if loader.multi_label is None else shown.astype(bool), missing, clamped)
 
 
 def merge(results: Sequence[Result], videos: Sequence[Video]) -> Result:
@@ -243,9 +244,9 @@ def outputs_of(
             yield waiting[0], found.unflatten(0, (len(waiting[0]), -1))
             waiting.popleft()
     if clips:
-        missing = size - sum(map(len, clips))
-        group, _ = _split([*clips, clips[0].new_zeros(missing, *clips[0].shape[1:])], size)
-        outputs.append(run(group))
+        # Like the clips in its memory format too, which `torch.cat` would lose next to other tensors.
+        zeros = torch.zeros_like(clips[0][:1].expand(size - sum(map(len, clips)), -1, -1, -1, -1))
+        outputs.append(run(torch.cat([*clips, zeros])))
     for batch in waiting:
         found, outputs = _split(outputs, len(batch) * batch.views)
         yield batch, found.unflatten(0, (len(batch), -1))
@@ -270,21 +271,22 @@ def _logits(net: torch.nn.Module, clips: torch.Tensor) -> torch.Tensor:
 
 
 def _mean_logits(logits: torch.Tensor) -> torch.Tensor:
-    return logits.mean(1)
+    return logits.mean(0)
 
 
 def _mean_softmax(logits: torch.Tensor) -> torch.Tensor:
     """Logarithms of the mean probabilities."""
-    return logits.log_softmax(-1).logsumexp(1) - float(np.log(logits.shape[1]))
+    return logits.log_softmax(-1).logsumexp(0) - float(np.log(len(logits)))
 
 
 def _mean_sigmoid(logits: torch.Tensor) -> torch.Tensor:
     """Logits of the mean probabilities: log p - log (1 - p)."""
     log_sigmoid = torch.nn.functional.logsigmoid
-    return log_sigmoid(logits).logsumexp(1) - log_sigmoid(-logits).logsumexp(1)
+    return log_sigmoid(logits).logsumexp(0) - log_sigmoid(-logits).logsumexp(0)
 
 
-_AVERAGE = {  # key: what is averaged, and whether videos may have several labels
+# (views, classes) to (classes,). Key: what is averaged, and whether videos may have several labels.
+_AVERAGE = {
     ("logits", False): _mean_logits,
     ("logits", True): _mean_logits,
     ("probabilities", False): _mean_softmax,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +20,9 @@ def find_inputs(inputs: Sequence[Path]) -> list[Video]:
         inputs: Video files; frame folders; folders that contain such files and folders at any depth; lists.
 
     Returns:
-        Rows whose ids are the paths as given, for a list the ids of its rows. A path that does not exist is a row too:
-        it fails when it is opened.
+        Rows whose ids are the paths as given, for a list the ids of its rows. Where two lists have the same id for
+        different videos, the second one gets its path as its id. A path that does not exist is a row too: it fails when
+        it is opened.
 
     Raises:
         ValueError: A folder contains no video, a list is malformed, or a file cannot be a video.
@@ -29,8 +31,16 @@ def find_inputs(inputs: Sequence[Path]) -> list[Video]:
     found: dict[str, Video] = {}
     for path in inputs:
         for video in _videos_of(path):
-            found.setdefault(video.id, video._replace(labels=()))
+            _add(found, video._replace(labels=()))
     return list(found.values())
+
+
+def _add(found: dict[str, Video], video: Video) -> None:
+    """Adds a video, unless it is there already, under an id of its own."""
+    for id_ in itertools.chain((video.id, video.path), (f"{video.path}#{n}" for n in itertools.count(2))):
+        known = found.setdefault(id_, video._replace(id=id_))
+        if known[1:] == video[1:]:
+            return
 
 
 def _videos_of(path: Path) -> Sequence[Video]:

@@ -242,7 +242,9 @@ def load(
         saved = checkpoint.load(path)
         built = checkpoint.build_net(saved)
         own = Clip(**saved["clip"])
-        names = names if names is not None else saved["classes"]
+        names = names if names is not None else saved.get("classes")
+        if names is None:
+            raise ValueError(f"{path}: contains no class names: pass a file of them (labels.txt) as `classes`")
         channels_last, own_multi_label = saved["channels_last"], saved.get("multi_label", False)
         own_views = Views(crop_ratio=saved.get("crop_ratio", Views.crop_ratio))
     else:

@@ -3,10 +3,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from engine.data_of import data_of
 from engine.group import Groups
 
-from actrec.data.index import build_index
-from actrec.data.lists import read_list
 from actrec.engine.runfolder import Data
 
 
@@ -20,6 +19,4 @@ def groups(tmp_path_factory) -> Iterator[Groups]:
 
 @pytest.fixture(scope="session")
 def data(dataset) -> Data:
-    """The lists of `dataset`."""
-    train, val = read_list(dataset / "train.txt"), read_list(dataset / "val.txt")
-    return Data(train, build_index(train), val, build_index(val), ["dark", "bright"])
+    return data_of(dataset)

@@ -10,8 +10,8 @@ from actrec.config import Clip, Windows
 def windows_of(num_frames: int, rate: float, windows: Windows, clip: Clip) -> np.ndarray:
     """The half-open frame ranges of the windows, (windows, 2) int64, in ascending order.
 
-    They start every `windows.every` seconds, as long as they fit into the video. One more that ends at the last frame is
-    added if frames would be left over. A video that is shorter than a window is one window.
+    They start every `windows.every` seconds, as long as they fit into the video. If frames are left over, one more
+    window ends at the last frame. A video that is shorter than a window is one window.
 
     Args:
         num_frames, rate: Of the video; rate is the average number of frames per second.

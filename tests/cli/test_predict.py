@@ -1,0 +1,95 @@
+"""`actrec predict`"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from actrec.data.video.encode import VideoWriter
+
+
+@pytest.fixture
+def here(trained, dataset, tmp_path, monkeypatch):
+    """A dataset folder with a run, as the current folder."""
+    shutil.copytree(dataset, tmp_path / "data")
+    shutil.copytree(trained.parents[1] / "runs", tmp_path / "data/runs")
+    monkeypatch.chdir(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def write_video(path, *, size=(32, 24), frames=6):
+    with VideoWriter(path, width=size[0], height=size[1], rate=25) as video:
+        for _ in range(frames):
+            video.write(np.full((size[1], size[0], 3), 200, np.uint8))
+
+
+def test_files_folders_lists_and_broken_files(run, here):
+    write_video(here / "a.mp4")
+    (here / "videos/deep").mkdir(parents=True)
+    write_video(here / "videos/deep/b.mp4", frames=1)  # shorter than a clip
+    (here / "videos/bad.mp4").write_bytes(b"not a video")
+    inputs = ("a.mp4", "frames/train1", "videos", "val.txt", "gone.mp4", "a.mp4")
+    code, out, err = run("predict", *inputs, "--json", "out.json", "--csv", "out.csv")
+    assert code == 1
+    assert out[-1] == "2 videos of 9 cannot be used"
+    assert out[0] == "a.mp4"
+    assert [line.split()[0] for line in out[1:3]] in (["dark", "bright"], ["bright", "dark"])
+    named = [line for line in err if line.startswith("not predicted: ")]
+    assert len(named) == 2
+    assert "videos/bad.mp4: not a video" in named[0]
+    assert "gone.mp4: no such file" in named[1]
+    written = json.loads((here / "out.json").read_text())
+    assert [one["video"] for one in written["videos"]] == [
+        "a.mp4", "frames/train1", "videos/deep/b.mp4", *(f"frames/val{i}" for i in range(4)),
+    ]  # fmt: skip
+    assert set(written["missing"]) == {"videos/bad.mp4", "gone.mp4"}
+    for one in written["videos"]:
+        assert sum(found["probability"] for found in one["classes"]) == pytest.approx(1)
+    rows = list(csv.DictReader((here / "out.csv").read_text().splitlines()))
+    assert [row["video"] for row in rows[::2]] == [one["video"] for one in written["videos"]]
+
+
+def test_predictions_equal_evaluate(run, here):
+    assert run("evaluate", "--clips", 2, "--crops", 3)[0] == 0
+    stored = np.load(here / "runs/tiny/scores/val_2x3.npz")
+    assert run("predict", "val.txt", "--clips", 2, "--crops", 3, "--json", "out.json")[0] == 0
+    videos = json.loads((here / "out.json").read_text())["videos"]
+    assert [one["video"] for one in videos] == stored["ids"].tolist()
+    for one, scores in zip(videos, stored["scores"].astype(np.float64)):
+        probability = np.exp(scores) / np.exp(scores).sum()
+        found = {each["class"]: each["probability"] for each in one["classes"]}
+        assert np.allclose([found["dark"], found["bright"]], probability, rtol=1e-12)
+
+
+def test_mistakes_end_in_one_line(run, here, tmp_path):
+    (here / "empty").mkdir()
+    for arguments, expected in (
+        (["empty"], "empty: contains no video: expected video files, or images"),
+        (["a.mp4", "--run", "nope"], "nope"),
+        (["a.mp4", "--data", "empty"], "no run with a best.pt"),
+        (["a.mp4", "--weights", "runs/tiny/best.pt", "--backbone", "s3d"], "does not fit net 's3d'"),
+        (["a.mp4", "--labels", "gone.txt"], "gone.txt: no such file"),
+        (["a.mp4", "--csv", "no/x.csv"], "there is no folder no"),
+        (["a.mp4", "--backbone", "i3d"], "--backbone without --weights"),
+        (["a.mp4", "--frames", "0"], "--frames"),
+    ):
+        code, out, err = run("predict", *arguments)
+        assert code in (1, 2), arguments
+        assert not out
+        assert expected in err[-1], err
+
+
+def test_weights_without_a_run(run, here):
+    (here / "names.txt").write_text("night\nday\n")
+    code, out, _ = run(
+        "predict", "frames/val0", "--weights", "runs/tiny/best.pt", "--backbone", "resnet3d_10", "--widen", "0.125",
+        "--frames", "5", "--size", "32", "--labels", "names.txt", "--topk", "1",
+    )  # fmt: skip
+    assert code == 0
+    assert out[0] == "frames/val0"
+    assert out[1].split()[0] in ("night", "day")
+    assert len(out) == 2

@@ -1,0 +1,34 @@
+"""What the inputs of a command stand for."""
+
+from __future__ import annotations
+
+import pytest
+
+from actrec.inference.inputs import find_inputs
+
+
+def test_the_same_id_in_two_lists(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "list.txt").write_text("a.mp4 1 10 0\na.mp4 11 20 1\nb.mp4 1 5 3\n")
+    found = find_inputs([tmp_path / "one/list.txt", tmp_path / "two/list.txt", tmp_path / "one/list.txt"])
+    assert [video.id for video in found] == [
+        "a.mp4 1-10", "a.mp4 11-20", "b.mp4",
+        f"{tmp_path}/two/a.mp4", f"{tmp_path}/two/a.mp4#2", f"{tmp_path}/two/b.mp4",
+    ]  # fmt: skip
+    assert [(video.start, video.stop) for video in found] == [(0, 10), (10, 20), (0, 5)] * 2
+    assert {video.labels for video in found} == {()}
+
+
+def test_a_folder_of_images_is_a_video_and_a_folder_of_such_folders_is_not(tmp_path):
+    for name in ("a", "b/c"):
+        (tmp_path / "v" / name).mkdir(parents=True)
+        (tmp_path / "v" / name / "00001.jpg").touch()
+    (tmp_path / "v/x.mp4").touch()
+    (tmp_path / "v/notes.txt").touch()
+    assert [v.id for v in find_inputs([tmp_path / "v"])] == [f"{tmp_path}/v/{name}" for name in ("a", "b/c", "x.mp4")]
+    assert [v.id for v in find_inputs([tmp_path / "v/a"])] == [f"{tmp_path}/v/a"]
+    (tmp_path / "e").mkdir()
+    with pytest.raises(ValueError, match="contains no video"):
+        find_inputs([tmp_path / "e"])
