@@ -346,6 +346,29 @@ def scratch_folder(sibling: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Checks, before long work, that `atomic_write` will be able to write a file. Nothing is left behind.
+
+    Folders that are missing are checked as far as they exist: a file is created in the nearest one.
+
+    Raises:
+        OSError: As in `atomic_write`. It names `path`.
+    """
+    target = Path(os.path.realpath(path))
+    with errors_named(target, path):
+        if target.exists():
+            _regular(target, path)
+        while not target.parent.exists():
+            target = target.parent
+    temporary = temporary_path(target)
+    try:
+        with errors_named(temporary, path), open(temporary, "xb") as file:
+            file.write(bytes(4096))  # some file systems create empty files on a full disk
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
 def atomic_link(path: Path, other: Path) -> None:
     """Makes `other` a second name of the file `path`, or a copy where the file system has no hard links.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from actrec.files import write_json, writing
+from actrec.files import check_writable, write_json, writing
 
 RESUMABLE = "interrupted: run the same command again to continue"
 
@@ -40,6 +40,10 @@ class OutputFile(click.Path):
             self.fail(f"{path}: there is no folder {path.parent}", param, ctx)
         if self._suffixes and path.suffix.lower() not in self._suffixes:
             self.fail(f"{path}: expected a name that ends in {', '.join(self._suffixes)}", param, ctx)
+        try:
+            check_writable(path)
+        except OSError as error:
+            self.fail(f"{path} cannot be written ({error.strerror})", param, ctx)
         return path
 
 

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap
 from actrec.cli.model import ModelChoice, model_options
-from actrec.cli.options import FILE, Command
+from actrec.cli.options import FILE, Command, flag_of
 
-_SHOWN = 10  # missing videos that are listed
+if TYPE_CHECKING:
+    from actrec.report.analysis import Analysis
+
+_SHOWN = 10  # missing videos, and confusions, that are listed
 
 
 @click.command(cls=Command)
 @click.option("--list", "list_path", type=FILE, help="List to score.  [default: DATA/val.txt]")
 @click.option("--out", type=OutputFile(make_folder=True),
               help="File for the scores.  [default: RUN/scores/<list>_<clips>x<crops>.npz]")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace a file that contains other scores.")
+@click.option("--per-class", is_flag=True,
+              help="Also print a table of the classes, the hardest confusions, and the calibration error.")  # fmt: skip
+@click.option("--confusion", "confusions", multiple=True, type=OutputFile((".csv", ".png", ".pdf", ".svg")),
+              help="Also write the confusion matrix: as a table (.csv) or a picture. Can be repeated.")  # fmt: skip
+@click.option("--confusion-order", type=click.Choice(["similar", "labels"]), default="similar", show_default=True,
+              help="Order of the classes in the picture: confused classes adjacent, or by label.")  # fmt: skip
 @click.option("--reference-files", is_flag=True, help="Also write IBM's files: <name>_details.npy and <name>.csv.")
 @click.option("--topk-json", type=OutputFile(), help="Also write Hara's result file: the best classes of each video.")
 @click.option("--topk", type=click.IntRange(0), default=5, show_default=True,
@@ -26,6 +39,10 @@ _SHOWN = 10  # missing videos that are listed
 def command(
     list_path: Path | None,
     out: Path | None,
+    force: bool,
+    per_class: bool,
+    confusions: tuple[Path, ...],
+    confusion_order: str,
     reference_files: bool,
     topk_json: Path | None,
     topk: int,
@@ -37,21 +54,25 @@ def command(
     The net and its clips come from the best checkpoint of the newest run, unless you name another one.
     """
     from actrec.cli.progress import Bar, watched
+    from actrec.data import score_file
     from actrec.data.index import cache_path, fingerprint_line
     from actrec.data.lists import find_labels
     from actrec.engine import datafolder, dist
     from actrec.engine import evaluate as scores
     from actrec.engine.failures import with_name
+    from actrec.files import check_writable
     from actrec.inference import score_files
+    from actrec.report import confusion
+    from actrec.report.analysis import Analysis
 
     list_path = list_path or datafolder.find_list(choice.data, "val")
-    checkpoint = None if choice.weights is not None else choice.path
-    out = out or score_files.scores_path(choice.home, checkpoint, list_path, choice.views)
+    out = out or score_files.scores_path(choice.home, choice.path, list_path, choice.views, _changes(choice))
     refuse_overlap(
         {
             "--out": out,
             "--topk-json": topk_json,
             "--json": json_path,
+            **{f"--confusion {path}": path for path in confusions},
             **({str(path): path for path in scores.reference_paths(out.parent, out.stem)} if reference_files else {}),
         },
         {
@@ -64,6 +85,7 @@ def command(
     )
     click.get_current_context().with_resource(dist.joined(choice.device))
     model = choice.load()
+    check_writable(out)
     with dist.first():
         found = datafolder.load_list(
             list_path,
@@ -72,21 +94,26 @@ def command(
             watch=watched,
             log=lambda text: click.echo(text, err=True),
         )
-    if model.classes is not None:
-        datafolder.refuse_other_classes(list_path, model.classes)
+    model = score_files.with_class_names(model, list_path, found.videos)
+    fingerprint = found.index.fingerprint()
+    origin = score_files.made_from(model, list_path, fingerprint)
+    if not force:
+        dist.by_first(lambda: score_file.refuse_other(out, origin))
     with Bar("videos", total=len(found.videos) if not dist.rank() else None) as bar:
         result = scores.check_scored(model.score(found.videos, index=found.index, progress=bar.add))
     if dist.rank():
         return 0
+    content = score_files.content_of(result, model, origin)
     try:
         written = score_files.save(
-            result,
-            out,
-            reference_files=reference_files,
-            topk_json=topk_json,
-            topk=topk,
-            classes=model.classes or datafolder.class_names(list_path, [found]),
+            result, content, out, reference_files=reference_files, topk_json=topk_json, topk=topk
         )
+        analysis = Analysis(content)
+        if analysis.num_videos and analysis.matrix is not None:
+            for path in confusions:
+                similar = confusion_order == "similar"
+                confusion.save(path, analysis.matrix, content.classes, by_similarity=similar)
+                written.append(path)
     except OSError:  # the result of long work is shown even if it cannot be stored
         click.echo(str(result))
         raise
@@ -94,12 +121,56 @@ def command(
         click.echo(f"missing: {with_name(video, reason)}", err=True)
     if len(result.missing) > _SHOWN:
         click.echo(f"missing: … and {len(result.missing) - _SHOWN} more", err=True)
-    fingerprint = found.index.fingerprint()
     return finish(
+        *(_tables(analysis) if per_class else ()),
+        *_why_not(analysis, asked=bool(confusions)),
         *(f"wrote {path}" for path in written),
         f"data: {fingerprint_line(fingerprint)}",
         f"scores -> {out}",
         str(result),
         json_path=json_path,
-        result=score_files.summary(result, out, fingerprint),
+        result=score_files.summary(result, out, fingerprint) | analysis.summary(),
     )
+
+
+def _changes(choice: ModelChoice) -> dict[str, Any]:
+    """What the user changed that changes the scores, by flag without `--`."""
+    others, changes = choice.others, dict[str, Any]()
+    net = choice.net.options if choice.weights is not None else {}
+    for kind, values in (
+        (config.Net, net),
+        (config.Clip, others["clip"]),
+        (config.Frame, vars(others["frame"])),
+        (config.Views, {name: value for name, value in others["views"].items() if name not in ("clips", "crops")}),
+        (config.Scoring, {name: getattr(others["scoring"], name) for name in ("average", "precision")}),
+    ):
+        by_name = {f.name: f for f in fields(kind)}
+        changes |= {flag_of(by_name[n])[2:]: v for n, v in values.items() if v != by_name[n].default}
+    return changes | ({"multi-label": True} if others["multi_label"] else {})
+
+
+def _tables(analysis: Analysis) -> list[str]:
+    """The lines of --per-class."""
+    from actrec.report.analysis import table
+
+    if not analysis.num_videos:
+        return ["no table of the classes: no video has a label"]
+    lines = table(analysis.classes)
+    if analysis.confusions is None:
+        return lines
+    if analysis.confusions:
+        pairs = [
+            f"  {pair.label} -> {pair.predicted}: {pair.count} ({pair.fraction:.0%} of {pair.label})"
+            for pair in analysis.confusions[:_SHOWN]
+        ]
+        lines += ["hardest confusions (label -> prediction: videos)", *pairs]
+    return [*lines, f"expected calibration error {analysis.calibration_error:.2f} %"]
+
+
+def _why_not(analysis: Analysis, *, asked: bool) -> list[str]:
+    """Why there is no confusion matrix although it was asked for."""
+    if asked and not analysis.num_videos:
+        return ["no confusion matrix: no video has a label"]
+    if asked and analysis.matrix is None:
+        return ["no confusion matrix: the videos may have several labels"]
+    return []

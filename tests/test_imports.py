@@ -55,7 +55,13 @@ MAY_IMPORT = {
         "actrec.files",
         "actrec.words",
     },
-    "actrec.report": {"actrec.files", "actrec.data", "actrec.registry", "actrec.engine.runlog"},
+    "actrec.report": {
+        "actrec.files",
+        "actrec.data",
+        "actrec.registry",
+        "actrec.engine.runlog",
+        "actrec.engine.metrics",  # numpy only
+    },
     "actrec.tools": {"actrec.data", "actrec.files", "actrec.config", "actrec.registry"},
     "actrec.cli": {"actrec"},
 }

@@ -7,8 +7,7 @@ import functools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,9 +15,10 @@ import numpy as np
 import torch
 
 from actrec.data.lists import Video, check_labels
-from actrec.engine import metrics
 from actrec.engine.devices import autocast
 from actrec.engine.failures import with_name
+from actrec.engine.metrics import probabilities as probabilities
+from actrec.engine.result import Result as Result
 from actrec.files import atomic_write, write_json
 from actrec.nets.outside import logits_of
 from actrec.pipelines.batch import Batch
@@ -26,84 +26,6 @@ from actrec.pipelines.loader import Loader
 
 Average = Literal["logits", "probabilities"]
 _GROUP = {"cpu": 4, "cuda": 32}  # views that the net computes at once
-
-
-@dataclass(frozen=True)
-class Result:
-    """Scores of a list's videos.
-
-    Args:
-        ids: The scored videos, in the order of the list.
-        scores: (videos, classes) float32 logits. Their softmax gives probabilities, for several labels their sigmoid,
-            however the views were averaged.
-        labels: (videos,) int64, -1 for a video without a label; for several labels (videos, classes) bool.
-        missing: For each video that could not be decoded, its id and the reason. It has no score and is not counted.
-        clamped: Number of planned frames after the last frame of their video.
-
-    Accuracies are in percent, over the videos that have a label. With several labels each of them is a hit. There a
-    video without a label counts as a negative for every class, in `map` and in `loss`.
-    """
-
-    ids: list[str]
-    scores: np.ndarray
-    labels: np.ndarray
-    missing: dict[str, str] = field(default_factory=dict)
-    clamped: int = 0
-
-    @property
-    def num_videos(self) -> int:
-        return len(self.ids)
-
-    @property
-    def multi_label(self) -> bool:
-        return self.labels.ndim == 2
-
-    @cached_property
-    def _labeled(self) -> tuple[np.ndarray, np.ndarray]:
-        has = self.labels.any(axis=1) if self.multi_label else self.labels >= 0
-        return self.scores[has], self.labels[has]
-
-    @property
-    def top1(self) -> float:
-        return metrics.accuracy(*self._labeled, k=1)
-
-    @property
-    def top5(self) -> float:
-        return metrics.accuracy(*self._labeled, k=5)
-
-    @property
-    def mean_class(self) -> float:
-        """Top-1 accuracy, averaged over classes; nan with several labels."""
-        return float("nan") if self.multi_label else metrics.mean_class_accuracy(*self._labeled)
-
-    @cached_property
-    def map(self) -> float:
-        """Mean average precision in percent over the classes that occur; nan if each video has one label."""
-        return metrics.mean_average_precision(self.scores, self.labels) if self.multi_label else float("nan")
-
-    @property
-    def score(self) -> float:
-        """The figure by which results are compared: `map` with several labels, else `top1`."""
-        return self.map if self.multi_label else self.top1
-
-    @property
-    def loss(self) -> float:
-        if self.multi_label:
-            return metrics.binary_cross_entropy(self.scores, self.labels)
-        return metrics.cross_entropy(*self._labeled)
-
-    @property
-    def accuracies(self) -> dict[str, float]:
-        """The accuracies that are logged, by name."""
-        return {"map": self.map, "top1": self.top1} if self.multi_label else {"top1": self.top1, "top5": self.top5}
-
-    def __str__(self) -> str:
-        counts = f"({self.num_videos} videos, {len(self.missing)} missing)"
-        if not len(self._labeled[1]):
-            return f"no labels to compare with {counts}"
-        if self.multi_label:
-            return f"mAP {self.map:.2f}  top-1 {self.top1:.2f}  {counts}"
-        return f"top-1 {self.top1:.2f}  top-5 {self.top5:.2f}  mean-class {self.mean_class:.2f}  {counts}"
 
 
 def evaluate(
@@ -292,18 +214,6 @@ _AVERAGE = {
     ("probabilities", False): _mean_softmax,
     ("probabilities", True): _mean_sigmoid,
 }
-
-
-def probabilities(scores: np.ndarray, *, multi_label: bool) -> np.ndarray:
-    """The probabilities of scores (videos, classes), float64: their softmax, for several labels their sigmoid."""
-    values = torch.from_numpy(scores).double()
-    return np.asarray(values.sigmoid() if multi_label else values.softmax(1))
-
-
-def save_scores(path: str | os.PathLike[str], result: Result) -> None:
-    """Writes a `.npz` file with ids (unicode), scores (videos, classes) float32, and labels as in `Result`."""
-    with atomic_write(path, "wb") as file:
-        np.savez(file, ids=np.array(result.ids, str), scores=result.scores, labels=result.labels)
 
 
 def reference_paths(folder: Path, stem: str) -> tuple[Path, Path]:

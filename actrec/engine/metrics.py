@@ -4,6 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
+CALIBRATION_BINS = 15
+
+
+def log_probabilities(scores: np.ndarray, *, multi_label: bool) -> np.ndarray:
+    """Logarithms of the probabilities of logits: of their softmax, for several labels of their sigmoid.
+
+    Args:
+        scores: (videos, classes).
+
+    Returns:
+        (videos, classes) float64.
+    """
+    values = scores.astype(np.float64)
+    if multi_label:
+        return -np.logaddexp(0, -values)
+    values -= values.max(axis=1, keepdims=True)
+    return values - np.log(np.exp(values).sum(axis=1, keepdims=True))
+
+
+def probabilities(scores: np.ndarray, *, multi_label: bool) -> np.ndarray:
+    """The probabilities of logits (videos, classes), float64: their softmax, for several labels their sigmoid."""
+    return np.exp(log_probabilities(scores, multi_label=multi_label))
+
 
 def topk_hits(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """Whether the label, or one of the labels, is among the k highest scores. (videos,) bool.
@@ -41,6 +64,37 @@ def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float:
     top = scores.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(scores - top).sum(axis=1)) + top[:, 0]
     return float((log_sum - scores[np.arange(len(labels)), labels]).mean())
+
+
+def predictions(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The class with the highest score, (videos,) int64. With a tie it is a wrong class, as in `topk_hits`.
+
+    Args:
+        scores: (videos, classes).
+        labels: (videos,) int.
+    """
+    right = topk_hits(scores, labels, 1)
+    others = np.where(labels[:, None] == np.arange(scores.shape[1]), -np.inf, scores)
+    return np.where(right, labels, others.argmax(axis=1) if scores.shape[1] else labels)
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
+    """Expected calibration error, in percent; nan without videos.
+
+    Videos are put into bins of equal width by the probability of their best class. The error is the difference between
+    the mean probability and the accuracy of a bin, averaged over the bins by their number of videos.
+
+    Guo et al., On Calibration of Modern Neural Networks, 2017: https://arxiv.org/abs/1706.04599
+
+    Args:
+        confidence: (videos,), from 0 to 1.
+        right: (videos,) bool.
+    """
+    if not len(confidence):
+        return float("nan")
+    bin_of = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)  # bins are open below
+    gaps = np.bincount(bin_of, weights=right - confidence, minlength=bins)
+    return 100 * float(np.abs(gaps).sum() / len(confidence))
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:

@@ -2,31 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from actrec import config
+from actrec.data import score_file
+from actrec.data.lists import Video, find_labels, read_labels
+from actrec.data.score_file import ScoreFile
 from actrec.engine import evaluate as scores
+from actrec.engine.datafolder import refuse_other_classes
 from actrec.engine.runfolder import BEST
+from actrec.inference.model import Model
 
 
-def scores_path(home: Path, checkpoint_path: Path | None, list_path: Path, views: config.Views) -> Path:
-    """Where scores are stored by default: `scores/<list>_<clips>x<crops>.npz` in the folder `home`."""
-    name = f"{list_path.stem}_{views.clips}x{views.crops}"
-    if checkpoint_path is not None and checkpoint_path.name != BEST:
-        name += f"_{checkpoint_path.stem}"
-    return home / "scores" / f"{name}.npz"
+def scores_path(home: Path, model_path: Path, list_path: Path, views: config.Views, changes: Mapping[str, Any]) -> Path:
+    """Where scores are stored by default: `scores/<list>_<clips>x<crops>.npz` in the folder `home`.
+
+    The name also contains the name of the model's file, unless it is best.pt, and each change: `val_1x1_size-224.npz`.
+
+    Args:
+        changes: The options that the user changed, by flag without `--`.
+    """
+    parts = [list_path.stem, f"{views.clips}x{views.crops}"]
+    if model_path.name != BEST:
+        parts.append(model_path.stem)
+    return home / "scores" / ("_".join([*parts, *(_part(*change) for change in changes.items())]) + ".npz")
+
+
+def _part(flag: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return flag if value else f"no-{flag}"
+    values = value if isinstance(value, tuple) else (value,)
+    return f"{flag}-" + ",".join(f"{one:g}" if isinstance(one, float) else str(one) for one in values)
+
+
+def with_class_names(model: Model, list_path: Path, videos: Sequence[Video]) -> Model:
+    """The model, with the class names that are stored next to a list if it has none.
+
+    Raises:
+        ValueError: The labels of the list stand for other classes than those of the net.
+    """
+    found = find_labels(list_path.parent)
+    labeled = any(video.labels for video in videos)
+    if found is None or (model.classes is not None and not labeled):
+        return model
+    if model.classes is not None:
+        refuse_other_classes(list_path, model.classes)
+        return model
+    names = read_labels(found)
+    if len(names) == model.num_classes:
+        return dataclasses.replace(model, classes=names)
+    if not labeled:
+        return model
+    raise ValueError(
+        f"{found}: {len(names)} class names, but the net of {model.source} has {model.num_classes} classes: expected a "
+        "list with the classes of the net"
+    )
+
+
+def made_from(model: Model, list_path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """What the scores of a list depend on. A score file stores it.
+
+    Args:
+        fingerprint: Of the index of the list.
+    """
+    with open(model.source, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "command": "evaluate",
+        "model": os.path.abspath(model.source),
+        "model_sha256": digest,
+        "list": os.path.abspath(list_path),
+        "list_sha256": fingerprint["list"],
+        "contents_sha256": fingerprint["contents"],
+        "net": model.net.name,
+        "net_options": dict(model.net.options),
+        "multi_label": model.multi_label,
+        **dataclasses.asdict(model.clip),
+        "size": model.input.size,
+        "mean": list(model.input.mean),
+        "std": list(model.input.std),
+        "clips": model.views.clips,
+        "crops": model.views.crops,
+        "crop_ratio": model.views.crop_ratio,
+        "crop_rule": model.views.rule,
+        "average": model.scoring.average,
+        "precision": model.precision,
+    }
+
+
+def content_of(result: scores.Result, model: Model, origin: Mapping[str, Any]) -> ScoreFile:
+    """What the score file of a result contains.
+
+    Args:
+        origin: Of `made_from`.
+    """
+    return ScoreFile(result.ids, result.scores, result.labels, list(model.class_names), origin)
 
 
 def save(
     result: scores.Result,
+    content: ScoreFile,
     out: Path,
     *,
     reference_files: bool,
     topk_json: Path | None,
     topk: int,
-    classes: Sequence[str],
 ) -> list[Path]:
     """Writes the scores, and the files of other tools that are asked for. Returns the names of the latter.
 
@@ -34,16 +119,16 @@ def save(
         OSError: a file cannot be written.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    scores.save_scores(out, result)
+    score_file.write(out, content)
     written = scores.save_reference(out.parent, out.stem, result) if reference_files else []
     if topk_json is not None:
-        scores.save_topk_json(topk_json, result, classes, topk)
+        scores.save_topk_json(topk_json, result, content.classes, topk)
         written = [*written, topk_json]
     return written
 
 
-def summary(result: scores.Result, out: Path, fingerprint: dict[str, Any]) -> dict[str, Any]:
-    """What `evaluate --json` writes."""
+def summary(result: scores.Result, out: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """What `evaluate --json` writes, besides the analysis of the classes."""
     own = {"map": result.map} if result.multi_label else {"mean_class": result.mean_class}
     return own | {
         "top1": result.top1,
@@ -52,5 +137,5 @@ def summary(result: scores.Result, out: Path, fingerprint: dict[str, Any]) -> di
         "missing": result.missing,
         "clamped": result.clamped,
         "scores": str(out),
-        "data": fingerprint,
+        "data": dict(fingerprint),
     }

@@ -73,7 +73,7 @@ def test_every_output_of_evaluate(run, inside):
     assert out[-1].startswith(f"top-1 {said['top1']:.2f}  top-5 100.00  mean-class {said['mean_class']:.2f}")
     code, out, _ = run("evaluate", "--weights", "r/best.pt", "--size", "32", "--frames", "5")
     assert code == 0
-    assert (inside / "scores/val_1x1.npz").exists()
+    assert (inside / "scores/val_1x1_frames-5_size-32.npz").exists()
 
 
 def test_the_result_is_shown_even_if_the_disk_is_full(run, inside, monkeypatch):

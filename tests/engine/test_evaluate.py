@@ -157,8 +157,6 @@ def test_a_net_of_other_classes(several):
 def test_several_labels_in_files(several, tmp_path):
     loader = actrec.eval_loader(several, actrec.Clip(), INPUT, multi_label=2)
     result = actrec.evaluate(Brightness(), loader)
-    engine.save_scores(tmp_path / "s.npz", result)
-    assert np.array_equal(np.load(tmp_path / "s.npz", allow_pickle=False)["labels"], result.labels)
     engine.save_topk_json(tmp_path / "val.json", result, ["dark", "bright"], 2)
     best = json.loads((tmp_path / "val.json").read_text())["results"][result.ids[0]]
     assert best[0]["label"] == "dark"
@@ -233,16 +231,6 @@ def test_each_video_counts_once(videos):
 def result():
     scores = np.array([[1, 3, 2, 0, -1, -2], [5, 0, 1, 2, 3, 4]], np.float32)
     return engine.Result(["a/x y", "b/ü"], scores, np.array([1, 0]))
-
-
-def test_scores_file(result, tmp_path):
-    engine.save_scores(tmp_path / "s.npz", result)
-    saved = np.load(tmp_path / "s.npz", allow_pickle=False)
-    assert saved["ids"].tolist() == ["a/x y", "b/ü"]
-    assert saved["ids"].dtype.kind == "U"
-    assert saved["scores"].dtype == np.float32
-    assert np.array_equal(saved["scores"], result.scores)
-    assert saved["labels"].tolist() == [1, 0]
 
 
 def test_the_references_files(result, tmp_path):

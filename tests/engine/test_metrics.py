@@ -80,3 +80,32 @@ def test_binary_cross_entropy_is_torchs():
     )
     assert metrics.binary_cross_entropy(scores, labels) == pytest.approx(float(expected), rel=1e-6)
     assert np.isnan(metrics.binary_cross_entropy(scores[:0], labels[:0]))
+
+
+def test_predictions_agree_with_the_hits():
+    assert metrics.predictions(SCORES, LABELS).tolist() == [0, 1, 1, 2]
+    tied = np.array([[1, 1, 0], [0, 1, 1], [2, 0, 0]])
+    assert metrics.predictions(tied, np.array([0, 2, 0])).tolist() == [1, 1, 0]  # a tie is a mistake
+    random = np.random.default_rng(0).integers(0, 4, (200, 5))
+    labels = np.arange(200) % 5
+    assert np.array_equal(metrics.predictions(random, labels) == labels, metrics.topk_hits(random, labels, 1))
+
+
+def test_probabilities_are_torchs():
+    import torch
+
+    scores = np.array([[800.0, -3, 1], [-900, -900, -901]], np.float32)
+    of_torch = torch.from_numpy(scores).double()
+    assert np.allclose(metrics.probabilities(scores, multi_label=False), of_torch.softmax(1), rtol=1e-12, atol=0)
+    assert np.allclose(metrics.probabilities(scores, multi_label=True), of_torch.sigmoid(), rtol=1e-12, atol=0)
+
+
+def test_calibration_error_by_hand():
+    # 15 bins: 0.62 and 0.65 are in (9/15, 10/15], 0.9 and 14/15 in (13/15, 14/15], 1.0 in the last one
+    confidence = np.array([0.62, 0.65, 0.9, 14 / 15, 1.0])
+    right = np.array([True, False, True, True, False])
+    gaps = [2 / 5 * abs(0.5 - 0.635), 2 / 5 * abs(1 - (0.9 + 14 / 15) / 2), 1 / 5 * 1]
+    assert metrics.calibration_error(confidence, right) == pytest.approx(100 * sum(gaps))
+    assert metrics.calibration_error(np.array([0.75] * 4), np.array([1, 1, 1, 0], bool)) == 0
+    assert metrics.calibration_error(confidence, right, bins=1) == pytest.approx(100 * abs(0.6 - confidence.mean()))
+    assert np.isnan(metrics.calibration_error(confidence[:0], right[:0]))

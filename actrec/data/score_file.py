@@ -1,0 +1,156 @@
+"""Score files (`.npz`): the scores of a list's videos, and what they were made from."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actrec.files import atomic_write
+
+PATHS = ("model", "list")  # what is not compared: the content of these files counts, wherever they are
+
+
+@dataclass(frozen=True)
+class ScoreFile:
+    """The content of a score file.
+
+    Args:
+        ids: The scored videos.
+        scores: (videos, classes) float32 logits. Their softmax gives probabilities, for several labels their sigmoid.
+        labels: (videos,) int64, -1 for a video without a label; for several labels (videos, classes) bool.
+        classes: The name of each class, or its number if the names are unknown.
+        made_from: What the scores depend on: values that JSON can hold, by name. Empty if it is unknown.
+    """
+
+    ids: Sequence[str]
+    scores: np.ndarray
+    labels: np.ndarray
+    classes: Sequence[str]
+    made_from: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def multi_label(self) -> bool:
+        return self.labels.ndim == 2
+
+    @property
+    def has_names(self) -> bool:
+        """Whether `classes` are more than numbers."""
+        return list(self.classes) != numbers(len(self.classes))
+
+
+def numbers(num_classes: int) -> list[str]:
+    """What stands for the names of classes if they are unknown: "0", "1", ..."""
+    return [str(label) for label in range(num_classes)]
+
+
+def write(path: str | os.PathLike[str], content: ScoreFile) -> None:
+    """Writes a score file, atomically. It contains no pickled objects.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with atomic_write(path, "wb") as file:
+        np.savez(
+            file,
+            ids=np.array(content.ids, str),
+            scores=content.scores.astype(np.float32, copy=False),
+            labels=content.labels,
+            classes=np.array(content.classes, str),
+            made_from=np.array(json.dumps(content.made_from)),
+        )
+
+
+def read(path: str | os.PathLike[str]) -> ScoreFile:
+    """Reads a score file. Files that earlier versions wrote have only numbers as `classes`, and no `made_from`.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not a score file, or a video occurs twice.
+    """
+    name = os.fspath(path)
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            arrays = {key: found[key] for key in found.files}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{name}: no such file") from None
+    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError):
+        raise ValueError(f"{name}: the file is damaged, or not a score file of `actrec evaluate`") from None
+    missing = [key for key in ("ids", "scores", "labels") if key not in arrays]
+    if missing:
+        raise ValueError(f"{name}: contains no array {missing[0]!r}: expected a score file of `actrec evaluate`")
+    scores, labels = arrays["scores"], arrays["labels"]
+    ids = [str(id_) for id_ in arrays["ids"]] if arrays["ids"].ndim == 1 else []
+    if (
+        scores.ndim != 2
+        or len(ids) != len(scores)
+        or labels.shape not in (scores.shape[:1], scores.shape)
+        or scores.dtype.kind != "f"
+        or labels.dtype.kind != ("i" if labels.ndim == 1 else "b")
+        or (labels.ndim == 1 and len(labels) and labels.max() >= scores.shape[1])
+    ):
+        raise ValueError(
+            f"{name}: `ids` {arrays['ids'].shape}, `scores` {scores.shape} and `labels` {labels.shape} do not fit "
+            "together: expected a score file of `actrec evaluate`"
+        )
+    if len(set(ids)) < len(ids):
+        twice = next(id_ for number, id_ in enumerate(ids) if id_ in ids[:number])
+        raise ValueError(f"{name}: video {twice} occurs twice: expected every video once")
+    classes = arrays.get("classes")
+    if classes is not None and classes.shape != scores.shape[1:]:
+        raise ValueError(f"{name}: `classes` {classes.shape} with `scores` {scores.shape}: expected a name per class")
+    names = numbers(scores.shape[1]) if classes is None else [str(class_) for class_ in classes]
+    return ScoreFile(ids, scores, labels, names, _made_from(arrays.get("made_from")))
+
+
+def refuse_other(path: Path, made_from: Mapping[str, Any]) -> None:
+    """Raises ValueError if there is a file that was not made from the same. No file, or one of the same, is fine."""
+    if not path.exists():
+        return
+    advice = "pass another name with --out, or --force to replace it"
+    try:
+        old = read(path).made_from
+    except ValueError:
+        raise ValueError(f"{path} exists and is not a score file: {advice}") from None
+    if not old:
+        raise ValueError(f"{path} exists and does not say what its scores were made from: {advice}")
+    names = [name for name in {**old, **made_from} if name not in PATHS]
+    other = [name for name in names if _differ(old.get(name), made_from.get(name))]
+    if other:
+        changes = ", ".join(_change(name, old, made_from) for name in other[:3]) + ", ..." * (len(other) > 3)
+        raise ValueError(f"{path} exists and contains other scores ({changes}): {advice}")
+
+
+def _differ(old: Any, new: Any) -> bool:
+    """None stands for what is unknown."""
+    return old is not None and new is not None and json.dumps(old) != json.dumps(new)
+
+
+def _change(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    of_path = name.removesuffix("_sha256")
+    if of_path != name and old.get(of_path) and new.get(of_path):
+        return f"{of_path} {old[of_path]}" + (
+            f", now {new[of_path]}" if old[of_path] != new[of_path] else " has changed"
+        )
+    return f"{name} {_shown(old.get(name))}, now {_shown(new.get(name))}"
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _made_from(stored: np.ndarray | None) -> dict[str, Any]:
+    if stored is None or stored.shape != ():
+        return {}
+    try:
+        found = json.loads(str(stored))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,88 @@
+"""The scores of a list's videos, and their accuracies. Does not load torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from actrec.engine import metrics
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores of a list's videos.
+
+    Args:
+        ids: The scored videos, in the order of the list.
+        scores: (videos, classes) float32 logits. Their softmax gives probabilities, for several labels their sigmoid,
+            however the views were averaged.
+        labels: (videos,) int64, -1 for a video without a label; for several labels (videos, classes) bool.
+        missing: For each video that could not be decoded, its id and the reason. It has no score and is not counted.
+        clamped: Number of planned frames after the last frame of their video.
+
+    Accuracies are in percent, over the videos that have a label. With several labels each of them is a hit. There a
+    video without a label counts as a negative for every class, in `map` and in `loss`.
+    """
+
+    ids: list[str]
+    scores: np.ndarray
+    labels: np.ndarray
+    missing: dict[str, str] = field(default_factory=dict)
+    clamped: int = 0
+
+    @property
+    def num_videos(self) -> int:
+        return len(self.ids)
+
+    @property
+    def multi_label(self) -> bool:
+        return self.labels.ndim == 2
+
+    @cached_property
+    def _labeled(self) -> tuple[np.ndarray, np.ndarray]:
+        has = self.labels.any(axis=1) if self.multi_label else self.labels >= 0
+        return self.scores[has], self.labels[has]
+
+    @property
+    def top1(self) -> float:
+        return metrics.accuracy(*self._labeled, k=1)
+
+    @property
+    def top5(self) -> float:
+        return metrics.accuracy(*self._labeled, k=5)
+
+    @property
+    def mean_class(self) -> float:
+        """Top-1 accuracy, averaged over classes; nan with several labels."""
+        return float("nan") if self.multi_label else metrics.mean_class_accuracy(*self._labeled)
+
+    @cached_property
+    def map(self) -> float:
+        """Mean average precision in percent over the classes that occur; nan if each video has one label."""
+        return metrics.mean_average_precision(self.scores, self.labels) if self.multi_label else float("nan")
+
+    @property
+    def score(self) -> float:
+        """The figure by which results are compared: `map` with several labels, else `top1`."""
+        return self.map if self.multi_label else self.top1
+
+    @property
+    def loss(self) -> float:
+        if self.multi_label:
+            return metrics.binary_cross_entropy(self.scores, self.labels)
+        return metrics.cross_entropy(*self._labeled)
+
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """The accuracies that are logged, by name."""
+        return {"map": self.map, "top1": self.top1} if self.multi_label else {"top1": self.top1, "top5": self.top5}
+
+    def __str__(self) -> str:
+        counts = f"({self.num_videos} videos, {len(self.missing)} missing)"
+        if not len(self._labeled[1]):
+            return f"no labels to compare with {counts}"
+        if self.multi_label:
+            return f"mAP {self.map:.2f}  top-1 {self.top1:.2f}  {counts}"
+        return f"top-1 {self.top1:.2f}  top-5 {self.top5:.2f}  mean-class {self.mean_class:.2f}  {counts}"
