@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from actrec import config, nets
-from actrec.config import Clip, Frame, Input, Scoring, Views
+from actrec.config import Clip, Frame, Input, Scoring, Views, Windows
 from actrec.data.index import Index, build_index
 from actrec.data.lists import Video, read_labels, read_list
 from actrec.engine import checkpoint, dist
@@ -28,6 +28,7 @@ from actrec.engine.evaluate import Result
 from actrec.engine.runfolder import BEST
 from actrec.nets.recognize import recognize
 from actrec.pipelines.loader import Loader, eval_loader
+from actrec.pipelines.sweep import Sweep
 
 _VIEWS_OF_A_BATCH = 32
 
@@ -183,6 +184,25 @@ class Model:
             rank=dist.rank(),
             world=dist.world(),
             workers=workers,
+            prefetch=self.loader.prefetch,
+            channels_last=self.channels_last,
+            multi_label=self.num_classes if self.multi_label else None,
+        )
+
+    def make_sweep(self, video: Video, windows: Windows) -> Sweep:
+        """The windows that slide over a video, as `make_loader` gives whole videos. Each frame is decoded once.
+
+        Raises:
+            ValueError: As of `actrec.pipelines.sweep.Sweep`.
+        """
+        return Sweep(
+            video,
+            windows,
+            self.clip,
+            self.input,
+            views=self.views,
+            batch_size=self.batch_size,
+            device=self.device,
             prefetch=self.loader.prefetch,
             channels_last=self.channels_last,
             multi_label=self.num_classes if self.multi_label else None,

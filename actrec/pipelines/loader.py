@@ -178,7 +178,7 @@ class Loader:
         for place, (row, _) in enumerate(draws):
             of_file.setdefault(self.videos[row].path, []).append(place)
         places = list(of_file.values())
-        with_slots = [_Draw(row, repeat, slot) for (row, repeat), slot in zip(draws, slots)]
+        with_slots = [Draw(row, repeat, slot) for (row, repeat), slot in zip(draws, slots)]
         futures = [self._pool.submit(self._fetch, epoch, [with_slots[i] for i in group]) for group in places]
         return _Fetching(clips, places, futures)
 
@@ -193,7 +193,7 @@ class Loader:
             else None
         )
 
-    def _fetch(self, epoch: int, draws: list[_Draw]) -> list[Sample | Failure]:
+    def _fetch(self, epoch: int, draws: list[Draw]) -> list[Sample | Failure]:
         """The samples of one file, in a decode worker. Never raises an error because of a bad file."""
         found: dict[int, Sample | Failure] = {}
         requests: dict[int, Request] = {}
@@ -311,7 +311,7 @@ class Loader:
         return torch.empty(shape, dtype=self._dtype, device=self.device)
 
 
-class _Draw(NamedTuple):
+class Draw(NamedTuple):
     """One draw of a step.
 
     Args:

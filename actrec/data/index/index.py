@@ -107,6 +107,16 @@ class Index(Sequence[Media]):
             flow=self.flow,
         )
 
+    def with_rows(self, videos: Sequence[Video]) -> Index:
+        """The index of other rows of the file of the first row, which is not probed again. It has no cache."""
+        assert all(video.path == self._videos[0].path for video in videos)
+        other = Index(
+            videos, self._records[:1].copy(), np.zeros(len(videos), np.int32), np.zeros(1, np.int64), None,
+            flow=self.flow,
+        )  # fmt: skip
+        other._current[:] = self._current[:1]
+        return other
+
     def path(self, i: int) -> str:
         """The path of a row."""
         return self._videos[i].path

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,6 +112,36 @@ def iter_pictures(path: str | os.PathLike[str]) -> Iterator[Picture]:
             yield Picture(width, height, frame.time, duration or (1 / rate if rate else 0.0), frame, turns)
         if turns is None:
             raise MediaError(path, "no frame of its video stream decodes")
+
+
+def iter_wanted(
+    path: str | os.PathLike[str], wanted: np.ndarray, *, region: Region | None = None
+) -> Generator[tuple[int, np.ndarray], None, None]:
+    """Decodes a file from its start and gives the wanted frames: (frame number, RGB uint8 (H, W, 3) as displayed).
+
+    If the file ends before the last wanted frame, the last frame that decodes is given too, whether it is wanted or
+    not. Closing the iterator closes the file.
+
+    Args:
+        wanted: ascending frame numbers without repetition, at least one.
+        region: as for `read_frames`: the memory of a picture may be overwritten by the next one.
+
+    Raises:
+        FileNotFoundError, MediaError: as `probe_video`.
+    """
+    convert, place, i, picture = Converter(region), 0, -1, None
+    with open_video(path) as (container, stream):
+        for i, picture in enumerate(iter_decoded(container, stream)):
+            convert.see(picture)
+            if i == wanted[place]:
+                yield i, convert(picture)
+                place += 1
+                if place == len(wanted):
+                    return
+        if picture is None:
+            raise MediaError(path, "no frame of its video stream decodes")
+        if not place or wanted[place - 1] != i:
+            yield i, convert(picture)
 
 
 def read_frames(

@@ -126,7 +126,7 @@ def fetch_encoded(request: Request, index: Index) -> Sample:
         MediaError: a file is missing or empty.
     """
     media, route = request.media, request.route
-    wanted, gather = _wanted(request.plan)
+    wanted, gather = wanted_frames(request.plan)
     if route.images_per_frame:
         images = [_read_bytes(path) for i in wanted.tolist() for path in media.images(i)]
         return Sample(request.row, route, media, request.plan, images, wanted, gather)
@@ -204,7 +204,7 @@ def fetch_pictures(requests: Sequence[Request], index: Index, *, certify: bool) 
 def _fetch_flow(request: Request) -> Sample:
     receiver = _Receiver(request)
     receiver.expect(receiver.positions)
-    read_one = functools.partial(_read_flow, region=receiver.region, shape=request.shape)
+    read_one = functools.partial(read_flow, region=receiver.region, shape=request.shape)
     read = functools.lru_cache(maxsize=FLOW_CHANNELS)(read_one)  # neighboring stacks share most of their images
     for i, position in enumerate(receiver.positions.tolist()):
         paths = request.media.images(position - request.media.start)
@@ -212,7 +212,7 @@ def _fetch_flow(request: Request) -> Sample:
     return receiver.sample()
 
 
-def _read_flow(path: str, region: Region, shape: tuple[int, int]) -> np.ndarray:
+def read_flow(path: str, region: Region, shape: tuple[int, int]) -> np.ndarray:
     """The box of a gray image, resized to shape (width, height): uint8 (height, width, 1)."""
     out = np.empty((*shape[::-1], 1), np.uint8)
     resize(region.cut(read_image(path, gray=True))[..., None], out=out)
@@ -224,7 +224,7 @@ class _Receiver:
 
     def __init__(self, request: Request):
         self._request = request
-        self._wanted, self._gather = _wanted(request.plan)
+        self._wanted, self._gather = wanted_frames(request.plan)
         self.positions = self._wanted + request.media.start  # in the file
         self.region = Region(request.media.width, request.media.height, *request.box)
         num_kept = 1 if request.make_writer else len(self._wanted)
@@ -254,7 +254,7 @@ class _Receiver:
         )
 
 
-def _wanted(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+def wanted_frames(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     """(ascending positions of the frames that a plan needs, (clips, T) indices of the clips' frames among them)"""
     wanted, gather = np.unique(plan.frames, return_inverse=True)
     return wanted, gather.reshape(-1, plan.frames.shape[-1])
