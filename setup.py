@@ -44,6 +44,7 @@ setup(
         "tensorboard>=2.18",
         "safetensors>=0.5",
         "matplotlib>=3.9",
+        "pillow>=10.1",
         "jinja2>=3.1",
     ],
     extras_require={

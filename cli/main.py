@@ -22,6 +22,7 @@ COMMANDS = {  # name: one line for --help
     "train": "Train a net.",
     "evaluate": "Score a list with clips x crops.",
     "predict": "Say what happens in videos.",
+    "view": "Show what the loader feeds.",
     "runs": "Show the runs of a dataset folder, or compare two.",
     "nets": "List the nets, or show one.",
     "weights": "Tell which net a weights file belongs to, or convert it.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +10,13 @@ import click
 
 import actrec
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap
+from actrec.cli.ending import finish, json_option, refuse_overlap
 from actrec.cli.options import FILE, FOLDER, Command, config_options, data_option
 from actrec.cli.runs import run_folder
 from actrec.words import counted
 
 if TYPE_CHECKING:
     from actrec.engine.reporting import TrainResult
-    from actrec.engine.runfolder import Data
 
 
 class ListFile(click.Path):
@@ -52,8 +50,6 @@ class ListFile(click.Path):
               help="Continue the run (without --run: the newest run of this net that has a checkpoint).")  # fmt: skip
 @click.option("--weights", type=FILE, help="Weights to start from.")
 @click.option("--new-head", is_flag=True, help="The weights are for other classes: start with a new last layer.")
-@click.option("--preview", type=OutputFile((".png", ".jpg", ".jpeg")),
-              help="Write a picture of the first batch, and do not train.")  # fmt: skip
 @json_option
 @config_options(
     config.Net, config.Clip, config.Frame, actrec.Augment, config.Loader, config.Optim, config.Loss, config.Run
@@ -66,7 +62,6 @@ def command(
     resume: bool,
     weights: Path | None,
     new_head: bool,
-    preview: Path | None,
     json_path: Path | None,
     net: config.Net,
     clip: config.Clip,
@@ -94,7 +89,7 @@ def command(
         raise click.UsageError("--new-head without --weights: a net that starts without weights has a new head anyway")
     recipe = config.Recipe(net, clip, augment, loader, optim, loss, run)
     fed = net_input(net, clip, frame)
-    outputs = {"--preview": preview, "--json": json_path}
+    outputs = {"--json": json_path}
     train_path, val_path = datafolder.training_lists(data, list_path, val_list)
     refuse_overlap(
         outputs,
@@ -105,8 +100,12 @@ def command(
         },
     )
 
-    def lists() -> Data:
-        return datafolder.training_data(
+    click.get_current_context().with_resource(dist.joined(choose_device(run.device)))
+    if resume:
+        given = run_dir
+        run_dir = Path(dist.once("run", lambda: str(_run_to_resume(data, given, net.backbone, clip.modality))))
+    with dist.first():
+        found = datafolder.training_data(
             data,
             train_list=list_path,
             val_list=val_list,
@@ -115,15 +114,6 @@ def command(
             watch=watched,
             log=lambda text: click.echo(text, err=True),
         )
-
-    if preview is not None:
-        return finish(*_preview(preview, recipe, lists(), fed))
-    click.get_current_context().with_resource(dist.joined(choose_device(run.device)))
-    if resume:
-        given = run_dir
-        run_dir = Path(dist.once("run", lambda: str(_run_to_resume(data, given, net.backbone, clip.modality))))
-    with dist.first():
-        found = lists()
     if run_dir is None:
         named = net.backbone.replace(":", ".") + ("_flow" if clip.modality == "flow" else "")
         run_dir = Path(dist.once("run", lambda: str(datafolder.new_run(data, named))))
@@ -169,16 +159,6 @@ def _run_to_resume(data: Path, run_dir: Path | None, net: str, modality: str) ->
     if not runfolder.has_checkpoint(found):
         raise ValueError(f"{found} has no checkpoint to continue from: omit --resume to begin the run")
     return found
-
-
-def _preview(path: Path, recipe: config.Recipe, lists: Data, net_input: config.Input) -> Iterator[str]:
-    from actrec.engine.preview import first_batch, write_picture
-
-    preview = first_batch(recipe, lists, net_input)
-    write_picture(path, preview.picture)
-    for classes, video in preview.rows:
-        yield f"{classes:<24} {video}"
-    yield f"{len(preview.rows)} clips -> {path}, one per row, top to bottom as listed"
 
 
 def _summary(trained: TrainResult, run_dir: Path) -> str:

@@ -125,7 +125,7 @@ def training_data(
         val=val.videos if val is not None else None,
         val_index=val.index if val is not None else None,
         classes=classes,
-        flip_map=_flip_map(train_path, classes),
+        flip_map=flip_map(train_path, classes),
     )
 
 
@@ -213,7 +213,7 @@ def new_run(folder: Path, net: str) -> Path:
     return runs / next(n for i in range(1, 10_000) if (n := name if i == 1 else f"{name}-{i}") not in taken)
 
 
-def _flip_map(path: Path, classes: Sequence[str]) -> tuple[int, ...] | None:
+def flip_map(path: Path, classes: Sequence[str]) -> tuple[int, ...] | None:
     """`flips.txt` next to a list, None if there is none."""
     flips = path.parent / "flips.txt"
     return read_flips(flips, classes) if flips.exists() else None

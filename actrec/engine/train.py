@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from actrec import config
 from actrec.config import Input, OptionError, Recipe
-from actrec.data.lists import check_labels
+from actrec.data.lists import Video, check_labels
 from actrec.engine import dist, runfolder
 from actrec.engine.reporting import Reporter, SilentReporter, TrainResult
 from actrec.engine.runfolder import Data
@@ -72,19 +73,30 @@ def check(recipe: Recipe, data: Data) -> None:
             f"`batch_size` {recipe.loader.batch_size} over {dist.world()} processes: "
             "expected a multiple of their number"
         )
-    share = recipe.loader.batch_size // dist.world()
-    for name in ("mixup", "cutmix"):
-        if getattr(recipe.augment, name) and share % 2:
-            raise OptionError(f"`{name}` with batches of {share} clips in each process: expected an even number")
-        if getattr(recipe.augment, name) and recipe.loader.repeats > 1:
-            raise OptionError(
-                f"`{name}` with `repeats` {recipe.loader.repeats}: it would mix clips of the same video; "
-                "use one of the two options"
-            )
+    check_mixing(recipe.augment, recipe.loader)
     for videos in (data.train, data.val or ()):
         check_labels(videos, len(data.classes), multi_label=recipe.loss.multi_label)
-    if not recipe.loss.multi_label and not all(video.labels for video in data.train):
-        raise ValueError(f"{next(v.id for v in data.train if not v.labels)} has no label: training needs one per video")
+    if not recipe.loss.multi_label:
+        check_labeled(data.train)
+
+
+def check_mixing(augment: config.Augment, loader: config.Loader) -> None:
+    """Raises OptionError for mixup and cutmix with batches that they cannot mix."""
+    share = loader.batch_size // dist.world()
+    for name in ("mixup", "cutmix"):
+        if getattr(augment, name) and share % 2:
+            raise OptionError(f"`{name}` with batches of {share} clips in each process: expected an even number")
+        if getattr(augment, name) and loader.repeats > 1:
+            raise OptionError(
+                f"`{name}` with `repeats` {loader.repeats}: it would mix clips of the same video; "
+                "use one of the two options"
+            )
+
+
+def check_labeled(videos: Sequence[Video]) -> None:
+    """Raises ValueError for a video without a label."""
+    if not all(video.labels for video in videos):
+        raise ValueError(f"{next(v.id for v in videos if not v.labels)} has no label: training needs one per video")
 
 
 @contextmanager

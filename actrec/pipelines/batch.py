@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from actrec.data.sampling.plan import EvalPlan, TrainPlan
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -24,6 +26,8 @@ class Batch:
         views: clips per video.
         clamped: how many of their frames were after a video's last frame and became that one, as far as
             `Loader.clamped` counts them.
+        rows: of the list, of the N videos.
+        plans: by which the clips were made.
     """
 
     clips: torch.Tensor
@@ -31,6 +35,8 @@ class Batch:
     videos: list[str]
     views: int = 1
     clamped: int = 0
+    rows: Sequence[int] = ()
+    plans: Sequence[TrainPlan | EvalPlan] = ()
 
     def __len__(self) -> int:
         return len(self.videos)

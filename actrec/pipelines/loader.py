@@ -303,7 +303,15 @@ class Loader:
         if self.device.type == "cuda":
             labels = labels.pin_memory().to(self.device, non_blocking=True)
         ids = [self.videos[sample.row].id for sample in samples]
-        return Batch(clips, labels, ids, clips_NVTHWC.shape[1], sum(sample.clamped for sample in samples))
+        return Batch(
+            clips,
+            labels,
+            ids,
+            views=clips_NVTHWC.shape[1],
+            clamped=sum(sample.clamped for sample in samples),
+            rows=[sample.row for sample in samples],
+            plans=[sample.plan for sample in samples],
+        )
 
     def _no_clips(self) -> torch.Tensor:
         size, channels = self.input.size, len(self.input.mean)

@@ -26,11 +26,13 @@ def test_from_frames_to_scores(run, inside):
     assert (inside / "frames/train0/00008_y.jpg").exists()
     assert "16 videos done before" in run("extract-flow")[1][-1]
 
-    code, out, _ = run("train", "--modality", "flow", "--preview", "sheet.png", *SMALL)
-    assert code == 0
-    sheet = cv2.imread("sheet.png")
-    assert sheet.shape == (2 * 32, 4 * 32, 3)
-    assert (sheet[..., 0] == sheet[..., 2]).all()
+    view = ["view", "--modality", "flow", "--json", "v.json", *NET, "--frames", "4", "--size", "32", "--no-flip"]
+    code, out, _ = run(*view, "--videos", "2")
+    assert (code, out[-1]) == (0, "2 clips of train.txt -> view.png")
+    sheet = cv2.imread("view.png")
+    top, bottom = sheet.shape[0] // 2 - 248, sheet.shape[0] // 2 - 8
+    assert (sheet[top:bottom, ..., 0] == sheet[top:bottom, ..., 2]).all()  # x of the flow, in gray
+    assert sheet[top:bottom].std() > 1
 
     code, out, _ = run("train", "--modality", "flow", *SMALL)
     assert code == 0

@@ -28,9 +28,9 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
         (["train", "--lr-steps", "a,b"], 2, "Error: Invalid value for '--lr-steps': 'a,b': expected numbers"),
         (["train", "--schedule", "step", "--lr-steps", "0"], 2, "Error: --lr-steps 0: expected positive numbers"),
         (
-            ["train", *SMALL, "--preview", "p.unknown"],
+            ["view", "--out", "p.unknown"],
             2,
-            "Error: Invalid value for '--preview': p.unknown: expected",
+            "Error: Invalid value for '--out': p.unknown: expected",
         ),
         (["train", "--area", "0.5"], 2, "Error: Invalid value for '--area': '0.5': expected 2 numbers"),
         (["train", "--mean", "1,2"], 2, "Error: --mean of 2 numbers: expected three, for red, green and blue"),

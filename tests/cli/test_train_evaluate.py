@@ -6,7 +6,6 @@ import errno
 import json
 import os
 
-import cv2
 import numpy as np
 import pytest
 
@@ -151,14 +150,6 @@ def test_resume_from_the_command_line(run, inside):
     code, out, _ = run("train", *SMALL, "--run", "r", "--resume")
     assert code == 0
     assert out[-1].startswith("2 epochs")
-
-
-def test_preview(run, inside):
-    code, out, _ = run("train", *SMALL, "--preview", "p.png")
-    assert code == 0
-    assert out[-1] == "4 clips -> p.png, one per row, top to bottom as listed"
-    assert cv2.imread("p.png").shape == (4 * 32, 5 * 32, 3)
-    assert not (inside / "runs").exists()
 
 
 def test_resume_and_evaluate_take_the_newest_run_of_that_very_net(tmp_path):

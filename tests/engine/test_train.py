@@ -14,7 +14,6 @@ import actrec
 from actrec import config
 from actrec.data.index import build_index
 from actrec.engine import checkpoint, devices, runlog
-from actrec.engine.preview import contact_sheet
 
 
 def test_a_run_and_its_folder(tmp_path, data):
@@ -117,11 +116,3 @@ def test_a_run_on_a_gpu(tmp_path, data):
     made = replace(recipe(epochs=2), run=config.Run(device="cuda"))
     trained, _ = run(tmp_path / "run", data, made)
     assert trained.epochs == 2
-
-
-def test_contact_sheet(dataset, data):
-    loader = actrec.eval_loader(data.val, actrec.Clip(), INPUT, index=data.val_index, batch_size=4)
-    sheet = contact_sheet(next(iter(loader)), INPUT)
-    assert sheet.shape == (4 * 32, 5 * 32, 3)
-    rows = sheet.reshape(4, 32, -1).mean((1, 2))
-    assert rows[0] < 80 < 170 < rows[1]

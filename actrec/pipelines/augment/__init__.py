@@ -35,10 +35,11 @@ from actrec.settings import opt as opt
 A = TypeVar("A", bound="Augmentation")
 
 DTYPES = ("uint8", "int32", "int64", "float16", "float32", "float64", "bool", "bool_")  # which a DALI graph can take
-# The flags of `actrec train` that are no fields of a config.
+# The flags of `actrec train` and `actrec view` that are no fields of a config.
 TRAIN_FLAGS = (
-    "--data", "--list", "--val-list", "--run", "--resume", "--weights", "--new-head", "--preview", "--json", "--help",
+    "--data", "--list", "--val-list", "--run", "--resume", "--weights", "--new-head", "--json", "--help",
 )  # fmt: skip
+VIEW_FLAGS = ("--out", "--videos", "--epoch", "--eval")
 
 
 class Augmentation(Settings):
@@ -178,13 +179,13 @@ def _check_fields(name: str, augmentation: type[Augmentation]) -> None:
 
 
 def _taken() -> tuple[set[str], set[str]]:
-    """(the names of all options of `actrec.Augment`, all flags of `actrec train`)"""
+    """(the names of all options of `actrec.Augment`, all flags of `actrec train` and `actrec view`)"""
     kinds: list[type] = [config.Augment, *registered()]
     names = {f.name for kind in kinds for f in dataclasses.fields(kind)}
     kinds += [kind for kind in field_types(config.Recipe).values() if kind is not config.Augment]
-    kinds.append(config.Frame)
+    kinds += [config.Frame, config.Views]
     flags = {flag for kind in kinds for f in dataclasses.fields(kind) for flag in _flags(f, field_types(kind)[f.name])}
-    return names, flags | set(TRAIN_FLAGS)
+    return names, flags | {*TRAIN_FLAGS, *VIEW_FLAGS}
 
 
 def _flags(f: dataclasses.Field[Any], declared: Any) -> set[str]:

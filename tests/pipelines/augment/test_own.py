@@ -7,12 +7,13 @@ from collections import UserDict
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+import click
 import numpy as np
 import pytest
 
 import actrec
 from actrec.augment import Augmentation, opt, register
-from actrec.cli.train import command
+from actrec.cli import train, view
 from actrec.config import Input
 from actrec.pipelines import augment
 from actrec.pipelines.dali import graph, routes
@@ -137,11 +138,13 @@ def test_legal_fields(monkeypatch, declared, default):
         augment._options_class.cache_clear()
 
 
-def test_the_flags_of_train_are_known():
+def test_the_flags_of_train_and_view_are_known():
     """`register` cannot ask the command line."""
-    flags = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
-    assert flags <= augment._taken()[1]
-    assert set(augment.TRAIN_FLAGS) <= flags | {"--help"}
+    for command, own in ((train.command, augment.TRAIN_FLAGS), (view.command, augment.VIEW_FLAGS)):
+        options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+        flags = {flag for parameter in options for flag in (*parameter.opts, *parameter.secondary_opts)}
+        assert flags <= augment._taken()[1]
+        assert set(own) <= flags | {"--help"}
     assert {f.name for f in fields(actrec.Augment)} == augment._taken()[0]
 
 

@@ -1,0 +1,97 @@
+"""Drawing on RGB pictures with Pillow: text, boxes, thumbnails, and the file that they end in."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from actrec.config import Input
+from actrec.files import atomic_write, writing
+
+Color = tuple[int, int, int]
+
+PICTURES = (".png", ".jpg", ".jpeg")
+MAX_WIDTH = 2000  # pixels of a sheet
+PAPER, INK, FAINT = (255, 255, 255), (24, 24, 24), (110, 110, 110)
+ACCENTS = ((255, 209, 0), (0, 200, 255), (255, 90, 160), (120, 230, 90), (255, 140, 40))
+
+
+@functools.cache
+def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib: Latin, Greek, Cyrillic, arrows."""
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf" / name, size)
+
+
+def shortened(text: str, width: int, style: ImageFont.FreeTypeFont) -> str:
+    """A text that is at most `width` pixels long. What does not fit is cut off at its start."""
+    if style.getlength(text) <= width:
+        return text
+    while text and style.getlength("…" + text) > width:
+        text = text[1:]
+    return "…" + text
+
+
+def thumbnail(rgb: np.ndarray, width: int, height: int) -> Image.Image:
+    """uint8 (H, W, 3), enlarged or shrunk to the largest size that fits into width x height."""
+    scale = min(width / rgb.shape[1], height / rgb.shape[0])
+    size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
+    return Image.fromarray(np.ascontiguousarray(rgb)).resize(size, Image.Resampling.BICUBIC)
+
+
+def draw_box(picture: Image.Image, box: Sequence[float], color: Color, *, tag: str = "", text_size: int = 13) -> None:
+    """Outlines a box (x, y, w, h) in pixels of the picture, in place, with a small text in its top left corner."""
+    draw = ImageDraw.Draw(picture)
+    x, y, w, h = box
+    corners = (round(x), round(y), round(x + w) - 1, round(y + h) - 1)
+    draw.rectangle(corners, outline=(0, 0, 0), width=4)
+    draw.rectangle([corners[0] + 1, corners[1] + 1, corners[2] - 1, corners[3] - 1], outline=color, width=2)
+    if tag:
+        style = font(text_size, bold=True)
+        left, top, right, bottom = draw.textbbox((corners[0] + 7, corners[1] + 5), tag, font=style)
+        draw.rectangle((left - 4, top - 3, right + 3, bottom + 3), fill=color)
+        draw.text((corners[0] + 7, corners[1] + 5), tag, font=style, fill=(0, 0, 0))
+
+
+def darken_outside(picture: Image.Image, box: Sequence[float]) -> Image.Image:
+    """The picture, darker outside of a box (x, y, w, h)."""
+    x, y, w, h = box
+    corners = (round(x), round(y), round(x + w), round(y + h))
+    dark = picture.point(lambda value: value * 0.45)
+    dark.paste(picture.crop(corners), corners[:2])
+    return dark
+
+
+def as_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Pictures (..., C) of a net's input as RGB (..., 3): of optical flow the first x image, in gray."""
+    return pixels if pixels.shape[-1] == 3 else np.repeat(pixels[..., :1], 3, axis=-1)
+
+
+def pixels_of(clips_NCTHW: object, net_input: Input) -> np.ndarray:
+    """The pictures that normalized clips show: RGB uint8 (N, T, H, W, 3).
+
+    Of optical flow, the first x image of each frame is shown in gray: what moves to the right is bright.
+    """
+    values = np.moveaxis(np.asarray(clips_NCTHW, np.float32), 1, -1)
+    pixels = (values * np.float32(net_input.std) + np.float32(net_input.mean)) * 255
+    return as_rgb(pixels.round().clip(0, 255).astype(np.uint8))
+
+
+def write_picture(path: Path, picture: Image.Image) -> None:
+    """Writes .png or .jpg, atomically.
+
+    Raises:
+        OSError: It cannot be written.
+        ValueError: The picture is too large for its format.
+    """
+    kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
+    if kind == "JPEG" and max(picture.size) > 65_500:
+        raise ValueError(f"{path}: {picture.width}x{picture.height} pixels: JPEG has at most 65500, .png has more")
+    with writing(path), atomic_write(path, "wb") as file:
+        picture.save(file, kind, quality=92)

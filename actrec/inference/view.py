@@ -1,0 +1,410 @@
+"""What a loader feeds: the planned boxes on the frames of the video, and the clips as the net gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from actrec import config
+from actrec.config import Input
+from actrec.data.index import Index
+from actrec.data.lists import Video, check_labels
+from actrec.data.sampling.geometry import Box
+from actrec.data.sampling.plan import EvalPlan, TrainPlan
+from actrec.data.video.encode import VideoWriter
+from actrec.engine import loss as losses
+from actrec.engine.build import make_loaders
+from actrec.engine.runfolder import Data
+from actrec.engine.train import check_labeled, check_mixing
+from actrec.inference.drawing import (
+    ACCENTS,
+    FAINT,
+    INK,
+    MAX_WIDTH,
+    PAPER,
+    as_rgb,
+    darken_outside,
+    draw_box,
+    font,
+    pixels_of,
+    shortened,
+    thumbnail,
+)
+from actrec.pipelines.dali.routes import pixels_route
+from actrec.pipelines.loader import Loader, eval_loader
+from actrec.pipelines.workers.decode import Failure, Request, fetch
+
+_SOURCE_SIDE = 640  # pixels: longer frames are shrunk to this when they are decoded
+_MAX_FRAMES = 64  # of a clip on a sheet; of a longer clip it shows as many, evenly spread
+_SMALLEST, _LARGEST = 120, 240  # pixels of a thumbnail
+_PAD, _LINE = 8, 20  # pixels: between thumbnails; of a line of text
+_RATE = 4  # frames per second of a film
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One crop of the frames of a clip.
+
+    Args:
+        box: (x, y, w, h) in pixels of the video as displayed; in evaluation not whole numbers, because the frames are
+            resized first.
+        flip: The crop is mirrored left to right.
+        pixels: As the net gets it, uint8 (T, size, size, 3).
+    """
+
+    box: tuple[float, float, float, float]
+    flip: bool
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One clip of a loader and the frames from which it was made.
+
+    Args:
+        video: Its id.
+        classes: Their names, with their weights if clips were mixed; "-" without a label.
+        note: What else is to be said of the clip, or "".
+        frames: (T,) int64, counted from 0 at the first frame of the video.
+        size: Width and height of the video as displayed.
+        sources: The whole frames, uint8 (T, h, w, 3), shrunk if they are large.
+        crops: One in training.
+    """
+
+    video: str
+    classes: str
+    note: str
+    frames: np.ndarray
+    size: tuple[int, int]
+    sources: np.ndarray
+    crops: Sequence[Crop]
+
+
+@dataclass(frozen=True)
+class View:
+    """What a loader fed.
+
+    Args:
+        clips: In the order in which the loader gave them.
+        skipped: The reason by video, of the videos that could not be used.
+    """
+
+    clips: list[Shown]
+    skipped: dict[str, str]
+
+
+def training_view(
+    data: Data,
+    clip: config.Clip,
+    net_input: Input,
+    augment: config.Augment,
+    loader: config.Loader,
+    loss: config.Loss,
+    run: config.Run,
+    *,
+    num_videos: int,
+    epoch: int = 0,
+    device: str = "cpu",
+) -> View:
+    """The first clips of an epoch, augmented and mixed as the net gets them. Arguments as of `make_loaders`.
+
+    Args:
+        data: Its validation list is not used.
+        num_videos: Number of drawn videos, each with `loader.repeats` clips.
+        epoch: From 0.
+
+    Raises:
+        ValueError: Options and data do not fit.
+    """
+    check_labels(data.train, len(data.classes), multi_label=loss.multi_label)
+    num_clips = num_videos * loader.repeats
+    if augment.mixup or augment.cutmix:
+        check_mixing(augment, loader)
+        if not loss.multi_label:
+            check_labeled(data.train)
+    else:  # a clip does not depend on its batch
+        loader = replace(loader, batch_size=num_clips, keep_last=True)
+    loader = replace(loader, prefetch=1)
+    batches, _ = make_loaders(
+        replace(data, val=None), clip, net_input, augment, loader, loss, run, torch.device(device)
+    )
+    batches.load_state_dict({"epoch": epoch, "step": 0})
+    shown: list[Shown] = []
+    for step, batch in enumerate(batches):
+        notes = [""] * len(batch)
+        names = label_names(batch.labels, data.classes)
+        mix = losses.plan_mix(augment, seed=run.seed, epoch=epoch, step=step, size=batch.clips.shape[-1])
+        if mix is not None:
+            targets = losses.targets(batch.labels.cpu(), len(data.classes)).to(batch.clips.device)
+            _, targets = losses.mix(batch.clips, targets, mix)
+            names = target_names(targets, data.classes)
+            mixed = range(len(batch) // 2 * 2)
+            notes = [f"mixed with {batch.videos[i ^ 1]}" if i in mixed else "not mixed" for i in range(len(batch))]
+        pixels = pixels_of(batch.clips.float().cpu(), net_input)
+        for i, plan in enumerate(batch.plans[: num_clips - len(shown)]):
+            assert isinstance(plan, TrainPlan)
+            shown.append(
+                Shown(
+                    batch.videos[i],
+                    names[i],
+                    notes[i],
+                    plan.frames,
+                    _size(batches, batch.rows[i]),
+                    _sources(batches.index, batch.rows[i], plan)[0],
+                    [Crop(plan.box, plan.flip, pixels[i])],
+                )
+            )
+        if len(shown) >= num_clips:
+            break
+    return View(shown, batches.skipped)
+
+
+def evaluation_view(
+    videos: Sequence[Video],
+    index: Index,
+    clip: config.Clip,
+    net_input: Input,
+    views: config.Views,
+    *,
+    classes: Sequence[str],
+    num_videos: int,
+    multi_label: bool = False,
+    seed: int = 0,
+    device: str = "cpu",
+    workers: int | None = None,
+) -> View:
+    """The views of some videos of a list, as evaluation takes them.
+
+    Args:
+        index: Of the videos.
+        num_videos: They are chosen at random, by `seed`.
+
+    Raises:
+        ValueError: Options and videos do not fit.
+    """
+    check_labels(videos, len(classes), multi_label=multi_label)
+    loader = eval_loader(
+        videos,
+        clip,
+        net_input,
+        views=views,
+        batch_size=1,
+        prefetch=1,
+        device=device,
+        index=index,
+        workers=workers,
+        multi_label=len(classes) if multi_label else None,
+    )
+    shown: list[Shown] = []
+    left = num_videos
+    for row in np.random.default_rng(seed).permutation(len(videos)).tolist():
+        if not left:
+            break
+        loader.load_state_dict({"epoch": 0, "step": row})
+        batch = next(batches := iter(loader))
+        batches.close()
+        if not len(batch):
+            continue
+        left -= 1
+        (plan,) = batch.plans
+        assert isinstance(plan, EvalPlan)
+        size, sources = _size(loader, row), _sources(index, row, plan)
+        (names,) = label_names(batch.labels, classes)
+        pixels = pixels_of(batch.clips.float().cpu(), net_input).reshape(
+            views.crops, views.clips, *batch.clips.shape[2:], 3
+        )
+        boxes = _boxes(plan, size)
+        for number, frames in enumerate(plan.frames):
+            note = f"clip {number + 1} of {views.clips}" if views.clips > 1 else ""
+            crops = [Crop(box, flip, pixels[i, number]) for i, (box, flip) in enumerate(boxes)]
+            shown.append(Shown(batch.videos[0], names, note, frames, size, sources[number], crops))
+    return View(shown, loader.skipped)
+
+
+def label_names(labels: torch.Tensor, classes: Sequence[str]) -> list[str]:
+    """For each clip its class, or its classes separated by commas; - if it has none.
+
+    Args:
+        labels: Those of a `Batch`, (N,) int64 or (N, classes).
+    """
+    rows = (
+        [row.nonzero().flatten() for row in labels] if labels.ndim == 2 else [row[row >= 0] for row in labels[:, None]]
+    )
+    return [", ".join(classes[label] for label in row.tolist()) or "-" for row in rows]
+
+
+def target_names(targets: torch.Tensor, classes: Sequence[str]) -> list[str]:
+    """For each mixed clip its classes with their weights, the largest first: "run 0.70 + walk 0.30".
+
+    Args:
+        targets: (N, classes).
+    """
+    rows = [sorted(((weight, name) for weight, name in zip(row, classes) if weight), reverse=True)
+            for row in targets.tolist()]  # fmt: skip
+    return [" + ".join(name if weight == 1 else f"{name} {weight:.2f}" for weight, name in row) or "-" for row in rows]
+
+
+def _size(loader: Loader, row: int) -> tuple[int, int]:
+    media = loader.index[row]
+    return media.width, media.height
+
+
+def _sources(index: Index, row: int, plan: TrainPlan | EvalPlan) -> np.ndarray:
+    """The whole frames of a plan: RGB uint8 (clips, T, h, w, 3), shrunk if they are large.
+
+    Raises:
+        ValueError: The video cannot be read any more.
+    """
+    media = index[row]
+    shrink = min(1.0, _SOURCE_SIDE / max(media.width, media.height))
+    shape = max(1, round(media.width * shrink)), max(1, round(media.height * shrink))
+    whole: Box = (0, 0, media.width, media.height)
+    (found,) = fetch([Request(row, media, plan, pixels_route(media), whole, shape, None)], index, certify=False)
+    if isinstance(found, Failure):
+        raise ValueError(found.error)
+    assert isinstance(found.data, np.ndarray)
+    return as_rgb(found.data)[found.gather]
+
+
+def _boxes(plan: EvalPlan, size: tuple[int, int]) -> list[tuple[tuple[float, float, float, float], bool]]:
+    """The crops of a plan in pixels of the video, and whether they are mirrored."""
+    across, down = size[0] / plan.resize[0], size[1] / plan.resize[1]
+    return [((x * across, y * down, plan.size * across, plan.size * down), mirrored) for x, y, mirrored in plan.crops]
+
+
+# ---- pictures ----
+
+
+def sheet(clips: Sequence[Shown]) -> Image.Image:
+    """All clips below one another: the frames of the video with the boxes, beneath them the clip as the net gets it."""
+    blocks = [_block(shown) for shown in clips]
+    width = max(block.width for block in blocks)
+    page = Image.new("RGB", (width, sum(block.height for block in blocks)), PAPER)
+    top = 0
+    for block in blocks:
+        page.paste(block, (0, top))
+        top += block.height
+    return page
+
+
+def _block(shown: Shown) -> Image.Image:
+    """One clip."""
+    num_frames = len(shown.frames)
+    chosen = np.unique(np.linspace(0, num_frames - 1, min(num_frames, _MAX_FRAMES)).round().astype(int))
+    room = MAX_WIDTH - _PAD
+    lines = -(-len(chosen) // (room // (_SMALLEST + _PAD)))
+    columns = -(-len(chosen) // lines)
+    side = min(room // columns - _PAD, _LARGEST)
+    width = max(columns * (side + _PAD) + _PAD, 640)
+    first = _marked(shown, int(chosen[0]), side)
+    head = 2 * _LINE + 2 * _PAD
+    line_height = _LINE + first.height + (side + _PAD) * len(shown.crops) + 2 * _PAD
+    block = Image.new("RGB", (width, head + lines * line_height + _PAD), PAPER)
+    draw = ImageDraw.Draw(block)
+    draw.line((0, 0, width, 0), fill=(200, 200, 200))
+    _write_head(draw, shown, width, thinned=len(chosen) < num_frames)
+    for place, i in enumerate(chosen.tolist()):
+        row, column = divmod(place, columns)
+        x, y = _PAD + column * (side + _PAD), head + row * line_height
+        source = _marked(shown, i, side)
+        left = x + (side - source.width) // 2
+        draw.text((left, y), str(shown.frames[i]), font=font(13), fill=FAINT)
+        y += _LINE
+        block.paste(source, (left, y))
+        y += source.height + _PAD
+        for number, crop in enumerate(shown.crops):
+            picture = thumbnail(crop.pixels[i], side, side)
+            if len(shown.crops) > 1:
+                _tag(picture, number, crop.flip)
+            block.paste(picture, (x, y))
+            y += side + _PAD
+    return block
+
+
+def _write_head(draw: ImageDraw.ImageDraw, shown: Shown, width: int, *, thinned: bool = False) -> None:
+    """The class and the video; what the plan says."""
+    bold, plain = font(15, bold=True), font(13)
+    room = width - 2 * _PAD
+    classes = shortened(shown.classes, room // 2, bold)
+    draw.text((_PAD, _PAD), classes, font=bold, fill=INK)
+    indent = round(bold.getlength(classes)) + 16
+    draw.text((_PAD + indent, _PAD + 2), shortened(shown.video, room - indent, plain), font=plain, fill=INK)
+    told = [shown.note] if shown.note else []
+    told.append("{}x{} pixels".format(*shown.size))
+    if len(shown.crops) == 1:
+        x, y, w, h = (round(value) for value in shown.crops[0].box)
+        told.append(f"box {w}x{h} at ({x}, {y})" + (", flipped" if shown.crops[0].flip else ""))
+    else:
+        told.append(f"{len(shown.crops)} crops")
+    if thinned:
+        told.append(f"{_MAX_FRAMES} of {len(shown.frames)} frames")
+    draw.text((_PAD, _PAD + _LINE), shortened("  ·  ".join(told), room, plain), font=plain, fill=FAINT)
+
+
+def _marked(shown: Shown, i: int, side: int, height: int | None = None) -> Image.Image:
+    """Frame i of the video, with the boxes."""
+    picture = thumbnail(shown.sources[i], side, height or side)
+    scale = picture.width / shown.size[0], picture.height / shown.size[1]
+    boxes = [(x * scale[0], y * scale[1], w * scale[0], h * scale[1]) for x, y, w, h in (c.box for c in shown.crops)]
+    if len(boxes) == 1:
+        picture = darken_outside(picture, boxes[0])
+    for number, (box, crop) in enumerate(zip(boxes, shown.crops)):
+        if len(boxes) > 1:
+            if crop.flip:  # the same box as the crop before
+                continue
+            draw_box(picture, box, ACCENTS[number % len(ACCENTS)], tag=str(number + 1))
+        else:
+            text = "⇄ flipped" if box[2] > 110 else "⇄"
+            draw_box(picture, box, ACCENTS[2] if crop.flip else ACCENTS[0], tag=text if crop.flip else "")
+    return picture
+
+
+def _tag(picture: Image.Image, number: int, flip: bool) -> None:
+    style, text = font(12, bold=True), f"{number + 1}" + (" ⇄" if flip else "")
+    draw = ImageDraw.Draw(picture)
+    left, top, right, bottom = draw.textbbox((6, 4), text, font=style)
+    draw.rectangle((left - 4, top - 3, right + 3, bottom + 3), fill=ACCENTS[number % len(ACCENTS)])
+    draw.text((6, 4), text, font=style, fill=(0, 0, 0))
+
+
+def write_film(path: Path, clips: Sequence[Shown]) -> None:
+    """Writes an mp4 with the frames of the clips over time: the video with the boxes left, the clip right.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    pages = _pages(clips)
+    first = next(pages)
+    with VideoWriter(path, width=first.width, height=first.height, rate=_RATE, options={"crf": "18"}) as film:
+        film.write(np.asarray(first))
+        for page in pages:
+            film.write(np.asarray(page))
+
+
+def _pages(clips: Iterable[Shown]) -> Iterator[Image.Image]:
+    side, source_width = 384, 640
+    width, height = source_width + side + 3 * _PAD, 3 * _LINE + side + 3 * _PAD
+    for shown in clips:
+        across = int(np.ceil(np.sqrt(len(shown.crops))))
+        each = (side - (across - 1) * _PAD) // across
+        for i, frame in enumerate(shown.frames.tolist()):
+            page = Image.new("RGB", (width, height), PAPER)
+            draw = ImageDraw.Draw(page)
+            _write_head(draw, shown, width)
+            top = 2 * _LINE + 2 * _PAD
+            draw.text((_PAD, top), f"frame {frame}", font=font(13), fill=FAINT)
+            draw.text((source_width + 2 * _PAD, top), f"{i + 1} of {len(shown.frames)}", font=font(13), fill=FAINT)
+            top += _LINE
+            page.paste(_marked(shown, i, source_width, side), (_PAD, top))
+            for number, crop in enumerate(shown.crops):
+                row, column = divmod(number, across)
+                picture = thumbnail(crop.pixels[i], each, each)
+                if len(shown.crops) > 1:
+                    _tag(picture, number, crop.flip)
+                page.paste(picture, (source_width + 2 * _PAD + column * (each + _PAD), top + row * (each + _PAD)))
+            yield page

@@ -1,0 +1,216 @@
+"""`actrec view`"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import actrec
+from actrec import config
+from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap
+from actrec.cli.options import FILE, Command, config_changes, config_options, data_option, flag_of
+from actrec.words import counted
+
+if TYPE_CHECKING:
+    from actrec.engine.datafolder import IndexedList
+    from actrec.inference.view import Shown, View
+
+
+@click.command(cls=Command)
+@click.argument("list_path", required=False, type=FILE, metavar="[LIST]")
+@click.option("--out", type=OutputFile((".png", ".jpg", ".jpeg", ".mp4")), default="view.png", show_default=True,
+              help="Picture or video to write. An existing file is replaced.")  # fmt: skip
+@click.option("--videos", "num_videos", type=click.IntRange(1), default=6, show_default=True,
+              help="Number of videos that are shown.")  # fmt: skip
+@click.option("--epoch", type=click.IntRange(1), default=1, show_default=True,
+              help="Epoch of the training, from 1. Each epoch draws other clips.")  # fmt: skip
+@click.option("--eval", "evaluation", is_flag=True, help="Show the clips and crops of an evaluation, not of training.")
+@json_option
+@data_option
+@config_options(
+    config.Net,
+    config.Clip,
+    config.Frame,
+    actrec.Augment,
+)
+@config_options(config.Views, without=("rule",))
+@config_changes(config.Views, "rule", default=config.Views.rule)
+@config_options(config.Loader, only=("batch_size", "repeats", "balanced", "keep_last", "workers"))
+@config_options(config.Loss, only=("multi_label",))
+@config_options(config.Run, only=("seed", "device"))
+def command(
+    list_path: Path | None,
+    out: Path,
+    num_videos: int,
+    epoch: int,
+    evaluation: bool,
+    json_path: Path | None,
+    data: Path,
+    net: config.Net,
+    clip: config.Clip,
+    frame: config.Frame,
+    augment: config.Augment,
+    views: config.Views,
+    views_changes: dict[str, Any],
+    loader: config.Loader,
+    loss: config.Loss,
+    run: config.Run,
+) -> int:
+    """Show what the loader feeds: the frames of videos with the planned boxes, and the clips that the net gets.
+
+    \b
+        actrec view --backbone s3d --frames 8
+        actrec view val.txt --eval --clips 2 --crops 3 --out views.png
+
+    Takes the options of `actrec train` that affect clips, and shows the first clips of an epoch exactly as training
+    with these options gets them. LIST is DATA/train.txt by default, and DATA/val.txt with --eval.
+    """
+    from actrec.cli.progress import watched
+    from actrec.data.lists import find_labels
+    from actrec.engine import datafolder
+    from actrec.engine.build import net_input
+    from actrec.engine.devices import choose_device
+    from actrec.engine.failures import with_name
+    from actrec.inference.drawing import write_picture
+    from actrec.inference.view import sheet, write_film
+
+    views = config.Views(views.clips, views.crops, views.crop_ratio, **views_changes)
+    _refuse_unused(evaluation, epoch, augment, loader, views)
+    fed = net_input(net, clip, frame)
+    list_path = list_path or datafolder.find_list(
+        data, "val" if evaluation else "train", otherwise="name a list: `actrec view LIST`"
+    )
+    refuse_overlap(
+        {"--out": out, "--json": json_path},
+        {"the list": list_path, "the file of class names": find_labels(list_path.parent)},
+    )
+    found = datafolder.load_list(
+        list_path,
+        workers=loader.workers,
+        modality=clip.modality,
+        watch=watched,
+        log=lambda text: click.echo(text, err=True),
+    )
+    device = choose_device(run.device)
+    if evaluation:
+        view = _evaluation(found, clip, fed, views, loss, run, num_videos, device, loader.workers)
+    else:
+        view = _training(found, clip, fed, augment, loader, loss, run, num_videos, epoch - 1, device)
+    for video, reason in view.skipped.items():
+        click.echo(f"not shown: {with_name(video, reason)}", err=True)
+    if not view.clips:
+        raise ValueError(f"{list_path}: no video that can be shown")
+    if out.suffix.lower() == ".mp4":
+        write_film(out, view.clips)
+    else:
+        write_picture(out, sheet(view.clips))
+    return finish(
+        *map(_line, view.clips),
+        f"{counted(len(view.clips), 'clip')} of {list_path} -> {out}",
+        json_path=json_path,
+        result={
+            "list": str(list_path),
+            "epoch": None if evaluation else epoch,
+            "clips": [_as_json(shown) for shown in view.clips],
+            "skipped": view.skipped,
+        },
+    )
+
+
+def _refuse_unused(
+    evaluation: bool, epoch: int, augment: config.Augment, loader: config.Loader, views: config.Views
+) -> None:
+    """Raises UsageError for options of training with --eval, and for options of evaluation without it."""
+
+    def changed(*sections: Any) -> list[str]:
+        return [
+            flag_of(f)
+            for section in sections
+            for f in fields(section)
+            if f.name != "workers" and getattr(section, f.name) != getattr(type(section)(), f.name)
+        ]
+
+    if evaluation and (unused := [*(["--epoch"] if epoch > 1 else []), *changed(augment, loader)]):
+        raise click.UsageError(f"{unused[0]} with --eval: it affects training only")
+    if not evaluation and (unused := changed(views)):
+        raise click.UsageError(f"{unused[0]} without --eval: it affects evaluation only")
+
+
+def _training(
+    found: IndexedList,
+    clip: config.Clip,
+    fed: config.Input,
+    augment: config.Augment,
+    loader: config.Loader,
+    loss: config.Loss,
+    run: config.Run,
+    num_videos: int,
+    epoch: int,
+    device: str,
+) -> View:
+    from actrec.engine.datafolder import flip_map
+    from actrec.engine.runfolder import Data
+    from actrec.inference.view import training_view
+
+    classes = _classes(found)
+    flips = flip_map(found.path, classes) if classes else None
+    data = Data(found.videos, found.index, None, None, classes, flips)
+    return training_view(data, clip, fed, augment, loader, loss, run, num_videos=num_videos, epoch=epoch, device=device)
+
+
+def _evaluation(
+    found: IndexedList,
+    clip: config.Clip,
+    fed: config.Input,
+    views: config.Views,
+    loss: config.Loss,
+    run: config.Run,
+    num_videos: int,
+    device: str,
+    workers: int | None,
+) -> View:
+    from actrec.inference.view import evaluation_view
+
+    return evaluation_view(
+        found.videos,
+        found.index,
+        clip,
+        fed,
+        views,
+        classes=_classes(found),
+        num_videos=num_videos,
+        multi_label=loss.multi_label,
+        seed=run.seed,
+        device=device,
+        workers=workers,
+    )
+
+
+def _classes(found: IndexedList) -> list[str]:
+    """The class names of a list. An unlabeled list without names can be shown too, and has none."""
+    from actrec.data.lists import find_labels
+    from actrec.engine.datafolder import class_names
+
+    if find_labels(found.path.parent) is None and not any(video.labels for video in found.videos):
+        return []
+    return class_names(found.path, [found])
+
+
+def _line(shown: Shown) -> str:
+    frames = f"frames {shown.frames[0]} to {shown.frames[-1]}"
+    note = f", {shown.note}" if shown.note else ""
+    return f"{shown.classes:<24} {shown.video}  {frames}{note}"
+
+
+def _as_json(shown: Shown) -> dict[str, Any]:
+    return {
+        "video": shown.video,
+        "classes": shown.classes,
+        "note": shown.note,
+        "frames": shown.frames.tolist(),
+        "size": list(shown.size),
+        "crops": [{"box": [round(value, 3) for value in crop.box], "flipped": crop.flip} for crop in shown.crops],
+    }
