@@ -436,6 +436,13 @@ class Scoring(Settings):
 
 
 @dataclass(frozen=True)
+class Export(Settings):
+    """Which files an exported net gets."""
+
+    pt2: bool = opt(True, "Also write model.pt2, for torch.export.load.")
+
+
+@dataclass(frozen=True)
 class Windows(Settings):
     """Windows that slide over a long video."""
 

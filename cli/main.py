@@ -23,6 +23,7 @@ COMMANDS = {  # name: one line for --help
     "evaluate": "Score a list with clips x crops.",
     "predict": "Say what happens in videos.",
     "view": "Show what the loader feeds.",
+    "export": "Export a net as ONNX, for programs without actrec.",
     "runs": "Show the runs of a dataset folder, or compare two.",
     "nets": "List the nets, or show one.",
     "weights": "Tell which net a weights file belongs to, or convert it.",

@@ -77,23 +77,29 @@ class ModelChoice:
         return load(self.path, net=self.net if self.weights is not None else None, classes=self.labels, **self.others)
 
 
-def model_options(function: Callable) -> Callable:
-    """Gives a command the flags that choose a trained net and how it is fed. It receives `choice`, a `ModelChoice`."""
+def model_options(function: Callable | None = None, *, scores: bool = True) -> Callable:
+    """Gives a command the flags that choose a trained net and how it is fed. It receives `choice`, a `ModelChoice`.
+
+    Args:
+        scores: The command scores videos. Otherwise it gets no flags for views, averaging, loader and device.
+    """
+    if function is None:
+        return functools.partial(model_options, scores=scores)
 
     @click.option("--run", "run_dir", type=FOLDER, help="Run: a folder, or a name in DATA/runs.  [default: the newest]")
     @click.option("--checkpoint", type=FILE, help="Checkpoint to use.  [default: best.pt of the run]")
     @click.option("--weights", type=FILE, help="Use these weights of --backbone, without a run.")
     @click.option("--labels", type=FILE, help="File of class names, one per line.  [default: those of the checkpoint]")
     @data_option
-    @config_options(config.Views, without=("crop_ratio",))
+    @config_options(config.Views, only=("clips", "crops", "rule") if scores else ())
     @config_changes(config.Views, "crop_ratio", default=f"as in validation; {config.Views.crop_ratio} with --weights")
-    @config_options(config.Scoring)
+    @config_options(config.Scoring, only=None if scores else ())
     @config_changes(config.Clip, "frames", "stride", "sampling", "rule", "modality", default="as trained")
     @config_options(config.Frame)
-    @config_options(config.Loader, only=("workers", "prefetch"))
+    @config_options(config.Loader, only=("workers", "prefetch") if scores else ())
     @config_options(config.Net)
     @config_changes(config.Loss, "multi_label", default="as trained")
-    @config_options(config.Run, only=("device",))
+    @config_options(config.Run, only=("device",) if scores else ())
     @functools.wraps(function)
     def call(
         *args: Any,

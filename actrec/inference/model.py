@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ from actrec.engine.runfolder import BEST
 from actrec.nets.recognize import recognize
 from actrec.pipelines.loader import Loader, eval_loader
 from actrec.pipelines.sweep import Sweep
+
+if TYPE_CHECKING:
+    from actrec.inference.export import Exported
 
 _VIEWS_OF_A_BATCH = 32
 
@@ -164,6 +167,27 @@ class Model:
         if self.classes is not None:
             refuse_other_classes(Path(path), self.classes)
         return scores.check_scored(self.score(read_list(path)))
+
+    def export(self, folder: PathLike, *, pt2: bool = True, force: bool = False) -> Exported:
+        """Writes the net as ONNX for programs without actrec, with everything that they need to use it.
+
+        The graph takes decoded frames, uint8 (N, T, H, W, C) of any N, H and W. It resizes, crops and normalizes them
+        as evaluation with one clip and the center crop does, and gives `logits` and `probabilities`, float32
+        (N, classes). The files are compared with the net before the folder appears.
+
+        Args:
+            folder: A new or empty folder. It gets model.onnx, labels.txt, input.json (how to feed the net) and, for
+                RGB, classify.py, an example.
+            pt2: Also write model.pt2, for `torch.export.load`.
+            force: Replace the export that the folder contains.
+
+        Raises:
+            ValueError: A package is missing, the net cannot be exported, or a file gives other logits than the net.
+            OSError: The folder is not empty or cannot be written.
+        """
+        from actrec.inference import export
+
+        return export.export(self, folder, config.Export(pt2), force=force)
 
     def make_loader(self, videos: Sequence[Video], *, index: Index | None = None) -> Loader:
         """The loader of all views of the videos, or of this process's share of them.
