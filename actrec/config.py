@@ -465,6 +465,28 @@ class Windows(Settings):
 
 
 @dataclass(frozen=True)
+class Embedding(Settings):
+    """Which features `actrec embed` computes, and how it writes them."""
+
+    layer: str | None = opt(
+        None, "Module whose output is averaged into features.  [default: the input of the last layer]"
+    )
+    dtype: Literal["float32", "float16"] = opt("float32", "Type of the features in the file.")
+    layout: Literal["opentad", "actionformer"] | None = opt(
+        None, "Write a folder for this program instead: one .npy file of (T, C) per video."
+    )
+
+
+@dataclass(frozen=True)
+class Probe(Settings):
+    """How features are judged by simple classifiers."""
+
+    neighbors: int = opt(5, "Number of neighbors of the k-nearest-neighbor classifier.", at_least=1)
+    shots: tuple[int, ...] = opt((1, 5, 10), "Numbers of training videos per class of the few-shot rows.", at_least=1)
+    seeds: int = opt(10, "Number of random choices of these videos.", at_least=1)
+
+
+@dataclass(frozen=True)
 class Bench(Settings):
     """How speed is measured."""
 

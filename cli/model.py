@@ -70,11 +70,17 @@ class ModelChoice:
             return self.data
         return self.run_dir if self.run_dir is not None and self.checkpoint is not None else self.path.parent
 
+    @property
+    def arguments(self) -> tuple[Path, dict[str, Any]]:
+        """The arguments of `actrec.load`."""
+        return self.path, {"net": self.net if self.weights is not None else None, "classes": self.labels, **self.others}
+
     def load(self) -> Model:
         """Loads it. Raises OSError and ValueError as `actrec.load`."""
         from actrec.inference.model import load
 
-        return load(self.path, net=self.net if self.weights is not None else None, classes=self.labels, **self.others)
+        path, options = self.arguments
+        return load(path, **options)
 
 
 def model_options(function: Callable | None = None, *, scores: bool = True) -> Callable:

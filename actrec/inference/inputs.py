@@ -13,11 +13,12 @@ from actrec.data.lists.find import IMAGES, NOT_VIDEOS, find_videos
 _LISTS = (".txt", ".csv")
 
 
-def find_inputs(inputs: Sequence[Path]) -> list[Video]:
-    """The videos that some paths stand for, each once, without labels. What they contain is not checked.
+def find_inputs(inputs: Sequence[Path], *, labels: bool = False) -> list[Video]:
+    """The videos that some paths stand for, each once. What they contain is not checked.
 
     Args:
         inputs: Video files; frame folders; folders that contain such files and folders at any depth; lists.
+        labels: Keep the labels of lists.
 
     Returns:
         Rows whose ids are the paths as given, for a list the ids of its rows. Where two lists have the same id for
@@ -31,7 +32,7 @@ def find_inputs(inputs: Sequence[Path]) -> list[Video]:
     found: dict[str, Video] = {}
     for path in inputs:
         for video in _videos_of(path):
-            _add(found, video._replace(labels=()))
+            _add(found, video if labels else video._replace(labels=()))
     return list(found.values())
 
 
@@ -39,7 +40,7 @@ def _add(found: dict[str, Video], video: Video) -> None:
     """Adds a video, unless it is there already, under an id of its own."""
     for id_ in itertools.chain((video.id, video.path), (f"{video.path}#{n}" for n in itertools.count(2))):
         known = found.setdefault(id_, video._replace(id=id_))
-        if known[1:] == video[1:]:
+        if known[1:4] == video[1:4]:  # whatever their labels
             return
 
 

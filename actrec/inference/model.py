@@ -26,6 +26,7 @@ from actrec.engine.datafolder import best_checkpoint, refuse_other_classes
 from actrec.engine.devices import choose_device, choose_precision, move
 from actrec.engine.evaluate import Result
 from actrec.engine.runfolder import BEST
+from actrec.inference.embeddings import Embeddings
 from actrec.nets.recognize import recognize
 from actrec.pipelines.loader import Loader, eval_loader
 from actrec.pipelines.sweep import Sweep
@@ -188,6 +189,31 @@ class Model:
         from actrec.inference import export
 
         return export.export(self, folder, config.Export(pt2), force=force)
+
+    def embed(
+        self, videos: Sequence[PathLike | Video], *, layer: str | None = None, windows: config.Windows | None = None
+    ) -> Embeddings:
+        """The features of videos: the input of the net's last layer, averaged over the views.
+
+        Args:
+            videos: Video files, frame folders, or rows of a list.
+            layer: Name of another module, as `net.named_modules()` gives it. Its output is averaged over all dimensions
+                but the channels.
+            windows: One feature for each window of a video, in place of one for each video.
+
+        Returns:
+            Features (N, C), with their videos and times. `missing` names the videos that cannot be used.
+
+        Raises:
+            ValueError: There is no such layer, or no video can be used.
+        """
+        from actrec.inference import embed
+
+        rows = [v if isinstance(v, Video) else Video(os.fspath(v), os.fspath(v), None, None, ()) for v in videos]
+        unique = list({video.id: video for video in rows}.values())
+        found = embed.embed(self, embed.Task(unique, layer, windows))
+        assert found is not None
+        return found
 
     def make_loader(self, videos: Sequence[Video], *, index: Index | None = None) -> Loader:
         """The loader of all views of the videos, or of this process's share of them.

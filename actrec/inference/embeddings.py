@@ -1,0 +1,297 @@
+"""Features of videos, and the files that hold them. This module does not need torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+
+from actrec.config import Clip, Windows
+from actrec.data.lists import Video
+from actrec.files import atomic_file, atomic_folder, atomic_write, read_json, write_json
+
+SUFFIXES = (".npz", ".npy", ".safetensors")
+_ARRAYS = ("times", "frames", "features", "labels")
+FEATURES_JSON = "features.json"  # in the folder of a layout
+Layout = Literal["opentad", "actionformer"]
+Dtype = Literal["float32", "float16"]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Features of videos, or of windows of videos, in the order of the list and of time.
+
+    Args:
+        ids: (N,) the video of each row. The windows of a video share its id.
+        times: (N, 2) float64, start and end in seconds from the start of the file or frame folder, at its average
+            number of frames per second. NaN if that is unknown.
+        frames: (N, 2) int64, the same in frames: half-open, counted from 0.
+        features: (N, C) float32.
+        labels: (N,) int64, -1 for a row without a label; for several labels (N, classes) bool.
+        missing: For each video that could not be used, its id and the reason.
+    """
+
+    ids: Sequence[str]
+    times: np.ndarray
+    frames: np.ndarray
+    features: np.ndarray
+    labels: np.ndarray
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def labels_of(videos: Sequence[Video], num_classes: int | None = None) -> np.ndarray:
+    """The labels of rows of a list, as in `Embeddings`.
+
+    Args:
+        num_classes: Of a list whose videos may have several labels. None: as many as the list needs, if a video has
+            several.
+    """
+    largest = max((label for video in videos for label in video.labels), default=-1)
+    if num_classes is None and all(len(video.labels) < 2 for video in videos):
+        return np.array([video.label for video in videos], np.int64)
+    shown = np.zeros((len(videos), max(num_classes or 0, largest + 1)), bool)
+    for row, video in zip(shown, videos):
+        row[list(video.labels)] = True
+    return shown
+
+
+# ---- one file ----
+
+
+def beside(path: Path) -> Path | None:
+    """The second file that `save` writes: ids and times of a `.npy` file."""
+    return path.with_suffix(".json") if path.suffix.lower() == ".npy" else None
+
+
+def save(path: Path, embeddings: Embeddings, *, dtype: Dtype = "float32") -> list[Path]:
+    """Writes embeddings, in the format that the suffix names. Returns the files.
+
+    `.npz` and `.safetensors` have the arrays of `Embeddings`; safetensors has no texts, so the ids are JSON in its
+    metadata. `.npy` has the features only, and the rest is in a JSON file of the same name.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    arrays = {
+        "times": embeddings.times,
+        "frames": embeddings.frames,
+        "features": embeddings.features.astype(dtype),
+        "labels": embeddings.labels,
+    }
+    if path.suffix.lower() == ".npy":
+        others = {name: array.tolist() for name, array in arrays.items() if name != "features"}
+        extra = path.with_suffix(".json")
+        write_json(extra, {"ids": list(embeddings.ids), **others})
+        with atomic_write(path, "wb") as file:
+            np.save(file, arrays["features"])
+        return [path, extra]
+    if path.suffix.lower() == ".safetensors":
+        from safetensors.numpy import save_file
+
+        with atomic_file(path) as temporary:
+            contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+            save_file(contiguous, temporary, metadata={"ids": json.dumps(list(embeddings.ids))})
+        return [path]
+    with atomic_write(path, "wb") as file:
+        np.savez(file, ids=np.array(embeddings.ids, str), **arrays)
+    return [path]
+
+
+def read(path: Path) -> Embeddings:
+    """Reads what `save` wrote.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is another kind of file.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"{path}: expected a file of `actrec embed`, which ends in {', '.join(SUFFIXES)}")
+    try:
+        found = reader(path)
+    except OSError:
+        raise
+    except Exception as error:  # of three libraries
+        raise ValueError(f"{path}: not a file of `actrec embed` ({' '.join(str(error).split())[:200]})") from None
+    ids = [str(id_) for id_ in found["ids"]]
+    times, frames, features, labels = (np.asarray(found[name]) for name in _ARRAYS)
+    if features.ndim != 2 or not len(ids) == len(features) == len(labels) == len(times) == len(frames):
+        shapes = ", ".join(f"{name} {np.shape(found[name])}" for name in ("ids", *_ARRAYS))
+        raise ValueError(f"{path}: its arrays have the shapes {shapes}: expected one row of each for every video")
+    return Embeddings(ids, times.astype(np.float64), frames, features.astype(np.float32), labels)
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("not a zip archive")
+        with np.load(file, allow_pickle=False) as found:
+            return {name: found[name] for name in ("ids", *_ARRAYS)}
+
+
+def _read_npy(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        features = np.load(file, allow_pickle=False)
+    others = read_json(path.with_suffix(".json"), dict)
+    return {"features": features, **others, "times": np.array(others["times"], np.float64).reshape(-1, 2)}
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import safe_open
+
+    with open(path, "rb"):  # so that a missing file is named as everywhere
+        pass
+    with safe_open(path, framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        return {**arrays, "ids": json.loads(file.metadata()["ids"])}
+
+
+_READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    ".npz": _read_npz,
+    ".npy": _read_npy,
+    ".safetensors": _read_safetensors,
+}
+
+
+# ---- a folder for programs that localize actions ----
+
+
+def save_layout(
+    folder: Path,
+    embeddings: Embeddings,
+    layout: Layout,
+    windows: Windows,
+    clip: Clip,
+    *,
+    dtype: Dtype = "float32",
+) -> dict[str, Any]:
+    """Writes a folder with one `<name>.npy` (T, C) for each video, and `features.json`, which describes them.
+
+    Both programs place feature t at `t * stride + window / 2` frames: the windows start at frame 0 and are equally
+    spaced. A last window that ends at the last frame of the video and is not on this grid is left out. If a window is
+    missing, the features of its video end before it.
+
+    Args:
+        embeddings: Of windows whose rate is known.
+        clip: With `frames` set.
+
+    Returns:
+        The content of `features.json`.
+
+    Raises:
+        OSError: The folder cannot be written, or exists and is not empty.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, id_ in enumerate(embeddings.ids):
+        rows.setdefault(id_, []).append(row)
+    names = dict(zip(rows, file_names(list(rows))))
+    videos = {names[id_]: _video_entry(id_, embeddings, found, windows, clip) for id_, found in rows.items()}
+    described = _described(layout, embeddings, list(videos.values()), windows, clip)
+    with atomic_folder(folder) as temporary:
+        for id_, found in rows.items():
+            first = found[: videos[names[id_]]["num_features"]]
+            np.save(temporary / f"{names[id_]}.npy", embeddings.features[first].astype(dtype))
+        write_json(temporary / FEATURES_JSON, described | {"videos": videos}, indent=1)
+    return described | {"videos": videos}
+
+
+def file_names(ids: Sequence[str]) -> list[str]:
+    """A unique file name for each id, without suffix: its last part if these differ, else all of it."""
+    last = [PurePosixPath(id_).name for id_ in ids]
+    stems = [_stem(name) for name in last]
+    if len({stem.casefold() for stem in stems}) < len(ids):
+        stems = [_stem(id_) for id_ in ids]
+    taken: set[str] = set()
+    names = []
+    for stem in stems:
+        safe = re.sub(r"[^\w.-]+", "_", stem).strip("_.")[:200] or "video"
+        name, number = safe, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{safe}_{number}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def _stem(name: str) -> str:
+    """The name without the suffix of a file. An id may have a range after it: `a.mp4 1-50`."""
+    return re.sub(r"\.[A-Za-z]\w{1,4}(?=$| )", "", name)
+
+
+def _video_entry(id_: str, embeddings: Embeddings, rows: list[int], windows: Windows, clip: Clip) -> dict[str, Any]:
+    frames, times = embeddings.frames[rows], embeddings.times[rows]
+    rate = _rate(frames, times)
+    starts = frames[:, 0] - frames[0, 0]
+    expected = np.round(np.arange(len(rows)) * (windows.every * rate)).astype(np.int64)
+    on_grid = starts == expected
+    num_frames = int(frames[-1, 1] - frames[0, 0])
+    return {
+        "id": id_,
+        "num_features": int(len(rows) if on_grid.all() else on_grid.argmin()),
+        "fps": rate,
+        "frame": num_frames,
+        "duration": num_frames / rate,
+        "feature_stride": windows.every * rate,
+        "num_frames": windows.length(clip, rate),
+    }
+
+
+def _rate(frames: np.ndarray, times: np.ndarray) -> float:
+    """Frames per second, of rows of one video."""
+    return float((frames[0, 1] - frames[0, 0]) / (times[0, 1] - times[0, 0]))
+
+
+def _described(
+    layout: Layout, embeddings: Embeddings, videos: Sequence[dict[str, Any]], windows: Windows, clip: Clip
+) -> dict[str, Any]:
+    """Stride and window in frames and seconds, at the rate of the first video, and as the program's options.
+
+    If the videos have different rates, those in seconds hold for all of them, and each video has its own in frames.
+    """
+    rate = videos[0]["fps"]
+    stride, window, channels = windows.every * rate, windows.length(clip, rate), embeddings.features.shape[1]
+    options: dict[str, Any]
+    if layout == "opentad":
+        options = {"feature_stride": _whole(stride), "sample_stride": 1, "offset_frames": _whole(window / 2)}
+    else:
+        options = {
+            "file_prefix": None,
+            "file_ext": ".npy",
+            "feat_stride": _whole(stride),
+            "num_frames": window,
+            "default_fps": rate,
+            "downsample_rate": 1,
+            "input_dim": channels,
+        }
+    return {
+        "layout": layout,
+        "feature_stride": _whole(stride),
+        "num_frames": window,
+        "fps": rate,
+        "stride_seconds": windows.every,
+        "window_seconds": window / rate,
+        "num_channels": channels,
+        "same_fps": bool(np.allclose([video["fps"] for video in videos], rate, rtol=1e-4)),
+        "options": options,
+    }
+
+
+def _whole(number: float) -> int | float:
+    """A whole number as an integer."""
+    return round(number) if abs(number - round(number)) < 1e-6 else number
+
+
+def parts_folder(out: Path) -> Path:
+    """The folder next to a result in which unfinished work is stored."""
+    return Path(f"{os.path.normpath(out)}.parts")

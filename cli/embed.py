@@ -1,0 +1,174 @@
+"""`actrec embed`"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actrec import config
+from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap, resumable
+from actrec.cli.model import ModelChoice, model_options
+from actrec.cli.options import Command, NamedPath, config_changes, config_options
+from actrec.words import counted
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from actrec.inference.embed import Part, Task
+
+_SHOWN = 10  # missing videos that are listed
+_VIDEOS_OF_A_JOB = 8
+
+
+@click.command(cls=Command)
+@click.argument("inputs", nargs=-1, required=True, type=NamedPath(), metavar="LIST...")
+@click.option("--out", required=True, type=NamedPath(), help="File for the features: .npz, .npy or .safetensors.")
+@config_changes(config.Windows, "every", "window", default="one feature per video")
+@config_options(config.Embedding)
+@click.option("--cluster", metavar="ADDRESS", help="Use the workers of the Dask scheduler at ADDRESS.")
+@json_option
+@model_options
+def command(
+    inputs: tuple[Path, ...],
+    out: Path,
+    windows_changes: dict[str, Any],
+    embedding: config.Embedding,
+    cluster: str | None,
+    json_path: Path | None,
+    choice: ModelChoice,
+) -> int:
+    """Compute features of videos.
+
+    \b
+        actrec embed train.txt --out train.npz
+        actrec embed videos/ --every 0.64 --layout opentad --out features/
+
+    LIST is a list, a video, a folder of videos, or a frame folder. Each video gets one feature, the input of the net's
+    last layer averaged over the views; with --every, each window of a video gets one.
+
+    If you interrupt it, run the same command again to continue.
+    """
+    from actrec.cli.progress import Bar
+    from actrec.engine import dist
+    from actrec.engine.failures import with_name
+    from actrec.inference import embed, embeddings
+    from actrec.inference.inputs import find_inputs
+
+    windows = _windows(windows_changes, embedding)
+    _check_out(out, embedding)
+    refuse_overlap(
+        {"--out": out, "the file of ids": embeddings.beside(out), "--json": json_path},
+        {"the checkpoint": choice.path, **{str(path): path for path in inputs}},
+    )
+    work = None
+    if cluster is not None:
+        work = functools.partial(_on_cluster, cluster, choice)
+        choice = replace(choice, others=choice.others | {"device": "cpu"})  # the workers have devices of their own
+    click.get_current_context().with_resource(dist.joined(choice.device))
+    model = choice.load()
+    task = embed.Task(find_inputs(inputs, labels=True), embedding.layer, windows)
+    parts = embeddings.parts_folder(out)
+    with resumable(), Bar("windows" if windows else "videos") as bar:
+        found = embed.embed(model, task, folder=parts, progress=bar.to, work=work)
+    if found is None:  # the first process writes
+        return 0
+    if embedding.layout is not None:
+        assert windows is not None
+        described = embeddings.save_layout(out, found, embedding.layout, windows, model.clip, dtype=embedding.dtype)
+        lines = [f"wrote {out / '*.npy'} and {out / embeddings.FEATURES_JSON}"]
+        if not described["same_fps"]:
+            lines.append("the videos have different numbers of frames per second: see `videos` in the JSON file")
+    else:
+        lines = [f"wrote {path}" for path in embeddings.save(out, found, dtype=embedding.dtype)]
+    shutil.rmtree(parts, ignore_errors=True)
+    for video, reason in list(found.missing.items())[:_SHOWN]:
+        click.echo(f"not embedded: {with_name(video, reason)}", err=True)
+    if len(found.missing) > _SHOWN:
+        click.echo(f"not embedded: … and {len(found.missing) - _SHOWN} more", err=True)
+    if found.missing:
+        lines.append(f"{counted(len(found.missing), 'video')} of {len(task.videos)} cannot be used")
+    num_videos, channels = len(set(found.ids)), found.features.shape[1]
+    what = (
+        f"{counted(len(found), 'window')} of {counted(num_videos, 'video')}"
+        if windows
+        else counted(len(found), "video")
+    )
+    return finish(
+        *lines,
+        f"{what}, {channels} features each",
+        json_path=json_path,
+        result={
+            "model": str(choice.path),
+            "layer": embed.find_layer(model.net, embedding.layer)[0],
+            "windows": asdict(windows) if windows else None,
+            "out": str(out),
+            "rows": len(found),
+            "videos": num_videos,
+            "features": channels,
+            "missing": found.missing,
+        },
+        failed=bool(found.missing),
+    )
+
+
+def _windows(changes: dict[str, Any], embedding: config.Embedding) -> config.Windows | None:
+    """Raises UsageError for an option that needs --every."""
+    needed_by = "--window" if "window" in changes else "--layout" if embedding.layout is not None else None
+    if "every" not in changes and needed_by is not None:
+        raise click.UsageError(f"{needed_by} without --every: expected the seconds from one window to the next")
+    return config.Windows(**changes) if changes else None
+
+
+def _check_out(out: Path, embedding: config.Embedding) -> None:
+    """Raises UsageError if the result cannot be written there."""
+    from actrec.inference.embeddings import SUFFIXES
+
+    if embedding.layout is None:
+        OutputFile(SUFFIXES).convert(out, None, click.get_current_context())
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise click.UsageError(f"--out {out}: exists already; with --layout expected the name of a new folder")
+    elif not out.absolute().parent.is_dir():
+        raise click.UsageError(f"--out {out}: there is no folder {out.parent}")
+
+
+def _on_cluster(
+    address: str,
+    choice: ModelChoice,
+    task: Task,
+    before: Sequence[np.ndarray],
+    missing: dict[str, str],
+    receive: Callable[[Part], None],
+) -> None:
+    """Embeds on the workers of a Dask scheduler, which must see the same files under the same paths."""
+    from actrec.inference.embed import embed_job, remaining
+    from actrec.tools.make.jobs import Workers, each
+
+    path, options = choice.arguments
+    absolute = {k: Path(os.path.abspath(v)) if isinstance(v, Path) else v for k, v in options.items()}
+    model = pickle.dumps((Path(os.path.abspath(path)), absolute))
+    rows = remaining(task, before)
+    size = _VIDEOS_OF_A_JOB if task.windows is None else 1
+    jobs = []
+    for group in (rows[i : i + size] for i in range(0, len(rows), size)):
+        videos = [task.videos[row] for row in group]
+        of_group = replace(task, videos=[video._replace(path=os.path.abspath(video.path)) for video in videos])
+        jobs.append((model, group, of_group))
+
+    def take(job: tuple, result: Any, reason: str | None) -> None:
+        if reason is not None:
+            missing.update({video.id: reason for video in job[2].videos})
+            return
+        parts, reasons = result
+        missing.update(reasons)
+        for part in parts:
+            receive(part)
+
+    each(embed_job, jobs, take, Workers(cluster=address))

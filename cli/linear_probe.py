@@ -1,0 +1,46 @@
+"""`actrec linear-probe`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from actrec import config
+from actrec.cli.ending import finish, json_option
+from actrec.cli.options import FILE, Command, config_options
+
+
+@click.command(cls=Command)
+@click.argument("train", type=FILE)
+@click.argument("val", type=FILE)
+@config_options(config.Probe)
+@json_option
+def command(train: Path, val: Path, probe: config.Probe, json_path: Path | None) -> int:
+    """Train simple classifiers on the features in TRAIN, and score them on those in VAL.
+
+    \b
+        actrec embed train.txt --out train.npz
+        actrec embed val.txt --out val.npz
+        actrec linear-probe train.npz val.npz
+
+    Both are files of `actrec embed` of lists with labels. The rows of the table are a linear probe, k-nearest
+    neighbors, and linear probes of a few videos per class. Accuracies are in percent.
+    """
+    from actrec.inference.linear_probe import probe_files
+
+    result = probe_files(train, val, probe)
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
+    width = max(len(row.name) for row in result.rows)
+    lines = []
+    for row in result.rows:
+        accuracy = f"{row.accuracy:6.2f}" if row.accuracy is not None else "     -"
+        deviation = f" ± {row.deviation:5.2f}" if row.deviation is not None else " " * 8
+        lines.append(f"{row.name:<{width}}  {accuracy}{deviation}  {row.note}".rstrip())
+    return finish(
+        f"top-1 accuracy on {result.val} videos, trained on {result.train} videos of {result.classes} classes",
+        *lines,
+        json_path=json_path,
+        result={"train_file": str(train), "val_file": str(val), **result.summary()},
+    )
