@@ -6,13 +6,21 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch is imported, as
 if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of pytest-xdist use all cores already
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import socket  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 import actrec  # noqa: E402
+
+if TYPE_CHECKING:
+    from engine.group import Groups
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -88,3 +96,44 @@ def trained(dataset, tmp_path_factory) -> Path:
     run_dir = tmp_path_factory.mktemp("trained") / "runs/tiny"
     run(run_dir, data_of(dataset), tiny(precision="float32"))
     return run_dir
+
+
+@pytest.fixture(scope="session")
+def groups(tmp_path_factory) -> Iterator[Groups]:
+    """Runs commands in several processes."""
+    from engine.group import Groups
+
+    groups = Groups(tmp_path_factory.mktemp("groups"))
+    yield groups
+    groups.close()
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A scheduler and two workers, each a process of its own. (address, worker processes)."""
+    pytest.importorskip("distributed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "tools"), *sys.path])}
+    environment |= {"DASK_LOGGING__DISTRIBUTED": "critical"}
+
+    def start(*arguments):
+        command = [sys.executable, "-m", "distributed.cli." + arguments[0], *arguments[1:]]
+        return subprocess.Popen(
+            command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", address.rsplit(":", 1)[1], "--no-dashboard")
+    workers = [
+        start("dask_worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--name", str(i))
+        for i in range(2)
+    ]
+    from distributed import Client
+
+    with Client(address, timeout=60, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+    yield address, workers
+    for process in (*workers, scheduler):
+        process.kill()
+        process.wait()

@@ -17,6 +17,7 @@ import pickle
 import secrets
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ _CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.Embedding)  # modules whose last d
 # frames, and the frames per second of the video (0 if unknown).
 ROW = np.dtype([("row", "i8"), ("window", "i8"), ("windows", "i8"), ("start", "i8"), ("stop", "i8"), ("rate", "f8")])
 
+Run = Callable[[torch.Tensor], torch.Tensor]  # (N, C, T, H, W) to (N, C)
 Progress = Callable[[int, int, int], None]  # (done, total, failed): videos, or windows
 # Computes the features of a task, except those of earlier `Part.rows`, and passes them to the last argument. The dict
 # gets the id of each video that cannot be used, with the reason.
@@ -161,12 +163,17 @@ def compute(
     model.net.eval()
     try:
         with torch.inference_mode(), autocast(model.device.type, model.precision):
-            yield from (_of_videos if task.windows is None else _of_windows)(model, task, run, before, missing, told)
+            if task.windows is None:
+                yield from _of_videos(model, task, run, before, missing)
+            else:
+                yield from _of_windows(model, task, run, before, missing, told)
     finally:
         model.net.train(training)
 
 
-def _of_videos(model, task, run, before, missing, told) -> Iterator[Part]:  # type: ignore[no-untyped-def]
+def _of_videos(
+    model: Model, task: Task, run: Run, before: Sequence[np.ndarray], missing: dict[str, str]
+) -> Iterator[Part]:
     rows = remaining(task, before)
     if not rows:
         return
@@ -185,7 +192,10 @@ def _of_videos(model, task, run, before, missing, told) -> Iterator[Part]:  # ty
     missing.update(loader.skipped)
 
 
-def _of_windows(model, task, run, before, missing, told) -> Iterator[Part]:  # type: ignore[no-untyped-def]
+def _of_windows(
+    model: Model, task: Task, run: Run, before: Sequence[np.ndarray], missing: dict[str, str], told: Told
+) -> Iterator[Part]:
+    assert task.windows is not None
     done = dict(_complete_windows(before))
     rows = remaining(task, before)[dist.rank() :: dist.world()]
     for number, row in enumerate(rows):
@@ -333,17 +343,17 @@ class Told:
     def __init__(self, progress: Progress | None, task: Task):
         self._progress, self._windows = progress, task.windows is not None
         self._done, self._total, self._failed = 0, len(task.videos), 0
-        self._known = 0  # windows of the videos that were opened
+        self._before = self._opened = 0  # windows of earlier work, and of the videos that were opened
 
     def begin(self, before: Sequence[np.ndarray]) -> None:
-        self._done = self._known = len(_unique(np.concatenate([*before, np.zeros(0, ROW)])))
+        self._done = self._before = len(_unique(np.concatenate([*before, np.zeros(0, ROW)])))
         if not self._windows:
             self._tell()
 
     def opened(self, number: int, videos: int, windows: int) -> None:
         """A video has so many windows. The others are assumed to have as many on average."""
-        self._known += windows
-        self._total = max(self._done, round(self._known / (number + 1) * videos))
+        self._opened += windows
+        self._total = self._before + round(self._opened / (number + 1) * videos)
         self._tell()
 
     def add(self, count: int, *, failed: int) -> None:
@@ -353,7 +363,7 @@ class Told:
 
     def _tell(self) -> None:
         if self._progress:
-            self._progress(min(self._done, self._total), self._total, self._failed)
+            self._progress(self._done, max(self._done, self._total), self._failed)
 
 
 # ---- unfinished work ----
@@ -402,9 +412,9 @@ class Store:
 
 def _read(path: Path, name: str) -> np.ndarray:
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
             return np.asarray(found[name])
-    except (ValueError, KeyError, EOFError) as error:
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: damaged ({error}); remove it to compute its features again") from None
 
 

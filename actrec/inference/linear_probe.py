@@ -93,9 +93,7 @@ def probe_files(train: Path, val: Path, options: Probe = Probe()) -> Result:  # 
         notes.append(f"{counted(shared, 'video')} of {val} have the same name as videos of {train}")
     unknown = int((~np.isin(second.labels, first.labels)).sum())
     if unknown:
-        notes.append(
-            f"{counted(unknown, 'video')} of {val} have labels that do not occur in {train}: counted as errors"
-        )
+        notes.append(f"{counted(unknown, 'video')} of {val} with labels that do not occur in {train} count as errors")
     result = probe(first, second, options)
     return replace(result, notes=[*notes, *result.notes])
 
@@ -174,23 +172,29 @@ def _nearest(train: Data, val: Data, neighbors: int) -> Row:
         return Row(name, None, note=f"no result: {counted(len(train.labels), 'training video')}")
     zero = int((~train.features.any(axis=1)).sum() + (~val.features.any(axis=1)).sum())
     if zero:
-        return Row(
-            name, None, note=f"no result: all features of {counted(zero, 'video')} are 0, which has no direction"
-        )
+        return Row(name, None, note=f"no result: all features of {counted(zero, 'video')} are 0")
     classifier = KNeighborsClassifier(neighbors, metric="cosine", algorithm="brute", weights="distance")
     return Row(name, _accuracy(classifier, train, val), note="cosine distance")
 
 
 def _few_shot(train: Data, val: Data, shots: int, seeds: int) -> Row:
-    """A linear probe of some training videos per class, for several random choices of them."""
+    """A linear probe of some training videos per class, for several random choices of them.
+
+    As by Tian et al. (arXiv:2003.11539), on features of length 1: so few videos cannot tell how much a feature varies.
+    """
     name = f"{shots} per class"
     labels, counts = np.unique(train.labels, return_counts=True)
     if counts.min() < shots:
         label, count = labels[counts.argmin()], counts.min()
         return Row(name, None, note=f"no result: class {label} has {counted(int(count), 'training video')}")
-    found = [_accuracy(_classifier(1.0), chosen, val) for chosen in _choices(train, labels, shots, seeds)]
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import Normalizer
+
+    classifier = make_pipeline(Normalizer(), LogisticRegression(C=1.0, max_iter=_ITERATIONS))
+    found = [_accuracy(classifier, chosen, val) for chosen in _choices(train, labels, shots, seeds)]
     deviation = float(np.std(found, ddof=1)) if seeds > 1 else None
-    return Row(name, float(np.mean(found)), deviation, note=f"linear, C 1, {counted(seeds, 'seed')}")
+    return Row(name, float(np.mean(found)), deviation, note=f"linear, C 1, length 1, {counted(seeds, 'seed')}")
 
 
 def _choices(train: Data, labels: np.ndarray, shots: int, seeds: int) -> Iterator[Data]:
