@@ -9,13 +9,17 @@ from typing import BinaryIO
 import av
 import numpy as np
 
-from actrec.data.video.color import rotation_of
+from actrec.data.video.color import picture_checksum, rotation_of
 from actrec.data.video.container import iter_decoded, iter_packets, open_video
-from actrec.data.video.nal import NAL_CODECS, summarize_packet
+from actrec.data.video.keyframes import KeyframeCheck
+from actrec.data.video.nal import NAL_CODECS, summarize_packet, x264_unit
 
 # Decoders in which a keyframe resets everything. H.264 and HEVC keyframes qualify one by one: only IDR pictures do.
+# Those of VP8, VP9, AV1 and MJPEG are checked by their first bytes (`KeyframeCheck`).
 # MPEG-1, -2 and -4 do not qualify: open GOPs and packed B-frames leak across keyframes without an error.
 _SEEKABLE = {"h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mjpeg"}
+_SAMPLED = (0, 4)  # the pictures of a group whose checksums are kept: the keyframe, and the fourth after it
+_MAX_GROUPS = 8  # groups of which checksums are kept
 _MAX_HEADER = 64  # bytes between a packet's position, as the container gives it, and its first byte
 # A packet in a file. `droppable`: no other picture refers to its picture.
 _PACKET = np.dtype([("pts", "i8"), ("offset", "i8"), ("size", "i4"), ("droppable", "?")])
@@ -51,6 +55,7 @@ class Certificate:
         key_pts, key_dts: timestamps of the keyframes, ascending.
         packets: where each packet is located in the file, in decoding order (H.264 and HEVC only).
         stream: how to decode those packets; None if some are not stored in one piece.
+        preamble: what a decoder that enters must read in front of the first packet: the file's first packet said it.
     """
 
     pts: np.ndarray
@@ -58,6 +63,7 @@ class Certificate:
     key_dts: np.ndarray
     packets: np.ndarray | None = None
     stream: StreamInfo | None = None
+    preamble: bytes = b""
 
     @property
     def nbytes(self) -> int:
@@ -76,8 +82,12 @@ class Examiner:
     """Observes a plain decode and judges whether the file may be entered at its keyframes. A context manager.
 
     A file earns a certificate if its decode gave exactly the timestamps of its packets, in order, without damage, if
-    all its pictures have one size, and if its parameter sets do not change between keyframes. A picture of another
-    size is shown in the size of the first one, which must be known, so such a file cannot be entered in the middle.
+    all its pictures have one size, and if nothing that decoders remember changes between keyframes. A picture of
+    another size is shown in the size of the first one, which must be known, so such a file cannot be entered in the
+    middle.
+
+    Attributes:
+        checksums: of some pictures after the first group, by frame number, for a test of the certificate.
     """
 
     def __init__(self, path: str | os.PathLike[str], stream: av.VideoStream):
@@ -89,10 +99,15 @@ class Examiner:
         self._packets: list[tuple[int, int, int]] = []  # pts, offset and size in the file
         self._layers: list[tuple[bool, int]] = []  # of each packet: non-reference in its temporal layer; that layer
         self._keys: list[tuple[int, int]] = []  # pts, dts
+        self._key_pts: set[int] = set()
         self._pictures: list[int | None] = []
         self._size: tuple[int, int] | None = None
         self._quarter_turns = 0
         self._sets: frozenset[bytes] | None = None  # parameter sets that each keyframe brings along
+        self._x264 = b""  # what the first packet says of the encoder
+        self._resets = KeyframeCheck(self._codec)
+        self._group, self._since, self._step = -1, 0, 1
+        self._samples: dict[int, dict[int, int]] = {}  # checksums by frame number, by number of the group
 
     def __enter__(self) -> Examiner:
         self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115 - closed by __exit__
@@ -106,19 +121,22 @@ class Examiner:
         """See `DecodeObserver`."""
         if not self._sound or not packet.size:
             return
-        if packet.pts is None or packet.is_discard or packet.is_corrupt:
+        if packet.pts is None or packet.is_discard or packet.is_corrupt or packet.has_sidedata("new_extradata"):
             self._sound = False
             return
-        is_key, offset = packet.is_keyframe, -1
+        is_key, offset, data = packet.is_keyframe, -1, bytes(packet)
         if self._codec in NAL_CODECS:
-            data = bytes(packet)
             nal = summarize_packet(data, self._codec, self._extradata)
             is_key = is_key and nal.is_idr
             offset = self._offset(packet, data)
             self._layers.append((nal.is_non_reference, nal.temporal_layer))
             self._check_parameter_sets(nal.parameter_sets, is_key)
+            self._check_messages(nal.x264, nal.has_film_grain)
+        elif is_key:
+            is_key = self._resets(data)
         self._packets.append((packet.pts, offset, packet.size))
         if is_key:
+            self._key_pts.add(packet.pts)
             self._keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
 
     def picture(self, picture: av.VideoFrame) -> None:
@@ -128,6 +146,8 @@ class Examiner:
         if self._size is None:
             self._size, self._quarter_turns = size, rotation_of(picture) // 90
         self._sound = self._sound and picture.pts is not None and not picture.is_corrupt and size == self._size
+        if self._sound:
+            self._sample(picture)
 
     def damaged(self) -> None:
         """See `DecodeObserver`."""
@@ -145,7 +165,26 @@ class Examiner:
         if len(self._packets) != len(pts) or self._keys[0][0] > pts[0]:
             return None
         key_pts, key_dts = np.array(sorted(self._keys), np.int64).T
-        return Certificate(np.array(pts, np.int64), key_pts, key_dts, *self._packets_in_file())
+        preamble = x264_unit(self._x264, self._extradata) if self._x264 else b""
+        return Certificate(np.array(pts, np.int64), key_pts, key_dts, *self._packets_in_file(), preamble)
+
+    @property
+    def checksums(self) -> dict[int, int]:
+        groups = sorted(self._samples)
+        chosen = {groups[0], groups[len(groups) // 2], groups[-1]} if groups else set()
+        return {frame: found for group in sorted(chosen) for frame, found in self._samples[group].items()}
+
+    def _sample(self, picture: av.VideoFrame) -> None:
+        """Keeps the checksums of some pictures of a few groups, which are spread over the video."""
+        self._since += 1
+        if picture.pts in self._key_pts:
+            self._group, self._since = self._group + 1, 0
+        if self._group < 1 or self._group % self._step or self._since not in _SAMPLED:
+            return
+        self._samples.setdefault(self._group, {})[len(self._pictures) - 1] = picture_checksum(picture)
+        if len(self._samples) > _MAX_GROUPS:
+            self._step *= 2
+            self._samples = {group: kept for group, kept in self._samples.items() if not group % self._step}
 
     def _check_parameter_sets(self, sets: frozenset[bytes], is_key: bool) -> None:
         """A decoder that enters at a keyframe must know all parameter sets that a plain decode has met by then."""
@@ -153,9 +192,18 @@ class Examiner:
             self._sets = sets
         self._sound = sets == self._sets if is_key else sets <= (self._sets or frozenset())
 
+    def _check_messages(self, x264: bytes | None, has_film_grain: bool) -> None:
+        """A decoder that enters at a keyframe must know what a plain decode has learned of the encoder by then.
+
+        FFmpeg counts the keyframes to choose the noise of film grain, so it depends on everything before.
+        """
+        if not self._packets:
+            self._x264 = x264 or b""
+        self._sound = self._sound and not has_film_grain and (x264 is None or x264 == self._x264)
+
     def _offset(self, packet: av.Packet, data: bytes) -> int:
         """Where a packet's bytes begin in the file; -1 if they are not stored in one piece."""
-        if packet.pos is None or packet.pos < 0 or packet.has_sidedata("new_extradata"):
+        if packet.pos is None or packet.pos < 0:
             return -1
         self._file.seek(packet.pos)
         found = self._file.read(len(data) + _MAX_HEADER).find(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from dataclasses import dataclass
 
 import av
@@ -261,6 +262,18 @@ def _yuv_to_bgr(matrix: Colorspace, full: bool) -> np.ndarray:
         np.float64,
     )
     return np.column_stack([rows, -rows @ (black, 128, 128)]).astype(np.float32)
+
+
+def picture_checksum(picture: av.VideoFrame) -> int:
+    """CRC-32 of the samples of a picture as they are stored."""
+    components = picture.format.components
+    if len(components) != len(picture.planes):  # packed
+        return zlib.crc32(np.ascontiguousarray(to_rgb(picture)))
+    found = 0
+    for component, plane in zip(components, picture.planes):
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+        found = zlib.crc32(np.ascontiguousarray(rows[:, : plane.width * ((component.bits + 7) // 8)]), found)
+    return found
 
 
 def _plane(picture: av.VideoFrame, i: int) -> np.ndarray:

@@ -56,7 +56,7 @@ def open_packets(path: str | os.PathLike[str], certificate: Certificate) -> Iter
         with open(path, "rb", buffering=0) as file:
             if file_version(file) != certificate.stream.file_version:
                 raise ChangedError(path, "the file has changed since it was indexed")
-            yield _FilePackets(file, certificate.key_pts, certificate.packets, certificate.stream)
+            yield _FilePackets(file, certificate, certificate.packets, certificate.stream)
     except FileNotFoundError:
         raise FileNotFoundError(f"{os.fspath(path)}: no such file") from None
     except av.error.FFmpegError as error:
@@ -66,8 +66,9 @@ def open_packets(path: str | os.PathLike[str], certificate: Certificate) -> Iter
 class _FilePackets:
     """Reads packets from where they are located: no container is opened, and what is not needed is not even read."""
 
-    def __init__(self, file: BinaryIO, key_pts: np.ndarray, packets: np.ndarray, stream: StreamInfo):
-        self._file, self._key_pts, self._packets, self._stream = file, key_pts, packets, stream
+    def __init__(self, file: BinaryIO, certificate: Certificate, packets: np.ndarray, stream: StreamInfo):
+        self._file, self._packets, self._stream = file, packets, stream
+        self._key_pts, self._preamble = certificate.key_pts, certificate.preamble
 
     def decoder(self) -> av.VideoCodecContext:
         context = av.CodecContext.create(self._stream.codec, "r")
@@ -107,7 +108,8 @@ class _FilePackets:
         needed[found] = True
         for pts, offset, size, _ in run[needed].tolist():
             self._file.seek(offset)
-            packet = av.Packet(self._file.read(size))
+            data = self._file.read(size)
+            packet = av.Packet(self._preamble + data if pts == key_pts else data)
             packet.pts, packet.is_keyframe = pts, pts == key_pts
             yield packet
 
@@ -137,9 +139,18 @@ class _ContainerPackets:
                 if packet.is_keyframe and pts > key_pts:
                     return  # the container's table of seek points leads past it: the caller reports that
                 continue
+            if not entered and self._certificate.preamble:
+                packet = _with_preamble(packet, self._certificate.preamble)
             entered = True
             if with_droppable or pts in wanted or pts not in self._droppable:
                 yield packet
             missing -= pts in wanted
             if not missing:
                 return
+
+
+def _with_preamble(packet: av.Packet, preamble: bytes) -> av.Packet:
+    longer = av.Packet(preamble + bytes(packet))
+    longer.pts, longer.dts, longer.time_base = packet.pts, packet.dts, packet.time_base
+    longer.is_keyframe, longer.stream = packet.is_keyframe, packet.stream
+    return longer

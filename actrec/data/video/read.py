@@ -17,7 +17,7 @@ import av
 import numpy as np
 
 from actrec.data.video.certificate import Certificate, Examiner
-from actrec.data.video.color import Converter, Region, rotation_of, to_bgr, to_yuv420
+from actrec.data.video.color import Converter, Region, picture_checksum, rotation_of, to_bgr, to_yuv420
 from actrec.data.video.container import ChangedError, MediaError, iter_decoded, open_video
 from actrec.data.video.packets import open_packets
 
@@ -221,6 +221,14 @@ class _Discard:
         pass
 
 
+class _Checksums(_Discard):
+    def __init__(self) -> None:
+        self.found: list[int] = []
+
+    def put(self, places: range, picture: av.VideoFrame) -> None:
+        self.found += [picture_checksum(picture)] * len(places)
+
+
 def _read_from_start(path: str | os.PathLike[str], wanted: np.ndarray, sink: _Sink, certify: bool) -> Decoded:
     place, last, decoded = 0, None, 0
     with (
@@ -240,7 +248,26 @@ def _read_from_start(path: str | os.PathLike[str], wanted: np.ndarray, sink: _Si
         clamped = len(wanted) - place
         if clamped:
             sink.put(range(place, len(wanted)), last)
-        return Decoded(clamped, decoded, examiner.certificate() if examiner else None)
+    certificate = examiner.certificate() if examiner else None
+    if examiner and certificate and not _holds(path, certificate, examiner.checksums):
+        certificate = None
+    return Decoded(clamped, decoded, certificate)
+
+
+def _holds(path: str | os.PathLike[str], certificate: Certificate, expected: dict[int, int]) -> bool:
+    """Whether entering a file at some keyframes gives the pictures of the plain decode.
+
+    Args:
+        expected: checksums of pictures by frame number.
+    """
+    if not expected:
+        return True
+    sink = _Checksums()
+    try:
+        _read_runs(path, np.array(list(expected), np.int64), sink, certificate)
+    except (MediaError, FileNotFoundError):
+        return False
+    return sink.found == list(expected.values())
 
 
 def _read_runs(path: str | os.PathLike[str], wanted: np.ndarray, sink: _Sink, certificate: Certificate) -> Decoded:

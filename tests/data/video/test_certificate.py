@@ -1,8 +1,12 @@
 """Which files may be entered at their keyframes, and which packets a frame needs."""
 
+import io
+import re
 from dataclasses import replace
 
 import av
+import cv2
+import numpy as np
 import pytest
 from numbered_videos import (
     VP9,
@@ -16,8 +20,12 @@ from numbered_videos import (
     write,
 )
 
+from actrec.data.video import certificate as certificates
 from actrec.data.video.certificate import droppable
 from actrec.data.video.container import ChangedError
+from actrec.data.video.excerpt import read_excerpt
+from actrec.data.video.keyframes import KeyframeCheck
+from actrec.data.video.nal import summarize_packet, x264_unit
 
 
 def test_a_size_change_with_sound_timestamps_earns_no_certificate(tmp_path):
@@ -130,3 +138,126 @@ def test_parameter_sets_between_the_pictures(tmp_path, carriers, earned):
     certificate = certificate_of(path)
     assert (certificate is not None) == earned
     check_draws(path, checksums(plain_decode(path)), certificate)
+
+
+LOSSLESS = {"qp": "0", "preset": "medium", "x264-params": "cabac=0:scenecut=0"}
+
+
+def write_as_old_x264(path, build=b"120"):
+    """A lossless 4:4:4 file that claims to be of another build: FFmpeg predicts blocks of old builds differently."""
+    noise = np.random.default_rng(0).integers(0, 256, (100, 220, 3)).astype(np.float32)
+    soft = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 1.2), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    frames = [soft[n % 7 : n % 7 + 64, 2 * n : 2 * n + 128] for n in range(40)]
+    data = write(path, frames, gop=10, pix_fmt="yuv444p", options=LOSSLESS).read_bytes()
+    found = re.search(rb"x264 - core (\d\d\d)", data)
+    path.write_bytes(data[: found.start(1)] + build + data[found.end(1) :])
+    return path
+
+
+def copy_packets(source, target, change):
+    """Remuxes a video; `change(number of the packet, its bytes)` gives the new bytes."""
+    with av.open(str(source)) as own, av.open(str(target), "w") as out:
+        stream = out.add_stream_from_template(own.streams.video[0], opaque=True)
+        for i, packet in enumerate(own.demux(video=0)):
+            if packet.size:
+                changed = av.Packet(change(i, bytes(packet)))
+                changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
+                changed.is_keyframe, changed.stream = packet.is_keyframe, stream
+                out.mux(changed)
+    return target
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv", "ts", "avi"])
+def test_the_build_of_x264_is_known_wherever_a_file_is_entered(tmp_path, container):
+    path = write_as_old_x264(tmp_path / "a.mp4")
+    if container != "mp4":
+        path = copy_packets(path, tmp_path / f"a.{container}", lambda i, data: data)
+    expected, certificate = checksums(plain_decode(path)), certificate_of(path)
+    if container == "avi":  # has no timestamps
+        assert certificate is None or b"x264 - core 120" in certificate.preamble
+    if certificate is None:
+        return
+    with_container = replace(certificate, stream=None)
+    for found in (certificate, with_container):
+        check_draws(path, expected, found)
+        excerpt = read_excerpt(path, [15, 22, 39], found)
+        shown = plain_decode(io.BytesIO(excerpt.data))
+        assert checksums([shown[i] for i in excerpt.positions]) == [expected[i] for i in (15, 22, 39)]
+        assert checksums(read(path, [35], replace(found, preamble=b""))[0]) != [expected[35]]
+
+
+def test_a_certificate_is_tested_before_it_is_trusted(tmp_path, monkeypatch):
+    path = write_as_old_x264(tmp_path / "a.mp4")
+    monkeypatch.setattr(certificates, "x264_unit", lambda name, extradata: b"")
+    assert certificate_of(path) is None
+
+
+def test_two_builds_of_x264_earn_no_certificate(tmp_path):
+    old, new = write_as_old_x264(tmp_path / "a.mp4"), write_as_old_x264(tmp_path / "b.mp4", b"165")
+    with av.open(str(new)) as file:
+        packets = [bytes(packet) for packet in file.demux(video=0)]
+    mixed = copy_packets(old, tmp_path / "mixed.mp4", lambda i, data: data if i < 20 else packets[i])
+    assert certificate_of(mixed) is not None  # the second half says nothing, so nothing changes
+    named = copy_packets(old, tmp_path / "c.mp4", lambda i, data: packets[0] if i == 20 else data)
+    assert certificate_of(named) is None
+
+
+@pytest.mark.parametrize("extradata", [b"\x01" + bytes(3) + b"\xff", b"\x01" + bytes(3) + b"\xfd", b""])
+def test_the_unit_with_the_build_is_read_back(extradata):
+    unit = x264_unit(b"x264 - core 148", extradata)
+    assert summarize_packet(unit, "h264", extradata).x264 == b"x264 - core 148"
+
+
+def test_keyframes_need_their_own_tables(tmp_path):
+    """MJPEG: FFmpeg's decoder keeps the tables of the first packet."""
+    frames = [numbered(n) for n in range(12)]
+    whole = write(tmp_path / "a.avi", frames, codec="mjpeg", full_range=True, pix_fmt="yuvj420p")
+    assert certificate_of(whole) is not None
+
+    def shorten(i, data):
+        at = data.index(b"\xff\xdb")
+        return data if i < 3 else data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4], "big") :]
+
+    path = copy_packets(whole, tmp_path / "b.avi", shorten)
+    assert len(plain_decode(path)) == 12
+    certificate = certificate_of(path)
+    assert certificate is None or len(certificate.key_pts) == 3
+    check_draws(path, checksums(plain_decode(path)), certificate)
+
+
+AV1 = {"preset": "12", "svtav1-params": "lp=1"}
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "options"),
+    [("libvpx-vp9", "webm", VP9), ("libvpx", "webm", VP9), ("libsvtav1", "mp4", AV1)],
+)
+def test_keyframes_are_seen_in_their_bytes(tmp_path, codec, suffix, options):
+    path = write(tmp_path / f"a.{suffix}", [numbered(n) for n in range(30)], codec=codec, gop=10, options=options)
+    with av.open(str(path)) as file:
+        check = KeyframeCheck(file.streams.video[0].codec_context.codec.canonical_name)
+        flags = [(packet.is_keyframe, check(bytes(packet))) for packet in file.demux(video=0) if packet.size]
+    assert sum(is_key for is_key, _ in flags) >= 3
+    assert all(marked == found for marked, found in flags)
+
+
+def test_an_av1_keyframe_without_sequence_header_is_none(tmp_path):
+    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(30)], codec="libsvtav1", gop=10, options=AV1)
+    with av.open(str(path)) as file:
+        key = bytes(next(file.demux(video=0)))
+    start = key.index(b"\x0a")
+    assert KeyframeCheck("av1")(key)
+    assert not KeyframeCheck("av1")(key[:start] + key[start + 2 + key[start + 1] :])
+
+
+def test_the_test_of_a_certificate_decodes_little(tmp_path):
+    """Five pictures of at most three groups."""
+    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(240)], gop=12, options={"sc_threshold": "0"})
+    with certificates.open_video(path) as (container, stream), certificates.Examiner(path, stream) as examiner:
+        for _ in certificates.iter_decoded(container, stream, examiner):
+            pass
+    frames = np.array(list(examiner.checksums))
+    assert len(frames) == 6
+    assert set(frames % 12) == {0, 4}
+    assert frames.min() >= 12
+    assert frames.max() >= 120
