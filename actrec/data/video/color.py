@@ -268,11 +268,11 @@ def picture_checksum(picture: av.VideoFrame) -> int:
     """CRC-32 of the samples of a picture as they are stored."""
     components = picture.format.components
     if len(components) != len(picture.planes):  # packed
-        return zlib.crc32(np.ascontiguousarray(to_rgb(picture)))
+        return zlib.crc32(np.ascontiguousarray(to_rgb(picture)).data)
     found = 0
     for component, plane in zip(components, picture.planes):
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-        found = zlib.crc32(np.ascontiguousarray(rows[:, : plane.width * ((component.bits + 7) // 8)]), found)
+        found = zlib.crc32(np.ascontiguousarray(rows[:, : plane.width * ((component.bits + 7) // 8)]).data, found)
     return found
 
 
