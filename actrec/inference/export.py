@@ -6,6 +6,7 @@ import contextlib
 import copy
 import importlib.metadata
 import importlib.util
+import io
 import logging
 import os
 import warnings
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 ONNX, PT2, LABELS, SPEC, PROGRAM = "model.onnx", "model.pt2", "labels.txt", "input.json", "classify.py"
 TOLERANCE = 1e-4  # of the check, relative to the largest logit
-_LONGEST = 300  # characters of the reason why a net cannot be exported
+_LONGEST = 200  # characters of the reason why a net cannot be exported
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 # Added before rounding down. The last part makes sums that are exactly between two numbers be rounded up whatever the
 # order of their terms, so that every runtime gives the same pixels.
@@ -64,7 +65,8 @@ class Classifier(nn.Module):
 
     Frames are resized (antialiased bilinear), cropped and normalized as by `actrec evaluate`. Resizing is written as
     two matrix products, horizontal and vertical, because these export with any height and width and need no operator
-    that a runtime may lack. As in Pillow, both results are rounded to whole numbers.
+    that a runtime may lack. The results are rounded to whole numbers where the decode workers do this: after the second
+    product, and where the frame shrinks also after the first (`actrec.pipelines.workers.resize`).
 
     Args:
         net: Maps clips NCTHW to logits. It is not copied.
@@ -87,7 +89,9 @@ class Classifier(nn.Module):
         """Logits and probabilities, both (N, num_classes) float32, of uint8 frames (N, T, H, W, C)."""
         height, width = frames.shape[2:4]
         x = frames.permute(0, 4, 1, 2, 3).float()
-        x = (x @ self._resize(width, height).T + _HALF).floor()
+        x = x @ self._resize(width, height).T
+        shorter = torch.full((), height, dtype=torch.int64).minimum(torch.full((), width, dtype=torch.int64))
+        x = torch.where(shorter > self.short_side, (x + _HALF).floor(), x)
         x = (self._resize(height, width) @ x + _HALF).floor()
         logits = self.net((x - self.mean) / self.std)
         return logits, logits.sigmoid() if self.multi_label else logits.softmax(-1)
@@ -159,10 +163,11 @@ def _write_nets(model: Model, folder: Path, *, pt2: bool) -> Exported:
     with _quiet(), _exporting(name):
         net = copy.deepcopy(model.net).cpu().float().to(memory_format=torch.contiguous_format).eval()
         classifier = Classifier(net, model.input, crop_ratio=model.views.crop_ratio, multi_label=model.multi_label)
+        classifier.eval().requires_grad_(False)
         axes = {"frames": {0: "N", 2: "H", 3: "W"}}
         dimensions = {"frames": {axis: torch.export.Dim(letter) for axis, letter in axes["frames"].items()}}
         with torch.no_grad():
-            program = torch.export.export(classifier.eval(), (frames,), dynamic_shapes=dimensions)
+            program = torch.export.export(classifier, (frames,), dynamic_shapes=dimensions)
             if pt2:
                 torch.export.save(program, folder / PT2)
             onnx = torch.onnx.export(
@@ -214,11 +219,15 @@ def _difference(model: Model, classifier: Classifier, run: Any) -> float:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporters warn and log about their own internals; everything is as before afterwards."""
-    disabled = logging.root.manager.disable
+    """The exporters warn, log and print graphs about their own internals; everything is as before afterwards."""
+    disabled, nowhere = logging.root.manager.disable, io.StringIO()
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -1,0 +1,68 @@
+"""`actrec export`"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def test_export(run, trained, tmp_path):
+    code, out, err = run(
+        "export", "--run", trained, "--out", tmp_path / "out", "--no-pt2", "--json", tmp_path / "a.json"
+    )
+    assert (code, err) == (0, [])
+    assert len(out) == 2
+    assert out[0].startswith("model.onnx: opset ")
+    assert out[1] == f"resnet3d_10 from {trained / 'best.pt'} -> {tmp_path / 'out'}"
+    assert sorted(os.listdir(tmp_path / "out")) == ["classify.py", "input.json", "labels.txt", "model.onnx"]
+    told = json.loads((tmp_path / "a.json").read_text())
+    assert told["out"] == str(tmp_path / "out")
+    assert told["onnx_difference"] < 1e-4
+    assert told["pt2_difference"] is None
+    code, _, err = run("export", "--run", trained, "--out", tmp_path / "out")
+    assert code == 1
+    assert err == [f"Error: {tmp_path / 'out'}: the folder is not empty: pass --force to replace the export in it"]
+
+
+def test_options_change_what_the_graph_does(run, trained, tmp_path):
+    flags = ["--size", "48", "--crop-ratio", "1", "--sampling", "dense", "--stride", "2"]
+    assert run("export", "--run", trained, "--out", tmp_path / "out", "--no-pt2", *flags)[0] == 0
+    spec = json.loads((tmp_path / "out/input.json").read_text())
+    assert (spec["sampling"], spec["stride"]) == ("dense", 2)
+    assert (spec["in_the_graph"]["size"], spec["in_the_graph"]["short_side"]) == (48, 48)
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--run", "nowhere"], "nowhere"),
+        (["--checkpoint", "labels.txt"], "labels.txt"),
+        (["--weights", "labels.txt"], "labels.txt is not a weights file"),
+    ],
+)
+def test_mistakes(run, inside, flags, line):
+    code, _, err = run("export", "--out", "out", *flags)
+    assert code in (1, 2)
+    assert line in err[-1]
+    assert not (inside / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written(run, trained, tmp_path):
+    (tmp_path / "file").touch()
+    code, _, err = run("export", "--run", trained, "--out", tmp_path / "file/out")
+    assert code == 1
+    assert len(err) == 1
+    assert str(tmp_path / "file/out") in err[0]
+
+
+def test_help_loads_none_of_the_packages():
+    code = "import sys; from actrec.cli.main import main\ntry: main(['export', '--help'])\nexcept SystemExit: pass\n"
+    code += (
+        "print('loaded:', [n for n in ('torch', 'onnx', 'onnxruntime', 'onnxscript', 'av', 'cv2') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("loaded: []\n")
