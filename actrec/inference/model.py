@@ -27,6 +27,7 @@ from actrec.engine.devices import choose_device, choose_precision, move
 from actrec.engine.evaluate import Result
 from actrec.engine.runfolder import BEST
 from actrec.inference.embeddings import Embeddings
+from actrec.inference.timeline import Timeline
 from actrec.nets.recognize import recognize
 from actrec.pipelines.loader import Loader, eval_loader
 from actrec.pipelines.sweep import Sweep
@@ -157,6 +158,54 @@ class Model:
             progress=(lambda n: progress(n * dist.world())) if progress else None,
         )
         return scores.merge(dist.gather(own), videos)
+
+    def timeline(
+        self,
+        video: PathLike | Video,
+        *,
+        every: float = Windows.every,
+        window: float | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Timeline:
+        """Scores windows that slide over a long video. Each frame is decoded once, and memory does not grow with it.
+
+            timeline = model.timeline("match.mp4", every=0.5)
+            timeline.segments()                     # [Segment(start=12.0, end=15.5, label=3, score=0.91), ...]
+
+        The scores are those of `evaluate` for a list with the ranges of the windows; on a CPU, bit for bit.
+
+        Args:
+            video: A video file or frame folder, or a row of a list.
+            every: Seconds from the start of one window to the start of the next.
+            window: Length of a window in seconds. Default: 2; with dense sampling, what a clip covers.
+            progress: Called with the number of windows scored since the last call.
+
+        Raises:
+            ValueError: The video cannot be used, its number of frames per second is not known, or none of its windows
+                can be scored.
+        """
+        if not isinstance(video, Video):
+            video = Video(os.fspath(video), os.fspath(video), None, None, ())
+        sweep = self.make_sweep(video, Windows(every, window))
+        result = scores.score(
+            self.net, sweep, average=self.scoring.average, precision=self.precision, progress=progress
+        )
+        if not result.ids:
+            raise ValueError(next(iter(result.missing.values())))
+        row_of = {row.id: i for i, row in enumerate(sweep.videos)}
+        scored = [row_of[id_] for id_ in result.ids]
+        return Timeline(
+            video=video,
+            media=sweep.media,
+            classes=self.class_names,
+            times=sweep.times[scored],
+            ranges=sweep.ranges[scored],
+            scores=result.scores,
+            multi_label=self.multi_label,
+            missing=result.missing,
+            clamped=result.clamped,
+            decoded=sweep.decoded,
+        )
 
     def evaluate(self, path: PathLike) -> Result:
         """Scores the videos of a list, and compares them with its labels.

@@ -77,6 +77,19 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, a
             raise decode_error(path, error) from None
 
 
+def open_audio(path: str | os.PathLike[str]) -> tuple[InputContainer, av.AudioStream] | None:
+    """A local file and its best audio stream; None if it has none that FFmpeg knows. The caller closes the file."""
+    try:
+        container = av.open(f"file:{os.fspath(path)}", "r", options={"protocol_whitelist": "file"}, **_METADATA)
+    except (av.error.FFmpegError, OSError):
+        return None
+    stream = container.streams.best("audio")
+    if isinstance(stream, av.AudioStream) and stream.codec_context is not None:
+        return container, stream
+    container.close()
+    return None
+
+
 def decode_error(path: str | os.PathLike[str], error: av.error.FFmpegError) -> MediaError:
     """The error to raise for one of FFmpeg's while a file is decoded."""
     return MediaError(path, f"FFmpeg cannot decode it ({error.strerror})")

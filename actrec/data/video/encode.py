@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 import av
 import numpy as np
+from av.container import InputContainer, OutputContainer
 
+from actrec.data.video.container import open_audio
 from actrec.files import errors_named, temporary_path
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
@@ -21,6 +23,7 @@ CODECS_WITH_B_FRAMES = ("libx264", "libx265", "mpeg4")
 COLORS = {"bt601": (6, 6, 6, 5), "bt709": (1, 1, 1, 1)}
 # With B-frames, x264's macroblock tree gives different pixels from run to run, even with one thread.
 REPEATABLE = {"libx264": {"mbtree": "0"}}
+_SOUND_CODECS = ("aac", "libopus")  # for sound that a container cannot hold
 LIMITED, FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
 
 
@@ -65,6 +68,12 @@ class VideoWriter:
         color: the matrix for the conversion from RGB to YUV. The stream is tagged with it and with its primaries and
             transfer; AVI and mjpeg cannot store such tags.
         full_range: luma is 0 to 255 instead of 16 to 235. The stream is tagged with it. mjpeg requires it.
+        sound_of: a video file with the sound to add, if it has any: its packets are copied, or transcoded to AAC (Opus
+            in webm) if the container cannot hold their codec.
+        sound_start: second of that file at which `path` starts.
+
+    Attributes:
+        sound: what happens to the sound: "copied", "transcoded", or "none" if there is none that can be used.
     """
 
     def __init__(
@@ -82,6 +91,8 @@ class VideoWriter:
         pix_fmt: str = "yuv420p",
         color: Literal["bt601", "bt709"] = "bt601",
         full_range: bool = False,
+        sound_of: Path | None = None,
+        sound_start: float = 0.0,
     ):
         self.path = Path(path)
         if self.path.suffix not in CONTAINERS:
@@ -106,6 +117,9 @@ class VideoWriter:
         self._range = FULL if full_range else LIMITED
         self._part = temporary_path(self.path)
         self._num_frames = 0
+        self._sound_of, self._sound_start = sound_of, sound_start
+        self._sound: Sound | None = None
+        self.sound = "none"
 
     def __enter__(self) -> VideoWriter:
         with errors_named(self._part, self.path):
@@ -114,6 +128,7 @@ class VideoWriter:
         try:
             self._stream = self._add_stream()
             self._open_encoder()
+            self._add_sound()
         except BaseException:
             self._discard()
             raise
@@ -143,6 +158,13 @@ class VideoWriter:
                 f"encoder {self._codec} does not open for {width}x{height} in {self._pix_fmt} ({error.strerror})"
             ) from None
 
+    def _add_sound(self) -> None:
+        if self._sound_of is None:
+            return
+        self._sound = Sound.open(self._sound_of, self._container, self._sound_start)
+        if self._sound is not None:
+            self.sound = "copied" if self._sound.is_copied else "transcoded"
+
     def write(self, rgb: np.ndarray, pts: int | None = None) -> None:
         """Appends a frame: uint8 (height, width, 3).
 
@@ -170,6 +192,9 @@ class VideoWriter:
         frame.time_base = self._time_base
         self._mux(frame)
         self._num_frames += 1
+        if self._sound is not None:
+            with errors_named(self._part, self.path):
+                self._sound.mux_until(float(frame.pts * self._time_base))
 
     def _mux(self, frame: av.VideoFrame | None) -> None:
         try:
@@ -188,6 +213,9 @@ class VideoWriter:
                 raise ValueError(f"{self.path}: no frame was written; expected at least one")
             self._mux(None)
             with errors_named(self._part, self.path):
+                if self._sound is not None:
+                    self._sound.mux_until(float("inf"))
+                    self._sound.close()
                 self._container.close()
                 os.replace(self._part, self.path)
         except BaseException:
@@ -196,8 +224,101 @@ class VideoWriter:
 
     def _discard(self) -> None:
         try:
+            if self._sound is not None:
+                self._sound.close()
             self._container.close()
         except av.FFmpegError:
             pass  # the header or trailer cannot be written: the file is removed anyway, and the first error is reported
         finally:
             self._part.unlink(missing_ok=True)
+
+
+class Sound:
+    """The sound of a video file, on its way into another one.
+
+    Attributes:
+        is_copied: its packets are copied; otherwise they are transcoded.
+    """
+
+    def __init__(
+        self,
+        source: InputContainer,
+        stream: av.AudioStream,
+        output: OutputContainer,
+        target: av.AudioStream,
+        start: float,
+        *,
+        is_copied: bool,
+    ):
+        self._source, self._output, self._target, self._start = source, output, target, start
+        self.is_copied = is_copied
+        self._packets = self._copied(stream) if is_copied else self._transcoded(stream)
+        self._next = next(self._packets, None)
+
+    @classmethod
+    def open(cls, path: Path, output: OutputContainer, start: float) -> Sound | None:
+        """Adds a stream to a file that is written. None if the source has no sound that can be used.
+
+        Args:
+            start: second of the source at which the output starts.
+        """
+        found = open_audio(path)
+        if found is None:
+            return None
+        source, stream = found
+        name = stream.codec_context.codec.canonical_name
+        is_copied = name in output.supported_codecs
+        try:
+            if is_copied:
+                target = output.add_stream_from_template(stream)
+            else:
+                codec = next(codec for codec in _SOUND_CODECS if codec in output.supported_codecs)
+                target = output.add_stream(codec, rate=48000)
+                target.layout = "stereo" if stream.codec_context.channels > 1 else "mono"
+            return cls(source, stream, output, target, start, is_copied=is_copied)
+        except (av.FFmpegError, ValueError, StopIteration):
+            source.close()
+            return None
+
+    def mux_until(self, seconds: float) -> None:
+        """Writes what is heard up to a second of the output."""
+        while self._next is not None and _second_of(self._next) < seconds:
+            self._output.mux(self._next)
+            self._next = next(self._packets, None)
+
+    def close(self) -> None:
+        self._packets.close()
+        self._source.close()
+
+    def _copied(self, stream: av.AudioStream) -> Generator[av.Packet, None, None]:
+        assert stream.time_base is not None
+        shift = round(self._start / stream.time_base)
+        try:
+            for packet in self._source.demux(stream):
+                if packet.dts is None or packet.pts is None or packet.pts < shift:
+                    continue  # the empty packet at the end, or before the first picture
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = self._target
+                yield packet
+        except av.FFmpegError:
+            return  # the source is torn
+
+    def _transcoded(self, stream: av.AudioStream) -> Generator[av.Packet, None, None]:
+        try:
+            for packet in self._source.demux(stream):
+                try:
+                    frames = packet.decode()
+                except av.FFmpegError:
+                    continue
+                for frame in frames:
+                    if frame.pts is None or frame.time_base is None or frame.time < self._start:
+                        continue
+                    frame.pts -= round(self._start / frame.time_base)
+                    yield from self._target.encode(frame)  # which resamples
+        except av.FFmpegError:
+            pass  # the source is torn
+        yield from self._target.encode(None)
+
+
+def _second_of(packet: av.Packet) -> float:
+    return float(packet.dts * packet.time_base)

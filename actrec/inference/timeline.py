@@ -1,0 +1,61 @@
+"""What happens when in a long video: the scores of windows that slide over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from actrec.config import Segments
+from actrec.data.index import Media
+from actrec.data.lists import Video
+from actrec.engine.evaluate import probabilities
+from actrec.inference.segments import Segment, moments_of, segments_of
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Scores of the windows of one video.
+
+    Args:
+        video: The row of the list, or a row for the file.
+        media: What is known of the video: number of frames, size, rate.
+        classes: The name of each class.
+        times: (windows, 2) float64, start and end in seconds from the first frame, at the average rate of the video.
+        ranges: (windows, 2) int64, the same as half-open frame ranges.
+        scores: (windows, classes) float32 logits, as `Result.scores` of `evaluate` for a list with these ranges.
+        multi_label: Several classes may be shown at the same time.
+        missing: For each window that could not be scored, its id and the reason. It has no row in the arrays.
+        clamped: Number of planned frames after the last frame of the video, which became that one.
+        decoded: Number of frames of a video file that were decoded: each of them once.
+    """
+
+    video: Video
+    media: Media
+    classes: Sequence[str]
+    times: np.ndarray
+    ranges: np.ndarray
+    scores: np.ndarray
+    multi_label: bool
+    missing: dict[str, str] = field(default_factory=dict)
+    clamped: int = 0
+    decoded: int = 0
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """(windows, classes) float64."""
+        return probabilities(self.scores, multi_label=self.multi_label)
+
+    @cached_property
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Start and end of each moment, (M, 2), and its probabilities (M, classes): see `moments_of`."""
+        return moments_of(self.times, self.probabilities)
+
+    def segments(self, options: Segments | None = None) -> list[Segment]:
+        """The parts of the video that show a class, in order of their start."""
+        return segments_of(self.times, self.probabilities, options or Segments(), multi_label=self.multi_label)
+
+    def __len__(self) -> int:
+        return len(self.times)
