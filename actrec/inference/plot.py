@@ -1,0 +1,97 @@
+"""A timeline as a picture: the probabilities of classes over time, and the segments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from actrec.files import atomic_file, writing
+from actrec.inference.segments import Segment
+from actrec.inference.timeline import Timeline
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PICTURES = (".png", ".pdf", ".svg")
+_MOST = 10  # classes that are shown: as many as there are colors
+_LONGEST = 30  # characters of a class name
+
+
+def save(timeline: Timeline, segments: Sequence[Segment], path: Path, truth: Sequence[Segment] = ()) -> None:
+    """Writes the figure of `draw` to a file with one of the suffixes in `PICTURES`.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with writing(path), atomic_file(path) as file:
+        draw(timeline, segments, truth).savefig(file, format=path.suffix[1:].lower())
+
+
+def draw(timeline: Timeline, segments: Sequence[Segment], truth: Sequence[Segment] = ()) -> Figure:
+    """A figure with the ten classes that matter most: those of the longest segments, then the most likely ones."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
+
+    moments, mean = timeline.moments
+    shown = _classes(mean, moments, [*segments, *truth])
+    names = [_name(timeline.classes[label]) for label in shown]
+    colors = {label: f"C{i}" for i, label in enumerate(shown)}
+    rows = {label: row for row, label in enumerate(reversed(shown))}
+    figure = Figure(figsize=(11, 4.2 + 0.28 * len(shown)), dpi=120, layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 0.4 + 0.28 * len(shown)))
+    # A step for each moment, with a gap where no window covers the time.
+    times, values = _steps(moments, mean[:, shown])
+    for label, curve in zip(shown, values.T):
+        above.plot(times, curve, color=colors[label], linewidth=1.4)
+    above.set_ylim(-0.02, 1.02)
+    above.set_ylabel("probability")
+    above.grid(alpha=0.25)
+    for found, height, alpha in ((truth, 0.9, 0.25), (segments, 0.5, 1.0)):
+        for segment in found:
+            if segment.label in rows:
+                place = (rows[segment.label] - height / 2, height)
+                span = [(segment.start, segment.end - segment.start)]
+                below.broken_barh(span, place, facecolors=colors[segment.label], alpha=alpha)
+    below.set_yticks(list(rows.values()), list(reversed(names)), fontsize=9)
+    for label, text in zip(rows, reversed(below.get_yticklabels())):
+        text.set_color(colors[label])
+    below.set_ylim(-0.6, len(shown) - 0.4)
+    below.set_xlim(0, timeline.media.frames / timeline.media.rate)
+    below.set_xlabel("time (pale: the truth)" if truth else "time")
+    below.grid(axis="x", alpha=0.25)
+    below.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
+    return figure
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss, with a tenth where there is one."""
+    tenths = round(seconds * 10)
+    whole, tenth = divmod(tenths, 10)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{text}.{tenth}" if tenth else text
+
+
+def _classes(mean: np.ndarray, moments: np.ndarray, segments: Sequence[Segment]) -> list[int]:
+    lengths = np.zeros(mean.shape[1])
+    for segment in segments:
+        lengths[segment.label] += segment.end - segment.start
+    order = np.lexsort((-mean.mean(axis=0), -lengths))
+    return [int(label) for label in order[:_MOST]]
+
+
+def _steps(moments: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    times = moments.ravel()
+    steps = values.repeat(2, axis=0)
+    gaps = np.flatnonzero(moments[1:, 0] > moments[:-1, 1]) + 1
+    return np.insert(times, 2 * gaps, np.nan), np.insert(steps, 2 * gaps, np.nan, axis=0)
+
+
+def _name(text: str) -> str:
+    """A class name as matplotlib draws it: `$` begins no formula."""
+    shown = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return shown.replace("$", r"\$")

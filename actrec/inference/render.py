@@ -1,0 +1,190 @@
+"""A copy of a video with what a timeline says of it drawn into each frame."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from actrec.data.index import Media
+from actrec.data.index.probe import read_image
+from actrec.data.video.encode import VideoWriter
+from actrec.data.video.read import iter_frames
+from actrec.inference.segments import Segment
+from actrec.inference.timeline import Timeline
+
+VIDEOS = (".mp4", ".mkv", ".mov")
+_TIME_BASE = Fraction(1, 90000)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_FONT_HEIGHT = 22  # pixels of a capital letter at scale 1
+# RGB; those of matplotlib's tab10, so that a plot and a video of the same timeline look alike
+PALETTE = (
+    (31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189),
+    (140, 86, 75), (227, 119, 194), (127, 127, 127), (188, 189, 34), (23, 190, 207),
+)  # fmt: skip
+
+
+def render(
+    timeline: Timeline,
+    segments: Sequence[Segment],
+    path: Path,
+    *,
+    topk: int = 5,
+    progress: Callable[[int], None] | None = None,
+) -> str:
+    """Writes a copy of the video: upright, with all frames, their times and their sound, the probabilities of the most
+    likely classes of each moment, and the segments on a time axis.
+
+    Args:
+        segments: Those of the timeline.
+        path: A file with one of the suffixes in `VIDEOS`; it is encoded as H.264.
+        topk: Number of classes whose probabilities are drawn.
+        progress: Called with 1 after each frame.
+
+    Returns:
+        What happened to the sound: see `VideoWriter.sound`.
+
+    Raises:
+        ValueError: The video is optical flow, or cannot be decoded.
+        OSError: The file cannot be written.
+    """
+    media = timeline.media
+    if media.flow:
+        raise ValueError(f"{media.path}: optical flow is no video that can be rendered")
+    pictures = _pictures(media)
+    first = next(pictures, None)
+    if first is None:
+        raise ValueError(f"{media.path}: no frame of it decodes")
+    height, width = (side + side % 2 for side in first[0].shape[:2])
+    overlay = Overlay(timeline, segments, width, height, topk)
+    with VideoWriter(
+        path,
+        width=width,
+        height=height,
+        rate=Fraction(media.rate).limit_denominator(1001),
+        time_base=_TIME_BASE,
+        sound_of=Path(media.path) if media.template is None else None,
+        sound_start=first[1] or 0.0,
+    ) as video:
+        pts = -1
+        for number, (rgb, seconds) in enumerate(_chain(first, pictures)):
+            frame = cv2.copyMakeBorder(
+                rgb, 0, height - rgb.shape[0], 0, width - rgb.shape[1], cv2.BORDER_REPLICATE
+            )  # also a copy
+            overlay.draw(frame, number / media.rate)
+            at = number / media.rate if seconds is None or first[1] is None else seconds - first[1]
+            pts = max(pts + 1, round(at / _TIME_BASE))
+            video.write(frame, pts)
+            if progress:
+                progress(1)
+    return video.sound
+
+
+def _chain(
+    first: tuple[np.ndarray, float | None], others: Iterator[tuple[np.ndarray, float | None]]
+) -> Iterator[tuple[np.ndarray, float | None]]:
+    yield first
+    yield from others
+
+
+def _pictures(media: Media) -> Iterator[tuple[np.ndarray, float | None]]:
+    """The frames of a video, RGB as displayed, with their times in the file."""
+    if media.template is not None:
+        for i in range(media.frames):
+            rgb = read_image(media.image(media.start + i))
+            if rgb.shape[:2] != (media.height, media.width):
+                rgb = cv2.resize(rgb, (media.width, media.height), interpolation=cv2.INTER_AREA)
+            yield rgb, None
+        return
+    for i, found in enumerate(iter_frames(media.path)):
+        if i >= media.start + media.frames:
+            return
+        if i >= media.start:
+            yield found
+
+
+class Overlay:
+    """Draws a timeline into frames. Everything scales with their size.
+
+    Args:
+        width, height: Of the frames.
+        topk: Number of classes whose probabilities are drawn, at most as many as there is room for.
+    """
+
+    def __init__(self, timeline: Timeline, segments: Sequence[Segment], width: int, height: int, topk: int):
+        self._moments, self._mean = timeline.moments
+        self._segments = segments
+        self._names = [ascii_of(name) for name in timeline.classes]
+        self._width, self._height = width, height
+        self._unit = max(6, round(min(width, height) / 20))  # height of a row
+        room = (height // 2 - self._unit) // self._unit
+        self._count = max(0, min(topk or len(self._names), len(self._names), room))
+        self._duration = timeline.media.frames / timeline.media.rate
+        self._axis = self._draw_axis()
+
+    def draw(self, frame: np.ndarray, seconds: float) -> None:
+        """Draws what is known of a moment into an RGB frame, in place."""
+        unit, height = self._unit, self._height
+        axis_top = height - len(self._axis)
+        frame[axis_top:] = self._axis
+        x = min(self._width - 1, int(seconds / self._duration * self._width))
+        cv2.rectangle(frame, (x, axis_top), (x + max(0, unit // 8 - 1), height), (255, 255, 255), -1)
+        shown = [segment for segment in self._segments if segment.start <= seconds < segment.end]
+        title = ", ".join(f"{self._names[segment.label]}" for segment in shown)
+        if title:
+            self._shade(frame, 0, 0, self._width, round(1.5 * unit))
+            self._text(frame, title, unit // 2, unit // 4, unit, self._width - unit)
+        probabilities = self._at(seconds)
+        if probabilities is None or not self._count:
+            return
+        best = np.argsort(-probabilities, kind="stable")[: self._count].tolist()
+        panel = min(self._width, 16 * unit)
+        top = axis_top - self._count * unit - unit // 4
+        self._shade(frame, 0, top, panel, axis_top)
+        for row, label in enumerate(best):
+            y, value = top + unit // 8 + row * unit, float(probabilities[label])
+            room = panel - 4 * unit
+            color = PALETTE[label % len(PALETTE)]
+            end = unit // 4 + round(value * (room - unit // 4))
+            cv2.rectangle(frame, (unit // 4, y), (end, y + round(0.85 * unit)), color, -1)
+            self._text(frame, self._names[label], unit // 2, y, round(0.85 * unit), room - unit // 2)
+            self._text(frame, f"{value:.0%}", room + unit // 2, y, round(0.85 * unit), 4 * unit)
+
+    def _at(self, seconds: float) -> np.ndarray | None:
+        """The probabilities of a moment; None between windows."""
+        place = int(np.searchsorted(self._moments[:, 0], seconds + 1e-9, side="right")) - 1
+        if place < 0 or seconds >= self._moments[place, 1] + 1e-9:
+            return None
+        return np.asarray(self._mean[place])
+
+    def _draw_axis(self) -> np.ndarray:
+        axis = np.full((max(4, round(0.6 * self._unit)), self._width, 3), 40, np.uint8)
+        for segment in self._segments:
+            first, last = (round(at / self._duration * self._width) for at in (segment.start, segment.end))
+            axis[:, first : max(last, first + 1)] = PALETTE[segment.label % len(PALETTE)]
+        return axis
+
+    @staticmethod
+    def _shade(frame: np.ndarray, x: int, y: int, right: int, bottom: int) -> None:
+        part = frame[max(y, 0) : bottom, x:right]
+        part[...] = part // 3
+
+    @staticmethod
+    def _text(frame: np.ndarray, text: str, x: int, y: int, height: int, room: int) -> None:
+        """White text of a height in pixels with its top left corner at (x, y), cut off where it has no room."""
+        scale, thickness = 0.6 * height / _FONT_HEIGHT, max(1, round(height / 14))
+        while len(text) > 1 and cv2.getTextSize(text, _FONT, scale, thickness)[0][0] > room:
+            text = text[:-1]
+        place = (x, y + round(0.75 * height))
+        cv2.putText(frame, text, place, _FONT, scale, (0, 0, 0), thickness + max(1, thickness), cv2.LINE_AA)
+        cv2.putText(frame, text, place, _FONT, scale, (255, 255, 255), thickness, cv2.LINE_AA)
+
+
+def ascii_of(text: str) -> str:
+    """Text for OpenCV, whose fonts have only ASCII: letters lose their accents, and all others become `?`."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return "".join(c if " " <= c <= "~" else "?" for c in plain)

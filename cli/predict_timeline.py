@@ -1,0 +1,218 @@
+"""`actrec predict --timeline`"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actrec import config
+from actrec.cli.ending import finish, refuse_overlap
+from actrec.cli.options import flag_of
+from actrec.words import counted
+
+if TYPE_CHECKING:
+    from actrec.data.lists import Video
+    from actrec.inference.model import Model
+    from actrec.inference.segments import Segment
+    from actrec.inference.timeline import Timeline
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files of `actrec predict --timeline`; None for those that are not wanted."""
+
+    csv: Path | None
+    json: Path | None
+    truth: Path | None
+    render: Path | None
+    plot: Path | None
+
+    def refuse_overlap(self, inputs: Sequence[Path]) -> None:
+        """Raises UsageError if a file would replace an input or another output."""
+        outputs = {"--csv": self.csv, "--json": self.json, "--render": self.render, "--plot": self.plot}
+        refuse_overlap(outputs, {"--truth": self.truth, **{f"INPUT {path}": path for path in inputs}})
+
+
+def refuse_without_timeline(segments: config.Segments, others: Mapping[str, Any]) -> None:
+    """Raises UsageError if a flag of --timeline is given without it.
+
+    Args:
+        others: The values of other flags, by name.
+    """
+    given = [flag_of(f) for f in fields(segments) if getattr(segments, f.name) != f.default]
+    given += [name for name, value in others.items() if value]
+    if given:
+        raise click.UsageError(f"{given[0]} without --timeline: it belongs to --timeline")
+
+
+def predict_timeline(
+    model: Model,
+    videos: Sequence[Video],
+    windows: config.Windows,
+    options: config.Segments,
+    outputs: Outputs,
+    *,
+    topk: int,
+    source: Path,
+) -> int:
+    """Scores windows over long videos, prints segments and writes files. Returns the exit code.
+
+    Args:
+        topk: Number of classes that are drawn into the video.
+        source: The checkpoint, for the result file.
+
+    Raises:
+        ValueError, OSError: The truth is malformed, or a file cannot be written.
+    """
+    from actrec.inference.segments import read_truth, truth_of
+
+    ids = [video.id for video in videos]
+    for flag, path in (("--render", outputs.render), ("--plot", outputs.plot)):
+        if path is not None and len(videos) > 1:
+            raise click.UsageError(f"{flag} with {len(videos)} videos: expected one")
+    truth: dict[str, list[Segment]] | None = None
+    if outputs.truth is not None:
+        segments = read_truth(outputs.truth, model.class_names)
+        with _named(outputs.truth):
+            truth = truth_of(segments, ids)
+    timelines: dict[str, Timeline] = {}
+    missing: dict[str, str] = {}
+    for video in videos:
+        timeline = _score(model, video, windows, missing)
+        if timeline is not None:
+            timelines[video.id] = timeline
+            _print_segments(timeline, timeline.segments(options))
+    found = {id_: timeline.segments(options) for id_, timeline in timelines.items()}
+    if outputs.csv is not None:
+        _write_csv(outputs.csv, timelines.values())
+    lines = [line for id_ in timelines for line in _draw(timelines[id_], found[id_], (truth or {}).get(id_, []), outputs, topk)]
+    precision = None if truth is None else _precision(found, truth)
+    if precision is not None:
+        lines += [_precision_line(precision)]
+    windows_missing = sum(len(timeline.missing) for timeline in timelines.values())
+    if windows_missing:
+        lines.append(f"{counted(windows_missing, 'window')} cannot be used")
+    if missing:
+        lines.append(f"{counted(len(missing), 'video')} of {len(videos)} cannot be used")
+    result = {
+        "model": str(source),
+        "classes": list(model.class_names),
+        "videos": [_as_dict(timelines[id_], found[id_]) for id_ in timelines],
+        "missing": missing,
+    }
+    if precision is not None:
+        result["map"] = precision
+    return finish(*lines, json_path=outputs.json, result=result, failed=bool(missing or windows_missing))
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _score(model: Model, video: Video, windows: config.Windows, missing: dict[str, str]) -> Timeline | None:
+    """The timeline of a video. What cannot be used is printed, and a video is also added to `missing`."""
+    from actrec.cli.progress import watched
+    from actrec.engine.failures import with_name
+
+    try:
+        with watched("windows") as progress:
+            timeline = model.timeline(video, every=windows.every, window=windows.window, progress=progress)
+    except config.OptionError:
+        raise
+    except (ValueError, OSError) as error:
+        missing[video.id] = str(error)
+        click.echo(f"not predicted: {with_name(video.id, str(error))}", err=True)
+        return None
+    reasons: dict[str, int] = {}
+    for reason in timeline.missing.values():
+        reasons[reason] = reasons.get(reason, 0) + 1
+    for reason, count in reasons.items():
+        click.echo(f"not predicted: {counted(count, 'window')}: {with_name(video.id, reason)}", err=True)
+    return timeline
+
+
+def _print_segments(timeline: Timeline, segments: Sequence[Segment]) -> None:
+    click.echo(timeline.video.id)
+    if not segments:
+        click.echo("  no segment reaches the threshold")
+    width = max(map(len, timeline.classes))
+    for segment in segments:
+        name = timeline.classes[segment.label]
+        click.echo(f"  {segment.start:9.2f}  {segment.end:9.2f}  {name:<{width}}  {segment.score:.3f}")
+
+
+def _write_csv(path: Path, timelines: Iterator[Timeline] | Any) -> None:
+    from actrec.files import write_csv
+
+    def rows() -> Iterator[list[str]]:
+        for timeline in timelines:
+            for (start, end), values in zip(timeline.times.tolist(), timeline.probabilities.tolist()):
+                best = max(range(len(values)), key=values.__getitem__)
+                first = [timeline.video.id, f"{start:.3f}", f"{end:.3f}", timeline.classes[best]]
+                yield [*first, *(f"{value:.6g}" for value in (values[best], *values))]
+
+    timelines = list(timelines)
+    classes = timelines[0].classes if timelines else ()
+    write_csv(path, ("video", "start", "end", "class", "probability", *classes), rows())
+
+
+def _draw(
+    timeline: Timeline, segments: Sequence[Segment], truth: Sequence[Segment], outputs: Outputs, topk: int
+) -> Iterator[str]:
+    from actrec.cli.progress import Bar
+    from actrec.inference import plot
+    from actrec.inference.render import render
+
+    if outputs.plot is not None:
+        plot.save(timeline, segments, outputs.plot, truth)
+        yield f"plot      {outputs.plot}"
+    if outputs.render is not None:
+        with Bar("frames", total=timeline.media.frames) as bar:
+            sound = render(timeline, segments, outputs.render, topk=topk, progress=bar.add)
+        yield f"rendered  {outputs.render} ({'no sound' if sound == 'none' else f'sound {sound}'})"
+
+
+def _precision(found: Mapping[str, Sequence[Segment]], truth: Mapping[str, Sequence[Segment]]) -> dict[str, float]:
+    """mAP in percent by tIoU threshold, and the averages that THUMOS14 and ActivityNet report."""
+    from actrec.inference.segments import ACTIVITYNET, THUMOS, mean_average_precision
+
+    thresholds = sorted({*THUMOS, *ACTIVITYNET})
+    values = dict(zip(thresholds, mean_average_precision(found, truth, thresholds).tolist()))
+    means = {
+        f"mean_{name}": sum(values[t] for t in chosen) / len(chosen)
+        for name, chosen in (("0.3_0.7", THUMOS), ("0.5_0.95", ACTIVITYNET))
+    }
+    return {f"{threshold:g}": value for threshold, value in values.items()} | means
+
+
+def _precision_line(precision: Mapping[str, float]) -> str:
+    shown = "  ".join(f"{threshold} {precision[threshold]:.1f}" for threshold in ("0.3", "0.4", "0.5", "0.6", "0.7"))
+    means = "  ".join(f"{name} {precision[f'mean_{name}']:.1f}".replace("_", " to ") for name in ("0.3_0.7", "0.5_0.95"))
+    return f"mAP@tIoU  {shown}  mean of {means}"
+
+
+def _as_dict(timeline: Timeline, segments: Sequence[Segment]) -> dict[str, Any]:
+    return {
+        "video": timeline.video.id,
+        "frames": timeline.media.frames,
+        "rate": timeline.media.rate,
+        "decoded": timeline.decoded,
+        "clamped": timeline.clamped,
+        "windows": [
+            {"start": start, "end": end, "probabilities": values}
+            for (start, end), values in zip(timeline.times.tolist(), timeline.probabilities.tolist())
+        ],
+        "segments": [
+            {"start": s.start, "end": s.end, "class": timeline.classes[s.label], "score": s.score} for s in segments
+        ],
+        "missing": timeline.missing,
+    }
