@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap
 from actrec.cli.model import ModelChoice, model_options
-from actrec.cli.options import Command, NamedPath
+from actrec.cli.options import FILE, Command, NamedPath, config_options
+from actrec.cli.predict_timeline import PICTURES, VIDEOS, Outputs, predict_timeline, refuse_without_timeline
 from actrec.words import counted
 
 
@@ -17,12 +19,25 @@ from actrec.words import counted
 @click.option("--topk", type=click.IntRange(0), default=5, show_default=True, help="Number of classes; 0: all.")
 @click.option("--csv", "csv_path", type=OutputFile((".csv",)), help="Also write a table: video, class, probability.")
 @json_option
+@click.option("--timeline", is_flag=True, help="Score windows that slide over long videos, and print segments.")
+@config_options(config.Windows, config.Segments)
+@click.option(
+    "--truth", type=FILE, help="With --timeline: CSV file of the true segments: video,start,end,class. Prints mAP@tIoU."
+)
+@click.option("--render", type=OutputFile(VIDEOS), help="With --timeline: write a copy of the video with the result.")
+@click.option("--plot", type=OutputFile(PICTURES), help="With --timeline: write a picture of the classes over time.")
 @model_options
 def command(
     inputs: tuple[Path, ...],
     topk: int,
     csv_path: Path | None,
     json_path: Path | None,
+    timeline: bool,
+    windows: config.Windows,
+    segments: config.Segments,
+    truth: Path | None,
+    render: Path | None,
+    plot: Path | None,
     choice: ModelChoice,
 ) -> int:
     """Say what happens in videos.
@@ -30,9 +45,12 @@ def command(
     \b
         actrec predict a.mp4
         actrec predict videos/ --clips 10 --crops 3 --json answers.json
+        actrec predict match.mp4 --timeline --every 0.5 --plot match.png
 
     INPUT is a video, a folder of videos, a frame folder, or a list. The net comes from the best checkpoint of the
     newest run, unless you name another one. The scores are those of `actrec evaluate`, bit for bit.
+
+    --timeline is for long videos: it prints the segments in which a class is shown, as start, end, class and score.
     """
     from actrec.cli.progress import Bar
     from actrec.engine import dist
@@ -40,10 +58,17 @@ def command(
     from actrec.files import write_csv
     from actrec.inference.inputs import find_inputs
 
+    outputs = Outputs(csv_path, json_path, truth, render, plot)
+    if timeline:
+        outputs.refuse_overlap(inputs)
+    else:
+        refuse_without_timeline(segments, windows, {"--truth": truth, "--render": render, "--plot": plot})
     refuse_overlap({"--csv": csv_path, "--json": json_path}, {"the checkpoint": choice.path})
     click.get_current_context().with_resource(dist.joined(choice.device))
     model = choice.load()
     videos = find_inputs(inputs)
+    if timeline:
+        return predict_timeline(model, videos, windows, segments, outputs, topk=topk, source=choice.path)
     with Bar("videos", total=len(videos)) as bar:
         result = model.score(videos, progress=bar.add)
     if dist.rank():

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from actrec.inference.segments import Segment
     from actrec.inference.timeline import Timeline
 
+VIDEOS = (".mp4", ".mkv", ".mov")  # what --render writes
+PICTURES = (".png", ".pdf", ".svg")  # what --plot writes
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -38,13 +41,13 @@ class Outputs:
         refuse_overlap(outputs, {"--truth": self.truth, **{f"INPUT {path}": path for path in inputs}})
 
 
-def refuse_without_timeline(segments: config.Segments, others: Mapping[str, Any]) -> None:
+def refuse_without_timeline(segments: config.Segments, windows: config.Windows, others: Mapping[str, Any]) -> None:
     """Raises UsageError if a flag of --timeline is given without it.
 
     Args:
         others: The values of other flags, by name.
     """
-    given = [flag_of(f) for f in fields(segments) if getattr(segments, f.name) != f.default]
+    given = [flag_of(f) for one in (windows, segments) for f in fields(one) if getattr(one, f.name) != f.default]
     given += [name for name, value in others.items() if value]
     if given:
         raise click.UsageError(f"{given[0]} without --timeline: it belongs to --timeline")
@@ -90,7 +93,11 @@ def predict_timeline(
     found = {id_: timeline.segments(options) for id_, timeline in timelines.items()}
     if outputs.csv is not None:
         _write_csv(outputs.csv, timelines.values())
-    lines = [line for id_ in timelines for line in _draw(timelines[id_], found[id_], (truth or {}).get(id_, []), outputs, topk)]
+    lines = [
+        line
+        for id_ in timelines
+        for line in _draw(timelines[id_], found[id_], (truth or {}).get(id_, []), outputs, topk)
+    ]
     precision = None if truth is None else _precision(found, truth)
     if precision is not None:
         lines += [_precision_line(precision)]
@@ -196,7 +203,9 @@ def _precision(found: Mapping[str, Sequence[Segment]], truth: Mapping[str, Seque
 
 def _precision_line(precision: Mapping[str, float]) -> str:
     shown = "  ".join(f"{threshold} {precision[threshold]:.1f}" for threshold in ("0.3", "0.4", "0.5", "0.6", "0.7"))
-    means = "  ".join(f"{name} {precision[f'mean_{name}']:.1f}".replace("_", " to ") for name in ("0.3_0.7", "0.5_0.95"))
+    means = "  ".join(
+        f"{name} {precision[f'mean_{name}']:.1f}".replace("_", " to ") for name in ("0.3_0.7", "0.5_0.95")
+    )
     return f"mAP@tIoU  {shown}  mean of {means}"
 
 

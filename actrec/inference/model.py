@@ -165,7 +165,7 @@ class Model:
         *,
         every: float = Windows.every,
         window: float | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Timeline:
         """Scores windows that slide over a long video. Each frame is decoded once, and memory does not grow with it.
 
@@ -178,7 +178,7 @@ class Model:
             video: A video file or frame folder, or a row of a list.
             every: Seconds from the start of one window to the start of the next.
             window: Length of a window in seconds. Default: 2; with dense sampling, what a clip covers.
-            progress: Called with the number of windows scored since the last call.
+            progress: Called with the number of windows scored so far, and of all.
 
         Raises:
             ValueError: The video cannot be used, its number of frames per second is not known, or none of its windows
@@ -186,10 +186,15 @@ class Model:
         """
         if not isinstance(video, Video):
             video = Video(os.fspath(video), os.fspath(video), None, None, ())
-        sweep = self.make_sweep(video, Windows(every, window))
-        result = scores.score(
-            self.net, sweep, average=self.scoring.average, precision=self.precision, progress=progress
-        )
+        sweep, done = self.make_sweep(video, Windows(every, window)), 0
+
+        def tell(count: int) -> None:
+            nonlocal done
+            done += count
+            if progress:
+                progress(done, len(sweep.videos))
+
+        result = scores.score(self.net, sweep, average=self.scoring.average, precision=self.precision, progress=tell)
         if not result.ids:
             raise ValueError(next(iter(result.missing.values())))
         row_of = {row.id: i for i, row in enumerate(sweep.videos)}

@@ -15,13 +15,12 @@ from actrec.inference.timeline import Timeline
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PICTURES = (".png", ".pdf", ".svg")
 _MOST = 10  # classes that are shown: as many as there are colors
 _LONGEST = 30  # characters of a class name
 
 
 def save(timeline: Timeline, segments: Sequence[Segment], path: Path, truth: Sequence[Segment] = ()) -> None:
-    """Writes the figure of `draw` to a file with one of the suffixes in `PICTURES`.
+    """Writes the figure of `draw` to a file with the suffix .png, .pdf or .svg.
 
     Raises:
         OutputError: The file cannot be written.
@@ -56,7 +55,7 @@ def draw(timeline: Timeline, segments: Sequence[Segment], truth: Sequence[Segmen
                 span = [(segment.start, segment.end - segment.start)]
                 below.broken_barh(span, place, facecolors=colors[segment.label], alpha=alpha)
     below.set_yticks(list(rows.values()), list(reversed(names)), fontsize=9)
-    for label, text in zip(rows, reversed(below.get_yticklabels())):
+    for label, text in zip(rows, below.get_yticklabels()):
         text.set_color(colors[label])
     below.set_ylim(-0.6, len(shown) - 0.4)
     below.set_xlim(0, timeline.media.frames / timeline.media.rate)

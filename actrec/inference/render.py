@@ -17,7 +17,6 @@ from actrec.data.video.read import iter_frames
 from actrec.inference.segments import Segment
 from actrec.inference.timeline import Timeline
 
-VIDEOS = (".mp4", ".mkv", ".mov")
 _TIME_BASE = Fraction(1, 90000)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FONT_HEIGHT = 22  # pixels of a capital letter at scale 1
@@ -41,7 +40,7 @@ def render(
 
     Args:
         segments: Those of the timeline.
-        path: A file with one of the suffixes in `VIDEOS`; it is encoded as H.264.
+        path: A file with the suffix .mp4, .mkv or .mov. It is encoded as H.264.
         topk: Number of classes whose probabilities are drawn.
         progress: Called with 1 after each frame.
 
@@ -148,7 +147,7 @@ class Overlay:
         for row, label in enumerate(best):
             y, value = top + unit // 8 + row * unit, float(probabilities[label])
             room = panel - 4 * unit
-            color = PALETTE[label % len(PALETTE)]
+            color = tuple(2 * c // 3 for c in PALETTE[label % len(PALETTE)])  # darker, so that white text is legible
             end = unit // 4 + round(value * (room - unit // 4))
             cv2.rectangle(frame, (unit // 4, y), (end, y + round(0.85 * unit)), color, -1)
             self._text(frame, self._names[label], unit // 2, y, round(0.85 * unit), room - unit // 2)
@@ -180,7 +179,6 @@ class Overlay:
         while len(text) > 1 and cv2.getTextSize(text, _FONT, scale, thickness)[0][0] > room:
             text = text[:-1]
         place = (x, y + round(0.75 * height))
-        cv2.putText(frame, text, place, _FONT, scale, (0, 0, 0), thickness + max(1, thickness), cv2.LINE_AA)
         cv2.putText(frame, text, place, _FONT, scale, (255, 255, 255), thickness, cv2.LINE_AA)
 
 

@@ -295,8 +295,10 @@ class Sound:
         shift = round(self._start / stream.time_base)
         try:
             for packet in self._source.demux(stream):
-                if packet.dts is None or packet.pts is None or packet.pts < shift:
-                    continue  # the empty packet at the end, or before the first picture
+                if packet.dts is None or packet.pts is None:
+                    continue  # the empty packet at the end
+                if shift > 0 and packet.pts < shift:
+                    continue  # before the first picture; negative times are what an encoder put before its input
                 packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                 packet.stream = self._target
                 yield packet
