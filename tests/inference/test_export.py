@@ -227,7 +227,7 @@ def test_frames_are_resized_and_cropped_as_by_evaluate(width, height, crop_ratio
     found = classifier(torch.from_numpy(frame)[None, None])[0].reshape(3, size, size).permute(1, 2, 0).numpy()
     difference = np.abs(found - whole[y : y + size, x : x + size])
     assert difference.max() <= 1
-    assert difference.mean() < (0.03 if min(width, height) > size / crop_ratio else 0.2)
+    assert difference.mean() < (0.06 if min(width, height) > size / crop_ratio else 0.2)
 
 
 @pytest.mark.parametrize("name", ["tsm_resnet18"])
