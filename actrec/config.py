@@ -617,6 +617,15 @@ class SplitOptions(Settings):
     group_regex: str | None = opt(
         None, "Keep files together whose path in the folder has the same match (its first group, or all of it)."
     )
+    reshuffle: bool = opt(
+        False, "Divide all videos anew.  [default: videos of existing lists stay in their list]", flag="--reshuffle"
+    )
+    class_level: int | None = opt(
+        None,
+        "Which folders are the classes, if that is not clear: 1 for those directly in the folder of videos, 2 for the "
+        "folders in these.",
+        at_least=1,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

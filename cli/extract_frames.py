@@ -24,12 +24,13 @@ def command(src: Path, dst: Path, extractoptions: ExtractOptions, splitoptions: 
     """Extract the videos in SRC to frames in DST/frames/<class>/<video>/; labels.txt, train.txt and val.txt go to DST.
 
     \b
-    SRC (default: videos) contains <class>/<video>, or train/<class>/<video> and
-    val/<class>/<video>, or any files that split lists name.
+    SRC (default: videos) contains <class>/<video>, or <part>/<class>/<video> with
+    parts such as train and val, or any files that split lists name.
     DST (default: .) is the dataset folder.
 
     The split comes from videos_train.txt and videos_val.txt or train.txt and val.txt in DST, SRC or SRC's parent
-    (`path label`, `path start end label`); else from the folders train and val; else it is drawn, class by class.
+    (`path label`, `path start end label`); else from folders called train, val or test; else it is drawn, class by
+    class. Videos that are added later do not change the split of the others.
 
     If you interrupt it, run the same command again to continue. Videos that cannot be decoded are listed in failed.csv,
     and the exit code is 1.
@@ -45,5 +46,7 @@ def command(src: Path, dst: Path, extractoptions: ExtractOptions, splitoptions: 
     why = f"; why: {dst / 'failed.csv'}" if made.failed else ""
     frames = f"{made.frames:,} frames, {len(made.failed)} failed{why}"
     return finish(
-        f"{made.done + made.skipped:,} videos -> {dst / 'frames'}/ ({frames}); {lists}", failed=bool(made.failed)
+        *made.table,
+        f"{made.done + made.skipped:,} videos -> {dst / 'frames'}/ ({frames}); {lists}",
+        failed=bool(made.failed),
     )

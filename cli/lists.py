@@ -145,8 +145,8 @@ def _kept(dataset: Dataset) -> str:
 def folders(videos: Path, out: Path, force: bool, splitoptions: SplitOptions) -> int:
     """Lists of VIDEOS/<class>/<video> in OUT, without changing the videos.
 
-    The split comes from the folders train and val in VIDEOS; without them it is drawn, class by class. Videos are files
-    or frame folders.
+    The split comes from folders called train, val or test; without them it is drawn, class by class, and videos of
+    existing lists stay in their list. Videos are files or frame folders.
     """
     from actrec.tools.lists.from_folders import make_folder_lists
 
@@ -172,4 +172,8 @@ def _summary(made: Made, out: Path) -> list[str]:
         lines.append(f"missing: {counts}; each with its reason in {out / 'missing.csv'}")
     lists = ", ".join(f"{name} {rows:,}" for name, rows in made.lists.items())
     number = sum(made.lists.values())
-    return [*lines, f"{number:,} videos of {made.num_classes} classes -> {out}: {lists}; {missing:,} missing"]
+    return [
+        *made.table,
+        *lines,
+        f"{number:,} videos of {made.num_classes} classes -> {out}: {lists}; {missing:,} missing",
+    ]

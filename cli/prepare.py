@@ -73,7 +73,7 @@ def command(
         )
     if made is None:
         return 0
-    return finish(_summary(made, target), failed=bool(made.failed))
+    return finish(*made.table, _summary(made, target), failed=bool(made.failed))
 
 
 def _summary(made: PreparedSet, dst: Path) -> str:

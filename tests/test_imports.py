@@ -62,7 +62,7 @@ MAY_IMPORT = {
         "actrec.engine.runlog",
         "actrec.engine.metrics",  # numpy only
     },
-    "actrec.tools": {"actrec.data", "actrec.files", "actrec.config", "actrec.registry"},
+    "actrec.tools": {"actrec.data", "actrec.files", "actrec.config", "actrec.registry", "actrec.words"},
     "actrec.cli": {"actrec"},
 }
 FOR_ALL = "actrec.system"  # what differs between operating systems

@@ -61,6 +61,9 @@ def test_lists(run, ucf):
     assert out == [
         "UCF101 has 101 classes, these annotations 2",
         "usual for UCF101: actrec train --frames 16 --sampling dense --stride 1; actrec evaluate --clips 10 --crops 3",
+        "class     train     val",
+        "Archery       1       1",
+        "Surfing       2       0",
         "4 videos of 2 classes -> .: train.txt 3, val.txt 1; 0 missing",
     ]
     assert len(read_list("train.txt")) == 3

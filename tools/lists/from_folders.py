@@ -1,17 +1,21 @@
-"""Lists of videos in class folders: SRC/<class>/<video>, or SRC/train/<class>/<video> and SRC/val/<class>/<video>."""
+"""Lists of videos in class folders: SRC/<class>/<video>, and other layouts that `layout_of` understands."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from actrec.config import SplitOptions
-from actrec.data.lists import Video
+from actrec.data.lists import Video, read_list
 from actrec.data.lists.find import find_videos
 from actrec.data.lists.splits import PARTS, stratified_split
+from actrec.data.video.probe import check_video
 from actrec.files import show
+from actrec.tools.lists.layout import Layout, class_of, layout_of
 from actrec.tools.lists.list_files import Made, refuse_old_lists, why_unwritable, write_lists
+from actrec.words import counted
 
 
 def make_folder_lists(
@@ -23,7 +27,7 @@ def make_folder_lists(
     progress: Callable[[int], None] | None = None,
     log: Callable[[str], None] = lambda message: None,
 ) -> Made:
-    """Writes the lists of VIDEOS/<class>/<video>, or of train/<class>/ and val/<class>/ below it.
+    """Writes the lists of VIDEOS/<class>/<video>, or of another layout that `layout_of` understands.
 
     Args:
         videos: Folder of video files or frame folders.
@@ -37,17 +41,23 @@ def make_folder_lists(
     refuse_old_lists(out, force)
     found = find_videos(videos, frame_folders=True, progress=progress)
     found.warn_unreadable(log)
+    doubtful = [name for name in found.doubtful() if not (videos / name).is_dir()]
+    found.reject(name for name in doubtful if check_video(videos / name))
+    if found.others:
+        log(f"ignored files that are not videos: {found.described_others}")
     names = found.names
     if not names:
         raise ValueError(f"{videos} holds no video: expected {videos}/<class>/<video>")
-    labels = class_folders(videos, names)
+    layout = layout_of(videos, names, split.class_level)
+    labels = class_of(layout, videos, names)
     root, prefix = os.path.abspath(videos), os.path.join(os.path.abspath(out), "")
     paths = [os.path.join(root, name) for name in names]
     reasons = [why_unwritable(path, prefix) or _unwritable_class(label) for path, label in zip(paths, labels)]
     classes = sorted({label for label, reason in zip(labels, reasons) if not reason})
     others = sorted(set(labels) - set(classes))  # classes without a video that can be listed
     place = {name: number for number, name in enumerate(classes + others)}
-    parts, origin = divide(videos, names, [place[label] for label in labels], split, log)
+    known = _parts_of(out, dict(zip(paths, names)))
+    parts, origin = divide(videos, names, layout, [place[label] for label in labels], split, log, known)
     log(f"split: {origin}")
     lists: dict[str, list[Video]] = {part: [] for part in PARTS}
     missing = []
@@ -59,6 +69,21 @@ def make_folder_lists(
     made = write_lists(out, lists, classes, [], missing, force)
     _tell_empty(lists, classes, log)
     return made
+
+
+def _parts_of(out: Path, names: Mapping[str, str]) -> dict[str, str]:
+    """{name of a video: its part} according to the lists in OUT, which are replaced.
+
+    Args:
+        names: {path of a video: its name}.
+    """
+    found = {}
+    for part in PARTS:
+        with contextlib.suppress(FileNotFoundError, ValueError):  # a list that cannot be read decides nothing
+            for video in read_list(out / f"{part}.txt"):
+                if name := names.get(os.path.abspath(video.path)):
+                    found[name] = part
+    return found
 
 
 def _unwritable_class(name: str) -> str | None:
@@ -75,60 +100,42 @@ def _tell_empty(lists: Mapping[str, Sequence[Video]], classes: Sequence[str], lo
         log(f"{len(only)} classes have no video in train.txt, such as {show(only[0])}")
 
 
-# ---- classes and parts ----
-
-
-def class_folders(src: Path, names: Sequence[str], *, otherwise: str | None = "") -> list[str]:
-    """The class folder of each video; "" for a video directly in SRC.
-
-    Args:
-        names: Names of the videos in SRC.
-        otherwise: What else is accepted, for the error message. None: a video without a class folder is not an error.
-
-    Raises:
-        ValueError: A video is in no class folder.
-    """
-    start = 1 if _has_part_folders(names) else 0
-    pieces = [name.split("/")[start:] for name in names]
-    classes = [piece[0] if len(piece) > 1 else "" for piece in pieces]
-    if otherwise is not None and "" in classes:
-        raise ValueError(
-            f"{os.path.join(src, names[classes.index('')])} is in no class folder: expected {src}/<class>/<video>"
-            f"{otherwise}"
-        )
-    return classes
+# ---- parts ----
 
 
 def divide(
-    src: Path, names: Sequence[str], labels: Sequence[int], options: SplitOptions, log: Callable[[str], None]
+    src: Path,
+    names: Sequence[str],
+    layout: Layout,
+    labels: Sequence[int],
+    options: SplitOptions,
+    log: Callable[[str], None],
+    known: Mapping[str, str],
 ) -> tuple[list[str], str]:
     """The part (train, val or test) of each video, and a description of where it comes from.
 
-    The folders train, val and test of SRC determine the parts. Without such folders, the videos of each class are
-    divided at random, with a seed.
+    The folders train, val and test determine the parts. Without such folders, the videos of each class are divided at
+    random, with a seed; those that are in a list already stay there.
 
     Args:
         names: Names of the videos in SRC.
         labels: Labels of the videos.
+        known: {name of a video: the part in which an existing list has it}.
 
     Raises:
         ValueError: The regular expression for groups matches no name.
     """
-    if not _has_part_folders(names):
-        return _draw(names, labels, options, log)
-    parts = [name.split("/")[0] for name in names]
-    return parts, f"the folders {', '.join(part for part in PARTS if part in parts)} of {src}"
-
-
-def _has_part_folders(names: Sequence[str]) -> bool:
-    """Whether all videos are in train/<class>/, val/<class>/ or test/<class>/."""
-    pieces = [name.split("/") for name in names]
-    tops = {piece[0] for piece in pieces}
-    return {"train", "val"} <= tops <= set(PARTS) and all(len(piece) > 2 for piece in pieces)
+    if layout.parts is None:
+        return _draw(names, labels, options, log, {} if options.reshuffle else known)
+    return list(layout.parts), f"the folders {', '.join(layout.part_folders)} of {src}"
 
 
 def _draw(
-    names: Sequence[str], labels: Sequence[int], options: SplitOptions, log: Callable[[str], None]
+    names: Sequence[str],
+    labels: Sequence[int],
+    options: SplitOptions,
+    log: Callable[[str], None],
+    known: Mapping[str, str],
 ) -> tuple[list[str], str]:
     groups = [options.group(name) for name in names]
     if options.group_regex:
@@ -140,11 +147,19 @@ def _draw(
             f"groups: {len(set(groups) - {None})}"
             + (f", and {alone} videos in no group, which are divided one by one" if alone else "")
         )
+    sides = [known[name] == "val" if known.get(name) in ("train", "val") else None for name in names]
     is_val = stratified_split(
         labels,
         [f"file {name}" if group is None else f"group {group}" for name, group in zip(names, groups)],
         val_fraction=options.val_fraction,
         seed=options.seed,
+        known=sides,
     )
-    origin = f"drawn by class, {options.val_fraction:g} of the videos for validation, seed {options.seed}"
+    drawn = f"drawn by class, {options.val_fraction:g} of the videos for validation, seed {options.seed}"
+    new = sides.count(None)
+    if new == len(names):
+        origin = drawn
+    else:
+        origin = f"{counted(len(names) - new, 'video')} as in the existing lists (--reshuffle divides all anew)"
+        origin += f"; {counted(new, 'new video')} {drawn}" if new else ""
     return ["val" if val else "train" for val in is_val], origin

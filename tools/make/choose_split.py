@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from actrec.config import SplitOptions
 from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.data.lists.splits import PARTS
 from actrec.files import ListError
-from actrec.tools.lists.from_folders import class_folders, divide
+from actrec.tools.lists.from_folders import divide
+from actrec.tools.lists.layout import class_of, layout_of
 from actrec.tools.make.record import shown, who_wrote
 
 
@@ -40,23 +41,34 @@ class Split:
     outside: int = 0
 
 
-def choose_split(src: Path, dst: Path, names: list[str], options: SplitOptions, log: Callable[[str], None]) -> Split:
+def choose_split(
+    src: Path,
+    dst: Path,
+    names: list[str],
+    options: SplitOptions,
+    log: Callable[[str], None],
+    known: Mapping[str, str],
+    broken: Collection[str],
+) -> Split:
     """Splits the videos of SRC by lists in DST, SRC or its parent; otherwise by folders; otherwise at random.
 
     Args:
         names: Names of the videos in SRC.
         log: Called with each message.
+        known: {name of a video: its part in the lists that an earlier run wrote}.
+        broken: Names of videos that cannot be used: they take no place in a split by folders or at random.
 
     Raises:
         ValueError: A list or a file of class names is malformed, or contradicts the videos.
     """
-    classes = class_folders(src, names, otherwise=None)
+    classes = layout_of(src, names, options.class_level, strict=False).classes
     for folder in _search_path(src, dst):
         if lists := _split_lists(folder, src):
             split = _split_by_lists(lists, src, names, sorted(set(classes) - {""}))
             break
     else:
-        split = _split_by_folders(src, dst, names, options, log)
+        usable = [name for name in names if name not in broken] or names
+        split = _split_by_folders(src, dst, usable, options, log, known)
     log(f"split: {split.origin}")
     return split
 
@@ -135,12 +147,18 @@ def _names_of(rows: Mapping[str, list[Video]], classes: list[str]) -> list[str]:
 
 
 def _split_by_folders(
-    src: Path, dst: Path, names: list[str], options: SplitOptions, log: Callable[[str], None]
+    src: Path,
+    dst: Path,
+    names: list[str],
+    options: SplitOptions,
+    log: Callable[[str], None],
+    known: Mapping[str, str],
 ) -> Split:
-    classes = class_folders(src, names, otherwise=", or a train.txt with `path label` in each line")
+    layout = layout_of(src, names, options.class_level)
+    classes = class_of(layout, src, names, otherwise=", or a train.txt with `path label` in each line")
     labels, folder = _labels_without_lists(src, dst, sorted(set(classes)))
     numbers = [labels.index(name) for name in classes]
-    parts, origin = divide(src, names, numbers, options, log)
+    parts, origin = divide(src, names, layout, numbers, options, log, known)
     rows: dict[str, list[Video]] = {part: [] for part in PARTS if part in parts}
     for name, part, number in zip(names, parts, numbers):
         rows[part].append(Video("", name, None, None, (number,)))

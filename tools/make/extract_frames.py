@@ -29,7 +29,7 @@ from actrec.config import ExtractOptions, SplitOptions
 from actrec.data.index import frames_between
 from actrec.data.lists import Video
 from actrec.data.video.probe import probe_video
-from actrec.tools.lists.from_folders import class_folders
+from actrec.tools.lists.layout import layout_of
 from actrec.tools.make.choose_split import choose_split
 from actrec.tools.make.frame_folder import count_frames, extract_video
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first
@@ -48,6 +48,7 @@ class Extracted:
         failed: (path, reason) of everything that failed, as in failed.csv.
         lists: {name of the list: number of rows}.
         messages: The messages that were logged.
+        table: Lines that say how many videos each class has in each list.
     """
 
     done: int
@@ -56,6 +57,7 @@ class Extracted:
     failed: tuple[tuple[str, str], ...]
     lists: Mapping[str, int]
     messages: tuple[str, ...]
+    table: tuple[str, ...]
 
 
 def extract_frames(
@@ -87,17 +89,19 @@ def extract_frames(
     src, dst, say = Path(src), Path(dst), Messages(log)
     names = videos_of(src, dst, say)
     target = Target(dst, FRAMES, options)
-    plan = choose_split(src, dst, names, split, say)
+    broken = target.broken_videos(src, names)
+    plan = choose_split(src, dst, names, split, say, target.known_parts(), broken)
+    names = [name for name in names if name not in broken]
     if options.fps:
         check_fps(plan)
-    folders = target.begin(plan, names, class_folders(src, names, otherwise=None), say)
+    folders = target.begin(plan, names, layout_of(src, names, split.class_level, strict=False).classes, say)
 
     counts = {name: count for name in names if (count := count_frames(folders[name], options.template))}
     skipped = len(counts)
     if skipped:
         say(f"{skipped} of {len(names)} videos exist already")
     jobs = {(src / name, folders[name], options): name for name in names if name not in counts}
-    reasons: dict[str, str] = {}
+    reasons = dict(broken)
 
     def receive(job: tuple, count: int | None, reason: str | None) -> None:
         if count is not None:
@@ -114,8 +118,8 @@ def extract_frames(
 
     queue = largest_first(jobs, lambda job: job[0])
     each(_extract_missing, queue, receive, workers, progress=progress, done=skipped)
-    lists, failed = target.finish(plan, src, reasons, span, say)
-    return Extracted(len(counts) - skipped, skipped, sum(counts.values()), tuple(failed), lists, tuple(say))
+    lists, failed, table = target.finish(plan, src, reasons, span, say)
+    return Extracted(len(counts) - skipped, skipped, sum(counts.values()), tuple(failed), lists, tuple(say), table)
 
 
 def _extract_missing(path: Path, folder: Path, options: ExtractOptions, *, stop: Stop) -> int:

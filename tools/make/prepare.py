@@ -18,7 +18,7 @@ from pathlib import Path
 
 from actrec.config import PrepareOptions, SplitOptions
 from actrec.data.lists import Video, find_labels, read_labels, read_list
-from actrec.tools.lists.from_folders import class_folders
+from actrec.tools.lists.layout import layout_of
 from actrec.tools.make.choose_split import Split, choose_split
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first
 from actrec.tools.make.prepared_video import Prepared, encoders_for, prepare_video
@@ -39,6 +39,7 @@ class PreparedSet:
         failed: (path, reason) of everything that failed, as in failed.csv.
         lists: {name of the list: number of rows}.
         messages: The messages that were logged.
+        table: Lines that say how many videos each class has in each list.
     """
 
     done: int
@@ -49,6 +50,7 @@ class PreparedSet:
     failed: tuple[tuple[str, str], ...]
     lists: Mapping[str, int]
     messages: tuple[str, ...]
+    table: tuple[str, ...]
 
 
 def prepare(
@@ -92,9 +94,12 @@ def prepare(
     if isinstance(src, (str, os.PathLike)):
         src = Path(src)
         names = videos_of(src, dst, say)
-        plan = choose_split(src, dst, names, split, say)
-        classes = class_folders(src, names, otherwise=None)
+        broken = target.broken_videos(src, names)
+        plan = choose_split(src, dst, names, split, say, target.known_parts(), broken)
+        names = [name for name in names if name not in broken]
+        classes = layout_of(src, names, split.class_level, strict=False).classes
     else:
+        broken = {}
         plan = split_of_lists([Path(path) for path in src], dst)
         src = Path()
         names = sorted({row.path for part in plan.rows.values() for row in part})
@@ -104,6 +109,8 @@ def prepare(
     if not workers.cluster:
         say(f"encoder: {', or '.join(encoders_for(options))}")
     if dry_run:
+        for name, reason in broken.items():
+            say(printable(f"cannot be used: {src / name}: {reason}"))
         show_trade(src, names, options, sample, say)
         return None
     results = target.begin(plan, names, classes, say)
@@ -120,7 +127,7 @@ def prepare(
         if name not in existing
     }
     made: list[Prepared] = [_sizes(src / name, results[name]) for name in existing]
-    reasons: dict[str, str] = {}
+    reasons = dict(broken)
 
     def receive(job: tuple, result: Prepared | None, reason: str | None) -> None:
         if result is not None:
@@ -130,7 +137,7 @@ def prepare(
 
     queue = largest_first(jobs, lambda job: job[0])
     each(_prepare_missing, queue, receive, workers, progress=progress, done=len(existing))
-    lists, failed = target.finish(plan, src, reasons, _span, say)
+    lists, failed, table = target.finish(plan, src, reasons, _span, say)
     return PreparedSet(
         done=len(made) - len(existing),
         skipped=len(existing),
@@ -140,6 +147,7 @@ def prepare(
         failed=tuple(failed),
         lists=lists,
         messages=tuple(say),
+        table=table,
     )
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from actrec.data.lists import Video, read_labels, write_labels, write_list
+from actrec.data.lists import Video, read_labels, read_list, write_labels, write_list
 from actrec.data.lists.find import find_videos
+from actrec.data.lists.splits import PARTS
+from actrec.data.video.probe import check_video
 from actrec.files import atomic_file, remove_leftovers, writing
+from actrec.system import num_cores
+from actrec.tools.lists.list_files import class_counts
 from actrec.tools.make.choose_split import Split
 from actrec.tools.make.jobs import write_failed
 from actrec.tools.make.record import (
@@ -57,14 +62,22 @@ def videos_of(src: Path, dst: Path, say: Messages) -> list[str]:
         )
     made = [dst / QUARANTINE, *(dst / kind.folder for kind in KINDS)]
     found = find_videos(src, frame_folders=False, skip=made)
+    doubtful = found.doubtful()
+    found.reject(name for name, reason in zip(doubtful, check_videos(src, doubtful)) if reason)
     names = sorted([*found.names, *found.dangling])  # a broken link is reported as a video that failed
-    others = ", ".join(f"{count} {extension}" for extension, count in sorted(found.others.items()))
+    others = found.described_others
     if not names:
         raise ValueError(f"{src} holds no video{f' (only {others})' if others else ''}: expected {src}/<class>/<video>")
     if others:
         say(f"ignored files that are not videos: {others}")
     found.warn_unreadable(say)
     return names
+
+
+def check_videos(src: Path, names: Sequence[str]) -> list[str | None]:
+    """For each video of SRC why it cannot be used, as far as its first picture tells; None if it can."""
+    with ThreadPoolExecutor(num_cores()) as pool:
+        return list(pool.map(check_video, [src / name for name in names]))
 
 
 def check_fps(split: Split) -> None:
@@ -91,6 +104,23 @@ class Target:
         self._dst, self._kind = dst, kind
         self._record = Record.read(dst, kind)
         self._record.options = self._check_settings(plain_settings(options))
+
+    def broken_videos(self, src: Path, names: Sequence[str]) -> dict[str, str]:
+        """{name of a video without a result: why it cannot be used}, as far as its first picture tells."""
+        results = self._record.videos
+        new = [name for name in names if name not in results or not (self.folder / results[name]).exists()]
+        return {name: reason for name, reason in zip(new, check_videos(src, new)) if reason}
+
+    def known_parts(self) -> dict[str, str]:
+        """{name of a video: its part} according to the lists that an earlier run wrote."""
+        names = {os.path.abspath(self.folder / result): name for name, result in self._record.videos.items()}
+        found = {}
+        for part in PARTS:
+            if self._record.wrote(path := self._dst / f"{part}.txt"):
+                found |= {
+                    names[place]: part for video in read_list(path) if (place := os.path.abspath(video.path)) in names
+                }
+        return found
 
     def _check_settings(self, wanted: dict) -> dict:
         known, what = self._record.options, self._kind.what
@@ -166,7 +196,7 @@ class Target:
 
     def finish(
         self, split: Split, src: Path, reasons: Mapping[str, str], span: Span, say: Messages
-    ) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    ) -> tuple[dict[str, int], list[tuple[str, str]], tuple[str, ...]]:
         """Writes labels.txt, flips.txt, the lists and failed.csv.
 
         Args:
@@ -175,13 +205,14 @@ class Target:
             span: Returns start and stop of a row in the new list, or the reason why the row has no frames.
 
         Returns:
-            The number of rows of each list, and (path, reason) of everything that failed, as in failed.csv.
+            The number of rows of each list, (path, reason) of everything that failed, as in failed.csv, and the lines
+            of `class_counts`.
         """
         labels = self._dst / "labels.txt"
         if split.labels and (not labels.is_file() or self._record.wrote(labels)):
             self._write(labels, lambda path: write_labels(path, split.labels))
         self._copy_flips(split, say)
-        written, bad = {}, []
+        written, lists, bad = {}, {}, []
         for part, rows in split.rows.items():
             videos = []
             for row in rows:
@@ -201,10 +232,11 @@ class Target:
                 if self._record.wrote(target):
                     target.unlink()
             written[target.name] = len(videos)
+            lists[part] = videos
         self._record.write()
         failed = [(str(src / name), reason) for name, reason in sorted([*reasons.items(), *bad])] + list(split.missing)
         write_failed(self._dst / "failed.csv", failed)
-        return written, failed
+        return written, failed, tuple(class_counts(lists, split.labels))
 
     def _write_list(self, target: Path, videos: list[Video], labels: list[str]) -> None:
         self._write(target, lambda path: write_list(path, videos, root=self._dst, labels=labels, separator=None))

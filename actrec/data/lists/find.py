@@ -12,10 +12,17 @@ from pathlib import Path
 from actrec.files import show
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+VIDEOS = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".vob"}
+VIDEOS |= {".flv", ".f4v", ".wmv", ".asf", ".3gp", ".3g2", ".ogv", ".mxf", ".dv", ".divx", ".rm", ".rmvb", ".y4m"}
 # Files that are not videos, although FFmpeg would open some of them.
 NOT_VIDEOS = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log"}
 NOT_VIDEOS |= {".py", ".sh", ".srt", ".vtt", ".ini", ".db", ".npy", ".npz", ".zip", ".tar", ".gz", ".part", ".tmp"}
-NOT_VIDEOS |= {*IMAGES, ".tif", ".tiff"}
+NOT_VIDEOS |= {".docx", ".doc", ".xlsx", ".xls", ".pptx", ".rtf", ".nfo", ".info", ".asc", ".ans", ".url", ".lnk"}
+NOT_VIDEOS |= {".ass", ".ssa", ".sub", ".idx", ".m3u", ".m3u8", ".pls", ".sdp", ".torrent", ".rar", ".7z", ".bak"}
+NOT_VIDEOS |= {".crdownload", ".aria2", ".download", ".partial", ".!ut", ".opdownload"}  # incomplete downloads
+NOT_VIDEOS |= {".identifier"}  # `a.mp4:Zone.Identifier` is a note of Windows on a downloaded file
+NOT_VIDEOS |= {".m4a", ".mp3", ".wav", ".aac", ".flac", ".opus", ".wma", ".aif", ".aiff"}
+NOT_VIDEOS |= {*IMAGES, ".tif", ".tiff", ".heic", ".heif", ".avif", ".dng", ".psd", ".svg", ".aae"}
 _PEEK = 8  # a folder is a frame folder if most of its first entries are images
 _STEP = 1000  # videos between two calls of `progress`
 
@@ -35,6 +42,21 @@ class FoundVideos:
     others: Counter[str] = field(default_factory=Counter)
     dangling: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def described_others(self) -> str:
+        """`2 .srt, 1 .txt`."""
+        return ", ".join(f"{count} {extension}" for extension, count in sorted(self.others.items()))
+
+    def reject(self, names: Iterable[str]) -> None:
+        """Counts some of the names among the files that cannot be videos."""
+        rejected = set(names)
+        self.names = [name for name in self.names if name not in rejected]
+        self.others.update(_extension(name) or "(no extension)" for name in rejected)
+
+    def doubtful(self) -> list[str]:
+        """The names with an extension that says neither that they are videos nor that they are not."""
+        return [name for name in self.names if _extension(name) not in VIDEOS]
 
     def warn_unreadable(self, log: Callable[[str], None]) -> None:
         """Logs how many folders cannot be read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,19 +17,31 @@ PART_NAMES = {
 _WORK = 200_000  # (group, class) pairs in all attempts together: about a second
 
 
-def stratified_split(labels: Sequence[int], groups: Sequence[str], *, val_fraction: float, seed: int) -> np.ndarray:
+def stratified_split(
+    labels: Sequence[int],
+    groups: Sequence[str],
+    *,
+    val_fraction: float,
+    seed: int,
+    known: Sequence[bool | None] | None = None,
+) -> np.ndarray:
     """Chooses the rows for validation.
 
-    All rows of a group (for example, the clips of one video) stay on one side. About `val_fraction` of the rows of each
-    class, and of all rows, are chosen, as closely as the groups permit. A class with two or more groups has at least
-    one on each side; a class with one group stays in training. If groups hold several classes, it may be impossible
-    to satisfy this for all classes; then as many as possible are satisfied.
+    All rows of a group (for example, the clips of one video) stay on one side. The groups of a class are ranked by a
+    hash of their names and the seed, and the first ones validate: as many as have max(1, round(val_fraction x rows))
+    rows, as closely as the groups permit. So a row that is added or removed moves at most a few others. A class with
+    two or more groups has at least one on each side; a class with one group stays in training.
+
+    If groups hold several classes, the split that fits all classes best is searched instead. It may be impossible to
+    satisfy all of them; then as many as possible are satisfied.
 
     The result depends on the rows and the seed, not on the order of the rows.
 
     Args:
         labels, groups: The label and the group of each row.
         val_fraction: Above 0 and below 1.
+        known: For each row the side on which it stays, True for validation; None for a row that can be on either side.
+            A group follows its rows that stay.
 
     Returns:
         (rows,) bool, True for validation.
@@ -40,28 +53,62 @@ def stratified_split(labels: Sequence[int], groups: Sequence[str], *, val_fracti
         raise ValueError(f"val_fraction {val_fraction}: expected a number above 0 and below 1")
     if len(labels) != len(groups) or not len(labels):
         raise ValueError(f"{len(labels)} labels and {len(groups)} groups: expected as many, and at least one")
-    number = {name: i for i, name in enumerate(sorted(set(groups)))}
+    names = sorted(set(groups))
+    number = {name: i for i, name in enumerate(names)}
     group_of_row = np.array([number[name] for name in groups])
     _, class_of_row = np.unique(np.asarray(labels, dtype=np.int64), return_inverse=True)
     num_classes = int(class_of_row.max()) + 1
+    fixed = np.full(len(names), -1)  # 1 for validation, 0 for training
+    for row, side in enumerate(known or ()):
+        if side is not None:
+            fixed[group_of_row[row]] = max(fixed[group_of_row[row]], side)
     pairs, counts = np.unique(group_of_row * num_classes + class_of_row, return_counts=True)
-    table = _Table(pairs // num_classes, pairs % num_classes, counts, val_fraction)
-    rng = np.random.default_rng(seed)
-    tries = max(1, min(20, _WORK // len(pairs)))
-    chosen = min((table.improve(table.random_split(rng)) for _ in range(tries)), key=table.cost)
+    group, label = pairs // num_classes, pairs % num_classes
+    if len(group) == len(names):
+        chosen = _rank(names, label, counts, fixed, val_fraction, seed)
+    else:
+        table = _Table(group, label, counts, val_fraction, fixed)
+        rng = np.random.default_rng(seed)
+        tries = max(1, min(20, _WORK // len(pairs)))
+        chosen = min((table.improve(table.random_split(rng)) for _ in range(tries)), key=table.cost)
     in_validation: np.ndarray = chosen[group_of_row]
+    for row, side in enumerate(known or ()):
+        if side is not None:
+            in_validation[row] = side
     return in_validation
+
+
+def _rank(
+    names: Sequence[str], label: np.ndarray, rows: np.ndarray, fixed: np.ndarray, fraction: float, seed: int
+) -> np.ndarray:
+    """The groups for validation if each group is of one class, (groups,) bool. All arguments are by group."""
+    digests = [hashlib.sha256(f"{seed} {name}".encode("utf-8", "surrogateescape")).digest() for name in names]
+    order = np.array(sorted(range(len(names)), key=digests.__getitem__))
+    chosen = fixed == 1
+    for c in range(int(label.max()) + 1):
+        ranked = order[label[order] == c]
+        if len(ranked) < 2:
+            continue
+        target = max(1, round(fraction * int(rows[ranked].sum())))
+        have, training = int(rows[ranked[chosen[ranked]]].sum()), int((~chosen[ranked]).sum())
+        for group in ranked[fixed[ranked] < 0].tolist():
+            nearer = abs(have + rows[group] - target) < abs(have - target)
+            if training > 1 and (nearer or (not have and target)):
+                chosen[group] = True
+                have, training = have + int(rows[group]), training - 1
+    return chosen
 
 
 class _Table:
     """The number of rows of each class in each group: one entry per (group, class) pair, sorted by group.
 
-    The cost of a split is the squared distance to the desired number of validation rows, summed over the classes and
-    the whole. Each class that is missing on one side costs more than all of these together.
+    Groups with a `fixed` side (1 for validation, 0 for training, -1 for none) stay there. The cost of a split is the
+    squared distance to the desired number of validation rows, summed over the classes and the whole. Each class that is
+    missing on one side costs more than all of these together.
     """
 
-    def __init__(self, group: np.ndarray, label: np.ndarray, rows: np.ndarray, fraction: float):
-        self.group, self.label, self.rows = group, label, rows
+    def __init__(self, group: np.ndarray, label: np.ndarray, rows: np.ndarray, fraction: float, fixed: np.ndarray):
+        self.group, self.label, self.rows, self.fixed = group, label, rows, fixed
         self.num_groups = int(group[-1]) + 1
         self.begin = np.searchsorted(group, np.arange(self.num_groups + 1))  # the first entry of each group
         self.size = np.bincount(group, rows)
@@ -71,12 +118,15 @@ class _Table:
 
     def random_split(self, rng: np.random.Generator) -> np.ndarray:
         """A split: visits the groups in random order, and takes those that bring their classes nearer the target."""
-        chosen = np.zeros(self.num_groups, bool)
-        missing_rows = self.target.tolist()
+        chosen = self.fixed == 1
+        missing_rows = (self.target - np.bincount(self.label, self.rows * chosen[self.group])).tolist()
         label, rows, begin = self.label.tolist(), self.rows.tolist(), self.begin.tolist()
         for group in rng.permutation(self.num_groups).tolist():
             entries = range(begin[group], begin[group + 1])
-            if sum(abs(missing_rows[label[e]] - rows[e]) - abs(missing_rows[label[e]]) for e in entries) < 0:
+            if (
+                self.fixed[group] < 0
+                and sum(abs(missing_rows[label[e]] - rows[e]) - abs(missing_rows[label[e]]) for e in entries) < 0
+            ):
                 chosen[group] = True
                 for e in entries:
                     missing_rows[label[e]] -= rows[e]
@@ -86,7 +136,7 @@ class _Table:
         """Moves one group at a time to the other side, always the one that helps most, until none helps."""
         chosen = chosen.copy()
         while True:
-            gain = self._gain(chosen)
+            gain = np.where(self.fixed < 0, self._gain(chosen), -np.inf)
             best = int(gain.argmax())
             if gain[best] <= 1e-6:
                 return chosen

@@ -35,6 +35,19 @@ class Probe:
     color: str
 
 
+def check_video(path: str | os.PathLike[str]) -> str | None:
+    """Opens a file and decodes its first picture. Returns the reason why this fails, None if it does not."""
+    try:
+        with open_video(path) as (container, stream):
+            if next(iter_decoded(container, stream), None) is None:
+                return "no frame of its video stream decodes"
+    except MediaError as error:
+        return error.reason
+    except OSError as error:
+        return error.strerror or "no such file"
+    return None
+
+
 def probe_video(path: str | os.PathLike[str]) -> Probe:
     """Demuxes the whole file and decodes its first picture.
 

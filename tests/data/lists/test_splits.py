@@ -35,12 +35,54 @@ def test_split_invariants(fraction, num_classes, num_groups, most_rows, seed):
     assert (again == val[order]).all()
 
 
-def test_split_is_exact_where_groups_permit():
-    labels, _, val = split(np.arange(100) % 10, np.ones(100, int), 0.25)
-    assert val.sum() == 25  # two or three of each class
-    assert set(np.bincount(labels[val])) == {2, 3}
-    _, _, val = split(np.zeros(3, int), [3, 3, 4], 0.4)
-    assert val.sum() == 4
+def test_each_class_gives_its_rounded_fraction():
+    labels, _, val = split(np.arange(100) % 10, np.ones(100, int), 0.28)
+    assert np.bincount(labels[val]).tolist() == [3] * 10
+    for num, expected in ((1, 0), (2, 1), (3, 1), (7, 1), (8, 2), (100, 20)):
+        assert split(np.zeros(num, int), np.ones(num, int), 0.2)[2].sum() == expected
+    assert split(np.zeros(4, int), np.ones(4, int), 0.95)[2].sum() == 3  # one is left for training
+
+
+def names_in_validation(names, **options):
+    labels = ["abc".index(name[0]) for name in names]
+    return {n for n, v in zip(names, stratified_split(labels, names, val_fraction=0.2, seed=0, **options)) if v}
+
+
+def test_adding_a_row_moves_at_most_one():
+    names = [f"{c}{i}" for c in "ab" for i in range(30)]
+    before = names_in_validation(names)
+    assert len(before) == 12
+    for added in range(20):
+        after = names_in_validation([*names, f"a-new{added}"])
+        assert len(before - after) <= 1
+        assert {name for name in before if name[0] == "b"} <= after
+    removed = names_in_validation(names[1:])
+    assert len((before - {names[0]}) - removed) == 0
+
+
+def test_known_rows_stay_on_their_side():
+    names = [f"{c}{i}" for c in "ab" for i in range(30)]
+    before = names_in_validation(names)
+    more = [*names, *(f"{c}-{i}" for c in "abc" for i in range(20))]
+    known = [name in before if name in names else None for name in more]
+    after = names_in_validation(more, known=known)
+    assert after & set(names) == before
+    assert len([name for name in after if name[0] == "a"]) == 10  # 0.2 of 50
+    everything = names_in_validation(names, known=[True] * 60)
+    assert everything == set(names)
+    assert names_in_validation(names, known=[False] * 60) == set()
+    late = names_in_validation([*names, "a-new"], known=[*[False] * 60, None])
+    assert late == {"a-new"}
+
+
+def test_known_rows_stay_where_groups_hold_several_classes():
+    rng = np.random.default_rng(0)
+    labels, groups = rng.integers(0, 6, 200).tolist(), rng.integers(0, 25, 200).astype(str).tolist()
+    first = stratified_split(labels, groups, val_fraction=0.2, seed=1)
+    known = [bool(side) if i < 150 else None for i, side in enumerate(first)]
+    again = stratified_split(labels, groups, val_fraction=0.4, seed=2, known=known)
+    assert (again[:150] == first[:150]).all()
+    assert {g for g, v in zip(groups, again) if v} & {g for g, v in zip(groups, again) if not v} == set()
 
 
 def test_split_depends_on_the_seed():

@@ -42,8 +42,61 @@ def test_folders(tmp_path):
     before = (tmp_path / "out/val.txt").read_text()
     make_folder_lists(tmp_path / "videos", tmp_path / "out", force=True)
     assert (tmp_path / "out/val.txt").read_text() == before
-    make_folder_lists(tmp_path / "videos", tmp_path / "out", SplitOptions(0.5, seed=3), force=True)
+    assert made.table == (
+        "class       train     val",
+        "long jump       8       2",
+        "run             8       2",
+        "walk            9       2",
+    )
+    make_folder_lists(tmp_path / "videos", tmp_path / "out", SplitOptions(0.5, seed=3, reshuffle=True), force=True)
     assert len(lists_in(tmp_path)["val"]) in (15, 16)
+
+
+def test_videos_stay_in_their_list(tmp_path):
+    names = [f"{c}/{i}.mp4" for c in ("walk", "run") for i in range(10)]
+    make_folder_lists(touch(tmp_path / "videos", names), tmp_path / "out")
+    before = {part: {path for path, _ in rows} for part, rows in lists_in(tmp_path).items()}
+    touch(tmp_path / "videos", [f"{c}/new{i}.mp4" for c in ("walk", "aim") for i in range(10)])
+    said = []
+    make_folder_lists(tmp_path / "videos", tmp_path / "out", SplitOptions(seed=7), force=True, log=said.append)
+    after = {part: {path for path, _ in rows} for part, rows in lists_in(tmp_path).items()}
+    assert before["train"] <= after["train"]
+    assert before["val"] <= after["val"]
+    assert said == [
+        "split: 20 videos as in the existing lists (--reshuffle divides all anew); 20 new videos drawn by class, "
+        "0.2 of the videos for validation, seed 7"
+    ]
+    assert sum(path.startswith("walk") for path in after["val"]) == 4  # 0.2 of 20
+    assert sum(path.startswith("aim") for path in after["val"]) == 2
+    (tmp_path / "out/val.txt").write_text("what is this")
+    make_folder_lists(tmp_path / "videos", tmp_path / "out", force=True)  # the list that can be read counts
+    assert before["train"] <= {path for path, _ in lists_in(tmp_path)["train"]}
+
+
+NOT_VIDEOS = [
+    "a.mp4:Zone.Identifier",
+    "b.NFO",
+    "c.m4a",
+    "d.docx",
+    "e.crdownload",
+    "._f.mp4",
+    "g.heic",
+    "h.unknown",
+    "i",
+]
+
+
+def test_files_that_are_not_videos_take_no_place(tmp_path):
+    names = [f"{c}/{i}.mp4" for c in ("walk", "run") for i in range(5)]
+    src = touch(tmp_path / "videos", [*names, *(f"{c}/{name}" for c in ("walk", "run") for name in NOT_VIDEOS)])
+    (src / "run/h.unknown").write_bytes(b"text" * 100)
+    said = []
+    made = make_folder_lists(src, tmp_path / "out", log=said.append)
+    assert made.lists == {"train.txt": 8, "val.txt": 2}
+    assert said[0] == (
+        "ignored files that are not videos: 2 (no extension), 2 .crdownload, 2 .docx, 2 .heic, 2 .identifier, 2 .m4a, "
+        "2 .nfo, 2 .unknown"
+    )
 
 
 def test_folders_train_and_val(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 from frame_extraction import SMALL, make_video, names, rows, tree
@@ -138,7 +139,8 @@ def test_lists_of_this_tool_are_not_used_as_a_split(videos, tmp_path):
     src = videos(*names("{a,b}/{1,2,3}.mp4"))
     first = extract_frames(src, tmp_path, SMALL)
     again = extract_frames(src, tmp_path, SMALL)
-    assert first.messages[0] == again.messages[0] == "split: drawn by class, 0.2 of the videos for validation, seed 0"
+    assert first.messages[0] == "split: drawn by class, 0.2 of the videos for validation, seed 0"
+    assert again.messages[0] == "split: 6 videos as in the existing lists (--reshuffle divides all anew)"
     other = extract_frames(src, tmp_path / "other", SMALL)  # whose parent of SRC holds our lists
     assert other.lists == first.lists
     videos("c/1.mp4", "c/2.mp4")
@@ -208,3 +210,19 @@ def test_src_and_dst_may_be_one_folder(videos):
     for _ in range(2):
         made = extract_frames(src, src, SMALL)
         assert (made.done + made.skipped, made.failed) == (2, ())
+
+
+def test_broken_videos_take_no_place_in_the_split(videos, tmp_path):
+    src = videos(*names("{a,b}/{1,2,3,4,5}.mp4"))
+    for i in range(5):
+        (src / f"a/bad{i}.mp4").write_bytes(b"what" * i)
+        (src / f"b/note{i}.xyz").write_bytes(b"what" * 9)
+    made = extract_frames(src, tmp_path, SMALL)
+    assert made.lists == {"train.txt": 8, "val.txt": 2}
+    assert made.table == ("class   train     val", "a           4       1", "b           4       1")
+    assert [Path(path).name for path, _ in made.failed] == [f"bad{i}.mp4" for i in range(5)]
+    assert "ignored files that are not videos: 5 .xyz" in made.messages
+    before = set(rows(tmp_path / "val.txt"))
+    videos(*names("a/new{1,2,3,4,5,6}.mp4"))
+    assert extract_frames(src, tmp_path, SMALL).lists == {"train.txt": 13, "val.txt": 3}
+    assert before < set(rows(tmp_path / "val.txt"))

@@ -235,7 +235,7 @@ def test_a_dry_run_leaves_nothing(videos, tmp_path):
     said = []
     prepare(src, tmp_path, SMALL, dry_run=True, sample=3, log=said.append)
     assert tree(tmp_path) == before
-    assert said[2] == f"sample: {src}/a/empty.mp4: the file is empty (0 bytes)"
+    assert said[2] == f"cannot be used: {src}/a/empty.mp4: the file is empty (0 bytes)"
     assert [line.split()[0] for line in said[3:]] == ["sample", "a/1.mp4", "a/2.mp4"]
     assert "64x48 -> 42x32" in said[4]
 
