@@ -443,6 +443,27 @@ class Export(Settings):
 
 
 @dataclass(frozen=True)
+class Fusion(Settings):
+    """How the scores of several score files are combined."""
+
+    average: Literal["probabilities", "logits"] = opt("probabilities", "What is averaged over the files.")
+    weights: tuple[float, ...] | None = opt(
+        None,
+        "The weight of each file, in the order of the files. They are divided by their sum.  [default: equal]",
+        flag="--fusion-weights",
+        at_least=0,
+    )
+    folds: int | None = opt(
+        None,
+        "Fit the weights: split the videos into this many parts, and score each part with the weights that fit the "
+        "others best.",
+        flag="--cross-validate",
+        at_least=2,
+    )
+    seed: int = opt(0, "Which videos form a part (with --cross-validate).", at_least=0)
+
+
+@dataclass(frozen=True)
 class Windows(Settings):
     """Windows that slide over a long video."""
 

@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import csv
 import errno
+import hashlib
 import io
 import json
 import math
@@ -210,6 +211,12 @@ def read_json(path: Path, kind: type) -> Any:
         wanted = "an object {…}" if kind is dict else "a list […]"
         raise ListError(f"{path}: the file contains {type(value).__name__} {show(str(value)[:100])}: expected {wanted}")
     return value
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's content. Raises OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def show(value: str) -> str:

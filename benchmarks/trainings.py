@@ -59,7 +59,7 @@ class Run:
         saved = self.path / checkpoint
         out = self.path / "scores" / f"val_{clips}x1_{saved.stem}.npz"
         if not out.exists() or out.stat().st_mtime < saved.stat().st_mtime:
-            files = f"--checkpoint runs/{self.name}/{checkpoint} --out {out.relative_to(self.folder)}"
+            files = f"--checkpoint runs/{self.name}/{checkpoint} --out {out.relative_to(self.folder)} --force"
             command(f"evaluate {files} --clips {clips}", self.folder)
         with np.load(out) as file:
             return Scores(file["scores"], file["labels"])

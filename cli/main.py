@@ -21,6 +21,7 @@ COMMANDS = {  # name: one line for --help
     "index": "Probe every video of a list.",
     "train": "Train a net.",
     "evaluate": "Score a list with clips x crops.",
+    "fuse": "Fuse the scores of several nets.",
     "predict": "Say what happens in videos.",
     "view": "Show what the loader feeds.",
     "export": "Export a net as ONNX, for programs without actrec.",

@@ -14,7 +14,7 @@ import numpy as np
 
 from actrec.files import atomic_write
 
-PATHS = ("model", "list")  # what is not compared: the content of these files counts, wherever they are
+PATHS = ("model", "list", "inputs", "fit")  # what is not compared: the content of these files counts, wherever they are
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def read(path: str | os.PathLike[str]) -> ScoreFile:
     """
     name = os.fspath(path)
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
             arrays = {key: found[key] for key in found.files}
     except FileNotFoundError:
         raise FileNotFoundError(f"{name}: no such file") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from actrec.data.score_file import ScoreFile
 from actrec.engine import evaluate as scores
 from actrec.engine.datafolder import refuse_other_classes
 from actrec.engine.runfolder import BEST
+from actrec.files import sha256
 from actrec.inference.model import Model
 
 
@@ -70,12 +70,10 @@ def made_from(model: Model, list_path: Path, fingerprint: Mapping[str, Any]) -> 
     Args:
         fingerprint: Of the index of the list.
     """
-    with open(model.source, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "command": "evaluate",
         "model": os.path.abspath(model.source),
-        "model_sha256": digest,
+        "model_sha256": sha256(model.source),
         "list": os.path.abspath(list_path),
         "list_sha256": fingerprint["list"],
         "contents_sha256": fingerprint["contents"],
