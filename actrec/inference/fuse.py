@@ -62,14 +62,14 @@ def align(files: Files, *, common: bool = False) -> tuple[dict[str, ScoreFile], 
     ids = [id_ for id_ in every if all(id_ in of_file for of_file in rows.values())]
     shared = set(ids)
     left_out = [id_ for id_ in every if id_ not in shared]
+    if not ids:
+        raise ValueError(f"{' and '.join(files)} have no video in common: expected scores of the same list")
     if left_out and not common:
         name = next(name for name, of_file in rows.items() if left_out[0] not in of_file)
         raise ValueError(
             f"{counted(len(left_out), 'video')} of {len(every)} are not in every file ({left_out[0]} is not in {name}):"
             " pass --common to leave them out"
         )
-    if not ids:
-        raise ValueError(f"{' and '.join(files)} have no video in common: expected scores of the same list")
     found = {}
     for name, content in files.items():
         order = np.array([rows[name][id_] for id_ in ids], np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,39 +38,50 @@ def save(path: Path, matrix: np.ndarray, classes: Sequence[str], *, by_similarit
             return
         with atomic_file(path) as file:
             figure = draw(matrix, classes, by_similarity=by_similarity)
-            figure.savefig(file, format=path.suffix[1:].lower())
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Glyph .* missing")  # of scripts that matplotlib's font does not have
+                figure.savefig(file, format=path.suffix[1:].lower(), bbox_inches="tight", pad_inches=0.2)
 
 
 def draw(matrix: np.ndarray, classes: Sequence[str], *, by_similarity: bool = True) -> Figure:
     """A figure whose colors are fractions of a row. Its size grows with the classes, so that every name can be read."""
+    from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
     order = similarity_order(matrix) if by_similarity else np.arange(len(classes))
     counts = matrix[np.ix_(order, order)]
     rates = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = [_name(classes[c]) for c in order]
-    size = len(names)
-    # Inches per class: cells that hold a number are larger than cells that hold only a color.
-    cell = 0.45 if size <= _WITH_NUMBERS else 0.13
-    text = 9 if size <= _WITH_NUMBERS else 6.5
+    size, large = len(names), len(names) > _WITH_NUMBERS
+    cell, text = (0.13, 6.5) if large else (0.45, 9)  # inches; cells with a number are larger than cells without one
     side = max(2.5, cell * size)
-    margin = 0.35 + 0.011 * text * max(map(len, names))  # of the names
-    width, height = margin + side + 1.1, margin + side + 0.6
+    margin = 0.3 + 0.009 * text * max(map(len, names))  # of the names; those of a large matrix are on all four sides
+    after = margin if large else 0.2
+    width, height = margin + side + after + 1, margin + side + after + 0.4
     figure = Figure(figsize=(width, height), dpi=120)
     axis = figure.add_axes((margin / width, margin / height, side / width, side / height))
-    image = axis.imshow(rates, cmap="Blues", norm="linear", vmin=0, vmax=100, interpolation="none")
+    shown = np.ma.masked_equal(rates, 0)
+    image = axis.imshow(shown, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100), interpolation="none")
     axis.set_xticks(range(size), names, rotation=90, fontsize=text)
     axis.set_yticks(range(size), names, fontsize=text)
     axis.set_xlabel("prediction")
     axis.set_ylabel("label")
-    right = int(np.trace(matrix))
-    axis.set_title(f"{right} of {int(matrix.sum())} videos right", fontsize=11)
-    if size <= _WITH_NUMBERS:
+    title = f"{int(np.trace(matrix)):,} of {int(matrix.sum()):,} videos right"
+    axis.set_title(title, fontsize=11 if size < 100 else 24)
+    if large:
+        axis.tick_params(top=True, right=True, labeltop=True, labelright=True)
+        lines = np.arange(9.5, size - 1, 10)
+        axis.set_xticks(lines, minor=True)
+        axis.set_yticks(lines, minor=True)
+        axis.tick_params(which="minor", length=0)
+        axis.grid(which="minor", color="0.88", linewidth=0.6)
+        axis.set_axisbelow(True)
+    else:
         for row, column in np.argwhere(counts):
-            color = "white" if rates[row, column] > 55 else "black"
+            color = "white" if rates[row, column] > 40 else "black"
             axis.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=text, color=color)
-    bar = figure.add_axes(((margin + side + 0.2) / width, margin / height, 0.15 / width, min(side, 4) / height))
-    figure.colorbar(image, cax=bar).set_label("% of the videos of the label")
+    bar = figure.add_axes(((margin + side + after) / width, margin / height, 0.15 / width, min(side, 5) / height))
+    figure.colorbar(image, cax=bar, ticks=[0, 5, 20, 40, 60, 80, 100]).set_label("% of the videos of the label")
     return figure
 
 
