@@ -34,7 +34,7 @@ class OutputFile(click.Path):
         if not value:
             self.fail("the name is empty: expected the name of a file", param, ctx)
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike Path.is_dir, it raises no error for an overlong name
             self.fail(f"{path} is a folder: expected the name of a file", param, ctx)
         if not self._make_folder and not path.absolute().parent.is_dir():
             self.fail(f"{path}: there is no folder {path.parent}", param, ctx)
