@@ -39,9 +39,21 @@ def test_an_unknown_flag_is_wrong_usage(run, name):
 
 def test_which_commands_write_json():
     assert WITH_JSON == [
-        "index", "train", "evaluate", "predict", "view", "export", "embed", "linear-probe", "runs",
-        "runs compare", "nets", "weights inspect", "bench",
-    ]  # fmt: skip
+        "index",
+        "train",
+        "evaluate",
+        "fuse",
+        "predict",
+        "view",
+        "export",
+        "embed",
+        "linear-probe",
+        "runs",
+        "runs compare",
+        "nets",
+        "weights inspect",
+        "bench",
+    ]
 
 
 @pytest.mark.parametrize("name", WITH_JSON)
