@@ -30,6 +30,7 @@ setup(
     ],
     package_data={
         "actrec.nets": ["mini_benchmark.csv"],
+        "actrec.report": ["templates/*", "echarts/*"],
         "actrec.tools.datasets": ["mini_kinetics400.txt", "mini_ssv2.txt"],
     },
     package_dir={"actrec": "actrec", "actrec.cli": "cli", "actrec.tools": "tools"},

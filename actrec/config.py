@@ -516,6 +516,19 @@ class Segments(Settings):
 
 
 @dataclass(frozen=True)
+class Report(Settings):
+    """Which videos the page of `actrec report` shows."""
+
+    videos: int = opt(
+        12,
+        "Number of videos in each contact sheet: right ones, wrong ones, and the most confident wrong ones; 0: none.",
+        at_least=0,
+        at_most=1000,
+    )
+    frames: int = opt(4, "Number of frames that are shown of a video.", flag="--video-frames", at_least=1, at_most=16)
+
+
+@dataclass(frozen=True)
 class Bench(Settings):
     """How speed is measured."""
 

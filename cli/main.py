@@ -27,6 +27,7 @@ COMMANDS = {  # name: one line for --help
     "export": "Export a net as ONNX, for programs without actrec.",
     "embed": "Compute features of videos.",
     "linear-probe": "Judge features by a linear probe and nearest neighbors.",
+    "report": "Write one HTML page about runs.",
     "runs": "Show the runs of a dataset folder, or compare two.",
     "nets": "List the nets, or show one.",
     "weights": "Tell which net a weights file belongs to, or convert it.",

@@ -59,8 +59,13 @@ MAY_IMPORT = {
         "actrec.files",
         "actrec.data",
         "actrec.registry",
+        "actrec.config",
+        "actrec.settings",
+        "actrec.words",
         "actrec.engine.runlog",
         "actrec.engine.metrics",  # numpy only
+        "actrec.engine.result",  # numpy only
+        "actrec.pipelines.augment",  # the options of augmentations; loads no torch
     },
     "actrec.tools": {"actrec.data", "actrec.files", "actrec.config", "actrec.registry", "actrec.words"},
     "actrec.cli": {"actrec"},

@@ -1,0 +1,157 @@
+"""What the page shows of the scores of one run: classes, confusion matrix, and which videos. numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actrec.data import score_file
+from actrec.data.score_file import ScoreFile
+from actrec.engine import metrics
+from actrec.engine.result import Result
+from actrec.report.analysis import Analysis, similarity_order
+
+_SHEETS = ("Most confident mistakes", "Other mistakes", "Right")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A score file with the names of its classes."""
+
+    path: Path
+    content: ScoreFile
+
+    @cached_property
+    def result(self) -> Result:
+        return Result(list(self.content.ids), self.content.scores, self.content.labels)
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        return Analysis(self.content)
+
+    @property
+    def measure(self) -> str:
+        """What is shown of each class."""
+        return "average precision" if self.content.multi_label else "accuracy"
+
+    @cached_property
+    def unlabeled(self) -> int:
+        """Number of videos without a label."""
+        return len(self.content.ids) - self.analysis.num_videos
+
+    @cached_property
+    def finite(self) -> np.ndarray:
+        """(videos,) bool: all scores are finite numbers."""
+        return np.isfinite(self.content.scores).all(axis=1)
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """(videos,) int64: the most likely class."""
+        scores, labels = self.content.scores, self.content.labels
+        return scores.argmax(axis=1) if self.content.multi_label else metrics.predictions(scores, labels)
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """(videos,) bool: the most likely class is the label, or one of the labels."""
+        labels = self.content.labels
+        return labels[np.arange(len(labels)), self.predicted] if labels.ndim == 2 else self.predicted == labels
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """(videos,) the probability of the most likely class."""
+        found = metrics.probabilities(self.content.scores, multi_label=self.content.multi_label)
+        return found[np.arange(len(found)), self.predicted]
+
+
+def read(path: Path, classes: Sequence[str] | None) -> Scored:
+    """Reads a score file.
+
+    Args:
+        classes: The names of the run's classes; None if they are unknown.
+
+    Raises:
+        OSError, ValueError: The file cannot be read, contains no video, or has another number of classes.
+    """
+    content = score_file.read(path)
+    if not len(content.ids):
+        raise ValueError(f"{path}: contains no video")
+    if classes is not None and len(classes) != len(content.classes):
+        raise ValueError(f"{path}: scores of {len(content.classes)} classes, but the run has {len(classes)}")
+    names = content.classes if classes is None else classes
+    return Scored(path, ScoreFile(content.ids, content.scores, content.labels, names, content.made_from))
+
+
+def values(found: Scored) -> tuple[np.ndarray, np.ndarray]:
+    """Of each class its number of videos, int64, and its accuracy or average precision in percent, nan without any."""
+    rows = found.analysis.classes
+    shown = [row.average_precision if found.content.multi_label else row.accuracy for row in rows]
+    return np.array([row.videos for row in rows]), np.array(shown, float)
+
+
+def matrix(found: Scored, max_cells: int) -> dict[str, Any] | None:
+    """The confusion matrix for the chart, with the classes that occur, or None for several labels.
+
+    Args:
+        max_cells: Largest number of cells. The cells with the fewest videos are left out.
+    """
+    counts = found.analysis.matrix
+    if counts is None or not counts.any():
+        return None
+    occur = counts.any(axis=0) | counts.any(axis=1)
+    order = [label for label in similarity_order(counts).tolist() if occur[label]]
+    ordered = counts[np.ix_(order, order)]
+    rows, columns = np.nonzero(ordered)
+    videos = ordered[rows, columns]
+    kept = np.sort(np.argsort(-videos, kind="stable")[:max_cells])
+    return {
+        "classes": [found.analysis.names[label] for label in order],
+        "totals": ordered.sum(axis=1).tolist(),
+        "cells": np.stack([columns, rows, videos], axis=1)[kept].tolist(),
+        "left_out": len(videos) - len(kept),
+    }
+
+
+def sheets(found: Scored, count: int) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """Title, explanation and videos of each contact sheet.
+
+    Args:
+        count: Largest number of videos of a sheet.
+    """
+    usable = found.finite & (
+        found.content.labels.any(axis=1) if found.content.multi_label else found.content.labels >= 0
+    )
+    right, wrong = np.flatnonzero(usable & found.right), np.flatnonzero(usable & ~found.right)
+    surest = wrong[np.argsort(-found.confidence[wrong], kind="stable")][:count]
+    others = np.setdiff1d(wrong, surest)
+    chosen = (surest, _spread(others, count), _spread(right, count))
+    texts = (
+        f"{len(surest)} of {len(wrong):,} mistakes, by the probability of the wrong class",
+        f"{len(chosen[1])} of {len(others):,}, evenly spaced in the list",
+        f"{len(chosen[2])} of {len(right):,}, evenly spaced in the list",
+    )
+    return [(title, text, [_video(found, row) for row in rows.tolist()])
+            for title, text, rows in zip(_SHEETS, texts, chosen) if len(rows)]  # fmt: skip
+
+
+def _spread(rows: np.ndarray, count: int) -> np.ndarray:
+    if len(rows) <= count:
+        return rows
+    return rows[(np.arange(count) * 2 + 1) * len(rows) // (2 * count)]
+
+
+def _video(found: Scored, row: int) -> dict[str, Any]:
+    names, label = found.content.classes, found.content.labels[row]
+    return {
+        "id": found.content.ids[row],
+        "true": ", ".join(names[i] for i in np.flatnonzero(label)) if label.ndim else names[label],
+        "predicted": names[found.predicted[row]],
+        "probability": f"{100 * found.confidence[row]:.1f} %",
+        "right": bool(found.right[row]),
+        "picture": None,
+        "reason": "",
+    }
