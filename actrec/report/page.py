@@ -477,10 +477,10 @@ def _bars(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def _sorted_bars(classes: list[str], chart: dict[str, Any]) -> dict[str, Any]:
-    """With the classes sorted by the first run, the best one first; without those that have no video."""
+    """With the classes sorted by the first run, the worst one first; without those that have no video."""
     series = chart["series"]
     occur = np.any([one["videos"] > 0 for one in series], axis=0)
-    order = sorted(np.flatnonzero(occur).tolist(), key=lambda label: -np.nan_to_num(series[0]["values"][label], nan=-1))
+    order = sorted(np.flatnonzero(occur).tolist(), key=lambda label: np.nan_to_num(series[0]["values"][label], nan=101))
     return {
         "measure": chart["measure"],
         "classes": [classes[label] for label in order],

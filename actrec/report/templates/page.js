@@ -10,6 +10,13 @@
   const ZOOMED = 8; // classes on each side of the one that was searched
   let charts = [];
 
+  // The space for the longest of some names on an axis, in pixels.
+  function space(names, most) {
+    const context = document.createElement("canvas").getContext("2d");
+    context.font = "12px system-ui, sans-serif";
+    return Math.min(most, Math.ceil(Math.max(...names.map((name) => context.measureText(name).width))) + 4);
+  }
+
   function tip(title, lines) {
     const box = document.createElement("div");
     box.className = "tip";
@@ -90,9 +97,10 @@
     const each = 12 + 11 * chart.series.length;
     const shown = Math.min(count, Math.max(3, Math.floor(560 / each)));
     const several = chart.series.length > 1;
+    const names = space(chart.classes, Math.min(240, element.clientWidth * 0.35));
     element.style.height = shown * each + (several ? 80 : 40) + "px";
     draw(element, {
-      grid: { left: 8, right: count > shown ? 48 : 64, top: several ? 40 : 8, bottom: 8, containLabel: true },
+      grid: { left: names + 12, right: count > shown ? 48 : 64, top: several ? 40 : 8, bottom: 24 },
       legend: {
         show: several, type: "scroll", top: 4, left: 0, textStyle: { color: color("text") },
         pageTextStyle: { color: color("text") }, pageIconColor: color("accent"),
@@ -106,7 +114,7 @@
       xAxis: axis({ type: "value", min: 0, max: 100, axisLabel: { formatter: "{value} %" } }),
       yAxis: axis({
         type: "category", data: chart.classes, inverse: true, splitLine: { show: false }, axisTick: { show: false },
-        axisLabel: { width: Math.min(220, element.clientWidth * 0.35), overflow: "truncate", color: color("text") },
+        axisLabel: { width: names, overflow: "truncate", color: color("text") },
       }),
       dataZoom: count > shown ? [slider({ yAxisIndex: 0, right: 8, width: 18, startValue: 0, endValue: shown - 1 })] : [],
       series: chart.series.map((one) => ({
@@ -123,11 +131,11 @@
     const large = count > LABELED;
     element.style.maxWidth = large ? "" : Math.max(340, count * 88 + 220) + "px";
     element.style.height = large ? Math.min(860, Math.max(420, element.clientWidth)) + "px" : count * 40 + 170 + "px";
-    const names = { width: large ? 110 : Math.min(180, element.clientWidth * 0.28), overflow: "truncate", color: color("text") };
-    const longest = 0.87 * Math.min(names.width, 6.5 * Math.max(...classes.map((name) => name.length)));
+    const width = space(classes, Math.min(large ? 120 : 180, element.clientWidth * 0.28));
+    const names = { width, overflow: "truncate", color: color("text"), interval: 0, hideOverlap: true, textMargin: [4, 4] };
     const cell = ([x, y, videos]) => {
       const share = totals[y] ? (100 * videos) / totals[y] : 0;
-      return { value: [x, y, share, videos], label: { color: share > 50 ? color("back") : color("text") } };
+      return { value: [x, y, Math.sqrt(share), videos], label: { color: share > 50 ? color("back") : color("text") } };
     };
     const series = (kind, wanted) => ({
       type: "heatmap", name: kind, data: cells.filter(wanted).map(cell), progressive: 0,
@@ -136,14 +144,15 @@
       emphasis: { itemStyle: { borderColor: color("text"), borderWidth: 2 } },
     });
     const scale = (index, kind) => ({
-      type: "continuous", show: false, seriesIndex: index, dimension: 2, min: 0, max: 100,
+      type: "continuous", show: false, seriesIndex: index, dimension: 2, min: 0, max: 10, // roots, so that rare confusions are visible
       inRange: { color: [color(kind + "-low"), color(kind)] },
     });
     const chart = draw(element, {
-      grid: { left: 24, right: large ? 48 : 16, top: 36, bottom: large ? 56 : 28, containLabel: true },
+      grid: { left: width + 12, right: large ? 44 : 16, top: 36, bottom: width + (large ? 60 : 32) },
       tooltip: {
-        formatter: ({ value: [x, y, share, videos] }) => tip(classes[y] + (x === y ? "" : " → " + classes[x]), [
-          videos + " of " + totals[y] + " videos (" + figure(Math.round(share * 10) / 10) + " %)" + (x === y ? " right" : ""),
+        formatter: ({ value: [x, y, , videos] }) => tip(classes[y] + (x === y ? "" : " → " + classes[x]), [
+          videos + " of " + totals[y] + " videos (" + figure(Math.round((1000 * videos) / totals[y]) / 10) + " %)"
+          + (x === y ? " right" : ""),
         ]),
       },
       toolbox: {
@@ -152,13 +161,13 @@
         feature: { dataZoom: { title: { zoom: "Select an area", back: "Undo" } }, restore: { title: "Show all" } },
       },
       xAxis: axis({
-        type: "category", data: classes, name: "predicted", nameLocation: "middle", nameGap: longest + 20,
-        axisLabel: { ...names, rotate: 60, interval: large ? "auto" : 0 }, position: "bottom", axisTick: { show: false },
+        type: "category", data: classes, name: "predicted", nameLocation: "middle", nameGap: width * 0.87 + 18,
+        axisLabel: { ...names, rotate: 60 }, position: "bottom", axisTick: { show: false },
         splitLine: { show: false },
       }),
       yAxis: axis({
         type: "category", data: classes, inverse: true, name: "true", nameLocation: "start",
-        axisLabel: { ...names, interval: large ? "auto" : 0 }, axisTick: { show: false }, splitLine: { show: false },
+        axisLabel: names, axisTick: { show: false }, splitLine: { show: false },
       }),
       visualMap: [scale(0, "right"), scale(1, "wrong")],
       dataZoom: large ? [
