@@ -39,6 +39,11 @@ def test_a_wheel_contains_every_module_and_nothing_else(installed):
     assert {path.relative_to(installed) for path in (installed / "actrec").rglob("*.py")} == sources
 
 
+@pytest.mark.parametrize("folder", ["actrec/report/templates", "actrec/report/echarts"])
+def test_a_wheel_contains_what_a_report_is_made_of(installed, folder):
+    assert {path.name for path in (installed / folder).iterdir()} == {path.name for path in (ROOT / folder).iterdir()}
+
+
 def test_an_installed_wheel_finds_its_data_files(installed, tmp_path):
     code = (
         "import actrec.cli.main, actrec.cli.train, actrec.tools.make.toy, actrec.tools.make.extract_frames\n"

@@ -85,6 +85,9 @@ def entry(run: Run, *, data: Path, scores_path: Path | None, list_path: Path | N
         data: The dataset folder, if the run is not located in the `runs` of one.
         scores_path: Its score file; by default the newest one of the validation list in `RUN/scores`.
         list_path: The list with the scored videos; by default it is searched in the dataset folder.
+
+    Raises:
+        OSError, ValueError: The given list cannot be read.
     """
     home = run.path.resolve().parent
     data = home.parent if home.name == "runs" else data
@@ -93,10 +96,10 @@ def entry(run: Run, *, data: Path, scores_path: Path | None, list_path: Path | N
         return Entry(run, data)
     try:
         scores = scored.read(scores_path, _class_names(run))
-        source = thumbnails.find_source(list_path, scores.content, scores_path.stem, [data, scores_path.parent])
     except (OSError, ValueError) as error:
         text = f"{scores_path}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
         return Entry(run, data, problem=text)
+    source = thumbnails.find_source(list_path, scores.content, scores_path.stem, [data, scores_path.parent])
     return Entry(run, data, scores, source=source)
 
 
@@ -440,6 +443,8 @@ class Section:
 
 def _section(entry: Entry, number: int, options: config.Report, max_cells: int) -> Section:
     name = entry.run.path.resolve().name
+    if entry.problem:
+        return Section(name)
     if entry.scores is None:
         command = f"actrec evaluate --data {shlex.quote(str(entry.data))} --run {shlex.quote(str(entry.run.path))}"
         return Section(name, command=command)
@@ -448,7 +453,8 @@ def _section(entry: Entry, number: int, options: config.Report, max_cells: int) 
     if found.unlabeled:
         notes.append(f"{counted(found.unlabeled, 'video')} without a label: not counted.")
     if count := int((~found.finite).sum()):
-        notes.append(f"{counted(count, 'video')} with scores that are not finite numbers: not shown below.")
+        text = "scores that are not finite numbers: mistakes in the final figures, and left out here"
+        notes.append(f"{counted(count, 'video')} with {text}.")
     analysis = found.analysis
     return Section(
         name,

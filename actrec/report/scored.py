@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,10 @@ class Scored:
 
     @cached_property
     def analysis(self) -> Analysis:
-        return Analysis(self.content)
+        """Of the videos with finite scores."""
+        ids = [id_ for id_, finite in zip(self.content.ids, self.finite) if finite]
+        scores, labels = self.content.scores[self.finite], self.content.labels[self.finite]
+        return Analysis(replace(self.content, ids=ids, scores=scores, labels=labels))
 
     @property
     def measure(self) -> str:
@@ -42,7 +45,12 @@ class Scored:
     @cached_property
     def unlabeled(self) -> int:
         """Number of videos without a label."""
-        return len(self.content.ids) - self.analysis.num_videos
+        return int((~self.labeled).sum())
+
+    @cached_property
+    def labeled(self) -> np.ndarray:
+        """(videos,) bool."""
+        return self.content.labels.any(axis=1) if self.content.multi_label else self.content.labels >= 0
 
     @cached_property
     def finite(self) -> np.ndarray:
@@ -64,7 +72,8 @@ class Scored:
     @cached_property
     def confidence(self) -> np.ndarray:
         """(videos,) the probability of the most likely class."""
-        found = metrics.probabilities(self.content.scores, multi_label=self.content.multi_label)
+        scores = np.where(self.finite[:, None], self.content.scores, 0)
+        found = metrics.probabilities(scores, multi_label=self.content.multi_label)
         return found[np.arange(len(found)), self.predicted]
 
 
@@ -83,7 +92,7 @@ def read(path: Path, classes: Sequence[str] | None) -> Scored:
     if classes is not None and len(classes) != len(content.classes):
         raise ValueError(f"{path}: scores of {len(content.classes)} classes, but the run has {len(classes)}")
     names = content.classes if classes is None else classes
-    return Scored(path, ScoreFile(content.ids, content.scores, content.labels, names, content.made_from))
+    return Scored(path, replace(content, classes=names))
 
 
 def values(found: Scored) -> tuple[np.ndarray, np.ndarray]:
@@ -122,9 +131,7 @@ def sheets(found: Scored, count: int) -> list[tuple[str, str, list[dict[str, Any
     Args:
         count: Largest number of videos of a sheet.
     """
-    usable = found.finite & (
-        found.content.labels.any(axis=1) if found.content.multi_label else found.content.labels >= 0
-    )
+    usable = found.finite & found.labeled
     right, wrong = np.flatnonzero(usable & found.right), np.flatnonzero(usable & ~found.right)
     surest = wrong[np.argsort(-found.confidence[wrong], kind="stable")][:count]
     others = np.setdiff1d(wrong, surest)
