@@ -97,7 +97,9 @@ def summary(index: Index) -> Summary:
         rates=_counts(f"{m.rate:.4g}" for m in found if m.rate),
         codecs=_counts(m.codec for m in found),
         colors=_counts(m.color for m in found if m.color),
-        rotations=_counts(str(m.rotation) for m in found if m.rotation),
+        rotations=_counts(
+            f"{m.rotation} mirrored" if m.mirrored else str(m.rotation) for m in found if m.rotation or m.mirrored
+        ),
     )
 
 

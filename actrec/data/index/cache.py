@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from actrec.data.index.probe import RECORD, checksum
+from actrec.data.index.probe import RECORD, Kind, Verified, checksum
 
 
 def cache_path(list_path: Path, *, flow: bool = False) -> Path:
@@ -70,9 +70,11 @@ def find_records(names: Iterable[str], count: int, cache: Path | None) -> np.nda
     return records
 
 
-# Names that fields of `RECORD` had in caches of commit 23e24aa. Only their names have changed.
+# Caches of older versions lack some fields of `RECORD`, and three others had other names until commit 23e24aa.
+_ADDED = ("mirrored", "bits")
 _OLD_NAMES = {"certified": "proof", "verified": "verdict", "color": "colour"}
-_OLD_RECORD = np.dtype([(_OLD_NAMES.get(name, name), *rest) for name, *rest in RECORD.descr])
+_OLD_RECORD = np.dtype([field for field in RECORD.descr if field[0] not in _ADDED])
+_OLDEST_RECORD = np.dtype([(_OLD_NAMES.get(name, name), *rest) for name, *rest in _OLD_RECORD.descr])
 
 
 def _load(cache: Path | None) -> np.ndarray | None:
@@ -82,6 +84,17 @@ def _load(cache: Path | None) -> np.ndarray | None:
         records: np.ndarray = np.lib.format.open_memmap(cache, mode="c")  # changes stay in memory
     except (OSError, ValueError, EOFError):
         return None
+    if records.dtype == _OLDEST_RECORD:
+        records = records.view(_OLD_RECORD)
     if records.dtype == _OLD_RECORD:
-        records = records.view(RECORD)
+        records = _complete(records)
     return records if records.dtype == RECORD and records.ndim == 1 else None
+
+
+def _complete(old: np.ndarray) -> np.ndarray:
+    """The records of an older version. Files are probed again, except those that were found broken."""
+    records = np.zeros(len(old), RECORD)
+    for name in old.dtype.names or ():
+        records[name] = old[name]
+    records["kind"][old["verified"] != Verified.BROKEN] = Kind.UNKNOWN
+    return records

@@ -101,6 +101,8 @@ class Index(Sequence[Media]):
             pix_fmt=record["pix_fmt"].decode(),
             color=record["color"].decode(),
             rotation=int(record["rotation"]),
+            mirrored=bool(record["mirrored"]),
+            bits=int(record["bits"]),
             rate=float(record["rate"]),
             gop=float(record["gop"]),
             template=record["template"].decode("utf-8", "surrogateescape") if record["kind"] != Kind.VIDEO else None,

@@ -24,6 +24,8 @@ class Media:
         width, height: Size as displayed.
         codec, pix_fmt, color: Names as FFmpeg gives them; the suffix of the images, "" and "" for a folder.
         rotation: Degrees counter-clockwise from the stored to the displayed picture.
+        mirrored: Left and right are exchanged before the rotation.
+        bits: Per sample, as the file declares them: 8, or up to 16.
         rate: Average number of frames per second, 0 if unknown.
         gop: Average number of frames per keyframe in the whole file, 0 for folders.
         template: Format string of the names of a folder's images, None for a video file.
@@ -39,6 +41,8 @@ class Media:
     pix_fmt: str = ""
     color: str = ""
     rotation: int = 0
+    mirrored: bool = False
+    bits: int = 8
     rate: float = 0.0
     gop: float = 0.0
     template: str | None = None

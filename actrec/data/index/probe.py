@@ -48,6 +48,8 @@ RECORD = np.dtype(
         ("kind", "u1"),
         ("certified", "u1"),
         ("verified", "u1"),
+        ("mirrored", "?"),
+        ("bits", "u1"),  # per sample
         ("size", "u8"),  # bytes of a file, images of a folder
         ("frames", "i8"),
         ("first", "i8"),  # number of the first image of a folder
@@ -178,7 +180,19 @@ def _verify_folder(path: str, record: np.void) -> None:
 def _probe_video(path: str, record: np.ndarray) -> None:
     found = probe_video(path)
     record["kind"], record["first"], record["size"] = Kind.VIDEO, 1, os.path.getsize(path)
-    for name in ("frames", "width", "height", "rotation", "rate", "gop", "codec", "pix_fmt", "color"):
+    for name in (
+        "frames",
+        "width",
+        "height",
+        "rotation",
+        "mirrored",
+        "bits",
+        "rate",
+        "gop",
+        "codec",
+        "pix_fmt",
+        "color",
+    ):
         record[name] = getattr(found, name)
 
 
@@ -212,12 +226,20 @@ def _probe_folder(path: str, record: np.ndarray, files: list[str], pattern: re.P
     encoded = template.encode("utf-8", "surrogateescape")
     if len(encoded) > RECORD["template"].itemsize:
         raise MediaError(path, f"its image names are too long ({template})")
-    image = read_image(os.path.join(path, template.format(numbers[0])))
+    first = os.path.join(path, template.format(numbers[0]))
+    image = read_image(first)
     record["kind"], record["template"], record["codec"] = kind, encoded, suffix.rpartition(".")[2].lower()
     record["rate"] = _rate(path)
     record["first"], record["frames"] = numbers[0], (gap[0] + 1) if len(gap) else len(numbers)
-    record["size"] = record["frames"]
+    record["size"], record["bits"] = record["frames"], _bits(first)
     record["height"], record["width"] = image.shape[:2]
+
+
+def _bits(image: str) -> int:
+    """Bits per sample of an image file. Of the formats here, only PNG (section 11.2.2) can have more than 8."""
+    with open(image, "rb") as file:
+        header = file.read(25)
+    return 16 if header.startswith(b"\x89PNG") and header[24:] == b"\x10" else 8
 
 
 def _rate(folder: str) -> float:
@@ -240,6 +262,8 @@ def _no_images(files: list[str], kind: Kind) -> str:
 def read_image(path: str, *, gray: bool = False) -> np.ndarray:
     """Reads an image file as RGB uint8 (H, W, 3). Grayscale and CMYK are converted, and EXIF rotation is applied.
 
+    16-bit samples are scaled: 0 to 65535 becomes 0 to 255.
+
     Args:
         gray: Return the luma as (H, W) instead.
 
@@ -253,10 +277,12 @@ def read_image(path: str, *, gray: bool = False) -> np.ndarray:
         raise BrokenError(path, "the image is missing") from None
     except OSError as error:
         raise MediaError(path, error.strerror or str(error)) from None
+    # Without IMREAD_ANYDEPTH, OpenCV cuts the lower 8 bits off instead of rounding.
+    flags = (cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB) | cv2.IMREAD_ANYDEPTH
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB) if len(data) else None
+        image = cv2.imdecode(data, flags) if len(data) else None
     except cv2.error:  # its header states more pixels than OpenCV accepts
         image = None
     if image is None:
         raise BrokenError(path, "not an image that OpenCV can decode" if len(data) else "the image is empty (0 bytes)")
-    return image
+    return image if image.dtype == np.uint8 else cv2.convertScaleAbs(image, alpha=255 / np.iinfo(image.dtype).max)

@@ -9,10 +9,11 @@ from typing import BinaryIO
 import av
 import numpy as np
 
-from actrec.data.video.color import picture_checksum, rotation_of
+from actrec.data.video.color import picture_checksum
 from actrec.data.video.container import iter_decoded, iter_packets, open_video
 from actrec.data.video.keyframes import KeyframeCheck
 from actrec.data.video.nal import NAL_CODECS, summarize_packet, x264_unit
+from actrec.data.video.orientation import Orientation
 
 # Decoders in which a keyframe resets everything. H.264 and HEVC keyframes qualify one by one: only IDR pictures do.
 # Those of VP8, VP9, AV1 and MJPEG are checked by their first bytes (`KeyframeCheck`).
@@ -32,7 +33,7 @@ class StreamInfo:
     Args:
         color: colorspace, range, primaries and transfer, as FFmpeg numbers them.
         width, height: in pixels, as stored.
-        quarter_turns: counter-clockwise, from the stored to the displayed picture.
+        orientation: from the stored to the displayed picture.
         file_version: of the file that was examined.
     """
 
@@ -42,7 +43,7 @@ class StreamInfo:
     reorder_depth: int
     width: int
     height: int
-    quarter_turns: int
+    orientation: Orientation
     file_version: tuple[int, int]
 
 
@@ -102,7 +103,7 @@ class Examiner:
         self._key_pts: set[int] = set()
         self._pictures: list[int | None] = []
         self._size: tuple[int, int] | None = None
-        self._quarter_turns = 0
+        self._orientation = Orientation()
         self._sets: frozenset[bytes] | None = None  # parameter sets that each keyframe brings along
         self._x264 = b""  # what the first packet says of the encoder
         self._resets = KeyframeCheck(self._codec)
@@ -144,7 +145,7 @@ class Examiner:
         self._pictures.append(picture.pts)
         size = (picture.width, picture.height)
         if self._size is None:
-            self._size, self._quarter_turns = size, rotation_of(picture) // 90
+            self._size, self._orientation = size, Orientation.of(picture)
         self._sound = self._sound and picture.pts is not None and not picture.is_corrupt and size == self._size
         if self._sound:
             self._sample(picture)
@@ -230,7 +231,7 @@ class Examiner:
             reorder_depth=context.reorder_depth,
             width=self._size[0],
             height=self._size[1],
-            quarter_turns=self._quarter_turns,
+            orientation=self._orientation,
             file_version=self._version,
         )
 

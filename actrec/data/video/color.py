@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
+from actrec.data.video.orientation import Orientation
+
 # From AVCOL_SPC_* to swscale's matrix. All others are converted as BT.601, as FFmpeg does (and DALI always).
 _MATRIX = {
     1: Colorspace.ITU709,
@@ -71,29 +73,29 @@ class Converter:
 
     def __init__(self, region: Region | None = None):
         self._size: tuple[int, int] | None = None
-        self._quarter_turns = 0
+        self._orientation = Orientation()
         self._region = region
         self._memory = _Memory() if region else None
 
-    def expect(self, width: int, height: int, quarter_turns: int) -> None:
-        """Tells the stored size and the turn of all pictures, where the pictures themselves do not say it."""
-        self._size, self._quarter_turns = (width, height), quarter_turns
+    def expect(self, width: int, height: int, orientation: Orientation) -> None:
+        """Tells the stored size and the orientation of all pictures, where the pictures themselves do not say it."""
+        self._size, self._orientation = (width, height), orientation
 
     def see(self, picture: av.VideoFrame) -> None:
         """Must be called with the file's first picture, even if it is not wanted: it sets the size of all."""
         if self._size is None:
             self._size = (picture.width, picture.height)
-            self._quarter_turns = rotation_of(picture) // 90
+            self._orientation = Orientation.of(picture)
 
     def __call__(self, picture: av.VideoFrame) -> np.ndarray:
         self.see(picture)
         region, size = self._region, (picture.width, picture.height)
-        if region is not None and not self._quarter_turns and size == self._size == (region.width, region.height):
+        if region is not None and not self._orientation and size == self._size == (region.width, region.height):
             return to_rgb(picture, region, self._memory)
         rgb = to_rgb(picture)
         if self._size is not None and self._size != size:  # some streams change their size
             rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
-        rgb = np.ascontiguousarray(np.rot90(rgb, self._quarter_turns)) if self._quarter_turns else rgb
+        rgb = np.ascontiguousarray(self._orientation.apply(rgb)) if self._orientation else rgb
         return rgb if region is None else region.cut(rgb)
 
 
@@ -108,12 +110,6 @@ class _Memory:
         if purpose not in self._taken or self._taken[purpose].shape != shape:
             self._taken[purpose] = np.empty(shape, np.uint8)
         return self._taken[purpose]
-
-
-def rotation_of(picture: av.VideoFrame) -> int:
-    """Counter-clockwise degrees from the stored to the displayed picture: 0, 90, 180 or 270."""
-    turn = picture.rotation % 360
-    return turn if turn % 90 == 0 else 0
 
 
 def to_rgb(picture: av.VideoFrame, region: Region | None = None, memory: _Memory | None = None) -> np.ndarray:

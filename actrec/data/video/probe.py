@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from actrec.data.video.color import color_name, rotation_of
+from actrec.data.video.color import color_name
 from actrec.data.video.container import MediaError, iter_decoded, iter_packets, open_video
+from actrec.data.video.orientation import Orientation
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Probe:
         codec: FFmpeg's name of the codec, such as "h264".
         pix_fmt: FFmpeg's name of the pixel format, such as "yuv420p".
         rotation: counter-clockwise degrees from the stored to the displayed picture: 0, 90, 180 or 270.
+        mirrored: left and right are exchanged before the rotation.
+        bits: per sample, such as 8 or 10.
         color: matrix and range of the pictures: "bt601", "bt709-full", ..., "rgb".
     """
 
@@ -32,6 +35,8 @@ class Probe:
     codec: str
     pix_fmt: str
     rotation: int
+    mirrored: bool
+    bits: int
     color: str
 
 
@@ -63,8 +68,8 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
         first = next(iter_decoded(container, stream), None)
         if first is None:
             raise MediaError(path, "no frame of its video stream decodes")
-        rotation = rotation_of(first)
-        width, height = (first.width, first.height) if rotation % 180 == 0 else (first.height, first.width)
+        orientation = Orientation.of(first)
+        width, height = orientation.size(first.width, first.height)
         return Probe(
             frames=max(len(is_key), 1),
             width=width,
@@ -73,6 +78,8 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
             gop=max(len(is_key), 1) / max(sum(is_key), 1),
             codec=stream.codec_context.codec.canonical_name,
             pix_fmt=first.format.name,
-            rotation=rotation,
+            rotation=orientation.degrees,
+            mirrored=orientation.mirrored,
+            bits=max(component.bits for component in first.format.components),
             color=color_name(first),
         )

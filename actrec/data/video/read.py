@@ -17,8 +17,9 @@ import av
 import numpy as np
 
 from actrec.data.video.certificate import Certificate, Examiner
-from actrec.data.video.color import Converter, Region, picture_checksum, rotation_of, to_bgr, to_yuv420
+from actrec.data.video.color import Converter, Region, picture_checksum, to_bgr, to_yuv420
 from actrec.data.video.container import ChangedError, MediaError, iter_decoded, open_video
+from actrec.data.video.orientation import Orientation
 from actrec.data.video.packets import open_packets
 
 
@@ -52,12 +53,12 @@ class Picture:
     time: float | None
     seconds: float
     _frame: av.VideoFrame
-    _quarter_turns: int
+    _orientation: Orientation
 
     def bgr(self, width: int, height: int) -> np.ndarray:
         """uint8 (height, width, 3) as displayed, antialiased where that is smaller; blue first, as in OpenCV."""
         bgr = to_bgr(self._frame, *self._stored(width, height))
-        return np.ascontiguousarray(np.rot90(bgr, self._quarter_turns)) if self._quarter_turns else bgr
+        return np.ascontiguousarray(self._orientation.apply(bgr)) if self._orientation else bgr
 
     def yuv420(self, width: int, height: int) -> np.ndarray:
         """For an encoder: uint8 (height * 3 // 2, width), BT.601 in limited range, one plane after another.
@@ -65,10 +66,10 @@ class Picture:
         There is no conversion to RGB on the way. Both sides must be even.
         """
         planes = to_yuv420(self._frame, *self._stored(width, height))
-        return np.concatenate([np.rot90(plane, self._quarter_turns).ravel() for plane in planes]).reshape(-1, width)
+        return np.concatenate([self._orientation.apply(plane).ravel() for plane in planes]).reshape(-1, width)
 
     def _stored(self, width: int, height: int) -> tuple[int, int]:
-        return (height, width) if self._quarter_turns % 2 else (width, height)
+        return self._orientation.size(width, height)
 
 
 def verify_video(path: str | os.PathLike[str]) -> Decoded:
@@ -104,13 +105,13 @@ def iter_pictures(path: str | os.PathLike[str]) -> Iterator[Picture]:
         FileNotFoundError, MediaError: as `probe_video`.
     """
     with open_video(path) as (container, stream):
-        rate, turns = float(stream.average_rate or 0), None
+        rate, orientation = float(stream.average_rate or 0), None
         for frame in iter_decoded(container, stream):
-            turns = rotation_of(frame) // 90 if turns is None else turns
-            width, height = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+            orientation = Orientation.of(frame) if orientation is None else orientation
+            width, height = orientation.size(frame.width, frame.height)
             duration = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
-            yield Picture(width, height, frame.time, duration or (1 / rate if rate else 0.0), frame, turns)
-        if turns is None:
+            yield Picture(width, height, frame.time, duration or (1 / rate if rate else 0.0), frame, orientation)
+        if orientation is None:
             raise MediaError(path, "no frame of its video stream decodes")
 
 
@@ -189,8 +190,8 @@ def decode_frames(
 class _Sink(Protocol):
     """Takes the wanted pictures."""
 
-    def expect(self, width: int, height: int, quarter_turns: int) -> None:
-        """Tells the stored size and the turn of all pictures, where the pictures themselves do not say it."""
+    def expect(self, width: int, height: int, orientation: Orientation) -> None:
+        """Tells the stored size and the orientation of all pictures, where the pictures themselves do not say it."""
 
     def see(self, picture: av.VideoFrame) -> None:
         """Called with the file's first picture, even if it is not wanted: it sets the size of all."""
@@ -211,7 +212,7 @@ class _ConvertAndReceive:
 
 
 class _Discard:
-    def expect(self, width: int, height: int, quarter_turns: int) -> None:
+    def expect(self, width: int, height: int, orientation: Orientation) -> None:
         pass
 
     def see(self, picture: av.VideoFrame) -> None:
@@ -279,7 +280,7 @@ def _read_runs(path: str | os.PathLike[str], wanted: np.ndarray, sink: _Sink, ce
     with open_packets(path, certificate) as source:
         decoder = source.decoder()
         if (stream := certificate.stream) is not None:
-            sink.expect(stream.width, stream.height, stream.quarter_turns)
+            sink.expect(stream.width, stream.height, stream.orientation)
         for key, count in zip(*np.unique(key_of, return_counts=True)):
             stop = place + int(count)
             run = source.run(int(key), set(pts[place:stop]), with_droppable=False)

@@ -262,7 +262,12 @@ def choose_route(media: Media, *, on_gpu: bool, decoder: Decoder) -> Route:
     if media.template is not None:
         images = FLOW_IMAGES if media.flow else IMAGES
         return images if media.codec in _JPEG else pixels
-    if media.rotation or media.pix_fmt != "yuv420p" or media.codec not in (_NVDEC if on_gpu else _DALI_CPU):
+    if (
+        media.rotation
+        or media.mirrored
+        or media.pix_fmt != "yuv420p"
+        or media.codec not in (_NVDEC if on_gpu else _DALI_CPU)
+    ):
         return pixels
     if media.color == "bt601":
         return VIDEO

@@ -76,3 +76,18 @@ def test_an_image_that_is_none(tmp_path):
         with pytest.raises(MediaError) as caught:
             read_image(path)
         assert str(caught.value) == f"{path}: {reason}"
+
+
+@pytest.mark.parametrize("shape", [(2, 256), (2, 256, 3)])
+def test_16_bits_are_scaled_by_what_the_file_declares(tmp_path, shape):
+    ramp = np.round(np.linspace(0, 65535, 256)).astype(np.uint16)
+    values = np.broadcast_to(ramp.reshape(1, -1, *[1] * (len(shape) - 2)), shape)
+    path = folder(tmp_path / "video") / "1.png"
+    path.write_bytes(
+        cv2.imencode(".png", np.ascontiguousarray(values + (values < 65500) * np.uint16(100)))[1].tobytes()
+    )
+    expected = np.round(np.minimum(ramp + 100.0 * (ramp < 65500), 65535) / 257).astype(np.uint8)
+    assert (read_image(str(path)) == expected[None, :, None]).all()
+    gray = read_image(str(path), gray=True)
+    assert np.abs(gray.astype(int) - expected).max() <= (1 if len(shape) == 3 else 0)
+    assert only(path.parent).bits == 16

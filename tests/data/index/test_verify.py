@@ -1,6 +1,7 @@
 import os
 
 import numpy as np
+import pytest
 from index_files import clip, folder, video, write_image
 
 from actrec.data.index import build_index, cache_path, quarantine_path
@@ -85,20 +86,29 @@ def test_a_verified_file_has_the_frames_that_decode(tmp_path, shared_videos):
     assert verified(rows, cache_path(tmp_path / "list.txt"))[0].frames == decoded
 
 
-def test_a_cache_of_commit_23e24aa_keeps_what_it_says(tmp_path, probed):
-    """Only the names of three fields have changed since: nothing is probed again, and quarantined files stay out."""
+ADDED = ("mirrored", "bits")
+OLD_NAMES = {"certified": "proof", "verified": "verdict", "color": "colour"}  # until commit 23e24aa
+
+
+@pytest.mark.parametrize("names", [{}, OLD_NAMES])
+def test_a_cache_of_an_older_version(tmp_path, probed, names):
+    """Quarantined files stay out. What the version did not know of the others is found out."""
     good, bad = clip(tmp_path / "a.mp4"), clip(tmp_path / "b.mp4")
     rows, cache = [video(good), video(bad)], cache_path(tmp_path / "list.txt")
     build_index(rows, cache=cache)
     records = np.load(cache)
     records["verified"][1] = 2  # broken
     records["certified"][0] = 1
-    names = {"certified": "proof", "verified": "verdict", "color": "colour"}
-    records.dtype.names = tuple(names.get(name, name) for name in records.dtype.names)
-    np.save(cache, records)
+    old = np.zeros(2, [field for field in records.dtype.descr if field[0] not in ADDED])
+    for name in old.dtype.names:
+        old[name] = records[name]
+    old.dtype.names = tuple(names.get(name, name) for name in old.dtype.names)
+    np.save(cache, old)
     probed.clear()
     index = build_index(rows, cache=cache)
-    assert probed == []
+    assert probed == [str(good)]
     assert list(index.broken) == [1]
-    assert index[0].color == build_index([video(good)])[0].color
-    assert index.certificate(0)[1] is not None
+    assert index[0] == build_index([video(good)])[0]
+    probed.clear()
+    assert list(build_index(rows, cache=cache).broken) == [1]
+    assert probed == []

@@ -34,6 +34,8 @@ def test_probe(tmp_path):
         codec="h264",
         pix_fmt="yuv420p",
         rotation=0,
+        mirrored=False,
+        bits=8,
         color="bt709",
     )
 

@@ -1,0 +1,51 @@
+"""How a stored picture is turned and mirrored for display."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import av
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """One of the eight ways in which a display matrix or an SEI message may turn a picture by whole quarter turns.
+
+    Args:
+        quarter_turns: counter-clockwise, from the stored to the displayed picture: 0 to 3.
+        mirrored: left and right are exchanged before that.
+    """
+
+    quarter_turns: int = 0
+    mirrored: bool = False
+
+    @classmethod
+    def of(cls, picture: av.VideoFrame) -> Orientation:
+        """What FFmpeg's `autorotate` does to a picture. Turns by other angles are ignored."""
+        turns, rest = divmod(picture.rotation % 360, 90)
+        if rest:
+            return cls()
+        matrix = picture.side_data.get("DISPLAYMATRIX")
+        if matrix is None:
+            return cls(turns)
+        a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+        mirrored = a * d - b * c < 0
+        return cls((turns + 2) % 4 if mirrored else turns, mirrored)  # FFmpeg's angle is that of a vertical flip
+
+    def __bool__(self) -> bool:
+        """Whether the displayed picture differs from the stored one."""
+        return bool(self.quarter_turns) or self.mirrored
+
+    @property
+    def degrees(self) -> int:
+        """Counter-clockwise: 0, 90, 180 or 270."""
+        return 90 * self.quarter_turns
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """The displayed size of a stored one, and the other way round."""
+        return (height, width) if self.quarter_turns % 2 else (width, height)
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """(H, W) or (H, W, C) as displayed, as a view."""
+        return np.rot90(image[:, ::-1] if self.mirrored else image, self.quarter_turns)
