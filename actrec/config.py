@@ -472,6 +472,10 @@ class Windows(Settings):
         None, "Length of a window in seconds.  [default: 2; with dense sampling, what a clip covers]", above=0
     )
 
+    def seconds(self, clip: Clip) -> float | None:
+        """The length of a window in seconds; None where it is a number of frames, those that a clip covers."""
+        return None if self.window is None and clip.sampling == "dense" else self.window or _WINDOW
+
     def length(self, clip: Clip, rate: float) -> int:
         """The number of frames of a window.
 
@@ -479,10 +483,28 @@ class Windows(Settings):
             clip: With `frames` set.
             rate: Frames per second.
         """
-        if self.window is None and clip.sampling == "dense":
+        if (seconds := self.seconds(clip)) is None:
             assert clip.frames is not None
             return clip.frames * clip.stride
-        return max(1, round((self.window or _WINDOW) * rate))
+        return max(1, round(seconds * rate))
+
+
+@dataclass(frozen=True)
+class Stream(Settings):
+    """How a live source is read."""
+
+    seconds: float | None = opt(
+        None, "Stop after so many seconds.  [default: at the end of the source, or at Ctrl-C]", above=0
+    )
+    timeout: float = opt(
+        10.0, "Seconds without a frame after which the source counts as lost.", flag="--stream-timeout", above=0
+    )
+    retry: float = opt(
+        30.0,
+        "Seconds without a frame after which a lost source is given up; until then it is opened again and again.",
+        flag="--stream-retry",
+        at_least=0,
+    )
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,19 @@ from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap
 from actrec.cli.model import ModelChoice, model_options
 from actrec.cli.options import FILE, Command, NamedPath, config_options
+from actrec.cli.predict_stream import check_stream, predict_stream
 from actrec.cli.predict_timeline import PICTURES, VIDEOS, Outputs, predict_timeline, refuse_without_timeline
 from actrec.words import counted
 
 
 @click.command(cls=Command)
-@click.argument("inputs", nargs=-1, required=True, type=NamedPath(), metavar="INPUT...")
+@click.argument("inputs", nargs=-1, type=NamedPath(), metavar="INPUT...")
+@click.option("--stream", "source", metavar="URL|DEVICE", help="Predict the newest frames of this live source instead.")
 @click.option("--topk", type=click.IntRange(0), default=5, show_default=True, help="Number of classes; 0: all.")
 @click.option("--csv", "csv_path", type=OutputFile((".csv",)), help="Also write a table: video, class, probability.")
 @json_option
 @click.option("--timeline", is_flag=True, help="Score windows that slide over long videos, and print segments.")
-@config_options(config.Windows, config.Segments)
+@config_options(config.Windows, config.Stream, config.Segments)
 @click.option(
     "--truth", type=FILE, help="With --timeline: CSV file of the true segments: video,start,end,class. Prints mAP@tIoU."
 )
@@ -29,11 +31,13 @@ from actrec.words import counted
 @model_options
 def command(
     inputs: tuple[Path, ...],
+    source: str | None,
     topk: int,
     csv_path: Path | None,
     json_path: Path | None,
     timeline: bool,
     windows: config.Windows,
+    stream: config.Stream,
     segments: config.Segments,
     truth: Path | None,
     render: Path | None,
@@ -46,11 +50,14 @@ def command(
         actrec predict a.mp4
         actrec predict videos/ --clips 10 --crops 3 --json answers.json
         actrec predict match.mp4 --timeline --every 0.5 --plot match.png
+        actrec predict --stream rtsp://camera/stream --every 0.5
 
     INPUT is a video, a folder of videos, a frame folder, or a list. The net comes from the best checkpoint of the
     newest run, unless you name another one. The scores are those of `actrec evaluate`, bit for bit.
 
     --timeline is for long videos: it prints the segments in which a class is shown, as start, end, class and score.
+
+    --stream prints a line of JSON for the newest frames of a camera or network stream, every --every seconds.
     """
     from actrec.cli.progress import Bar
     from actrec.engine import dist
@@ -59,11 +66,15 @@ def command(
     from actrec.inference.inputs import find_inputs
 
     outputs = Outputs(csv_path, json_path, truth, render, plot)
+    check_stream(source, stream, {"INPUT": inputs, "--timeline": timeline, "--csv": csv_path})
     if timeline:
         outputs.refuse_overlap(inputs)
     else:
-        refuse_without_timeline(segments, windows, {"--truth": truth, "--render": render, "--plot": plot})
+        own = windows if source is None else config.Windows()
+        refuse_without_timeline(segments, own, {"--truth": truth, "--render": render, "--plot": plot})
     refuse_overlap({"--csv": csv_path, "--json": json_path}, {"the checkpoint": choice.path})
+    if source is not None:
+        return predict_stream(choice.load(), source, windows, stream, topk=topk, json_path=json_path)
     click.get_current_context().with_resource(dist.joined(choice.device))
     model = choice.load()
     videos = find_inputs(inputs)

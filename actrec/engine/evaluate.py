@@ -68,7 +68,7 @@ def score(
     net.eval()
     try:
         with torch.inference_mode(), autocast(loader.device.type, precision):
-            for batch, logits in outputs_of(functools.partial(_logits, net), loader, loader.device):
+            for batch, logits in outputs_of(functools.partial(logits_of_views, net), loader, loader.device):
                 if not ids:
                     _check_classes(loader, logits.shape[-1])
                 # Video by video, because the order in which torch adds the views depends on the shape.
@@ -186,8 +186,8 @@ def _split(parts: list[torch.Tensor], count: int) -> tuple[torch.Tensor, list[to
     return (torch.cat(first) if len(first) > 1 else first[0]), rest
 
 
-def _logits(net: torch.nn.Module, clips: torch.Tensor) -> torch.Tensor:
-    """(N, classes) float32."""
+def logits_of_views(net: torch.nn.Module, clips: torch.Tensor) -> torch.Tensor:
+    """What a net says of clips (N, C, T, H, W): (N, classes) float32."""
     kind = torch.float64 if any(p.dtype == torch.float64 for p in net.parameters()) else clips.dtype
     return logits_of(net, clips.to(kind)).float()
 
@@ -214,6 +214,11 @@ _AVERAGE = {
     ("probabilities", False): _mean_softmax,
     ("probabilities", True): _mean_sigmoid,
 }
+
+
+def average_views(logits: torch.Tensor, average: Average, *, multi_label: bool) -> torch.Tensor:
+    """The scores of a video, (classes,), from the logits of its views, (views, classes)."""
+    return _AVERAGE[average, multi_label](logits)
 
 
 def reference_paths(folder: Path, stem: str) -> tuple[Path, Path]:

@@ -7,7 +7,7 @@ model.predict("a.mp4")                          # [("jump", 0.93), ("run", 0.04)
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -27,6 +27,7 @@ from actrec.engine.devices import choose_device, choose_precision, move
 from actrec.engine.evaluate import Result
 from actrec.engine.runfolder import BEST
 from actrec.inference.embeddings import Embeddings
+from actrec.inference.stream import LivePrediction, stream
 from actrec.inference.timeline import Timeline
 from actrec.nets.recognize import recognize
 from actrec.pipelines.loader import Loader, eval_loader
@@ -311,6 +312,40 @@ class Model:
             channels_last=self.channels_last,
             multi_label=self.num_classes if self.multi_label else None,
         )
+
+    # ---- live sources ----
+
+    def stream(
+        self,
+        source: str,
+        *,
+        windows: Windows | None = None,
+        options: config.Stream | None = None,
+        topk: int = 5,
+        tell: Callable[[str], None] | None = None,
+    ) -> Iterator[LivePrediction]:
+        """Predictions for the newest frames of a camera or of a stream from the network.
+
+            for found in model.stream("rtsp://camera/stream", windows=actrec.config.Windows(every=0.5)):
+                print(found.classes[0], found.probabilities[0], found.latency)
+
+        A window is predicted as `evaluate` predicts a video of its frames. The first one is predicted as soon as it is
+        complete. While the net or the caller is busy, frames are read on, and moments are skipped. So each prediction
+        is of the frames that are the newest when it begins.
+
+        Args:
+            source: An address that starts with rtsp://, http://, tcp://, udp:// or another one of `LiveSource`; a
+                camera, as /dev/video0 or by its number.
+            windows: How long a window is, and how often one is predicted.
+            options: When a source counts as lost, and when to stop.
+            topk: Number of classes; 0: all.
+            tell: Is told in a line that the source is lost or back, from another thread.
+
+        Raises:
+            ValueError: The source is none of these, was lost or never started, or the net does not fit.
+            FileNotFoundError: There is no such camera.
+        """
+        return stream(self, source, windows=windows, options=options, topk=topk, tell=tell)
 
     def probabilities(self, result: Result) -> np.ndarray:
         """(videos, classes) float64, of the scores of a result."""

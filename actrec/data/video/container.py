@@ -68,7 +68,7 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, a
     except av.error.FFmpegError as error:
         raise MediaError(path, f"not a video that FFmpeg can open ({error.strerror})") from None
     with container:
-        stream = _video_stream(path, container)
+        stream = video_stream(path, container)
         stream.codec_context.thread_count = 1
         stream.codec_context.thread_type = "NONE"
         try:
@@ -95,7 +95,8 @@ def decode_error(path: str | os.PathLike[str], error: av.error.FFmpegError) -> M
     return MediaError(path, f"FFmpeg cannot decode it ({error.strerror})")
 
 
-def _video_stream(path: str, container: InputContainer) -> av.VideoStream:
+def video_stream(path: str, container: InputContainer) -> av.VideoStream:
+    """The best video stream of a container. Raises MediaError if it has none that can be decoded."""
     streams = container.streams
     videos = [s for s in streams.video if not s.disposition & av.stream.Disposition.attached_pic]
     if not videos:
