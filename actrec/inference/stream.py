@@ -57,7 +57,8 @@ class LivePrediction:
     reconnects: int
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """For JSON, with times rounded to 0.1 ms."""
+        return asdict(self) | {name: round(getattr(self, name), 4) for name in ("time", "latency", "lag")}
 
 
 @dataclass

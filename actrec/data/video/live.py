@@ -45,6 +45,7 @@ _LATE, _FAR = 0.5, 2.0  # seconds of lag from which pictures are skipped: those 
 _JUMP = 5.0  # a step of the timestamps by more seconds is not taken for time that has passed
 _PAUSES = 0.5, 5.0  # seconds before the first further attempt to open a source, and the longest pause
 _MAX_RATE = 240  # frames per second that are kept at most
+_ROUNDING = 1e-3  # seconds by which timestamps may be rounded
 _REORDERED = 64  # more packets than a decoder holds back
 _IDLE = 0.3  # a reader that waits for this fraction of the time has nothing left to read
 
@@ -217,18 +218,19 @@ class LiveSource:
 
     def _read_once(self) -> str | None:
         """Reads until the source is lost, and returns why; None if a recording has ended."""
+        opened = False
         try:
-            container = av.open(
+            with av.open(
                 self._address, format=self._format, options=self._options, timeout=(self._timeout, self._timeout)
-            )
-            with container:
+            ) as container:
+                opened = True
                 return _Connection(self, container).read()
         except av.error.ExitError:
             return f"nothing arrived for {self._timeout:g} seconds"
         except av.error.EOFError:
             return "it ended before its first frame"
         except av.error.FFmpegError as error:
-            return f"it cannot be opened as a stream ({error.strerror})"
+            return f"it broke off ({error.strerror})" if opened else f"it cannot be opened ({error.strerror})"
         except MediaError as error:
             return error.reason
 
@@ -241,7 +243,7 @@ class LiveSource:
         with self._changed:
             full = len(self._frames) == self._frames.maxlen
             self._frames.append(frame)
-            while self._seconds is not None and self._frames[0].time <= frame.time - self._seconds:
+            while self._seconds is not None and self._frames[0].time < frame.time - self._seconds + _ROUNDING:
                 self._frames.popleft()
                 full = True
             self._full |= full or (self._seconds is None and len(self._frames) == self._frames.maxlen)
@@ -386,7 +388,8 @@ def _parse(source: str) -> tuple[str, str | None, dict[str, str]]:
         allowed, options = _PROTOCOLS[scheme.lower()]
         formats = f"{_FORMATS},hls" if allowed == _HTTP else _FORMATS
         whitelists = {"protocol_whitelist": allowed, "format_whitelist": formats}
-        return f"{scheme.lower()}://{rest}", None, options | whitelists
+        at_once = {"fpsprobesize": "0"}  # else opening waits for 20 frames, only to know their rate
+        return f"{scheme.lower()}://{rest}", None, options | whitelists | at_once
     if source.isascii() and source.isdigit():
         return _camera(int(source))
     if source.startswith("/dev/"):
