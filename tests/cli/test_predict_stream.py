@@ -62,6 +62,8 @@ def test_a_source_that_never_starts_ends_with_one_line(run, trained, tmp_path):
     [
         (("--stream", "0", "a.mp4"), "--stream together with INPUT: expected one of them"),
         (("--stream", "0", "--csv", "a.csv"), "--stream together with --csv: expected one of them"),
+        (("--stream", "0", "--timeline"), "--stream together with --timeline: expected one of them"),
+        (("--stream", "0", "--plot", "a.png"), "--plot without --timeline: it belongs to --timeline"),
         (("a.mp4", "--seconds", "3"), "--seconds without --stream: it belongs to --stream"),
         ((), "Missing argument 'INPUT...': expected videos, folders or lists, or --stream"),
         (("--stream", "0", "--seconds", "0"), "--seconds 0.0: expected a positive number"),
