@@ -7,7 +7,7 @@ model.predict("a.mp4")                          # [("jump", 0.93), ("run", 0.04)
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -323,7 +323,7 @@ class Model:
         options: config.Stream | None = None,
         topk: int = 5,
         tell: Callable[[str], None] | None = None,
-    ) -> Iterator[LivePrediction]:
+    ) -> Generator[LivePrediction, None, None]:
         """Predictions for the newest frames of a camera or of a stream from the network.
 
             for found in model.stream("rtsp://camera/stream", windows=actrec.config.Windows(every=0.5)):

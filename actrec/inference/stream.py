@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,7 @@ def stream(
     topk: int = 5,
     tell: Callable[[str], None] | None = None,
     summary: StreamSummary | None = None,
-) -> Iterator[LivePrediction]:
+) -> Generator[LivePrediction, None, None]:
     """As `Model.stream`.
 
     Args:
@@ -131,7 +131,7 @@ def stream(
 
 def _predictions(
     model: Model, live: LiveSource, every: float, seconds: float | None, topk: int, summary: StreamSummary
-) -> Iterator[LivePrediction]:
+) -> Generator[LivePrediction, None, None]:
     end = float("inf") if seconds is None else time.monotonic() + seconds
     finisher = Finisher(model.input, dtype="float32", channels_last=model.channels_last, keep=2, ahead=False)
     last, skipped, due = Snapshot(), 0, 0.0  # due: the next moment, 0 for at once

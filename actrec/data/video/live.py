@@ -20,8 +20,9 @@ import av
 import numpy as np
 from av.container import InputContainer
 
-from actrec.data.video.color import Converter, Region, rotation_of
+from actrec.data.video.color import Converter, Region
 from actrec.data.video.container import MediaError, video_stream
+from actrec.data.video.orientation import Orientation
 
 # What FFmpeg may open for an address that starts so, and its options. No source may open a file, and only HTTP may name
 # other addresses: those of an HLS playlist and of a redirect, which must be HTTP too.
@@ -320,7 +321,7 @@ class _Connection:
             self._live._skipped += not pictures and self._lag > _LATE
         for picture in pictures:
             if self._convert is None:
-                sides = (picture.width, picture.height)[:: -1 if rotation_of(picture) // 90 % 2 else 1]
+                sides = Orientation.of(picture).size(picture.width, picture.height)
                 self._convert = Converter(Region.whole(*sides))
             stream_time = _seconds(picture.pts, picture.time_base)
             at, arrived = self._picture_clock.advance(stream_time, now), self._arrived.pop(picture.pts, now)
