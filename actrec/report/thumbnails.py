@@ -21,6 +21,7 @@ from actrec.data.video.read import read_frames
 from actrec.system import num_cores
 
 _SIDE = 160  # pixels: longest side of a frame
+_GAP, _GRAY = 2, (128, 128, 128)  # between frames
 _QUALITIES = (85, 75, 60, 45, 30, 15)  # of JPEG, from the best on
 
 
@@ -126,8 +127,10 @@ def _arranged(frames: list[np.ndarray]) -> np.ndarray:
     """Frames in one row, or, if they are wider than high, in about as many rows as columns."""
     height, width = frames[0].shape[:2]
     columns = math.ceil(math.sqrt(len(frames))) if width >= height else len(frames)
-    frames = frames + [np.full_like(frames[0], 128)] * (-len(frames) % columns)
-    return np.vstack([np.hstack(frames[i : i + columns]) for i in range(0, len(frames), columns)])
+    cells = [cv2.copyMakeBorder(frame, 0, _GAP, 0, _GAP, cv2.BORDER_CONSTANT, value=_GRAY) for frame in frames]
+    cells += [np.full_like(cells[0], _GRAY[0])] * (-len(cells) % columns)
+    rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
+    return np.vstack(rows)[:-_GAP, :-_GAP]
 
 
 def _shrink(rgb: np.ndarray) -> np.ndarray:

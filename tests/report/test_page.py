@@ -143,7 +143,7 @@ def test_contact_sheets(data):
     assert parsed.text.count("true class:") == 2
     picture = parsed.all("img")[0]["src"].removeprefix("data:image/jpeg;base64,")
     pixels = cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), cv2.IMREAD_GRAYSCALE)
-    assert pixels.shape == (240, 320)  # 2 x 2 frames of 32 x 24, enlarged to 160 x 120
+    assert pixels.shape == (242, 322)  # 2 x 2 frames of 32 x 24, enlarged to 160 x 120, with a gap
     corners = [pixels[y, x] for y in (60, 180) for x in (80, 240)]
     np.testing.assert_allclose(corners, [80 + frame for frame in (2, 4, 6, 8)], atol=2)
 

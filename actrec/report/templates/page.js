@@ -8,7 +8,6 @@
   const figure = (value) => (value === null || Number.isNaN(value) ? "–" : String(Number(value.toPrecision(5))));
   const LABELED = 24; // largest number of classes whose cells show a number
   const ZOOMED = 8; // classes on each side of the one that was searched
-  let charts = [];
 
   // The space for the longest of some names on an axis, in pixels.
   function space(names, most) {
@@ -28,7 +27,8 @@
 
   function draw(element, option) {
     const text = { color: color("text") };
-    const chart = echarts.init(element, null, { renderer: "canvas" });
+    const chart = echarts.getInstanceByDom(element) || echarts.init(element);
+    chart.resize();
     chart.setOption({
       animation: false,
       aria: { enabled: true },
@@ -37,8 +37,7 @@
       tooltip: {
         confine: true, backgroundColor: color("back"), borderColor: color("line"), textStyle: text, ...option.tooltip,
       },
-    });
-    charts.push(chart);
+    }, true);
     return chart;
   }
 
@@ -85,7 +84,7 @@
         markPoint: line.best === null ? undefined : {
           symbol: "circle", symbolSize: 11, data: [{ coord: line.best, value: line.best[1] }],
           itemStyle: { color: "transparent", borderColor: runColor(line.run), borderWidth: 2 },
-          label: { position: "top", color: color("text"), textBorderColor: color("back"), textBorderWidth: 3 },
+          label: { show: data.runs.length === 1, position: "top", color: color("text"), textBorderColor: color("back"), textBorderWidth: 3 },
         },
       })),
     });
@@ -133,9 +132,10 @@
     element.style.height = large ? Math.min(860, Math.max(420, element.clientWidth)) + "px" : count * 40 + 170 + "px";
     const width = space(classes, Math.min(large ? 120 : 180, element.clientWidth * 0.28));
     const names = { width, overflow: "truncate", color: color("text"), interval: 0, hideOverlap: true, textMargin: [4, 4] };
+    const turn = Number(color("turn")); // percent from which on the background contrasts with the other text color
     const cell = ([x, y, videos]) => {
       const share = totals[y] ? (100 * videos) / totals[y] : 0;
-      return { value: [x, y, Math.sqrt(share), videos], label: { color: share > 50 ? color("back") : color("text") } };
+      return { value: [x, y, large ? Math.sqrt(share) : share, videos], label: { color: share > turn ? color("back") : color("text") } };
     };
     const series = (kind, wanted) => ({
       type: "heatmap", name: kind, data: cells.filter(wanted).map(cell), progressive: 0,
@@ -144,7 +144,7 @@
       emphasis: { itemStyle: { borderColor: color("text"), borderWidth: 2 } },
     });
     const scale = (index, kind) => ({
-      type: "continuous", show: false, seriesIndex: index, dimension: 2, min: 0, max: 10, // roots, so that rare confusions are visible
+      type: "continuous", show: false, seriesIndex: index, dimension: 2, min: 0, max: large ? 10 : 100, // roots show rare confusions
       inRange: { color: [color(kind + "-low"), color(kind)] },
     });
     const chart = draw(element, {
@@ -187,11 +187,10 @@
         : { startValue: Math.max(0, place - ZOOMED), endValue: Math.min(count - 1, place + ZOOMED) };
       chart.dispatchAction({ type: "dataZoom", batch: [0, 1].map((dataZoomIndex) => ({ dataZoomIndex, ...range })) });
     };
+    if (input.value) input.oninput();
   }
 
   function drawAll() {
-    for (const chart of charts) chart.dispose();
-    charts = [];
     document.querySelectorAll("[data-curve]").forEach(curve);
     document.querySelectorAll("[data-bars]").forEach(bars);
     document.querySelectorAll("[data-matrix]").forEach(matrix);
