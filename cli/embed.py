@@ -70,6 +70,8 @@ def command(
     )
     work = None
     if cluster is not None:
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            raise click.UsageError("--cluster in processes of torchrun: expected one of the two")
         work = functools.partial(_on_cluster, cluster, choice)
         choice = replace(choice, others=choice.others | {"device": "cpu"})  # the workers have devices of their own
     click.get_current_context().with_resource(dist.joined(choice.device))

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -32,7 +33,8 @@ class Embeddings:
         ids: (N,) the video of each row. The windows of a video share its id.
         times: (N, 2) float64, start and end in seconds from the start of the file or frame folder, at its average
             number of frames per second. NaN if that is unknown.
-        frames: (N, 2) int64, the same in frames: half-open, counted from 0.
+        frames: (N, 2) int64, the same in frames: half-open, counted from 0. In a frame folder, frame p is the image
+            numbered p + 1.
         features: (N, C) float32.
         labels: (N,) int64, -1 for a row without a label; for several labels (N, classes) bool.
         missing: For each video that could not be used, its id and the reason.
@@ -81,11 +83,12 @@ def save(path: Path, embeddings: Embeddings, *, dtype: Dtype = "float32") -> lis
 
     Raises:
         OSError: A file cannot be written.
+        ValueError: A feature is too large for float16.
     """
-    arrays = {
+    arrays: dict[str, Any] = {
         "times": embeddings.times,
         "frames": embeddings.frames,
-        "features": embeddings.features.astype(dtype),
+        "features": _converted(embeddings.features, dtype),
         "labels": embeddings.labels,
     }
     if path.suffix.lower() == ".npy":
@@ -105,6 +108,13 @@ def save(path: Path, embeddings: Embeddings, *, dtype: Dtype = "float32") -> lis
     with atomic_write(path, "wb") as file:
         np.savez(file, ids=np.array(embeddings.ids, str), **arrays)
     return [path]
+
+
+def _converted(features: np.ndarray, dtype: Dtype) -> np.ndarray:
+    largest, limit = np.abs(features).max(initial=0), np.finfo(dtype).max
+    if np.isfinite(largest) and largest > limit:
+        raise ValueError(f"a feature is {largest:.4g}, and float16 ends at {limit:.5g}: expected --dtype float32")
+    return features.astype(dtype)
 
 
 def read(path: Path) -> Embeddings:
@@ -200,33 +210,35 @@ def save_layout(
     with atomic_folder(folder) as temporary:
         for id_, found in rows.items():
             first = found[: videos[names[id_]]["num_features"]]
-            np.save(temporary / f"{names[id_]}.npy", embeddings.features[first].astype(dtype))
+            np.save(temporary / f"{names[id_]}.npy", _converted(embeddings.features[first], dtype))
         write_json(temporary / FEATURES_JSON, described | {"videos": videos}, indent=1)
     return described | {"videos": videos}
 
 
 def file_names(ids: Sequence[str]) -> list[str]:
-    """A unique file name for each id, without suffix: its last part if these differ, else all of it."""
-    last = [PurePosixPath(id_).name for id_ in ids]
-    stems = [_stem(name) for name in last]
-    if len({stem.casefold() for stem in stems}) < len(ids):
-        stems = [_stem(id_) for id_ in ids]
+    """A unique file name for each id, without suffix: its last part, with the folders of videos that share it."""
+    last = [_stem(PurePosixPath(id_).name) for id_ in ids]
+    times = Counter(map(str.casefold, last))
+    common = (
+        os.path.commonpath([os.path.dirname(id_) for id_ in ids]) if len({id_[:1] == "/" for id_ in ids}) == 1 else ""
+    )
     taken: set[str] = set()
     names = []
-    for stem in stems:
-        safe = re.sub(r"[^\w.-]+", "_", stem).strip("_.")[:200] or "video"
-        name, number = safe, 1
-        while name.casefold() in taken:
+    for id_, stem in zip(ids, last):
+        name = stem if times[stem.casefold()] == 1 else _stem(id_.removeprefix(common))
+        safe = re.sub(r"[^\w.-]+", "_", name).strip("_.")[:200] or "video"
+        unique, number = safe, 1
+        while unique.casefold() in taken:
             number += 1
-            name = f"{safe}_{number}"
-        taken.add(name.casefold())
-        names.append(name)
+            unique = f"{safe}_{number}"
+        taken.add(unique.casefold())
+        names.append(unique)
     return names
 
 
 def _stem(name: str) -> str:
     """The name without the suffix of a file. An id may have a range after it: `a.mp4 1-50`."""
-    return re.sub(r"\.[A-Za-z]\w{1,4}(?=$| )", "", name)
+    return re.sub(r"\.(?=\w*[A-Za-z])\w{2,5}(?=$| )", "", name)
 
 
 def _video_entry(id_: str, embeddings: Embeddings, rows: list[int], windows: Windows, clip: Clip) -> dict[str, Any]:
@@ -241,15 +253,20 @@ def _video_entry(id_: str, embeddings: Embeddings, rows: list[int], windows: Win
         "num_features": int(len(rows) if on_grid.all() else on_grid.argmin()),
         "fps": rate,
         "frame": num_frames,
-        "duration": num_frames / rate,
-        "feature_stride": windows.every * rate,
+        "duration": _rounded(num_frames / rate),
+        "feature_stride": _whole(windows.every * rate),
         "num_frames": windows.length(clip, rate),
     }
 
 
 def _rate(frames: np.ndarray, times: np.ndarray) -> float:
     """Frames per second, of rows of one video."""
-    return float((frames[0, 1] - frames[0, 0]) / (times[0, 1] - times[0, 0]))
+    return _rounded((frames[0, 1] - frames[0, 0]) / (times[0, 1] - times[0, 0]))
+
+
+def _rounded(number: float) -> float:
+    """Without the rounding errors of a division."""
+    return float(f"{number:.12g}")
 
 
 def _described(
@@ -263,7 +280,12 @@ def _described(
     stride, window, channels = windows.every * rate, windows.length(clip, rate), embeddings.features.shape[1]
     options: dict[str, Any]
     if layout == "opentad":
-        options = {"feature_stride": _whole(stride), "sample_stride": 1, "offset_frames": _whole(window / 2)}
+        options = {
+            "feature_stride": _whole(stride),
+            "sample_stride": 1,
+            "offset_frames": _whole(window / 2),
+            "fps": rate,
+        }
     else:
         options = {
             "file_prefix": None,
@@ -280,7 +302,7 @@ def _described(
         "num_frames": window,
         "fps": rate,
         "stride_seconds": windows.every,
-        "window_seconds": window / rate,
+        "window_seconds": _rounded(window / rate),
         "num_channels": channels,
         "same_fps": bool(np.allclose([video["fps"] for video in videos], rate, rtol=1e-4)),
         "options": options,
@@ -289,7 +311,7 @@ def _described(
 
 def _whole(number: float) -> int | float:
     """A whole number as an integer."""
-    return round(number) if abs(number - round(number)) < 1e-6 else number
+    return round(number) if abs(number - round(number)) < 1e-6 else _rounded(number)
 
 
 def parts_folder(out: Path) -> Path:

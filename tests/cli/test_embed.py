@@ -58,7 +58,7 @@ def test_features_of_a_list_and_their_probe(run, here):
 def test_windows_formats_and_layouts(run, here):
     write_video("a.mp4", frames=12)
     write_video("b.mp4", frames=3)
-    every = ("--every", 0.08, "--window", 0.2, "--views-crops", 1)[:4]
+    every = ("--every", 0.08, "--window", 0.2)
     code, out, _ = run("embed", "a.mp4", "b.mp4", *every, "--out", "w.npy", "--dtype", "float16")
     assert code == 0
     assert out == ["wrote w.npy", "wrote w.json", "6 windows of 2 videos, 64 features each"]
