@@ -19,6 +19,7 @@ import numpy as np
 from actrec.data.flow import FLOW_IMAGE, UNFINISHED, y_of
 from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
+from actrec.data.video.promise import LEAST_PRESENT
 from actrec.data.video.read import verify_video
 
 
@@ -40,7 +41,6 @@ class Verified(IntEnum):
     UNKNOWN, INTACT, BROKEN = range(3)
 
 
-_LEAST_DECODED = 0.9  # a video is broken if a smaller part of its frames decodes
 RECORD = np.dtype(
     [
         ("name", "u4"),  # checksum of the name, by which the record of a file is found
@@ -140,7 +140,7 @@ def verify_path(path: str, record: np.void) -> np.void:
             _verify_folder(path, record)
         else:
             decoded, stated = verify_video(path), int(record["frames"])
-            if decoded.decoded < _LEAST_DECODED * stated:
+            if decoded.decoded < LEAST_PRESENT * stated:
                 raise BrokenError(path, f"only {decoded.decoded} of {stated} frames decode")
             record["certified"] = Certified.NO if decoded.certificate is None else Certified.YES
             record["frames"] = decoded.decoded
@@ -281,8 +281,10 @@ def read_image(path: str, *, gray: bool = False) -> np.ndarray:
     flags = (cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB) | cv2.IMREAD_ANYDEPTH
     try:
         image = cv2.imdecode(data, flags) if len(data) else None
+        if image is not None and image.dtype not in (np.uint8, np.uint16):  # floats
+            image = cv2.imdecode(data, flags & ~cv2.IMREAD_ANYDEPTH)
     except cv2.error:  # its header states more pixels than OpenCV accepts
         image = None
     if image is None:
         raise BrokenError(path, "not an image that OpenCV can decode" if len(data) else "the image is empty (0 bytes)")
-    return image if image.dtype == np.uint8 else cv2.convertScaleAbs(image, alpha=255 / np.iinfo(image.dtype).max)
+    return image if image.dtype == np.uint8 else cv2.convertScaleAbs(image, alpha=255 / 65535)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import numpy as np
@@ -26,7 +27,7 @@ class Orientation:
         turns, rest = divmod(picture.rotation % 360, 90)
         if rest:
             return cls()
-        matrix = picture.side_data.get("DISPLAYMATRIX")
+        matrix: Any = picture.side_data.get("DISPLAYMATRIX")
         if matrix is None:
             return cls(turns)
         a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from actrec.data.video.color import color_name
 from actrec.data.video.container import MediaError, iter_decoded, iter_packets, open_video
 from actrec.data.video.orientation import Orientation
+from actrec.data.video.promise import check_complete
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,10 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
 
     Raises:
         FileNotFoundError: there is no such file.
-        MediaError: it is not a video that decodes.
+        MediaError: it is not a video that decodes, or it is cut off.
     """
     with open_video(path) as (container, stream):
+        check_complete(path, container, stream)
         is_key = [
             packet.is_keyframe for packet in iter_packets(container, stream) if packet.size and not packet.is_discard
         ]

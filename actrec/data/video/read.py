@@ -21,6 +21,7 @@ from actrec.data.video.color import Converter, Region, picture_checksum, to_bgr,
 from actrec.data.video.container import ChangedError, MediaError, iter_decoded, open_video
 from actrec.data.video.orientation import Orientation
 from actrec.data.video.packets import open_packets
+from actrec.data.video.promise import check_complete
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def iter_frames(path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray, floa
         FileNotFoundError, MediaError: as `probe_video`.
     """
     with open_video(path) as (container, stream):
+        check_complete(path, container, stream)
         to_rgb, count = Converter(), 0
         for picture in iter_decoded(container, stream):
             count += 1
@@ -105,6 +107,7 @@ def iter_pictures(path: str | os.PathLike[str]) -> Iterator[Picture]:
         FileNotFoundError, MediaError: as `probe_video`.
     """
     with open_video(path) as (container, stream):
+        check_complete(path, container, stream)
         rate, orientation = float(stream.average_rate or 0), None
         for frame in iter_decoded(container, stream):
             orientation = Orientation.of(frame) if orientation is None else orientation
