@@ -94,7 +94,7 @@ def command(
             watch=watched,
             log=lambda text: click.echo(text, err=True),
         )
-    model = score_files.with_class_names(model, list_path, found.videos)
+    model = model.with_classes_of(list_path, found.videos)
     fingerprint = found.index.fingerprint()
     origin = score_files.made_from(model, list_path, fingerprint)
     if not force:

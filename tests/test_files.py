@@ -23,6 +23,7 @@ from actrec.files import (
     atomic_folder,
     atomic_link,
     atomic_write,
+    check_writable,
     read_lines,
     remove_leftovers,
     scratch_folder,
@@ -100,6 +101,33 @@ def test_atomic_write_places(tmp_path):
     with pytest.raises(ValueError, match="mode 'a'"), atomic_write(tmp_path / "f", "a"):
         pass
     assert os.listdir(tmp_path) == []
+
+
+def test_what_can_be_written_is_known_before(tmp_path, monkeypatch):
+    (tmp_path / "f").write_text("old")
+    for name in ("f", "new", "none/at/all"):
+        check_writable(tmp_path / name)
+    assert (tmp_path / "f").read_text() == "old"
+    for path, number in (
+        (tmp_path, errno.EINVAL),
+        ("/dev/null", errno.EINVAL),
+        (tmp_path / "f/g", errno.ENOTDIR),
+        (tmp_path / ("x" * 300), errno.ENAMETOOLONG),
+    ):
+        with pytest.raises(OSError) as error:
+            check_writable(path)
+        assert (error.value.errno, error.value.filename) == (number, str(path))
+    opened = open
+
+    def full(path, mode):
+        opened(path, mode).close()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    monkeypatch.setattr("builtins.open", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        check_writable(tmp_path / "new")
+    assert error.value.filename == str(tmp_path / "new")
+    assert os.listdir(tmp_path) == ["f"]
 
 
 def test_atomic_write_keeps_links_and_permissions(tmp_path):

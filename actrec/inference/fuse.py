@@ -246,7 +246,7 @@ def _parts(labeled: np.ndarray, folds: int, seed: int) -> np.ndarray:
 
 
 def _is_labeled(labels: np.ndarray) -> np.ndarray:
-    return labels.any(axis=1) if labels.ndim == 2 else labels >= 0
+    return np.asarray(labels.any(axis=1) if labels.ndim == 2 else labels >= 0)
 
 
 def _check_labels(files: Files) -> None:

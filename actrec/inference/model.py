@@ -18,7 +18,7 @@ import torch
 from actrec import config, nets
 from actrec.config import Clip, Frame, Input, Scoring, Views, Windows
 from actrec.data.index import Index, build_index
-from actrec.data.lists import Video, read_labels, read_list
+from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.engine import checkpoint, dist
 from actrec.engine import evaluate as scores
 from actrec.engine.build import build_net
@@ -220,9 +220,35 @@ class Model:
             OSError, ValueError: The list cannot be read, its classes are not those of the net, or no video can be
                 scored.
         """
+        videos = read_list(path)
+        self.with_classes_of(Path(path), videos)
+        return scores.check_scored(self.score(videos))
+
+    def with_classes_of(self, list_path: Path, videos: Sequence[Video]) -> Model:
+        """The model, with the class names that are stored next to a list if it has none.
+
+        Args:
+            videos: The rows of the list. If none of them has a label, the names may be those of other classes.
+
+        Raises:
+            ValueError: The labels of the list stand for other classes than those of the net.
+        """
+        found = find_labels(list_path.parent)
+        labeled = any(video.labels for video in videos)
+        if found is None or (self.classes is not None and not labeled):
+            return self
         if self.classes is not None:
-            refuse_other_classes(Path(path), self.classes)
-        return scores.check_scored(self.score(read_list(path)))
+            refuse_other_classes(list_path, self.classes)
+            return self
+        names = read_labels(found)
+        if len(names) == self.num_classes:
+            return replace(self, classes=names)
+        if not labeled:
+            return self
+        raise ValueError(
+            f"{found}: {len(names)} class names, but the net of {self.source} has {self.num_classes} classes: expected "
+            "a list with the classes of the net"
+        )
 
     def export(self, folder: PathLike, *, pt2: bool = True, force: bool = False) -> Exported:
         """Writes the net as ONNX for programs without actrec, with everything that they need to use it.

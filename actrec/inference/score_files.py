@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from actrec import config
 from actrec.data import score_file
-from actrec.data.lists import Video, find_labels, read_labels
 from actrec.data.score_file import ScoreFile
 from actrec.engine import evaluate as scores
-from actrec.engine.datafolder import refuse_other_classes
 from actrec.engine.runfolder import BEST
 from actrec.files import sha256
 from actrec.inference.model import Model
@@ -38,30 +36,6 @@ def _part(flag: str, value: Any) -> str:
         return flag if value else f"no-{flag}"
     values = value if isinstance(value, tuple) else (value,)
     return f"{flag}-" + ",".join(f"{one:g}" if isinstance(one, float) else str(one) for one in values)
-
-
-def with_class_names(model: Model, list_path: Path, videos: Sequence[Video]) -> Model:
-    """The model, with the class names that are stored next to a list if it has none.
-
-    Raises:
-        ValueError: The labels of the list stand for other classes than those of the net.
-    """
-    found = find_labels(list_path.parent)
-    labeled = any(video.labels for video in videos)
-    if found is None or (model.classes is not None and not labeled):
-        return model
-    if model.classes is not None:
-        refuse_other_classes(list_path, model.classes)
-        return model
-    names = read_labels(found)
-    if len(names) == model.num_classes:
-        return dataclasses.replace(model, classes=names)
-    if not labeled:
-        return model
-    raise ValueError(
-        f"{found}: {len(names)} class names, but the net of {model.source} has {model.num_classes} classes: expected a "
-        "list with the classes of the net"
-    )
 
 
 def made_from(model: Model, list_path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def draw(matrix: np.ndarray, classes: Sequence[str], *, by_similarity: bool = Tr
     order = similarity_order(matrix) if by_similarity else np.arange(len(classes))
     counts = matrix[np.ix_(order, order)]
     rates = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [_name(classes[c]) for c in order]
+    names = [_name(classes[c]) for c in order.tolist()]
     size, large = len(names), len(names) > _WITH_NUMBERS
     cell, text = (0.13, 6.5) if large else (0.45, 9)  # inches; cells with a number are larger than cells without one
     side = max(2.5, cell * size)

@@ -12,7 +12,7 @@ from engine.helpers import INPUT, TINY
 
 import actrec
 from actrec import config
-from actrec.engine import checkpoint
+from actrec.engine import checkpoint, metrics
 from actrec.engine.evaluate import outputs_of, score
 from actrec.pipelines.batch import Batch
 
@@ -49,7 +49,7 @@ def test_predictions_are_the_scores_of_evaluate_bit_for_bit(model, dataset):
         alone = model.score([videos[row]])
         assert np.array_equal(alone.scores[0], result.scores[row])
         path = str(dataset / "frames" / f"train{row}")
-        probabilities = torch.from_numpy(result.scores[row]).double().softmax(0)
+        probabilities = metrics.probabilities(result.scores, multi_label=False)[row]
         assert dict(model.predict(path)) == dict(zip(["dark", "bright"], probabilities.tolist()))
     several = [dataset / "frames/train3", dataset / "frames/train0", dataset / "frames/train3"]
     assert model.predict(several) == [model.predict(path) for path in several]
