@@ -50,6 +50,8 @@ def command(lists: tuple[Path, ...], verify: bool, json_path: Path | None, worke
             index.find_broken()
             for row, reason in index.broken.items():
                 click.echo(f"{index.path(row)}: {reason}", err=True)
+            for path_of_video, damage in index_lists.damaged(index).items():
+                click.echo(f"{path_of_video}: {damage}", err=True)
             found, fingerprint = index_lists.summary(index), index.fingerprint()
             result[str(path)] = asdict(found) | {"fingerprint": fingerprint}
             for line in _lines(path, found, fingerprint):
@@ -74,6 +76,7 @@ def _lines(path: Path, found: Summary, fingerprint: dict) -> Iterator[str]:
         "GOP": f"{_range(found.gop)} frames per keyframe" if found.gop else "",
         "color": _first(found.colors),
         "rotation": _first(found.rotations),
+        "depth": _first(found.depths),
         "data": fingerprint_line(fingerprint),
     }
     yield from (f"  {name:<9} {text}" for name, text in lines.items() if text)

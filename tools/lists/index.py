@@ -13,6 +13,7 @@ import numpy as np
 from actrec.data.index import Index, Media, build_index, cache_path, quarantine_path
 from actrec.data.lists import read_list
 from actrec.tools.make.jobs import Progress, Workers, each, write_failed
+from actrec.words import counted
 
 
 def probe_list(path: Path, workers: Workers, progress: Progress | None = None) -> Index:
@@ -75,11 +76,17 @@ class Summary:
     codecs: dict[str, int]
     colors: dict[str, int]
     rotations: dict[str, int]
+    depths: dict[str, int]
 
 
 def usable(index: Index) -> list[Media]:
     """The media of all rows that can be used."""
     return [index[i] for i in range(len(index)) if i not in index.broken]
+
+
+def damaged(index: Index) -> dict[str, str]:
+    """What is damaged in videos that can be used nevertheless, by path."""
+    return {m.path: f"{counted(m.damaged, 'frame')} with errors" for m in usable(index) if m.damaged}
 
 
 def summary(index: Index) -> Summary:
@@ -100,6 +107,7 @@ def summary(index: Index) -> Summary:
         rotations=_counts(
             f"{m.rotation} mirrored" if m.mirrored else str(m.rotation) for m in found if m.rotation or m.mirrored
         ),
+        depths=_counts(f"{m.bits} bits, scaled to 8" for m in found if m.bits > 8),
     )
 
 

@@ -103,6 +103,7 @@ class Index(Sequence[Media]):
             rotation=int(record["rotation"]),
             mirrored=bool(record["mirrored"]),
             bits=int(record["bits"]),
+            damaged=int(record["damaged"]),
             rate=float(record["rate"]),
             gop=float(record["gop"]),
             template=record["template"].decode("utf-8", "surrogateescape") if record["kind"] != Kind.VIDEO else None,

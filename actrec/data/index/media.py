@@ -25,6 +25,7 @@ class Media:
         codec, pix_fmt, color: Names as FFmpeg gives them; the suffix of the images, "" and "" for a folder.
         rotation: Degrees counter-clockwise from the stored to the displayed picture.
         mirrored: Left and right are exchanged before the rotation.
+        damaged: Number of frames in the whole file that `actrec index --verify` decoded with errors.
         bits: Per sample, as the file declares them: 8, or up to 16.
         rate: Average number of frames per second, 0 if unknown.
         gop: Average number of frames per keyframe in the whole file, 0 for folders.
@@ -43,6 +44,7 @@ class Media:
     rotation: int = 0
     mirrored: bool = False
     bits: int = 8
+    damaged: int = 0
     rate: float = 0.0
     gop: float = 0.0
     template: str | None = None

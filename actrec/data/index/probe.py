@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from actrec.data.flow import FLOW_IMAGE, UNFINISHED, y_of
+from actrec.data.index.watched import decode_watched
 from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
 from actrec.data.video.promise import LEAST_PRESENT
@@ -50,6 +51,7 @@ RECORD = np.dtype(
         ("verified", "u1"),
         ("mirrored", "?"),
         ("bits", "u1"),  # per sample
+        ("damaged", "u4"),  # frames that decode with errors; known if verified
         ("size", "u8"),  # bytes of a file, images of a folder
         ("frames", "i8"),
         ("first", "i8"),  # number of the first image of a folder
@@ -121,8 +123,9 @@ def probe_path(path: str, name: str, *, flow: bool = False) -> np.void:
 def verify_path(path: str, record: np.void) -> np.void:
     """Decodes all of a file or folder.
 
-    A video is broken if less than nine tenths of its frames decode. If more do, their number becomes the length of the
-    video. A folder is broken if one of its images is, or has another size than the first.
+    A video is broken if less than nine tenths of its frames decode without errors. If more do, the number of frames
+    that decode becomes the length of the video. A folder is broken if one of its images is, or has another size than
+    the first.
 
     Args:
         record: What `probe_path` returned.
@@ -142,6 +145,9 @@ def verify_path(path: str, record: np.void) -> np.void:
             decoded, stated = verify_video(path), int(record["frames"])
             if decoded.decoded < LEAST_PRESENT * stated:
                 raise BrokenError(path, f"only {decoded.decoded} of {stated} frames decode")
+            if decoded.decoded - decoded.damaged < LEAST_PRESENT * stated:
+                raise BrokenError(path, f"{decoded.damaged} of {stated} frames are damaged")
+            record["damaged"] = decoded.damaged
             record["certified"] = Certified.NO if decoded.certificate is None else Certified.YES
             record["frames"] = decoded.decoded
     record["verified"] = Verified.INTACT
@@ -167,9 +173,13 @@ def _verify_folder(path: str, record: np.void) -> None:
     first, num_images, size = int(record["first"]), int(record["frames"]), (int(record["width"]), int(record["height"]))
     reasons = []
     for name in map(template.format, range(first, first + num_images)):
+        image = os.path.join(path, name)
         try:
-            height, width, _ = read_image(os.path.join(path, name)).shape
-            if (width, height) != size:
+            shape, damage = decode_watched(image)
+            height, width = shape or read_image(image).shape[:2]
+            if damage:
+                reasons.append(f"{name}: damaged ({damage})")
+            elif (width, height) != size:
                 reasons.append(f"{name}: {width}x{height} where the first is {size[0]}x{size[1]}")
         except BrokenError as error:
             reasons.append(f"{name}: {error.reason}")

@@ -87,16 +87,22 @@ class Examiner:
     another size is shown in the size of the first one, which must be known, so such a file cannot be entered in the
     middle.
 
+    Args:
+        strict: decode MJPEG a second time to count damage that FFmpeg's decoder only prints.
+
     Attributes:
+        num_damaged: how many packets or pictures had errors.
         checksums: of some pictures after the first group, by frame number, for a test of the certificate.
     """
 
-    def __init__(self, path: str | os.PathLike[str], stream: av.VideoStream):
+    def __init__(self, path: str | os.PathLike[str], stream: av.VideoStream, *, strict: bool = False):
         self._path = path
         self._context = stream.codec_context
         self._codec = self._context.codec.canonical_name
         self._extradata = self._context.extradata or b""
         self._sound = self._codec in _SEEKABLE
+        self._strict = _strict_decoder(self._context) if strict and self._codec == "mjpeg" else None
+        self.num_damaged = 0
         self._packets: list[tuple[int, int, int]] = []  # pts, offset and size in the file
         self._layers: list[tuple[bool, int]] = []  # of each packet: non-reference in its temporal layer; that layer
         self._keys: list[tuple[int, int]] = []  # pts, dts
@@ -120,6 +126,8 @@ class Examiner:
 
     def packet(self, packet: av.Packet) -> None:
         """See `DecodeObserver`."""
+        if self._strict and packet.size:
+            self.num_damaged += not _decodes(self._strict, packet)
         if not self._sound or not packet.size:
             return
         if packet.pts is None or packet.is_discard or packet.is_corrupt or packet.has_sidedata("new_extradata"):
@@ -142,6 +150,7 @@ class Examiner:
 
     def picture(self, picture: av.VideoFrame) -> None:
         """See `DecodeObserver`."""
+        self.num_damaged += picture.is_corrupt
         self._pictures.append(picture.pts)
         size = (picture.width, picture.height)
         if self._size is None:
@@ -153,6 +162,7 @@ class Examiner:
     def damaged(self) -> None:
         """See `DecodeObserver`."""
         self._sound = False
+        self.num_damaged += not self._strict
 
     def certificate(self, *, proven: bool = False) -> Certificate | None:
         """The certificate, or None if the file has not earned one.
@@ -234,6 +244,22 @@ class Examiner:
             orientation=self._orientation,
             file_version=self._version,
         )
+
+
+def _strict_decoder(context: av.VideoCodecContext) -> av.CodecContext:
+    """A decoder that refuses what is damaged."""
+    strict = av.CodecContext.create(context.codec.name, "r")
+    strict.extradata = context.extradata
+    strict.options = {"err_detect": "explode"}
+    return strict
+
+
+def _decodes(decoder: av.CodecContext, packet: av.Packet) -> bool:
+    try:
+        decoder.decode(av.Packet(bytes(packet)))
+    except av.error.FFmpegError:
+        return False
+    return True
 
 
 def droppable(layers: list[tuple[bool, int]]) -> list[bool]:

@@ -32,11 +32,13 @@ class Decoded:
         clamped: how many wanted frames are past the last picture and became that one.
         decoded: how many pictures the decoder decoded.
         certificate: of the file, if it was decoded to its end to earn one, and did.
+        damaged: how many packets or pictures had errors, if the file was decoded to its end.
     """
 
     clamped: int
     decoded: int
     certificate: Certificate | None = None
+    damaged: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,12 @@ class Picture:
 
 
 def verify_video(path: str | os.PathLike[str]) -> Decoded:
-    """Decodes a file to its end and checks whether it earns a certificate.
+    """Decodes a file to its end, counts damage and checks whether the file earns a certificate.
 
     Raises:
         FileNotFoundError, MediaError: as `probe_video`.
     """
-    return _read_from_start(path, np.zeros(1, np.int64), _Discard(), certify=True)
+    return _read_from_start(path, np.zeros(1, np.int64), _Discard(), certify=True, strict=True)
 
 
 def iter_frames(path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray, float | None]]:
@@ -233,11 +235,13 @@ class _Checksums(_Discard):
         self.found += [picture_checksum(picture)] * len(places)
 
 
-def _read_from_start(path: str | os.PathLike[str], wanted: np.ndarray, sink: _Sink, certify: bool) -> Decoded:
+def _read_from_start(
+    path: str | os.PathLike[str], wanted: np.ndarray, sink: _Sink, certify: bool, strict: bool = False
+) -> Decoded:
     place, last, decoded = 0, None, 0
     with (
         open_video(path) as (container, stream),
-        Examiner(path, stream) if certify else contextlib.nullcontext() as examiner,
+        Examiner(path, stream, strict=strict) if certify else contextlib.nullcontext() as examiner,
     ):
         for i, picture in enumerate(iter_decoded(container, stream, examiner)):
             sink.see(picture)
@@ -255,7 +259,7 @@ def _read_from_start(path: str | os.PathLike[str], wanted: np.ndarray, sink: _Si
     certificate = examiner.certificate() if examiner else None
     if examiner and certificate and not _holds(path, certificate, examiner.checksums):
         certificate = None
-    return Decoded(clamped, decoded, certificate)
+    return Decoded(clamped, decoded, certificate, examiner.num_damaged if examiner else 0)
 
 
 def _holds(path: str | os.PathLike[str], certificate: Certificate, expected: dict[int, int]) -> bool:
