@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import actrec
 from actrec import config
 from actrec.config import Clip, Input
+from actrec.engine.devices import move
 from actrec.files import OutputError, atomic_write, scratch_folder, write_json, writing
 from actrec.registry import in_one_line
 
@@ -161,7 +162,7 @@ def _write_nets(model: Model, folder: Path, *, pt2: bool) -> Exported:
 
     name, frames = model.net.name, _frames_of(model, batch=2)
     with _quiet(), _exporting(name):
-        net = copy.deepcopy(model.net).cpu().float().to(memory_format=torch.contiguous_format).eval()
+        net = move(copy.deepcopy(model.net).float(), torch.device("cpu"), channels_last=False)
         classifier = Classifier(net, model.input, crop_ratio=model.views.crop_ratio, multi_label=model.multi_label)
         classifier.eval().requires_grad_(False)
         axes = {"frames": {0: "N", 2: "H", 3: "W"}}
@@ -200,6 +201,7 @@ def _write_nets(model: Model, folder: Path, *, pt2: bool) -> Exported:
 
 def _frames_of(model: Model, *, batch: int) -> Tensor:
     """Random frames, uint8 (N, T, H, W, C), larger than the net's input and not square."""
+    assert model.clip.frames is not None
     size, generator = model.input.size, torch.Generator().manual_seed(batch)
     shape = (batch, model.clip.frames, size + size // 4, size + size // 2, len(model.input.mean))
     return torch.randint(256, shape, dtype=torch.uint8, generator=generator)
