@@ -23,6 +23,7 @@ COMMANDS = {  # name: one line for --help
     "evaluate": "Score a list with clips x crops.",
     "fuse": "Fuse the scores of several nets.",
     "predict": "Say what happens in videos.",
+    "explain": "Show where and when the evidence for a class is.",
     "view": "Show what the loader feeds.",
     "export": "Export a net as ONNX, for programs without actrec.",
     "embed": "Compute features of videos.",

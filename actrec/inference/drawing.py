@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -18,6 +20,42 @@ PICTURES = (".png", ".jpg", ".jpeg")
 MAX_WIDTH = 2000  # pixels of a sheet
 PAPER, INK, FAINT = (255, 255, 255), (24, 24, 24), (110, 110, 110)
 ACCENTS = ((255, 209, 0), (0, 200, 255), (255, 90, 160), (120, 230, 90), (255, 140, 40))
+
+PAD, LINE = 8, 20  # pixels: between thumbnails; of a line of text
+MAX_FRAMES = 64  # of a clip on a sheet; of a longer clip it shows as many, evenly spread
+_SMALLEST, _LARGEST, _NARROWEST = 120, 240, 640  # pixels: of a thumbnail; of a sheet
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the frames of a clip are on a sheet.
+
+    Args:
+        chosen: The frames that are shown, as indices.
+        columns, lines: Their number. Each line holds as many frames as there are columns.
+        side: Width of a thumbnail, and its largest height.
+        width: Of the sheet.
+    """
+
+    chosen: list[int]
+    columns: int
+    lines: int
+    side: int
+    width: int
+
+    @classmethod
+    def of(cls, num_frames: int) -> Grid:
+        chosen = np.unique(np.linspace(0, num_frames - 1, min(num_frames, MAX_FRAMES)).round().astype(int)).tolist()
+        room = MAX_WIDTH - PAD
+        lines = -(-len(chosen) // (room // (_SMALLEST + PAD)))
+        columns = -(-len(chosen) // lines)
+        side = min(room // columns - PAD, _LARGEST)
+        return cls(chosen, columns, lines, side, max(columns * (side + PAD) + PAD, _NARROWEST))
+
+    def place(self, number: int) -> tuple[int, int]:
+        """(line, x of the left border) of the nth chosen frame."""
+        line, column = divmod(number, self.columns)
+        return line, PAD + column * (self.side + PAD)
 
 
 @functools.cache
@@ -66,6 +104,23 @@ def darken_outside(picture: Image.Image, box: Sequence[float]) -> Image.Image:
     dark = picture.point(lambda value: value * 0.45)
     dark.paste(picture.crop(corners), corners[:2])
     return dark
+
+
+def stacked(blocks: Sequence[Image.Image]) -> Image.Image:
+    """Pictures below one another."""
+    page = Image.new("RGB", (max(block.width for block in blocks), sum(block.height for block in blocks)), PAPER)
+    top = 0
+    for block in blocks:
+        page.paste(block, (0, top))
+        top += block.height
+    return page
+
+
+def heated(rgb: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A picture, uint8 (H, W, 3), under a heat map (H, W) in [0, 1]. Where that is 0, the picture is unchanged."""
+    colors = cv2.applyColorMap((heat * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    strength = (0.8 * heat)[..., None]
+    return (rgb * (1 - strength) + colors * strength).round().astype(np.uint8)
 
 
 def as_rgb(pixels: np.ndarray) -> np.ndarray:

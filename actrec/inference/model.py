@@ -26,7 +26,9 @@ from actrec.engine.datafolder import best_checkpoint, refuse_other_classes
 from actrec.engine.devices import choose_device, choose_precision, move
 from actrec.engine.evaluate import Result
 from actrec.engine.runfolder import BEST
+from actrec.inference import explain as explaining
 from actrec.inference.embeddings import Embeddings
+from actrec.inference.explain import Explanation
 from actrec.inference.stream import LivePrediction, stream
 from actrec.inference.timeline import Timeline
 from actrec.nets.recognize import recognize
@@ -338,6 +340,24 @@ class Model:
             channels_last=self.channels_last,
             multi_label=self.num_classes if self.multi_label else None,
         )
+
+    def explain(self, path: PathLike, class_: str | int | None = None, *, layer: str | None = None) -> Explanation:
+        """Where and when the evidence for a class is in a video, by Grad-CAM. The net is not changed.
+
+        Class and probability are those of `predict`, of all views. The maps are those of the central crop of each
+        clip.
+
+        Args:
+            path: A video file or frame folder.
+            class_: The name or number of the class. Default: the predicted one.
+            layer: The module of the net whose output is explained (see `grad_cam`). Default: what the head gets. An
+                earlier layer has a finer map that says less about the class.
+
+        Raises:
+            ValueError: The video cannot be used, or the net has no such class or layer.
+        """
+        name = os.fspath(path)
+        return explaining.explain(self, Video(name, name, None, None, ()), class_, layer=layer)
 
     # ---- live sources ----
 

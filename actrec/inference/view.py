@@ -25,14 +25,18 @@ from actrec.inference.drawing import (
     ACCENTS,
     FAINT,
     INK,
-    MAX_WIDTH,
+    LINE,
+    MAX_FRAMES,
+    PAD,
     PAPER,
+    Grid,
     as_rgb,
     darken_outside,
     draw_box,
     font,
     pixels_of,
     shortened,
+    stacked,
     thumbnail,
 )
 from actrec.pipelines.dali.routes import pixels_route
@@ -40,9 +44,6 @@ from actrec.pipelines.loader import Loader, eval_loader
 from actrec.pipelines.workers.decode import Failure, Request, fetch
 
 _SOURCE_SIDE = 640  # pixels: longer frames are shrunk to this when they are decoded
-_MAX_FRAMES = 64  # of a clip on a sheet; of a longer clip it shows as many, evenly spread
-_SMALLEST, _LARGEST = 120, 240  # pixels of a thumbnail
-_PAD, _LINE = 8, 20  # pixels: between thumbnails; of a line of text
 _RATE = 4  # frames per second of a film
 
 
@@ -282,58 +283,46 @@ def _boxes(plan: EvalPlan, size: tuple[int, int]) -> list[tuple[tuple[float, flo
 
 def sheet(clips: Sequence[Shown]) -> Image.Image:
     """All clips below one another: the frames of the video with the boxes, beneath them the clip as the net gets it."""
-    blocks = [_block(shown) for shown in clips]
-    width = max(block.width for block in blocks)
-    page = Image.new("RGB", (width, sum(block.height for block in blocks)), PAPER)
-    top = 0
-    for block in blocks:
-        page.paste(block, (0, top))
-        top += block.height
-    return page
+    return stacked([_block(shown) for shown in clips])
 
 
 def _block(shown: Shown) -> Image.Image:
     """One clip."""
-    num_frames = len(shown.frames)
-    chosen = np.unique(np.linspace(0, num_frames - 1, min(num_frames, _MAX_FRAMES)).round().astype(int))
-    room = MAX_WIDTH - _PAD
-    lines = -(-len(chosen) // (room // (_SMALLEST + _PAD)))
-    columns = -(-len(chosen) // lines)
-    side = min(room // columns - _PAD, _LARGEST)
-    width = max(columns * (side + _PAD) + _PAD, 640)
-    first = _marked(shown, int(chosen[0]), side)
-    head = 2 * _LINE + 2 * _PAD
-    line_height = _LINE + first.height + (side + _PAD) * len(shown.crops) + 2 * _PAD
-    block = Image.new("RGB", (width, head + lines * line_height + _PAD), PAPER)
+    grid = Grid.of(len(shown.frames))
+    side = grid.side
+    first = _marked(shown, grid.chosen[0], side)
+    head = 2 * LINE + 2 * PAD
+    line_height = LINE + first.height + (side + PAD) * len(shown.crops) + 2 * PAD
+    block = Image.new("RGB", (grid.width, head + grid.lines * line_height + PAD), PAPER)
     draw = ImageDraw.Draw(block)
-    draw.line((0, 0, width, 0), fill=(200, 200, 200))
-    _write_head(draw, shown, width, thinned=len(chosen) < num_frames)
-    for place, i in enumerate(chosen.tolist()):
-        row, column = divmod(place, columns)
-        x, y = _PAD + column * (side + _PAD), head + row * line_height
+    draw.line((0, 0, grid.width, 0), fill=(200, 200, 200))
+    _write_head(draw, shown, grid.width, thinned=len(grid.chosen) < len(shown.frames))
+    for number, i in enumerate(grid.chosen):
+        line, x = grid.place(number)
+        y = head + line * line_height
         source = _marked(shown, i, side)
         left = x + (side - source.width) // 2
         draw.text((left, y), str(shown.frames[i]), font=font(13), fill=FAINT)
-        y += _LINE
+        y += LINE
         block.paste(source, (left, y))
-        y += source.height + _PAD
-        for number, crop in enumerate(shown.crops):
+        y += source.height + PAD
+        for n, crop in enumerate(shown.crops):
             picture = thumbnail(crop.pixels[i], side, side)
             if len(shown.crops) > 1:
-                _tag(picture, number, crop.flip)
+                _tag(picture, n, crop.flip)
             block.paste(picture, (x, y))
-            y += side + _PAD
+            y += side + PAD
     return block
 
 
 def _write_head(draw: ImageDraw.ImageDraw, shown: Shown, width: int, *, thinned: bool = False) -> None:
     """The class and the video; what the plan says."""
     bold, plain = font(15, bold=True), font(13)
-    room = width - 2 * _PAD
+    room = width - 2 * PAD
     classes = shortened(shown.classes, room // 2, bold)
-    draw.text((_PAD, _PAD), classes, font=bold, fill=INK)
+    draw.text((PAD, PAD), classes, font=bold, fill=INK)
     indent = round(bold.getlength(classes)) + 16
-    draw.text((_PAD + indent, _PAD + 2), shortened(shown.video, room - indent, plain), font=plain, fill=INK)
+    draw.text((PAD + indent, PAD + 2), shortened(shown.video, room - indent, plain), font=plain, fill=INK)
     told = [shown.note] if shown.note else []
     told.append("{}x{} pixels".format(*shown.size))
     if len(shown.crops) == 1:
@@ -342,8 +331,8 @@ def _write_head(draw: ImageDraw.ImageDraw, shown: Shown, width: int, *, thinned:
     else:
         told.append(f"{len(shown.crops)} crops")
     if thinned:
-        told.append(f"{_MAX_FRAMES} of {len(shown.frames)} frames")
-    draw.text((_PAD, _PAD + _LINE), shortened("  ·  ".join(told), room, plain), font=plain, fill=FAINT)
+        told.append(f"{MAX_FRAMES} of {len(shown.frames)} frames")
+    draw.text((PAD, PAD + LINE), shortened("  ·  ".join(told), room, plain), font=plain, fill=FAINT)
 
 
 def _marked(shown: Shown, i: int, side: int, height: int | None = None) -> Image.Image:
@@ -388,23 +377,23 @@ def write_film(path: Path, clips: Sequence[Shown]) -> None:
 
 def _pages(clips: Iterable[Shown]) -> Iterator[Image.Image]:
     side, source_width = 384, 640
-    width, height = source_width + side + 3 * _PAD, 3 * _LINE + side + 3 * _PAD
+    width, height = source_width + side + 3 * PAD, 3 * LINE + side + 3 * PAD
     for shown in clips:
         across = int(np.ceil(np.sqrt(len(shown.crops))))
-        each = (side - (across - 1) * _PAD) // across
+        each = (side - (across - 1) * PAD) // across
         for i, frame in enumerate(shown.frames.tolist()):
             page = Image.new("RGB", (width, height), PAPER)
             draw = ImageDraw.Draw(page)
             _write_head(draw, shown, width)
-            top = 2 * _LINE + 2 * _PAD
-            draw.text((_PAD, top), f"frame {frame}", font=font(13), fill=FAINT)
-            draw.text((source_width + 2 * _PAD, top), f"{i + 1} of {len(shown.frames)}", font=font(13), fill=FAINT)
-            top += _LINE
-            page.paste(_marked(shown, i, source_width, side), (_PAD, top))
+            top = 2 * LINE + 2 * PAD
+            draw.text((PAD, top), f"frame {frame}", font=font(13), fill=FAINT)
+            draw.text((source_width + 2 * PAD, top), f"{i + 1} of {len(shown.frames)}", font=font(13), fill=FAINT)
+            top += LINE
+            page.paste(_marked(shown, i, source_width, side), (PAD, top))
             for number, crop in enumerate(shown.crops):
                 row, column = divmod(number, across)
                 picture = thumbnail(crop.pixels[i], each, each)
                 if len(shown.crops) > 1:
                     _tag(picture, number, crop.flip)
-                page.paste(picture, (source_width + 2 * _PAD + column * (each + _PAD), top + row * (each + _PAD)))
+                page.paste(picture, (source_width + 2 * PAD + column * (each + PAD), top + row * (each + PAD)))
             yield page
