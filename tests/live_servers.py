@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -104,14 +106,46 @@ def tcp_server(serve: Callable[[socket.socket, int], None]) -> Iterator[str]:
             opened.close()
 
 
+def rtsp_server(pieces: Sequence[bytes], *, control: str = "track0") -> contextlib.AbstractContextManager[str]:
+    """The address of a camera that sends MPEG-TS over RTSP, in the same TCP connection.
+
+    Args:
+        control: The address of its only stream, as its description names it.
+    """
+    description = f"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:{control}\r\n"
+    answers = {
+        "OPTIONS": "Public: DESCRIBE, SETUP, PLAY\r\n\r\n",
+        "DESCRIBE": f"Content-Type: application/sdp\r\nContent-Length: {len(description)}\r\n\r\n{description}",
+        "SETUP": "Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n",
+        "PLAY": "Session: 1\r\n\r\n",
+    }
+
+    def serve(connection: socket.socket, _: int) -> None:
+        lines, verb, count = connection.makefile("r", newline="\r\n"), "", itertools.count()
+        while verb != "PLAY":
+            verb, sequence = lines.readline().split()[0], "0"
+            while line := lines.readline().strip():
+                sequence = line.removeprefix("CSeq: ") if line.startswith("CSeq: ") else sequence
+            connection.sendall(f"RTSP/1.0 200 OK\r\nCSeq: {sequence}\r\n{answers[verb]}".encode())
+
+        def send(piece: bytes) -> None:
+            for start in range(0, len(piece), 7 * 188):
+                number = next(count)
+                packet = struct.pack("!BBHII", 0x80, 33, number, number, 1) + piece[start : start + 7 * 188]
+                connection.sendall(b"$\0" + struct.pack("!H", len(packet)) + packet)
+
+        paced(send, pieces)
+        until_closed(connection)
+
+    return tcp_server(serve)
+
+
 @contextlib.contextmanager
 def http_server(files: dict[str, bytes | Callable[[Callable[[bytes], object]], None]]) -> Iterator[str]:
     """The address of a server of files (with range requests), and of live streams: functions that get `send`."""
-    asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):  # noqa: N802
-            asked.append(self.path)
             found = files.get(self.path)
             if found is None:
                 self.send_error(404)

@@ -140,9 +140,9 @@ def _predictions(
         try:
             while live.wait(newest, end):
                 now = time.monotonic()
+                if max(now, due) >= end:
+                    return
                 if now < due:
-                    if due >= end:
-                        return
                     time.sleep(min(due - now, 0.5))
                     continue
                 found = live.snapshot()
