@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -141,6 +141,7 @@ class LiveSource:
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._alive = time.monotonic()  # when the thread last did something
+        self._reading = False  # the thread waits for data
         self._lost = False  # since the last frame
         self._last_frame = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="live source", daemon=True)
@@ -151,7 +152,10 @@ class LiveSource:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         self._stop.set()
-        self._thread.join(1)  # a read that blocks ends after `timeout`; nothing has to wait for it
+        self._thread.join(0.05)
+        deadline = time.monotonic() + 1
+        while self._thread.is_alive() and not self._reading and time.monotonic() < deadline:
+            self._thread.join(0.05)  # a thread that waits for data ends after `timeout`; nothing depends on it
 
     def wait(self, after: int, until: float) -> bool:
         """Waits for a frame after frame number `after`, at most until this time of `time.monotonic`.
@@ -219,12 +223,12 @@ class LiveSource:
 
     def _read_once(self) -> str | None:
         """Reads until the source is lost, and returns why; None if a recording has ended."""
-        opened = False
+        opened, self._reading = False, True
         try:
             with av.open(
                 self._address, format=self._format, options=self._options, timeout=(self._timeout, self._timeout)
             ) as container:
-                opened = True
+                opened, self._reading = True, False
                 return _Connection(self, container).read()
         except av.error.ExitError:
             return f"nothing arrived for {self._timeout:g} seconds"
@@ -276,13 +280,10 @@ class _Connection:
         live, decoder, clock = self._live, self._stream.codec_context, _Clock(self._step)
         recorded = self._container.duration is not None and live._format is None
         steady = "hls" not in self._container.format.name.split(",")
-        meter, waiting_since, resume_at = _Lag(), time.monotonic(), None
-        opened, first = waiting_since, None
+        meter, opened, first, resume_at = _Lag(), time.monotonic(), None, None
         live._begin()
-        for packet in self._container.demux():  # of all streams: sound must not hide that the picture stands still
+        for packet, waited in self._packets():
             now = live._alive = time.monotonic()
-            if live._stop.is_set():
-                return None
             if now - max(opened, live._last_frame) > live._timeout:
                 return f"no frame could be decoded for {live._timeout:g} seconds"
             if packet.stream is not self._stream:
@@ -291,22 +292,34 @@ class _Connection:
             first = first or (at, now)
             if recorded and (ahead := at - first[0] - (now - first[1])) > 0:
                 live._stop.wait(ahead)
-                now = live._alive = time.monotonic()
+                now, waited = time.monotonic(), waited + ahead
             if steady:
-                self._lag = meter.measure(at, now, waited=now - waiting_since)
+                self._lag = meter.measure(at, now, waited=waited)
             if resume_at is None and self._lag > _FAR:
                 resume_at = now + live._timeout / 2
             if resume_at is not None:  # a stream without keyframes continues anywhere after a while
                 if (not packet.is_keyframe or self._lag > _LATE) and now < resume_at:
                     live._skipped += 1
-                    waiting_since = time.monotonic()
                     continue
                 decoder.flush_buffers()
                 resume_at = None
             decoder.skip_frame = "NONREF" if self._lag > _LATE else "DEFAULT"
             self._decode(packet, now)
-            waiting_since = time.monotonic()
         return None if recorded else "the source has ended"
+
+    def _packets(self) -> Iterator[tuple[av.Packet, float]]:
+        """The packets of all streams (sound must not hide that the picture stands still), and the seconds of waiting.
+
+        Ends when the thread has to stop.
+        """
+        packets = self._container.demux()
+        while True:
+            asked, self._live._reading = time.monotonic(), True
+            packet = next(packets, None)
+            self._live._reading = False
+            if packet is None or self._live._stop.is_set():
+                return
+            yield packet, time.monotonic() - asked
 
     def _decode(self, packet: av.Packet, now: float) -> None:
         if len(self._arrived) > _REORDERED:
