@@ -79,6 +79,8 @@ def command(
     model = choice.load()
     videos = find_inputs(inputs)
     if timeline:
+        if dist.world() > 1:
+            raise click.UsageError(f"--timeline in {dist.world()} processes: expected one")
         return predict_timeline(model, videos, windows, segments, outputs, topk=topk, source=choice.path)
     with Bar("videos", total=len(videos)) as bar:
         result = model.score(videos, progress=bar.add)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -67,7 +68,7 @@ def render(
         rate=Fraction(media.rate).limit_denominator(1001),
         time_base=_TIME_BASE,
         sound_of=Path(media.path) if media.template is None else None,
-        sound_start=first[1] or 0.0,
+        sound_span=_span(timeline, first[1] or 0.0),
     ) as video:
         pts = -1
         for number, (rgb, seconds) in enumerate(_chain(first, pictures)):
@@ -81,6 +82,12 @@ def render(
             if progress:
                 progress(1)
     return video.sound
+
+
+def _span(timeline: Timeline, start: float) -> tuple[float, float]:
+    """The seconds of the file that are rendered: from the first frame to the end of the file or of the row's range."""
+    is_part = timeline.video.start is not None
+    return start, start + timeline.media.frames / timeline.media.rate if is_part else math.inf
 
 
 def _chain(
@@ -161,7 +168,7 @@ class Overlay:
         return np.asarray(self._mean[place])
 
     def _draw_axis(self) -> np.ndarray:
-        axis = np.full((max(4, round(0.6 * self._unit)), self._width, 3), 40, np.uint8)
+        axis = np.full((min(self._height, max(4, round(0.6 * self._unit))), self._width, 3), 40, np.uint8)
         for segment in self._segments:
             first, last = (round(at / self._duration * self._width) for at in (segment.start, segment.end))
             axis[:, first : max(last, first + 1)] = PALETTE[segment.label % len(PALETTE)]

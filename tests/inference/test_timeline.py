@@ -127,6 +127,13 @@ def test_sound_is_copied(model, tmp_path):
         assert sound_of(tmp_path / name)[:2] == sound_of(source)[:2]
 
 
+def test_the_sound_of_a_part_of_a_video(model, tmp_path):
+    source = with_sound(tmp_path / "source.mp4", "aac", 16000, [DARK] * 75)
+    timeline = model.timeline(actrec.Video("part", str(source), 25, 50, ()))
+    assert render(timeline, [], tmp_path / "out.mp4") == "copied"
+    assert abs(sound_of(tmp_path / "out.mp4")[2] - 1) < 0.1
+
+
 def test_sound_that_a_container_cannot_hold_is_transcoded(tmp_path):
     source = with_sound(tmp_path / "source.mkv", "libopus", 48000, [DARK] * 75)
     with VideoWriter(tmp_path / "out.avi", width=64, height=48, rate=25, sound_of=source) as video:
@@ -167,7 +174,7 @@ def test_a_part_of_a_video(model, long_video, tmp_path):
     assert frames[0][2:10].mean() > 190
 
 
-@pytest.mark.parametrize("size", [(16, 16), (64, 400), (1920, 1080)])
+@pytest.mark.parametrize("size", [(2, 2), (16, 16), (64, 400), (1920, 1080)])
 def test_the_drawing_fits_every_size(timeline, size):
     width, height = size
     frame = np.full((height, width, 3), 128, np.uint8)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 import os
 from collections.abc import Generator, Mapping
 from fractions import Fraction
@@ -70,7 +72,7 @@ class VideoWriter:
         full_range: luma is 0 to 255 instead of 16 to 235. The stream is tagged with it. mjpeg requires it.
         sound_of: a video file with the sound to add, if it has any: its packets are copied, or transcoded to AAC (Opus
             in webm) if the container cannot hold their codec.
-        sound_start: second of that file at which `path` starts.
+        sound_span: the seconds of that file at which `path` starts and ends.
 
     Attributes:
         sound: what happens to the sound: "copied", "transcoded", or "none" if there is none that can be used.
@@ -92,7 +94,7 @@ class VideoWriter:
         color: Literal["bt601", "bt709"] = "bt601",
         full_range: bool = False,
         sound_of: Path | None = None,
-        sound_start: float = 0.0,
+        sound_span: tuple[float, float] = (0.0, math.inf),
     ):
         self.path = Path(path)
         if self.path.suffix not in CONTAINERS:
@@ -117,7 +119,7 @@ class VideoWriter:
         self._range = FULL if full_range else LIMITED
         self._part = temporary_path(self.path)
         self._num_frames = 0
-        self._sound_of, self._sound_start = sound_of, sound_start
+        self._sound_of, self._sound_span = sound_of, sound_span
         self._sound: Sound | None = None
         self.sound = "none"
 
@@ -161,7 +163,7 @@ class VideoWriter:
     def _add_sound(self) -> None:
         if self._sound_of is None:
             return
-        self._sound = Sound.open(self._sound_of, self._container, self._sound_start)
+        self._sound = Sound.open(self._sound_of, self._container, self._sound_span[0])
         if self._sound is not None:
             self.sound = "copied" if self._sound.is_copied else "transcoded"
 
@@ -214,7 +216,7 @@ class VideoWriter:
             self._mux(None)
             with errors_named(self._part, self.path):
                 if self._sound is not None:
-                    self._sound.mux_until(float("inf"))
+                    self._sound.mux_until(self._sound_span[1] - self._sound_span[0])
                     self._sound.close()
                 self._container.close()
                 os.replace(self._part, self.path)
@@ -273,7 +275,9 @@ class Sound:
                 target = output.add_stream_from_template(stream)
             else:
                 codec = next(codec for codec in _SOUND_CODECS if codec in output.supported_codecs)
-                target = output.add_stream(codec, rate=48000)
+                added = output.add_stream(codec, rate=48000)
+                assert isinstance(added, av.AudioStream)
+                target = added
                 target.layout = "stereo" if stream.codec_context.channels > 1 else "mono"
             return cls(source, stream, output, target, start, is_copied=is_copied)
         except (av.FFmpegError, ValueError, StopIteration):
@@ -283,7 +287,8 @@ class Sound:
     def mux_until(self, seconds: float) -> None:
         """Writes what is heard up to a second of the output."""
         while self._next is not None and _second_of(self._next) < seconds:
-            self._output.mux(self._next)
+            with contextlib.suppress(ValueError):  # FFmpeg refuses a packet, such as one whose time runs backward
+                self._output.mux(self._next)
             self._next = next(self._packets, None)
 
     def close(self) -> None:
@@ -313,9 +318,11 @@ class Sound:
                 except av.FFmpegError:
                     continue
                 for frame in frames:
-                    if frame.pts is None or frame.time_base is None or frame.time < self._start:
+                    if frame.pts is None or frame.time_base is None:
                         continue
                     frame.pts -= round(self._start / frame.time_base)
+                    if frame.pts < 0:
+                        continue  # before the first picture
                     yield from self._target.encode(frame)  # which resamples
         except av.FFmpegError:
             pass  # the source is torn
@@ -323,4 +330,4 @@ class Sound:
 
 
 def _second_of(packet: av.Packet) -> float:
-    return float(packet.dts * packet.time_base)
+    return float((packet.dts or 0) * (packet.time_base or 0))
