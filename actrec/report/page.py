@@ -19,7 +19,7 @@ from actrec.files import ListError, atomic_write, read_json, writing
 from actrec.pipelines.augment import Augment
 from actrec.report import scored, thumbnails
 from actrec.report.analysis import ClassResult, Confusion
-from actrec.report.runs import Run
+from actrec.report.runs import Run, flat
 from actrec.report.scored import Scored
 from actrec.settings import field_types
 from actrec.words import counted
@@ -179,7 +179,7 @@ def _html(content: dict[str, Any]) -> bytes:
 
 def _content(entries: Sequence[Entry], options: config.Report) -> dict[str, Any]:
     runs = [entry.run for entry in entries]
-    sections = [_section(entry, i, options, _MAX_CELLS // len(entries)) for i, entry in enumerate(entries)]
+    sections = [_section(entry, options, _MAX_CELLS // len(entries)) for entry in entries]
     scripts = [(_ECHARTS / "echarts.min.js").read_text("utf-8"), (_TEMPLATES / "page.js").read_text("utf-8")]
     changed, same = _options(runs)
     names = _names(runs)
@@ -192,7 +192,7 @@ def _content(entries: Sequence[Entry], options: config.Report) -> dict[str, Any]
         "sections": sections,
         "changed": changed,
         "same": same,
-        "environment": _table([_flat(run.environment) for run in runs]),
+        "environment": _table([flat(run.environment) for run in runs]),
         "fingerprints": _table([_fingerprint(run) for run in runs]),
         "charts": {
             "runs": names,
@@ -224,7 +224,11 @@ def _names(runs: Sequence[Run]) -> list[str]:
 
 def _summary(entry: Entry) -> str:
     run = entry.run
-    parts = [run.net or "unknown net", f"{run.done} of {'?' if run.planned is None else run.planned} epochs", run.state]
+    parts = [
+        str(run.net or "unknown net"),
+        f"{run.done} of {'?' if run.planned is None else run.planned} epochs",
+        run.state,
+    ]
     if best := _best(run):
         measure = {"val_map": "mAP", "val_top1": "top-1"}[run.measure]
         parts.append(f"best {measure} {best[1]:.2f} % in epoch {best[0] + 1}")
@@ -291,7 +295,7 @@ def _results(entries: Sequence[Entry]) -> list[tuple[str, list[Row]]]:
 
     training = [
         Row("State", [run.state for run in runs]),
-        Row("Net", [run.net or "–" for run in runs]),
+        Row("Net", [str(run.net or "–") for run in runs]),
         Row("Epochs", [f"{run.done} / {'?' if run.planned is None else run.planned}" for run in runs]),
         Row("Best epoch", [str(best[0] + 1) if best else "–" for best in bests]),
     ]
@@ -369,7 +373,7 @@ def _median(run: Run) -> float | None:
 
 
 def _curves(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    charts = []
+    charts: list[dict[str, Any]] = []
     if len(runs) == 1:
         for title, (unit, lines) in _TOGETHER.items():
             series = [{"run": i, "name": text, "points": _points(runs[0], name), "best": _mark(runs[0], name)}
@@ -429,7 +433,7 @@ class Section:
     name: str
     command: str | None = None
     scores: str = ""
-    list: str = ""
+    list_path: str = ""
     notes: Sequence[str] = ()
     matrix: dict[str, Any] | None = None
     confusions: Sequence[Confusion] = ()
@@ -441,7 +445,7 @@ class Section:
         return [video for _, _, videos in self.sheets for video in videos]
 
 
-def _section(entry: Entry, number: int, options: config.Report, max_cells: int) -> Section:
+def _section(entry: Entry, options: config.Report, max_cells: int) -> Section:
     name = entry.run.path.resolve().name
     if entry.problem:
         return Section(name)
@@ -459,7 +463,7 @@ def _section(entry: Entry, number: int, options: config.Report, max_cells: int) 
     return Section(
         name,
         scores=str(found.path),
-        list=str(entry.source.path or ""),
+        list_path=str(entry.source.path or ""),
         notes=notes,
         matrix=scored.matrix(found, max_cells),
         confusions=(analysis.confusions or [])[:_HARDEST],
@@ -509,7 +513,7 @@ def _sorted_bars(classes: list[str], chart: dict[str, Any]) -> dict[str, Any]:
 def _options(runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
     """The options in which a run differs from the defaults or from another run, and all others."""
     defaults = {name: _text(value) for name, value in default_options().items()}
-    rows = _table([_flat(run.config) for run in runs], defaults)
+    rows = _table([flat(run.config) for run in runs], defaults)
     changed = [row for row in rows if any(cell not in (row.default or row.cells[0], "–") for cell in row.cells)]
     return changed, [row for row in rows if row not in changed]
 
@@ -534,14 +538,7 @@ def _fingerprint(run: Run) -> dict[str, Any]:
     data = {name: value for name, value in run.data.items() if name not in ("classes", "flip_map")}
     classes, flips = run.data.get("classes"), run.data.get("flip_map")
     known = {"classes": len(classes)} if isinstance(classes, list) else {}
-    return known | ({"flip map": "yes" if flips else "no"} if run.data else {}) | _flat(data)
-
-
-def _flat(content: dict[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in content.items():
-        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
-    return flat
+    return known | ({"flip map": "yes" if flips else "no"} if run.data else {}) | flat(data)
 
 
 def _text(value: Any) -> str:

@@ -158,9 +158,9 @@ def differences(a: Run, b: Run) -> list[tuple[str, Any, Any]]:
     """
     rows = []
     for one, other in ((a.config, b.config), (_data(a), _data(b)), (a.environment, b.environment)):
-        flat, others = _flat(one), _flat(other)
-        names = [*flat, *(name for name in others if name not in flat)]
-        pairs = [(name, flat.get(name, "-"), others.get(name, "-")) for name in names]
+        mine, others = flat(one), flat(other)
+        names = [*mine, *(name for name in others if name not in mine)]
+        pairs = [(name, mine.get(name, "-"), others.get(name, "-")) for name in names]
         rows += [(name, left, right) for name, left, right in pairs if left != right]
     return rows + _other_class(a, b)
 
@@ -274,11 +274,12 @@ def _classes(run: Run) -> list[str]:
     return found if isinstance(found, list) else []
 
 
-def _flat(content: dict[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(content: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested options by their whole names, such as "optim.lr"."""
+    found: dict[str, Any] = {}
     for name, value in content.items():
-        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
-    return flat
+        found |= flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
+    return found
 
 
 def _last(values: Sequence[float]) -> float | None:

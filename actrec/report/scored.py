@@ -50,12 +50,13 @@ class Scored:
     @cached_property
     def labeled(self) -> np.ndarray:
         """(videos,) bool."""
-        return self.content.labels.any(axis=1) if self.content.multi_label else self.content.labels >= 0
+        labels = self.content.labels
+        return np.asarray(labels.any(axis=1) if self.content.multi_label else labels >= 0)
 
     @cached_property
     def finite(self) -> np.ndarray:
         """(videos,) bool: all scores are finite numbers."""
-        return np.isfinite(self.content.scores).all(axis=1)
+        return np.asarray(np.isfinite(self.content.scores).all(axis=1))
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -111,7 +112,7 @@ def matrix(found: Scored, max_cells: int) -> dict[str, Any] | None:
     counts = found.analysis.matrix
     if counts is None or not counts.any():
         return None
-    occur = counts.any(axis=0) | counts.any(axis=1)
+    occur = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
     order = [label for label in similarity_order(counts).tolist() if occur[label]]
     ordered = counts[np.ix_(order, order)]
     rows, columns = np.nonzero(ordered)
@@ -155,7 +156,7 @@ def _video(found: Scored, row: int) -> dict[str, Any]:
     names, label = found.content.classes, found.content.labels[row]
     return {
         "id": found.content.ids[row],
-        "true": ", ".join(names[i] for i in np.flatnonzero(label)) if label.ndim else names[label],
+        "true": ", ".join(names[i] for i in np.flatnonzero(label).tolist()) if label.ndim else names[label],
         "predicted": names[found.predicted[row]],
         "probability": f"{100 * found.confidence[row]:.1f} %",
         "right": bool(found.right[row]),

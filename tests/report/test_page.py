@@ -191,6 +191,12 @@ def test_the_browser_may_run_only_the_scripts_of_the_page(data):
     assert [found.get("type") for found in parsed.all("script")] == ["application/json", None, None]
 
 
+def test_the_chart_library_is_the_published_file():
+    folder = Path(page.__file__).with_name("echarts")
+    digest = hashlib.sha256((folder / "echarts.min.js").read_bytes()).hexdigest()
+    assert digest in (folder / "README.md").read_text("utf-8")
+
+
 def test_names_are_escaped_everywhere(tmp_path):
     (tmp_path / "data").mkdir()
     run = make_run(tmp_path / "data", 'r<b>"&', classes=(EVIL, "b", "c"))
@@ -432,6 +438,18 @@ def test_what_differs_from_the_defaults_comes_first(tmp_path):
     changed, same = page._options([runs.read(make_run(tmp_path, lr=0.25, epochs=config.Optim().epochs))])
     assert "optim.lr" in [row.name for row in changed]
     assert {"optim.epochs", "net.dropout"} <= {row.name for row in same}
+
+
+def test_values_of_unexpected_types(tmp_path):
+    """Whatever valid JSON a run folder contains, its page can be written."""
+    run = make_run(tmp_path, rows=[{"epoch": 0, "train_loss": "x", "val_top1": [1], "lr": True}])
+    odd = {"net": {"backbone": 5}, "optim": {"epochs": 3, "lr": {"a": [None, {}]}}, "clip": 3}
+    (run / "config.json").write_text(json.dumps(odd))
+    (run / "data.json").write_text(json.dumps({"classes": [1, None], "train": 5, "flip_map": {}}))
+    (run / "environment.json").write_text(json.dumps({"x": [[1]]}))
+    (run / "steps.jsonl").write_text('{"epoch": 0, "step": "1", "loss": 2}\n{"epoch": 0, "step": 2, "loss": "x"}\n')
+    (run / "nan.json").write_text("{}")
+    assert "optim.lr.a" in show(run).text
 
 
 def test_writing_is_atomic(data, monkeypatch):
