@@ -15,6 +15,7 @@ import json
 import os
 import pickle
 import secrets
+import shutil
 import threading
 import time
 import zipfile
@@ -124,6 +125,7 @@ def embed(
                 receive(part)
     finally:
         store.flush()
+        store.remove_if_empty()
     parts = [part for found in dist.gather(store.in_memory) for part in found] if folder is None else []
     reasons = {id_: reason for found in dist.gather(missing) for id_, reason in found.items()}
     if folder is None:
@@ -398,6 +400,11 @@ class Store:
             np.savez(file, rows=rows, features=features)
         self.in_memory = []
 
+    def remove_if_empty(self) -> None:
+        """Removes a folder without work, as after a mistake. Other processes may still write to theirs."""
+        if self._folder is not None and dist.world() == 1 and not self._paths():
+            shutil.rmtree(self._folder, ignore_errors=True)
+
     def read(self) -> list[np.ndarray]:
         """`Part.rows` of all files."""
         return [] if self._folder is None else [_read(path, "rows") for path in self._paths()]
@@ -428,9 +435,9 @@ def prepare(folder: Path, expected: dict[str, Any]) -> None:
     path, expected = folder / _FINGERPRINT, json.loads(json.dumps(expected))
     with writing(folder):
         folder.mkdir(exist_ok=True)
-    if not path.exists():
-        if any(folder.glob("*.npz")):
-            raise ValueError(f"{folder}: not a folder of unfinished work: remove it, or choose another --out")
+    if not path.exists() and any(not found.name.startswith(".") for found in folder.iterdir()):
+        raise ValueError(f"{folder}: not a folder of unfinished work: remove it, or choose another --out")
+    if not path.exists() or not any(folder.glob("*.npz")):
         with writing(folder):
             write_json(path, expected, indent=1)
         return

@@ -233,7 +233,7 @@ def test_other_options_do_not_continue_unfinished_work(model, listed, tmp_path):
         with pytest.raises(ValueError, match=f"unfinished work with another {what}: run that command again"):
             embed.embed(of_model, other, folder=tmp_path / "work")
     (tmp_path / "other").mkdir()
-    (tmp_path / "other/mine.npz").write_bytes(b"mine")
+    (tmp_path / "other/mine.txt").write_bytes(b"mine")
     with pytest.raises(ValueError, match="not a folder of unfinished work"):
         embed.embed(model, task, folder=tmp_path / "other")
     next((tmp_path / "work").glob("*.npz")).write_bytes(b"PK\x03\x04")
