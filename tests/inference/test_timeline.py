@@ -215,3 +215,14 @@ def test_a_plot_shows_the_ten_classes_that_matter_and_any_name(timeline):
 
 def test_the_clock():
     assert [plot.clock(at) for at in (0, 9.96, 61.5, 3600)] == ["0:00", "0:10", "1:01.5", "1:00:00"]
+
+
+def test_rotated_videos_are_rendered_upright(model, shared_videos, tmp_path):
+    for name in ("decord_video_270.mov", "torchcodec_nasa_13013_rotated.mp4"):
+        source = shared_videos / "odd/rotation" / name
+        render(model.timeline(source), [], tmp_path / "out.mp4", topk=1)
+        expected, found = plain_decode(source), plain_decode(tmp_path / "out.mp4")
+        assert len(found) == len(expected)
+        assert found[0].shape == expected[0].shape
+        rows = slice(found[0].shape[0] // 4, found[0].shape[0] // 2)  # nothing is drawn there
+        assert np.abs(found[-1][rows].astype(int) - expected[-1][rows]).mean() < 6

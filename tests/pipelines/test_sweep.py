@@ -210,3 +210,19 @@ def test_what_cannot_be_swept(tmp_path, numbers):
     path = numbers.folder(tmp_path / "frames")
     with pytest.raises(MediaError, match="frames per second, and the folder has no file `fps` that contains it"):
         Sweep(whole(path), WINDOWS, UNIFORM, INPUT)
+
+
+def test_pictures_that_dali_finishes(tmp_path, numbers):
+    """On a GPU, DALI crops and normalizes the pictures. The same route runs here, with a graph for the CPU."""
+    pytest.importorskip("nvidia.dali")
+    from actrec.pipelines.loader import _dali_feeder
+
+    views = Views(clips=2, crops=3)
+    path = numbers.video(tmp_path / "h264.mp4")
+    expected = clips_of(Sweep(whole(path), WINDOWS, UNIFORM, INPUT, views=views, batch_size=2))
+    sweep = Sweep(whole(path), WINDOWS, UNIFORM, INPUT, views=views, batch_size=2)
+    sweep._workers_finish = False
+    sweep._feeder = _dali_feeder(sweep.task, sweep.device, 1, "float32", None)
+    found = clips_of(sweep)
+    assert list(found) == list(expected)
+    assert all(torch.allclose(found[id_], expected[id_], atol=1e-5) for id_ in expected)
