@@ -11,9 +11,8 @@ import pytest
 
 
 def test_export(run, trained, tmp_path):
-    code, out, err = run(
-        "export", "--run", trained, "--out", tmp_path / "out", "--no-pt2", "--json", tmp_path / "a.json"
-    )
+    flags = ["--no-pt2", "--size", "48", "--crop-ratio", "1", "--sampling", "dense", "--stride", "2"]
+    code, out, err = run("export", "--run", trained, "--out", tmp_path / "out", "--json", tmp_path / "a.json", *flags)
     assert (code, err) == (0, [])
     assert len(out) == 2
     assert out[0].startswith("model.onnx: opset ")
