@@ -44,6 +44,7 @@ def test_which_commands_write_json():
         "evaluate",
         "fuse",
         "predict",
+        "explain",
         "view",
         "export",
         "embed",
