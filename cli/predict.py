@@ -16,7 +16,7 @@ from actrec.words import counted
 
 
 @click.command(cls=Command)
-@click.argument("inputs", nargs=-1, type=NamedPath(), metavar="INPUT...")
+@click.argument("inputs", nargs=-1, type=NamedPath(), metavar="[INPUT...]")
 @click.option("--stream", "source", metavar="URL|DEVICE", help="Predict the newest frames of this live source instead.")
 @click.option("--topk", type=click.IntRange(0), default=5, show_default=True, help="Number of classes; 0: all.")
 @click.option("--csv", "csv_path", type=OutputFile((".csv",)), help="Also write a table: video, class, probability.")

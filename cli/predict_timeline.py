@@ -47,10 +47,13 @@ def refuse_without_timeline(segments: config.Segments, windows: config.Windows, 
     Args:
         others: The values of other flags, by name.
     """
-    given = [flag_of(f) for one in (windows, segments) for f in fields(one) if getattr(one, f.name) != f.default]
-    given += [name for name, value in others.items() if value]
-    if given:
-        raise click.UsageError(f"{given[0]} without --timeline: it belongs to --timeline")
+    for options, owners in ((windows, "--timeline or --stream"), (segments, "--timeline")):
+        for f in fields(options):
+            if getattr(options, f.name) != f.default:
+                raise click.UsageError(f"{flag_of(f)} without {owners}: it belongs to {owners}")
+    for name, value in others.items():
+        if value:
+            raise click.UsageError(f"{name} without --timeline: it belongs to --timeline")
 
 
 def predict_timeline(
