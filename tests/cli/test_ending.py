@@ -49,6 +49,7 @@ def test_which_commands_write_json():
         "export",
         "embed",
         "linear-probe",
+        "report",
         "runs",
         "runs compare",
         "nets",
