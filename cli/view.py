@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.argument("list_path", required=False, type=FILE, metavar="[LIST]")
 @click.option("--out", type=OutputFile((".png", ".jpg", ".jpeg", ".mp4")), default="view.png", show_default=True,
               help="Picture or video to write. An existing file is replaced.")  # fmt: skip
-@click.option("--videos", "num_videos", type=click.IntRange(1), default=6, show_default=True,
+@click.option("--videos", "num_videos", type=click.IntRange(1, 100), default=6, show_default=True,
               help="Number of videos that are shown.")  # fmt: skip
 @click.option("--epoch", type=click.IntRange(1), default=1, show_default=True,
               help="Epoch of the training, from 1. Each epoch draws other clips.")  # fmt: skip
