@@ -246,15 +246,16 @@ class Examiner:
         )
 
 
-def _strict_decoder(context: av.VideoCodecContext) -> av.CodecContext:
+def _strict_decoder(context: av.VideoCodecContext) -> av.VideoCodecContext:
     """A decoder that refuses what is damaged."""
     strict = av.CodecContext.create(context.codec.name, "r")
+    assert isinstance(strict, av.VideoCodecContext)
     strict.extradata = context.extradata
     strict.options = {"err_detect": "explode"}
     return strict
 
 
-def _decodes(decoder: av.CodecContext, packet: av.Packet) -> bool:
+def _decodes(decoder: av.VideoCodecContext, packet: av.Packet) -> bool:
     try:
         decoder.decode(av.Packet(bytes(packet)))
     except av.error.FFmpegError:
