@@ -92,9 +92,20 @@ class Clip(Settings):
         "flow: each frame of a clip is a stack of five consecutive optical flow images, x and y "
         "(`actrec extract-flow`).",
     )
+    image_range: tuple[float, float] | None = opt(
+        None,
+        "Sample values that become black and white, for images and gray videos of more than 8 bits, such as depth.  "
+        "[default: the smallest and largest that the file can hold]",
+        metavar="LOW,HIGH",
+        at_least=0,
+        at_most=65535,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.image_range is not None and self.image_range[0] >= self.image_range[1]:
+            low, high = self.image_range
+            raise OptionError(f"`image_range` {low:g},{high:g}: expected a smaller number before a larger one")
         if self.sampling == "uniform" and self.stride != 1:
             raise OptionError(
                 f"`stride` {self.stride} with uniform sampling: expected 1; other strides need `sampling` dense"

@@ -91,6 +91,7 @@ def command(
             list_path,
             workers=choice.others["loader"].workers,
             modality=model.clip.modality,
+            image_range=model.clip.image_range,
             watch=watched,
             log=lambda text: click.echo(text, err=True),
         )

@@ -100,7 +100,9 @@ def model_options(function: Callable | None = None, *, scores: bool = True) -> C
     @config_options(config.Views, only=("clips", "crops", "rule") if scores else ())
     @config_changes(config.Views, "crop_ratio", default=f"as in validation; {config.Views.crop_ratio} with --weights")
     @config_options(config.Scoring, only=None if scores else ())
-    @config_changes(config.Clip, "frames", "stride", "sampling", "rule", "modality", default="as trained")
+    @config_changes(
+        config.Clip, "frames", "stride", "sampling", "rule", "modality", "image_range", default="as trained"
+    )
     @config_options(config.Frame)
     @config_options(config.Loader, only=("workers", "prefetch") if scores else ())
     @config_options(config.Net)

@@ -111,6 +111,7 @@ def command(
             val_list=val_list,
             workers=loader.workers,
             modality=clip.modality,
+            image_range=clip.image_range,
             watch=watched,
             log=lambda text: click.echo(text, err=True),
         )

@@ -91,6 +91,7 @@ def command(
         list_path,
         workers=loader.workers,
         modality=clip.modality,
+        image_range=clip.image_range,
         watch=watched,
         log=lambda text: click.echo(text, err=True),
     )

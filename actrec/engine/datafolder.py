@@ -14,6 +14,7 @@ from actrec.data.index import Index, build_index, cache_path
 from actrec.data.lists import Video, find_labels, read_flips, read_labels, read_list
 from actrec.engine import runlog
 from actrec.engine.runfolder import BEST, CHECKPOINTS, Data
+from actrec.words import counted
 
 Watch = Callable[[], AbstractContextManager[Callable[[int, int], None]]]  # gives a progress callback for one list
 Log = Callable[[str], None]
@@ -58,12 +59,21 @@ def part_lists(folder: Path) -> list[Path]:
     return [train, *(path for path in others if path.exists())]
 
 
-def load_list(path: Path, *, workers: int | None, modality: str, watch: Watch, log: Log) -> IndexedList:
+def load_list(
+    path: Path,
+    *,
+    workers: int | None,
+    modality: str,
+    watch: Watch,
+    log: Log,
+    image_range: tuple[float, float] | None = None,
+) -> IndexedList:
     """Reads a list and its index, and probes the videos (or their optical flow) that the index does not know.
 
     Args:
         modality: rgb or flow.
-        log: is told how many videos cannot be used, if there are any.
+        image_range: as the loaders get it, for the message.
+        log: is told how many videos cannot be used, and how many have more than 8 bits, if there are any.
     """
     flow = modality == "flow"
     videos: Sequence[Video] = read_list(path)
@@ -77,6 +87,12 @@ def load_list(path: Path, *, workers: int | None, modality: str, watch: Watch, l
             f"{path}: {len(index.broken)} of {len(videos)} videos cannot be used and are left out; the first: "
             f"{videos[row].path}: {reason}"
         )
+    if num_deep := index.num_deep:
+        if image_range is None:
+            scaled = "all values that the files can hold are scaled to 0 to 255; --image-range LOW,HIGH changes this"
+        else:
+            scaled = "{:g} to {:g} is scaled to 0 to 255".format(*image_range)
+        log(f"{path}: {counted(num_deep, 'video')} of more than 8 bits: {scaled}")
     return IndexedList(path, videos, index)
 
 
@@ -102,6 +118,7 @@ def training_data(
     modality: str,
     watch: Watch,
     log: Log,
+    image_range: tuple[float, float] | None = None,
 ) -> Data:
     """The lists of a training run, with their class names and flip map.
 
@@ -113,7 +130,13 @@ def training_data(
         OSError, ValueError: a list is missing, malformed, or disagrees with the other one on the classes.
     """
     train_path, val_list = training_lists(folder, train_list, val_list)
-    settings: dict[str, Any] = {"workers": workers, "modality": modality, "watch": watch, "log": log}
+    settings: dict[str, Any] = {
+        "workers": workers,
+        "modality": modality,
+        "watch": watch,
+        "log": log,
+        "image_range": image_range,
+    }
     train = load_list(train_path, **settings)
     val = load_list(val_list, **settings) if val_list is not None else None
     classes = class_names(train_path, [train] if val is None else [train, val])

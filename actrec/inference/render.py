@@ -101,7 +101,7 @@ def _pictures(media: Media) -> Iterator[tuple[np.ndarray, float | None]]:
     """The frames of a video, RGB as displayed, with their times in the file."""
     if media.template is not None:
         for i in range(media.frames):
-            rgb = read_image(media.image(media.start + i))
+            rgb = read_image(media.image(media.start + i), image_range=media.image_range)
             if rgb.shape[:2] != (media.height, media.width):
                 rgb = cv2.resize(rgb, (media.width, media.height), interpolation=cv2.INTER_AREA)
             yield rgb, None

@@ -92,6 +92,7 @@ class Loader:
             raise ValueError(
                 f"modality {task.clip.modality} with an index of another one: expected build_index(…, flow={flow})"
             )
+        self.index.set_image_range(task.clip.image_range)
         self.device = _device(device)
         self.workers = workers or num_cores()
         self.skipped: dict[str, str] = {}

@@ -86,6 +86,7 @@ class Sweep(Loader):
     ):
         flow = clip.modality == "flow"
         index = build_index([video], lazy=True, flow=flow)
+        index.set_image_range(clip.image_range)
         self.media: Media = index[0]
         clip = clip if clip.frames is not None else replace(clip, frames=net_input.frames)
         self.ranges = _ranges(self.media, windows, clip)
@@ -248,7 +249,9 @@ def _rows(video: Video, media: Media, ranges: np.ndarray) -> list[Video]:
 
 
 def _image_reader(media: Media, region: Region, shape: tuple[int, int]) -> Callable[[int], np.ndarray]:
-    return lambda position: _resized(region.cut(read_image(media.image(media.start + position))), shape)
+    return lambda position: _resized(
+        region.cut(read_image(media.image(media.start + position), image_range=media.image_range)), shape
+    )
 
 
 def _flow_reader(media: Media, region: Region, shape: tuple[int, int]) -> Callable[[int], np.ndarray]:

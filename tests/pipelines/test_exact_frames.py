@@ -115,7 +115,7 @@ def test_crops_are_where_the_plan_says(tmp_path):
 def test_each_needed_frame_is_decoded_once(media_rows, monkeypatch):
     images, videos = [], []
     read_image, read = decode.read_image, read_frames
-    monkeypatch.setattr(decode, "read_image", lambda path: images.append(path) or read_image(path))
+    monkeypatch.setattr(decode, "read_image", lambda path, **k: images.append(path) or read_image(path, **k))
     monkeypatch.setattr(
         "actrec.pipelines.workers.decode.read_frames", lambda path, *a, **k: videos.append(path) or read(path, *a, **k)
     )

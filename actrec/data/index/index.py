@@ -73,6 +73,8 @@ class Index(Sequence[Media]):
         self._reasons: dict[int, str] = {}  # why a file cannot be used, by its number
         self._quarantine: dict[str, str] | None = None
         self._changed = False
+        self._image_range: tuple[float, float] | None = None
+        self._has_range = False
         self._held, self._room = 0, total_memory() // _SHARE
         self.broken: dict[int, str] = {}
         self.certificates: dict[str, Certificate | None] = {}
@@ -104,6 +106,7 @@ class Index(Sequence[Media]):
             mirrored=bool(record["mirrored"]),
             bits=int(record["bits"]),
             damaged=int(record["damaged"]),
+            image_range=self._image_range,
             rate=float(record["rate"]),
             gop=float(record["gop"]),
             template=record["template"].decode("utf-8", "surrogateescape") if record["kind"] != Kind.VIDEO else None,
@@ -118,7 +121,21 @@ class Index(Sequence[Media]):
             flow=self.flow,
         )  # fmt: skip
         other._current[:] = self._current[:1]
+        other._image_range = self._image_range
         return other
+
+    def set_image_range(self, image_range: tuple[float, float] | None) -> None:
+        """Sets `Media.image_range` of all rows, once: the loaders of an index must agree on it.
+
+        Raises:
+            ValueError: Another range was set before.
+        """
+        if self._has_range and image_range != self._image_range:
+            raise ValueError(
+                f"image_range {image_range} with an index that is read with {self._image_range}: expected the same, or "
+                "another index (build_index)"
+            )
+        self._image_range, self._has_range = image_range, True
 
     def path(self, i: int) -> str:
         """The path of a row."""
@@ -171,6 +188,13 @@ class Index(Sequence[Media]):
     def num_rejected(self) -> int:
         """The number of files that were found to be unusable by this process."""
         return len(self._reasons)
+
+    @property
+    def num_deep(self) -> int:
+        """The number of files that were probed and are images or gray videos of more than 8 bits per sample."""
+        records = self._records[self._current & (self._records["bits"] > 8)]
+        is_gray = np.char.startswith(records["pix_fmt"], b"gray")
+        return int((is_gray | (records["kind"] == Kind.FOLDER)).sum())
 
     @contextlib.contextmanager
     def _saving(self) -> Iterator[Receive]:

@@ -25,6 +25,7 @@ class Media:
         codec, pix_fmt, color: Names as FFmpeg gives them; the suffix of the images, "" and "" for a folder.
         rotation: Degrees counter-clockwise from the stored to the displayed picture.
         mirrored: Left and right are exchanged before the rotation.
+        image_range: Samples that become black and white if there are more than 8 bits; None for all that are possible.
         damaged: Number of frames in the whole file that `actrec index --verify` decoded with errors.
         bits: Per sample, as the file declares them: 8, or up to 16.
         rate: Average number of frames per second, 0 if unknown.
@@ -45,6 +46,7 @@ class Media:
     mirrored: bool = False
     bits: int = 8
     damaged: int = 0
+    image_range: tuple[float, float] | None = None
     rate: float = 0.0
     gop: float = 0.0
     template: str | None = None

@@ -18,6 +18,7 @@ import numpy as np
 
 from actrec.data.flow import FLOW_IMAGE, UNFINISHED, y_of
 from actrec.data.index.watched import decode_watched
+from actrec.data.video.color import to_8_bits
 from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
 from actrec.data.video.promise import LEAST_PRESENT
@@ -269,12 +270,11 @@ def _no_images(files: list[str], kind: Kind) -> str:
     return f"the folder holds no numbered images such as 00001.jpg{other}"
 
 
-def read_image(path: str, *, gray: bool = False) -> np.ndarray:
+def read_image(path: str, *, gray: bool = False, image_range: tuple[float, float] | None = None) -> np.ndarray:
     """Reads an image file as RGB uint8 (H, W, 3). Grayscale and CMYK are converted, and EXIF rotation is applied.
 
-    16-bit samples are scaled: 0 to 65535 becomes 0 to 255.
-
     Args:
+        image_range: The samples of a 16-bit image that become 0 and 255. Default: 0 and 65535.
         gray: Return the luma as (H, W) instead.
 
     Raises:
@@ -297,4 +297,4 @@ def read_image(path: str, *, gray: bool = False) -> np.ndarray:
         image = None
     if image is None:
         raise BrokenError(path, "not an image that OpenCV can decode" if len(data) else "the image is empty (0 bytes)")
-    return image if image.dtype == np.uint8 else cv2.convertScaleAbs(image, alpha=255 / 65535)
+    return image if image.dtype == np.uint8 else to_8_bits(image, image_range or (0, 65535))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import zlib
 from dataclasses import dataclass
 
@@ -69,9 +70,14 @@ class Region:
 
 
 class Converter:
-    """Converts the pictures of a file to RGB, upright, all in the size of the first one; or a region of them."""
+    """Converts the pictures of a file to RGB, upright, all in the size of the first one; or a region of them.
 
-    def __init__(self, region: Region | None = None):
+    Args:
+        image_range: for gray pictures of more than 8 bits, as in `to_8_bits`. Default: all values that they can have.
+    """
+
+    def __init__(self, region: Region | None = None, image_range: tuple[float, float] | None = None):
+        self._image_range = image_range
         self._size: tuple[int, int] | None = None
         self._orientation = Orientation()
         self._region = region
@@ -90,9 +96,10 @@ class Converter:
     def __call__(self, picture: av.VideoFrame) -> np.ndarray:
         self.see(picture)
         region, size = self._region, (picture.width, picture.height)
-        if region is not None and not self._orientation and size == self._size == (region.width, region.height):
+        plain = not self._orientation and not self._image_range
+        if region is not None and plain and size == self._size == (region.width, region.height):
             return to_rgb(picture, region, self._memory)
-        rgb = to_rgb(picture)
+        rgb = _deep_gray_to_rgb(picture, self._image_range) if self._image_range else to_rgb(picture)
         if self._size is not None and self._size != size:  # some streams change their size
             rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
         rgb = np.ascontiguousarray(self._orientation.apply(rgb)) if self._orientation else rgb
@@ -110,6 +117,30 @@ class _Memory:
         if purpose not in self._taken or self._taken[purpose].shape != shape:
             self._taken[purpose] = np.empty(shape, np.uint8)
         return self._taken[purpose]
+
+
+def to_8_bits(samples: np.ndarray, image_range: tuple[float, float]) -> np.ndarray:
+    """uint16 to uint8: the first value of the range becomes 0, the second 255; those outside are clipped."""
+    return _table(*image_range)[samples]
+
+
+@functools.cache
+def _table(low: float, high: float) -> np.ndarray:
+    return np.clip(np.rint((np.arange(65536) - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
+
+
+_DEEP_GRAY = re.compile(r"gray\d+([lb]e)")
+
+
+def _deep_gray_to_rgb(picture: av.VideoFrame, image_range: tuple[float, float]) -> np.ndarray:
+    """Like `to_rgb`, with a range for the pictures that have one."""
+    deep = _DEEP_GRAY.fullmatch(picture.format.name)
+    if not deep:
+        return to_rgb(picture)
+    plane = picture.planes[0]
+    samples = np.frombuffer(memoryview(plane), "<u2" if deep[1] == "le" else ">u2")
+    samples = samples.reshape(plane.height, plane.line_size // 2)[:, : plane.width]
+    return cv2.cvtColor(to_8_bits(samples, image_range), cv2.COLOR_GRAY2RGB)
 
 
 def to_rgb(picture: av.VideoFrame, region: Region | None = None, memory: _Memory | None = None) -> np.ndarray:

@@ -183,16 +183,17 @@ def fetch_pictures(requests: Sequence[Request], index: Index, *, certify: bool) 
 
     if first.template:
         for i, position in enumerate(positions.tolist()):
-            receive(i, region.cut(read_image(first.image(position))))
+            receive(i, region.cut(read_image(first.image(position), image_range=first.image_range)))
         return [receiver.sample() for receiver in receivers]
     row = requests[0].row
     known, certificate = index.certificate(row)
     certify = certify and not known
+    read = functools.partial(read_frames, first.path, positions, receive, region=region, image_range=first.image_range)
     try:
-        decoded = read_frames(first.path, positions, receive, certificate, region=region, certify=certify)
+        decoded = read(certificate, certify=certify)
     except ChangedError:
         index.forget_certificate(row)
-        decoded = read_frames(first.path, positions, receive, region=region)
+        decoded = read()
     if certify:
         index.set_certificate(row, decoded.certificate)
     num_present = len(positions) - decoded.clamped

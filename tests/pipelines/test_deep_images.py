@@ -1,0 +1,93 @@
+"""Depth and infrared: samples of more than 8 bits, from image files to clips."""
+
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import actrec
+from actrec.config import Input, OptionError
+from actrec.data.index import build_index
+from actrec.data.video.color import to_8_bits
+from actrec.pipelines.loader import Loader
+
+INPUT = Input(mean=(0.0,) * 3, std=(1.0,) * 3, frames=4, size=32)
+FRAMES, SIDE = 12, 32
+LOW, HIGH = 500, 4000
+
+
+def depth(number):
+    """A plane at 500 to 4000 millimeters that moves away."""
+    ramp = np.linspace(LOW, HIGH, SIDE, dtype=np.float64) * (1 - number / 50)
+    return np.ascontiguousarray(np.broadcast_to(np.round(ramp), (SIDE, SIDE)).astype(np.uint16))
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """The same pictures as PNG files and as a lossless video."""
+    root = tmp_path_factory.mktemp("deep")
+    (root / "images").mkdir()
+    for i in range(FRAMES):
+        assert cv2.imwrite(str(root / "images" / f"{i + 1:05d}.png"), depth(i))
+    with av.open(str(root / "a.mkv"), "w") as file:
+        stream = file.add_stream("ffv1", rate=25)
+        stream.width = stream.height = SIDE
+        stream.pix_fmt = "gray16le"
+        for i in range(FRAMES):
+            picture = av.VideoFrame.from_ndarray(depth(i), format="gray16le")
+            picture.pts, picture.time_base = i, Fraction(1, 25)
+            file.mux(stream.encode(picture))
+        file.mux(stream.encode(None))
+    return [actrec.Video(name, str(root / name), None, None, (0,)) for name in ("images", "a.mkv")]
+
+
+def clips(rows, image_range, **options):
+    clip = actrec.Clip(frames=4, image_range=image_range)
+    loader = actrec.eval_loader(rows, clip, INPUT, views=actrec.Views(clips=1, crops=1, crop_ratio=1.0), **options)
+    plans = [loader.plan(0, row).frames.ravel() for row in range(len(rows))]
+    return torch.cat([batch.clips for batch in loader]), plans
+
+
+@pytest.mark.parametrize("decoder", ["auto", "dali"])
+@pytest.mark.parametrize("image_range", [None, (LOW, HIGH), (0.0, 8000.5)])
+def test_clips_of_depth(rows, image_range, decoder):
+    found, plans = clips(rows, image_range, decoder=decoder)
+    for got, plan, tolerance in zip(found, plans, (0, 0 if image_range else 1)):  # FFmpeg rounds some values down
+        expected = np.stack([to_8_bits(depth(i), image_range or (0, 65535)) for i in plan])
+        pixels = (got * 255).round().to(torch.uint8).numpy()
+        assert pixels.shape == (3, 4, SIDE, SIDE)
+        assert np.abs(pixels.astype(int) - expected[None]).max() <= tolerance
+    assert found[0].max() > (0.9 if image_range == (LOW, HIGH) else 0.05)
+    assert (found[0].max() < 0.07) == (image_range is None)
+
+
+def test_samples_outside_of_the_range_are_clipped():
+    samples = np.array([[0, 499, 500, 2250, 4000, 65535]], np.uint16)
+    assert to_8_bits(samples, (500, 4000)).tolist() == [[0, 0, 0, 128, 255, 255]]
+
+
+def test_the_range_is_checked(rows):
+    with pytest.raises(OptionError, match=r"image_range 4000,500: expected a smaller number before a larger one"):
+        actrec.Clip(image_range=(4000, 500))
+    index = build_index(rows)
+    actrec.eval_loader(rows, actrec.Clip(image_range=(500, 4000)), INPUT, index=index)
+    with pytest.raises(ValueError, match="with an index that is read with"):
+        actrec.eval_loader(rows, actrec.Clip(), INPUT, index=index)
+    assert isinstance(actrec.eval_loader(rows, actrec.Clip(), INPUT), Loader)
+
+
+def test_files_of_8_bits_do_not_change(tmp_path):
+    (tmp_path / "a").mkdir()
+    for i in range(4):
+        cv2.imwrite(str(tmp_path / "a" / f"{i + 1}.png"), np.full((SIDE, SIDE), 77, np.uint8))
+    row = [actrec.Video("a", str(tmp_path / "a"), None, None, (0,))]
+    assert torch.equal(clips(row, (500, 4000))[0], clips(row, None)[0])
+
+
+def test_the_index_counts_them(rows):
+    index = build_index(rows)
+    assert [index[i].bits for i in range(2)] == [16, 16]
+    assert index.num_deep == 2
