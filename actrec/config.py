@@ -544,7 +544,7 @@ class Probe(Settings):
 class Segments(Settings):
     """How the scores of windows become segments of a video that show a class."""
 
-    threshold: float = opt(0.5, "With --timeline: smallest probability of a class in a segment.", at_least=0, at_most=1)
+    threshold: float = opt(0.3, "With --timeline: smallest probability of a class in a segment.", at_least=0, at_most=1)
     min_length: float = opt(1.0, "With --timeline: shortest duration of a segment, in seconds.", at_least=0)
 
 

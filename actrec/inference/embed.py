@@ -188,7 +188,8 @@ def _of_videos(
         for one, number in zip(about, numbers):
             media: Media = loader.index[number]
             one["row"], one["windows"], one["rate"] = rows[number], 1, media.rate
-            one["start"], one["stop"] = media.start, media.start + media.frames
+            start = media.start - media.first
+            one["start"], one["stop"] = start, start + media.frames
         missing.update(loader.skipped)
         yield Part(about, _mean_of_views(features))
     missing.update(loader.skipped)
@@ -216,7 +217,7 @@ def _of_windows(
             found = [place[id_] for id_ in batch.videos]
             about = np.zeros(len(found), ROW)
             about["row"], about["window"], about["windows"], about["rate"] = row, found, total, media.rate
-            about["start"], about["stop"] = (sweep.ranges[found] + media.start).T
+            about["start"], about["stop"] = (sweep.ranges[found] + media.start - media.first).T
             yield Part(about, _mean_of_views(features))
         if sweep.skipped:
             (window, reason), count = next(iter(sweep.skipped.items())), len(sweep.skipped)

@@ -114,7 +114,7 @@ class Model:
     @overload
     def predict(self, videos: PathLike, *, topk: int = 5) -> list[tuple[str, float]]: ...
     @overload
-    def predict(self, videos: Sequence[PathLike], *, topk: int = 5) -> list[list[tuple[str, float]]]: ...
+    def predict(self, videos: Sequence[Path] | list[str], *, topk: int = 5) -> list[list[tuple[str, float]]]: ...
 
     def predict(self, videos: PathLike | Sequence[PathLike], *, topk: int = 5) -> Any:
         """The most likely classes of a video, or of each of several videos: [(class, probability), ...], best first.
@@ -128,12 +128,12 @@ class Model:
         Raises:
             ValueError: A video cannot be used. `score` scores the others and names it.
         """
-        paths = [videos] if isinstance(videos, (str, os.PathLike)) else list(videos)
-        result = self.score([Video(os.fspath(path), os.fspath(path), None, None, ()) for path in dict.fromkeys(paths)])
+        paths = [os.fspath(path) for path in ([videos] if isinstance(videos, (str, os.PathLike)) else videos)]
+        result = self.score([Video(path, path, None, None, ()) for path in dict.fromkeys(paths)])
         for path, reason in result.missing.items():
             raise ValueError(reason if path in reason else f"{path}: {reason}")
         best = dict(zip(result.ids, self.best_classes(result, topk)))
-        found = [best[os.fspath(path)] for path in paths]
+        found = [best[path] for path in paths]
         return found[0] if isinstance(videos, (str, os.PathLike)) else found
 
     def score(

@@ -66,7 +66,7 @@ def test_wrong_usage(predict, long_video, tmp_path):
         assert code != 0
         return "\n".join(out + err)
 
-    assert "--threshold without --timeline" in says(long_video, "--threshold", 0.3)
+    assert "--threshold without --timeline" in says(long_video, "--threshold", 0.4)
     assert "--every without --timeline" in says(long_video, "--every", 3)
     assert "--plot without --timeline" in says(long_video, "--plot", tmp_path / "a.png")
     other = write(tmp_path / "other.mp4", [numbered(i) for i in range(5)])

@@ -114,7 +114,7 @@ class Target:
     def known_parts(self) -> dict[str, str]:
         """{name of a video: its part} according to the lists that an earlier run wrote."""
         names = {os.path.abspath(self.folder / result): name for name, result in self._record.videos.items()}
-        found = {}
+        found: dict[str, str] = {}
         for part in PARTS:
             if self._record.wrote(path := self._dst / f"{part}.txt"):
                 found |= {

@@ -111,6 +111,7 @@ class Index(Sequence[Media]):
             gop=float(record["gop"]),
             template=record["template"].decode("utf-8", "surrogateescape") if record["kind"] != Kind.VIDEO else None,
             flow=self.flow,
+            first=int(record["first"]) - 1,
         )
 
     def with_rows(self, videos: Sequence[Video]) -> Index:

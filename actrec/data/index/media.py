@@ -32,6 +32,7 @@ class Media:
         gop: Average number of frames per keyframe in the whole file, 0 for folders.
         template: Format string of the names of a folder's images, None for a video file.
         flow: The folder holds optical flow.
+        first: Position of the first frame of the file or folder: 0, but -1 for images that are numbered from 0.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Media:
     gop: float = 0.0
     template: str | None = None
     flow: bool = False
+    first: int = 0
 
     @property
     def positions(self) -> int:

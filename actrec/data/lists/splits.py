@@ -84,7 +84,7 @@ def _rank(
     """The groups for validation if each group is of one class, (groups,) bool. All arguments are by group."""
     digests = [hashlib.sha256(f"{seed} {name}".encode("utf-8", "surrogateescape")).digest() for name in names]
     order = np.array(sorted(range(len(names)), key=digests.__getitem__))
-    chosen = fixed == 1
+    chosen: np.ndarray = fixed == 1
     for c in range(int(label.max()) + 1):
         ranked = order[label[order] == c]
         if len(ranked) < 2:
@@ -118,7 +118,7 @@ class _Table:
 
     def random_split(self, rng: np.random.Generator) -> np.ndarray:
         """A split: visits the groups in random order, and takes those that bring their classes nearer the target."""
-        chosen = self.fixed == 1
+        chosen: np.ndarray = self.fixed == 1
         missing_rows = (self.target - np.bincount(self.label, self.rows * chosen[self.group])).tolist()
         label, rows, begin = self.label.tolist(), self.rows.tolist(), self.begin.tolist()
         for group in rng.permutation(self.num_groups).tolist():
