@@ -118,7 +118,9 @@ class Sweep(Loader):
         self._begin(self._step * self.task.batch_size)
         batches = super().__iter__()
         try:
-            yield from batches
+            # `yield from` would first close `batches`, which waits for its job.
+            for batch in batches:  # noqa: UP028
+                yield batch
         finally:
             self._stopped = True  # so that the job in the background thread ends soon
             batches.close()

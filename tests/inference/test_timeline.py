@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 
 import av
@@ -16,6 +17,7 @@ from actrec.data.video.container import MediaError
 from actrec.data.video.encode import VideoWriter
 from actrec.inference import plot
 from actrec.inference.render import Overlay, ascii_of, render
+from actrec.pipelines import sweep as sweep_module
 
 DARK, BRIGHT = np.full((48, 64, 3), 40, np.uint8), np.full((48, 64, 3), 215, np.uint8)
 
@@ -65,6 +67,27 @@ def test_progress_counts_windows(model, long_video):
 def test_a_video_that_cannot_be_used(model, tmp_path):
     with pytest.raises(MediaError, match="gone.mp4: no such file"):
         model.timeline(tmp_path / "gone.mp4")
+
+
+def test_an_interrupt_does_not_wait_for_the_decoding(model, tmp_path, monkeypatch):
+    sweeps, make_sweep, decode = [], actrec.Model.make_sweep, sweep_module.iter_wanted
+    monkeypatch.setattr(actrec.Model, "make_sweep", lambda *args: sweeps.append(make_sweep(*args)) or sweeps[-1])
+
+    def slow(*args, **options):
+        for found in decode(*args, **options):
+            time.sleep(0.01)
+            yield found
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep_module, "iter_wanted", slow)
+    path = write(tmp_path / "long.mp4", [DARK] * 600)
+    with pytest.raises(KeyboardInterrupt) as held:  # which keeps the frames of the iteration alive
+        model.timeline(path, every=0.2, progress=stop)
+    sweeps[0]._pool.shutdown(wait=True)
+    assert held
+    assert sweeps[0]._at < 350  # the batch that was being decoded ends at frame 358
 
 
 # ---- rendering ----
