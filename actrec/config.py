@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from actrec.settings import OptionError as OptionError
 from actrec.settings import Settings, bounds, opt
@@ -64,6 +64,23 @@ class Input(Settings):
         return replace(self, mean=(0.5,) * channels, std=(std,) * channels)
 
 
+def _image_range() -> Any:
+    return opt(
+        None,
+        "Sample values that become black and white, for images and gray videos of more than 8 bits, such as depth.  "
+        "[default: the smallest and largest that the file can hold]",
+        metavar="LOW,HIGH",
+        at_least=0,
+        at_most=65535,
+    )
+
+
+def _check_image_range(image_range: tuple[float, float] | None) -> None:
+    if image_range is not None and image_range[0] >= image_range[1]:
+        low, high = image_range
+        raise OptionError(f"`image_range` {low:g},{high:g}: expected a smaller number before a larger one")
+
+
 @dataclass(frozen=True)
 class Clip(Settings):
     """Which frames of a video form a clip."""
@@ -92,20 +109,11 @@ class Clip(Settings):
         "flow: each frame of a clip is a stack of five consecutive optical flow images, x and y "
         "(`actrec extract-flow`).",
     )
-    image_range: tuple[float, float] | None = opt(
-        None,
-        "Sample values that become black and white, for images and gray videos of more than 8 bits, such as depth.  "
-        "[default: the smallest and largest that the file can hold]",
-        metavar="LOW,HIGH",
-        at_least=0,
-        at_most=65535,
-    )
+    image_range: tuple[float, float] | None = _image_range()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.image_range is not None and self.image_range[0] >= self.image_range[1]:
-            low, high = self.image_range
-            raise OptionError(f"`image_range` {low:g},{high:g}: expected a smaller number before a larger one")
+        _check_image_range(self.image_range)
         if self.sampling == "uniform" and self.stride != 1:
             raise OptionError(
                 f"`stride` {self.stride} with uniform sampling: expected 1; other strides need `sampling` dense"
@@ -590,6 +598,11 @@ class ImageOptions(Settings):
     )
     upscale: bool = opt(False, "Also enlarge smaller videos to the short side.")
     quality: int = opt(90, "JPEG quality, 1 to 100.", at_least=1, at_most=100)
+    image_range: tuple[float, float] | None = _image_range()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_image_range(self.image_range)
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the images of a video of this displayed size."""
@@ -659,9 +672,11 @@ class PrepareOptions(Settings):
     )
     upscale: bool = opt(False, "Also enlarge smaller videos to the short side.")
     encoder: Literal["auto", "cpu", "nvenc"] = opt("auto", "auto: NVENC if it works on this machine, else the CPU.")
+    image_range: tuple[float, float] | None = _image_range()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_image_range(self.image_range)
         if self.crf is None:
             object.__setattr__(self, "crf", CRF[self.codec])
 

@@ -1,6 +1,7 @@
 """Depth and infrared: samples of more than 8 bits, from image files to clips."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import cv2
@@ -9,10 +10,13 @@ import pytest
 import torch
 
 import actrec
-from actrec.config import Input, OptionError
+from actrec.config import ExtractOptions, Input, OptionError
 from actrec.data.index import build_index
 from actrec.data.video.color import to_8_bits
+from actrec.data.video.read import iter_pictures
 from actrec.pipelines.loader import Loader
+from actrec.tools.make.frame_folder import extract_video
+from actrec.tools.make.record import describe_differences, plain_settings
 
 INPUT = Input(mean=(0.0,) * 3, std=(1.0,) * 3, frames=4, size=32)
 FRAMES, SIDE = 12, 32
@@ -62,6 +66,29 @@ def test_clips_of_depth(rows, image_range, decoder):
         assert np.abs(pixels.astype(int) - expected[None]).max() <= tolerance
     assert found[0].max() > (0.9 if image_range == (LOW, HIGH) else 0.05)
     assert (found[0].max() < 0.07) == (image_range is None)
+
+
+@pytest.mark.parametrize("image_range", [None, (LOW, HIGH)])
+def test_extracted_and_prepared_frames_have_the_same_pixels(rows, tmp_path, image_range):
+    path = Path(rows[1].path)
+    expected = [to_8_bits(depth(i), image_range or (0, 65535)).astype(int) for i in range(FRAMES)]
+    tolerance = 0 if image_range else 1  # FFmpeg rounds some values down
+    options = ExtractOptions(template="{:05d}.png", image_range=image_range)
+    assert extract_video(path, tmp_path / "frames", options) == FRAMES
+    for i, gray in enumerate(expected):
+        found = cv2.imread(str(tmp_path / "frames" / options.template.format(i + 1))).astype(int)
+        assert np.abs(found - gray[..., None]).max() <= tolerance
+    for picture, gray in zip(iter_pictures(path, image_range), expected, strict=True):
+        luma = picture.yuv420(SIDE, SIDE)[:SIDE]
+        assert np.abs(luma - (16 + gray * 219 / 255)).max() < 2
+    assert [picture.time for picture in iter_pictures(path, image_range)] == [i / 25 for i in range(FRAMES)]
+
+
+def test_settings_of_older_versions_can_be_continued():
+    assert "image_range" not in plain_settings(ExtractOptions())
+    known, wanted = plain_settings(ExtractOptions()), plain_settings(ExtractOptions(image_range=(1, 2)))
+    assert describe_differences(known, wanted) == "image_range was None, now [1.0, 2.0]"
+    assert describe_differences(wanted, known) == "image_range was [1.0, 2.0], now None"
 
 
 def test_samples_outside_of_the_range_are_clipped():

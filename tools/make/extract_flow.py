@@ -137,7 +137,7 @@ def flow_of_video(
     if not source.exists():
         raise MediaError(source, "no such file or folder")
     frames = _frames_of(source) if source.is_dir() else None
-    pictures = _images(frames) if frames else _pictures(source, options)
+    pictures = _images(frames, options.image_range) if frames else _pictures(source, options)
     name = os.path.splitext(frames.template if frames and frames.template else "{:05d}.jpg")[0] + "_x.jpg"
     first = frames.start + 1 if frames else 1
     with scratch_folder(folder) as scratch:
@@ -189,10 +189,10 @@ def _frames_of(folder: Path) -> Media:
     return build_index([Video("", str(folder), None, None, ())], lazy=True)[0]
 
 
-def _images(frames: Media) -> Iterator[np.ndarray]:
+def _images(frames: Media, image_range: tuple[float, float] | None) -> Iterator[np.ndarray]:
     for position in range(frames.start, frames.start + frames.frames):
         path = frames.image(position)
-        picture = read_image(path, gray=True)
+        picture = read_image(path, gray=True, image_range=image_range)
         if picture.shape != (frames.height, frames.width):
             sizes = f"{picture.shape[1]}x{picture.shape[0]}, the first frame {frames.width}x{frames.height}"
             raise MediaError(path, f"{os.path.basename(path)} is {sizes}: flow needs frames of one size")
@@ -201,7 +201,7 @@ def _images(frames: Media) -> Iterator[np.ndarray]:
 
 def _pictures(path: Path, options: FlowOptions) -> Iterator[np.ndarray]:
     size = None
-    for picture in iter_pictures(path):
+    for picture in iter_pictures(path, options.image_range):
         size = size or options.size(picture.width, picture.height)
         yield cv2.cvtColor(picture.bgr(*size), cv2.COLOR_BGR2GRAY)
 

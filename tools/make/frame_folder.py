@@ -30,7 +30,7 @@ def extract_video(path: Path, folder: Path, options: ExtractOptions, *, stop: St
     """
     count, size = 0, None
     with atomic_folder(folder) as part:
-        for picture, copies in resampled(iter_pictures(path), path=path, fps=options.fps):
+        for picture, copies in resampled(iter_pictures(path, options.image_range), path=path, fps=options.fps):
             if stop and stop():
                 raise Stopped
             size = size or options.size(picture.width, picture.height)

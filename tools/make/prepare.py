@@ -211,7 +211,7 @@ def show_trade(src: Path, names: Sequence[str], options: PrepareOptions, count: 
             try:
                 prepare_video(path, made, Path(folder, "bad.mp4"), options)
                 name = os.path.relpath(path, src) if src.name else path.name
-                trades.append(Trade(name, cost(path), cost(made), psnr(path, made, options.fps)))
+                trades.append(Trade(name, cost(path), cost(made), psnr(path, made, options.fps, options.image_range)))
             except (OSError, ValueError) as error:
                 say(printable(f"sample: {error}"))
     for line in table(trades) if trades else ():

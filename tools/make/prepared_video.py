@@ -134,7 +134,7 @@ def prepare_video(
 
 def _encode(path: Path, made: Path, encoder: str, options: PrepareOptions, stop: Stop | None) -> np.ndarray:
     """Writes the file. Returns a thumbnail of each frame, as `_thumbnail` computes it."""
-    shown = resampled(iter_pictures(path), path=path, fps=options.fps)
+    shown = resampled(iter_pictures(path, options.image_range), path=path, fps=options.fps)
     first, times = next(shown)
     size = options.size(first.width, first.height)
     rate = Fraction(options.fps or min(max(1 / (first.seconds or _UNKNOWN), 1), 240)).limit_denominator(1001)

@@ -15,6 +15,7 @@ from typing import Any
 from actrec.files import write_json, writing
 
 _LONGEST = 240  # bytes; longest name of a result. File systems allow 255, and a suffix may be appended.
+_ADDED = ("image_range",)  # options that older versions lacked
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,18 @@ class Record:
 
 
 def plain_settings(options: Any, **more: Any) -> dict[str, Any]:
-    """The fields of a settings dataclass, and more settings, as JSON holds them."""
-    return json.loads(json.dumps({**more, **dataclasses.asdict(options)}))
+    """The fields of a settings dataclass, and more settings, as JSON holds them.
+
+    An option that older versions lacked is left out while it has its default: their results can be continued.
+    """
+    settings = {**more, **dataclasses.asdict(options)}
+    return json.loads(json.dumps({k: v for k, v in settings.items() if k not in _ADDED or v is not None}))
 
 
 def describe_differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """The settings that differ from those of an earlier run, for an error message."""
-    different = (key for key, value in wanted.items() if known.get(key) != value)
-    return "; ".join(f"{key} was {known.get(key)}, now {wanted[key]}" for key in different)
+    different = (key for key in {**known, **wanted} if known.get(key) != wanted.get(key))
+    return "; ".join(f"{key} was {known.get(key)}, now {wanted.get(key)}" for key in different)
 
 
 def who_wrote(path: Path) -> Kind | None:

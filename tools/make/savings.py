@@ -77,10 +77,11 @@ def _decode_ms(path: Path, clips: Sequence[np.ndarray], certificate: Certificate
     return 1000 * min(rounds) / len(clips)
 
 
-def psnr(path: Path, made: Path, fps: float | None = None) -> float:
+def psnr(path: Path, made: Path, fps: float | None = None, image_range: tuple[float, float] | None = None) -> float:
     """PSNR in dB of the luma of a prepared video against the resized original, over the first frames."""
     errors = []
-    shown = (picture for picture, copies in resampled(iter_pictures(path), path=path, fps=fps) for _ in range(copies))
+    pictures = resampled(iter_pictures(path, image_range), path=path, fps=fps)
+    shown = (picture for picture, copies in pictures for _ in range(copies))
     for picture, after in zip(shown, iter_pictures(made)):
         size = (after.width, after.height)
         luma, wanted = (p.yuv420(*size)[: size[1]].astype(np.float32) for p in (after, picture))

@@ -99,7 +99,7 @@ class Converter:
         plain = not self._orientation and not self._image_range
         if region is not None and plain and size == self._size == (region.width, region.height):
             return to_rgb(picture, region, self._memory)
-        rgb = _deep_gray_to_rgb(picture, self._image_range) if self._image_range else to_rgb(picture)
+        rgb = to_rgb(with_range(picture, self._image_range) if self._image_range else picture)
         if self._size is not None and self._size != size:  # some streams change their size
             rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
         rgb = np.ascontiguousarray(self._orientation.apply(rgb)) if self._orientation else rgb
@@ -132,15 +132,15 @@ def _table(low: float, high: float) -> np.ndarray:
 _DEEP_GRAY = re.compile(r"gray\d+([lb]e)")
 
 
-def _deep_gray_to_rgb(picture: av.VideoFrame, image_range: tuple[float, float]) -> np.ndarray:
-    """Like `to_rgb`, with a range for the pictures that have one."""
+def with_range(picture: av.VideoFrame, image_range: tuple[float, float]) -> av.VideoFrame:
+    """A gray picture of more than 8 bits in 8 bits, without its timestamp; any other picture as it is."""
     deep = _DEEP_GRAY.fullmatch(picture.format.name)
     if not deep:
-        return to_rgb(picture)
+        return picture
     plane = picture.planes[0]
     samples = np.frombuffer(memoryview(plane), "<u2" if deep[1] == "le" else ">u2")
     samples = samples.reshape(plane.height, plane.line_size // 2)[:, : plane.width]
-    return cv2.cvtColor(to_8_bits(samples, image_range), cv2.COLOR_GRAY2RGB)
+    return av.VideoFrame.from_ndarray(to_8_bits(samples, image_range), format="gray")
 
 
 def to_rgb(picture: av.VideoFrame, region: Region | None = None, memory: _Memory | None = None) -> np.ndarray:

@@ -45,6 +45,7 @@ def check_video(path: str | os.PathLike[str]) -> str | None:
     """Opens a file and decodes its first picture. Returns the reason why this fails, None if it does not."""
     try:
         with open_video(path) as (container, stream):
+            check_complete(path, container, stream)
             if next(iter_decoded(container, stream), None) is None:
                 return "no frame of its video stream decodes"
     except MediaError as error:
