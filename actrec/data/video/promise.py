@@ -33,7 +33,7 @@ def check_complete(path: str | os.PathLike[str], container: InputContainer, stre
     check = _CHECKS.get(container.format.name.split(",")[0])
     if check is None:
         return
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=0) as file:
         reason = check(file, os.fstat(file.fileno()).st_size, stream)
     if isinstance(reason, float):
         reason = _judge_duration(path, reason)

@@ -14,6 +14,7 @@ from actrec.data.index.index import run_in_threads
 from actrec.data.index.watched import damage_of, decode_watched
 from actrec.data.video.container import MediaError
 from actrec.data.video.read import verify_video
+from actrec.tools.lists.index import damaged as damaged_of
 
 RNG = np.random.default_rng(0)
 FORMS = {
@@ -139,3 +140,4 @@ def test_damaged_frames_of_a_video_are_counted(tmp_path, suffix, options):
     assert index.broken == ({} if verify_video(path).damaged <= 6 else {0: "7 of 60 frames are damaged"})
     if not index.broken:
         assert index[0].damaged == verify_video(path).damaged
+        assert list(damaged_of(index)) == [str(path)]

@@ -21,7 +21,7 @@ from numbered_videos import (
 )
 
 from actrec.data.video import certificate as certificates
-from actrec.data.video.certificate import droppable
+from actrec.data.video.certificate import droppable, load_certificate
 from actrec.data.video.container import ChangedError
 from actrec.data.video.excerpt import read_excerpt
 from actrec.data.video.keyframes import KeyframeCheck
@@ -154,15 +154,19 @@ def write_as_old_x264(path, build=b"120"):
     return path
 
 
-def copy_packets(source, target, change):
-    """Remuxes a video; `change(number of the packet, its bytes)` gives the new bytes."""
+def copy_packets(source, target, change, *, mark=False):
+    """Remuxes a video; `change(number of the packet, its bytes)` gives the new bytes.
+
+    Args:
+        mark: mark all packets as keyframes.
+    """
     with av.open(str(source)) as own, av.open(str(target), "w") as out:
         stream = out.add_stream_from_template(own.streams.video[0], opaque=True)
         for i, packet in enumerate(own.demux(video=0)):
             if packet.size:
                 changed = av.Packet(change(i, bytes(packet)))
                 changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
-                changed.is_keyframe, changed.stream = packet.is_keyframe, stream
+                changed.is_keyframe, changed.stream = packet.is_keyframe or mark, stream
                 out.mux(changed)
     return target
 
@@ -177,6 +181,7 @@ def test_the_build_of_x264_is_known_wherever_a_file_is_entered(tmp_path, contain
         assert certificate is None or b"x264 - core 120" in certificate.preamble
     if certificate is None:
         return
+    assert load_certificate(path).preamble == certificate.preamble
     with_container = replace(certificate, stream=None)
     for found in (certificate, with_container):
         check_draws(path, expected, found)
@@ -261,3 +266,31 @@ def test_the_test_of_a_certificate_decodes_little(tmp_path):
     assert set(frames % 12) == {0, 4}
     assert frames.min() >= 12
     assert frames.max() >= 120
+
+
+@pytest.mark.parametrize(
+    ("codec", "unit"), [("h264", b"\x06\x13\x02\x11\x22\x80"), ("hevc", b"\x4e\x01\x13\x01\x11\x80")]
+)
+def test_film_grain_is_seen(codec, unit):
+    """Its noise depends on the number of keyframes before."""
+    assert summarize_packet(b"\0\0\0\1" + unit, codec, b"").has_film_grain
+    other = unit.replace(b"\x13", b"\x05")
+    assert not summarize_packet(b"\0\0\0\1" + other, codec, b"").has_film_grain
+
+
+def test_film_grain_earns_no_certificate(tmp_path):
+    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(20)], gop=10)
+    assert certificate_of(path) is not None
+    grain = b"\0\0\0\6\x06\x13\x02\x80\x22\x80"  # cancelled at once: the pictures stay the same
+    assert certificate_of(copy_packets(path, tmp_path / "b.mp4", lambda i, data: grain + data)) is None
+
+
+@pytest.mark.parametrize("codec", ["libvpx-vp9", "libvpx", "libx264"])
+def test_a_container_that_marks_every_packet_as_a_keyframe(tmp_path, codec):
+    options = {} if codec == "libx264" else VP9
+    path = write(tmp_path / "a.mkv", [numbered(n) for n in range(30)], codec=codec, gop=10, options=options)
+    keys = len(certificate_of(path).key_pts)
+    marked = copy_packets(path, tmp_path / "b.mkv", lambda i, data: data, mark=True)
+    certificate = certificate_of(marked)
+    assert certificate is None or len(certificate.key_pts) == keys
+    check_draws(marked, checksums(plain_decode(marked)), certificate)

@@ -76,6 +76,14 @@ def test_the_duration_counts_where_the_size_is_not_known(tmp_path):
         probe_video(cut(path, 0.3))
 
 
+def test_the_duration_of_an_flv_counts_where_its_size_is_not_known(tmp_path):
+    path = make(tmp_path / "a.flv", "flv")
+    path.write_bytes(path.read_bytes().replace(b"filesize", b"fileabcd"))
+    assert probe_video(path).frames == FRAMES
+    with pytest.raises(MediaError, match=r"promises 2\.4 seconds, and [01]\.\d+ are there"):
+        probe_video(cut(path, 0.5))
+
+
 def test_an_avi_with_a_wrong_size_is_whole_if_its_frames_are_there(tmp_path):
     path = make(tmp_path / "a.avi", "avi")
     data = bytearray(path.read_bytes())
