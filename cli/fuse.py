@@ -13,7 +13,6 @@ from actrec.cli.options import FILE, Command, config_options
 from actrec.words import counted
 
 if TYPE_CHECKING:
-    from actrec.engine.result import Result
     from actrec.inference.fuse import Fused
 
 _SHOWN = 10  # videos without scores in every file that are listed
@@ -47,6 +46,7 @@ def command(
     have them fitted.
     """
     from actrec.data import score_file
+    from actrec.engine.result import Result
     from actrec.inference import fuse
 
     _check_usage(files, fit_files, fusion)
@@ -63,7 +63,7 @@ def command(
         _show_left_out(fit_left_out, "of --fit ")
     _show_left_out(left_out)
     fused = fuse.fuse(inputs, fusion, fit_on=fit_on)
-    singles = [fuse.result_of(content) for content in inputs.values()]
+    singles = [Result.of(content) for content in inputs.values()]
     if out is not None:
         named = next((content for content in inputs.values() if content.has_names), inputs[str(files[0])])
         score_file.write(
@@ -82,12 +82,12 @@ def command(
         json_path=json_path,
         result={
             "inputs": [
-                {"scores": str(path), "weight": float(weight), **_accuracies(single)}
+                {"scores": str(path), "weight": float(weight), **single.summary()}
                 for path, weight, single in zip(files, fused.weights, singles)
             ],
             "fit": [str(path) for path in fit_files],
             "weights_of_parts": fused.of_folds.tolist() if fused.of_folds is not None else None,
-            "fusion": _accuracies(fused.result),
+            "fusion": fused.result.summary(),
             "left_out": left_out,
             "scores": str(out) if out is not None else None,
         },
@@ -162,8 +162,3 @@ def _origin_of_weights(fusion: config.Fusion, fitted: Any) -> list[str]:
     if fusion.folds is not None:
         return [f"weights fitted {fusion.folds} times; each video is scored with weights that other videos fitted"]
     return []
-
-
-def _accuracies(result: Result) -> dict[str, Any]:
-    own = {"map": result.map} if result.multi_label else {"mean_class": result.mean_class}
-    return own | {"top1": result.top1, "top5": result.top5, "videos": result.num_videos}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import os
@@ -17,6 +18,7 @@ import torch
 from actrec.data.lists import Video, check_labels
 from actrec.engine.devices import autocast
 from actrec.engine.failures import with_name
+from actrec.engine.metrics import best_classes
 from actrec.engine.metrics import probabilities as probabilities
 from actrec.engine.result import Result as Result
 from actrec.files import atomic_write, write_json
@@ -64,21 +66,17 @@ def score(
     scores: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     mean = _AVERAGE[average, loader.multi_label is not None]
-    training, clamped_before = net.training, loader.clamped
-    net.eval()
-    try:
-        with torch.inference_mode(), autocast(loader.device.type, precision):
-            for batch, logits in outputs_of(functools.partial(logits_of_views, net), loader, loader.device):
-                if not ids:
-                    _check_classes(loader, logits.shape[-1])
-                # Video by video, because the order in which torch adds the views depends on the shape.
-                scores += [mean(views).numpy() for views in logits.cpu()]
-                ids += batch.videos
-                labels.append(batch.labels.cpu().numpy())
-                if progress:
-                    progress(len(batch))
-    finally:
-        net.train(training)
+    clamped_before = loader.clamped
+    with evaluating(net), torch.inference_mode(), autocast(loader.device.type, precision):
+        for batch, logits in outputs_of(functools.partial(logits_of_views, net), loader, loader.device):
+            if not ids:
+                _check_classes(loader, logits.shape[-1])
+            # Video by video, because the order in which torch adds the views depends on the shape.
+            scores += [mean(views).numpy() for views in logits.cpu()]
+            ids += batch.videos
+            labels.append(batch.labels.cpu().numpy())
+            if progress:
+                progress(len(batch))
     scored = set(ids)
     missing = {id_: reason for id_, reason in loader.skipped.items() if id_ not in scored}
     clamped = loader.clamped - clamped_before
@@ -86,6 +84,18 @@ def score(
         return _nothing_scored(net, loader, missing, clamped)
     shown = np.concatenate(labels)
     return Result(ids, np.stack(scores), shown if loader.multi_label is None else shown.astype(bool), missing, clamped)
+
+
+@contextlib.contextmanager
+def evaluating(net: torch.nn.Module) -> Iterator[None]:
+    """A net in evaluation mode. Afterwards each of its modules is in the mode it was in."""
+    training = [module for module in net.modules() if module.training]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def merge(results: Sequence[Result], videos: Sequence[Video]) -> Result:
@@ -235,7 +245,7 @@ def save_reference(folder: Path, stem: str, result: Result) -> list[Path]:
     scores_path, csv_path = reference_paths(folder, stem)
     with atomic_write(scores_path, "wb") as file:
         np.save(file, result.scores.astype(np.float64))
-    best = np.argsort(-result.scores, axis=1, kind="stable")[:, :5]
+    best = best_classes(result.scores, 5)
     with atomic_write(csv_path) as file:
         rows = csv.writer(file, delimiter=";", lineterminator="\n")
         rows.writerows([os.path.basename(id_), *classes] for id_, classes in zip(result.ids, best.tolist()))
@@ -250,9 +260,8 @@ def save_topk_json(path: str | os.PathLike[str], result: Result, classes: Sequen
         k: Number of classes for each video, the best first; all if 0 or less.
     """
     found = probabilities(result.scores, multi_label=result.multi_label)
-    best = np.argsort(-found, axis=1, kind="stable")[:, : k if k > 0 else None]
     results = {
         id_: [{"label": classes[c], "score": float(row[c])} for c in order]
-        for id_, row, order in zip(result.ids, found, best)
+        for id_, row, order in zip(result.ids, found, best_classes(found, k))
     }
     write_json(path, {"results": results})

@@ -28,6 +28,20 @@ def probabilities(scores: np.ndarray, *, multi_label: bool) -> np.ndarray:
     return np.exp(log_probabilities(scores, multi_label=multi_label))
 
 
+def best_classes(scores: np.ndarray, k: int) -> np.ndarray:
+    """The k classes with the highest scores, the best first: (videos, k) int64. All of them if k is 0 or less."""
+    return np.argsort(-scores, axis=1, kind="stable")[:, : k if k > 0 else None]
+
+
+def is_labeled(labels: np.ndarray) -> np.ndarray:
+    """Which videos have a label, (videos,) bool.
+
+    Args:
+        labels: (videos,) int, -1 for a video without a label; or (videos, classes) bool.
+    """
+    return np.asarray(labels.any(axis=1) if labels.ndim == 2 else labels >= 0)
+
+
 def topk_hits(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """Whether the label, or one of the labels, is among the k highest scores. (videos,) bool.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from actrec.data.score_file import ScoreFile
 from actrec.engine import metrics
 
 
@@ -32,6 +34,11 @@ class Result:
     missing: dict[str, str] = field(default_factory=dict)
     clamped: int = 0
 
+    @classmethod
+    def of(cls, content: ScoreFile) -> Result:
+        """The scores of a file."""
+        return cls(list(content.ids), content.scores, content.labels)
+
     @property
     def num_videos(self) -> int:
         return len(self.ids)
@@ -42,7 +49,7 @@ class Result:
 
     @cached_property
     def _labeled(self) -> tuple[np.ndarray, np.ndarray]:
-        has = self.labels.any(axis=1) if self.multi_label else self.labels >= 0
+        has = metrics.is_labeled(self.labels)
         return self.scores[has], self.labels[has]
 
     @property
@@ -78,6 +85,11 @@ class Result:
     def accuracies(self) -> dict[str, float]:
         """The accuracies that are logged, by name."""
         return {"map": self.map, "top1": self.top1} if self.multi_label else {"top1": self.top1, "top5": self.top5}
+
+    def summary(self) -> dict[str, Any]:
+        """All accuracies and the number of videos, for JSON."""
+        own = {"map": self.map} if self.multi_label else {"mean_class": self.mean_class}
+        return own | {"top1": self.top1, "top5": self.top5, "videos": self.num_videos}
 
     def __str__(self) -> str:
         counts = f"({self.num_videos} videos, {len(self.missing)} missing)"

@@ -134,7 +134,7 @@ def pixels_of(clips_NCTHW: object, net_input: Input) -> np.ndarray:
     Of optical flow, the first x image of each frame is shown in gray: what moves to the right is bright.
     """
     values = np.moveaxis(np.asarray(clips_NCTHW, np.float32), 1, -1)
-    pixels = (values * np.float32(net_input.std) + np.float32(net_input.mean)) * 255
+    pixels = (values * np.asarray(net_input.std, np.float32) + np.asarray(net_input.mean, np.float32)) * 255
     return as_rgb(pixels.round().clip(0, 255).astype(np.uint8))
 
 

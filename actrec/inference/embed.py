@@ -34,12 +34,11 @@ from actrec.data.lists import Video
 from actrec.data.video.container import MediaError
 from actrec.engine import dist
 from actrec.engine.devices import autocast
-from actrec.engine.evaluate import outputs_of
+from actrec.engine.evaluate import evaluating, logits_of_views, outputs_of
 from actrec.engine.failures import with_name
-from actrec.files import atomic_write, read_json, write_json, writing
+from actrec.files import atomic_write, read_json, sha256, write_json, writing
 from actrec.inference.embeddings import Embeddings, labels_of
-from actrec.nets.outside import last_layer, logits_of
-from actrec.registry import did_you_mean
+from actrec.nets.outside import last_layer, layer_of
 
 if TYPE_CHECKING:
     from actrec.inference.model import Model
@@ -139,13 +138,7 @@ def find_layer(net: Any, name: str | None) -> tuple[str, nn.Module]:
     Raises:
         ValueError: There is none.
     """
-    if name is None:
-        return last_layer(net)
-    modules = dict(net.named_modules())
-    modules.pop("", None)
-    if name not in modules:
-        raise ValueError(f"net {net.name!r} has no layer {name!r}{did_you_mean(name, modules)}")
-    return name, modules[name]
+    return last_layer(net) if name is None else (name, layer_of(net, name))
 
 
 # ---- computing ----
@@ -161,16 +154,11 @@ def compute(
         missing: Gets the id of each video that cannot be used, with the reason.
     """
     run = functools.partial(_features, model.net, task.layer)
-    training = model.net.training
-    model.net.eval()
-    try:
-        with torch.inference_mode(), autocast(model.device.type, model.precision):
-            if task.windows is None:
-                yield from _of_videos(model, task, run, before, missing)
-            else:
-                yield from _of_windows(model, task, run, before, missing, told)
-    finally:
-        model.net.train(training)
+    with evaluating(model.net), torch.inference_mode(), autocast(model.device.type, model.precision):
+        if task.windows is None:
+            yield from _of_videos(model, task, run, before, missing)
+        else:
+            yield from _of_windows(model, task, run, before, missing, told)
 
 
 def _of_videos(
@@ -238,8 +226,7 @@ def _features(net: Any, layer: str | None, clips: torch.Tensor) -> torch.Tensor:
     else:
         handle = module.register_forward_hook(lambda _, inputs, output: seen.append(output))
     try:
-        kind = torch.float64 if any(p.dtype == torch.float64 for p in net.parameters()) else clips.dtype
-        logits_of(net, clips.to(kind))
+        logits_of_views(net, clips)
     finally:
         handle.remove()
     if not seen:
@@ -456,10 +443,8 @@ def fingerprint(model: Model, task: Task) -> dict[str, Any]:
     rows = hashlib.sha256()
     for video in task.videos:
         rows.update(repr((video.id, os.path.realpath(video.path), video.start, video.stop)).encode("utf-8", "replace"))
-    with open(model.source, "rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "weights": weights,
+        "weights": sha256(model.source),
         "net": f"{model.net.name} {model.net.options}",
         "clip": asdict(model.clip),
         "input": str(model.input),

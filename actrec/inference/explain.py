@@ -7,8 +7,7 @@ class's logit, averaged over space and time, and their sum is kept where it is p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,10 +20,11 @@ from torch import Tensor, nn
 from actrec.data.index import Media, build_index
 from actrec.data.lists import Video
 from actrec.data.sampling.plan import EvalPlan
+from actrec.engine.evaluate import evaluating
 from actrec.engine.failures import with_name
 from actrec.inference.drawing import pixels_of
 from actrec.nets.backbone import Backbone
-from actrec.nets.outside import forward_failures_of, logits_of
+from actrec.nets.outside import forward_failures_of, layer_of, logits_of, name_of
 from actrec.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def explain(model: Model, video: Video, class_: str | int | None = None, *, laye
     for reason in result.missing.values():
         raise ValueError(with_name(video.id, reason))
     probabilities = model.probabilities(result)[0]
-    label = asked if asked is not None else int(np.argsort(-probabilities, kind="stable")[0])
+    label = asked if asked is not None else int(probabilities.argmax())
     batch = next(batches := iter(model.make_loader([video], index=index)))
     batches.close()
     (plan,) = batch.plans
@@ -118,7 +118,7 @@ def find_class(wanted: str | int, names: Sequence[str]) -> int:
     Raises:
         ValueError: The net has no such class.
     """
-    if wanted in names:
+    if isinstance(wanted, str) and wanted in names:
         return list(names).index(wanted)
     try:
         number = int(wanted)
@@ -145,34 +145,23 @@ def grad_cam(net: nn.Module, clips_NCTHW: Tensor, label: int, *, layer: str | No
     """
     kind = next((p.dtype for p in net.parameters() if p.is_floating_point()), clips_NCTHW.dtype)
     clips_NCTHW = clips_NCTHW.to(kind)
-    with _evaluating(net), torch.inference_mode(False), torch.no_grad():
+    with evaluating(net), torch.inference_mode(False), torch.no_grad():
         activations, logits = _from_layer(net, clips_NCTHW, layer) if layer else _from_features(net, clips_NCTHW)
         with torch.enable_grad():
             total = logits[:, label].sum()
         (gradients,) = torch.autograd.grad(total, activations, allow_unused=True)
         if gradients is None:
             raise ValueError(f"layer {layer!r}: the logits of the net do not depend on it; expected another layer")
-        num_clips, named = len(clips_NCTHW), f"layer {layer!r}" if layer else f"net {_name(net)!r}: its features"
+        num_clips, named = len(clips_NCTHW), f"layer {layer!r}" if layer else f"net {name_of(net)!r}: its features"
         weights = _as_maps(gradients, num_clips, named).mean((2, 3, 4), keepdim=True)
         return (weights * _as_maps(activations.detach(), num_clips, named)).sum(1).relu()
-
-
-@contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
-    training = [module for module in net.modules() if module.training]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _from_features(net: nn.Module, clips: Tensor) -> tuple[Tensor, Tensor]:
     """(what the head gets, logits that depend on it)"""
     own = isinstance(net, Backbone)
     if not own and not all(callable(getattr(net, name, None)) for name in ("features", "head")):
-        raise ValueError(f"net {_name(net)!r} has no methods `features` and `head`: {_name_a_layer(net)}")
+        raise ValueError(f"net {name_of(net)!r} has no methods `features` and `head`: {_name_a_layer(net)}")
     with forward_failures_of(net):
         found = net.features(clips)  # type: ignore[operator]
         if not isinstance(found, Tensor):
@@ -184,16 +173,14 @@ def _from_features(net: nn.Module, clips: Tensor) -> tuple[Tensor, Tensor]:
         expected = logits_of(net, clips)
         if logits.shape != expected.shape or not torch.allclose(logits, expected, rtol=1e-3, atol=1e-3):
             raise ValueError(
-                f"net {_name(net)!r}: head(features(clips)) differs from what the net returns: {_name_a_layer(net)}"
+                f"net {name_of(net)!r}: head(features(clips)) differs from what the net returns: {_name_a_layer(net)}"
             )
     return leaf, logits
 
 
 def _from_layer(net: nn.Module, clips: Tensor, name: str) -> tuple[Tensor, Tensor]:
     """(the output of a layer, logits that depend on it)"""
-    modules = dict(net.named_modules())
-    if name not in modules or not name:
-        raise ValueError(f"layer {name!r}: net {_name(net)!r} has no such layer{did_you_mean(name, modules)}")
+    module = layer_of(net, name)
     outputs: list[Any] = []
 
     def replace(module: nn.Module, inputs: Any, output: Any) -> Any:
@@ -204,7 +191,7 @@ def _from_layer(net: nn.Module, clips: Tensor, name: str) -> tuple[Tensor, Tenso
         torch.set_grad_enabled(True)  # from here on, until the end of the caller's `no_grad`
         return outputs[-1].clone()  # the next layer may change it
 
-    handle = modules[name].register_forward_hook(replace)
+    handle = module.register_forward_hook(replace)
     try:
         logits = logits_of(net, clips)
     finally:
@@ -226,7 +213,7 @@ def _finer_layers(net: nn.Module, clips: Tensor) -> dict[str, tuple[int, int, in
 
     handles = [module.register_forward_hook(partial(note, name)) for name, module in net.named_children()]
     try:
-        with _evaluating(net), torch.no_grad():
+        with evaluating(net), torch.no_grad():
             net(clips)
     finally:
         for handle in handles:
@@ -251,7 +238,3 @@ def _name_a_layer(net: nn.Module) -> str:
     last = [name for name, module in net.named_modules() if isinstance(module, (nn.Conv2d, nn.Conv3d))][-3:]
     known = f", such as {', '.join(reversed(last))}" if last else ""
     return f"name a layer{known}"
-
-
-def _name(net: nn.Module) -> str:
-    return str(getattr(net, "name", type(net).__name__))

@@ -39,11 +39,6 @@ class Fused:
     of_folds: np.ndarray | None = None
 
 
-def result_of(content: ScoreFile) -> Result:
-    """The scores of a file, with their accuracies."""
-    return Result(list(content.ids), content.scores, content.labels)
-
-
 def align(files: Files, *, common: bool = False) -> tuple[dict[str, ScoreFile], list[str]]:
     """The files with the same videos in the same order, that of the first file.
 
@@ -114,7 +109,7 @@ def fuse(files: Files, options: Fusion, *, fit_on: Files | None = None) -> Fused
         return Result(ids, scores.astype(np.float32), labels)
 
     if options.folds is not None:
-        parts = _parts(_is_labeled(labels), options.folds, options.seed)
+        parts = _parts(metrics.is_labeled(labels), options.folds, options.seed)
         scores = np.empty_like(logits[0])
         weights = []
         for part in range(options.folds):
@@ -169,7 +164,7 @@ def _fit(logits: np.ndarray, labels: np.ndarray, average: str) -> np.ndarray:
         logits: (files, videos, classes).
         labels: As in `ScoreFile`. With one label for each video, those without a label do not count.
     """
-    if not _is_labeled(labels).any():
+    if not metrics.is_labeled(labels).any():
         raise ValueError("the weights cannot be fitted: no video has a label")
     if labels.ndim == 1:
         logits, labels = logits[:, labels >= 0], labels[labels >= 0]
@@ -243,10 +238,6 @@ def _parts(labeled: np.ndarray, folds: int, seed: int) -> np.ndarray:
     for chosen in (labeled, ~labeled):
         parts[chosen] = random.permutation(int(chosen.sum())) % folds
     return parts
-
-
-def _is_labeled(labels: np.ndarray) -> np.ndarray:
-    return np.asarray(labels.any(axis=1) if labels.ndim == 2 else labels >= 0)
 
 
 def _check_labels(files: Files) -> None:

@@ -192,7 +192,7 @@ def _curve(track: _Track, num_frames: int, width: int) -> Image.Image:
     values = np.array([track.evidence(int(frame)) for frame in shown])
     values = np.interp(np.linspace(0, num_frames - 1, width), shown, values / max(values.max(), 1e-9))
     rows = np.arange(_BAR, 0, -1)[:, None] <= (values * _BAR).round()[None]
-    return Image.fromarray(np.where(rows[..., None], np.uint8(_FILL), np.uint8(_TRACK)))
+    return Image.fromarray(np.where(rows[..., None], _FILL, _TRACK).astype(np.uint8))
 
 
 def _frames(media: Media, width: int, height: int) -> Iterator[np.ndarray]:

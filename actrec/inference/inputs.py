@@ -49,7 +49,7 @@ def _videos_of(path: Path) -> Sequence[Video]:
         return _videos_in(path)
     if path.suffix.lower() in _LISTS and path.exists():
         return read_list(path)
-    return [_whole(path)]
+    return [Video.of(path)]
 
 
 def _videos_in(folder: Path) -> list[Video]:
@@ -57,12 +57,8 @@ def _videos_in(folder: Path) -> list[Video]:
     with os.scandir(folder) as entries:
         files = [os.path.splitext(entry.name)[1].lower() for entry in entries if not entry.name.startswith(".")]
     if any(suffix in IMAGES for suffix in files) and all(suffix in IMAGES | NOT_VIDEOS for suffix in files):
-        return [_whole(folder)]
+        return [Video.of(folder)]
     names = find_videos(folder, frame_folders=True).names
     if not names:
         raise ValueError(f"{folder}: contains no video: expected video files, or images of the frames of one video")
-    return [_whole(folder / name) for name in names]
-
-
-def _whole(path: Path) -> Video:
-    return Video(os.fspath(path), os.fspath(path), None, None, ())
+    return [Video.of(folder / name) for name in names]

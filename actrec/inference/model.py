@@ -19,12 +19,15 @@ from actrec import config, nets
 from actrec.config import Clip, Frame, Input, Scoring, Views, Windows
 from actrec.data.index import Index, build_index
 from actrec.data.lists import Video, find_labels, read_labels, read_list
+from actrec.data.score_file import numbers
 from actrec.engine import checkpoint, dist
 from actrec.engine import evaluate as scores
 from actrec.engine.build import build_net
 from actrec.engine.datafolder import best_checkpoint, refuse_other_classes
 from actrec.engine.devices import choose_device, choose_precision, move
 from actrec.engine.evaluate import Result
+from actrec.engine.failures import with_name
+from actrec.engine.metrics import best_classes
 from actrec.engine.runfolder import BEST
 from actrec.inference import explain as explaining
 from actrec.inference.embeddings import Embeddings
@@ -81,7 +84,7 @@ class Model:
     @property
     def class_names(self) -> Sequence[str]:
         """The name of each class, or its number if the names are unknown."""
-        return self.classes if self.classes is not None else [str(label) for label in range(self.num_classes)]
+        return self.classes if self.classes is not None else numbers(self.num_classes)
 
     @property
     def precision(self) -> str:
@@ -129,9 +132,9 @@ class Model:
             ValueError: A video cannot be used. `score` scores the others and names it.
         """
         paths = [os.fspath(path) for path in ([videos] if isinstance(videos, (str, os.PathLike)) else videos)]
-        result = self.score([Video(path, path, None, None, ()) for path in dict.fromkeys(paths)])
+        result = self.score([Video.of(path) for path in dict.fromkeys(paths)])
         for path, reason in result.missing.items():
-            raise ValueError(reason if path in reason else f"{path}: {reason}")
+            raise ValueError(with_name(path, reason))
         best = dict(zip(result.ids, self.best_classes(result, topk)))
         found = [best[path] for path in paths]
         return found[0] if isinstance(videos, (str, os.PathLike)) else found
@@ -187,8 +190,7 @@ class Model:
             ValueError: The video cannot be used, its number of frames per second is not known, or none of its windows
                 can be scored.
         """
-        if not isinstance(video, Video):
-            video = Video(os.fspath(video), os.fspath(video), None, None, ())
+        video = video if isinstance(video, Video) else Video.of(video)
         sweep, done = self.make_sweep(video, Windows(every, window)), 0
 
         def tell(count: int) -> None:
@@ -292,7 +294,7 @@ class Model:
         """
         from actrec.inference import embed
 
-        rows = [v if isinstance(v, Video) else Video(os.fspath(v), os.fspath(v), None, None, ()) for v in videos]
+        rows = [v if isinstance(v, Video) else Video.of(v) for v in videos]
         unique = list({video.id: video for video in rows}.values())
         found = embed.embed(self, embed.Task(unique, layer, windows))
         assert found is not None
@@ -356,8 +358,7 @@ class Model:
         Raises:
             ValueError: The video cannot be used, or the net has no such class or layer.
         """
-        name = os.fspath(path)
-        return explaining.explain(self, Video(name, name, None, None, ()), class_, layer=layer)
+        return explaining.explain(self, Video.of(path), class_, layer=layer)
 
     # ---- live sources ----
 
@@ -399,10 +400,8 @@ class Model:
 
     def best_classes(self, result: Result, topk: int = 5) -> list[list[tuple[str, float]]]:
         """The most likely classes of each video of a result, as `predict` returns them."""
-        names = self.class_names
-        found = self.probabilities(result)
-        best = np.argsort(-found, axis=1, kind="stable")[:, : topk if topk > 0 else None]
-        return [[(names[c], float(row[c])) for c in order] for row, order in zip(found, best)]
+        names, found = self.class_names, self.probabilities(result)
+        return [[(names[c], float(row[c])) for c in order] for row, order in zip(found, best_classes(found, topk))]
 
 
 def load(

@@ -101,11 +101,7 @@ def save(
 
 def summary(result: scores.Result, out: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     """What `evaluate --json` writes, besides the analysis of the classes."""
-    own = {"map": result.map} if result.multi_label else {"mean_class": result.mean_class}
-    return own | {
-        "top1": result.top1,
-        "top5": result.top5,
-        "videos": result.num_videos,
+    return result.summary() | {
         "missing": result.missing,
         "clamped": result.clamped,
         "scores": str(out),

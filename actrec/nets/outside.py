@@ -107,7 +107,7 @@ def logits_of(net: nn.Module, clips: torch.Tensor) -> torch.Tensor:
     """
     with forward_failures_of(net):
         logits = net(clips)
-    name, num_classes = _name_of(net), getattr(net, "options", {}).get("num_classes")
+    name, num_classes = name_of(net), getattr(net, "options", {}).get("num_classes")
     is_tensor = isinstance(logits, torch.Tensor)
     if is_tensor and logits.ndim == 2 and logits.shape[0] == len(clips) and num_classes in (None, logits.shape[1]):
         return logits
@@ -118,12 +118,13 @@ def logits_of(net: nn.Module, clips: torch.Tensor) -> torch.Tensor:
 
 def forward_failures_of(net: nn.Module) -> contextlib.AbstractContextManager[None]:
     """`failures_of` for calls of a net from outside. The errors of actrec's own nets do not change."""
-    name = _name_of(net)
+    name = name_of(net)
     own = isinstance(getattr(net, "_orig_mod", net), Backbone) and ":" not in name  # torch.compile wraps the net
     return contextlib.nullcontext() if own else failures_of(name, "its forward")
 
 
-def _name_of(net: nn.Module) -> str:
+def name_of(net: nn.Module) -> str:
+    """The name of a net for messages. A net from outside may have none."""
     return str(getattr(net, "name", type(net).__name__))
 
 
@@ -141,6 +142,19 @@ def failures_of(name: str, action: str) -> Iterator[None]:
         if any(text in str(error) for text in _NOT_OF_THE_NET):
             raise
         raise ValueError(f"net {name!r}: {action} failed: {in_one_line(error)}") from error
+
+
+def layer_of(net: nn.Module, name: str) -> nn.Module:
+    """The module of a net with a name, as `net.named_modules()` gives it.
+
+    Raises:
+        ValueError: there is none.
+    """
+    modules = dict(net.named_modules())
+    modules.pop("", None)
+    if name not in modules:
+        raise ValueError(f"layer {name!r}: net {name_of(net)!r} has no such layer{did_you_mean(name, modules)}")
+    return modules[name]
 
 
 def last_layer(net: Backbone) -> tuple[str, nn.Module]:

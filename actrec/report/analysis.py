@@ -74,7 +74,7 @@ class Analysis:
     """
 
     def __init__(self, content: ScoreFile):
-        has = np.asarray(content.labels.any(axis=1) if content.multi_label else content.labels >= 0)
+        has = metrics.is_labeled(content.labels)
         self._all = content
         self._ids = [id_ for id_, used in zip(content.ids, has) if used]
         self._scores, self._labels = content.scores[has], content.labels[has]

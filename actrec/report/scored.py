@@ -28,7 +28,7 @@ class Scored:
 
     @cached_property
     def result(self) -> Result:
-        return Result(list(self.content.ids), self.content.scores, self.content.labels)
+        return Result.of(self.content)
 
     @cached_property
     def analysis(self) -> Analysis:
@@ -50,8 +50,7 @@ class Scored:
     @cached_property
     def labeled(self) -> np.ndarray:
         """(videos,) bool."""
-        labels = self.content.labels
-        return np.asarray(labels.any(axis=1) if self.content.multi_label else labels >= 0)
+        return metrics.is_labeled(self.content.labels)
 
     @cached_property
     def finite(self) -> np.ndarray:

@@ -145,7 +145,7 @@ def test_layers_of_a_net_from_outside(model, listed, monkeypatch, tmp_path):
         ("unused", "does not call it"),
         ("pair", "gives a tuple"),
         ("scalar", r"gives a tensor \(\d+,\) for 4 clips"),
-        ("convs", "no layer 'convs': did you mean conv"),
+        ("convs", "has no such layer: did you mean conv"),
     ):
         with pytest.raises(ValueError, match=message):
             other.embed(listed[:2], layer=layer)

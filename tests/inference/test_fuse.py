@@ -7,6 +7,7 @@ import pytest
 
 from actrec.config import Fusion
 from actrec.data.score_file import ScoreFile
+from actrec.engine.result import Result
 from actrec.inference import fuse
 from actrec.settings import OptionError
 
@@ -87,7 +88,7 @@ def test_fitted_weights_minimize_the_cross_entropy(average):
     for other in np.random.default_rng(0).dirichlet(np.ones(3), 200):
         near = 0.98 * fused.weights + 0.02 * other
         assert loss(near) > best - 1e-6
-    singles = [fuse.result_of(files[name]) for name in files]
+    singles = [Result.of(files[name]) for name in files]
     assert fused.result.loss < min(single.loss for single in singles) + 1e-6
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,11 @@ class Video(NamedTuple):
     start: int | float | None
     stop: int | float | None
     labels: tuple[int, ...]
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> Video:
+        """The row of a whole video file or frame folder, without a label. Its id is the path."""
+        return cls(os.fspath(path), os.fspath(path), None, None, ())
 
     @property
     def label(self) -> int:
