@@ -8,17 +8,20 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 
 import actrec as library
 from actrec import nets
 from actrec.cli.main import COMMANDS, actrec, main
+from actrec.data.video.encode import VideoWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 # page -> the number of command lines that it has at least, so that the patterns below cannot silently match nothing
@@ -27,6 +30,7 @@ PAGES = {
     "docs/cli.md": 5,
     "docs/data.md": 5,
     "docs/training.md": 5,
+    "docs/after_training.md": 12,
     "docs/from_ibm.md": 60,
     "docs/from_hara.md": 80,
 }
@@ -176,12 +180,34 @@ def test_the_python_example_of_the_readme_runs(dataset, tmp_path, monkeypatch):
         return made
 
     monkeypatch.setattr(library, "net", small_net, raising=False)
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     found: dict[str, Any] = {}
-    exec(compile(example, "README.md", "exec"), found)
+    exec(compile(python_examples("README.md")[0], "README.md", "exec"), found)
     assert found["logits"].shape == (16, 8)
     assert found["result"].scores.shape == (2, 8)
     assert found["result"].missing == {}
+
+
+def python_examples(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize(("page", "example"), [("README.md", 1), ("docs/after_training.md", 0)])
+def test_the_examples_with_a_trained_net_run(page, example, trained, dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, "runs/2026-11-28_s3d")
+    (tmp_path / "val.txt").write_text("".join(f"{dataset}/frames/val{i} 1 9 {i % 2}\n" for i in range(4)))
+    for name, length in (("a.mp4", 12), ("b.mp4", 3), ("match.mp4", 80)):
+        with VideoWriter(Path(name), width=48, height=40, rate=25) as video:
+            for i in range(length):
+                video.write(np.full((40, 48, 3), i * 3, np.uint8))
+    found: dict[str, Any] = {"actrec": library}
+    exec(compile(python_examples(page)[example], page, "exec"), found)
+    assert found["model"].predict("a.mp4")[0][0] in ("dark", "bright")
+    assert (tmp_path / "exported/model.onnx").exists()
+    if "timeline" in found:
+        assert found["timeline"].scores.shape == (4, 2)
+        assert found["features"].features.shape == (2, 64)
+        assert found["evidence"].maps.shape == (1, 5, 32, 32)
 
 
 def test_the_demo_runs(tmp_path, monkeypatch, capsys):
