@@ -77,6 +77,7 @@ def _lines(path: Path, found: Summary, fingerprint: dict) -> Iterator[str]:
         "color": _first(found.colors),
         "rotation": _first(found.rotations),
         "depth": _first(found.depths),
+        "damaged": f"some frames of {counted(found.damaged, 'video')}" if found.damaged else "",
         "data": fingerprint_line(fingerprint),
     }
     yield from (f"  {name:<9} {text}" for name, text in lines.items() if text)

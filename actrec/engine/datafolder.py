@@ -93,6 +93,8 @@ def load_list(
         else:
             scaled = "{:g} to {:g} is scaled to 0 to 255".format(*image_range)
         log(f"{path}: {counted(num_deep, 'video')} of more than 8 bits: {scaled}")
+    elif image_range is not None and index.is_probed:
+        log(f"{path}: --image-range has no effect: no image and no gray video has more than 8 bits")
     return IndexedList(path, videos, index)
 
 

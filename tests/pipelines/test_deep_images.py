@@ -1,5 +1,6 @@
 """Depth and infrared: samples of more than 8 bits, from image files to clips."""
 
+import contextlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from actrec.config import ExtractOptions, Input, OptionError
 from actrec.data.index import build_index
 from actrec.data.video.color import to_8_bits
 from actrec.data.video.read import iter_pictures
+from actrec.engine.datafolder import load_list
 from actrec.pipelines.loader import Loader
 from actrec.tools.make.frame_folder import extract_video
 from actrec.tools.make.record import describe_differences, plain_settings
@@ -118,3 +120,30 @@ def test_the_index_counts_them(rows):
     index = build_index(rows)
     assert [index[i].bits for i in range(2)] == [16, 16]
     assert index.num_deep == 2
+
+
+@pytest.mark.parametrize(
+    ("image_range", "said"),
+    [
+        (None, "2 videos of more than 8 bits: all values"),
+        ((5.0, 9.5), "2 videos of more than 8 bits: 5 to 9.5 is scaled"),
+    ],
+)
+def test_a_list_of_them_is_named_once(rows, tmp_path, image_range, said):
+    path, messages = tmp_path / "list.txt", []
+    path.write_text("".join(f"{row.path} 0\n" for row in rows))
+    settings = {"workers": 1, "modality": "rgb", "watch": contextlib.nullcontext, "log": messages.append}
+    load_list(path, **settings, image_range=image_range)
+    assert len(messages) == 1
+    assert messages[0].startswith(f"{path}: {said}")
+
+
+def test_a_range_without_effect_is_named(dataset):
+    messages = []
+    settings = {"workers": 1, "modality": "rgb", "watch": contextlib.nullcontext, "log": messages.append}
+    load_list(dataset / "train.txt", **settings)
+    assert messages == []
+    load_list(dataset / "train.txt", **settings, image_range=(1, 2))
+    assert messages == [
+        f"{dataset / 'train.txt'}: --image-range has no effect: no image and no gray video has more than 8 bits"
+    ]

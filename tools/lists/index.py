@@ -62,7 +62,10 @@ def write_quarantine(index: Index, list_path: Path) -> None:
 
 @dataclass(frozen=True)
 class Summary:
-    """Statistics of the usable videos of a list: (smallest, median, largest), and counts in descending order."""
+    """Statistics of the usable videos of a list: (smallest, median, largest), and counts in descending order.
+
+    `damaged` is the number of those of which some frames decode with errors, as far as they were verified.
+    """
 
     videos: int
     broken: int
@@ -77,6 +80,7 @@ class Summary:
     colors: dict[str, int]
     rotations: dict[str, int]
     depths: dict[str, int]
+    damaged: int
 
 
 def usable(index: Index) -> list[Media]:
@@ -107,6 +111,7 @@ def summary(index: Index) -> Summary:
         rotations=_counts(
             f"{m.rotation} mirrored" if m.mirrored else str(m.rotation) for m in found if m.rotation or m.mirrored
         ),
+        damaged=sum(m.damaged > 0 for m in found),
         depths=_counts(f"{m.bits} bits, scaled to 8" for m in found if m.bits > 8),
     )
 

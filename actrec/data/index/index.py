@@ -191,6 +191,11 @@ class Index(Sequence[Media]):
         return len(self._reasons)
 
     @property
+    def is_probed(self) -> bool:
+        """Whether this process knows of all files what they are (see `LAZY`)."""
+        return bool(self._current.all())
+
+    @property
     def num_deep(self) -> int:
         """The number of files that were probed and are images or gray videos of more than 8 bits per sample."""
         records = self._records[self._current & (self._records["bits"] > 8)]
@@ -326,7 +331,7 @@ class Index(Sequence[Media]):
         return {
             "videos": len(self),
             "list": rows.hexdigest(),
-            "contents": contents.hexdigest() if self._current.all() else None,
+            "contents": contents.hexdigest() if self.is_probed else None,
         }
 
     def save(self) -> None:
