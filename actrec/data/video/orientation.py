@@ -24,9 +24,10 @@ class Orientation:
     @classmethod
     def of(cls, picture: av.VideoFrame) -> Orientation:
         """What FFmpeg's `autorotate` does to a picture. Turns by other angles are ignored."""
-        turns, rest = divmod(picture.rotation % 360, 90)
-        if rest:
+        turns = round(picture.rotation / 90)
+        if abs(picture.rotation - 90 * turns) > 1:  # FFmpeg's tolerance, too
             return cls()
+        turns %= 4
         matrix: Any = picture.side_data.get("DISPLAYMATRIX")
         if matrix is None:
             return cls(turns)

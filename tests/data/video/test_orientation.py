@@ -33,7 +33,7 @@ MATRICES = {
 def write_turned(path, matrix, frames=4):
     """A video with another display matrix in its track header."""
     data = bytearray(write(path, [numbered(n) for n in range(frames)], gop=2).read_bytes())
-    a, b, c, d = (ONE * value for value in matrix)
+    a, b, c, d = (int(ONE * value) for value in matrix)
     at = data.index(b"tkhd") + 44
     data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
@@ -85,6 +85,20 @@ def test_orientations_are_distinct(tmp_path):
         with av.open(str(write_turned(tmp_path / f"{number}.mp4", matrix))) as container:
             found.add(Orientation.of(next(container.decode(video=0))))
     assert found == {Orientation(turns, mirrored) for turns in range(4) for mirrored in (False, True)}
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ((0.01, 0.99995, -0.99995, 0.01), Orientation(3)),  # nearly a quarter turn
+        ((-2, 0, 0, 0.5), Orientation(0, mirrored=True)),  # sizes do not matter
+        ((0.7, 0.7, -0.7, 0.7), Orientation()),
+        ((0, 0, 0, 0), Orientation()),
+    ],
+)
+def test_other_matrices(tmp_path, matrix, expected):
+    with av.open(str(write_turned(tmp_path / "a.mp4", matrix))) as container:
+        assert Orientation.of(next(container.decode(video=0))) == expected
 
 
 def test_dali_does_not_decode_them(turned):
