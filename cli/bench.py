@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from actrec import config
-from actrec.cli.ending import finish, json_option
+from actrec.cli.ending import finish, json_option, note
 from actrec.cli.options import FILE, Command, config_options
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def command(
             workers=loader.workers,
             modality="rgb",
             watch=watched,
-            log=lambda text: click.echo(text, err=True),
+            log=note,
         )
         rows = feeding.spread(found.index, bench.videos, bench.batch_size)
         with Bar("stages", total=5) as bar:
@@ -115,7 +115,7 @@ def _refuse(parameters: tuple[str, ...], why: str) -> None:
     context = click.get_current_context()
     for parameter in context.command.params:
         given = context.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
-        if given and parameter.name in parameters:
+        if given and getattr(parameter, "field", parameter.name) in parameters:
             raise click.UsageError(f"{parameter.opts[0]} {why}")
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap, resumable
+from actrec.cli.ending import OutputFile, finish, json_option, name_missing, refuse_overlap, resumable
 from actrec.cli.model import ModelChoice, model_options
-from actrec.cli.options import Command, NamedPath, config_changes, config_options
+from actrec.cli.options import Command, NamedPath, cluster_option, config_changes, config_options
 from actrec.words import counted
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from actrec.inference.embed import Part, Task
 
-_SHOWN = 10  # missing videos that are listed
 _VIDEOS_OF_A_JOB = 8
 
 
@@ -34,7 +33,7 @@ _VIDEOS_OF_A_JOB = 8
 @config_changes(config.Windows, "every", "window",
                 default="one feature per video; with --every, windows of 2 s, or what a dense clip covers")  # fmt: skip
 @config_options(config.Embedding)
-@click.option("--cluster", metavar="ADDRESS", help="Use the workers of the Dask scheduler at ADDRESS.")
+@cluster_option
 @json_option
 @model_options
 def command(
@@ -59,16 +58,12 @@ def command(
     """
     from actrec.cli.progress import Bar
     from actrec.engine import dist
-    from actrec.engine.failures import with_name
     from actrec.inference import embed, embeddings
     from actrec.inference.inputs import find_inputs
 
     windows = _windows(windows_changes, embedding)
     _check_out(out, embedding)
-    refuse_overlap(
-        {"--out": out, "the file of ids": embeddings.beside(out), "--json": json_path},
-        {"the checkpoint": choice.path, **{str(path): path for path in inputs}},
-    )
+    refuse_overlap({"the checkpoint": choice.path}, {"--out": out, "the file of ids": embeddings.beside(out)})
     work = None
     if cluster is not None:
         if "TORCHELASTIC_RUN_ID" in os.environ:
@@ -92,12 +87,7 @@ def command(
     else:
         lines = [f"wrote {path}" for path in embeddings.save(out, found, dtype=embedding.dtype)]
     shutil.rmtree(parts, ignore_errors=True)
-    for video, reason in list(found.missing.items())[:_SHOWN]:
-        click.echo(f"not embedded: {with_name(video, reason)}", err=True)
-    if len(found.missing) > _SHOWN:
-        click.echo(f"not embedded: … and {len(found.missing) - _SHOWN} more", err=True)
-    if found.missing:
-        lines.append(f"{counted(len(found.missing), 'video')} of {len(task.videos)} cannot be used")
+    lines += name_missing("not embedded", found.missing, len(task.videos))
     num_videos, channels = len(set(found.ids)), found.features.shape[1]
     what = (
         f"{counted(len(found), 'window')} of {counted(num_videos, 'video')}"

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from actrec.files import check_writable, write_json, writing
+from actrec.words import counted
 
 RESUMABLE = "interrupted: run the same command again to continue"
 
@@ -47,17 +48,22 @@ class OutputFile(click.Path):
         return path
 
 
-def refuse_overlap(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
-    """Refuses an output file that is also an input, or another output, of the same command.
+def refuse_overlap(
+    inputs: Mapping[str, Path | None] | None = None, outputs: Mapping[str, Path | None] | None = None
+) -> None:
+    """Refuses an output file of the current command that is also an input, or another output.
 
     Args:
-        outputs, inputs: the files, by what the message calls them. None stands for a file that is not used.
+        inputs, outputs: the files besides those that the user named, by what the message calls them. None stands for a
+            file that is not used.
 
     Raises:
         UsageError: two of them are the same file.
     """
-    seen = {os.path.realpath(path): name for name, path in inputs.items() if path is not None}
-    for name, path in outputs.items():
+    named_inputs, named_outputs = _named_paths(click.get_current_context())
+    used = {name: path for name, path in (named_inputs | dict(inputs or {})).items() if path is not None}
+    seen = {os.path.realpath(path): name for name, path in used.items()}
+    for name, path in (named_outputs | dict(outputs or {})).items():
         if path is None:
             continue
         other = seen.setdefault(os.path.realpath(path), name)
@@ -65,10 +71,10 @@ def refuse_overlap(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path
             raise click.UsageError(f"{name} {path}: {other} is the same file; expected another name")
 
 
-def paths_of(context: click.Context) -> tuple[dict[str, Path], dict[str, Path]]:
-    """The files that the user named for a command: its outputs and its inputs, as `refuse_overlap` takes them."""
-    outputs: dict[str, Path] = {}
-    inputs: dict[str, Path] = {}
+def _named_paths(context: click.Context) -> tuple[dict[str, Path | None], dict[str, Path | None]]:
+    """The inputs and the outputs that the user named for a command, as `refuse_overlap` takes them."""
+    inputs: dict[str, Path | None] = {}
+    outputs: dict[str, Path | None] = {}
     for param in context.command.params:
         if not isinstance(param.type, click.Path):
             continue
@@ -77,7 +83,7 @@ def paths_of(context: click.Context) -> tuple[dict[str, Path], dict[str, Path]]:
         paths = value if isinstance(value, tuple) else (value,)
         found = {name if len(paths) == 1 else f"{name} {path}": path for path in paths if path is not None}
         (outputs if isinstance(param.type, OutputFile) else inputs).update(found)
-    return outputs, inputs
+    return inputs, outputs
 
 
 json_option = click.option("--json", "json_path", type=OutputFile(), help="Also write the result to this file as JSON.")
@@ -105,11 +111,34 @@ def finish(*lines: str, json_path: Path | None = None, result: Any = None, faile
     return 1 if failed else 0
 
 
+def note(text: str) -> None:
+    """Prints a line to standard error."""
+    click.echo(text, err=True)
+
+
+def name_missing(what: str, missing: Mapping[str, str], total: int) -> list[str]:
+    """Names the videos that could not be used, with the reasons, on standard error.
+
+    Args:
+        what: what did not happen ("not predicted").
+        missing: the reasons, by the ids of the videos.
+        total: number of videos of the command.
+
+    Returns:
+        The line that counts them; none if all videos could be used.
+    """
+    from actrec.engine.failures import with_name
+
+    for video, reason in missing.items():
+        note(f"{what}: {with_name(video, reason)}")
+    return [f"{counted(len(missing), 'video')} of {total} cannot be used"] if missing else []
+
+
 @contextmanager
 def resumable() -> Iterator[None]:
     """Around work that continues where it stopped: Ctrl-C says so and ends the command with exit code 130."""
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(RESUMABLE, err=True)
+        note(RESUMABLE)
         raise click.exceptions.Exit(130) from None

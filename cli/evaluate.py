@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap
+from actrec.cli.ending import OutputFile, finish, json_option, name_missing, note, refuse_overlap
 from actrec.cli.model import ModelChoice, model_options
 from actrec.cli.options import FILE, Command, flag_of
 
 if TYPE_CHECKING:
     from actrec.report.analysis import Analysis
 
-_SHOWN = 10  # missing videos, and confusions, that are listed
+_SHOWN = 10  # confusions that are listed
 
 
 @click.command(cls=Command)
@@ -59,7 +59,6 @@ def command(
     from actrec.data.lists import find_labels
     from actrec.engine import datafolder, dist
     from actrec.engine import evaluate as scores
-    from actrec.engine.failures import with_name
     from actrec.files import check_writable
     from actrec.inference import score_files
     from actrec.report import confusion
@@ -67,14 +66,8 @@ def command(
 
     list_path = list_path or datafolder.find_list(choice.data, "val")
     out = out or score_files.scores_path(choice.home, choice.path, list_path, choice.views, _changes(choice))
+    others = scores.reference_paths(out.parent, out.stem) if reference_files else ()
     refuse_overlap(
-        {
-            "--out": out,
-            "--topk-json": topk_json,
-            "--json": json_path,
-            **{f"--confusion {path}": path for path in confusions},
-            **({str(path): path for path in scores.reference_paths(out.parent, out.stem)} if reference_files else {}),
-        },
         {
             "the list": list_path,
             "the checkpoint": choice.path,
@@ -82,6 +75,7 @@ def command(
             "the index of its optical flow": cache_path(list_path, flow=True),
             "the file of class names": find_labels(list_path.parent),
         },
+        {"--out": out, **{str(path): path for path in others}},
     )
     click.get_current_context().with_resource(dist.joined(choice.device))
     model = choice.load()
@@ -93,7 +87,7 @@ def command(
             modality=model.clip.modality,
             image_range=model.clip.image_range,
             watch=watched,
-            log=lambda text: click.echo(text, err=True),
+            log=note,
         )
     model = model.with_classes_of(list_path, found.videos)
     fingerprint = found.index.fingerprint()
@@ -118,10 +112,7 @@ def command(
     except OSError:  # the result of long work is shown even if it cannot be stored
         click.echo(str(result))
         raise
-    for video, reason in list(result.missing.items())[:_SHOWN]:
-        click.echo(f"missing: {with_name(video, reason)}", err=True)
-    if len(result.missing) > _SHOWN:
-        click.echo(f"missing: … and {len(result.missing) - _SHOWN} more", err=True)
+    name_missing("missing", result.missing, len(found.videos))
     return finish(
         *(_tables(analysis) if per_class else ()),
         *_why_not(analysis, asked=bool(confusions)),

@@ -42,7 +42,7 @@ def command(
     from actrec.inference.heatmap import sheet, write_film
     from actrec.inference.inputs import find_inputs
 
-    refuse_overlap({"--out": out, "--json": json_path}, {"the checkpoint": choice.path})
+    refuse_overlap({"the checkpoint": choice.path})
     videos = find_inputs([path])
     if len(videos) != 1:
         raise click.UsageError(f"{path} stands for {len(videos)} videos: expected one video")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actrec.cli.ending import finish, resumable
+from actrec.cli.ending import finish, note, resumable
 from actrec.cli.options import FILE, Command, config_options, data_option, worker_options
 from actrec.config import FlowOptions, Run
 
@@ -44,9 +44,7 @@ def command(lists: tuple[Path, ...], data: Path, flowoptions: FlowOptions, run: 
         raise click.UsageError("--device cuda together with --cluster: expected one of them; a cluster uses its CPUs")
     chosen = list(lists) or part_lists(data)
     with resumable(), Bar("videos") as bar:
-        estimate, method = choose_flow(
-            "cpu" if workers.cluster else run.device, log=lambda text: click.echo(text, err=True)
-        )
+        estimate, method = choose_flow("cpu" if workers.cluster else run.device, log=note)
         made = extract_flow(chosen, flowoptions, estimate=estimate, method=method, workers=workers, progress=bar.to)
     folder = chosen[0].parent
     why = f"; why: {folder / FAILED}" if made.failed else ""

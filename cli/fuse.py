@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option
+from actrec.cli.ending import OutputFile, finish, json_option, note
 from actrec.cli.options import FILE, Command, config_options
 from actrec.words import counted
 
@@ -142,11 +142,11 @@ def _made_from(
 
 def _show_left_out(left_out: list[str], where: str = "") -> None:
     for id_ in left_out[:_SHOWN]:
-        click.echo(f"left out: {id_} is not in every file", err=True)
+        note(f"left out: {id_} is not in every file")
     if len(left_out) > _SHOWN:
-        click.echo(f"left out: … and {len(left_out) - _SHOWN} more", err=True)
+        note(f"left out: … and {len(left_out) - _SHOWN} more")
     if left_out:
-        click.echo(f"{counted(len(left_out), 'video')} {where}left out", err=True)
+        note(f"{counted(len(left_out), 'video')} {where}left out")
 
 
 def _shown_weights(fused: Fused) -> list[str]:

@@ -36,7 +36,6 @@ def command(lists: tuple[Path, ...], verify: bool, json_path: Path | None, worke
 
     result = {}
     refuse_overlap(
-        {"--json": json_path},
         {f"the index of {path}": cache_path(path, flow=False) for path in lists}
         | {f"the quarantine of {path}": quarantine_path(path) for path in lists},
     )

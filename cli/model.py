@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from actrec import config
-from actrec.cli.options import FILE, FOLDER, config_changes, config_options, data_option, flag_of
+from actrec.cli.options import FILE, FOLDER, changed_flags, config_changes, config_options, data_option
 from actrec.cli.runs import run_folder
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _check_origin(run_dir: Path | None, checkpoint: Path | None, weights: Path |
 
 def _refuse_known(net: config.Net, changes: dict[str, Any]) -> None:
     """Raises UsageError for flags that say what a checkpoint contains."""
-    known = [flag_of(f) for f in fields(net) if getattr(net, f.name) != f.default]
+    known = changed_flags(net)
     known += [f"--{name.replace('_', '-')}" for name in ("modality", "multi_label") if name in changes]
     if known:
         raise click.UsageError(f"{known[0]} without --weights: a checkpoint contains this")

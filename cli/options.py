@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from actrec import config
-from actrec.cli.ending import paths_of, refuse_overlap
+from actrec.cli.ending import refuse_overlap
 from actrec.settings import OptionError, check_fields, field_types, without_none
 
 _HEADINGS = {  # of the dataclasses that are not called so
@@ -49,6 +49,7 @@ class NamedPath(click.Path):
 
 FOLDER = NamedPath(folder=True)
 FILE = NamedPath()
+cluster_option = click.option("--cluster", metavar="ADDRESS", help="Use the workers of the Dask scheduler at ADDRESS.")
 data_option = click.option("--data", type=FOLDER, default=".", show_default=True, help="Dataset folder.")
 
 
@@ -59,7 +60,7 @@ class Command(click.Command):
     """
 
     def invoke(self, ctx: click.Context) -> Any:
-        refuse_overlap(*paths_of(ctx))
+        refuse_overlap()
         try:
             return super().invoke(ctx)
         except OptionError as error:
@@ -111,13 +112,15 @@ def config_options(*kinds: type, only: Sequence[str] | None = None, without: Seq
         def call(*args: Any, **flags: Any) -> Any:
             built = {}
             for kind in kinds:
-                values = {f.name: flags.pop(f.name) for f in _fields(kind, only, without)}
-                built[kind.__name__.lower()] = _build(kind, values)
+                name = kind.__name__.lower()
+                values = {f.name: flags.pop(f"{name}_{f.name}") for f in _fields(kind, only, without)}
+                built[name] = _build(kind, values)
             return function(*args, **flags, **built)
 
         for kind in reversed(kinds):
             for f in reversed(_fields(kind, only, without)):
-                call = _option(kind, f, f.name, f.default, f.metadata["help"])(call)
+                name = f"{kind.__name__.lower()}_{f.name}"  # two dataclasses may have a field of the same name
+                call = _option(kind, f, name, f.default, f.metadata["help"])(call)
         return call
 
     return decorate
@@ -163,15 +166,28 @@ def worker_options(function: Callable) -> Callable:
             )
         return function(*args, workers=Workers(workers, cluster), **flags)
 
-    call = click.option("--cluster", metavar="ADDRESS", help="Use the workers of the Dask scheduler at ADDRESS.")(call)
     return click.option(
         "--workers", type=click.IntRange(1), help="Number of videos processed at a time.  [default: one per core]"
-    )(call)
+    )(cluster_option(call))
 
 
 def flag_of(f: dataclasses.Field) -> str:
     """The flag of a field."""
     return f.metadata.get("flag") or "--" + f.name.replace("_", "-")
+
+
+def changed_flags(*sections: Any, without: Sequence[str] = ()) -> list[str]:
+    """The flags of the fields of dataclasses that do not have their defaults.
+
+    Args:
+        without: fields that do not count.
+    """
+    return [
+        flag_of(f)
+        for section in sections
+        for f in dataclasses.fields(section)
+        if f.name not in without and getattr(section, f.name) != f.default
+    ]
 
 
 def flags_of_net(options: Mapping[str, bool | int | float | str | None]) -> list[str]:

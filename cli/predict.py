@@ -7,12 +7,11 @@ from pathlib import Path
 import click
 
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap
+from actrec.cli.ending import OutputFile, finish, json_option, name_missing, refuse_overlap
 from actrec.cli.model import ModelChoice, model_options
 from actrec.cli.options import FILE, Command, NamedPath, config_options
 from actrec.cli.predict_stream import check_stream, predict_stream
 from actrec.cli.predict_timeline import PICTURES, VIDEOS, Outputs, predict_timeline, refuse_without_timeline
-from actrec.words import counted
 
 
 @click.command(cls=Command)
@@ -61,18 +60,15 @@ def command(
     """
     from actrec.cli.progress import Bar
     from actrec.engine import dist
-    from actrec.engine.failures import with_name
     from actrec.files import write_csv
     from actrec.inference.inputs import find_inputs
 
     outputs = Outputs(csv_path, json_path, truth, render, plot)
     check_stream(source, stream, {"INPUT": inputs, "--timeline": timeline, "--csv": csv_path})
-    if timeline:
-        outputs.refuse_overlap(inputs)
-    else:
+    if not timeline:
         own = windows if source is None else config.Windows()
         refuse_without_timeline(segments, own, {"--truth": truth, "--render": render, "--plot": plot})
-    refuse_overlap({"--csv": csv_path, "--json": json_path}, {"the checkpoint": choice.path})
+    refuse_overlap({"the checkpoint": choice.path})
     if source is not None:
         return predict_stream(choice.load(), source, windows, stream, topk=topk, json_path=json_path)
     click.get_current_context().with_resource(dist.joined(choice.device))
@@ -92,12 +88,10 @@ def command(
         click.echo(video)
         for name, probability in found:
             click.echo(f"  {name:<{width}}  {probability:6.1%}")
-    for video, reason in result.missing.items():
-        click.echo(f"not predicted: {with_name(video, reason)}", err=True)
+    lines = name_missing("not predicted", result.missing, len(videos))
     if csv_path is not None:
         rows = ((video, name, f"{value:.6g}") for video, found in best.items() for name, value in found)
         write_csv(csv_path, ("video", "class", "probability"), rows)
-    lines = [f"{counted(len(result.missing), 'video')} of {len(videos)} cannot be used"] if result.missing else []
     return finish(
         *lines,
         json_path=json_path,

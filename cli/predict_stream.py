@@ -6,15 +6,14 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from actrec import config
-from actrec.cli.ending import finish
-from actrec.cli.options import flag_of
+from actrec.cli.ending import finish, note
+from actrec.cli.options import changed_flags
 from actrec.words import counted
 
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ def check_stream(source: str | None, options: config.Stream, others: Mapping[str
     given = [name for name, value in others.items() if value]
     if source is not None and given:
         raise click.UsageError(f"--stream together with {given[0]}: expected one of them")
-    changed = [flag_of(f) for f in fields(options) if getattr(options, f.name) != f.default]
-    if source is None and changed:
+    if source is None and (changed := changed_flags(options)):
         raise click.UsageError(f"{changed[0]} without --stream: it belongs to --stream")
     if source is None and not others["INPUT"]:
         raise click.UsageError("Missing argument 'INPUT...': expected videos, folders or lists, or --stream")
@@ -49,11 +47,8 @@ def predict_stream(
     from actrec.data.video.live import shown
     from actrec.inference.stream import StreamSummary, stream
 
-    def tell(line: str) -> None:
-        click.echo(line, err=True)
-
     summary, interrupted, error = StreamSummary(), False, None
-    found = stream(model, source, windows=windows, options=options, topk=topk, tell=tell, summary=summary)
+    found = stream(model, source, windows=windows, options=options, topk=topk, tell=note, summary=summary)
     try:
         for prediction in found:
             click.echo(json.dumps(prediction.as_dict()))  # which also flushes
@@ -65,7 +60,7 @@ def predict_stream(
         error = stopped
     finally:
         found.close()
-    tell(_line(summary))
+    note(_line(summary))
     result = {"source": shown(source), **summary.as_dict(), "error": None if error is None else str(error)}
     finish(json_path=json_path, result=result)
     if error is not None:

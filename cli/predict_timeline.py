@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from actrec import config
-from actrec.cli.ending import finish, refuse_overlap
-from actrec.cli.options import flag_of
+from actrec.cli.ending import finish, name_missing, note
+from actrec.cli.options import changed_flags
 from actrec.words import counted
 
 if TYPE_CHECKING:
@@ -35,11 +35,6 @@ class Outputs:
     render: Path | None
     plot: Path | None
 
-    def refuse_overlap(self, inputs: Sequence[Path]) -> None:
-        """Raises UsageError if a file would replace an input or another output."""
-        outputs = {"--csv": self.csv, "--json": self.json, "--render": self.render, "--plot": self.plot}
-        refuse_overlap(outputs, {"--truth": self.truth, **{f"INPUT {path}": path for path in inputs}})
-
 
 def refuse_without_timeline(segments: config.Segments, windows: config.Windows, others: Mapping[str, Any]) -> None:
     """Raises UsageError if a flag of --timeline is given without it.
@@ -48,9 +43,8 @@ def refuse_without_timeline(segments: config.Segments, windows: config.Windows, 
         others: The values of other flags, by name.
     """
     for options, owners in ((windows, "--timeline or --stream"), (segments, "--timeline")):
-        for f in fields(options):
-            if getattr(options, f.name) != f.default:
-                raise click.UsageError(f"{flag_of(f)} without {owners}: it belongs to {owners}")
+        if changed := changed_flags(options):
+            raise click.UsageError(f"{changed[0]} without {owners}: it belongs to {owners}")
     for name, value in others.items():
         if value:
             raise click.UsageError(f"{name} without --timeline: it belongs to --timeline")
@@ -140,13 +134,13 @@ def _score(model: Model, video: Video, windows: config.Windows, missing: dict[st
         raise
     except (ValueError, OSError) as error:
         missing[video.id] = str(error)
-        click.echo(f"not predicted: {with_name(video.id, str(error))}", err=True)
+        name_missing("not predicted", {video.id: str(error)}, 1)
         return None
     reasons: dict[str, int] = {}
     for reason in timeline.missing.values():
         reasons[reason] = reasons.get(reason, 0) + 1
     for reason, count in reasons.items():
-        click.echo(f"not predicted: {counted(count, 'window')}: {with_name(video.id, reason)}", err=True)
+        note(f"not predicted: {counted(count, 'window')}: {with_name(video.id, reason)}")
     return timeline
 
 

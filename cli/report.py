@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option
+from actrec.cli.ending import OutputFile, finish, json_option, note
 from actrec.cli.options import FILE, Command, config_options, data_option
 
 
@@ -70,7 +70,7 @@ def command(
             failures[name] = entry.problem
         found.append(entry)
     for text in failures.values():
-        click.echo(text, err=True)
+        note(text)
     if not found:
         return finish("no page was written", failed=True)
     out = out or found[0].run.path / "report.html"

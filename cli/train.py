@@ -10,7 +10,7 @@ import click
 
 import actrec
 from actrec import config
-from actrec.cli.ending import finish, json_option, refuse_overlap
+from actrec.cli.ending import finish, json_option, note, refuse_overlap
 from actrec.cli.options import FILE, FOLDER, Command, config_options, data_option
 from actrec.cli.runs import run_folder
 from actrec.words import counted
@@ -89,17 +89,14 @@ def command(
         raise click.UsageError("--new-head without --weights: a net that starts without weights has a new head anyway")
     recipe = config.Recipe(net, clip, augment, loader, optim, loss, run)
     fed = net_input(net, clip, frame)
-    outputs = {"--json": json_path}
     train_path, val_path = datafolder.training_lists(data, list_path, val_list)
     refuse_overlap(
-        outputs,
         {
             "the training list": train_path,
             "the validation list": val_path,
             "the file of class names": find_labels(train_path.parent),
-        },
+        }
     )
-
     click.get_current_context().with_resource(dist.joined(choose_device(run.device)))
     if resume:
         given = run_dir
@@ -113,13 +110,13 @@ def command(
             modality=clip.modality,
             image_range=clip.image_range,
             watch=watched,
-            log=lambda text: click.echo(text, err=True),
+            log=note,
         )
     if run_dir is None:
         named = net.backbone.replace(":", ".") + ("_flow" if clip.modality == "flow" else "")
         run_dir = Path(dist.once("run", lambda: str(datafolder.new_run(data, named))))
     own_files = (runfolder.BEST, runfolder.LAST, runfolder.DATA, runlog.CONFIG, runlog.NAME, runlog.STEPS)
-    refuse_overlap(outputs, {f"{name} of the run": run_dir / name for name in (*own_files, runfolder.ENVIRONMENT)})
+    refuse_overlap({f"{name} of the run": run_dir / name for name in (*own_files, runfolder.ENVIRONMENT)})
     reporter = TrainReporter()
     try:
         trained = train(
@@ -142,7 +139,7 @@ def command(
     known = {found.train[row].id for row in found.train_index.broken}  # `load_list` has named them
     if skipped := {video: reason for video, reason in trained.skipped.items() if video not in known}:
         first = with_name(*next(iter(skipped.items())))
-        click.echo(f"{counted(len(skipped), 'video')} could not be decoded; the first: {first}", err=True)
+        note(f"{counted(len(skipped), 'video')} could not be decoded; the first: {first}")
     return finish(_summary(trained, run_dir), json_path=json_path, result={"run": str(run_dir), **asdict(trained)})
 
 

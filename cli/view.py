@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,8 @@ import click
 
 import actrec
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap
-from actrec.cli.options import FILE, Command, config_changes, config_options, data_option, flag_of
+from actrec.cli.ending import OutputFile, finish, json_option, name_missing, note, refuse_overlap
+from actrec.cli.options import FILE, Command, changed_flags, config_options, data_option
 from actrec.words import counted
 
 if TYPE_CHECKING:
@@ -30,14 +29,7 @@ if TYPE_CHECKING:
 @click.option("--eval", "evaluation", is_flag=True, help="Show the clips and crops of an evaluation, not of training.")
 @json_option
 @data_option
-@config_options(
-    config.Net,
-    config.Clip,
-    config.Frame,
-    actrec.Augment,
-)
-@config_options(config.Views, without=("rule",))
-@config_changes(config.Views, "rule", default=config.Views.rule)
+@config_options(config.Net, config.Clip, config.Frame, actrec.Augment, config.Views)
 @config_options(config.Loader, only=("batch_size", "repeats", "balanced", "keep_last", "workers"))
 @config_options(config.Loss, only=("multi_label",))
 @config_options(config.Run, only=("seed", "device"))
@@ -54,7 +46,6 @@ def command(
     frame: config.Frame,
     augment: config.Augment,
     views: config.Views,
-    views_changes: dict[str, Any],
     loader: config.Loader,
     loss: config.Loss,
     run: config.Run,
@@ -73,35 +64,29 @@ def command(
     from actrec.engine import datafolder
     from actrec.engine.build import net_input
     from actrec.engine.devices import choose_device
-    from actrec.engine.failures import with_name
     from actrec.inference.drawing import write_picture
     from actrec.inference.view import sheet, write_film
 
-    views = config.Views(views.clips, views.crops, views.crop_ratio, **views_changes)
     _refuse_unused(evaluation, epoch, augment, loader, views)
     fed = net_input(net, clip, frame)
     list_path = list_path or datafolder.find_list(
         data, "val" if evaluation else "train", otherwise="name a list: `actrec view LIST`"
     )
-    refuse_overlap(
-        {"--out": out, "--json": json_path},
-        {"the list": list_path, "the file of class names": find_labels(list_path.parent)},
-    )
+    refuse_overlap({"the list": list_path, "the file of class names": find_labels(list_path.parent)})
     found = datafolder.load_list(
         list_path,
         workers=loader.workers,
         modality=clip.modality,
         image_range=clip.image_range,
         watch=watched,
-        log=lambda text: click.echo(text, err=True),
+        log=note,
     )
     device = choose_device(run.device)
     if evaluation:
         view = _evaluation(found, clip, fed, views, loss, run, num_videos, device, loader.workers)
     else:
         view = _training(found, clip, fed, augment, loader, loss, run, num_videos, epoch - 1, device)
-    for video, reason in view.skipped.items():
-        click.echo(f"not shown: {with_name(video, reason)}", err=True)
+    name_missing("not shown", view.skipped, len(found.videos))
     if not view.clips:
         raise ValueError(f"{list_path}: no video that can be shown")
     if out.suffix.lower() == ".mp4":
@@ -126,17 +111,10 @@ def _refuse_unused(
 ) -> None:
     """Raises UsageError for options of training with --eval, and for options of evaluation without it."""
 
-    def changed(*sections: Any) -> list[str]:
-        return [
-            flag_of(f)
-            for section in sections
-            for f in fields(section)
-            if f.name != "workers" and getattr(section, f.name) != getattr(type(section)(), f.name)
-        ]
-
-    if evaluation and (unused := [*(["--epoch"] if epoch > 1 else []), *changed(augment, loader)]):
+    unused = ["--epoch"] if epoch > 1 else []
+    if evaluation and (unused := unused + changed_flags(augment, loader, without=("workers",))):
         raise click.UsageError(f"{unused[0]} with --eval: it affects training only")
-    if not evaluation and (unused := changed(views)):
+    if not evaluation and (unused := changed_flags(views)):
         raise click.UsageError(f"{unused[0]} without --eval: it affects evaluation only")
 
 

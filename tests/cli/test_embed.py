@@ -93,7 +93,10 @@ def test_mistakes_end_in_one_line(run, here):
         (["val.txt", "--out", "f.txt"], "expected a name that ends in .npz, .npy, .safetensors"),
         (["val.txt", "--out", "no/f.npz"], "there is no folder no"),
         (["val.txt", "--out", "full"], "full is a folder"),
-        (["val.txt", "--out", "f.npz", "--layer", "fcc"], "layer 'fcc': net 's3d' has no such layer: did you mean fc"),
+        (
+            ["val.txt", "--out", "f.npz", "--layer", "fcc"],
+            "layer 'fcc': net 'resnet3d_10' has no such layer: did you mean fc",
+        ),
         (["val.txt", "--out", "f.npz", "--window", "1"], "--window without --every"),
         (["val.txt", "--out", "f", "--layout", "opentad"], "--layout without --every"),
         (["a.mp4", "--out", "full", "--layout", "opentad", "--every", "1"], "full: exists already"),
