@@ -12,6 +12,7 @@ from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, name_missing, note, refuse_overlap
 from actrec.cli.model import ModelChoice, model_options
 from actrec.cli.options import FILE, Command, flag_of
+from actrec.figures import SUFFIXES
 
 if TYPE_CHECKING:
     from actrec.report.analysis import Analysis
@@ -26,7 +27,7 @@ _SHOWN = 10  # confusions that are listed
 @click.option("--force", is_flag=True, help="Replace a file that contains other scores.")
 @click.option("--per-class", is_flag=True,
               help="Also print a table of the classes, the hardest confusions, and the calibration error.")  # fmt: skip
-@click.option("--confusion", "confusions", multiple=True, type=OutputFile((".csv", ".png", ".pdf", ".svg")),
+@click.option("--confusion", "confusions", multiple=True, type=OutputFile((".csv", *SUFFIXES)),
               help="Also write the confusion matrix: as a table (.csv) or a picture. Can be repeated.")  # fmt: skip
 @click.option("--confusion-order", type=click.Choice(["similar", "labels"]), default="similar", show_default=True,
               help="Order of the classes in the picture: confused classes adjacent, or by label.")  # fmt: skip

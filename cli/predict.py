@@ -11,7 +11,8 @@ from actrec.cli.ending import OutputFile, finish, json_option, name_missing, ref
 from actrec.cli.model import ModelChoice, model_options
 from actrec.cli.options import FILE, Command, NamedPath, config_options
 from actrec.cli.predict_stream import check_stream, predict_stream
-from actrec.cli.predict_timeline import PICTURES, VIDEOS, Outputs, predict_timeline, refuse_without_timeline
+from actrec.cli.predict_timeline import VIDEOS, Outputs, predict_timeline, refuse_without_timeline
+from actrec.figures import SUFFIXES
 
 
 @click.command(cls=Command)
@@ -26,7 +27,7 @@ from actrec.cli.predict_timeline import PICTURES, VIDEOS, Outputs, predict_timel
     "--truth", type=FILE, help="With --timeline: CSV file of the true segments: video,start,end,class. Prints mAP@tIoU."
 )
 @click.option("--render", type=OutputFile(VIDEOS), help="With --timeline: write a copy of the video with the result.")
-@click.option("--plot", type=OutputFile(PICTURES), help="With --timeline: write a picture of the classes over time.")
+@click.option("--plot", type=OutputFile(SUFFIXES), help="With --timeline: write a picture of the classes over time.")
 @model_options
 def command(
     inputs: tuple[Path, ...],

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from actrec.inference.timeline import Timeline
 
 VIDEOS = (".mp4", ".mkv", ".mov")  # what --render writes
-PICTURES = (".png", ".pdf", ".svg")  # what --plot writes
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import click
 from actrec.cli.ending import OutputFile, finish, json_option
 from actrec.cli.main import Group
 from actrec.cli.options import FOLDER, Command, data_option
+from actrec.figures import SUFFIXES
 
 if TYPE_CHECKING:
     from actrec.report.runs import Curve, Summary
 
 _LONGEST = 40  # characters of an option's value
-_PICTURES = (".png", ".pdf", ".svg")
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -52,7 +52,7 @@ def command(ctx: click.Context, data: Path, json_path: Path | None) -> int:
 @click.argument("a")
 @click.argument("b")
 @click.option("--data", type=FOLDER, help="Dataset folder.  [default: .]")
-@click.option("--picture", type=OutputFile(_PICTURES, make_folder=True), help="Draw the curves of both runs.")
+@click.option("--picture", type=OutputFile(SUFFIXES, make_folder=True), help="Draw the curves of both runs.")
 @json_option
 @click.pass_obj
 def compare(folder: Path, a: str, b: str, data: Path | None, picture: Path | None, json_path: Path | None) -> int:

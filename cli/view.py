@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 @click.option("--eval", "evaluation", is_flag=True, help="Show the clips and crops of an evaluation, not of training.")
 @json_option
 @data_option
-@config_options(config.Net, config.Clip, config.Frame, actrec.Augment, config.Views)
+@config_options(config.Net, only=("backbone",))
+@config_options(config.Clip, config.Frame, actrec.Augment, config.Views)
 @config_options(config.Loader, only=("batch_size", "repeats", "balanced", "keep_last", "workers"))
 @config_options(config.Loss, only=("multi_label",))
 @config_options(config.Run, only=("seed", "device"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from actrec.config import Input
+from actrec.data.index import Media
+from actrec.data.index.probe import read_image
+from actrec.data.video.read import iter_frames
 from actrec.files import atomic_write, writing
 
 Color = tuple[int, int, int]
 
-PICTURES = (".png", ".jpg", ".jpeg")
 MAX_WIDTH = 2000  # pixels of a sheet
 PAPER, INK, FAINT = (255, 255, 255), (24, 24, 24), (110, 110, 110)
 ACCENTS = ((255, 209, 0), (0, 200, 255), (255, 90, 160), (120, 230, 90), (255, 140, 40))
@@ -83,7 +86,7 @@ def thumbnail(rgb: np.ndarray, width: int, height: int) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(rgb)).resize(size, Image.Resampling.BICUBIC)
 
 
-def draw_box(picture: Image.Image, box: Sequence[float], color: Color, *, tag: str = "", text_size: int = 13) -> None:
+def draw_box(picture: Image.Image, box: Sequence[float], color: Color, *, tag: str = "") -> None:
     """Outlines a box (x, y, w, h) in pixels of the picture, in place, with a small text in its top left corner."""
     draw = ImageDraw.Draw(picture)
     x, y, w, h = box
@@ -91,10 +94,27 @@ def draw_box(picture: Image.Image, box: Sequence[float], color: Color, *, tag: s
     draw.rectangle(corners, outline=(0, 0, 0), width=4)
     draw.rectangle([corners[0] + 1, corners[1] + 1, corners[2] - 1, corners[3] - 1], outline=color, width=2)
     if tag:
-        style = font(text_size, bold=True)
-        left, top, right, bottom = draw.textbbox((corners[0] + 7, corners[1] + 5), tag, font=style)
-        draw.rectangle((left - 4, top - 3, right + 3, bottom + 3), fill=color)
-        draw.text((corners[0] + 7, corners[1] + 5), tag, font=style, fill=(0, 0, 0))
+        draw_tag(picture, (corners[0] + 7, corners[1] + 5), tag, color)
+
+
+def draw_tag(picture: Image.Image, place: tuple[int, int], text: str, color: Color) -> None:
+    """A small black text with its top left corner at `place`, on a colored ground."""
+    draw, style = ImageDraw.Draw(picture), font(13, bold=True)
+    left, top, right, bottom = draw.textbbox(place, text, font=style)
+    draw.rectangle((left - 4, top - 3, right + 3, bottom + 3), fill=color)
+    draw.text(place, text, font=style, fill=(0, 0, 0))
+
+
+def heading(width: int, title: str, video: str, notes: Sequence[str]) -> Image.Image:
+    """Two lines: a title in bold with the name of the video, and what else is to be said."""
+    page = Image.new("RGB", (width, 2 * LINE + 2 * PAD), PAPER)
+    draw, bold, plain, room = ImageDraw.Draw(page), font(15, bold=True), font(13), width - 2 * PAD
+    title = shortened(title, room * 2 // 3, bold)
+    draw.text((PAD, PAD), title, font=bold, fill=INK)
+    indent = round(bold.getlength(title)) + 16
+    draw.text((PAD + indent, PAD + 2), shortened(video, room - indent, plain), font=plain, fill=INK)
+    draw.text((PAD, PAD + LINE), shortened("  ·  ".join(notes), room, plain), font=plain, fill=FAINT)
+    return page
 
 
 def darken_outside(picture: Image.Image, box: Sequence[float]) -> Image.Image:
@@ -136,6 +156,25 @@ def pixels_of(clips_NCTHW: object, net_input: Input) -> np.ndarray:
     values = np.moveaxis(np.asarray(clips_NCTHW, np.float32), 1, -1)
     pixels = (values * np.asarray(net_input.std, np.float32) + np.asarray(net_input.mean, np.float32)) * 255
     return as_rgb(pixels.round().clip(0, 255).astype(np.uint8))
+
+
+def frames_of(media: Media) -> Iterator[tuple[np.ndarray, float | None]]:
+    """The frames of a row of a list in order, RGB uint8 (H, W, 3) as displayed, of optical flow as `as_rgb` shows it.
+
+    With each comes its time in the file, in seconds; None if it has none.
+
+    Raises:
+        MediaError: One of them cannot be read.
+    """
+    if media.template is None:
+        yield from itertools.islice(iter_frames(media.path), media.start, media.start + media.frames)
+        return
+    for i in range(media.positions):
+        path = media.images(i)[0]
+        if media.flow:
+            yield as_rgb(read_image(path, gray=True)[..., None]), None
+        else:
+            yield read_image(path, image_range=media.image_range), None
 
 
 def write_picture(path: Path, picture: Image.Image) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from actrec.data.index import Media
-from actrec.data.index.probe import read_image
 from actrec.data.video.encode import VideoWriter
-from actrec.data.video.read import iter_pictures
 from actrec.inference.drawing import (
     ACCENTS,
     FAINT,
@@ -23,11 +19,11 @@ from actrec.inference.drawing import (
     PAD,
     PAPER,
     Grid,
-    as_rgb,
     draw_box,
     font,
+    frames_of,
+    heading,
     heated,
-    shortened,
     stacked,
     thumbnail,
 )
@@ -49,13 +45,6 @@ def sheet(explanation: Explanation) -> Image.Image:
 
 def _head(explanation: Explanation, width: int) -> Image.Image:
     """The class and the video, and what the heat map is."""
-    head = Image.new("RGB", (width, 2 * LINE + 2 * PAD), PAPER)
-    draw, bold, plain = ImageDraw.Draw(head), font(15, bold=True), font(13)
-    room = width - 2 * PAD
-    title = shortened(f"{explanation.name}  {explanation.probability:.1%}", room * 2 // 3, bold)
-    draw.text((PAD, PAD), title, font=bold, fill=INK)
-    indent = round(bold.getlength(title)) + 16
-    draw.text((PAD + indent, PAD + 2), shortened(explanation.video, room - indent, plain), font=plain, fill=INK)
     steps, height, across = explanation.shape
     layer = "the last feature map" if explanation.layer == FEATURES else explanation.layer
     told = f"evidence (Grad-CAM) in {layer}, {counted(steps, 'time step')} of {height}x{across}"
@@ -63,8 +52,7 @@ def _head(explanation: Explanation, width: int) -> Image.Image:
         told = f"nothing speaks for this class in {layer}"
     elif steps == 1 < explanation.frames.shape[1]:
         told += ": it does not tell when"
-    draw.text((PAD, PAD + LINE), shortened(told, room, plain), font=plain, fill=FAINT)
-    return head
+    return heading(width, f"{explanation.name}  {explanation.probability:.1%}", explanation.video, [told])
 
 
 def _block(explanation: Explanation, grid: Grid, number: int) -> Image.Image:
@@ -130,10 +118,10 @@ def write_film(path: Path, explanation: Explanation, *, progress: Callable[[int]
     )  # fmt: skip
     rate = Fraction(media.rate or _RATE).limit_denominator(1001)
     with VideoWriter(path, width=page_width, height=page_height, rate=rate, options={"crf": "20"}) as film:
-        for i, rgb in enumerate(_frames(media, width, height)):
+        for i, (rgb, _) in enumerate(frames_of(media)):
+            picture = np.array(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
             heat = Image.fromarray(track.heat(i)).resize((right - x, bottom - y), Image.Resampling.BILINEAR)
-            picture = rgb.copy()
-            picture[y:bottom, x:right] = heated(rgb[y:bottom, x:right], np.asarray(heat).clip(0, 1))
+            picture[y:bottom, x:right] = heated(picture[y:bottom, x:right], np.asarray(heat).clip(0, 1))
             shown = Image.fromarray(picture)
             draw_box(shown, (x, y, right - x, bottom - y), ACCENTS[0])
             page = Image.new("RGB", (page_width, page_height), PAPER)
@@ -193,19 +181,3 @@ def _curve(track: _Track, num_frames: int, width: int) -> Image.Image:
     values = np.interp(np.linspace(0, num_frames - 1, width), shown, values / max(values.max(), 1e-9))
     rows = np.arange(_BAR, 0, -1)[:, None] <= (values * _BAR).round()[None]
     return Image.fromarray(np.where(rows[..., None], _FILL, _TRACK).astype(np.uint8))
-
-
-def _frames(media: Media, width: int, height: int) -> Iterator[np.ndarray]:
-    """The frames of a row of a list in order, RGB uint8 (height, width, 3). Of optical flow, the x images in gray.
-
-    Raises:
-        MediaError: One of them cannot be read.
-    """
-    if media.template is None:
-        for picture in itertools.islice(iter_pictures(media.path), media.start, media.start + media.frames):
-            yield picture.bgr(width, height)[..., ::-1]
-        return
-    for i in range(media.positions):
-        path = media.images(i)[0]
-        rgb = as_rgb(read_image(path, gray=True)[..., None]) if media.flow else read_image(path)
-        yield np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))

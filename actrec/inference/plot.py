@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from actrec.files import atomic_file, writing
+from actrec import figures
 from actrec.inference.segments import Segment
 from actrec.inference.timeline import Timeline
 
@@ -20,13 +20,12 @@ _LONGEST = 30  # characters of a class name
 
 
 def save(timeline: Timeline, segments: Sequence[Segment], path: Path, truth: Sequence[Segment] = ()) -> None:
-    """Writes the figure of `draw` to a file with the suffix .png, .pdf or .svg.
+    """Writes the figure of `draw` to a file with one of `figures.SUFFIXES`.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    with writing(path), atomic_file(path) as file:
-        draw(timeline, segments, truth).savefig(file, format=path.suffix[1:].lower())
+    figures.save(path, draw(timeline, segments, truth))
 
 
 def draw(timeline: Timeline, segments: Sequence[Segment], truth: Sequence[Segment] = ()) -> Figure:
@@ -36,7 +35,7 @@ def draw(timeline: Timeline, segments: Sequence[Segment], truth: Sequence[Segmen
 
     moments, mean = timeline.moments
     shown = _classes(mean, moments, [*segments, *truth])
-    names = [_name(timeline.classes[label]) for label in shown]
+    names = [figures.class_name(timeline.classes[label], _LONGEST) for label in shown]
     colors = {label: f"C{i}" for i, label in enumerate(shown)}
     rows = {label: row for row, label in enumerate(reversed(shown))}
     figure = Figure(figsize=(11, 4.2 + 0.28 * len(shown)), dpi=120, layout="constrained")
@@ -88,9 +87,3 @@ def _steps(moments: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndar
     steps = values.repeat(2, axis=0)
     gaps = np.flatnonzero(moments[1:, 0] > moments[:-1, 1]) + 1
     return np.insert(times, 2 * gaps, np.nan), np.insert(steps, 2 * gaps, np.nan, axis=0)
-
-
-def _name(text: str) -> str:
-    """A class name as matplotlib draws it: `$` begins no formula."""
-    shown = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-    return shown.replace("$", r"\$")

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw
 
-from actrec.data.index import Media
-from actrec.data.index.probe import read_image
 from actrec.data.video.encode import VideoWriter
-from actrec.data.video.read import iter_frames
+from actrec.inference.drawing import font, frames_of
 from actrec.inference.segments import Segment
 from actrec.inference.timeline import Timeline
 
 _TIME_BASE = Fraction(1, 90000)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_FONT_HEIGHT = 22  # pixels of a capital letter at scale 1
-# RGB; those of matplotlib's tab10, so that a plot and a video of the same timeline look alike
+# RGB; those of matplotlib's tab10
 PALETTE = (
     (31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189),
     (140, 86, 75), (227, 119, 194), (127, 127, 127), (188, 189, 34), (23, 190, 207),
@@ -55,7 +52,7 @@ def render(
     media = timeline.media
     if media.flow:
         raise ValueError(f"{media.path}: optical flow is no video that can be rendered")
-    pictures = _pictures(media)
+    pictures = frames_of(media)
     first = next(pictures, None)
     if first is None:
         raise ValueError(f"{media.path}: no frame of it decodes")
@@ -71,7 +68,9 @@ def render(
         sound_span=_span(timeline, first[1] or 0.0),
     ) as video:
         pts = -1
-        for number, (rgb, seconds) in enumerate(_chain(first, pictures)):
+        for number, (rgb, seconds) in enumerate(itertools.chain([first], pictures)):
+            if rgb.shape[:2] != first[0].shape[:2]:  # an image of another size
+                rgb = cv2.resize(rgb, first[0].shape[1::-1], interpolation=cv2.INTER_AREA)
             frame = cv2.copyMakeBorder(
                 rgb, 0, height - rgb.shape[0], 0, width - rgb.shape[1], cv2.BORDER_REPLICATE
             )  # also a copy
@@ -90,29 +89,6 @@ def _span(timeline: Timeline, start: float) -> tuple[float, float]:
     return start, start + timeline.media.frames / timeline.media.rate if is_part else math.inf
 
 
-def _chain(
-    first: tuple[np.ndarray, float | None], others: Iterator[tuple[np.ndarray, float | None]]
-) -> Iterator[tuple[np.ndarray, float | None]]:
-    yield first
-    yield from others
-
-
-def _pictures(media: Media) -> Iterator[tuple[np.ndarray, float | None]]:
-    """The frames of a video, RGB as displayed, with their times in the file."""
-    if media.template is not None:
-        for i in range(media.frames):
-            rgb = read_image(media.image(media.start + i), image_range=media.image_range)
-            if rgb.shape[:2] != (media.height, media.width):
-                rgb = cv2.resize(rgb, (media.width, media.height), interpolation=cv2.INTER_AREA)
-            yield rgb, None
-        return
-    for i, found in enumerate(iter_frames(media.path)):
-        if i >= media.start + media.frames:
-            return
-        if i >= media.start:
-            yield found
-
-
 class Overlay:
     """Draws a timeline into frames. Everything scales with their size.
 
@@ -124,7 +100,7 @@ class Overlay:
     def __init__(self, timeline: Timeline, segments: Sequence[Segment], width: int, height: int, topk: int):
         self._moments, self._mean = timeline.moments
         self._segments = segments
-        self._names = [ascii_of(name) for name in timeline.classes]
+        self._names = timeline.classes
         self._width, self._height = width, height
         self._unit = max(6, round(min(width, height) / 20))  # height of a row
         room = (height // 2 - self._unit) // self._unit
@@ -140,7 +116,7 @@ class Overlay:
         x = min(self._width - 1, int(seconds / self._duration * self._width))
         cv2.rectangle(frame, (x, axis_top), (x + max(0, unit // 8 - 1), height), (255, 255, 255), -1)
         shown = [segment for segment in self._segments if segment.start <= seconds < segment.end]
-        title = ", ".join(f"{self._names[segment.label]}" for segment in shown)
+        title = ", ".join(self._names[segment.label] for segment in shown)
         if title:
             self._shade(frame, 0, 0, self._width, round(1.5 * unit))
             self._text(frame, title, unit // 2, unit // 4, unit, self._width - unit)
@@ -182,14 +158,9 @@ class Overlay:
     @staticmethod
     def _text(frame: np.ndarray, text: str, x: int, y: int, height: int, room: int) -> None:
         """White text of a height in pixels with its top left corner at (x, y), cut off where it has no room."""
-        scale, thickness = 0.6 * height / _FONT_HEIGHT, max(1, round(height / 14))
-        while len(text) > 1 and cv2.getTextSize(text, _FONT, scale, thickness)[0][0] > room:
-            text = text[:-1]
-        place = (x, y + round(0.75 * height))
-        cv2.putText(frame, text, place, _FONT, scale, (255, 255, 255), thickness, cv2.LINE_AA)
-
-
-def ascii_of(text: str) -> str:
-    """Text for OpenCV, whose fonts have only ASCII: letters lose their accents, and all others become `?`."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return "".join(c if " " <= c <= "~" else "?" for c in plain)
+        part = frame[y : y + height, x : x + room]
+        if part.size:
+            picture = Image.fromarray(part)
+            style = font(max(4, round(0.8 * height)))
+            ImageDraw.Draw(picture).text((0, height / 2), text, font=style, fill=(255, 255, 255), anchor="lm")
+            part[...] = np.asarray(picture)

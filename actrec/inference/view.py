@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,6 @@ from actrec.engine.train import check_labeled, check_mixing
 from actrec.inference.drawing import (
     ACCENTS,
     FAINT,
-    INK,
     LINE,
     MAX_FRAMES,
     PAD,
@@ -33,9 +33,10 @@ from actrec.inference.drawing import (
     as_rgb,
     darken_outside,
     draw_box,
+    draw_tag,
     font,
+    heading,
     pixels_of,
-    shortened,
     stacked,
     thumbnail,
 )
@@ -291,15 +292,15 @@ def _block(shown: Shown) -> Image.Image:
     grid = Grid.of(len(shown.frames))
     side = grid.side
     first = _marked(shown, grid.chosen[0], side)
-    head = 2 * LINE + 2 * PAD
+    top = _heading(shown, grid.width, thinned=len(grid.chosen) < len(shown.frames))
     line_height = LINE + first.height + (side + PAD) * len(shown.crops) + 2 * PAD
-    block = Image.new("RGB", (grid.width, head + grid.lines * line_height + PAD), PAPER)
+    block = Image.new("RGB", (grid.width, top.height + grid.lines * line_height + PAD), PAPER)
+    block.paste(top, (0, 0))
     draw = ImageDraw.Draw(block)
     draw.line((0, 0, grid.width, 0), fill=(200, 200, 200))
-    _write_head(draw, shown, grid.width, thinned=len(grid.chosen) < len(shown.frames))
     for number, i in enumerate(grid.chosen):
         line, x = grid.place(number)
-        y = head + line * line_height
+        y = top.height + line * line_height
         source = _marked(shown, i, side)
         left = x + (side - source.width) // 2
         draw.text((left, y), str(shown.frames[i]), font=font(13), fill=FAINT)
@@ -309,20 +310,14 @@ def _block(shown: Shown) -> Image.Image:
         for n, crop in enumerate(shown.crops):
             picture = thumbnail(crop.pixels[i], side, side)
             if len(shown.crops) > 1:
-                _tag(picture, n, crop.flip)
+                _draw_number(picture, n, crop)
             block.paste(picture, (x, y))
             y += side + PAD
     return block
 
 
-def _write_head(draw: ImageDraw.ImageDraw, shown: Shown, width: int, *, thinned: bool = False) -> None:
+def _heading(shown: Shown, width: int, *, thinned: bool = False) -> Image.Image:
     """The class and the video; what the plan says."""
-    bold, plain = font(15, bold=True), font(13)
-    room = width - 2 * PAD
-    classes = shortened(shown.classes, room // 2, bold)
-    draw.text((PAD, PAD), classes, font=bold, fill=INK)
-    indent = round(bold.getlength(classes)) + 16
-    draw.text((PAD + indent, PAD + 2), shortened(shown.video, room - indent, plain), font=plain, fill=INK)
     told = [shown.note] if shown.note else []
     told.append("{}x{} pixels".format(*shown.size))
     if len(shown.crops) == 1:
@@ -332,7 +327,7 @@ def _write_head(draw: ImageDraw.ImageDraw, shown: Shown, width: int, *, thinned:
         told.append(f"{len(shown.crops)} crops")
     if thinned:
         told.append(f"{MAX_FRAMES} of {len(shown.frames)} frames")
-    draw.text((PAD, PAD + LINE), shortened("  ·  ".join(told), room, plain), font=plain, fill=FAINT)
+    return heading(width, shown.classes, shown.video, told)
 
 
 def _marked(shown: Shown, i: int, side: int, height: int | None = None) -> Image.Image:
@@ -353,12 +348,8 @@ def _marked(shown: Shown, i: int, side: int, height: int | None = None) -> Image
     return picture
 
 
-def _tag(picture: Image.Image, number: int, flip: bool) -> None:
-    style, text = font(12, bold=True), f"{number + 1}" + (" ⇄" if flip else "")
-    draw = ImageDraw.Draw(picture)
-    left, top, right, bottom = draw.textbbox((6, 4), text, font=style)
-    draw.rectangle((left - 4, top - 3, right + 3, bottom + 3), fill=ACCENTS[number % len(ACCENTS)])
-    draw.text((6, 4), text, font=style, fill=(0, 0, 0))
+def _draw_number(picture: Image.Image, number: int, crop: Crop) -> None:
+    draw_tag(picture, (6, 4), f"{number + 1}" + (" ⇄" if crop.flip else ""), ACCENTS[number % len(ACCENTS)])
 
 
 def write_film(path: Path, clips: Sequence[Shown]) -> None:
@@ -370,22 +361,21 @@ def write_film(path: Path, clips: Sequence[Shown]) -> None:
     pages = _pages(clips)
     first = next(pages)
     with VideoWriter(path, width=first.width, height=first.height, rate=_RATE, options={"crf": "18"}) as film:
-        film.write(np.asarray(first))
-        for page in pages:
+        for page in itertools.chain([first], pages):
             film.write(np.asarray(page))
 
 
 def _pages(clips: Iterable[Shown]) -> Iterator[Image.Image]:
     side, source_width = 384, 640
-    width, height = source_width + side + 3 * PAD, 3 * LINE + side + 3 * PAD
+    width = source_width + side + 3 * PAD
     for shown in clips:
         across = int(np.ceil(np.sqrt(len(shown.crops))))
         each = (side - (across - 1) * PAD) // across
+        head = _heading(shown, width)
         for i, frame in enumerate(shown.frames.tolist()):
-            page = Image.new("RGB", (width, height), PAPER)
-            draw = ImageDraw.Draw(page)
-            _write_head(draw, shown, width)
-            top = 2 * LINE + 2 * PAD
+            page = Image.new("RGB", (width, head.height + LINE + side + PAD), PAPER)
+            page.paste(head, (0, 0))
+            draw, top = ImageDraw.Draw(page), head.height
             draw.text((PAD, top), f"frame {frame}", font=font(13), fill=FAINT)
             draw.text((source_width + 2 * PAD, top), f"{i + 1} of {len(shown.frames)}", font=font(13), fill=FAINT)
             top += LINE
@@ -394,6 +384,6 @@ def _pages(clips: Iterable[Shown]) -> Iterator[Image.Image]:
                 row, column = divmod(number, across)
                 picture = thumbnail(crop.pixels[i], each, each)
                 if len(shown.crops) > 1:
-                    _tag(picture, number, crop.flip)
+                    _draw_number(picture, number, crop)
                 page.paste(picture, (source_width + 2 * PAD + column * (each + PAD), top + row * (each + PAD)))
             yield page

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from actrec.files import atomic_file, write_csv, writing
+from actrec import figures
+from actrec.files import write_csv, writing
 from actrec.report.analysis import similarity_order
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PICTURES = (".png", ".pdf", ".svg")
 _WITH_NUMBERS = 40  # largest number of classes whose counts are written into the cells
 _LONGEST = 40  # characters of a class name in a picture
 
 
 def save(path: Path, matrix: np.ndarray, classes: Sequence[str], *, by_similarity: bool = True) -> None:
-    """Writes a confusion matrix as a table (.csv, in the order of the labels) or as a picture (see `PICTURES`).
+    """Writes a confusion matrix as a table (.csv, in the order of the labels) or as a picture (see `figures.SUFFIXES`).
 
     Args:
         matrix: (classes, classes), rows are labels.
@@ -31,16 +30,12 @@ def save(path: Path, matrix: np.ndarray, classes: Sequence[str], *, by_similarit
     Raises:
         OutputError: The file cannot be written.
     """
-    with writing(path):
-        if path.suffix.lower() == ".csv":
-            rows = ([name, *map(str, row)] for name, row in zip(classes, matrix.tolist()))
+    if path.suffix.lower() == ".csv":
+        rows = ([name, *map(str, row)] for name, row in zip(classes, matrix.tolist()))
+        with writing(path):
             write_csv(path, ["label \\ prediction", *classes], rows)
-            return
-        with atomic_file(path) as file:
-            figure = draw(matrix, classes, by_similarity=by_similarity)
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Glyph .* missing")  # of scripts that matplotlib's font does not have
-                figure.savefig(file, format=path.suffix[1:].lower(), bbox_inches="tight", pad_inches=0.2)
+        return
+    figures.save(path, draw(matrix, classes, by_similarity=by_similarity), bbox_inches="tight", pad_inches=0.2)
 
 
 def draw(matrix: np.ndarray, classes: Sequence[str], *, by_similarity: bool = True) -> Figure:
@@ -51,7 +46,7 @@ def draw(matrix: np.ndarray, classes: Sequence[str], *, by_similarity: bool = Tr
     order = similarity_order(matrix) if by_similarity else np.arange(len(classes))
     counts = matrix[np.ix_(order, order)]
     rates = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [_name(classes[c]) for c in order.tolist()]
+    names = [figures.class_name(classes[c], _LONGEST) for c in order.tolist()]
     size, large = len(names), len(names) > _WITH_NUMBERS
     cell, text = (0.13, 6.5) if large else (0.45, 9)  # inches; cells with a number are larger than cells without one
     side = max(2.5, cell * size)
@@ -83,9 +78,3 @@ def draw(matrix: np.ndarray, classes: Sequence[str], *, by_similarity: bool = Tr
     bar = figure.add_axes(((margin + side + after) / width, margin / height, 0.15 / width, min(side, 5) / height))
     figure.colorbar(image, cax=bar, ticks=[0, 5, 20, 40, 60, 80, 100]).set_label("% of the videos of the label")
     return figure
-
-
-def _name(text: str) -> str:
-    """A class name as matplotlib draws it: `$` begins no formula."""
-    shown = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-    return shown.replace("$", r"\$")

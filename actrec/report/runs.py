@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from actrec import figures
 from actrec.engine import runlog
-from actrec.files import atomic_file, read_json, writing
+from actrec.files import read_json
 from actrec.registry import did_you_mean
 
 DATA, ENVIRONMENT = "data.json", "environment.json"
@@ -200,25 +201,17 @@ def shown_epochs(found: Sequence[Curve], most: int = 20) -> list[int]:
 
 
 def save_picture(path: Path, names: tuple[str, str], found: Sequence[Curve]) -> None:
-    """Draws curves into a .png, .pdf or .svg file, atomically. See `plot`.
+    """Plots the curves of two runs, one plot for each quantity, into a file with one of `figures.SUFFIXES`.
+
+    Args:
+        names: The names of the runs.
 
     Raises:
         OutputError: it cannot be written.
     """
-    with writing(path), atomic_file(path) as file:
-        plot(file, path.suffix[1:].lower(), names, found)
-
-
-def plot(file: Path, form: str, names: tuple[str, str], found: Sequence[Curve]) -> None:
-    """Plots the curves of two runs, one plot for each quantity.
-
-    Args:
-        form: "png", "pdf" or "svg".
-        names: The names of the runs.
-    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.5 * len(found), 4), layout="constrained")
+    figure = Figure(figsize=(4.5 * len(found), 4), dpi=120, layout="constrained")
     for axis, curve in zip(figure.subplots(1, len(found)), found):
         axis.set(title=curve.name, xlabel="epoch")
         axis.locator_params(axis="x", integer=True)
@@ -229,7 +222,7 @@ def plot(file: Path, form: str, names: tuple[str, str], found: Sequence[Curve]) 
             axis.legend()
         else:
             axis.text(0.5, 0.5, "not logged", ha="center", va="center", transform=axis.transAxes)
-    figure.savefig(file, dpi=120, format=form)
+    figures.save(path, figure)
 
 
 def _written(path: Path) -> list[float]:

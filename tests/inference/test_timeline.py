@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -16,7 +17,7 @@ from actrec.config import Segments
 from actrec.data.video.container import MediaError
 from actrec.data.video.encode import VideoWriter
 from actrec.inference import plot
-from actrec.inference.render import Overlay, ascii_of, render
+from actrec.inference.render import Overlay, render
 from actrec.pipelines import sweep as sweep_module
 
 DARK, BRIGHT = np.full((48, 64, 3), 40, np.uint8), np.full((48, 64, 3), 215, np.uint8)
@@ -208,9 +209,14 @@ def test_the_drawing_fits_every_size(timeline, size):
     assert (frame != 128).any()
 
 
-def test_names_that_are_not_ascii():
-    assert ascii_of("déjà vu") == "deja vu"
-    assert ascii_of("投げる 1") == "??? 1"
+def test_names_are_drawn_in_their_own_letters(timeline):
+    def drawn(name: str) -> np.ndarray:
+        frame = np.zeros((400, 600, 3), np.uint8)
+        Overlay(replace(timeline, classes=[name] * 400), timeline.segments(), 600, 400, 5).draw(frame, 0.0)
+        return frame
+
+    assert (drawn("прыжок") != drawn("??????")).any()
+    assert (drawn("déjà vu") != drawn("deja vu")).any()
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
@@ -225,8 +231,6 @@ def test_a_plot(timeline, tmp_path, suffix):
 
 
 def test_a_plot_shows_the_ten_classes_that_matter_and_any_name(timeline):
-    from dataclasses import replace
-
     scores = np.random.default_rng(0).normal(size=(len(timeline), 400)).astype(np.float32)
     scores[:, 7] += 20
     names = ["$x$ 投げる" * 9] * 400

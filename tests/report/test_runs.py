@@ -164,7 +164,7 @@ def test_curves_are_drawn_even_where_a_run_has_none(tmp_path):
     a = runs.read(write_run(tmp_path / "a", [epoch_row(0), {"epoch": 1, "train_loss": 1.5}]))
     b = runs.read(write_run(tmp_path / "b"))
     for form in ("png", "svg"):
-        runs.plot(tmp_path / f"x.{form}", form, ("a", "b"), runs.curves(a, b))
+        runs.save_picture(tmp_path / f"x.{form}", ("a", "b"), runs.curves(a, b))
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (tmp_path / "x.svg").read_text()
 
