@@ -77,6 +77,8 @@ def _lines(path: Path, found: Summary, fingerprint: dict) -> Iterator[str]:
         "rotation": _first(found.rotations),
         "depth": _first(found.depths),
         "damaged": f"some frames of {counted(found.damaged, 'video')}" if found.damaged else "",
+        "ranges": f"{counted(found.cut, 'row')} cut at the end of the video" if found.cut else "",
+        "comments": counted(found.comments, "line") if found.comments else "",
         "data": fingerprint_line(fingerprint),
     }
     yield from (f"  {name:<9} {text}" for name, text in lines.items() if text)

@@ -76,11 +76,20 @@ def load_list(
         log: is told how many videos cannot be used, and how many have more than 8 bits, if there are any.
     """
     flow = modality == "flow"
-    videos: Sequence[Video] = read_list(path)
+    rows = read_list(path)
+    if rows.num_comments:
+        log(f"{path}: {counted(rows.num_comments, 'line')} skipped as comments, because they begin with `# `")
+    videos: Sequence[Video] = rows
     if flow:
         videos = flow_videos(videos, path.parent)
     with watch() as progress:
         index = build_index(videos, cache=cache_path(path, flow=flow), workers=workers, progress=progress, flow=flow)
+    if index.cut:
+        row, frames = next(iter(index.cut.items()))
+        log(
+            f"{path}: {counted(len(index.cut), 'row')} cut at the last frame of the video; the first: {videos[row].id} "
+            f"names {counted(frames, 'frame')} too many"
+        )
     if index.broken:
         row, reason = next(iter(index.broken.items()))
         log(

@@ -96,7 +96,7 @@ def test_flow_and_frames_in_one_folder_do_not_disturb_each_other(tmp_path):
 def test_what_is_wrong_is_said(tmp_path):
     folder = write_flow(tmp_path / "a", 9)
     assert reason(folder, 3, 4) == "the list says frames 4 to 4: optical flow needs two"
-    assert reason(folder, 10, 12) == "the list says frames 11 to 10, but there are 1 to 10"
+    assert reason(folder, 10, 12) == "the list says frames 11 to 12, but there are 1 to 10"
     assert reason(folder, flow=False) == (
         "the folder holds no numbered images such as 00001.jpg; its optical flow needs --modality flow"
     )

@@ -86,7 +86,7 @@ def test_a_segment_that_is_none_takes_no_other_with_it(tmp_path, numbers, loaded
     index = build_index(videos)
     loader = actrec.eval_loader(videos, actrec.Clip(frames=4), INPUT, batch_size=2, index=index)
     assert set(loaded(loader)) == {"good"}
-    assert loader.skipped == {"past": f"{path}: the list says frames 51 to 40, but there are 1 to 40"}
+    assert loader.skipped == {"past": f"{path}: the list says frames 51 to 60, but there are 1 to 40"}
 
 
 def test_an_image_that_one_segment_lacks_takes_no_other_with_it(tmp_path, numbers, loaded):

@@ -64,7 +64,10 @@ def write_quarantine(index: Index, list_path: Path) -> None:
 class Summary:
     """Statistics of the usable videos of a list: (smallest, median, largest), and counts in descending order.
 
-    `damaged` is the number of those of which some frames decode with errors, as far as they were verified.
+    Args:
+        damaged: Number of videos of which some frames decode with errors, as far as they were verified.
+        cut: Number of rows whose range ends after the last frame of their video.
+        comments: Number of lines of the list that were skipped as comments.
     """
 
     videos: int
@@ -81,6 +84,8 @@ class Summary:
     rotations: dict[str, int]
     depths: dict[str, int]
     damaged: int
+    cut: int
+    comments: int
 
 
 def usable(index: Index) -> list[Media]:
@@ -113,6 +118,8 @@ def summary(index: Index) -> Summary:
         ),
         damaged=sum(m.damaged > 0 for m in found),
         depths=_counts(f"{m.bits} bits, scaled to 8" for m in found if m.bits > 8),
+        cut=len(index.cut),
+        comments=index.num_comments,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actrec.data.lists import Video, write_labels, write_list
+from actrec.data.lists.dialect import is_comment
 from actrec.data.lists.splits import PARTS
 from actrec.files import atomic_write, scratch_folder, show, write_csv, writing
 
@@ -138,8 +139,8 @@ def why_unwritable(path: str, prefix: str) -> str | None:
     text = path.removeprefix(prefix)
     if "\n" in text:
         return "its path contains a line break"
-    if text != text.strip() or text.startswith("#"):
-        return "its path begins or ends with a blank, or begins with #"
+    if text != text.strip() or is_comment(text):
+        return "its path begins or ends with a blank, or begins with # and a blank"
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -53,6 +53,7 @@ class Index(Sequence[Media]):
     Attributes:
         broken: Reason by row number, for rows that were checked and cannot be used. Accessing such a row raises its
             MediaError.
+        cut: By row number, how many frames of its range are after the last frame of its file. Of checked rows.
         certificates: Certificate by path, for files that were decoded to their end; None if the file did not earn one.
     """
 
@@ -77,6 +78,7 @@ class Index(Sequence[Media]):
         self._has_range = False
         self._held, self._room = 0, total_memory() // _SHARE
         self.broken: dict[int, str] = {}
+        self.cut: dict[int, int] = {}
         self.certificates: dict[str, Certificate | None] = {}
 
     def __len__(self) -> int:
@@ -93,10 +95,12 @@ class Index(Sequence[Media]):
         if isinstance(span, str):
             self.broken[i] = span
             raise MediaError(video.path, span)
+        if span.cut:
+            self.cut[i] = span.cut
         return Media(
             path=video.path,
-            start=span[0],
-            frames=span[1],
+            start=span.start,
+            frames=span.frames,
             width=int(record["width"]),
             height=int(record["height"]),
             codec=record["codec"].decode(),
@@ -184,6 +188,11 @@ class Index(Sequence[Media]):
         for i in range(len(self)):
             with contextlib.suppress(MediaError):  # recorded in `broken`
                 self[i]
+
+    @property
+    def num_comments(self) -> int:
+        """The number of lines of the list that were skipped as comments."""
+        return getattr(self._videos, "num_comments", 0)
 
     @property
     def num_rejected(self) -> int:

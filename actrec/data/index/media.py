@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -76,8 +77,22 @@ class Media:
         return [path for x in pairs for path in (x, y_of(x))]
 
 
-def span_of(record: np.void, video: Video) -> tuple[int, int] | str:
-    """(position of the first frame, number of frames) of a list row, or why the row cannot be used.
+class Span(NamedTuple):
+    """The frames of a list row.
+
+    Args:
+        start: Position of the first frame.
+        frames: Number of frames, or of pairs of flow images.
+        cut: Number of frames after the last frame of the file that the row names too.
+    """
+
+    start: int
+    frames: int
+    cut: int
+
+
+def span_of(record: np.void, video: Video) -> Span | str:
+    """The frames of a list row, or why the row cannot be used.
 
     Args:
         record: `RECORD` of its file.
@@ -92,14 +107,15 @@ def span_of(record: np.void, video: Video) -> tuple[int, int] | str:
     else:
         start = first if video.start is None else int(video.start)
         stop = end if video.stop is None else int(video.stop)
+    stated = stop
     if record["kind"] == Kind.VIDEO or flow:
         # Containers may state more frames than decode, and lists follow them. The last frame is repeated then.
         stop = min(stop, end)
     if start < first or start >= end or stop > end or stop <= start:
-        return f"the list says frames {start + 1} to {stop}, but there are {first + 1} to {end}"
+        return f"the list says frames {start + 1} to {stated}, but there are {first + 1} to {end}"
     if stop - start <= flow:
-        return f"the list says frames {start + 1} to {stop}: optical flow needs two"
-    return start, stop - start - flow
+        return f"the list says frames {start + 1} to {stated}: optical flow needs two"
+    return Span(start, stop - start - flow, stated - stop)
 
 
 def _seconds(record: np.void, num_frames: int, start: float, stop: float) -> tuple[int, int] | str:

@@ -42,46 +42,63 @@ class _Sample:
             self.lines, self._step = self.lines[::2], 2 * self._step
 
 
-def read_rows(blocks: Iterable[list[str]], problems: Problems, classes: Classes) -> Builder:
+def is_comment(line: str) -> bool:
+    """Whether a stripped line begins like a comment: with # and a blank. `#clap.mp4` is a path."""
+    return line[:2] in ("#", "# ", "#\t")
+
+
+def read_rows(
+    blocks: Iterable[list[str]],
+    problems: Problems,
+    classes: Classes,
+    exists: Callable[[str], bool] = lambda path: False,
+) -> Builder:
     """Reads the rows of all lines except blank ones and comments.
 
     Args:
         blocks: The stripped lines of the list, in blocks. They are iterated over two or three times.
         problems: Receives the bad lines. It may hold others, and all are raised together.
+        exists: Whether there is a file or folder of this path, as written. Then a line that begins like a comment is a
+            row if it reads like one.
 
     Raises:
         ListError: There is a bad line, or no row.
     """
     sample = _Sample()
     for lines in blocks:
-        sample.add([line for line in lines if line and line[0] != "#"])
+        sample.add([line for line in lines if line and not is_comment(line)])
     if not sample.num_lines:
         if not len(problems):
             problems.add(1, "the list is empty: expected one video on each line")
         problems.raise_any()
     dialect = _choose(sample.lines, classes)
-    rows, bad = _parse(blocks, LineParser(dialect, classes))
+    rows, bad = _parse(blocks, LineParser(dialect, classes), exists)
     # Rows outside of the sample may be what tells two dialects apart.
     if bad and sample.num_lines > len(sample.lines):
         better = _choose([*sample.lines, *(line for _, line, _ in bad[:SAMPLE])], classes)
         if better != dialect:
-            rows, bad = _parse(blocks, LineParser(better, classes))
+            rows, bad = _parse(blocks, LineParser(better, classes), exists)
     for number, _, explain in bad:
         problems.add(number, explain)
     problems.raise_any()
     return rows
 
 
-def _parse(blocks: Iterable[list[str]], parser: LineParser) -> tuple[Builder, list[tuple[int, str, Callable[[], str]]]]:
+def _parse(
+    blocks: Iterable[list[str]], parser: LineParser, exists: Callable[[str], bool]
+) -> tuple[Builder, list[tuple[int, str, Callable[[], str]]]]:
     """The rows; and the number, the text and the explanation of every bad line."""
     rows, first, regular = Builder(), 1, parser.parse_regular
     bad: list[tuple[int, str, Callable[[], str]]] = []
     for lines in blocks:
         found: list[Fields] = []
         for number, line in enumerate(lines, first):
-            if not line or line[0] == "#":
+            if not line:
                 continue
             row = regular(line)
+            if line[0] == "#" and is_comment(line) and (row is None or not exists(row[0])):
+                rows.num_comments += 1
+                continue
             if row is None:
                 try:
                     row = parser.parse(line)

@@ -130,7 +130,7 @@ def read_flips(path: str | os.PathLike[str], labels: Sequence[str]) -> tuple[int
 
     A line `a b` says that a mirrored video of class a is a video of class b, and vice versa. A line `a -` says that a
     video of class a must not be mirrored; its entry is -1. Every other class is its own mirror image. a and b are names
-    or numbers, separated by a tab, `;`, a comma or blanks. Blank lines and lines that begin with # are skipped.
+    or numbers, separated by a tab, `;`, a comma or blanks. Blank lines and comments (# and a blank) are skipped.
 
     Args:
         labels: The class names, in the order of their labels.
@@ -146,7 +146,7 @@ def read_flips(path: str | os.PathLike[str], labels: Sequence[str]) -> tuple[int
     classes = Classes(labels)
     mirror: dict[int, tuple[int, int]] = {}  # by class: its mirror image, and the line that says so
     for number, line in enumerate(lines, 1):
-        if not line or line.startswith("#"):
+        if not line or line[:2] in ("#", "# ", "#\t"):
             continue
         try:
             a, b = _pair(line, classes)

@@ -18,7 +18,9 @@ from actrec.files import LineReader
 def read_list(
     path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None, labels: Sequence[str] | None = None
 ) -> Videos:
-    """Reads the videos of a list file. Blank lines and lines that begin with # are skipped.
+    """Reads the videos of a list file. Blank lines and comments are skipped.
+
+    A line that begins with # and a blank is a comment, unless it reads like a row of a file that exists.
 
     Args:
         root: Folder that relative paths are joined to. Default: the folder of the list.
@@ -33,8 +35,13 @@ def read_list(
         ListError: The list has bad rows. The message has one line for each: file, line, what is wrong and what would
             be right.
     """
+    prefix = prefix_of(path, root)
+
+    def exists(name: str) -> bool:
+        return os.path.exists(name if name.startswith("/") else prefix + name)
+
     with LineReader(path) as lines:
-        return read_rows(lines, lines.problems, classes_of(path, labels)).finish(prefix_of(path, root))
+        return read_rows(lines, lines.problems, classes_of(path, labels), exists).finish(prefix)
 
 
 def classes_of(path: str | os.PathLike[str], labels: Sequence[str] | None) -> Classes:

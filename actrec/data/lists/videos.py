@@ -35,12 +35,13 @@ class Videos(Sequence[Video]):
 
     The rows are kept in arrays (41 bytes per row, plus the text of its path and 8 bytes per label). A `Video` and its
     id are created when a row is accessed. A slice shares the memory of the whole list, and its rows keep their ids.
+    `num_comments` counts the lines of the file that were skipped as comments.
     """
 
-    __slots__ = ("_rows", "_table")
+    __slots__ = ("_rows", "_table", "num_comments")
 
-    def __init__(self, table: _Table, rows: range):
-        self._table, self._rows = table, rows
+    def __init__(self, table: _Table, rows: range, num_comments: int = 0):
+        self._table, self._rows, self.num_comments = table, rows, num_comments
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -183,6 +184,7 @@ class Builder:
         self._rows: list[np.ndarray] = []
         self._labels: list[np.ndarray] = []
         self._num_labels = 0
+        self.num_comments = 0
 
     def add(
         self,
@@ -219,7 +221,7 @@ class Builder:
         text, self._text = self._text, bytearray()
         rows, self._rows = np.concatenate([np.zeros(0, _ROW), *self._rows]), []
         labels, self._labels = np.concatenate([np.zeros(0, np.int64), *self._labels]), []
-        return Videos(_Table(prefix, text, labels, rows), range(len(rows)))
+        return Videos(_Table(prefix, text, labels, rows), range(len(rows)), self.num_comments)
 
 
 def label_columns(videos: Sequence[Video]) -> tuple[np.ndarray, np.ndarray]:

@@ -110,4 +110,4 @@ def _fault(path: str | os.PathLike[str], lines: list[str], rows: list[Video], cl
                 f"path {row.path!r}, range [{row.start}, {row.stop}), labels {row.labels} would read back as path "
                 f"{back.path!r}, range [{back.start}, {back.stop}), labels {back.labels}"
             )
-    return None if len(found) == len(rows) else "a path that begins with # would read back as a comment"
+    return None if len(found) == len(rows) else "a path that begins with # and a blank would read back as a comment"

@@ -97,7 +97,7 @@ def test_range_of_a_folder_numbered_from_zero(tmp_path):
         (4, None, (4, 6)),
         (0, 13, (0, 10)),  # lists follow containers, and containers overstate
         (7, 99, (7, 3)),
-        (10, 12, "the list says frames 11 to 10, but there are 1 to 10"),
+        (10, 12, "the list says frames 11 to 12, but there are 1 to 10"),
         (-1, 5, "the list says frames 0 to 5, but there are 1 to 10"),
         (0.0, 0.4, (0, 10)),
         (0.0, 0.04, (0, 1)),

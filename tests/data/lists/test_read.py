@@ -102,7 +102,20 @@ def test_rows_outside_of_the_sample_decide_too(tmp_path):
 
 def test_comments_blanks_bom_and_crlf(tmp_path):
     text = b"\xef\xbb\xbf# a comment\r\n\r\nvid\xc3\xa9o 1 30 3\r\n   \r\n#x 1 2 3\r\nb 1 5 4"
-    assert rows(read(tmp_path, text)) == [("vidéo", 0, 30, (3,)), ("b", 0, 5, (4,))]
+    found = read(tmp_path, text)
+    assert rows(found) == [("vidéo", 0, 30, (3,)), ("#x", 0, 2, (3,)), ("b", 0, 5, (4,))]
+    assert found.num_comments == 1
+
+
+def test_a_line_like_a_comment_is_a_row_if_its_file_exists(tmp_path):
+    text = "# clap/1.mp4 0\n#\n# clap/2.mp4 0\n#clap/3.mp4 1\na 1\n# one more 2 words\n"
+    (tmp_path / "list.txt").write_text(text)
+    assert [video.id for video in read_list(tmp_path / "list.txt")] == ["#clap/3.mp4", "a"]
+    (tmp_path / "# clap").mkdir()
+    (tmp_path / "# clap/1.mp4").touch()
+    found = read_list(tmp_path / "list.txt")
+    assert [video.id for video in found] == ["# clap/1.mp4", "#clap/3.mp4", "a"]
+    assert found.num_comments == 3
 
 
 def test_a_number_is_a_number_even_where_classes_are_called_so(tmp_path):

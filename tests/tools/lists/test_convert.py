@@ -30,7 +30,7 @@ def rows_for(name, folder):
 def holds(name, folder):
     """Whether one of the format's separators is not in the path; where blanks separate, so does a tab."""
     form = FORMATS.get(name)
-    if name == "actrec" and folder.startswith("#"):  # a comment
+    if name == "actrec" and folder.startswith("# "):  # a comment
         return False
     return not form.separators or any(s not in folder and (s != " " or "\t" not in folder) for s in form.separators)
 
