@@ -9,12 +9,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from actrec.data.flow import flow_videos
 from actrec.data.index import Index, build_index, cache_path
-from actrec.data.lists import Video, find_labels, read_flips, read_labels, read_list
+from actrec.data.lists import Video, find_labels, label_columns, read_flips, read_labels, read_list
+from actrec.data.lists.labeling import range_of_counts, refuse_gaps, shared_videos
 from actrec.engine import runlog
 from actrec.engine.runfolder import BEST, CHECKPOINTS, Data
 from actrec.words import counted
+
+_COMPARED = 2_000_000  # rows of lists that are compared with each other; more would delay the start by seconds
 
 Watch = Callable[[], AbstractContextManager[Callable[[int, int], None]]]  # gives a progress callback for one list
 Log = Callable[[str], None]
@@ -153,6 +158,7 @@ def training_data(
     classes = class_names(train_path, [train] if val is None else [train, val])
     if val is not None:
         refuse_other_classes(val.path, classes)
+    _tell_labels(train, val, classes, log)
     return Data(
         train=train.videos,
         train_index=train.index,
@@ -161,6 +167,21 @@ def training_data(
         classes=classes,
         flip_map=flip_map(train_path, classes),
     )
+
+
+def _tell_labels(train: IndexedList, val: IndexedList | None, classes: Sequence[str], log: Log) -> None:
+    """Logs how many videos each class has, and what is suspicious."""
+    for item in (train, val):
+        if item is not None:
+            counts = np.bincount(label_columns(item.videos)[0], minlength=len(classes)).tolist()
+            log(f"{item.path}: {range_of_counts(counts, classes)}")
+    if val is None or len(train.videos) + len(val.videos) > _COMPARED:
+        return
+    if shared := list(shared_videos(train.videos, val.videos)):
+        log(
+            f"WARNING: {len(shared)} of {len(val.videos)} videos of {val.path} are also in {train.path}, such as "
+            f"{shared[0].id}: their validation scores say nothing about new videos"
+        )
 
 
 def class_names(path: Path, lists: Sequence[IndexedList]) -> list[str]:
@@ -172,10 +193,11 @@ def class_names(path: Path, lists: Sequence[IndexedList]) -> list[str]:
     found = find_labels(path.parent)
     if found is not None:
         return read_labels(found)
-    largest = max((label for item in lists for video in item.videos for label in video.labels), default=-1)
-    if largest < 0:
+    labels = np.concatenate([label_columns(item.videos)[0] for item in lists])
+    if not len(labels):
         raise ValueError(f"{path}: no video has a label; expected lines such as `folder start end label`")
-    return [str(i) for i in range(largest + 1)]
+    refuse_gaps(labels, str(path))
+    return [str(i) for i in range(labels.max() + 1)]
 
 
 def refuse_other_classes(path: Path, classes: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from actrec import config
 from actrec.config import Input, OptionError, Recipe
 from actrec.data.lists import Video, check_labels
+from actrec.data.lists.labeling import refuse_contradictions
 from actrec.engine import dist, runfolder
 from actrec.engine.reporting import Reporter, SilentReporter, TrainResult
 from actrec.engine.runfolder import Data
@@ -78,6 +79,8 @@ def check(recipe: Recipe, data: Data) -> None:
         check_labels(videos, len(data.classes), multi_label=recipe.loss.multi_label)
     if not recipe.loss.multi_label:
         check_labeled(data.train)
+        for videos in (data.train, data.val or ()):
+            refuse_contradictions(videos)
 
 
 def check_mixing(augment: config.Augment, loader: config.Loader) -> None:

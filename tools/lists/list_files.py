@@ -10,12 +10,12 @@ from pathlib import Path
 
 from actrec.data.lists import Video, write_labels, write_list
 from actrec.data.lists.dialect import is_comment
+from actrec.data.lists.labeling import class_counts
 from actrec.data.lists.splits import PARTS
 from actrec.files import atomic_write, scratch_folder, show, write_csv, writing
 
 # Files are replaced in this order. If the process is killed in between, the old lists do not match the new labels.txt,
 # and reading them raises an error.
-_MOST = 20  # classes that are listed one by one
 WRITTEN = ("labels.txt", "flips.txt", *(f"{part}.txt" for part in PARTS), "missing.csv")
 
 
@@ -27,7 +27,7 @@ class Made:
         lists: {name of the list: number of rows}.
         num_classes: Number of lines of labels.txt.
         missing: {name of the list: number of its videos in missing.csv}.
-        table: Lines that say how many videos each class has, see `class_counts`.
+        table: Lines that say how many videos each class has, see `actrec.data.lists.labeling`.
     """
 
     lists: Mapping[str, int]
@@ -104,30 +104,6 @@ def _write_all(
     if missing:
         printable = ([text.encode("utf-8", "backslashreplace").decode() for text in row] for row in missing)
         write_csv(folder / "missing.csv", ("list", "video", "class", "reason"), printable)
-
-
-def class_counts(lists: Mapping[str, Sequence[Video]], classes: Sequence[str]) -> list[str]:
-    """A table of the videos of each class in each list. With more than 20 classes: the range of these numbers.
-
-    Args:
-        lists: {part: rows}.
-    """
-    parts = [part for part, videos in lists.items() if videos]
-    counts = {part: Counter(label for video in lists[part] for label in video.labels) for part in parts}
-    if len(classes) > _MOST:
-        return [_range_of(part, [counts[part][label] for label in range(len(classes))], classes) for part in parts]
-    width = max([len("class"), *(len(name) for name in classes)])
-    lines = [f"{'class':<{width}}" + "".join(f"{part:>8}" for part in parts)]
-    return lines + [
-        f"{name:<{width}}" + "".join(f"{counts[part][label]:>8}" for part in parts)
-        for label, name in enumerate(classes)
-    ]
-
-
-def _range_of(part: str, counts: Sequence[int], classes: Sequence[str]) -> str:
-    least = min(range(len(counts)), key=counts.__getitem__)
-    found = f"{len(counts)} classes with {counts[least]} to {max(counts)} videos"
-    return f"{part}: {found}; the fewest: {show(classes[least])}"
 
 
 def why_unwritable(path: str, prefix: str) -> str | None:

@@ -10,11 +10,11 @@ from typing import Any
 
 from actrec.data.lists import Video, read_labels, read_list, write_labels, write_list
 from actrec.data.lists.find import find_videos
+from actrec.data.lists.labeling import class_counts
 from actrec.data.lists.splits import PARTS
 from actrec.data.video.probe import check_video
 from actrec.files import atomic_file, remove_leftovers, writing
 from actrec.system import num_cores
-from actrec.tools.lists.list_files import class_counts
 from actrec.tools.make.choose_split import Split
 from actrec.tools.make.jobs import write_failed
 from actrec.tools.make.record import (

@@ -1,0 +1,87 @@
+"""What is suspicious about the labels of lists: how many videos each class has, contradictions, repetitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from actrec.data.lists.row import Video
+from actrec.data.lists.videos import label_columns, number_files
+from actrec.files import show
+
+_LISTED = 20  # classes that are listed one by one
+_SPARSE = 20  # labels without a video that are not suspicious
+
+
+def class_counts(lists: Mapping[str, Sequence[Video]], classes: Sequence[str]) -> list[str]:
+    """A table of the videos of each class in each list. With more than 20 classes: the range of these numbers.
+
+    Args:
+        lists: {part: rows}.
+    """
+    parts = [part for part, videos in lists.items() if videos]
+    counts = {part: np.bincount(label_columns(lists[part])[0], minlength=len(classes)) for part in parts}
+    if len(classes) > _LISTED:
+        return [f"{part}: {range_of_counts(counts[part].tolist(), classes)}" for part in parts]
+    width = max([len("class"), *(len(name) for name in classes)])
+    lines = [f"{'class':<{width}}" + "".join(f"{part:>8}" for part in parts)]
+    return lines + [
+        f"{name:<{width}}" + "".join(f"{counts[part][label]:>8}" for part in parts)
+        for label, name in enumerate(classes)
+    ]
+
+
+def range_of_counts(counts: Sequence[int], classes: Sequence[str]) -> str:
+    """`101 classes with 80 to 130 videos; the fewest: 'run'`, or `8 classes with 40 videos each`."""
+    if min(counts) == max(counts):
+        return f"{len(counts)} classes with {counts[0]} videos each"
+    least = min(range(len(counts)), key=counts.__getitem__)
+    found = f"{len(counts)} classes with {counts[least]} to {max(counts)} videos"
+    return f"{found}; the fewest: {show(classes[least])}"
+
+
+def refuse_gaps(labels: np.ndarray, where: str) -> None:
+    """Raises ValueError for labels of unnamed classes most of which do not occur: one of them is likely a mistake.
+
+    Args:
+        labels: All labels of the lists.
+        where: For the message.
+    """
+    found = np.unique(labels)
+    if len(found) and found[-1] >= 2 * len(found) + _SPARSE:
+        raise ValueError(
+            f"{where}: label {found[-1]}, but only {len(found)} different labels occur: expected labels from 0 to "
+            f"about {len(found) - 1}, or the names of all classes in a labels.txt next to the list"
+        )
+
+
+def refuse_contradictions(videos: Sequence[Video]) -> None:
+    """Raises ValueError for two rows with the same frames of a video and different labels, and names them."""
+    files, _ = number_files(videos)
+    times = np.bincount(files)
+    known: dict[tuple[str, float | None, float | None], tuple[str, tuple[int, ...]]] = {}
+    for row in np.flatnonzero(times[files] > 1).tolist():
+        video = videos[row]
+        id_, labels = known.setdefault((video.path, video.start, video.stop), (video.id, video.labels))
+        if labels != video.labels:
+            one, other = (",".join(map(str, found)) or "no label" for found in (labels, video.labels))
+            raise ValueError(f"{id_} has the label {one}, and the same frames have {other} as {video.id}: expected one")
+
+
+def shared_videos(train: Sequence[Video], val: Sequence[Video]) -> Iterator[Video]:
+    """The rows of `val` that show frames of a row of `train`."""
+    rows: dict[str, list[Video]] = {video.path: [] for video in val}
+    for video in train:
+        if video.path in rows:
+            rows[video.path].append(video)
+    for video in val:
+        if any(_overlap(video, other) for other in rows[video.path]):
+            yield video
+
+
+def _overlap(one: Video, other: Video) -> bool:
+    """Whether two rows of a video have frames in common. Frames and seconds cannot be compared here."""
+    if one.start is None or one.stop is None or other.start is None or other.stop is None:
+        return True
+    return type(one.start) is type(other.start) and one.start < other.stop and other.start < one.stop

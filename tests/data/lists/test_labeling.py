@@ -1,0 +1,52 @@
+"""What is suspicious about the labels of lists."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from actrec.data.lists import Video
+from actrec.data.lists.labeling import class_counts, refuse_contradictions, refuse_gaps, shared_videos
+
+
+def row(path, label=0, start=None, stop=None):
+    labels = (label,) if isinstance(label, int) else label
+    return Video(f"{path} {start}", path, start, stop, labels)
+
+
+def test_class_counts():
+    lists = {"train": [row("a", 0), row("b", 1), row("c", (0, 1))], "val": [row("d", 1), row("e", ())], "test": []}
+    assert class_counts(lists, ["run", "walking"]) == [
+        "class     train     val",
+        "run           2       0",
+        "walking       2       1",
+    ]
+    many = {"train": [row(str(i), i % 30) for i in range(31)]}
+    names = [f"c{i}" for i in range(30)]
+    assert class_counts(many, names) == ["train: 30 classes with 1 to 2 videos; the fewest: 'c1'"]
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], [0, 20], [1, 2, 3], [0, *range(5, 25)], []])
+def test_labels_that_are_not_suspicious(labels):
+    refuse_gaps(np.array(labels, np.int64), "a.txt")
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2, 900], [0, 99999], [22]])
+def test_absurd_labels(labels):
+    with pytest.raises(ValueError, match=f"a.txt: label {labels[-1]}, but only {len(labels)} different labels occur"):
+        refuse_gaps(np.array(labels * 3, np.int64), "a.txt")
+
+
+def test_contradictions():
+    refuse_contradictions([row("a", 0), row("b", 1), row("a", 0), row("c", 0, 0, 5), row("c", 1, 5, 9)])
+    with pytest.raises(ValueError, match="c 0 has the label 0, and the same frames have 1 as c 0: expected one"):
+        refuse_contradictions([row("a", 0), row("c", 0, 0, 5), row("c", 1, 0, 5)])
+    with pytest.raises(ValueError, match="the same frames have no label"):
+        refuse_contradictions([row("a", 0), row("a", ())])
+
+
+def test_videos_in_two_lists():
+    train = [row("a"), row("b", 0, 0, 50), row("c", 0, 1.0, 2.0)]
+    val = [row("a"), row("a", 0, 3, 5), row("b", 0, 49, 60), row("b", 0, 50, 60), row("c", 0, 1, 60), row("d")]
+    val += [row("c", 0, 1.5, 9.0)]
+    assert [video.id for video in shared_videos(train, val)] == ["a None", "a 3", "b 49", "c 1.5"]
