@@ -58,7 +58,8 @@ def _videos_in(folder: Path) -> list[Video]:
         files = [os.path.splitext(entry.name)[1].lower() for entry in entries if not entry.name.startswith(".")]
     if any(suffix in IMAGES for suffix in files) and all(suffix in IMAGES | NOT_VIDEOS for suffix in files):
         return [Video.of(folder)]
-    names = find_videos(folder, frame_folders=True).names
+    found = find_videos(folder, frame_folders=True)
+    names = sorted([*found.names, *found.dangling])  # a link that leads to no file is named as a video that fails
     if not names:
         raise ValueError(f"{folder}: contains no video: expected video files, or images of the frames of one video")
     return [Video.of(folder / name) for name in names]

@@ -59,9 +59,11 @@ class FoundVideos:
         return [name for name in self.names if _extension(name) not in VIDEOS]
 
     def warn_unreadable(self, log: Callable[[str], None]) -> None:
-        """Logs how many folders cannot be read."""
+        """Logs how many folders cannot be read, and how many links lead to no file."""
         if self.unreadable:
             log(f"{len(self.unreadable)} folders cannot be read, such as {show(self.unreadable[0])}")
+        if self.dangling:
+            log(f"{len(self.dangling)} links lead to no file, such as {show(self.dangling[0])}")
 
 
 def find_videos(
@@ -123,11 +125,15 @@ def _read_folder(
     subfolders = []
     for entry in itertools.chain(first, entries):
         path = f"{name}/{entry.name}" if name else entry.name
-        if entry.is_dir():
+        try:
+            is_dir, is_file = entry.is_dir(), entry.is_file()
+        except OSError:  # a link that leads to itself
+            is_dir = is_file = False
+        if is_dir:
             subfolders.append((path, os.path.realpath(entry.path) if entry.is_symlink() else f"{real}/{entry.name}"))
         elif (extension := _extension(entry.name)) in NOT_VIDEOS:
             found.others[extension] += 1
-        elif entry.is_file():
+        elif is_file:
             found.names.append(path)
             if progress and len(found.names) % _STEP == 0:
                 progress(len(found.names))

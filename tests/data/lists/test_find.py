@@ -74,3 +74,16 @@ def test_progress(tmp_path, monkeypatch):
     told = []
     find_videos(touch(tmp_path, *(f"{i}.mp4" for i in range(5))), frame_folders=True, progress=told.append)
     assert told == [2, 4]
+
+
+def test_links_that_lead_nowhere_do_not_hide_other_videos(tmp_path):
+    for name in ("a/1.mp4", "a/9.mp4", "b/2.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a/5.mp4").symlink_to("5.mp4")  # leads to itself
+    (tmp_path / "a/6.mp4").symlink_to("gone.mp4")
+    (tmp_path / "a/7").symlink_to("../a")
+    found = find_videos(tmp_path, frame_folders=True)
+    assert found.names == ["a/1.mp4", "a/9.mp4", "b/2.mp4"]
+    assert found.dangling == ["a/5.mp4", "a/6.mp4"]
+    assert found.unreadable == []
