@@ -23,10 +23,10 @@ import numpy as np
 import torch
 
 import actrec
+from actrec import figures
 from actrec.config import Input, Windows
 from actrec.data.video.read import decode_frames
 from actrec.engine import evaluate as engine
-from actrec.files import atomic_file
 from actrec.pipelines.sweep import Sweep
 
 
@@ -76,13 +76,15 @@ def repeat(source: Path, path: Path, seconds: float) -> Path:
     return path
 
 
-def row_of(path: Path) -> actrec.Video:
-    return actrec.Video(path.name, str(path), None, None, ())
-
-
 def sweep_of(path: Path, windows: Windows, frames: int, net_input: Input, device: torch.device) -> Sweep:
     return Sweep(
-        row_of(path), windows, actrec.Clip(frames=frames), net_input, batch_size=32, device=device, channels_last=True
+        actrec.Video.of(path),
+        windows,
+        actrec.Clip(frames=frames),
+        net_input,
+        batch_size=32,
+        device=device,
+        channels_last=True,
     )
 
 
@@ -169,8 +171,7 @@ def measure_memory(path: Path, frames: int, windows: Windows, plot: Path | None)
         axis.set_ylim(0)
         axis.set_xlabel("hours of video that are scored")
         axis.set_ylabel("resident memory, MiB")
-        with atomic_file(plot) as file:
-            figure.savefig(file, format=plot.suffix[1:])
+        figures.save(plot, figure)
 
 
 def resident() -> float:

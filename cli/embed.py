@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from actrec.inference.embed import Part, Task
+    from actrec.inference.embeddings import Embeddings
 
 _VIDEOS_OF_A_JOB = 8
 
@@ -78,14 +79,7 @@ def command(
         found = embed.embed(model, task, folder=parts, progress=bar.to, work=work)
     if found is None:  # the first process writes
         return 0
-    if embedding.layout is not None:
-        assert windows is not None
-        described = embeddings.save_layout(out, found, embedding.layout, windows, model.clip, dtype=embedding.dtype)
-        lines = [f"wrote {out / '*.npy'} and {out / embeddings.FEATURES_JSON}"]
-        if not described["same_fps"]:
-            lines.append("the videos have different numbers of frames per second: see `videos` in the JSON file")
-    else:
-        lines = [f"wrote {path}" for path in embeddings.save(out, found, dtype=embedding.dtype)]
+    lines = _save(out, found, embedding, windows, model.clip)
     shutil.rmtree(parts, ignore_errors=True)
     lines += name_missing("not embedded", found.missing, len(task.videos))
     num_videos, channels = len(set(found.ids)), found.features.shape[1]
@@ -110,6 +104,22 @@ def command(
         },
         failed=bool(found.missing),
     )
+
+
+def _save(
+    out: Path, found: Embeddings, options: config.Embedding, windows: config.Windows | None, clip: config.Clip
+) -> list[str]:
+    """Writes the features. Returns the lines that say so."""
+    from actrec.inference import embeddings
+
+    if options.layout is None:
+        return [f"wrote {path}" for path in embeddings.save(out, found, dtype=options.dtype)]
+    assert windows is not None
+    described = embeddings.save_layout(out, found, options.layout, windows, clip, dtype=options.dtype)
+    lines = [f"wrote {out / '*.npy'} and {out / embeddings.FEATURES_JSON}"]
+    if not described["same_fps"]:
+        lines.append("the videos have different numbers of frames per second: see `videos` in the JSON file")
+    return lines
 
 
 def _windows(changes: dict[str, Any], embedding: config.Embedding) -> config.Windows | None:

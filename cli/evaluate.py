@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,28 +57,16 @@ def command(
     """
     from actrec.cli.progress import Bar, watched
     from actrec.data import score_file
-    from actrec.data.index import cache_path, fingerprint_line
-    from actrec.data.lists import find_labels
+    from actrec.data.index import fingerprint_line
     from actrec.engine import datafolder, dist
     from actrec.engine import evaluate as scores
     from actrec.files import check_writable
     from actrec.inference import score_files
-    from actrec.report import confusion
     from actrec.report.analysis import Analysis
 
     list_path = list_path or datafolder.find_list(choice.data, "val")
     out = out or score_files.scores_path(choice.home, choice.path, list_path, choice.views, _changes(choice))
-    others = scores.reference_paths(out.parent, out.stem) if reference_files else ()
-    refuse_overlap(
-        {
-            "the list": list_path,
-            "the checkpoint": choice.path,
-            "the index of the list": cache_path(list_path, flow=False),
-            "the index of its optical flow": cache_path(list_path, flow=True),
-            "the file of class names": find_labels(list_path.parent),
-        },
-        {"--out": out, **{str(path): path for path in others}},
-    )
+    _refuse_overlap(list_path, choice, out, reference_files=reference_files)
     click.get_current_context().with_resource(dist.joined(choice.device))
     model = choice.load()
     check_writable(out)
@@ -99,30 +88,45 @@ def command(
         result = scores.check_scored(model.score(found.videos, index=found.index, progress=bar.add))
     if dist.rank():
         return 0
-    content = score_files.content_of(result, model, origin)
+    content = score_file.ScoreFile(result.ids, result.scores, result.labels, list(model.class_names), origin)
+    analysis = Analysis(content)
     try:
         written = score_files.save(
             result, content, out, reference_files=reference_files, topk_json=topk_json, topk=topk
         )
-        analysis = Analysis(content)
-        if analysis.num_videos and analysis.matrix is not None:
-            for path in confusions:
-                similar = confusion_order == "similar"
-                confusion.save(path, analysis.matrix, content.classes, by_similarity=similar)
-                written.append(path)
+        lines = _write_confusions(analysis, confusions, by_similarity=confusion_order == "similar")
     except OSError:  # the result of long work is shown even if it cannot be stored
         click.echo(str(result))
         raise
     name_missing("missing", result.missing, len(found.videos))
     return finish(
         *(_tables(analysis) if per_class else ()),
-        *_why_not(analysis, asked=bool(confusions)),
+        *lines,
         *(f"wrote {path}" for path in written),
         f"data: {fingerprint_line(fingerprint)}",
         f"scores -> {out}",
         str(result),
         json_path=json_path,
         result=score_files.summary(result, out, fingerprint) | analysis.summary(),
+    )
+
+
+def _refuse_overlap(list_path: Path, choice: ModelChoice, out: Path, *, reference_files: bool) -> None:
+    """Raises UsageError if an output file would replace an input or another output."""
+    from actrec.data.index import cache_path
+    from actrec.data.lists import find_labels
+    from actrec.engine.evaluate import reference_paths
+
+    others = reference_paths(out.parent, out.stem) if reference_files else ()
+    refuse_overlap(
+        {
+            "the list": list_path,
+            "the checkpoint": choice.path,
+            "the index of the list": cache_path(list_path, flow=False),
+            "the index of its optical flow": cache_path(list_path, flow=True),
+            "the file of class names": find_labels(list_path.parent),
+        },
+        {"--out": out, **{str(path): path for path in others}},
     )
 
 
@@ -160,10 +164,14 @@ def _tables(analysis: Analysis) -> list[str]:
     return [*lines, f"expected calibration error {analysis.calibration_error:.2f} %"]
 
 
-def _why_not(analysis: Analysis, *, asked: bool) -> list[str]:
-    """Why there is no confusion matrix although it was asked for."""
-    if asked and not analysis.num_videos:
+def _write_confusions(analysis: Analysis, paths: Sequence[Path], *, by_similarity: bool) -> list[str]:
+    """Writes the files of --confusion. Returns the lines that say so, or why there is no confusion matrix."""
+    from actrec.report import confusion
+
+    if paths and not analysis.num_videos:
         return ["no confusion matrix: no video has a label"]
-    if asked and analysis.matrix is None:
+    if paths and analysis.matrix is None:
         return ["no confusion matrix: the videos may have several labels"]
-    return []
+    for path in paths:
+        confusion.save(path, analysis.matrix, analysis.names, by_similarity=by_similarity)
+    return [f"wrote {path}" for path in paths]

@@ -18,7 +18,7 @@ from actrec.cli.options import Command, NamedPath
 @click.option("--out", type=OutputFile((".png", ".jpg", ".jpeg", ".mp4")), default="explain.png", show_default=True,
               help="Picture of the clips, or video, to write. An existing file is replaced.")  # fmt: skip
 @json_option
-@model_options
+@model_options(batches=False)
 def command(
     path: Path,
     class_: str | None,

@@ -83,14 +83,17 @@ class ModelChoice:
         return load(path, **options)
 
 
-def model_options(function: Callable | None = None, *, scores: bool = True) -> Callable:
+def model_options(function: Callable | None = None, *, scores: bool = True, batches: bool = True) -> Callable:
     """Gives a command the flags that choose a trained net and how it is fed. It receives `choice`, a `ModelChoice`.
 
     Args:
         scores: The command scores videos. Otherwise it gets no flags for views, averaging, loader and device.
+        batches: It scores many videos. Otherwise it gets no flags for batches and for decoding ahead.
     """
     if function is None:
-        return functools.partial(model_options, scores=scores)
+        return functools.partial(model_options, scores=scores, batches=batches)
+
+    averaging = ("average", "precision") if scores else ()
 
     @click.option("--run", "run_dir", type=FOLDER, help="Run: a folder, or a name in DATA/runs.  [default: the newest]")
     @click.option("--checkpoint", type=FILE, help="Checkpoint to use.  [default: best.pt of the run]")
@@ -99,12 +102,12 @@ def model_options(function: Callable | None = None, *, scores: bool = True) -> C
     @data_option
     @config_options(config.Views, only=("clips", "crops", "rule") if scores else ())
     @config_changes(config.Views, "crop_ratio", default=f"as in validation; {config.Views.crop_ratio} with --weights")
-    @config_options(config.Scoring, only=None if scores else ())
+    @config_options(config.Scoring, only=(*averaging, "batch_size") if scores and batches else averaging)
     @config_changes(
         config.Clip, "frames", "stride", "sampling", "rule", "modality", "image_range", default="as trained"
     )
     @config_options(config.Frame)
-    @config_options(config.Loader, only=("workers", "prefetch") if scores else ())
+    @config_options(config.Loader, only=("workers", "prefetch") if scores and batches else ())
     @config_options(config.Net)
     @config_changes(config.Loss, "multi_label", default="as trained")
     @config_options(config.Run, only=("device",) if scores else ())

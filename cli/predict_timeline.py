@@ -177,11 +177,11 @@ def _draw(
 
     if outputs.plot is not None:
         plot.save(timeline, segments, outputs.plot, truth)
-        yield f"plot      {outputs.plot}"
+        yield f"wrote {outputs.plot}"
     if outputs.render is not None:
         with Bar("frames", total=timeline.media.frames) as bar:
             sound = render(timeline, segments, outputs.render, topk=topk, progress=bar.add)
-        yield f"rendered  {outputs.render} ({'no sound' if sound == 'none' else f'sound {sound}'})"
+        yield f"wrote {outputs.render} ({'no sound' if sound == 'none' else f'sound {sound}'})"
 
 
 def _precision(found: Mapping[str, Sequence[Segment]], truth: Mapping[str, Sequence[Segment]]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from actrec.words import counted
 
 if TYPE_CHECKING:
     from actrec.engine.datafolder import IndexedList
-    from actrec.inference.view import Shown, View
+    from actrec.inference.view import Shown
 
 
 @click.command(cls=Command)
@@ -65,8 +65,9 @@ def command(
     from actrec.engine import datafolder
     from actrec.engine.build import net_input
     from actrec.engine.devices import choose_device
+    from actrec.engine.runfolder import Data
     from actrec.inference.drawing import write_picture
-    from actrec.inference.view import sheet, write_film
+    from actrec.inference.view import evaluation_view, sheet, training_view, write_film
 
     _refuse_unused(evaluation, epoch, augment, loader, views)
     fed = net_input(net, clip, frame)
@@ -82,11 +83,18 @@ def command(
         watch=watched,
         log=note,
     )
-    device = choose_device(run.device)
+    classes, device = _classes(found), choose_device(run.device)
     if evaluation:
-        view = _evaluation(found, clip, fed, views, loss, run, num_videos, device, loader.workers)
+        view = evaluation_view(
+            found.videos, found.index, clip, fed, views, classes=classes, num_videos=num_videos,
+            multi_label=loss.multi_label, seed=run.seed, device=device, workers=loader.workers,
+        )  # fmt: skip
     else:
-        view = _training(found, clip, fed, augment, loader, loss, run, num_videos, epoch - 1, device)
+        flips = datafolder.flip_map(list_path, classes) if classes else None
+        view = training_view(
+            Data(found.videos, found.index, None, None, classes, flips), clip, fed, augment, loader, loss, run,
+            num_videos=num_videos, epoch=epoch - 1, device=device,
+        )  # fmt: skip
     name_missing("not shown", view.skipped, len(found.videos))
     if not view.clips:
         raise ValueError(f"{list_path}: no video that can be shown")
@@ -117,56 +125,6 @@ def _refuse_unused(
         raise click.UsageError(f"{unused[0]} with --eval: it affects training only")
     if not evaluation and (unused := changed_flags(views)):
         raise click.UsageError(f"{unused[0]} without --eval: it affects evaluation only")
-
-
-def _training(
-    found: IndexedList,
-    clip: config.Clip,
-    fed: config.Input,
-    augment: config.Augment,
-    loader: config.Loader,
-    loss: config.Loss,
-    run: config.Run,
-    num_videos: int,
-    epoch: int,
-    device: str,
-) -> View:
-    from actrec.engine.datafolder import flip_map
-    from actrec.engine.runfolder import Data
-    from actrec.inference.view import training_view
-
-    classes = _classes(found)
-    flips = flip_map(found.path, classes) if classes else None
-    data = Data(found.videos, found.index, None, None, classes, flips)
-    return training_view(data, clip, fed, augment, loader, loss, run, num_videos=num_videos, epoch=epoch, device=device)
-
-
-def _evaluation(
-    found: IndexedList,
-    clip: config.Clip,
-    fed: config.Input,
-    views: config.Views,
-    loss: config.Loss,
-    run: config.Run,
-    num_videos: int,
-    device: str,
-    workers: int | None,
-) -> View:
-    from actrec.inference.view import evaluation_view
-
-    return evaluation_view(
-        found.videos,
-        found.index,
-        clip,
-        fed,
-        views,
-        classes=_classes(found),
-        num_videos=num_videos,
-        multi_label=loss.multi_label,
-        seed=run.seed,
-        device=device,
-        workers=workers,
-    )
 
 
 def _classes(found: IndexedList) -> list[str]:

@@ -94,8 +94,6 @@ def explain(model: Model, video: Video, class_: str | int | None = None, *, laye
     maps = F.interpolate(found[:, None].float(), clips.shape[2:], mode="trilinear")[:, 0]
     maps = maps / maps.max().clamp(min=torch.finfo(torch.float32).tiny)
     media = index[0]
-    x, y = plan.offsets[_CENTER[model.views.crops]].tolist()
-    across, down = media.width / plan.resize[0], media.height / plan.resize[1]
     return Explanation(
         video=video.id,
         label=label,
@@ -106,7 +104,7 @@ def explain(model: Model, video: Video, class_: str | int | None = None, *, laye
         maps=maps.cpu().numpy(),
         frames=plan.frames,
         pixels=pixels_of(clips.float().cpu(), model.input),
-        box=(x * across, y * down, plan.size * across, plan.size * down),
+        box=plan.boxes(media.width, media.height)[_CENTER[model.views.crops]],
         media=media,
         finer=_finer_layers(model.net, clips[:1]) if found.shape[1] == 1 < clips.shape[2] else {},
     )

@@ -67,15 +67,6 @@ def made_from(model: Model, list_path: Path, fingerprint: Mapping[str, Any]) -> 
     }
 
 
-def content_of(result: scores.Result, model: Model, origin: Mapping[str, Any]) -> ScoreFile:
-    """What the score file of a result contains.
-
-    Args:
-        origin: Of `made_from`.
-    """
-    return ScoreFile(result.ids, result.scores, result.labels, list(model.class_names), origin)
-
-
 def save(
     result: scores.Result,
     content: ScoreFile,

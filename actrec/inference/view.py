@@ -220,7 +220,7 @@ def evaluation_view(
         pixels = pixels_of(batch.clips.float().cpu(), net_input).reshape(
             views.crops, views.clips, *batch.clips.shape[2:], 3
         )
-        boxes = _boxes(plan, size)
+        boxes = list(zip(plan.boxes(*size), plan.flips.tolist()))
         for number, frames in enumerate(plan.frames):
             note = f"clip {number + 1} of {views.clips}" if views.clips > 1 else ""
             crops = [Crop(box, flip, pixels[i, number]) for i, (box, flip) in enumerate(boxes)]
@@ -271,12 +271,6 @@ def _sources(index: Index, row: int, plan: TrainPlan | EvalPlan) -> np.ndarray:
         raise ValueError(found.error)
     assert isinstance(found.data, np.ndarray)
     return as_rgb(found.data)[found.gather]
-
-
-def _boxes(plan: EvalPlan, size: tuple[int, int]) -> list[tuple[tuple[float, float, float, float], bool]]:
-    """The crops of a plan in pixels of the video, and whether they are mirrored."""
-    across, down = size[0] / plan.resize[0], size[1] / plan.resize[1]
-    return [((x * across, y * down, plan.size * across, plan.size * down), mirrored) for x, y, mirrored in plan.crops]
 
 
 # ---- pictures ----

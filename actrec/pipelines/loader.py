@@ -195,7 +195,10 @@ class Loader:
         )
 
     def _fetch(self, epoch: int, draws: list[Draw]) -> list[Sample | Failure]:
-        """The samples of one file, in a decode worker. Never raises an error because of a bad file."""
+        """The samples of one file, in a decode worker. Never raises an error because of a bad file.
+
+        `Sweep` replaces this method, and no other one but `__iter__`.
+        """
         found: dict[int, Sample | Failure] = {}
         requests: dict[int, Request] = {}
         for i, (row, repeat, slot) in enumerate(draws):

@@ -67,6 +67,11 @@ class EvalPlan:
         """(x, y, mirrored) of each crop of the resized picture."""
         return [(x, y, flip) for (x, y), flip in zip(self.offsets.tolist(), self.flips.tolist())]
 
+    def boxes(self, width: int, height: int) -> list[tuple[float, float, float, float]]:
+        """The box (x, y, w, h) of each crop, in pixels of a video of this size. They are not whole numbers."""
+        across, down = width / self.resize[0], height / self.resize[1]
+        return [(x * across, y * down, self.size * across, self.size * down) for x, y in self.offsets.tolist()]
+
 
 def plan_train(
     *,
