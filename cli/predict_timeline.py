@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,18 +77,20 @@ def predict_timeline(
     truth: dict[str, list[Segment]] | None = None
     if outputs.truth is not None:
         segments = read_truth(outputs.truth, model.class_names)
-        with _named(outputs.truth):
+        try:
             truth = truth_of(segments, ids)
+        except ValueError as error:
+            raise ValueError(f"{outputs.truth}: {error}") from None
     timelines: dict[str, Timeline] = {}
+    found: dict[str, list[Segment]] = {}
     missing: dict[str, str] = {}
     for video in videos:
         timeline = _score(model, video, windows, missing)
         if timeline is not None:
-            timelines[video.id] = timeline
-            _print_segments(timeline, timeline.segments(options))
-    found = {id_: timeline.segments(options) for id_, timeline in timelines.items()}
+            timelines[video.id], found[video.id] = timeline, timeline.segments(options)
+            _print_segments(timeline, found[video.id])
     if outputs.csv is not None:
-        _write_csv(outputs.csv, timelines.values())
+        _write_csv(outputs.csv, list(timelines.values()))
     lines = [
         line
         for id_ in timelines
@@ -113,14 +115,6 @@ def predict_timeline(
     return finish(*lines, json_path=outputs.json, result=result, failed=bool(missing or windows_missing))
 
 
-@contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
 def _score(model: Model, video: Video, windows: config.Windows, missing: dict[str, str]) -> Timeline | None:
     """The timeline of a video. What cannot be used is printed, and a video is also added to `missing`."""
     from actrec.cli.progress import watched
@@ -135,10 +129,7 @@ def _score(model: Model, video: Video, windows: config.Windows, missing: dict[st
         missing[video.id] = str(error)
         name_missing("not predicted", {video.id: str(error)}, 1)
         return None
-    reasons: dict[str, int] = {}
-    for reason in timeline.missing.values():
-        reasons[reason] = reasons.get(reason, 0) + 1
-    for reason, count in reasons.items():
+    for reason, count in Counter(timeline.missing.values()).items():
         note(f"not predicted: {counted(count, 'window')}: {with_name(video.id, reason)}")
     return timeline
 
@@ -153,17 +144,15 @@ def _print_segments(timeline: Timeline, segments: Sequence[Segment]) -> None:
         click.echo(f"  {segment.start:9.2f}  {segment.end:9.2f}  {name:<{width}}  {segment.score:.3f}")
 
 
-def _write_csv(path: Path, timelines: Iterator[Timeline] | Any) -> None:
+def _write_csv(path: Path, timelines: Sequence[Timeline]) -> None:
     from actrec.files import write_csv
 
     def rows() -> Iterator[list[str]]:
         for timeline in timelines:
-            for (start, end), values in zip(timeline.times.tolist(), timeline.probabilities.tolist()):
-                best = max(range(len(values)), key=values.__getitem__)
-                first = [timeline.video.id, f"{start:.3f}", f"{end:.3f}", timeline.classes[best]]
-                yield [*first, *(f"{value:.6g}" for value in (values[best], *values))]
+            for (start, end), values in zip(timeline.times.tolist(), timeline.probabilities):
+                first = [timeline.video.id, f"{start:.3f}", f"{end:.3f}", timeline.classes[values.argmax()]]
+                yield [*first, *(f"{value:.6g}" for value in (values.max(), *values.tolist()))]
 
-    timelines = list(timelines)
     classes = timelines[0].classes if timelines else ()
     write_csv(path, ("video", "start", "end", "class", "probability", *classes), rows())
 

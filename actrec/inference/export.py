@@ -146,7 +146,7 @@ def check_packages() -> None:
     """Raises ValueError if a package is missing that only export needs."""
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise ValueError(f"export needs {', '.join(missing)}: run `pip install 'actrec[export]'`")
+        raise ValueError(f"export needs {', '.join(missing)}: pip install 'actrec[export]'")
 
 
 # ---- the nets ----
