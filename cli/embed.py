@@ -30,7 +30,8 @@ _VIDEOS_OF_A_JOB = 8
 
 @click.command(cls=Command)
 @click.argument("inputs", nargs=-1, required=True, type=NamedPath(), metavar="LIST...")
-@click.option("--out", required=True, type=NamedPath(), help="File for the features: .npz, .npy or .safetensors.")
+@click.option("--out", required=True, type=NamedPath(),
+              help="File for the features: .npz, .npy or .safetensors. An existing file is replaced.")  # fmt: skip
 @config_changes(config.Windows, "every", "window",
                 default="one feature per video; with --every, windows of 2 s, or what a dense clip covers")  # fmt: skip
 @config_options(config.Embedding)

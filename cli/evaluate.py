@@ -168,10 +168,12 @@ def _write_confusions(analysis: Analysis, paths: Sequence[Path], *, by_similarit
     """Writes the files of --confusion. Returns the lines that say so, or why there is no confusion matrix."""
     from actrec.report import confusion
 
-    if paths and not analysis.num_videos:
+    if not paths:
+        return []
+    if not analysis.num_videos:
         return ["no confusion matrix: no video has a label"]
-    if paths and analysis.matrix is None:
+    if (matrix := analysis.matrix) is None:
         return ["no confusion matrix: the videos may have several labels"]
     for path in paths:
-        confusion.save(path, analysis.matrix, analysis.names, by_similarity=by_similarity)
+        confusion.save(path, matrix, analysis.names, by_similarity=by_similarity)
     return [f"wrote {path}" for path in paths]

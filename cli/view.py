@@ -110,7 +110,7 @@ def command(
             "list": str(list_path),
             "epoch": None if evaluation else epoch,
             "clips": [_as_json(shown) for shown in view.clips],
-            "skipped": view.skipped,
+            "missing": view.skipped,
         },
     )
 
