@@ -86,9 +86,23 @@ def extract_frames(
         ValueError: SRC holds no video, or something in SRC or DST contradicts the options.
         OutputError, ClusterError: DST cannot be written, or the cluster cannot be used. The same call continues.
     """
-    src, dst, say = Path(src), Path(dst), Messages(log)
-    names = videos_of(src, dst, say)
-    target = Target(dst, FRAMES, options)
+    say = Messages(log)
+    names = videos_of(Path(src), Path(dst), say)
+    with Target(Path(dst), FRAMES, options) as target:
+        return _extract(target, Path(src), Path(dst), names, options, split, workers, progress, say)
+
+
+def _extract(
+    target: Target,
+    src: Path,
+    dst: Path,
+    names: list[str],
+    options: ExtractOptions,
+    split: SplitOptions,
+    workers: Workers,
+    progress: Progress | None,
+    say: Messages,
+) -> Extracted:
     broken = target.broken_videos(src, names)
     plan = choose_split(src, dst, names, split, say, target.known_parts(), broken)
     names = [name for name in names if name not in broken]

@@ -89,8 +89,22 @@ def prepare(
         ValueError: There is no video, or something in SRC, in a list or in DST contradicts the options.
         OutputError, ClusterError: DST cannot be written, or the cluster cannot be used. The same call continues.
     """
-    dst, say = Path(dst), Messages(log)
-    target = Target(dst, PREPARED, options)
+    with Target(Path(dst), PREPARED, options) as target:
+        return _prepare(target, src, Path(dst), options, split, sample, dry_run, workers, progress, Messages(log))
+
+
+def _prepare(
+    target: Target,
+    src: Path | Sequence[Path],
+    dst: Path,
+    options: PrepareOptions,
+    split: SplitOptions,
+    sample: int,
+    dry_run: bool,
+    workers: Workers,
+    progress: Progress | None,
+    say: Messages,
+) -> PreparedSet | None:
     if isinstance(src, (str, os.PathLike)):
         src = Path(src)
         names = videos_of(src, dst, say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from actrec.data.lists.labeling import class_counts
 from actrec.data.lists.splits import PARTS
 from actrec.data.video.probe import check_video
 from actrec.files import atomic_file, remove_leftovers, writing
-from actrec.system import num_cores
+from actrec.system import lock_folder, num_cores
 from actrec.tools.make.choose_split import Split
 from actrec.tools.make.jobs import write_failed
 from actrec.tools.make.record import (
@@ -90,6 +91,8 @@ def check_fps(split: Split) -> None:
 class Target:
     """The folder DST with its results, lists, labels.txt and failed.csv. Nothing is written before `begin`.
 
+    A context manager: from `begin` to the end of the block, no other process can begin to write the same results.
+
     Args:
         dst: Folder of the dataset.
         kind: The tool that makes the results.
@@ -104,6 +107,13 @@ class Target:
         self._dst, self._kind = dst, kind
         self._record = Record.read(dst, kind)
         self._record.options = self._check_settings(plain_settings(options))
+        self._lock = contextlib.ExitStack()
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.close()
 
     def broken_videos(self, src: Path, names: Sequence[str]) -> dict[str, str]:
         """{name of a video without a result: why it cannot be used}, as far as its first picture tells."""
@@ -145,6 +155,14 @@ class Target:
         foreign = self._foreign_lists(split)
         with writing(self._dst):
             self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.enter_context(lock_folder(self.folder))
+        except BlockingIOError:
+            raise ValueError(
+                f"{self.folder} is in use: another `actrec {self._kind.command}` writes there; run this command again "
+                "when it has ended"
+            ) from None
+        self._record.videos = Record.read(self._dst, self._kind).videos  # it may have ended since
         for path, kept in foreign.items():
             with writing(kept):
                 os.replace(path, kept)

@@ -13,6 +13,7 @@ import pytest
 from frame_extraction import SMALL, cli, make_video, names, tree
 
 from actrec.config import ExtractOptions
+from actrec.system import lock_folder
 from actrec.tools.make import extract_frames as tool
 from actrec.tools.make import frame_folder as one
 from actrec.tools.make.extract_frames import extract_frames, extract_video
@@ -153,3 +154,12 @@ def test_the_command_without_arguments(videos, tmp_path, monkeypatch):
     assert result.exit_code == 0
     assert result.output.splitlines()[0] == "split: drawn by class, 0.2 of the videos for validation, seed 0"
     assert result.output.splitlines()[-1] == "6 videos -> frames/ (30 frames, 0 failed); train.txt 4, val.txt 2"
+
+
+def test_a_second_process_is_refused_and_loses_nothing(videos, tmp_path):
+    src = videos("a/1.mp4", "a/2.mp4", "b/1.mp4", "b/2.mp4")
+    (tmp_path / "frames").mkdir()
+    with lock_folder(tmp_path / "frames"), pytest.raises(ValueError, match="frames is in use: another `actrec extract"):
+        extract_frames(src, tmp_path, SMALL)
+    assert extract_frames(src, tmp_path, SMALL).done == 4
+    assert extract_frames(src, tmp_path, SMALL).skipped == 4
