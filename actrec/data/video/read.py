@@ -7,9 +7,11 @@ be entered at a keyframe only when a `Certificate` proves that this gives the sa
 from __future__ import annotations
 
 import contextlib
+import heapq
 import itertools
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +24,8 @@ from actrec.data.video.container import ChangedError, MediaError, iter_decoded, 
 from actrec.data.video.orientation import Orientation
 from actrec.data.video.packets import open_packets
 from actrec.data.video.promise import check_complete
+
+_REORDERED = 4  # pictures within which times are sorted; encoders rarely use more B-frames in a row
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def verify_video(path: str | os.PathLike[str]) -> Decoded:
 def iter_frames(path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray, float | None]]:
     """Every frame in order: (RGB uint8 (H, W, 3) as displayed, time in seconds or None).
 
-    Damaged packets are skipped, as FFmpeg does.
+    Damaged packets are skipped, as FFmpeg does. Times ascend, also in a file that stores none for B-frames (AVI).
 
     Raises:
         FileNotFoundError, MediaError: as `probe_video`.
@@ -95,11 +99,33 @@ def iter_frames(path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray, floa
     with open_video(path) as (container, stream):
         check_complete(path, container, stream)
         to_rgb, count = Converter(), 0
-        for picture in iter_decoded(container, stream):
+        for picture, seconds in _timed(iter_decoded(container, stream)):
             count += 1
-            yield to_rgb(picture), picture.time
+            yield to_rgb(picture), seconds
         if not count:
             raise MediaError(path, "no frame of its video stream decodes")
+
+
+def _timed(pictures: Iterable[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, float | None]]:
+    """Pictures with their times. Where FFmpeg exchanges the times of neighboring pictures, they are sorted.
+
+    AVI stores when packets are decoded, but not when their pictures are shown. With B-frames, these orders differ.
+    """
+    waiting: deque[av.VideoFrame] = deque()
+    times: list[float] = []  # a heap
+
+    def first() -> tuple[av.VideoFrame, float | None]:
+        picture = waiting.popleft()
+        return picture, None if picture.time is None else heapq.heappop(times)
+
+    for picture in pictures:
+        waiting.append(picture)
+        if picture.time is not None:
+            heapq.heappush(times, picture.time)
+        if len(waiting) > _REORDERED:
+            yield first()
+    while waiting:
+        yield first()
 
 
 def iter_pictures(path: str | os.PathLike[str], image_range: tuple[float, float] | None = None) -> Iterator[Picture]:

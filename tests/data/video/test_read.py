@@ -250,3 +250,13 @@ def test_real_packed_mpeg4(shared_videos):
         path = shared_videos / "ut_interaction" / row["path"]
         assert not check_real(path, int(row["frames_decoded"]), draws=5)
         assert 1 <= probe_video(path).frames - int(row["frames_decoded"]) <= 3
+
+
+def test_times_ascend_in_avi_with_b_frames(tmp_path):
+    path = write(tmp_path / "a.avi", [numbered(i) for i in range(20)], bframes=3)
+    with av.open(str(path)) as container:
+        stated = [picture.time for picture in container.decode(video=0)]
+    assert stated != sorted(stated)  # FFmpeg knows only when packets are decoded
+    found = list(iter_frames(path))
+    assert [number_of(rgb) for rgb, _ in found] == list(range(20))
+    assert np.allclose(np.diff([seconds for _, seconds in found]), 1 / 25)
