@@ -336,11 +336,11 @@ def to_rgb(picture):
 def read_clip(path):
     """The frames that the net sees, uint8 (T, H, W, 3)."""
     with av.open(path) as video:
-        n = sum(1 for packet in video.demux(video=0) if packet.size and not packet.is_discard)
+        n = sum(1 for packet in video.demux(video.streams.best("video")) if packet.size and not packet.is_discard)
     wanted = np.clip(POSITIONS, 0, n - 1).astype(int).tolist()
     found = {}
     with av.open(path) as video:
-        for i, picture in enumerate(video.decode(video=0)):
+        for i, picture in enumerate(video.decode(video.streams.best("video"))):
             if i in wanted:
                 found[i] = to_rgb(picture)
             if i == max(wanted):

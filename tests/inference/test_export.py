@@ -12,6 +12,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import numbered_videos
 import numpy as np
@@ -154,6 +155,25 @@ def test_a_program_without_actrec_predicts_as_actrec(exported, model, tmp_path):
         assert set(found[str(path)]) == set(expected)
         assert max(found[str(path)], key=found[str(path)].get) == max(expected, key=expected.get)
         assert all(abs(found[str(path)][label] - expected[label]) < 0.01 for label in expected)
+
+
+def test_a_program_without_actrec_chooses_the_same_video_stream(exported, model, tmp_path):
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        streams = []
+        for level, side in ((40, 32), (215, 96)):  # dark and small, bright and large
+            stream = container.add_stream("libx264", rate=25)
+            stream.width = stream.height = side
+            stream.pix_fmt = "yuv420p"
+            streams.append((stream, np.full((side, side, 3), level, np.uint8)))
+        for _ in range(10):
+            for stream, frame in streams:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
+        for stream, _ in streams:
+            container.mux(stream.encode(None))
+    found, expected = classify(exported, path, cwd=tmp_path)[str(path)], model.predict(path)
+    assert next(iter(found)) == expected[0][0]
+    assert all(abs(found[label] - probability) < 0.01 for label, probability in expected)
 
 
 def test_a_program_without_actrec_predicts_real_videos_as_actrec(exported, model, shared_videos, tmp_path):
