@@ -36,7 +36,7 @@ def draw(timeline: Timeline, segments: Sequence[Segment], truth: Sequence[Segmen
     moments, mean = timeline.moments
     shown = _classes(mean, moments, [*segments, *truth])
     names = [figures.class_name(timeline.classes[label], _LONGEST) for label in shown]
-    colors = {label: f"C{i}" for i, label in enumerate(shown)}
+    colors = _colors(shown)
     rows = {label: row for row, label in enumerate(reversed(shown))}
     figure = Figure(figsize=(11, 4.2 + 0.28 * len(shown)), dpi=120, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 0.4 + 0.28 * len(shown)))
@@ -80,6 +80,15 @@ def _classes(mean: np.ndarray, moments: np.ndarray, segments: Sequence[Segment])
         lengths[segment.label] += segment.end - segment.start
     order = np.lexsort((-mean.mean(axis=0), -lengths))
     return [int(label) for label in order[:_MOST]]
+
+
+def _colors(labels: Sequence[int]) -> dict[int, str]:
+    """The color of each class in a rendered video, or another one if an earlier class has it already."""
+    found: dict[int, str] = {}
+    for label in labels:
+        free = [color for color in (f"C{(label + i) % _MOST}" for i in range(_MOST)) if color not in found.values()]
+        found[label] = free[0]
+    return found
 
 
 def _steps(moments: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

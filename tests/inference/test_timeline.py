@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from numbered_videos import plain_decode, write
 
 import actrec
@@ -17,7 +18,7 @@ from actrec.config import Segments
 from actrec.data.video.container import MediaError
 from actrec.data.video.encode import VideoWriter
 from actrec.inference import plot
-from actrec.inference.render import Overlay, render
+from actrec.inference.render import PALETTE, Overlay, render
 from actrec.pipelines import sweep as sweep_module
 
 DARK, BRIGHT = np.full((48, 64, 3), 40, np.uint8), np.full((48, 64, 3), 215, np.uint8)
@@ -238,6 +239,16 @@ def test_a_plot_shows_the_ten_classes_that_matter_and_any_name(timeline):
     figure = plot.draw(many, many.segments())
     assert len(figure.axes[0].lines) == 10
     figure.canvas.draw()
+
+
+def test_a_plot_and_a_rendered_video_have_the_same_colors(timeline):
+    swapped = replace(timeline, classes=["a", "b", "c"], scores=np.insert(timeline.scores, 0, -9, axis=1))
+    figure = plot.draw(swapped, swapped.segments())
+    texts = figure.axes[1].get_yticklabels()
+    names = {"a": 0, "b": 1, "c": 2}
+    assert {text.get_text() for text in texts} == set(names)
+    for text in texts:
+        assert tuple(round(255 * c) for c in to_rgb(text.get_color())) == PALETTE[names[text.get_text()]]
 
 
 def test_the_clock():
