@@ -96,12 +96,12 @@ class Clip(Settings):
     )
     sampling: Literal["uniform", "dense"] = opt(
         "uniform",
-        "uniform: one frame from each of --frames equal segments; dense: consecutive frames, --stride apart.",
+        "uniform: one frame from each of --frames equal parts of the video; dense: consecutive frames, --stride apart.",
     )
     rule: Literal["actrec", "comb", "ibm"] = opt(
         "actrec",
-        "How frame numbers are computed. actrec: one random offset per segment; comb: in training, one random offset "
-        "shared by all segments; ibm: as in IBM's program, including its quirks.",
+        "How frame numbers are computed. actrec: one random offset per part; comb: in training, one random offset "
+        "shared by all parts; ibm: as in IBM's program, including its quirks.",
         flag="--sampling-rule",
     )
     modality: Modality = opt(
@@ -456,7 +456,7 @@ class Scoring(Settings):
 
 @dataclass(frozen=True)
 class Export(Settings):
-    """Which files an exported net gets."""
+    """Which files `actrec export` writes."""
 
     pt2: bool = opt(True, "Also write model.pt2, for torch.export.load.")
 
@@ -468,18 +468,18 @@ class Fusion(Settings):
     average: Literal["probabilities", "logits"] = opt("probabilities", "What is averaged over the files.")
     weights: tuple[float, ...] | None = opt(
         None,
-        "The weight of each file, in the order of the files. They are divided by their sum.  [default: equal]",
+        "Weights of the files, in the same order. They are divided by their sum.  [default: equal]",
         flag="--fusion-weights",
         at_least=0,
     )
     folds: int | None = opt(
         None,
-        "Fit the weights: split the videos into this many parts, and score each part with the weights that fit the "
-        "others best.",
+        "Fit the weights by cross-validation: split the videos into this many parts, and score each part with weights "
+        "that are fitted on the other parts.",
         flag="--cross-validate",
         at_least=2,
     )
-    seed: int = opt(0, "Which videos form a part (with --cross-validate).", at_least=0)
+    seed: int = opt(0, "Seed of the split of --cross-validate.", at_least=0)
 
 
 @dataclass(frozen=True)
@@ -492,7 +492,7 @@ class Windows(Settings):
     )
 
     def seconds(self, clip: Clip) -> float | None:
-        """The length of a window in seconds; None where it is a number of frames, those that a clip covers."""
+        """The length of a window in seconds; None if a window has as many frames as a dense clip covers."""
         return None if self.window is None and clip.sampling == "dense" else self.window or _WINDOW
 
     def length(self, clip: Clip, rate: float) -> int:
@@ -513,14 +513,15 @@ class Stream(Settings):
     """How a live source is read."""
 
     seconds: float | None = opt(
-        None, "Stop after so many seconds.  [default: at the end of the source, or at Ctrl-C]", above=0
+        None, "Stop after this many seconds.  [default: at the end of the source, or at Ctrl-C]", above=0
     )
     timeout: float = opt(
         10.0, "Seconds without a frame after which the source counts as lost.", flag="--stream-timeout", above=0
     )
     retry: float = opt(
         30.0,
-        "Seconds without a frame after which a lost source is given up; until then it is opened again and again.",
+        "Seconds without a frame after which the command ends with an error. Until then, it tries to open a "
+        "lost source again.",
         flag="--stream-retry",
         at_least=0,
     )
@@ -531,28 +532,28 @@ class Embedding(Settings):
     """Which features `actrec embed` computes, and how it writes them."""
 
     layer: str | None = opt(
-        None, "Module whose output is averaged into features.  [default: the input of the last layer]"
+        None, "Name of the module whose output gives the features.  [default: the input of the last layer]"
     )
     dtype: Literal["float32", "float16"] = opt("float32", "Type of the features in the file.")
     layout: Literal["opentad", "actionformer"] | None = opt(
-        None, "Write a folder for this program instead: one .npy file of (T, C) per video."
+        None, "Write a folder for this program instead, with one .npy file of (T, C) for each video."
     )
 
 
 @dataclass(frozen=True)
 class Probe(Settings):
-    """How features are judged by simple classifiers."""
+    """Simple classifiers that measure how well features separate classes."""
 
-    neighbors: int = opt(5, "Number of neighbors of the k-nearest-neighbor classifier.", at_least=1)
-    shots: tuple[int, ...] = opt((1, 5, 10), "Numbers of training videos per class of the few-shot rows.", at_least=1)
-    seeds: int = opt(10, "Number of random choices of these videos.", at_least=1)
+    neighbors: int = opt(5, "Number of neighbors (k) of the k-nearest-neighbor classifier.", at_least=1)
+    shots: tuple[int, ...] = opt((1, 5, 10), "Numbers of training videos per class, for few-shot probes.", at_least=1)
+    seeds: int = opt(10, "Number of random choices of the few-shot training videos.", at_least=1)
 
 
 @dataclass(frozen=True)
 class Segments(Settings):
-    """How the scores of windows become segments of a video that show a class."""
+    """How the scores of windows become segments: parts of a video that show a class."""
 
-    threshold: float = opt(0.3, "With --timeline: smallest probability of a class in a segment.", at_least=0, at_most=1)
+    threshold: float = opt(0.3, "With --timeline: smallest probability for a segment.", at_least=0, at_most=1)
     min_length: float = opt(1.0, "With --timeline: shortest duration of a segment, in seconds.", at_least=0)
 
 
@@ -562,11 +563,11 @@ class Report(Settings):
 
     videos: int = opt(
         12,
-        "Number of videos in each contact sheet: right ones, wrong ones, and the most confident wrong ones; 0: none.",
+        "Number of videos in each group: the most confident mistakes, other mistakes, correct predictions; 0: none.",
         at_least=0,
         at_most=1000,
     )
-    frames: int = opt(4, "Number of frames that are shown of a video.", flag="--video-frames", at_least=1, at_most=16)
+    frames: int = opt(4, "Number of frames shown of each video.", flag="--video-frames", at_least=1, at_most=16)
 
 
 @dataclass(frozen=True)
@@ -700,12 +701,14 @@ class SplitOptions(Settings):
         None, "Keep files together whose path in the folder has the same match (its first group, or all of it)."
     )
     reshuffle: bool = opt(
-        False, "Divide all videos anew.  [default: videos of existing lists stay in their list]", flag="--reshuffle"
+        False,
+        "Draw a new split of all videos. Otherwise, videos of existing lists stay in their list.",
+        flag="--reshuffle",
     )
     class_level: int | None = opt(
         None,
-        "Which folders are the classes, if that is not clear: 1 for those directly in the folder of videos, 2 for the "
-        "folders in these.",
+        "Level of the class folders, if it is not clear: 1 for the folders directly in the folder of videos, 2 for the "
+        "folders inside these.",
         at_least=1,
     )
 

@@ -33,7 +33,7 @@ _VIDEOS_OF_A_JOB = 8
 @click.option("--out", required=True, type=NamedPath(),
               help="File for the features: .npz, .npy or .safetensors. An existing file is replaced.")  # fmt: skip
 @config_changes(config.Windows, "every", "window",
-                default="one feature per video; with --every, windows of 2 s, or what a dense clip covers")  # fmt: skip
+                default="no windows; --every alone: windows of 2 s, or as long as a dense clip")  # fmt: skip
 @config_options(config.Embedding)
 @cluster_option
 @json_option
@@ -53,8 +53,8 @@ def command(
         actrec embed train.txt --out train.npz
         actrec embed videos/ --every 0.64 --layout opentad --out features/
 
-    LIST is a list, a video, a folder of videos, or a frame folder. Each video gets one feature, the input of the net's
-    last layer averaged over the views; with --every, each window of a video gets one.
+    LIST is a list, a video, a folder of videos, or a frame folder. The feature vector of a video is the input of the
+    net's last layer, averaged over the views. With --every, each window of a video has its own feature vector.
 
     If you interrupt it, run the same command again to continue.
     """
@@ -69,7 +69,7 @@ def command(
     work = None
     if cluster is not None:
         if "TORCHELASTIC_RUN_ID" in os.environ:
-            raise click.UsageError("--cluster in processes of torchrun: expected one of the two")
+            raise click.UsageError("--cluster in processes of torchrun: expected only one of them")
         work = functools.partial(_on_cluster, cluster, choice)
         choice = replace(choice, others=choice.others | {"device": "cpu"})  # the workers have devices of their own
     click.get_current_context().with_resource(dist.joined(choice.device))

@@ -27,11 +27,11 @@ _SHOWN = 10  # confusions that are listed
               help="File for the scores.  [default: RUN/scores/<list>_<clips>x<crops>.npz]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a file that contains other scores.")
 @click.option("--per-class", is_flag=True,
-              help="Also print a table of the classes, the hardest confusions, and the calibration error.")  # fmt: skip
+              help="Also print a table of the classes, frequent confusions, and the calibration error.")  # fmt: skip
 @click.option("--confusion", "confusions", multiple=True, type=OutputFile((".csv", *SUFFIXES)),
-              help="Also write the confusion matrix: as a table (.csv) or a picture. Can be repeated.")  # fmt: skip
+              help="Also write the confusion matrix: a table (.csv) or a picture. Repeatable.")  # fmt: skip
 @click.option("--confusion-order", type=click.Choice(["similar", "labels"]), default="similar", show_default=True,
-              help="Order of the classes in the picture: confused classes adjacent, or by label.")  # fmt: skip
+              help="Order of the classes in the picture. similar: often confused classes are neighbors.")  # fmt: skip
 @click.option("--reference-files", is_flag=True, help="Also write IBM's files: <name>_details.npy and <name>.csv.")
 @click.option("--topk-json", type=OutputFile(), help="Also write Hara's result file: the best classes of each video.")
 @click.option("--topk", type=click.IntRange(0), default=5, show_default=True,
@@ -131,7 +131,7 @@ def _refuse_overlap(list_path: Path, choice: ModelChoice, out: Path, *, referenc
 
 
 def _changes(choice: ModelChoice) -> dict[str, Any]:
-    """What the user changed that changes the scores, by flag without `--`."""
+    """The options that the user changed and that affect the scores, by flag without `--`."""
     others, changes = choice.others, dict[str, Any]()
     net = choice.net.options if choice.weights is not None else {}
     for kind, values in (
@@ -160,7 +160,7 @@ def _tables(analysis: Analysis) -> list[str]:
             f"  {pair.label} -> {pair.predicted}: {pair.count} ({pair.fraction:.0%} of {pair.label})"
             for pair in analysis.confusions[:_SHOWN]
         ]
-        lines += ["hardest confusions (label -> prediction: videos)", *pairs]
+        lines += ["most frequent confusions (label -> prediction: videos)", *pairs]
     return [*lines, f"expected calibration error {analysis.calibration_error:.2f} %"]
 
 

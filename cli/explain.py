@@ -14,9 +14,9 @@ from actrec.cli.options import Command, NamedPath
 @click.command(cls=Command)
 @click.argument("path", type=NamedPath(), metavar="INPUT")
 @click.option("--class", "class_", metavar="CLASS", help="Name or number of the class.  [default: the predicted one]")
-@click.option("--layer", help="Module of the net whose output is explained.  [default: what the head gets]")
+@click.option("--layer", help="Module whose output gives the heat map.  [default: the input of the net's head]")
 @click.option("--out", type=OutputFile((".png", ".jpg", ".jpeg", ".mp4")), default="explain.png", show_default=True,
-              help="Picture of the clips, or video, to write. An existing file is replaced.")  # fmt: skip
+              help="Picture of the clips, or video (.mp4), to write. An existing file is replaced.")  # fmt: skip
 @json_option
 @model_options(batches=False)
 def command(
@@ -27,14 +27,14 @@ def command(
     json_path: Path | None,
     choice: ModelChoice,
 ) -> int:
-    """Show where and when the evidence for a class is in a video (Grad-CAM).
+    """Show where and when a video contains evidence for a class (Grad-CAM).
 
     \b
         actrec explain a.mp4
         actrec explain a.mp4 --class kicking --clips 3 --out kicking.mp4
 
     INPUT is a video, a frame folder, or a list with one video. The net comes from the best checkpoint of the newest
-    run, unless you name another one. Class and probability are those of `actrec predict`.
+    run, unless you name another one. The class and its probability are those of `actrec predict`.
     """
     from actrec.cli.progress import Bar
     from actrec.inference.drawing import write_picture
@@ -54,10 +54,10 @@ def command(
         write_picture(out, sheet(explanation))
     lines = []
     if not explanation.maps.any():
-        lines.append(f"nothing in this layer speaks for {explanation.name}: the map is empty")
+        lines.append(f"this layer contains no evidence for {explanation.name}: the heat map is empty")
     if explanation.finer:
         layers = ", ".join(f"{name} ({'x'.join(map(str, shape))})" for name, shape in explanation.finer.items())
-        lines.append(f"the map has one time step, so it does not tell when; layers with more, for --layer: {layers}")
+        lines.append(f"the heat map has a single time step; layers with more, for --layer: {layers}")
     return finish(
         *lines,
         f"{explanation.name} {explanation.probability:.1%} -> {out}",

@@ -14,8 +14,8 @@ from actrec.cli.options import FOLDER, Command, config_options
 
 
 @click.command(cls=Command)
-@click.option("--out", required=True, type=FOLDER, help="Folder to write: a new or an empty one.")
-@click.option("--force", is_flag=True, help="Replace the export in OUT.")
+@click.option("--out", required=True, type=FOLDER, help="Folder to write. It must be new or empty.")
+@click.option("--force", is_flag=True, help="Replace an earlier export in this folder.")
 @config_options(config.Export)
 @json_option
 @model_options(scores=False)
@@ -32,9 +32,9 @@ def command(
         actrec export --out exported
         python exported/classify.py a.mp4
 
-    OUT gets model.onnx, labels.txt, input.json (how to feed the net) and classify.py, an example program that needs
-    only PyAV, numpy and onnxruntime. The graph takes decoded frames of any size: it resizes, crops and normalizes them
-    as `actrec evaluate` does. The files are compared with the net. Needs `pip install 'actrec[export]'`.
+    Writes model.onnx, labels.txt, input.json (how to pass frames to the net) and classify.py, an example program that
+    needs only PyAV, numpy and onnxruntime. The input of model.onnx is decoded frames of any size. The model resizes,
+    crops and normalizes them as `actrec evaluate` does. Needs `pip install 'actrec[export]'`.
     """
     from actrec.inference.export import check_folder, check_packages
 

@@ -28,9 +28,10 @@ def command(src: Path, dst: Path, extractoptions: ExtractOptions, splitoptions: 
     parts such as train and val, or any files that split lists name.
     DST (default: .) is the dataset folder.
 
-    The split comes from videos_train.txt and videos_val.txt or train.txt and val.txt in DST, SRC or SRC's parent
-    (`path label`, `path start end label`); else from folders called train, val or test; else it is drawn, class by
-    class. Videos that are added later do not change the split of the others.
+    The split comes from lists in DST, SRC or SRC's parent: videos_train.txt and videos_val.txt, or train.txt and val.txt
+    (`path label` or `path start end label`). Without lists, it comes from folders called train, val or test. Otherwise,
+    the validation videos of each class are drawn at random. Videos that are added later do not change the split of the
+    others.
 
     If you interrupt it, run the same command again to continue. Videos that cannot be decoded are listed in failed.csv,
     and the exit code is 1.

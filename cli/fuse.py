@@ -36,14 +36,14 @@ def command(
     json_path: Path | None,
     fusion: config.Fusion,
 ) -> int:
-    """Fuse the scores of several nets, or of several views of one net.
+    """Average the scores of several nets, or of several evaluations of one net.
 
     \b
         actrec fuse rgb/val_1x1.npz flow/val_1x1.npz --out fused.npz
-        actrec fuse a_val.npz b_val.npz --fit a_train.npz --fit b_train.npz
+        actrec fuse a_val.npz b_val.npz --fit a_val2.npz --fit b_val2.npz
 
-    SCORES are files that `actrec evaluate` wrote for the same list. All files weigh the same unless you pass weights or
-    have them fitted.
+    SCORES are files that `actrec evaluate` wrote for the same videos. All files have the same weight, unless you pass
+    weights (--fusion-weights) or fit them (--fit, --cross-validate).
     """
     from actrec.data import score_file
     from actrec.engine.result import Result
@@ -160,5 +160,5 @@ def _origin_of_weights(fusion: config.Fusion, fitted: Any) -> list[str]:
     if fitted is not None:
         return [f"weights fitted on the {counted(len(fitted), 'video')} of --fit, none of which is scored here"]
     if fusion.folds is not None:
-        return [f"weights fitted {fusion.folds} times; each video is scored with weights that other videos fitted"]
+        return [f"weights fitted {fusion.folds} times; each video is scored with weights fitted on other videos"]
     return []

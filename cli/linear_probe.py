@@ -24,8 +24,8 @@ def command(train: Path, val: Path, probe: config.Probe, json_path: Path | None)
         actrec embed val.txt --out val.npz
         actrec linear-probe train.npz val.npz
 
-    Both are files of `actrec embed` of lists with labels. The rows of the table are a linear probe, k-nearest
-    neighbors, and linear probes of a few videos per class. Accuracies are in percent.
+    TRAIN and VAL are files that `actrec embed` wrote for lists with labels. The classifiers are a linear probe,
+    k-nearest neighbors, and linear probes that are trained on a few videos per class. Accuracies are in percent.
     """
     from actrec.inference.linear_probe import probe_files
 

@@ -143,10 +143,10 @@ def _kept(dataset: Dataset) -> str:
 @_out_options
 @config_options(SplitOptions)
 def folders(videos: Path, out: Path, force: bool, splitoptions: SplitOptions) -> int:
-    """Lists of VIDEOS/<class>/<video> in OUT, without changing the videos.
+    """Write the lists of VIDEOS/<class>/<video> to OUT, without changing the videos.
 
-    The split comes from folders called train, val or test; without them it is drawn, class by class, and videos of
-    existing lists stay in their list. Videos are files or frame folders.
+    The split comes from folders called train, val or test. Without such folders, the validation videos of each class
+    are drawn at random, and videos of existing lists stay in their list. Videos are files or frame folders.
     """
     from actrec.tools.lists.from_folders import make_folder_lists
 

@@ -24,9 +24,9 @@ class ModelChoice:
 
     Args:
         data: The dataset folder in which runs are searched.
-        run_dir, checkpoint, weights: Where the net comes from; at most one of them.
+        run_dir, checkpoint, weights: Where the net comes from. All are None for the newest run in `data`.
         labels: The names of its classes.
-        others: By the names of `actrec.load`.
+        others: Further arguments of `actrec.load`, by name.
     """
 
     data: Path
@@ -84,7 +84,7 @@ class ModelChoice:
 
 
 def model_options(function: Callable | None = None, *, scores: bool = True, batches: bool = True) -> Callable:
-    """Gives a command the flags that choose a trained net and how it is fed. It receives `choice`, a `ModelChoice`.
+    """Gives a command the flags that choose a trained net and its input. It receives `choice`, a `ModelChoice`.
 
     Args:
         scores: The command scores videos. Otherwise it gets no flags for views, averaging, loader and device.
@@ -95,9 +95,9 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
 
     averaging = ("average", "precision") if scores else ()
 
-    @click.option("--run", "run_dir", type=FOLDER, help="Run: a folder, or a name in DATA/runs.  [default: the newest]")
-    @click.option("--checkpoint", type=FILE, help="Checkpoint to use.  [default: best.pt of the run]")
-    @click.option("--weights", type=FILE, help="Use these weights of --backbone, without a run.")
+    @click.option("--run", "run_dir", type=FOLDER, help="Run folder, or a name in DATA/runs.  [default: the newest]")
+    @click.option("--checkpoint", type=FILE, help="Checkpoint of the net.  [default: best.pt of the run]")
+    @click.option("--weights", type=FILE, help="Weights file for the net of --backbone; no run is needed.")
     @click.option("--labels", type=FILE, help="File of class names, one per line.  [default: those of the checkpoint]")
     @data_option
     @config_options(config.Views, only=("clips", "crops", "rule") if scores else ())
@@ -156,14 +156,14 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
 
 
 def _check_origin(run_dir: Path | None, checkpoint: Path | None, weights: Path | None) -> None:
-    """Raises UsageError if more than one of the flags is given that say where the net comes from."""
+    """Raises UsageError if --weights is given together with another source of the net."""
     if weights is not None and (run_dir or checkpoint) is not None:
         raise click.UsageError("--weights together with --run or --checkpoint: expected one of them")
 
 
 def _refuse_known(net: config.Net, changes: dict[str, Any]) -> None:
-    """Raises UsageError for flags that say what a checkpoint contains."""
+    """Raises UsageError for flags whose values are stored in a checkpoint."""
     known = changed_flags(net)
     known += [f"--{name.replace('_', '-')}" for name in ("modality", "multi_label") if name in changes]
     if known:
-        raise click.UsageError(f"{known[0]} without --weights: a checkpoint contains this")
+        raise click.UsageError(f"{known[0]} without --weights: the checkpoint contains this option")

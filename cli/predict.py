@@ -17,14 +17,22 @@ from actrec.figures import SUFFIXES
 
 @click.command(cls=Command)
 @click.argument("inputs", nargs=-1, type=NamedPath(), metavar="[INPUT...]")
-@click.option("--stream", "source", metavar="URL|DEVICE", help="Predict the newest frames of this live source instead.")
-@click.option("--topk", type=click.IntRange(0), default=5, show_default=True, help="Number of classes; 0: all.")
-@click.option("--csv", "csv_path", type=OutputFile((".csv",)), help="Also write a table: video, class, probability.")
+@click.option(
+    "--stream", "source", metavar="URL|DEVICE", help="Predict the newest frames of this camera or network stream."
+)
+@click.option(
+    "--topk", type=click.IntRange(0), default=5, show_default=True, help="Number of classes for each video; 0: all."
+)
+@click.option(
+    "--csv", "csv_path", type=OutputFile((".csv",)), help="Also write a table (with --timeline, one row per window)."
+)
 @json_option
-@click.option("--timeline", is_flag=True, help="Score windows that slide over long videos, and print segments.")
+@click.option(
+    "--timeline", is_flag=True, help="Find actions in long videos: score sliding windows, and print segments."
+)
 @config_options(config.Windows, config.Stream, config.Segments)
 @click.option(
-    "--truth", type=FILE, help="With --timeline: CSV file of the true segments: video,start,end,class. Prints mAP@tIoU."
+    "--truth", type=FILE, help="With --timeline: CSV file of the true segments (video,start,end,class), for mAP@tIoU."
 )
 @click.option("--render", type=OutputFile(VIDEOS), help="With --timeline: write a copy of the video with the result.")
 @click.option("--plot", type=OutputFile(SUFFIXES), help="With --timeline: write a picture of the classes over time.")
@@ -44,7 +52,7 @@ def command(
     plot: Path | None,
     choice: ModelChoice,
 ) -> int:
-    """Say what happens in videos.
+    """Predict the classes of videos.
 
     \b
         actrec predict a.mp4
@@ -55,9 +63,11 @@ def command(
     INPUT is a video, a folder of videos, a frame folder, or a list. The net comes from the best checkpoint of the
     newest run, unless you name another one. The scores are those of `actrec evaluate`, bit for bit.
 
-    --timeline is for long videos: it prints the segments in which a class is shown, as start, end, class and score.
+    --timeline is for long videos. It prints segments, the parts of a video that show a class, as start, end, class and
+    score.
 
-    --stream prints a line of JSON for the newest frames of a camera or network stream, every --every seconds.
+    --stream is for cameras and network streams. Every --every seconds, it prints a line of JSON with the prediction for
+    the newest frames.
     """
     from actrec.cli.progress import Bar
     from actrec.engine import dist

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def check_stream(source: str | None, options: config.Stream, others: Mapping[str, Any]) -> None:
-    """Raises UsageError if --stream is missing, or given together with what it excludes.
+    """Raises UsageError if --stream is missing, or if it is given together with an argument that it excludes.
 
     Args:
-        others: The values of arguments that --stream excludes, by what messages call them.
+        others: The values of arguments that --stream excludes, by the names that messages show.
     """
     given = [name for name, value in others.items() if value]
     if source is not None and given:
@@ -51,10 +51,10 @@ def predict_stream(
     found = stream(model, source, windows=windows, options=options, topk=topk, tell=note, summary=summary)
     try:
         for prediction in found:
-            click.echo(json.dumps(prediction.as_dict()))  # which also flushes
+            click.echo(json.dumps(prediction.as_dict()))  # click.echo also flushes
     except KeyboardInterrupt:
         interrupted = True
-    except BrokenPipeError:  # whoever read the lines has seen enough
+    except BrokenPipeError:  # the reader of the lines has ended, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as stopped:
         error = stopped
@@ -73,6 +73,6 @@ def _line(summary: StreamSummary) -> str:
     latency = f"latency {p50:.3f} s (p50), {p99:.3f} s (p99)" if p50 is not None else "no latency"
     return (
         f"{counted(summary.predictions, 'prediction')}, {latency}; {counted(summary.received, 'frame')} received, "
-        f"{summary.dropped:,} dropped; {counted(summary.skipped, 'moment')} skipped; "
+        f"{summary.dropped:,} dropped; {counted(summary.skipped, 'prediction')} skipped; "
         f"{counted(summary.reconnects, 'reconnect')}"
     )

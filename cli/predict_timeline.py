@@ -26,7 +26,7 @@ VIDEOS = (".mp4", ".mkv", ".mov")  # what --render writes
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files of `actrec predict --timeline`; None for those that are not wanted."""
+    """The files of `actrec predict --timeline`; None for files that are not written."""
 
     csv: Path | None
     json: Path | None
@@ -116,7 +116,7 @@ def predict_timeline(
 
 
 def _score(model: Model, video: Video, windows: config.Windows, missing: dict[str, str]) -> Timeline | None:
-    """The timeline of a video. What cannot be used is printed, and a video is also added to `missing`."""
+    """The timeline of a video. Prints what cannot be used. A video that cannot be used is also added to `missing`."""
     from actrec.cli.progress import watched
     from actrec.engine.failures import with_name
 
@@ -137,7 +137,7 @@ def _score(model: Model, video: Video, windows: config.Windows, missing: dict[st
 def _print_segments(timeline: Timeline, segments: Sequence[Segment]) -> None:
     click.echo(timeline.video.id)
     if not segments:
-        click.echo("  no segment reaches the threshold")
+        click.echo("  no segment: no class reaches --threshold for --min-length")
     width = max(map(len, timeline.classes))
     for segment in segments:
         name = timeline.classes[segment.label]

@@ -9,6 +9,7 @@ import click
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, note
 from actrec.cli.options import FILE, Command, config_options, data_option
+from actrec.words import counted
 
 
 @click.command(cls=Command)
@@ -16,11 +17,11 @@ from actrec.cli.options import FILE, Command, config_options, data_option
 @click.option("--out", type=OutputFile((".html", ".htm"), make_folder=True),
               help="File for the page.  [default: report.html in the folder of the first run]")  # fmt: skip
 @click.option("--scores", "score_files", type=FILE, multiple=True,
-              help="Score file of `actrec evaluate`; once for each RUN, in the same order.  "
+              help="Score file of `actrec evaluate`. Pass one for each RUN, in the same order.  "
               "[default: the newest one of the validation list in RUN/scores]")  # fmt: skip
 @click.option("--list", "list_path", type=FILE,
-              help="List of the scored videos, for their frames.  "
-              "[default: the list in DATA that contains them]")  # fmt: skip
+              help="List of the scored videos. Their frames are shown.  "
+              "[default: a list in DATA that contains them]")  # fmt: skip
 @data_option
 @json_option
 @config_options(config.Report)
@@ -33,11 +34,11 @@ def command(
     json_path: Path | None,
     report: config.Report,
 ) -> int:
-    """Write one HTML page about runs. It opens without a network connection.
+    """Write an HTML page about one or several runs. It opens without a network connection.
 
-    RUN is a run folder, or a name in DATA/runs; by default the newest run. The page shows curves, the final figures,
-    each class, the confusion matrix, videos with some of their frames, options, environment and data. With several
-    runs it compares them.
+    RUN is a run folder, or a name in DATA/runs. The default is the newest run. The page shows final accuracies and
+    losses, curves, classes, the confusion matrix, frames of videos, options, environment and data. With several runs,
+    the page compares them.
     """
     from actrec.cli.progress import Bar
     from actrec.files import check_writable
@@ -77,6 +78,6 @@ def command(
     check_writable(out)
     with Bar("videos") as bar:
         gone = page.write(out, found, report, progress=bar.to)
-    lines = [f"no frames of {len(gone)} of the shown videos; the first: {gone[0]}"] if gone else []
+    lines = [f"frames are missing for {counted(len(gone), 'video')}; the first: {gone[0]}"] if gone else []
     result = {"out": str(out), "runs": [str(one.run.path) for one in found], "failures": failures, "gone": gone}
     return finish(*lines, f"report -> {out}", json_path=json_path, result=result, failed=bool(failures))

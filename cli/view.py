@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("list_path", required=False, type=FILE, metavar="[LIST]")
 @click.option("--out", type=OutputFile((".png", ".jpg", ".jpeg", ".mp4")), default="view.png", show_default=True,
-              help="Picture or video to write. An existing file is replaced.")  # fmt: skip
+              help="Picture or video (.mp4) to write. An existing file is replaced.")  # fmt: skip
 @click.option("--videos", "num_videos", type=click.IntRange(1, 100), default=6, show_default=True,
-              help="Number of videos that are shown.")  # fmt: skip
+              help="Number of videos to show.")  # fmt: skip
 @click.option("--epoch", type=click.IntRange(1), default=1, show_default=True,
-              help="Epoch of the training, from 1. Each epoch draws other clips.")  # fmt: skip
-@click.option("--eval", "evaluation", is_flag=True, help="Show the clips and crops of an evaluation, not of training.")
+              help="Epoch whose clips are shown, counted from 1.")  # fmt: skip
+@click.option("--eval", "evaluation", is_flag=True, help="Show the clips and crops of evaluation instead of training.")
 @json_option
 @data_option
 @config_options(config.Net, only=("backbone",))
@@ -51,14 +51,14 @@ def command(
     loss: config.Loss,
     run: config.Run,
 ) -> int:
-    """Show what the loader feeds: the frames of videos with the planned boxes, and the clips that the net gets.
+    """Show the clips that the net gets, and their crops on the frames of the videos.
 
     \b
         actrec view --backbone s3d --frames 8
         actrec view val.txt --eval --clips 2 --crops 3 --out views.png
 
-    Takes the options of `actrec train` that affect clips, and shows the first clips of an epoch exactly as training
-    with these options gets them. LIST is DATA/train.txt by default, and DATA/val.txt with --eval.
+    Pass the same options as to `actrec train`: the command shows the first clips of an epoch of this training. LIST is
+    DATA/train.txt by default, or DATA/val.txt with --eval.
     """
     from actrec.cli.progress import watched
     from actrec.data.lists import find_labels

@@ -70,7 +70,7 @@ def test_the_classes_in_every_form(run, inside):
     assert min(cv2.imread("c.png").shape[:2]) > 300
     assert out[0] == "class   videos   right  accuracy  mistaken for"
     wrong = matrix.sum() - np.trace(matrix)
-    assert ("hardest confusions (label -> prediction: videos)" in out) == (wrong > 0)
+    assert ("most frequent confusions (label -> prediction: videos)" in out) == (wrong > 0)
     assert f"expected calibration error {said['calibration_error']:.2f} %" in out
     assert out[-4:-2] == ["wrote c.png", out[-3]]
     code, out, _ = run("evaluate")

@@ -25,7 +25,7 @@ def test_a_picture_and_its_numbers(run, inside, chosen, trained):
     assert out[-1] == f"{best} {probability:.1%} -> explain.png"
     assert [len(clip["frames"]) for clip in told["clips"]] == [5, 5]
     assert told["map"][0] == 1
-    assert "so it does not tell when; layers with more, for --layer: " in out[-2]
+    assert "the heat map has a single time step; layers with more, for --layer: " in out[-2]
     assert cv2.imread("explain.png").shape[1] <= 2000
     code, _, _ = run("explain", "frames/val1", *chosen, "--class", "dark", "--layer", "layer1", "--json", "d.json")
     told = json.loads((inside / "d.json").read_text())

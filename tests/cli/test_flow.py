@@ -55,7 +55,7 @@ def test_from_frames_to_scores(run, inside):
     assert code == 0
     code, _, err = run("evaluate", "--modality", "flow")
     assert code == 2
-    assert "--modality without --weights: a checkpoint contains this" in err[-1]
+    assert "--modality without --weights: the checkpoint contains this option" in err[-1]
 
 
 def test_flow_of_video_files(run, tmp_path, monkeypatch):

@@ -78,7 +78,7 @@ def test_cross_validation(run, files):
     assert code == 0
     assert out[0].startswith("a.npz  weight 0.")
     assert " to " in out[0]
-    assert out[2] == "weights fitted 3 times; each video is scored with weights that other videos fitted"
+    assert out[2] == "weights fitted 3 times; each video is scored with weights fitted on other videos"
     said = json.loads((files / "f.json").read_text())
     assert np.shape(said["weights_of_parts"]) == (3, 2)
     assert np.mean(said["weights_of_parts"], axis=0) == pytest.approx([one["weight"] for one in said["inputs"]])

@@ -143,7 +143,11 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
         (["evaluate", "--checkpoint", "labels.txt"], 1, "Error: labels.txt: the file is damaged, or not a checkpoint"),
         (["evaluate", "--crops", "4"], 2, "Error: Invalid value for '--crops': '4' is not one of '1', '3', '5', '10'"),
         (["evaluate", "--weights", "a", "--run", "b"], 2, "Error: --weights together with --run or --checkpoint"),
-        (["evaluate", "--backbone", "i3d"], 2, "Error: --backbone without --weights: a checkpoint contains this"),
+        (
+            ["evaluate", "--backbone", "i3d"],
+            2,
+            "Error: --backbone without --weights: the checkpoint contains this option",
+        ),
         (["train", "--new-head"], 2, "Error: --new-head without --weights: a net that starts without"),
         (["train", "--seed", "-1"], 2, "Error: --seed -1: expected from 0 to 4294967295"),
         (
@@ -152,7 +156,11 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
             "Error: Invalid value for '--json': nowhere/x.json: there is",
         ),
         (["train", *SMALL, "--batch-size", "3", "--cutmix", "1"], 2, "Error: --cutmix with batches of 3 clips in each"),
-        (["evaluate", "--multi-label"], 2, "Error: --multi-label without --weights: a checkpoint contains this"),
+        (
+            ["evaluate", "--multi-label"],
+            2,
+            "Error: --multi-label without --weights: the checkpoint contains this option",
+        ),
         (["index", "labels.txt/x"], 1, "Error: labels.txt/x: "),
         (["toy", "labels.txt"], 2, "Error: Invalid value for 'DIR': labels.txt is a file: expected the name of a fol"),
         (["trian"], 2, "Error: no command 'trian': did you mean train?"),

@@ -42,7 +42,7 @@ def test_a_page_of_the_newest_run(run, data, tmp_path):
     )
     assert (code, err) == (0, [])
     assert out == [
-        "no frames of 1 of the shown videos; the first: x.mp4: no list with this video was found",
+        "frames are missing for 1 video; the first: x.mp4: no list with this video was found",
         f"report -> {tmp_path / 'new/page.html'}",
     ]
     assert "<title>second – actrec report</title>" in (tmp_path / "new/page.html").read_text("utf-8")
