@@ -28,7 +28,7 @@ def command(src: Path, dst: Path, extractoptions: ExtractOptions, splitoptions: 
     parts such as train and val, or any files that split lists name.
     DST (default: .) is the dataset folder.
 
-    The split comes from lists in DST, SRC or SRC's parent: videos_train.txt and videos_val.txt, or train.txt and val.txt
+    The split comes from lists in DST, SRC or SRC's parent: videos_train.txt and videos_val.txt, or train.txt, val.txt
     (`path label` or `path start end label`). Without lists, it comes from folders called train, val or test. Otherwise,
     the validation videos of each class are drawn at random. Videos that are added later do not change the split of the
     others.
