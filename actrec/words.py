@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 
 def counted(number: int, noun: str) -> str:
     """`1 video`, `2 videos`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def printable(text: str) -> str:
+    """A name for the terminal, on one line: control characters, line breaks and bytes that are not UTF-8 are escaped.
+
+    Otherwise the name of a file could add lines to the output, or stop it where standard output accepts UTF-8 only.
+    """
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
+
+
+def column_width(names: Iterable[str]) -> int:
+    """The width of a column of names in the terminal: that of the longest one, unless it is very long."""
+    return min(max(map(len, names), default=0), 40)

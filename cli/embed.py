@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option, name_missing, refuse_overlap, resumable
+from actrec.cli.ending import OutputFile, finish, json_option, name_missing, refuse_overlap, refuse_videos, resumable
 from actrec.cli.model import ModelChoice, model_options
 from actrec.cli.options import Command, NamedPath, cluster_option, config_changes, config_options
 from actrec.words import counted
@@ -75,6 +75,7 @@ def command(
     click.get_current_context().with_resource(dist.joined(choice.device))
     model = choice.load()
     task = embed.Task(find_inputs(inputs, labels=True), embedding.layer, windows)
+    refuse_videos(task.videos)
     parts = embeddings.parts_folder(out)
     with resumable(), Bar("windows" if windows else "videos") as bar:
         found = embed.embed(model, task, folder=parts, progress=bar.to, work=work)
@@ -136,7 +137,9 @@ def _check_out(out: Path, embedding: config.Embedding) -> None:
     from actrec.inference.embeddings import SUFFIXES
 
     if embedding.layout is None:
-        OutputFile(SUFFIXES).convert(out, None, click.get_current_context())
+        context = click.get_current_context()
+        (param,) = (param for param in context.command.params if param.name == "out")
+        OutputFile(SUFFIXES).convert(out, param, context)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise click.UsageError(f"--out {out}: exists already; with --layout expected the name of a new folder")
     elif not out.absolute().parent.is_dir():

@@ -6,15 +6,18 @@ Exit codes: 0 success, 1 something failed (it is named), 2 wrong usage, 130 inte
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from actrec.files import check_writable, write_json, writing
 from actrec.words import counted
+
+if TYPE_CHECKING:
+    from actrec.data.lists import Video
 
 RESUMABLE = "interrupted: run the same command again to continue"
 
@@ -69,6 +72,28 @@ def refuse_overlap(
         other = seen.setdefault(os.path.realpath(path), name)
         if other != name:
             raise click.UsageError(f"{name} {path}: {other} is the same file; expected another name")
+
+
+def refuse_videos(videos: Iterable[Video]) -> None:
+    """Refuses an output file of the current command that would replace a video of a folder or list, or a frame.
+
+    Args:
+        videos: rows of a list.
+
+    Raises:
+        UsageError: it would.
+    """
+    from actrec.data.lists.find import IMAGES
+
+    replaced: dict[str, str] = {}
+    for name, path in _named_paths(click.get_current_context())[1].items():
+        if path is not None and path.exists():
+            target = os.path.realpath(path)
+            image = os.path.splitext(target)[1].lower() in IMAGES
+            replaced |= dict.fromkeys([target, os.path.dirname(target)] if image else [target], f"{name} {path}")
+    for video in videos if replaced else ():
+        if (shown := replaced.get(os.path.realpath(video.path))) is not None:
+            raise click.UsageError(f"{shown}: it would replace a part of the input {video.id}; expected another name")
 
 
 def _named_paths(context: click.Context) -> tuple[dict[str, Path | None], dict[str, Path | None]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option, name_missing, note, refuse_overlap
+from actrec.cli.ending import OutputFile, finish, json_option, name_missing, note, refuse_overlap, refuse_videos
 from actrec.cli.model import ModelChoice, model_options
 from actrec.cli.options import FILE, Command, flag_of
 from actrec.figures import SUFFIXES
@@ -79,6 +79,7 @@ def command(
             watch=watched,
             log=note,
         )
+    refuse_videos(found.videos)
     model = model.with_classes_of(list_path, found.videos)
     fingerprint = found.index.fingerprint()
     origin = score_files.made_from(model, list_path, fingerprint)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap
+from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap, refuse_videos
 from actrec.cli.model import ModelChoice, model_options
 from actrec.cli.options import Command, NamedPath
 
@@ -46,6 +46,7 @@ def command(
     videos = find_inputs([path])
     if len(videos) != 1:
         raise click.UsageError(f"{path} stands for {len(videos)} videos: expected one video")
+    refuse_videos(videos)
     explanation = explain(choice.load(), videos[0], class_, layer=layer)
     if out.suffix.lower() == ".mp4":
         with Bar("frames", total=explanation.media.positions) as bar:

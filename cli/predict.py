@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option, name_missing, refuse_overlap
+from actrec.cli.ending import OutputFile, finish, json_option, name_missing, refuse_overlap, refuse_videos
 from actrec.cli.model import ModelChoice, model_options
 from actrec.cli.options import FILE, Command, NamedPath, config_options
 from actrec.cli.predict_stream import check_stream, predict_stream
 from actrec.cli.predict_timeline import VIDEOS, Outputs, predict_timeline, refuse_without_timeline
 from actrec.figures import SUFFIXES
+from actrec.words import column_width, printable
 
 
 @click.command(cls=Command)
@@ -85,6 +86,7 @@ def command(
     click.get_current_context().with_resource(dist.joined(choice.device))
     model = choice.load()
     videos = find_inputs(inputs)
+    refuse_videos(videos)
     if timeline:
         if dist.world() > 1:
             raise click.UsageError(f"--timeline in {dist.world()} processes: expected one")
@@ -94,11 +96,11 @@ def command(
     if dist.rank():
         return 0
     best = dict(zip(result.ids, model.best_classes(result, topk)))
-    width = max(map(len, model.class_names))
+    width = column_width(model.class_names)
     for video, found in best.items():
-        click.echo(video)
+        click.echo(printable(video))
         for name, probability in found:
-            click.echo(f"  {name:<{width}}  {probability:6.1%}")
+            click.echo(f"  {printable(name):<{width}}  {probability:6.1%}")
     lines = name_missing("not predicted", result.missing, len(videos))
     if csv_path is not None:
         rows = ((video, name, f"{value:.6g}") for video, found in best.items() for name, value in found)

@@ -13,7 +13,7 @@ import click
 from actrec import config
 from actrec.cli.ending import finish, name_missing, note
 from actrec.cli.options import changed_flags
-from actrec.words import counted
+from actrec.words import column_width, counted, printable
 
 if TYPE_CHECKING:
     from actrec.data.lists import Video
@@ -135,12 +135,12 @@ def _score(model: Model, video: Video, windows: config.Windows, missing: dict[st
 
 
 def _print_segments(timeline: Timeline, segments: Sequence[Segment]) -> None:
-    click.echo(timeline.video.id)
+    click.echo(printable(timeline.video.id))
     if not segments:
         click.echo("  no segment: no class reaches --threshold for --min-length")
-    width = max(map(len, timeline.classes))
+    width = column_width(timeline.classes)
     for segment in segments:
-        name = timeline.classes[segment.label]
+        name = printable(timeline.classes[segment.label])
         click.echo(f"  {segment.start:9.2f}  {segment.end:9.2f}  {name:<{width}}  {segment.score:.3f}")
 
 

@@ -9,7 +9,7 @@ import click
 
 import actrec
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option, name_missing, note, refuse_overlap
+from actrec.cli.ending import OutputFile, finish, json_option, name_missing, note, refuse_overlap, refuse_videos
 from actrec.cli.options import FILE, Command, changed_flags, config_options, data_option
 from actrec.words import counted
 
@@ -83,6 +83,7 @@ def command(
         watch=watched,
         log=note,
     )
+    refuse_videos(found.videos)
     classes, device = _classes(found), choose_device(run.device)
     if evaluation:
         view = evaluation_view(

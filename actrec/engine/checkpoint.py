@@ -6,7 +6,10 @@ times and no paths.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -53,12 +56,57 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(f"{os.fspath(path)}: the file is damaged, or not a checkpoint of torch") from error
     if not isinstance(checkpoint, dict) or "format" not in checkpoint:
         raise ValueError(f"{os.fspath(path)}: not a checkpoint of actrec; pass weights of other tools to --weights")
-    if checkpoint["format"] not in _READABLE:
+    if not isinstance(checkpoint["format"], int) or checkpoint["format"] not in _READABLE:
         raise ValueError(
             f"{os.fspath(path)}: a checkpoint in format {checkpoint['format']}, this version reads formats "
             f"{_READABLE[0]} to {FORMAT}; pass it to --weights to start from its weights"
         )
+    _check(path, checkpoint)
     return current_checkpoint(checkpoint)
+
+
+# What a checkpoint must contain to be used, and what it may contain: the types of the values.
+_NEEDED = {"net": dict, "state_dict": dict, "clip": dict, "channels_last": bool}
+_OTHERS = {"classes": list, "multi_label": bool, "crop_ratio": (int, float)}
+_NOT_IN_A_LIST = re.compile("[\n\r\ud800-\udfff]")  # characters that no line of UTF-8 text has
+_OF_NET = {"name": str, "options": dict, "input": dict}
+
+
+def _check(path: str | os.PathLike[str], checkpoint: dict[str, Any]) -> None:
+    """Raises ValueError if a value has another type than `save` gives it: the file may come from anywhere."""
+
+    def wrong(prefix: str, values: Mapping[str, Any], kinds: Mapping[str, Any]) -> list[str]:
+        return [f"{prefix}{key}" for key, kind in kinds.items() if not isinstance(values.get(key), kind)]
+
+    def wrong_names() -> list[str]:
+        classes = checkpoint.get("classes") or []
+        names = {"classes": all(isinstance(name, str) and not _NOT_IN_A_LIST.search(name) for name in classes)}
+        names["state_dict"] = all(isinstance(name, str) for name in checkpoint["state_dict"])
+        return [key for key, right in names.items() if not right]
+
+    given = {key: kind for key, kind in _OTHERS.items() if checkpoint.get(key) is not None}
+    bad = (
+        wrong("", checkpoint, _NEEDED | given)
+        or wrong("net.", checkpoint["net"], _OF_NET)
+        or wrong("net.input.", checkpoint["net"]["input"], {"mean": list, "std": list})
+        or wrong_names()
+    )
+    if bad:
+        raise ValueError(f"{os.fspath(path)}: not a checkpoint of actrec, or damaged: no valid value of {bad[0]!r}")
+
+
+@contextlib.contextmanager
+def contents_of(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Around the use of what a checkpoint contains: errors that its values cause get the name of the file.
+
+    Raises:
+        ValueError: In place of a ValueError (which for a wrong option would name a flag, as if the user had given it)
+            or a TypeError.
+    """
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from error
 
 
 def describe_net(net: Any, net_input: Input) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from actrec.pipelines.batch import Batch
 from actrec.pipelines.loader import Loader
 
 Average = Literal["logits", "probabilities"]
+NAN = "the output of the net is NaN or infinite: did its training diverge?"
 _GROUP = {"cpu": 4, "cuda": 32}  # views that the net computes at once
 
 
@@ -120,6 +121,20 @@ def merge(results: Sequence[Result], videos: Sequence[Video]) -> Result:
         np.concatenate([results[number].labels for number in filled])[order],
         {video.id: missing[video.id] for video in videos if video.id in missing},
         sum(result.clamped for result in results),
+    )
+
+
+def without_nan(result: Result) -> Result:
+    """Moves the videos for which the net gives NaN to `missing`: a place among such scores means nothing."""
+    bad = np.isnan(probabilities(result.scores, multi_label=result.multi_label)).any(axis=1)
+    if not bad.any():
+        return result
+    return replace(
+        result,
+        ids=[id_ for id_, drop in zip(result.ids, bad) if not drop],
+        scores=result.scores[~bad],
+        labels=result.labels[~bad],
+        missing=result.missing | {id_: NAN for id_, drop in zip(result.ids, bad) if drop},
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from actrec.words import printable
+
 _MEMORY = "a smaller --batch-size (with --accumulate), --size or --frames needs less"
 
 
@@ -24,6 +26,6 @@ def explain(error: BaseException) -> str | None:
 
 
 def with_name(video: str, reason: str) -> str:
-    """Why a video cannot be used, with the name of the video. The errors of files begin with their path already."""
+    """Why a video cannot be used, in one line, with its name. The errors of files begin with their path already."""
     start = reason.partition(": ")[0]
-    return reason if start == video or start.endswith(f"/{video}") else f"{video}: {reason}"
+    return printable(reason if start == video or start.endswith(f"/{video}") else f"{video}: {reason}")

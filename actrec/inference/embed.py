@@ -34,7 +34,7 @@ from actrec.data.lists import Video
 from actrec.data.video.container import MediaError
 from actrec.engine import dist
 from actrec.engine.devices import autocast
-from actrec.engine.evaluate import evaluating, logits_of_views, outputs_of
+from actrec.engine.evaluate import NAN, evaluating, logits_of_views, outputs_of
 from actrec.engine.failures import with_name
 from actrec.files import atomic_write, read_json, sha256, write_json, writing
 from actrec.inference.embeddings import Embeddings, labels_of
@@ -113,7 +113,8 @@ def embed(
     missing: dict[str, str] = {}
 
     def receive(part: Part) -> None:
-        store.add(part)
+        if len(part.rows):
+            store.add(part)
         told.add(len(part.rows), failed=len(missing))
 
     try:
@@ -179,7 +180,7 @@ def _of_videos(
             start = media.start - media.first
             one["start"], one["stop"] = start, start + media.frames
         missing.update(loader.skipped)
-        yield Part(about, _mean_of_views(features))
+        yield _part(task, about, _mean_of_views(features), missing)
     missing.update(loader.skipped)
 
 
@@ -206,10 +207,17 @@ def _of_windows(
             about = np.zeros(len(found), ROW)
             about["row"], about["window"], about["windows"], about["rate"] = row, found, total, media.rate
             about["start"], about["stop"] = (sweep.ranges[found] + media.start - media.first).T
-            yield Part(about, _mean_of_views(features))
+            yield _part(task, about, _mean_of_views(features), missing)
         if sweep.skipped:
             (window, reason), count = next(iter(sweep.skipped.items())), len(sweep.skipped)
             missing[video.id] = f"{count} of {total} windows cannot be used; the first: {with_name(window, reason)}"
+
+
+def _part(task: Task, about: np.ndarray, features: np.ndarray, missing: dict[str, str]) -> Part:
+    """The features that are finite numbers. The videos of the others are added to `missing`."""
+    finite = np.isfinite(features).all(axis=1)
+    missing.update({task.videos[row].id: NAN for row in about["row"][~finite].tolist()})
+    return Part(about[finite], features[finite])
 
 
 def _mean_of_views(features: torch.Tensor) -> np.ndarray:

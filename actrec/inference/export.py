@@ -170,7 +170,9 @@ def _write_nets(model: Model, folder: Path, *, pt2: bool) -> Exported:
         with torch.no_grad():
             program = torch.export.export(classifier, (frames,), dynamic_shapes=dimensions)
             if pt2:
-                torch.export.save(program, folder / PT2)
+                packed = io.BytesIO()  # on a full disk, torch would abort the process
+                torch.export.save(program, packed)
+                (folder / PT2).write_bytes(packed.getbuffer())
             onnx = torch.onnx.export(
                 program,
                 dynamo=True,

@@ -59,7 +59,7 @@ def _videos_in(folder: Path) -> list[Video]:
     if any(suffix in IMAGES for suffix in files) and all(suffix in IMAGES | NOT_VIDEOS for suffix in files):
         return [Video.of(folder)]
     found = find_videos(folder, frame_folders=True)
-    names = sorted([*found.names, *found.dangling])  # a link that leads to no file is named as a video that fails
+    names = sorted([*found.names, *found.dangling, *found.unreadable])  # the last two fail when they are opened
     if not names:
         raise ValueError(f"{folder}: contains no video: expected video files, or images of the frames of one video")
     return [Video.of(folder / name) for name in names]

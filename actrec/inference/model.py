@@ -150,7 +150,8 @@ class Model:
             progress: Called with the number of videos scored since the last call, in all processes together.
 
         Returns:
-            Scores (videos, classes), which may be of no video. `missing` names the videos that cannot be used.
+            Scores (videos, classes), which may be of no video. `missing` names the videos that cannot be used, and
+            those for which the net gives NaN.
 
         Raises:
             ValueError: The net does not fit the videos' labels or modality, or the list is empty.
@@ -163,7 +164,7 @@ class Model:
             precision=self.precision,
             progress=(lambda n: progress(n * dist.world())) if progress else None,
         )
-        return scores.merge(dist.gather(own), videos)
+        return scores.without_nan(scores.merge(dist.gather(own), videos))
 
     def timeline(
         self,
@@ -199,7 +200,9 @@ class Model:
             if progress:
                 progress(done, len(sweep.videos))
 
-        result = scores.score(self.net, sweep, average=self.scoring.average, precision=self.precision, progress=tell)
+        result = scores.without_nan(
+            scores.score(self.net, sweep, average=self.scoring.average, precision=self.precision, progress=tell)
+        )
         if not result.ids:
             raise ValueError(next(iter(result.missing.values())))
         row_of = {row.id: i for i, row in enumerate(sweep.videos)}
@@ -444,13 +447,17 @@ def load(
     if net is None:
         path = _checkpoint_in(path)
         saved = checkpoint.load(path)
-        built = checkpoint.build_net(saved)
-        own = Clip(**saved["clip"])
         names = names if names is not None else saved.get("classes")
         if names is None:
-            raise ValueError(f"{path}: contains no class names: pass a file of them (labels.txt) as `classes`")
+            raise ValueError(
+                f"{path}: contains no class names: pass a file of them (labels.txt) with --labels, or `classes` in "
+                "Python"
+            )
+        with checkpoint.contents_of(path):
+            built = checkpoint.build_net(saved)
+            own = Clip(**saved["clip"])
+            own_views = Views(crop_ratio=saved.get("crop_ratio", Views.crop_ratio))
         channels_last, own_multi_label = saved["channels_last"], saved.get("multi_label", False)
-        own_views = Views(crop_ratio=saved.get("crop_ratio", Views.crop_ratio))
     else:
         choice = net if isinstance(net, config.Net) else config.Net(net)
         own = Clip(modality=_modality_of(clip))

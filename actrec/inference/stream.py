@@ -186,6 +186,8 @@ def _predict(
         logits = scores.logits_of_views(model.net, clips).cpu()
         averaged = scores.average_views(logits, model.scoring.average, multi_label=model.multi_label)
     (row,) = metrics.probabilities(averaged.numpy()[None], multi_label=model.multi_label)
+    if np.isnan(row).any():
+        raise ValueError(f"{model.source}: {scores.NAN}")
     best = metrics.best_classes(row[None], topk)[0].tolist()
     arrived = found.decoded - last.decoded
     unread = found.skipped - last.skipped

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
+import torch
 
 from actrec.data.video.encode import VideoWriter
 
@@ -32,21 +36,23 @@ def test_files_folders_lists_and_broken_files(run, here):
     (here / "videos/deep").mkdir(parents=True)
     write_video(here / "videos/deep/b.mp4", frames=1)  # shorter than a clip
     (here / "videos/bad.mp4").write_bytes(b"not a video")
+    (here / "videos/link.mp4").symlink_to("gone")
     inputs = ("a.mp4", "frames/train1", "videos", "val.txt", "gone.mp4", "a.mp4")
     code, out, err = run("predict", *inputs, "--json", "out.json", "--csv", "out.csv")
     assert code == 1
-    assert out[-1] == "2 videos of 9 cannot be used"
+    assert out[-1] == "3 videos of 10 cannot be used"
     assert out[0] == "a.mp4"
     assert [line.split()[0] for line in out[1:3]] in (["dark", "bright"], ["bright", "dark"])
     named = [line for line in err if line.startswith("not predicted: ")]
-    assert len(named) == 2
+    assert len(named) == 3
     assert "videos/bad.mp4: not a video" in named[0]
-    assert "gone.mp4: no such file" in named[1]
+    assert "videos/link.mp4: no such file" in named[1]
+    assert "gone.mp4: no such file" in named[2]
     written = json.loads((here / "out.json").read_text())
     assert [one["video"] for one in written["videos"]] == [
         "a.mp4", "frames/train1", "videos/deep/b.mp4", *(f"frames/val{i}" for i in range(4)),
     ]  # fmt: skip
-    assert set(written["missing"]) == {"videos/bad.mp4", "gone.mp4"}
+    assert set(written["missing"]) == {"videos/bad.mp4", "videos/link.mp4", "gone.mp4"}
     for one in written["videos"]:
         assert sum(found["probability"] for found in one["classes"]) == pytest.approx(1)
     rows = list(csv.DictReader((here / "out.csv").read_text().splitlines()))
@@ -93,3 +99,55 @@ def test_weights_without_a_run(run, here):
     assert out[0] == "frames/val0"
     assert out[1].split()[0] in ("night", "day")
     assert len(out) == 2
+
+
+def test_names_that_break_lines_or_are_not_utf_8(run, here, monkeypatch):
+    odd = [b"videos/a\nb.mp4", b"videos/c\xff.mp4", b"videos/d\x1b[31m.mp4"]
+    (here / "videos").mkdir()
+    for name in odd:
+        write_video(here / os.fsdecode(name))
+    (here / "videos/bad\n.mp4").write_bytes(b"not a video")
+    stream = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="strict", write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    code, _, err = run("predict", "videos", "--topk", 1, "--json", "out.json")
+    assert code == 1
+    out = stream.buffer.getvalue().decode().splitlines()
+    assert out[:6:2] == ["videos/a\\nb.mp4", "videos/c\\udcff.mp4", "videos/d\\x1b[31m.mp4"]
+    assert len([line for line in err if line.startswith("not predicted: videos/bad\\n.mp4: ")]) == 1
+    written = json.loads((here / "out.json").read_text())["videos"]
+    assert [os.fsencode(one["video"]) for one in written] == odd
+
+
+def test_an_output_never_replaces_a_video(run, here):
+    (here / "videos").mkdir()
+    write_video(here / "videos/a.mp4")
+    (here / "own.txt").write_text("videos/a.mp4 0\n")
+    image = next((here / "frames/train1").iterdir())
+    before = [path.read_bytes() for path in (here / "videos/a.mp4", image)]
+    for inputs, out in (
+        (["predict", "videos"], "videos/a.mp4"),
+        (["predict", "own.txt"], "videos/a.mp4"),
+        (["predict", "train.txt"], image),
+        (["embed", "own.txt", "--out", "x.npz"], "videos/a.mp4"),
+        (["evaluate", "--list", "own.txt", "--out", "x.npz"], "videos/a.mp4"),
+        (["view", "own.txt", "--out", "x.png"], "videos/a.mp4"),
+        (["explain", "own.txt", "--out", "x.png"], "videos/a.mp4"),
+    ):
+        code, _, err = run(*inputs, "--json", out)
+        assert (code, err[-1].count("it would replace a part of the input")) == (2, 1), (inputs, err)
+    assert [path.read_bytes() for path in (here / "videos/a.mp4", image)] == before
+
+
+def test_a_net_that_gives_nan(run, here):
+    saved = torch.load("runs/tiny/best.pt", weights_only=True)
+    for tensor in saved["state_dict"].values():
+        if tensor.is_floating_point():
+            tensor.fill_(float("nan"))
+    torch.save(saved, "nan.pt")
+    code, out, err = run("predict", "frames/train1", "--checkpoint", "nan.pt", "--json", "out.json")
+    assert (code, out[-1]) == (1, "1 video of 1 cannot be used")
+    assert err[-1].startswith("not predicted: frames/train1: the output of the net is NaN")
+    assert json.loads((here / "out.json").read_text())["videos"] == []
+    code, _, err = run("embed", "train.txt", "--checkpoint", "nan.pt", "--out", "x.npz")
+    assert (code, "no video could be embedded" in err[-1]) == (1, True)
+    assert not list(here.glob("x.npz*"))

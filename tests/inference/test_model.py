@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from dataclasses import replace
 
@@ -159,3 +160,50 @@ def test_a_list_of_other_classes_is_refused(model, dataset, tmp_path):
     (tmp_path / "labels.txt").write_text("bright\ndark\n")
     with pytest.raises(ValueError, match="label 0 is 'bright', but the net was trained with 'dark'"):
         model.evaluate(tmp_path / "train.txt")
+
+
+def test_a_net_that_gives_nan_names_the_videos(model, dataset):
+    bad = replace(model, net=copy.deepcopy(model.net))
+    for parameter in bad.net.parameters():
+        parameter.data.fill_(float("nan"))
+    videos = [dataset / "frames/train0", dataset / "frames/train1"]
+    result = bad.score(actrec.read_list(dataset / "train.txt"))
+    assert result.ids == []
+    assert len(result.missing) == 12
+    for use in (bad.predict, bad.embed):
+        with pytest.raises(ValueError, match=r"frames/train0: the output of the net is NaN or infinite"):
+            use(videos)
+    with pytest.raises(ValueError, match=r"no video could be scored; .*NaN"):
+        bad.evaluate(dataset / "train.txt")
+
+
+WRONG = {
+    ("net",): [None, 3, {}],
+    ("state_dict",): [None, {"a": 1}, {5: torch.zeros(1)}],
+    ("clip",): [None, {"frames": "x"}, {"unknown": 1}],
+    ("classes",): ["ab", [1, 2], ["a\nb", "c"], ["\ud800", "c"]],
+    ("channels_last",): [None, 2],
+    ("multi_label",): ["yes"],
+    ("crop_ratio",): ["1", 5.0],
+    ("format",): [torch.zeros(2), "4", 99],
+    ("net", "name"): [None, [], "no_such_net"],
+    ("net", "options"): [None, {"num_classes": "2"}, {"num_classes": 2, "unknown": 1}, {5: 1}],
+    ("net", "input"): [None, {}],
+    ("net", "input", "mean"): [0.5, [0.5]],
+    ("net", "input", "size"): [None, 0],
+}
+
+
+@pytest.mark.parametrize("place", WRONG)
+def test_a_checkpoint_with_wrong_contents_is_named(trained, tmp_path, place):
+    path = tmp_path / "c.pt"
+    for value in WRONG[place]:
+        saved = torch.load(trained / "best.pt", weights_only=True)
+        part = saved
+        for key in place[:-1]:
+            part = part[key]
+        part[place[-1]] = value
+        torch.save(saved, path)
+        with pytest.raises(ValueError, match=f"^{path}: ") as error:
+            actrec.load(path)
+        assert not isinstance(error.value, config.OptionError)  # which would name a flag that nobody gave

@@ -288,6 +288,7 @@ def test_memory_formats():
 def test_a_checkpoint_rebuilds_the_net(folder):
     net = build_net(config.Net(backbone="own_nets:Own"), num_classes=5, weights=None, new_head=False)
     saved = {"net": checkpoint.describe_net(net, net.input), "state_dict": net.state_dict()}
+    saved |= {"clip": {}, "channels_last": True}
     checkpoint.save(folder / "last.pt", saved)
     sys.modules.pop("own_nets")
     again = checkpoint.build_net(checkpoint.load(folder / "last.pt"))
