@@ -89,6 +89,9 @@ def load_list(
         videos = flow_videos(videos, path.parent)
     with watch() as progress:
         index = build_index(videos, cache=cache_path(path, flow=flow), workers=workers, progress=progress, flow=flow)
+    if index.num_damaged:
+        records = counted(index.num_damaged, "damaged record")
+        log(f"{cache_path(path, flow=flow)}: {records}; the files of these were probed again")
     if index.cut:
         row, frames = next(iter(index.cut.items()))
         log(

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from actrec.data.index.probe import RECORD, Kind, Verified, checksum
+from actrec.data.index.probe import RECORD, Certified, Kind, Verified, checksum
+
+_BLOCK = 1 << 20  # records that are sealed at once
+_FACTORS = np.random.Generator(np.random.PCG64(0)).integers(0, 2**63, 128, np.uint64) * np.uint64(2) + np.uint64(1)
 
 
 def cache_path(list_path: Path, *, flow: bool = False) -> Path:
@@ -71,10 +74,32 @@ def find_records(names: Iterable[str], count: int, cache: Path | None) -> np.nda
 
 
 # Caches of older versions lack some fields of `RECORD`, and three others had other names until commit 23e24aa.
-_ADDED = ("mirrored", "bits", "damaged")
+_ADDED = ("mirrored", "bits", "damaged", "seal")
 _OLD_NAMES = {"certified": "proof", "verified": "verdict", "color": "colour"}
 _OLD_RECORD = np.dtype([field for field in RECORD.descr if field[0] not in _ADDED])
 _OLDEST_RECORD = np.dtype([(_OLD_NAMES.get(name, name), *rest) for name, *rest in _OLD_RECORD.descr])
+
+
+def is_intact(record: np.void) -> bool:
+    """Whether a record of the cache matches its seal and holds possible values. A stranger may have made the file."""
+    row = np.asarray(record).reshape(1)
+    try:
+        record["template"].decode("utf-8", "surrogateescape").format(1)
+        record["codec"].decode(), record["pix_fmt"].decode(), record["color"].decode()
+    except (ValueError, LookupError, AttributeError):
+        return False
+    return bool(
+        seals(row)[0] == row["seal"][0]
+        and record["kind"] < len(Kind)
+        and record["certified"] < len(Certified)
+        and record["verified"] < len(Verified)
+        and record["frames"] >= 1
+        and min(record["width"], record["height"]) >= 1
+        and record["rotation"] in (0, 90, 180, 270)
+        and 0 <= record["rate"] < np.inf
+        and 0 <= record["gop"] < np.inf
+        and 1 <= record["bits"] <= 64
+    )
 
 
 def _load(cache: Path | None) -> np.ndarray | None:
@@ -82,7 +107,7 @@ def _load(cache: Path | None) -> np.ndarray | None:
         return None
     try:
         records: np.ndarray = np.lib.format.open_memmap(cache, mode="c")  # changes stay in memory
-    except (OSError, ValueError, EOFError):
+    except Exception:  # numpy parses the header as Python, and raises whatever its bytes lead it to
         return None
     if records.dtype == _OLDEST_RECORD:
         records = records.view(_OLD_RECORD)
@@ -97,4 +122,18 @@ def _complete(old: np.ndarray) -> np.ndarray:
     for name in old.dtype.names or ():
         records[name] = old[name]
     records["kind"][old["verified"] != Verified.BROKEN] = Kind.UNKNOWN
+    records["seal"] = seals(records)
     return records
+
+
+def seals(records: np.ndarray) -> np.ndarray:
+    """A checksum of each record, (n,) uint64. It differs if any bit of a record differs, but for its `seal`."""
+    found = np.empty(len(records), np.uint64)
+    for begin in range(0, len(records), _BLOCK):
+        block = records[begin : begin + _BLOCK].copy()
+        block["seal"] = 0
+        data = block.view(np.uint8).reshape(len(block), -1)
+        words = np.pad(data, ((0, 0), (0, -data.shape[1] % 8))).view(np.uint64)
+        # A changed bit changes its product with an odd number, and so the sum, modulo 2**64.
+        found[begin : begin + _BLOCK] = (words * _FACTORS[: words.shape[1]]).sum(axis=1, dtype=np.uint64) + _FACTORS[-1]
+    return found

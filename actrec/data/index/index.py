@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from actrec.data.index.cache import find_records, name_of, prefixes_of, read_quarantine
+from actrec.data.index.cache import find_records, is_intact, name_of, prefixes_of, read_quarantine, seals
 from actrec.data.index.media import Media, span_of
 from actrec.data.index.probe import BrokenError, Certified, Kind, Verified, key_of, probe_path, verify_path
 from actrec.data.lists import Video, number_files
@@ -54,6 +54,7 @@ class Index(Sequence[Media]):
         broken: Reason by row number, for rows that were checked and cannot be used. Accessing such a row raises its
             MediaError.
         cut: By row number, how many frames of its range are after the last frame of its file. Of checked rows.
+        num_damaged: How many of the needed records in the cache were damaged. Their files are probed again.
         certificates: Certificate by path, for files that were decoded to their end; None if the file did not earn one.
     """
 
@@ -71,6 +72,8 @@ class Index(Sequence[Media]):
         self._file_of_row, self._first_row = file_of_row, first_row
         self._prefixes = prefixes_of(cache)
         self._current = np.zeros(len(records), bool)  # files that were compared with their record
+        self._trusted = np.zeros(len(records), bool)  # files with a record that was compared with its seal
+        self.num_damaged = 0
         self._reasons: dict[int, str] = {}  # why a file cannot be used, by its number
         self._quarantine: dict[str, str] | None = None
         self._changed = False
@@ -125,7 +128,7 @@ class Index(Sequence[Media]):
             videos, self._records[:1].copy(), np.zeros(len(videos), np.int32), np.zeros(1, np.int64), None,
             flow=self.flow,
         )  # fmt: skip
-        other._current[:] = self._current[:1]
+        other._current[:], other._trusted[:] = self._current[:1], self._trusted[:1]
         other._image_range = self._image_range
         return other
 
@@ -246,6 +249,12 @@ class Index(Sequence[Media]):
 
     def _is_current(self, file: int, path: str) -> bool:
         """Whether a file has a record and has not changed since. This takes one `stat`."""
+        if not self._trusted[file]:
+            self._trusted[file] = True
+            stored = self._records[file : file + 1]
+            if stored["kind"][0] != Kind.UNKNOWN and not is_intact(stored[0]):
+                stored["kind"], stored["verified"] = Kind.UNKNOWN, Verified.UNKNOWN
+                self.num_damaged += 1
         record, key = self._records[file], key_of(path, self.name(path))
         known = record["kind"] != Kind.UNKNOWN and key is not None and tuple(record["key"].tolist()) == key
         self._current[file] = known
@@ -261,7 +270,7 @@ class Index(Sequence[Media]):
 
     def _store(self, file: int, record: np.void) -> None:
         self._records[file] = record
-        self._changed = self._current[file] = True
+        self._changed = self._current[file] = self._trusted[file] = True
         self._reasons.pop(file, None)
 
     def _reject(self, file: int, reason: str, *, until_changed: bool = False) -> None:
@@ -348,6 +357,7 @@ class Index(Sequence[Media]):
         if self._cache is None or not self._changed:
             return
         self._changed = False
+        self._records["seal"] = seals(self._records)
         # A read-only dataset has no cache: every command probes it again.
         with contextlib.suppress(OSError), atomic_write(self._cache, "wb") as file:
             np.save(file, self._records)

@@ -65,6 +65,7 @@ RECORD = np.dtype(
         ("pix_fmt", "S16"),
         ("color", "S16"),
         ("template", "S64"),
+        ("seal", "u8"),  # of all other fields, in the cache: a record that was damaged on disk does not match
     ]
 )
 FPS = "fps"  # file in a frame folder that holds its frame rate
