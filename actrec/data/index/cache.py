@@ -98,7 +98,7 @@ def is_intact(record: np.void) -> bool:
         and record["rotation"] in (0, 90, 180, 270)
         and 0 <= record["rate"] < np.inf
         and 0 <= record["gop"] < np.inf
-        and 1 <= record["bits"] <= 64
+        and record["bits"] <= 64
     )
 
 
