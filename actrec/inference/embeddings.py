@@ -129,16 +129,22 @@ def read(path: Path) -> Embeddings:
         raise ValueError(f"{path}: expected a file of `actrec embed`, which ends in {', '.join(SUFFIXES)}")
     try:
         found = reader(path)
+        ids = np.asarray(found["ids"]).astype(str)
+        times, frames, features, labels = (np.asarray(found[name]) for name in _ARRAYS)
+        embeddings = Embeddings(ids.tolist(), times.astype(np.float64), frames, features.astype(np.float32), labels)
     except OSError:
         raise
     except Exception as error:  # of three libraries
         raise ValueError(f"{path}: not a file of `actrec embed` ({' '.join(str(error).split())[:200]})") from None
-    ids = [str(id_) for id_ in found["ids"]]
-    times, frames, features, labels = (np.asarray(found[name]) for name in _ARRAYS)
-    if features.ndim != 2 or not len(ids) == len(features) == len(labels) == len(times) == len(frames):
-        shapes = ", ".join(f"{name} {np.shape(found[name])}" for name in ("ids", *_ARRAYS))
+    arrays = {"ids": ids, "times": times, "frames": frames, "features": features, "labels": labels}
+    rows = {array.shape[:1] for array in arrays.values()}
+    if features.ndim != 2 or ids.ndim != 1 or times.ndim != 2 or frames.ndim != 2 or len(rows) > 1:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise ValueError(f"{path}: its arrays have the shapes {shapes}: expected one row of each for every video")
-    return Embeddings(ids, times.astype(np.float64), frames, features.astype(np.float32), labels)
+    for name, kinds in zip(_ARRAYS, ("f", "iu", "f", "iub")):
+        if arrays[name].dtype.kind not in kinds:
+            raise ValueError(f"{path}: {name} of type {arrays[name].dtype}: expected a file of `actrec embed`")
+    return embeddings
 
 
 def _read_npz(path: Path) -> dict[str, Any]:

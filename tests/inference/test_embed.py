@@ -349,3 +349,30 @@ def test_a_missing_window_ends_the_features_of_its_video(model, long, tmp_path):
     })  # fmt: skip
     embeddings.save_layout(tmp_path / "out", broken, "opentad", WINDOWS, model.clip)
     assert np.array_equal(np.load(tmp_path / "out/long.npy"), found.features[:2])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ids", np.array("x")),
+        ("labels", np.array("x")),
+        ("labels", np.array([0.5, np.nan])),
+        ("frames", np.array(["a", "b"])),
+        ("features", np.array([["a"], ["b"]])),
+        ("times", np.zeros(2)),
+    ],
+)
+def test_arrays_of_another_type_or_shape_are_named(tmp_path, name, value):
+    arrays = {
+        "ids": np.array(["a", "b"]),
+        "times": np.zeros((2, 2)),
+        "frames": np.zeros((2, 2), np.int64),
+        "features": np.zeros((2, 3), np.float32),
+        "labels": np.zeros(2, np.int64),
+    }
+    path = tmp_path / "e.npz"
+    np.savez(path, **arrays)
+    assert len(embeddings.read(path)) == 2
+    np.savez(path, **arrays | {name: value})
+    with pytest.raises(ValueError, match=f"^{path}: "):
+        embeddings.read(path)
