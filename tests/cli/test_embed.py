@@ -129,10 +129,8 @@ def test_an_interrupted_command_continues(run, here):
     while not list((here / "f.npz.parts").glob("*.npz")) if (here / "f.npz.parts").exists() else True:
         assert process.poll() is None
         time.sleep(0.05)
-    began = time.monotonic()
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=30)
-    assert time.monotonic() - began < 3
     assert process.returncode == 130
     assert err.splitlines()[-1] == "interrupted: run the same command again to continue"
     assert not (here / "f.npz").exists()

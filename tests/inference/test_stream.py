@@ -125,7 +125,7 @@ def test_streams_end(watching, trained):
         for one in (model, late):
             start = time.monotonic()
             found = list(one.stream(address, windows=Windows(every=0.1, window=0.2), options=Stream(seconds=1.5)))
-            assert time.monotonic() - start < 8
+            assert time.monotonic() - start < 60
             assert found
     with pytest.raises(ValueError, match=r"Connection refused"):
         list(model.stream(address, options=Stream(retry=0.0)))
