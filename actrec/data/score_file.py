@@ -46,7 +46,7 @@ class ScoreFile:
 
 
 def numbers(num_classes: int) -> list[str]:
-    """What stands for the names of classes if they are unknown: "0", "1", ..."""
+    """Replacements for unknown class names: "0", "1", ..."""
     return [str(label) for label in range(num_classes)]
 
 
@@ -110,7 +110,7 @@ def read(path: str | os.PathLike[str]) -> ScoreFile:
 
 
 def refuse_other(path: Path, made_from: Mapping[str, Any]) -> None:
-    """Raises ValueError if there is a file that was not made from the same. No file, or one of the same, is fine."""
+    """Raises ValueError if the file exists and contains scores that were made from something else."""
     if not path.exists():
         return
     advice = "pass another name with --out, or --force to replace it"

@@ -3,8 +3,8 @@
     model = actrec.load("runs/2026-11-28_s3d")
     model.embed(["a.mp4", "b.mp4"]).features        # (2, C) float32
 
-The net computes its views in groups of a fixed size, so the features of a video depend neither on the batch size nor on
-the other videos.
+The net computes its views in groups of a fixed size. The features of a video therefore do not depend on the batch size
+or on the other videos.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Task:
-    """What is embedded, and how.
+    """The videos to embed, and the options that change the features.
 
     Args:
         videos: Rows of a list. Their ids must differ.
@@ -336,7 +336,7 @@ def _put_together(model: Model, task: Task, parts: Sequence[Part], missing: dict
 
 
 class Told:
-    """Tells the progress. In several processes, the first one multiplies its own."""
+    """Reports the progress. With several processes, the first one multiplies its own by their number."""
 
     def __init__(self, progress: Progress | None, task: Task):
         self._progress, self._windows = progress, task.windows is not None
@@ -349,7 +349,7 @@ class Told:
             self._tell()
 
     def opened(self, number: int, videos: int, windows: int) -> None:
-        """A video has so many windows. The others are assumed to have as many on average."""
+        """Counts the windows of a video. Videos that are not counted yet are assumed to have the average number."""
         self._opened += windows
         self._total = self._before + round(self._opened / (number + 1) * videos)
         self._tell()
@@ -397,7 +397,7 @@ class Store:
         self.in_memory = []
 
     def remove_if_empty(self) -> None:
-        """Removes a folder without work, as after a mistake. Other processes may still write to theirs."""
+        """Removes the folder if it contains no work, as after an error. Other processes may still write to it."""
         if self._folder is not None and dist.world() == 1 and not self._paths():
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -418,7 +418,9 @@ def _read(path: Path, name: str) -> np.ndarray:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
             return np.asarray(found[name])
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: damaged ({error}); remove it to compute its features again") from None
+        raise ValueError(
+            f"{path}: the file is damaged ({error}); remove it, and its features are computed again"
+        ) from None
 
 
 def prepare(folder: Path, expected: dict[str, Any]) -> None:
@@ -447,7 +449,7 @@ def prepare(folder: Path, expected: dict[str, Any]) -> None:
 
 
 def fingerprint(model: Model, task: Task) -> dict[str, Any]:
-    """Everything on which features depend, for JSON."""
+    """Everything that features depend on, for JSON."""
     rows = hashlib.sha256()
     for video in task.videos:
         rows.update(repr((video.id, os.path.realpath(video.path), video.start, video.stop)).encode("utf-8", "replace"))

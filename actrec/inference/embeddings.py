@@ -1,4 +1,4 @@
-"""Features of videos, and the files that hold them. This module does not need torch."""
+"""Features of videos, and the files that contain them. This module does not need torch."""
 
 from __future__ import annotations
 
@@ -113,7 +113,9 @@ def save(path: Path, embeddings: Embeddings, *, dtype: Dtype = "float32") -> lis
 def _converted(features: np.ndarray, dtype: Dtype) -> np.ndarray:
     largest, limit = np.abs(features).max(initial=0), np.finfo(dtype).max
     if np.isfinite(largest) and largest > limit:
-        raise ValueError(f"a feature is {largest:.4g}, and float16 ends at {limit:.5g}: expected --dtype float32")
+        raise ValueError(
+            f"a feature is {largest:.4g}, but the largest float16 is {limit:.5g}: expected --dtype float32"
+        )
     return features.astype(dtype)
 
 
@@ -165,7 +167,7 @@ def _read_npy(path: Path) -> dict[str, Any]:
 def _read_safetensors(path: Path) -> dict[str, Any]:
     from safetensors import safe_open
 
-    with open(path, "rb"):  # so that a missing file is named as everywhere
+    with open(path, "rb"):  # so that the message about a missing file is the same as everywhere
         pass
     with safe_open(path, framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping

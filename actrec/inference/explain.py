@@ -1,8 +1,8 @@
-"""Where and when the evidence for a class is: Grad-CAM on clips.
+"""Shows where and when a clip contains evidence for a class: Grad-CAM.
 
 Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017
-(arXiv:1610.02391), with one more axis: the channels of the last feature map are weighted with the gradient of the
-class's logit, averaged over space and time, and their sum is kept where it is positive.
+(arXiv:1610.02391), extended by the time axis: the channels of the last feature map are weighted with the gradient
+of the class's logit, averaged over space and time, and their sum is kept where it is positive.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ _CENTER = {1: 0, 3: 2, 5: 4, 10: 8}  # which one of so many crops is the central
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where and when the evidence for a class is.
+    """The evidence for a class in the clips of a video.
 
     Args:
         video: Its id.
         label: The number of the class.
         name: Its name.
-        probability: Of the class, as `predict` gives it: of all views of the video.
-        layer: The layer of which the maps are.
+        probability: Of the class, over all views of the video, as `predict` returns it.
+        layer: The layer from whose output the maps are computed.
         shape: (T', H', W') of a map before it was enlarged to the clip.
-        maps: (clips, T, size, size) float32 in [0, 1]; 1 is the strongest evidence of all clips. All are 0 if nothing
-            speaks for the class.
+        maps: (clips, T, size, size) float32 in [0, 1]; 1 is the strongest evidence in all clips. All are 0 if the
+            layer contains no evidence for the class.
         frames: (clips, T) int64, counted from 0 at the first frame of the video.
         pixels: The clips as the net gets them, uint8 (clips, T, size, size, 3).
         box: Where the clips are in the video, (x, y, w, h) in pixels as displayed.
         media: What is known of the video.
-        finer: Layers with more time steps and the shapes of their maps, if a map has only one: it does not tell when.
+        finer: If a map has a single time step: layers with more time steps, and the shapes of their maps.
     """
 
     video: str
@@ -156,7 +156,7 @@ def grad_cam(net: nn.Module, clips_NCTHW: Tensor, label: int, *, layer: str | No
 
 
 def _from_features(net: nn.Module, clips: Tensor) -> tuple[Tensor, Tensor]:
-    """(what the head gets, logits that depend on it)"""
+    """(the input of the head, logits that depend on it)"""
     own = isinstance(net, Backbone)
     if not own and not all(callable(getattr(net, name, None)) for name in ("features", "head")):
         raise ValueError(f"net {name_of(net)!r} has no methods `features` and `head`: {_name_a_layer(net)}")
@@ -226,13 +226,13 @@ def _as_maps(values: Tensor, num_clips: int, named: str) -> Tensor:
     if values.ndim == 4 and len(values) % num_clips == 0:
         return values.unflatten(0, (num_clips, -1)).transpose(1, 2)
     raise ValueError(
-        f"{named}: a tensor {tuple(values.shape)} has no place and time; expected the name of a layer (`layer`) whose "
-        "output is (N, C, T, H, W), or (N * T, C, H, W) of single frames"
+        f"{named}: a tensor {tuple(values.shape)} has no axes for space and time; expected the name of a layer "
+        "(`layer`) whose output is (N, C, T, H, W), or (N * T, C, H, W) of single frames"
     )
 
 
 def _name_a_layer(net: nn.Module) -> str:
-    """What the user should do, with the last layers that can be explained."""
+    """Advice for the user, with the names of the last layers that can be explained."""
     last = [name for name, module in net.named_modules() if isinstance(module, (nn.Conv2d, nn.Conv3d))][-3:]
     known = f", such as {', '.join(reversed(last))}" if last else ""
     return f"name a layer{known}"

@@ -1,4 +1,4 @@
-"""Exports a trained net for programs without actrec: a folder with the net, its labels and how to feed it."""
+"""Exports a trained net for programs without actrec: a folder with the net, its labels and its input."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def check_folder(folder: Path, *, force: bool) -> None:
 
 
 def export(model: Model, folder: str | os.PathLike[str], options: config.Export, *, force: bool = False) -> Exported:
-    """What `Model.export` does."""
+    """Exports a model: see `Model.export`."""
     folder = Path(folder)
     check_packages()
     check_folder(folder, force=force)
@@ -223,7 +223,7 @@ def _difference(model: Model, classifier: Classifier, run: Any) -> float:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporters warn, log and print graphs about their own internals; everything is as before afterwards."""
+    """Silences the exporters, which warn, log and print graphs. Restores everything afterwards."""
     disabled, nowhere = logging.root.manager.disable, io.StringIO()
     logging.disable(logging.CRITICAL)
     try:
@@ -240,7 +240,7 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _exporting(name: str) -> Iterator[None]:
-    """Whatever the exporters raise becomes a ValueError of one line. They add a page of advice to the reason."""
+    """Turns every exception of the exporters into a ValueError of one line, without their page of advice."""
     try:
         yield
     except (MemoryError, OSError):
@@ -330,7 +330,7 @@ LABELS, T = SPEC["classes"], SPEC["frames"]
 
 def to_rgb(picture):
     """The upright picture, uint8 (H, W, 3)."""
-    # FFmpeg's fast conversion of 8-bit 4:2:0 gives pictures that are too dark by 1 of 255.
+    # FFmpeg's fast conversion of 8-bit 4:2:0 makes pictures darker by 1/255.
     exact = Mode.BILINEAR | Mode.ACCURATE_RND | Mode.FULL_CHR_H_INT if picture.format.name[-4:] == "420p" else None
     return np.rot90(picture.to_ndarray(format="rgb24", interpolation=exact), picture.rotation // 90)
 

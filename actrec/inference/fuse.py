@@ -26,7 +26,7 @@ _SMALLEST = 1e-12  # weight during a fit
 
 @dataclass(frozen=True)
 class Fused:
-    """What a fusion gives.
+    """The result of a fusion.
 
     Args:
         result: The scores (logits) and accuracies of the fusion.
@@ -74,7 +74,7 @@ def align(files: Files, *, common: bool = False) -> tuple[dict[str, ScoreFile], 
 
 
 def check_classes(files: Files) -> None:
-    """Raises ValueError if the files have other classes, or only some of them several labels for each video."""
+    """Raises ValueError if the classes of the files differ, or if only some files have several labels per video."""
     (first, one), *others = files.items()
     for name, other in others:
         if one.multi_label != other.multi_label:
@@ -93,12 +93,12 @@ def fuse(files: Files, options: Fusion, *, fit_on: Files | None = None) -> Fused
     """Combines scores.
 
     Args:
-        files: Of `align`.
-        options: With given weights, with cross-validation, or with neither. Then all files weigh the same.
+        files: As `align` returns them.
+        options: With given weights or cross-validation. Otherwise, without `fit_on`, all files weigh the same.
         fit_on: Scores of other videos, in the order of `files`, on which the weights are fitted.
 
     Raises:
-        ValueError: The number of weights is not that of the files, or the weights cannot be fitted.
+        ValueError: The number of weights differs from the number of files, or the weights cannot be fitted.
     """
     found = list(files.values())
     logits = np.stack([content.scores.astype(np.float64) for content in found])
@@ -214,7 +214,7 @@ def _minimize(loss: Callable[[np.ndarray], tuple[float, np.ndarray]], size: int)
     weights, step = np.full(size, 1 / size), 1.0
     value, gradient = loss(weights)
     for _ in range(_STEPS):
-        if weights @ gradient - gradient.min() < _TOLERANCE:  # the loss is at most this much above its minimum
+        if weights @ gradient - gradient.min() < _TOLERANCE:  # an upper bound of how far the loss is above its minimum
             break
         new = weights * np.exp(-step * (gradient - gradient.min()))
         new = np.maximum(new / new.sum(), _SMALLEST)  # from 0 no step would lead away

@@ -49,9 +49,9 @@ def _head(explanation: Explanation, width: int) -> Image.Image:
     layer = "the last feature map" if explanation.layer == FEATURES else explanation.layer
     told = f"evidence (Grad-CAM) in {layer}, {counted(steps, 'time step')} of {height}x{across}"
     if not explanation.maps.any():
-        told = f"nothing speaks for this class in {layer}"
+        told = f"no evidence for this class in {layer}"
     elif steps == 1 < explanation.frames.shape[1]:
-        told += ": it does not tell when"
+        told += ": no information about time"
     return heading(width, f"{explanation.name}  {explanation.probability:.1%}", explanation.video, [told])
 
 

@@ -1,4 +1,4 @@
-"""What the user wants to know something about: files, folders of videos, frame folders, lists."""
+"""Finds the videos that the arguments of a command name: files, folders of videos, frame folders, lists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LISTS = (".txt", ".csv")
 
 
 def find_inputs(inputs: Sequence[Path], *, labels: bool = False) -> list[Video]:
-    """The videos that some paths stand for, each once. What they contain is not checked.
+    """The videos that some paths name, each once. The content of the videos is not checked.
 
     Args:
         inputs: Video files; frame folders; folders that contain such files and folders at any depth; lists.

@@ -1,4 +1,4 @@
-"""How well simple classifiers tell the classes of videos apart by their features.
+"""Measures how well simple classifiers separate the classes of videos by features.
 
 A linear probe, k-nearest neighbors, and linear probes of a few videos per class, by scikit-learn (`actrec[probe]`).
 This module does not need torch.
@@ -29,7 +29,7 @@ class Row:
 
     Args:
         name: The classifier.
-        accuracy: Top-1 accuracy in percent, of several choices their mean; None if there is no result.
+        accuracy: Top-1 accuracy in percent, the mean over several choices; None if there is no result.
         deviation: Standard deviation over several choices of the training videos.
         note: How it was obtained, or why there is no result.
     """
@@ -149,7 +149,7 @@ def _linear(train: Data, val: Data) -> Row:
     smallest = int(np.unique(train.labels, return_counts=True)[1].min())
     if smallest < 2:
         accuracy = _accuracy(_classifier(1.0), train, val)
-        return Row("linear probe", accuracy, note="C 1, not chosen: a class has a single training video")
+        return Row("linear probe", accuracy, note="C 1, without cross-validation: a class has a single training video")
     folds = min(_FOLDS, smallest)
     search = GridSearchCV(
         _classifier(1.0),
@@ -159,7 +159,7 @@ def _linear(train: Data, val: Data) -> Row:
     )
     accuracy = _accuracy(search, train, val)
     chosen = search.best_params_["logisticregression__C"]
-    note = f"C {chosen:g}, chosen by {folds}-fold cross-validation ({100 * search.best_score_:.2f} there)"
+    note = f"C {chosen:g}, chosen by {folds}-fold cross-validation (accuracy {100 * search.best_score_:.2f})"
     return Row("linear probe", accuracy, note=note)
 
 
@@ -180,7 +180,8 @@ def _nearest(train: Data, val: Data, neighbors: int) -> Row:
 def _few_shot(train: Data, val: Data, shots: int, seeds: int) -> Row:
     """A linear probe of some training videos per class, for several random choices of them.
 
-    As by Tian et al. (arXiv:2003.11539), on features of length 1: so few videos cannot tell how much a feature varies.
+    As by Tian et al. (arXiv:2003.11539), on L2-normalized features: the variance of a feature cannot be estimated from
+    so few videos.
     """
     name = f"{shots} per class"
     labels, counts = np.unique(train.labels, return_counts=True)
@@ -194,7 +195,7 @@ def _few_shot(train: Data, val: Data, shots: int, seeds: int) -> Row:
     classifier = make_pipeline(Normalizer(), LogisticRegression(C=1.0, max_iter=_ITERATIONS))
     found = [_accuracy(classifier, chosen, val) for chosen in _choices(train, labels, shots, seeds)]
     deviation = float(np.std(found, ddof=1)) if seeds > 1 else None
-    return Row(name, float(np.mean(found)), deviation, note=f"linear, C 1, length 1, {counted(seeds, 'seed')}")
+    return Row(name, float(np.mean(found)), deviation, note=f"linear, C 1, L2-normalized, {counted(seeds, 'seed')}")
 
 
 def _choices(train: Data, labels: np.ndarray, shots: int, seeds: int) -> Iterator[Data]:
@@ -216,7 +217,7 @@ def _classifier(strength: float) -> Any:
 def _accuracy(classifier: Any, train: Data, val: Data) -> float:
     """In percent, of a classifier that is trained here."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of convergence: with weak regularization the last digits do not settle
+        warnings.simplefilter("ignore")  # of convergence: with weak regularization, the last digits keep changing
         classifier.fit(train.features.astype(np.float64), train.labels)
     predicted = classifier.predict(val.features.astype(np.float64))
     return 100 * float((predicted == val.labels).mean())

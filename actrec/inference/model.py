@@ -48,20 +48,20 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True, repr=False)
 class Model:
-    """A trained net, and how to feed it. `actrec.load` makes one.
+    """A trained net, and how videos become its input. `actrec.load` returns one.
 
-    A model is not changed: `dataclasses.replace(model, views=actrec.Views(clips=10, crops=3))` gives another one.
+    A model is immutable. `dataclasses.replace(model, views=actrec.Views(clips=10, crops=3))` returns a changed copy.
 
     Args:
         net: In evaluation mode, on `device`.
-        input: How the net is fed: size, mean and standard deviation of the frames.
+        input: Size, mean and standard deviation of the frames.
         clip: Which frames form a clip, with `frames` set.
         views: Which clips and crops of a video are scored.
         classes: The name of each class; None if they are unknown.
         scoring: What is averaged over the views, the arithmetic of the net, and the number of videos in a batch.
         multi_label: Videos may have several labels. Probabilities are then those of each class by itself.
         channels_last: Use the channels-last memory format.
-        loader: Number of decoding threads, and how many batches they decode ahead.
+        loader: Number of decoding threads, and number of batches that are decoded ahead.
         source: The file from which the model was loaded.
     """
 
@@ -174,7 +174,8 @@ class Model:
         window: float | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Timeline:
-        """Scores windows that slide over a long video. Each frame is decoded once, and memory does not grow with it.
+        """Scores windows that slide over a long video. Each frame is decoded once, and memory use does not
+        grow with the length of the video.
 
             timeline = model.timeline("match.mp4", every=0.5)
             timeline.segments()                     # [Segment(start=12.0, end=15.5, label=3, score=0.91), ...]
@@ -347,7 +348,7 @@ class Model:
         )
 
     def explain(self, path: PathLike, class_: str | int | None = None, *, layer: str | None = None) -> Explanation:
-        """Where and when the evidence for a class is in a video, by Grad-CAM. The net is not changed.
+        """Shows where and when a video contains evidence for a class (Grad-CAM). The net is not changed.
 
         Class and probability are those of `predict`, of all views. The maps are those of the central crop of each
         clip.
@@ -355,8 +356,8 @@ class Model:
         Args:
             path: A video file or frame folder.
             class_: The name or number of the class. Default: the predicted one.
-            layer: The module of the net whose output is explained (see `grad_cam`). Default: what the head gets. An
-                earlier layer has a finer map that says less about the class.
+            layer: The module of the net whose output is explained (see `grad_cam`). Default: the input of the
+                head. An earlier layer gives a finer map, which depends less on the class.
 
         Raises:
             ValueError: The video cannot be used, or the net has no such class or layer.
@@ -374,22 +375,22 @@ class Model:
         topk: int = 5,
         tell: Callable[[str], None] | None = None,
     ) -> Generator[LivePrediction, None, None]:
-        """Predictions for the newest frames of a camera or of a stream from the network.
+        """Predictions for the newest frames of a camera or network stream.
 
             for found in model.stream("rtsp://camera/stream", windows=actrec.config.Windows(every=0.5)):
                 print(found.classes[0], found.probabilities[0], found.latency)
 
-        A window is predicted as `evaluate` predicts a video of its frames. The first one is predicted as soon as it is
-        complete. While the net or the caller is busy, frames are read on, and moments are skipped. So each prediction
-        is of the frames that are the newest when it begins.
+        A window is scored as `evaluate` scores a video of its frames. The first window is scored as soon as it is
+        complete. While the net or the caller is busy, frames are still read, and predictions that are due are skipped.
+        A prediction therefore always uses the frames that are the newest when it starts.
 
         Args:
             source: An address that starts with rtsp://, http://, tcp://, udp:// or another one of `LiveSource`; a
-                camera, as /dev/video0 or by its number.
-            windows: How long a window is, and how often one is predicted.
+                camera, such as /dev/video0 or its number.
+            windows: Length of a window, and seconds between predictions.
             options: When a source counts as lost, and when to stop.
             topk: Number of classes; 0: all.
-            tell: Is told in a line that the source is lost or back, from another thread.
+            tell: Called from another thread with a line when the source is lost or back.
 
         Raises:
             ValueError: The source is none of these, was lost or never started, or the net does not fit.
@@ -420,7 +421,7 @@ def load(
     multi_label: bool | None = None,
     device: str = "auto",
 ) -> Model:
-    """Loads a trained net, and how it was fed in its training.
+    """Loads a trained net, and the options of its input from its training.
 
         actrec.load("runs/2026-11-28_s3d")
         actrec.load("k400.pth", net="tam_resnet50", classes="labels.txt")
@@ -431,8 +432,8 @@ def load(
         net: The net to which the weights belong: its name, or `actrec.config.Net` with its options.
         classes: Names of the classes: a file with one name per line, or a sequence. Default: those of the checkpoint;
             weights have none.
-        clip, views: How the net is fed, by default as in its training. A mapping changes single fields. With weights,
-            the default is one clip of the net's own length.
+        clip, views: Options of the input, by default those of the training. A mapping changes single fields. With
+            weights, the default is one clip of the net's own length.
         frame: Changes of the frames' size and normalization.
         multi_label: Videos may have several labels. Default: as in training.
         device: cpu, cuda, or auto for the GPU if there is one.
@@ -462,7 +463,7 @@ def load(
         choice = net if isinstance(net, config.Net) else config.Net(net)
         own = Clip(modality=_modality_of(clip))
         guesses = recognize(path, choice.backbone, **choice.options).guesses
-        # Where nothing fits, building the net says why.
+        # If no options fit, building the net raises the error with the reason.
         built = build_net(
             choice,
             num_classes=guesses[0].num_classes if guesses else len(names or [0]),
@@ -486,12 +487,12 @@ def load(
         source=path,
     )
     if names is not None and len(names) != model.num_classes:
-        raise ValueError(f"{len(names)} class names for {path}: expected {model.num_classes}, as the net has classes")
+        raise ValueError(f"{path}: {len(names)} class names, but the net has {model.num_classes} classes")
     return model
 
 
 def _checkpoint_in(path: Path) -> Path:
-    """The checkpoint that a path stands for."""
+    """The checkpoint that a path names."""
     if not path.is_dir():
         return path
     if (path / BEST).exists() or not (path / "runs").is_dir():

@@ -1,4 +1,4 @@
-"""A copy of a video with what a timeline says of it drawn into each frame."""
+"""Writes a copy of a video with its timeline drawn into each frame."""
 
 from __future__ import annotations
 
@@ -51,11 +51,13 @@ def render(
     """
     media = timeline.media
     if media.flow:
-        raise ValueError(f"{media.path}: optical flow is no video that can be rendered")
+        raise ValueError(
+            f"{media.path}: optical flow cannot be rendered as a video: expected a video file or a frame folder"
+        )
     pictures = frames_of(media)
     first = next(pictures, None)
     if first is None:
-        raise ValueError(f"{media.path}: no frame of it decodes")
+        raise ValueError(f"{media.path}: no frame can be decoded")
     height, width = (side + side % 2 for side in first[0].shape[:2])
     overlay = Overlay(timeline, segments, width, height, topk)
     with VideoWriter(
@@ -109,7 +111,7 @@ class Overlay:
         self._axis = self._draw_axis()
 
     def draw(self, frame: np.ndarray, seconds: float) -> None:
-        """Draws what is known of a moment into an RGB frame, in place."""
+        """Draws the probabilities and segments of a moment into an RGB frame, in place."""
         unit, height = self._unit, self._height
         axis_top = height - len(self._axis)
         frame[axis_top:] = self._axis

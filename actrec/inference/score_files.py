@@ -39,7 +39,7 @@ def _part(flag: str, value: Any) -> str:
 
 
 def made_from(model: Model, list_path: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """What the scores of a list depend on. A score file stores it.
+    """Everything that the scores of a list depend on, as a score file stores it.
 
     Args:
         fingerprint: Of the index of the list.

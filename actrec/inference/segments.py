@@ -1,4 +1,4 @@
-"""Segments of a video that show a class: from the scores of windows, from a file of the truth, and their comparison.
+"""Segments, the parts of a video that show a class: from scores of windows, from a file of true segments, and mAP@tIoU.
 
 numpy only.
 """
@@ -176,11 +176,12 @@ def mean_average_precision(
 ) -> np.ndarray:
     """mAP@tIoU as ActivityNet's evaluation computes it: (thresholds,) float64 in percent.
 
-    For each class, the segments that were found in all videos are taken in descending order of their scores. Each is
-    right if its temporal intersection over union with a segment of the truth of its video and class, which no other
-    segment was matched with, is at least the threshold; it is matched with the one with the largest. The average
-    precision is the area under the interpolated curve of precision over recall. The mean is taken over the classes
-    that occur in the truth. (Caba Heilbron et al., ActivityNet, CVPR 2015; `eval_detection.py` of its toolkit.)
+    For each class, the found segments of all videos are taken in descending order of their scores. A segment is
+    right if its temporal intersection over union (tIoU) with a true segment of the same video and class is at least
+    the threshold. It is matched with the true segment that has the largest tIoU; each true segment is matched only
+    once. The average precision is the area under the interpolated curve of precision over recall. The mean is taken
+    over the classes that occur in the truth. (Caba Heilbron et al., ActivityNet, CVPR 2015; `eval_detection.py` of
+    its toolkit.)
 
     Args:
         found, truth: Segments by video.

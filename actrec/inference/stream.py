@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LivePrediction:
-    """What a net says of the newest window of a live source. Counts are those since the prediction before.
+    """The prediction for the newest window of a live source. Counts are since the previous prediction.
 
     Args:
-        time: Of the answer, in seconds since 1970.
+        time: When the prediction was ready, in seconds since 1970.
         stream_time: The timestamp of the window's last frame in seconds; None if the source has none.
         classes: Names of the most likely classes, the best first.
         probabilities: Of these classes.
-        latency: Seconds from the arrival of the window's last frame to the answer.
-        lag: Seconds by which this frame was read too late, because decoding is slower than the source.
+        latency: Seconds from the arrival of the window's last frame to the prediction.
+        lag: How many seconds decoding was behind the source when this frame was read.
         received: Number of frames that arrived.
         used: Number of different frames that the net saw.
         dropped: Number of frames that were in no window.
-        skipped: Number of moments, `every` seconds apart, that passed while the net was busy.
+        skipped: Number of predictions, due every `every` seconds, that were left out because the net was busy.
         reconnects: How often the source was lost and came back.
     """
 
@@ -68,7 +68,7 @@ class StreamSummary:
     Args:
         received: Number of frames that arrived, also after the last prediction.
         dropped: Number of frames that were in no window, up to the last prediction.
-        skipped: Number of moments that passed while the net was busy.
+        skipped: Number of predictions that were left out because the net was busy.
         latencies: Of each prediction, in seconds.
     """
 
@@ -134,7 +134,7 @@ def _predictions(
 ) -> Generator[LivePrediction, None, None]:
     end = float("inf") if seconds is None else time.monotonic() + seconds
     finisher = Finisher(model.input, dtype="float32", channels_last=model.channels_last, keep=2, ahead=False)
-    last, skipped, due = Snapshot(), 0, 0.0  # due: the next moment, 0 for at once
+    last, skipped, due = Snapshot(), 0, 0.0  # due: time of the next prediction, 0 for at once
     newest = -1  # number of the last frame that has been looked at
     with single_threaded_opencv(), live:
         try:
@@ -164,7 +164,7 @@ def _predictions(
 def _predict(
     model: Model, finisher: Finisher, found: Snapshot, last: Snapshot, skipped: int, topk: int
 ) -> LivePrediction:
-    """What the net says of the frames of a snapshot. `last` is the one before."""
+    """The prediction for the frames of a snapshot. `last` is the previous snapshot."""
     frames, newest = found.frames, found.frames[-1]
     plan = plan_eval(
         num_frames=len(frames),

@@ -1,4 +1,4 @@
-"""What happens when in a long video: the scores of windows that slide over it."""
+"""The scores of windows that slide over a long video."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Timeline:
         scores: (windows, classes) float32 logits, as `Result.scores` of `evaluate` for a list with these ranges.
         multi_label: Several classes may be shown at the same time.
         missing: For each window that could not be scored, its id and the reason. It has no row in the arrays.
-        clamped: Number of planned frames after the last frame of the video, which became that one.
+        clamped: Number of planned frames after the last frame of the video. They were replaced by the last frame.
         decoded: Number of frames of a video file that were decoded: each of them once.
     """
 

@@ -1,4 +1,4 @@
-"""What a loader feeds: the planned boxes on the frames of the video, and the clips as the net gets them."""
+"""Shows the clips that the net gets, and their crops on the frames of the videos."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Shown:
     Args:
         video: Its id.
         classes: Their names, with their weights if clips were mixed; "-" without a label.
-        note: What else is to be said of the clip, or "".
+        note: A remark on the clip, or "".
         frames: (T,) int64, counted from 0 at the first frame of the video.
         size: Width and height of the video as displayed.
         sources: The whole frames, uint8 (T, h, w, 3), shrunk if they are large.
@@ -89,10 +89,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class View:
-    """What a loader fed.
+    """The clips of a loader.
 
     Args:
-        clips: In the order in which the loader gave them.
+        clips: In the order of the loader.
         skipped: The reason by video, of the videos that could not be used.
     """
 

@@ -111,7 +111,7 @@ class Sweep(Loader):
 
     @property
     def num_held(self) -> int:
-        """How many resized pictures are held for windows that are not finished."""
+        """Number of resized frames that are held for unfinished windows."""
         return len(self._held)
 
     def __iter__(self) -> Generator[Batch, None, None]:

@@ -1,4 +1,4 @@
-"""What scores say of each class: tables, confusions, calibration, and the most confident mistakes. numpy only."""
+"""Analyzes scores: a table of the classes, confusions, calibration, and the most confident mistakes. numpy only."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ClassResult:
         videos: Number of its videos; with several labels, of the videos that have this label among others.
         right: Number of its videos whose best class it is; None with several labels.
         accuracy: Percent of its videos; nan without videos; None with several labels.
-        mistaken_for: The wrong class that its videos were given most often, None if there is none.
-        times: How often.
+        mistaken_for: The wrong class that was predicted most often for its videos; None if there is none.
+        times: How often this class was predicted.
         average_precision: In percent, with several labels only; nan without videos.
     """
 
@@ -39,7 +39,7 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Videos of one class that were given another one.
+    """Videos of one class for which another class was predicted.
 
     Args:
         label, predicted: The names of the classes.
@@ -64,7 +64,7 @@ class Mistake:
 
 
 class Analysis:
-    """What scores say of each class, over the videos that have a label.
+    """The analysis of scores, over the videos that have a label.
 
     With several labels, only `classes` exist: the other attributes need one label for each video, and are None.
 

@@ -219,7 +219,7 @@ def _names(runs: Sequence[Run]) -> list[str]:
     return [str(run.path) if names.count(name) > 1 else name for run, name in zip(runs, names)]
 
 
-# ---- what is said of a run ----
+# ---- the text about a run ----
 
 
 def _summary(entry: Entry) -> str:
@@ -238,7 +238,7 @@ def _summary(entry: Entry) -> str:
 
 
 def _notes(entry: Entry) -> list[str]:
-    """What a reader of the page must know before the figures."""
+    """Warnings that the page shows above the figures."""
     run, notes = entry.run, []
     if run.broken:
         notes.append(f"Missing or unreadable: {', '.join(run.broken)}.")
@@ -342,7 +342,7 @@ def _score_rows(found: Sequence[Scored | None], entries: Sequence[Entry]) -> lis
 
 
 def _filled(rows: Iterable[Row]) -> list[Row]:
-    """The rows of which a run has a value."""
+    """The rows for which at least one run has a value."""
     return [row for row in rows if any(cell != "–" for cell in row.cells)]
 
 
@@ -423,7 +423,7 @@ def _rounded(value: Any) -> float | None:
 
 @dataclass
 class Section:
-    """What the page shows of the scores of a run.
+    """The part of the page about the scores of a run.
 
     Args:
         command: What the user types to get scores, if there are none.
@@ -457,7 +457,7 @@ def _section(entry: Entry, options: config.Report, max_cells: int) -> Section:
     if found.unlabeled:
         notes.append(f"{counted(found.unlabeled, 'video')} without a label: not counted.")
     if count := int((~found.finite).sum()):
-        text = "scores that are not finite numbers: mistakes in the final figures, and left out here"
+        text = "scores that are not finite numbers: counted as mistakes in the final figures, and left out here"
         notes.append(f"{counted(count, 'video')} with {text}.")
     analysis = found.analysis
     return Section(

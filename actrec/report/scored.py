@@ -1,4 +1,4 @@
-"""What the page shows of the scores of one run: classes, confusion matrix, and which videos. numpy only."""
+"""The scores of one run as the page shows them: classes, confusion matrix, and chosen videos. numpy only."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def read(path: Path, classes: Sequence[str] | None) -> Scored:
     if not len(content.ids):
         raise ValueError(f"{path}: contains no video")
     if classes is not None and len(classes) != len(content.classes):
-        raise ValueError(f"{path}: scores of {len(content.classes)} classes, but the run has {len(classes)}")
+        raise ValueError(f"{path}: scores of {len(content.classes)} classes, but the run has {len(classes)} classes")
     names = content.classes if classes is None else classes
     return Scored(path, replace(content, classes=names))
 

@@ -52,7 +52,7 @@ def test_a_source_that_never_starts_ends_with_one_line(run, trained, tmp_path):
     options = ("--stream-retry", "0.1", "--json", tmp_path / "a.json")
     code, out, err = run("predict", "--stream", "tcp://me:secret@127.0.0.1:9", "--run", trained, *options)
     assert (code, out) == (1, [])
-    reason = "tcp://me:***@127.0.0.1:9: it cannot be opened (Connection refused)"
+    reason = "tcp://me:***@127.0.0.1:9: the source cannot be opened (Connection refused)"
     assert err[-1] == f"Error: {reason}"
     assert json.loads((tmp_path / "a.json").read_text())["error"] == reason
 

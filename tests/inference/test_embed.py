@@ -281,7 +281,9 @@ def test_the_arrays_of_an_npz_file(tmp_path):
 
 def test_features_that_do_not_fit_float16(tmp_path):
     large = replace(some(), features=np.full((5, 3), 7e4, np.float32))
-    with pytest.raises(ValueError, match="a feature is 7e.04, and float16 ends at 65504: expected --dtype float32"):
+    with pytest.raises(
+        ValueError, match="a feature is 7e.04, but the largest float16 is 65504: expected --dtype float32"
+    ):
         embeddings.save(tmp_path / "f.npz", large, dtype="float16")
     assert not list(tmp_path.iterdir())
 

@@ -176,7 +176,7 @@ def test_nets_from_outside():
     with pytest.raises(ValueError, match="has no methods `features` and `head`: name a layer, such as 0"):
         grad_cam(net, clips, 0)
     assert grad_cam(net, clips, 0, layer="0").shape == (1, 4, 14, 14)
-    with pytest.raises(ValueError, match="layer '4': a tensor .1, 2. has no place and time"):
+    with pytest.raises(ValueError, match="layer '4': a tensor .1, 2. has no axes for space and time"):
         grad_cam(net, clips, 0, layer="4")
     with pytest.raises(ValueError, match="layer 'conv': net 'Sequential' has no such layer: expected one of"):
         grad_cam(net, clips, 0, layer="conv")

@@ -76,7 +76,7 @@ def test_rows_say_why_they_have_no_result(tmp_path):
     train = write(tmp_path / "a.npz", [[1, 0], [0, 1], [0, 2]], [0, 1, 1])
     val = write(tmp_path / "b.npz", [[3, 0], [0, 0]], [0, 1])
     rows = {row.name: row for row in probe_files(train, val).rows}
-    assert rows["linear probe"].note == "C 1, not chosen: a class has a single training video"
+    assert rows["linear probe"].note == "C 1, without cross-validation: a class has a single training video"
     assert rows["5 nearest neighbors"].note == "no result: 3 training videos"
     assert rows["5 per class"].note == "no result: class 0 has 1 training video"
     assert rows["1 per class"].accuracy is not None

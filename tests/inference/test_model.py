@@ -123,7 +123,7 @@ def test_weights_need_a_net_and_know_their_number_of_classes(trained, tmp_path):
     assert (model.num_classes, model.classes, list(model.class_names)) == (2, None, ["0", "1"])
     (tmp_path / "labels.txt").write_text("a\nb\n")
     assert actrec.load(tmp_path / "w.pt", net=TINY, classes=tmp_path / "labels.txt").classes == ["a", "b"]
-    with pytest.raises(ValueError, match=r"3 class names for .*w\.pt: expected 2, as the net has classes"):
+    with pytest.raises(ValueError, match=r"w\.pt: 3 class names, but the net has 2 classes"):
         actrec.load(tmp_path / "w.pt", net=TINY, classes=["a", "b", "c"])
     with pytest.raises(ValueError, match="not a checkpoint of actrec"):
         actrec.load(tmp_path / "w.pt")

@@ -1,4 +1,4 @@
-"""Which folders of a folder of videos are classes, and which are the parts of a split."""
+"""Finds out which folders are classes, and which are parts of a split."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def layout_of(src: Path, names: Sequence[str], class_level: int | None = None, *
     if len(readings) > 1 and strict:
         shown = " or ".join(f"{reading.described} (--class-level {reading.klass + 1})" for reading in readings)
         tops = sorted({"/".join(piece[:2]) for piece in pieces})
-        raise ValueError(f"{src}: folders such as {_listed(tops, 3)} can be read as {shown}: pass one of the two")
+        raise ValueError(f"{src}: folders such as {_listed(tops, 3)} can be read as {shown}: pass one of these options")
     reading = readings[0]
     classes = [piece[reading.klass] if len(piece) > reading.klass else "" for piece in pieces]
     if reading.part is None:
@@ -108,7 +108,7 @@ def _readings(pieces: Sequence[Sequence[str]]) -> list[_Reading]:
 
 
 def _is_wrapped(pieces: Sequence[Sequence[str]]) -> bool:
-    """Whether one folder contains everything, in at least two folders: as a class it could teach nothing."""
+    """Whether one folder contains all others: as the only class, it would be useless for training."""
     return min(map(len, pieces)) > 1 and len({piece[0] for piece in pieces}) == 1 < len({piece[1] for piece in pieces})
 
 
@@ -117,7 +117,7 @@ def _are_parts(folders: set[str]) -> bool:
 
 
 def _has_both_sides(folders: Sequence[str] | set[str]) -> bool:
-    """Whether some folders are called like training and like another part."""
+    """Whether the names of the folders contain that of training and that of another part."""
     parts = {PART_NAMES.get(folder.lower()) for folder in folders}
     return "train" in parts and bool(parts & {"val", "test"})
 

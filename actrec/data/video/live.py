@@ -1,7 +1,7 @@
-"""The newest frames of a camera or of a stream from the network.
+"""The newest frames of a camera or network stream.
 
-A thread reads and decodes the source all the time, whether anybody takes its frames or not, so no frame waits in a
-queue. It keeps the frames of the last few seconds, made small by the caller's function, and forgets older ones.
+A thread reads and decodes the source all the time, even if nobody takes its frames, so no frame waits in a queue. The
+thread keeps the frames of the last few seconds, made smaller by the caller's function, and drops older ones.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _FORMATS = (
     "aac,mp3,ac3,eac3,webvtt"  # the parts of an HLS stream
 )
 _LATE, _FAR = 0.5, 2.0  # seconds of lag from which pictures are skipped: those of no use to others; all to a keyframe
-_JUMP = 5.0  # a step of the timestamps by more seconds is not taken for time that has passed
+_JUMP = 5.0  # seconds: a larger step of the timestamps is a jump, not time that has passed
 _PAUSES = 0.5, 5.0  # seconds before the first further attempt to open a source, and the longest pause
 _MAX_RATE = 240  # frames per second that are kept at most
 _ROUNDING = 1e-3  # seconds by which timestamps may be rounded
 _REORDERED = 64  # more packets than a decoder holds back
-_IDLE = 0.3  # a reader that waits for this fraction of the time has nothing left to read
+_IDLE = 0.3  # a reader that waits for this fraction of the time keeps up with the source
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class LiveFrame:
         arrived: When it was read from the source, by `time.monotonic`.
         lag: Seconds by which the reader was behind the source.
         width, height: As displayed.
-        data: What `prepare` made of it.
+        data: The result of `prepare`.
     """
 
     number: int
@@ -97,21 +97,21 @@ class Snapshot:
 class LiveSource:
     """Reads a live source in a thread. A context manager.
 
-    A source that stalls or vanishes is opened again, with growing pauses in between. Frames from before are then
-    forgotten. Where decoding is slower than the source, first pictures are skipped to which no other refers, then all
-    up to the next keyframe. HLS is read as it comes, because it arrives in pieces of some seconds. A recording (a
-    source that states its duration) is read at its own speed, and not opened again after its end.
+    A source that stalls or disappears is opened again, with growing pauses between attempts. Earlier frames are then
+    dropped. If decoding is slower than the source, pictures that no other picture refers to are skipped first, then all
+    pictures up to the next keyframe. HLS arrives in pieces of some seconds and is read as it arrives. A recording (a
+    source that states its duration) is read at its own speed, and is not opened again after its end.
 
     Args:
         source: An address that starts with rtsp://, rtsps://, rtmp://, rtmps://, http://, https://, tcp:// or udp://; a
             camera, as /dev/video0 or by its number.
         prepare: Makes of each frame (RGB uint8 (H, W, 3) as displayed, in memory that the next one overwrites) what is
             kept. Called in the thread. All frames of a connection have the size of its first one.
-        seconds: Frames of this time are kept.
-        frames: So many frames are kept instead.
+        seconds: The frames of the last `seconds` seconds are kept.
+        frames: The last `frames` frames are kept instead.
         timeout: Seconds without a frame after which the source counts as lost.
         retry: Seconds after which a lost source is given up.
-        tell: Is told in a line that the source is lost or back. Called in the thread.
+        tell: Called in the thread with a line when the source is lost or back.
 
     Raises:
         ValueError: `source` is none of these.
@@ -233,9 +233,13 @@ class LiveSource:
         except av.error.ExitError:
             return f"nothing arrived for {self._timeout:g} seconds"
         except av.error.EOFError:
-            return "it ended before its first frame"
+            return "the source ended before its first frame"
         except av.error.FFmpegError as error:
-            return f"it broke off ({error.strerror})" if opened else f"it cannot be opened ({error.strerror})"
+            return (
+                f"the connection was lost ({error.strerror})"
+                if opened
+                else f"the source cannot be opened ({error.strerror})"
+            )
         except MediaError as error:
             return error.reason
 
@@ -345,7 +349,7 @@ class _Connection:
 
 
 class _Clock:
-    """Makes time that never jumps from timestamps that may be missing, jump or restart."""
+    """Computes a time that never jumps from timestamps that may be missing, jump or restart."""
 
     def __init__(self, step: float | None):
         self._step = step
@@ -368,7 +372,7 @@ class _Clock:
 
 
 class _Lag:
-    """How far a reader is behind its source, by the smallest difference between clock and timestamp so far.
+    """Measures how far a reader is behind its source, from the smallest difference between clock and timestamp so far.
 
     Two clocks never run at the same speed. So the smallest difference is taken anew in each second in which the reader
     mostly waited, and in which it can have been behind by nothing.
@@ -408,9 +412,11 @@ def _parse(source: str) -> tuple[str, str | None, dict[str, str]]:
         return _camera(int(source))
     if source.startswith("/dev/"):
         return _device(source)
-    is_file = "; for a file, leave --stream out" if os.path.exists(source) else ""
+    is_file = "; for a file, leave out --stream" if os.path.exists(source) else ""
     expected = ", ".join(f"{name}://" for name in _PROTOCOLS)
-    raise ValueError(f"stream {shown(source)!r}: expected a camera, as /dev/video0 or 0, or one of {expected}{is_file}")
+    raise ValueError(
+        f"stream {shown(source)!r}: expected a camera, such as /dev/video0 or 0, or one of {expected}{is_file}"
+    )
 
 
 def _camera(number: int) -> tuple[str, str, dict[str, str]]:

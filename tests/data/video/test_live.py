@@ -16,7 +16,7 @@ from actrec.data.video import live
 from actrec.data.video.container import MediaError
 from actrec.data.video.live import LiveSource, shown
 
-BROKEN = "it broke off (Input/output error)"
+BROKEN = "the connection was lost (Input/output error)"
 LONG = 20.0  # seconds that a test waits at most for what takes a fraction of a second
 
 
@@ -151,7 +151,7 @@ def ends(address, *, timeout=0.4, retry=0.7):
 def test_a_source_that_never_starts_is_given_up():
     with tcp_server(lambda connection, _: until_closed(connection)) as silent:
         assert ends(silent) == "nothing arrived for 0.4 seconds"
-    assert ends(silent).startswith("it cannot be opened (")  # nobody listens there any more
+    assert ends(silent).startswith("the source cannot be opened (")  # nobody listens there any more
 
 
 def test_garbage_is_no_stream():
@@ -261,9 +261,9 @@ def test_a_recording_is_read_at_its_own_speed_and_ends(tmp_path):
         assert time.monotonic() - start > 0.9
         assert ends(f"{address}/live.ts", timeout=LONG, retry=0.0) in (
             "the source has ended",
-            "it broke off (Input/output error)",
+            "the connection was lost (Input/output error)",
         )
-        assert ends(f"{address}/none.ts", retry=0.0) == "it cannot be opened (Server returned 404 Not Found)"
+        assert ends(f"{address}/none.ts", retry=0.0) == "the source cannot be opened (Server returned 404 Not Found)"
 
 
 def test_playlists_open_nothing_but_http(tmp_path):
@@ -292,11 +292,11 @@ def test_playlists_open_nothing_but_http(tmp_path):
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("file:///etc/passwd", "expected a camera, as /dev/video0 or 0, or one of rtsp://"),
+        ("file:///etc/passwd", "expected a camera, such as /dev/video0 or 0, or one of rtsp://"),
         ("concat:http://a|http://b", "expected a camera"),
         ("", "expected a camera"),
         ("rtsp://", "expected a camera"),
-        (__file__, "for a file, leave --stream out"),
+        (__file__, "for a file, leave out --stream"),
         ("ftp://me:secret@host/a", "stream 'ftp://me:***@host/a': expected"),
     ],
 )

@@ -47,7 +47,7 @@ TWO_WAYS = [
 
 @pytest.mark.parametrize(("names", "one", "other"), TWO_WAYS)
 def test_two_readings_are_refused_with_both_shown(names, one, other):
-    with pytest.raises(ValueError, match="pass one of the two") as error:
+    with pytest.raises(ValueError, match="pass one of these options") as error:
         layout_of(SRC, names)
     assert f"can be read as {one} (--class-level" in str(error.value)
     assert f" or {other} (--class-level" in str(error.value)
