@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actrec.cli.ending import finish, resumable
+from actrec.cli.ending import finish, note, resumable
 from actrec.cli.options import FOLDER, Command, config_options, worker_options
 from actrec.config import ExtractOptions, SplitOptions
 
@@ -46,6 +46,7 @@ def command(src: Path, dst: Path, extractoptions: ExtractOptions, splitoptions: 
     lists = ", ".join(f"{name} {rows:,}" for name, rows in made.lists.items())
     why = f"; why: {dst / 'failed.csv'}" if made.failed else ""
     frames = f"{made.frames:,} frames, {len(made.failed)} failed{why}"
+    note(f"next: actrec train --data {dst}")
     return finish(
         *made.table,
         f"{made.done + made.skipped:,} videos -> {dst / 'frames'}/ ({frames}); {lists}",

@@ -23,6 +23,16 @@ _HEADINGS = {  # of the dataclasses that are not called so
     "Frame": "Frames",
     "Optim": "Optimizer and schedule",
 }
+_ELSEWHERE = {  # flags as other tools call them
+    **dict.fromkeys(("--net", "--model", "--arch"), "--backbone"),
+    **dict.fromkeys(("--learning-rate", "--base-lr"), "--lr"),
+    **dict.fromkeys(("--num-epochs", "--max-epochs"), "--epochs"),
+    **dict.fromkeys(("--num-frames", "--clip-length", "--clip-len"), "--frames"),
+    **dict.fromkeys(("--bs", "--batch"), "--batch-size"),
+    **dict.fromkeys(("--num-workers", "-j"), "--workers"),
+    **dict.fromkeys(("--crop-size", "--resolution", "--img-size"), "--size"),
+    "--pretrained": "--weights",
+}
 _DEFAULT = re.compile(r"\s*\[default: [^\]]*\]$")
 
 
@@ -66,6 +76,15 @@ class Command(click.Command):
         except OptionError as error:
             flags = {p.field: p.opts[0] for p in self.params if isinstance(p, ConfigOption)}
             raise click.UsageError(error.shown(lambda name: flags.get(name, name)), ctx) from None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:  # names that other tools use
+            known = {flag for p in self.params for flag in p.opts}
+            if (meant := _ELSEWHERE.get(error.option_name)) in known:
+                error.possibilities = [meant]
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {"Options": []}

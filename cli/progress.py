@@ -10,9 +10,11 @@ from contextlib import contextmanager
 import click
 from tqdm import tqdm
 
+_QUIET = 5  # seconds: work that takes less prints no lines
+
 
 class Bar:
-    """A progress bar. Without a terminal it prints a line after each tenth.
+    """A progress bar. Without a terminal it prints a line after each tenth, once the work has taken some seconds.
 
     Args:
         what: what is counted ("videos").
@@ -39,7 +41,8 @@ class Bar:
             self._bar.update(done - self._done)
         elif self._total and self._total >= 10 and done * 10 // self._total > self._tenth:
             self._tenth = done * 10 // self._total
-            click.echo(self._line(done, failed), err=True)
+            if time.monotonic() - self._began > _QUIET:
+                click.echo(self._line(done, failed), err=True)
         self._done = done
 
     def _begin(self, done: int) -> None:

@@ -140,6 +140,7 @@ def command(
     if skipped := {video: reason for video, reason in trained.skipped.items() if video not in known}:
         first = with_name(*next(iter(skipped.items())))
         note(f"{counted(len(skipped), 'video')} could not be decoded; the first: {first}")
+    note(f"next: actrec evaluate --run {run_dir}; actrec report {run_dir}")
     return finish(_summary(trained, run_dir), json_path=json_path, result={"run": str(run_dir), **asdict(trained)})
 
 

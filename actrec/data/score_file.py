@@ -80,6 +80,8 @@ def read(path: str | os.PathLike[str]) -> ScoreFile:
             arrays = {key: found[key] for key in found.files}
     except FileNotFoundError:
         raise FileNotFoundError(f"{name}: no such file") from None
+    except IsADirectoryError:
+        raise ValueError(f"{name} is a folder: expected a score file, such as RUN/scores/val_1x1.npz") from None
     except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError):
         raise ValueError(f"{name}: the file is damaged, or not a score file of `actrec evaluate`") from None
     missing = [key for key in ("ids", "scores", "labels") if key not in arrays]

@@ -10,9 +10,9 @@ import os
 from collections.abc import Sequence
 
 from actrec.data.lists.dialect import read_rows
-from actrec.data.lists.labels import Classes, find_labels, read_labels
+from actrec.data.lists.labels import FILES, Classes, find_labels, read_labels
 from actrec.data.lists.videos import Videos
-from actrec.files import LineReader
+from actrec.files import LineReader, ListError
 
 
 def read_list(
@@ -35,6 +35,8 @@ def read_list(
         ListError: The list has bad rows. The message has one line for each: file, line, what is wrong and what would
             be right.
     """
+    if os.path.basename(path) in FILES:
+        raise ListError(f"{os.fspath(path)}: this is a file of class names: expected a list with a video on each line")
     prefix = prefix_of(path, root)
 
     def exists(name: str) -> bool:

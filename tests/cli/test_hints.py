@@ -1,0 +1,22 @@
+"""Messages that lead to the right flag, name or file."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "--net", "s3d"], "No such option '--net'. Did you mean '--backbone'?"),
+        (["train", "--learning-rate", "0.1"], "No such option '--learning-rate'. Did you mean '--lr'?"),
+        (["nets", "tam"], "did you mean tam_inception_v1 or"),
+        (["train", "--list", "labels.txt"], "labels.txt: this is a file of class names: expected a list"),
+        (["fuse", "frames", "runs"], "frames is a folder: expected a score file, such as RUN/scores/val_1x1.npz"),
+    ],
+)
+def test_hints(run, inside, arguments, expected):
+    code, out, err = run(*arguments)
+    assert code in (1, 2)
+    assert expected in err[-1]
+    assert not list(inside.glob("labels.txt.*"))
