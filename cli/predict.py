@@ -91,7 +91,7 @@ def command(
         if dist.world() > 1:
             raise click.UsageError(f"--timeline in {dist.world()} processes: expected one")
         return predict_timeline(model, videos, windows, segments, outputs, topk=topk, source=choice.path)
-    with Bar("videos", total=len(videos)) as bar:
+    with Bar("videos", total=len(videos) if not dist.rank() else None) as bar:
         result = model.score(videos, progress=bar.add)
     if dist.rank():
         return 0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WITH_NUMBERS = 40  # largest number of classes whose counts are written into the cells
+_LARGEST = 8000  # pixels of a side; the names of more than about 500 classes need a PDF or SVG file
 _LONGEST = 40  # characters of a class name in a picture
 
 
@@ -40,6 +41,7 @@ def save(path: Path, matrix: np.ndarray, classes: Sequence[str], *, by_similarit
 
 def draw(matrix: np.ndarray, classes: Sequence[str], *, by_similarity: bool = True) -> Figure:
     """A figure whose colors are fractions of a row. Its size grows with the classes, so that every name can be read."""
+    from matplotlib.cm import ScalarMappable
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
@@ -53,10 +55,12 @@ def draw(matrix: np.ndarray, classes: Sequence[str], *, by_similarity: bool = Tr
     margin = 0.3 + 0.009 * text * max(map(len, names))  # of the names; those of a large matrix are on all four sides
     after = margin if large else 0.2
     width, height = margin + side + after + 1, margin + side + after + 0.4
-    figure = Figure(figsize=(width, height), dpi=120)
+    figure = Figure(figsize=(width, height), dpi=min(120, _LARGEST / max(width, height)))
     axis = figure.add_axes((margin / width, margin / height, side / width, side / height))
     shown = np.ma.masked_equal(rates, 0)
-    image = axis.imshow(shown, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100), interpolation="none")
+    colors = ScalarMappable(PowerNorm(0.5, vmin=0, vmax=100), "Blues")
+    # As bytes, because matplotlib enlarges numbers in float64: 11 GB for 1000 classes.
+    axis.imshow(colors.to_rgba(shown, bytes=True), interpolation="none")
     axis.set_xticks(range(size), names, rotation=90, fontsize=text)
     axis.set_yticks(range(size), names, fontsize=text)
     axis.set_xlabel("prediction")
@@ -76,5 +80,5 @@ def draw(matrix: np.ndarray, classes: Sequence[str], *, by_similarity: bool = Tr
             color = "white" if rates[row, column] > 40 else "black"
             axis.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=text, color=color)
     bar = figure.add_axes(((margin + side + after) / width, margin / height, 0.15 / width, min(side, 5) / height))
-    figure.colorbar(image, cax=bar, ticks=[0, 5, 20, 40, 60, 80, 100]).set_label("% of the videos of the label")
+    figure.colorbar(colors, cax=bar, ticks=[0, 5, 20, 40, 60, 80, 100]).set_label("% of the videos of the label")
     return figure

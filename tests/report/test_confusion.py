@@ -7,6 +7,8 @@ import warnings
 import cv2
 import numpy as np
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import PowerNorm
 
 from actrec.files import OutputError
 from actrec.report import confusion
@@ -37,7 +39,10 @@ def test_the_picture_shows_confused_classes_next_to_each_other():
     assert axis.get_title() == "16 of 21 videos right"
     shown = {text.get_position(): text.get_text() for text in axis.texts}  # (column, row)
     assert shown == {(0, 0): "5", (1, 0): "2", (0, 1): "3", (1, 1): "4", (2, 2): "7"}
-    assert axis.images[0].get_array()[0].filled(0) == pytest.approx([500 / 7, 200 / 7, 0])
+    colors = axis.images[0].get_array()[0]
+    expected = colormaps["Blues"](PowerNorm(0.5, 0, 100)([500 / 7, 200 / 7]), bytes=True)
+    assert colors[:2].tolist() == expected.tolist()
+    assert colors[2, 3] == 0  # no video: transparent
     assert names_of(confusion.draw(MATRIX, NAMES, by_similarity=False)) == ["jump", r"\$a\$ _b_", "sit"]
 
 
@@ -57,6 +62,9 @@ def test_a_picture_grows_with_its_classes(tmp_path):
         sides.append(cv2.imread(str(tmp_path / "c.png")).shape[1])
     assert sides[0] < sides[1] < sides[2]
     assert sides[2] > 150 * 15  # pixels: every name has a line of its own
+    assert sides[2] < 8000
+    figure = confusion.draw(np.eye(700, dtype=int), [f"class {i}" for i in range(700)], by_similarity=False)
+    assert max(figure.get_size_inches()) * figure.dpi == pytest.approx(8000)  # not 12,000: memory grows with the area
     figure = confusion.draw(np.eye(100, dtype=int), [f"class {i}" for i in range(100)])
     assert not figure.axes[0].texts
 
