@@ -82,9 +82,9 @@ class Command(click.Command):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:  # names that other tools use
             known = {flag for p in self.params for flag in p.opts}
-            if (meant := _ELSEWHERE.get(error.option_name)) in known:
-                error.possibilities = [meant]
-            raise
+            if (meant := _ELSEWHERE.get(error.option_name)) not in known:
+                raise
+            raise click.NoSuchOption(error.option_name, possibilities=[meant or ""], ctx=ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {"Options": []}
