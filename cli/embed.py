@@ -31,7 +31,8 @@ _VIDEOS_OF_A_JOB = 8
 @click.command(cls=Command)
 @click.argument("inputs", nargs=-1, required=True, type=NamedPath(), metavar="LIST...")
 @click.option("--out", required=True, type=NamedPath(),
-              help="File for the features: .npz, .npy or .safetensors. An existing file is replaced.")  # fmt: skip
+              help="File for the features: .npz, .npy or .safetensors.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace a file that contains other features.")
 @config_changes(config.Windows, "every", "window",
                 default="no windows; --every alone: windows of 2 s, or as long as a dense clip")  # fmt: skip
 @config_options(config.Embedding)
@@ -41,6 +42,7 @@ _VIDEOS_OF_A_JOB = 8
 def command(
     inputs: tuple[Path, ...],
     out: Path,
+    force: bool,
     windows_changes: dict[str, Any],
     embedding: config.Embedding,
     cluster: str | None,
@@ -76,12 +78,15 @@ def command(
     model = choice.load()
     task = embed.Task(find_inputs(inputs, labels=True), embedding.layer, windows)
     refuse_videos(task.videos)
+    origin = embed.made_from(model, task, list(map(str, inputs)), embedding.dtype)
+    if not force and embedding.layout is None:
+        dist.by_first(lambda: embeddings.refuse_other(out, origin))
     parts = embeddings.parts_folder(out)
     with resumable(), Bar("windows" if windows else "videos") as bar:
         found = embed.embed(model, task, folder=parts, progress=bar.to, work=work)
     if found is None:  # the first process writes
         return 0
-    lines = _save(out, found, embedding, windows, model.clip)
+    lines = _save(out, found, embedding, windows, model.clip, origin)
     shutil.rmtree(parts, ignore_errors=True)
     lines += name_missing("not embedded", found.missing, len(task.videos))
     num_videos, channels = len(set(found.ids)), found.features.shape[1]
@@ -109,13 +114,18 @@ def command(
 
 
 def _save(
-    out: Path, found: Embeddings, options: config.Embedding, windows: config.Windows | None, clip: config.Clip
+    out: Path,
+    found: Embeddings,
+    options: config.Embedding,
+    windows: config.Windows | None,
+    clip: config.Clip,
+    origin: dict[str, Any],
 ) -> list[str]:
     """Writes the features. Returns the lines that say so."""
     from actrec.inference import embeddings
 
     if options.layout is None:
-        return [f"wrote {path}" for path in embeddings.save(out, found, dtype=options.dtype)]
+        return [f"wrote {path}" for path in embeddings.save(out, found, dtype=options.dtype, made_from=origin)]
     assert windows is not None
     described = embeddings.save_layout(out, found, options.layout, windows, clip, dtype=options.dtype)
     lines = [f"wrote {out / '*.npy'} and {out / embeddings.FEATURES_JSON}"]

@@ -39,7 +39,7 @@ def command(
     from actrec.inference.export import check_folder, check_packages
 
     check_packages()
-    check_folder(out, force=force)
+    check_folder(out, force=force, advice="pass --force to replace the export in it")
     model = choice.load()
     found = model.export(out, pt2=export.pt2, force=force)
     lines = [f"model.onnx: opset {found.opset}, logits differ by {found.onnx_difference:.1e} of the largest one"]

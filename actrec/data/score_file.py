@@ -15,6 +15,7 @@ import numpy as np
 from actrec.files import atomic_write
 
 PATHS = ("model", "list", "inputs", "fit")  # what is not compared: the content of these files counts, wherever they are
+_ADVICE = "pass another name with --out, or --force to replace it"
 
 
 @dataclass(frozen=True)
@@ -115,18 +116,27 @@ def refuse_other(path: Path, made_from: Mapping[str, Any]) -> None:
     """Raises ValueError if the file exists and contains scores that were made from something else."""
     if not path.exists():
         return
-    advice = "pass another name with --out, or --force to replace it"
     try:
         old = read(path).made_from
     except ValueError:
-        raise ValueError(f"{path} exists and is not a score file: {advice}") from None
+        raise ValueError(f"{path} exists and is not a score file: {_ADVICE}") from None
+    refuse_change(path, old, made_from, "scores")
+
+
+def refuse_change(path: Path, old: Mapping[str, Any], made_from: Mapping[str, Any], what: str) -> None:
+    """Raises ValueError if the content of an existing file was made from something else, or if that is unknown.
+
+    Args:
+        old: What it was made from; empty if that is unknown.
+        what: The content, for the message.
+    """
     if not old:
-        raise ValueError(f"{path} exists and does not say what its scores were made from: {advice}")
+        raise ValueError(f"{path} exists and does not say what its {what} were made from: {_ADVICE}")
     names = [name for name in {**old, **made_from} if name not in PATHS]
     other = [name for name in names if _differ(old.get(name), made_from.get(name))]
     if other:
         changes = ", ".join(_change(name, old, made_from) for name in other[:3]) + ", ..." * (len(other) > 3)
-        raise ValueError(f"{path} exists and contains other scores ({changes}): {advice}")
+        raise ValueError(f"{path} exists and contains other {what} ({changes}): {_ADVICE}")
 
 
 def _differ(old: Any, new: Any) -> bool:

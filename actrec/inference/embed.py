@@ -448,6 +448,28 @@ def prepare(folder: Path, expected: dict[str, Any]) -> None:
         )
 
 
+def made_from(model: Model, task: Task, inputs: Sequence[str], dtype: str) -> dict[str, Any]:
+    """Everything that a file of features depends on, as it is stored in the file.
+
+    Args:
+        inputs: The paths that the user passed, for messages.
+        dtype: Of the file.
+    """
+    found = fingerprint(model, task)
+    del found["device"]
+    return {
+        "command": "embed",
+        "model": os.path.abspath(model.source),
+        "model_sha256": found.pop("weights"),
+        "inputs": ", ".join(inputs),
+        "inputs_sha256": found.pop("list"),
+        **found,
+        "layer": find_layer(model.net, task.layer)[0] if task.layer else "the input of the last layer",
+        "windows": found["windows"] or "none",
+        "dtype": dtype,
+    }
+
+
 def fingerprint(model: Model, task: Task) -> dict[str, Any]:
     """Everything that features depend on, for JSON."""
     rows = hashlib.sha256()

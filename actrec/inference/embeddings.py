@@ -7,7 +7,7 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from actrec.config import Clip, Windows
+from actrec.data import score_file
 from actrec.data.lists import Video
 from actrec.files import atomic_file, atomic_folder, atomic_write, read_json, write_json
 
@@ -75,11 +76,16 @@ def beside(path: Path) -> Path | None:
     return path.with_suffix(".json") if path.suffix.lower() == ".npy" else None
 
 
-def save(path: Path, embeddings: Embeddings, *, dtype: Dtype = "float32") -> list[Path]:
+def save(
+    path: Path, embeddings: Embeddings, *, dtype: Dtype = "float32", made_from: Mapping[str, Any] | None = None
+) -> list[Path]:
     """Writes embeddings, in the format that the suffix names. Returns the files.
 
     `.npz` and `.safetensors` have the arrays of `Embeddings`; safetensors has no texts, so the ids are JSON in its
     metadata. `.npy` has the features only, and the rest is in a JSON file of the same name.
+
+    Args:
+        made_from: What the features depend on, as `ScoreFile.made_from`.
 
     Raises:
         OSError: A file cannot be written.
@@ -91,10 +97,11 @@ def save(path: Path, embeddings: Embeddings, *, dtype: Dtype = "float32") -> lis
         "features": _converted(embeddings.features, dtype),
         "labels": embeddings.labels,
     }
+    origin = json.dumps(made_from or {})
     if path.suffix.lower() == ".npy":
         others = {name: array.tolist() for name, array in arrays.items() if name != "features"}
         extra = path.with_suffix(".json")
-        write_json(extra, {"ids": list(embeddings.ids), **others})
+        write_json(extra, {"ids": list(embeddings.ids), **others, "made_from": origin})
         with atomic_write(path, "wb") as file:
             np.save(file, arrays["features"])
         return [path, extra]
@@ -103,19 +110,43 @@ def save(path: Path, embeddings: Embeddings, *, dtype: Dtype = "float32") -> lis
 
         with atomic_file(path) as temporary:
             contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-            save_file(contiguous, temporary, metadata={"ids": json.dumps(list(embeddings.ids))})
+            save_file(contiguous, temporary, metadata={"ids": json.dumps(list(embeddings.ids)), "made_from": origin})
         return [path]
     with atomic_write(path, "wb") as file:
-        np.savez(file, ids=np.array(embeddings.ids, str), **arrays)
+        np.savez(file, ids=np.array(embeddings.ids, str), **arrays, made_from=np.array(origin))
     return [path]
+
+
+def refuse_other(path: Path, made_from: Mapping[str, Any]) -> None:
+    """Raises ValueError if `save` would replace files whose features were made from something else."""
+    if path.exists() or ((extra := beside(path)) is not None and extra.exists()):
+        score_file.refuse_change(path, _origin(path), made_from, "features")
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    """What the features of a file were made from. Empty if it is not a file of `save`, or does not say so."""
+    try:
+        if path.suffix.lower() == ".npy":
+            text = read_json(path.with_suffix(".json"), dict)["made_from"]
+        elif path.suffix.lower() == ".safetensors":
+            from safetensors import safe_open
+
+            with safe_open(path, framework="numpy") as file:
+                text = file.metadata()["made_from"]
+        else:
+            with np.load(path, allow_pickle=False) as found:
+                text = str(found["made_from"])
+        return dict(json.loads(text))
+    except PermissionError:
+        raise
+    except Exception:  # of three libraries: another kind of file
+        return {}
 
 
 def _converted(features: np.ndarray, dtype: Dtype) -> np.ndarray:
     largest, limit = np.abs(features).max(initial=0), np.finfo(dtype).max
     if np.isfinite(largest) and largest > limit:
-        raise ValueError(
-            f"a feature is {largest:.4g}, but the largest float16 is {limit:.5g}: expected --dtype float32"
-        )
+        raise ValueError(f"a feature is {largest:.4g}, but the largest float16 is {limit:.5g}: expected dtype float32")
     return features.astype(dtype)
 
 

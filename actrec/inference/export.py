@@ -113,14 +113,14 @@ class Classifier(nn.Module):
         return weights / weights.sum(1, keepdim=True)
 
 
-def check_folder(folder: Path, *, force: bool) -> None:
+def check_folder(folder: Path, *, force: bool, advice: str = "force=True replaces the export in it") -> None:
     """Raises OutputError if an export must not be written to this folder, or nothing can be written there."""
     with writing(folder):
         names = set(os.listdir(folder)) if folder.exists() else set()
     if others := sorted(names - {ONNX, PT2, LABELS, SPEC, PROGRAM}):
         raise OutputError(f"{folder}: contains {others[0]!r}, which is not part of an export: expected an empty folder")
     if names and not force:
-        raise OutputError(f"{folder}: the folder is not empty: pass --force to replace the export in it")
+        raise OutputError(f"{folder}: the folder is not empty: {advice}")
     with scratch_folder(folder):
         pass
 
@@ -314,6 +314,7 @@ def _program(clip: Clip) -> str:
 _CLASSIFY = '''\
 """Classifies videos: python classify.py VIDEO...    (pip install av numpy onnxruntime)"""
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -338,22 +339,39 @@ def to_rgb(picture):
 def read_clip(path):
     """The frames that the net sees, uint8 (T, H, W, 3)."""
     with av.open(path) as video:
-        n = sum(1 for packet in video.demux(video.streams.best("video")) if packet.size and not packet.is_discard)
+        if (stream := video.streams.best("video")) is None:
+            raise ValueError("no video stream")
+        n = sum(1 for packet in video.demux(stream) if packet.size and not packet.is_discard)
+        if not n or n < 0.9 * stream.frames - 3:
+            raise ValueError(f"the file is broken: it contains {n} of {stream.frames or 'its'} frames")
     wanted = np.clip(POSITIONS, 0, n - 1).astype(int).tolist()
-    found = {}
+    found, picture = {}, None
     with av.open(path) as video:
         for i, picture in enumerate(video.decode(video.streams.best("video"))):
             if i in wanted:
                 found[i] = to_rgb(picture)
             if i == max(wanted):
                 break
-    return np.stack([found[i] if i in found else to_rgb(picture) for i in wanted])  # damaged: the last picture
+    if picture is None:
+        raise ValueError("no frame can be decoded")
+    if late := sum(i not in found for i in wanted):
+        print(f"{path}: ends early: the last frame replaces {late} of the {T} frames of the clip", file=sys.stderr)
+    return np.stack([found[i] if i in found else to_rgb(picture) for i in wanted])
 
 
-net = onnxruntime.InferenceSession(HERE / "model.onnx")
-for path in sys.argv[1:]:
-    logits, probabilities = net.run(None, {"frames": read_clip(path)[None]})
+parser = argparse.ArgumentParser(description="Prints the most likely classes of videos.")
+parser.add_argument("videos", nargs="+", metavar="VIDEO")
+net, failed = onnxruntime.InferenceSession(HERE / "model.onnx"), False
+for path in parser.parse_args().videos:
+    try:
+        clip = read_clip(path)
+    except (OSError, ValueError) as error:  # FFmpeg's errors are among them
+        print(f"{path}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        failed = True
+        continue
+    logits, probabilities = net.run(None, {"frames": clip[None]})
     print(path)
     for label in np.argsort(-probabilities[0])[:5]:
         print(f"  {probabilities[0][label]:.4f}  {LABELS[label]}")
+sys.exit(failed)
 '''

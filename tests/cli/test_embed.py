@@ -84,6 +84,37 @@ def test_broken_videos_are_named_and_counted(run, here):
         assert len(found["ids"]) == 4
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".safetensors"])
+def test_features_of_something_else_are_replaced_only_with_force(run, here, suffix):
+    out = here / f"f{suffix}"
+    assert run("embed", "val.txt", "--out", out)[0] == 0
+    shutil.copy("val.txt", "copy.txt")
+    assert run("embed", "copy.txt", "--out", out, "--batch-size", 3)[0] == 0  # the same features
+    before = out.read_bytes()
+    for arguments, change in (
+        (["train.txt"], "inputs copy.txt, now train.txt"),
+        (["val.txt", "--layer", "layer1"], "layer the input of the last layer, now layer1"),
+        (["val.txt", "--dtype", "float16"], "dtype float32, now float16"),
+    ):
+        code, _, err = run("embed", *arguments, "--out", out)
+        assert code == 1
+        assert f"{out} exists and contains other features ({change}" in err[-1]
+        assert err[-1].endswith("pass another name with --out, or --force to replace it")
+        assert out.read_bytes() == before
+    assert run("embed", "train.txt", "--out", out, "--force")[0] == 0
+    assert out.read_bytes() != before
+    out.write_text("thesis")
+    assert run("embed", "train.txt", "--out", out)[0] == (0 if suffix == ".npy" else 1)  # its JSON file says the same
+    assert not (here / f"f{suffix}.parts").exists()
+
+
+def test_a_file_next_to_npy_is_not_replaced(run, here):
+    (here / "f.json").write_text("{}")
+    code, _, err = run("embed", "val.txt", "--out", "f.npy")
+    assert code == 1
+    assert "f.npy exists and does not say what its features were made from" in err[-1]
+
+
 def test_mistakes_end_in_one_line(run, here):
     (here / "full").mkdir()
     (here / "full/x").touch()

@@ -275,14 +275,14 @@ def test_the_arrays_of_an_npz_file(tmp_path):
     with np.load(tmp_path / "f.npz") as found:
         assert {name: (found[name].shape, found[name].dtype.kind) for name in found} == {
             "ids": ((5,), "U"), "times": ((5, 2), "f"), "frames": ((5, 2), "i"), "features": ((5, 3), "f"),
-            "labels": ((5,), "i"),
+            "labels": ((5,), "i"), "made_from": ((), "U"),
         }  # fmt: skip
 
 
 def test_features_that_do_not_fit_float16(tmp_path):
     large = replace(some(), features=np.full((5, 3), 7e4, np.float32))
     with pytest.raises(
-        ValueError, match="a feature is 7e.04, but the largest float16 is 65504: expected --dtype float32"
+        ValueError, match="a feature is 7e.04, but the largest float16 is 65504: expected dtype float32"
     ):
         embeddings.save(tmp_path / "f.npz", large, dtype="float16")
     assert not list(tmp_path.iterdir())

@@ -308,7 +308,7 @@ def test_a_file_that_differs_from_the_net_is_refused(monkeypatch, tmp_path):
 
 
 def test_folders_that_are_in_use(model, exported, tmp_path):
-    with pytest.raises(OSError, match="the folder is not empty: pass --force"):
+    with pytest.raises(OSError, match="the folder is not empty: force=True"):
         export.check_folder(exported, force=False)
     export.check_folder(exported, force=True)
     (tmp_path / "thesis.txt").write_text("mine")
@@ -337,3 +337,30 @@ def test_missing_packages(model, monkeypatch, tmp_path):
     with pytest.raises(ValueError, match=r"^export needs onnxscript: pip install 'actrec\[export\]'$"):
         model.export(tmp_path / "out")
     assert not any(tmp_path.iterdir())
+
+
+def test_the_program_names_broken_files_and_goes_on(exported, tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), dtype=np.uint8)
+    good = numbered_videos.write(tmp_path / "good.mp4", frames)
+    content = good.read_bytes()
+    place, length = content.index(b"mdat") + 4, content.index(b"moov") - content.index(b"mdat") - 8
+    (tmp_path / "zeros.mp4").write_bytes(content[:place] + bytes(length) + content[place + length :])
+    avi = numbered_videos.write(tmp_path / "good.avi", frames).read_bytes()
+    (tmp_path / "cut.avi").write_bytes(avi[: len(avi) // 3])
+    (tmp_path / "text.mp4").write_text("not a video")
+    names = ["gone.mp4", "text.mp4", "cut.avi", "zeros.mp4", "good.mp4"]
+    done = subprocess.run(
+        [sys.executable, exported / "classify.py", *names], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert [line.split(": ")[0] for line in done.stderr.splitlines()] == names[:4]
+    assert "gone.mp4: No such file or directory" in done.stderr
+    assert re.search(r"cut.avi: the file is broken: it contains \d+ of 40 frames", done.stderr)
+    assert done.stdout.splitlines()[0] == "good.mp4"
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 2), (["--help"], 0)])
+def test_the_program_shows_its_usage(exported, arguments, code):
+    done = subprocess.run([sys.executable, exported / "classify.py", *arguments], capture_output=True, text=True)
+    assert done.returncode == code
+    assert (done.stderr or done.stdout).startswith("usage: classify.py [-h] VIDEO [VIDEO ...]")
