@@ -84,7 +84,7 @@ class Command(click.Command):
             known = {flag for p in self.params for flag in p.opts}
             if (meant := _ELSEWHERE.get(error.option_name)) not in known:
                 raise
-            raise click.NoSuchOption(error.option_name, possibilities=[meant or ""], ctx=ctx) from None
+            raise click.UsageError(f"No such option {error.option_name!r}. Did you mean {meant!r}?", ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {"Options": []}
