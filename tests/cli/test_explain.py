@@ -46,7 +46,7 @@ def test_what_a_user_can_get_wrong(run, inside, chosen):
         (["frames/val1", "--class", "darl"], 1, "Error: class 'darl': the net has no such class: did you mean dark?"),
         (["frames/val1", "--class", "2"], 1, "Error: class 2: expected a number from 0 to 1, or the name of a class"),
         (["frames/val1", "--layer", "layer9"], 1, "layer 'layer9': net 'resnet3d_10' has no such layer: did you mean"),
-        (["frames/val1", "--layer", "fc"], 1, "has no place and time"),
+        (["frames/val1", "--layer", "fc"], 1, "has no axes for space and time"),
         (["bad.mp4"], 1, "Error: bad.mp4: "),
         (["nothing.mp4"], 1, "Error: nothing.mp4: "),
         (["frames"], 2, "frames stands for 16 videos: expected one video"),

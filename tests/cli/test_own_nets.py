@@ -62,7 +62,7 @@ def test_a_net_that_is_no_longer_there(run, folder, dataset):
     (folder / "cli_nets.py").unlink()
     code, _, err = run("evaluate", "--data", dataset, "--checkpoint", folder / "run/best.pt")
     assert code == 1
-    assert err[-1].startswith("Error: net 'cli_nets:tiny': there is no module 'cli_nets' in the current folder (")
+    assert "best.pt: net 'cli_nets:tiny': there is no module 'cli_nets' in the current folder (" in err[-1]
 
 
 def test_show(run, folder):
