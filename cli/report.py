@@ -14,11 +14,12 @@ from actrec.words import counted
 
 @click.command(cls=Command)
 @click.argument("names", metavar="[RUN]...", nargs=-1)
+@click.option("--run", "more_names", metavar="RUN", multiple=True, help="The same as the argument RUN. Repeatable.")
 @click.option("--out", type=OutputFile((".html", ".htm"), make_folder=True),
               help="File for the page.  [default: report.html in the folder of the first run]")  # fmt: skip
 @click.option("--scores", "score_files", type=FILE, multiple=True,
               help="Score file of `actrec evaluate`. Pass one for each RUN, in the same order.  "
-              "[default: the newest one of the validation list in RUN/scores]")  # fmt: skip
+              "[default: the file in RUN/scores that fits the other runs and the validation best]")  # fmt: skip
 @click.option("--list", "list_path", type=FILE,
               help="List of the scored videos. Their frames are shown.  "
               "[default: a list in DATA that contains them]")  # fmt: skip
@@ -27,6 +28,7 @@ from actrec.words import counted
 @config_options(config.Report)
 def command(
     names: tuple[str, ...],
+    more_names: tuple[str, ...],
     out: Path | None,
     score_files: tuple[Path, ...],
     list_path: Path | None,
@@ -42,20 +44,21 @@ def command(
     """
     from actrec.cli.progress import Bar
     from actrec.files import check_writable
-    from actrec.report import page, runs
+    from actrec.report import origins, page, runs
 
-    chosen = names or tuple(str(path) for path in runs.find(data / "runs")[-1:])
+    chosen = names + more_names or tuple(str(path) for path in runs.find(data / "runs")[-1:])
     if not chosen:
         raise FileNotFoundError(f"{data / 'runs'}: no run; `actrec train` creates one, or pass a run folder as RUN")
     if score_files and len(score_files) != len(chosen):
         raise click.UsageError(
             f"--scores given {len(score_files)} times for {len(chosen)} runs: expected one score file for each RUN"
         )
-    for path in [*score_files, *([list_path] if list_path else [])]:
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file")
+    for file in [*score_files, *([list_path] if list_path else [])]:
+        if not file.is_file():
+            raise FileNotFoundError(f"{file}: no such file")
     failures: dict[str, str] = {}
-    found = []
+    read: list[tuple[str, runs.Run]] = []
+    given: list[Path | None] = []
     for number, name in enumerate(chosen):
         try:
             run = runs.read(runs.locate(name, data / "runs"))
@@ -64,9 +67,11 @@ def command(
             continue
         if run.broken:
             failures[name] = f"{run.path}: missing or unreadable: {', '.join(run.broken)}"
-        entry = page.entry(
-            run, data=data, scores_path=score_files[number] if score_files else None, list_path=list_path
-        )
+        read.append((name, run))
+        given += score_files[number : number + 1]
+    found = []
+    for (name, run), path in zip(read, given or origins.choose([run for _, run in read])):
+        entry = page.entry(run, data=data, scores_path=path, list_path=list_path)
         if entry.problem:
             failures[name] = entry.problem
         found.append(entry)
@@ -78,6 +83,22 @@ def command(
     check_writable(out)
     with Bar("videos") as bar:
         gone = page.write(out, found, report, progress=bar.to)
+    made = []
+    for one in found:
+        if one.scores:
+            origin = one.scores.content.made_from
+            model, scored = (origins.file_name(origin, name) for name in ("model", "list"))
+            text = f"model {model}, list {scored}, views {origins.views(one.run, origin)}"
+            made.append(f"scores of {one.run.path.name}: {one.scores.path} ({text})")
+    if different := page.differences(found):
+        note(f"the scores of the runs cannot be compared: {different}")
     lines = [f"frames are missing for {counted(len(gone), 'video')}; the first: {gone[0]}"] if gone else []
-    result = {"out": str(out), "runs": [str(one.run.path) for one in found], "failures": failures, "gone": gone}
-    return finish(*lines, f"report -> {out}", json_path=json_path, result=result, failed=bool(failures))
+    result = {
+        "out": str(out),
+        "runs": [str(one.run.path) for one in found],
+        "scores": [str(one.scores.path) if one.scores else None for one in found],
+        "different": different,
+        "failures": failures,
+        "gone": gone,
+    }
+    return finish(*made, *lines, f"report -> {out}", json_path=json_path, result=result, failed=bool(failures))

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import math
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from actrec import __version__, config
 from actrec.files import ListError, atomic_write, read_json, writing
 from actrec.pipelines.augment import Augment
-from actrec.report import scored, thumbnails
+from actrec.report import origins, scored, thumbnails
 from actrec.report.analysis import ClassResult, Confusion
 from actrec.report.runs import Run, flat
 from actrec.report.scored import Scored
@@ -83,7 +83,7 @@ def entry(run: Run, *, data: Path, scores_path: Path | None, list_path: Path | N
 
     Args:
         data: The dataset folder, if the run is not located in the `runs` of one.
-        scores_path: Its score file; by default the newest one of the validation list in `RUN/scores`.
+        scores_path: Its score file, such as `origins.choose` finds it; None for no scores.
         list_path: The list with the scored videos; by default it is searched in the dataset folder.
 
     Raises:
@@ -91,7 +91,6 @@ def entry(run: Run, *, data: Path, scores_path: Path | None, list_path: Path | N
     """
     home = run.path.resolve().parent
     data = home.parent if home.name == "runs" else data
-    scores_path = scores_path or newest_scores(run.path / "scores")
     if scores_path is None:
         return Entry(run, data)
     try:
@@ -99,6 +98,8 @@ def entry(run: Run, *, data: Path, scores_path: Path | None, list_path: Path | N
     except (OSError, ValueError) as error:
         text = f"{scores_path}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
         return Entry(run, data, problem=text)
+    if model := origins.other_model(run, scores.content.made_from):
+        return Entry(run, data, problem=f"{scores_path}: made from {model}, which is not a checkpoint of {run.path}")
     source = thumbnails.find_source(list_path, scores.content, scores_path.stem, [data, scores_path.parent])
     return Entry(run, data, scores, source=source)
 
@@ -108,10 +109,11 @@ def _class_names(run: Run) -> list[str] | None:
     return [str(name) for name in names] if isinstance(names, list) else None
 
 
-def newest_scores(folder: Path) -> Path | None:
-    """The newest score file in a folder, of a validation list if there is one."""
-    found = sorted(folder.glob("*.npz"), key=lambda path: path.stat().st_mtime)
-    return next(iter([path for path in reversed(found) if "val" in path.stem] + found[::-1]), None)
+def differences(entries: Sequence[Entry]) -> str | None:
+    """In what the score files of the runs differ, so that their figures cannot be compared; None if in nothing."""
+    pairs = [(one, one.scores.content.made_from) for one in entries if one.scores]
+    names = _names([one.run for one, _ in pairs])
+    return origins.differences(names, [origins.settings(one.run, made) for one, made in pairs])
 
 
 def write(path: Path, entries: Sequence[Entry], options: config.Report, *, progress: Progress = _silent) -> list[str]:
@@ -188,6 +190,11 @@ def _content(entries: Sequence[Entry], options: config.Report) -> dict[str, Any]
         "names": names,
         "summaries": [_summary(entry) for entry in entries],
         "notes": [_notes(entry) for entry in entries],
+        "different": differences(entries),
+        "score_notes": [
+            (name, origins.notes(one.run, one.scores.content.made_from) if one.scores else [])
+            for name, one in zip(names, entries)
+        ],
         "results": _results(entries),
         "sections": sections,
         "changed": changed,
@@ -316,8 +323,16 @@ def _results(entries: Sequence[Entry]) -> list[tuple[str, list[Row]]]:
 
 
 def _score_rows(found: Sequence[Scored | None], entries: Sequence[Entry]) -> list[Row]:
+    mark = differences(entries) is None
+
     def figures(text: str, function: Callable[[Scored], float | None], *, lower: bool = False) -> Row:
-        return _figures(text, [function(one) if one is not None else None for one in found], lower=lower)
+        return _figures(text, [function(one) if one is not None else None for one in found], lower=lower, mark=mark)
+
+    def chance(text: str, function: Callable[[Scored], float | None]) -> Row:
+        return _figures(text, [function(one) if one is not None else None for one in found], mark=False)
+
+    def made(function: Callable[[Run, Mapping[str, Any]], str]) -> list[str]:
+        return [function(one.run, one.scores.content.made_from) if one.scores else "–" for one in entries]
 
     def count(function: Callable[[Scored], int]) -> list[str]:
         return [f"{function(one):,}" if one is not None else "–" for one in found]
@@ -328,8 +343,13 @@ def _score_rows(found: Sequence[Scored | None], entries: Sequence[Entry]) -> lis
             [one.path.name if one else "–" for one in found],
             titles=[str(one.path) if one else "" for one in found],
         ),
+        Row("Model", made(lambda _, origin: origins.file_name(origin, "model"))),
+        Row("List", made(lambda _, origin: origins.file_name(origin, "list"))),
+        Row("Views", made(origins.views)),
         figures("mAP", lambda one: one.result.map),
         figures("Top-1", lambda one: one.result.top1),
+        chance("Top-1 by chance: 1 / classes", lambda one: one.chance),
+        chance("Top-1 by chance: the largest class", lambda one: one.largest_class),
         figures("Top-5", lambda one: one.result.top5),
         figures("Mean-class accuracy", lambda one: one.result.mean_class),
         figures("Calibration error", lambda one: one.analysis.calibration_error, lower=True),
@@ -350,7 +370,7 @@ def _figures(
     name: str,
     values: Sequence[float | None],
     *,
-    unit: str = " %",
+    unit: str = "\N{NO-BREAK SPACE}%",
     digits: int = 2,
     lower: bool = False,
     mark: bool = True,

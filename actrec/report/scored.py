@@ -38,6 +38,17 @@ class Scored:
         return Analysis(replace(self.content, ids=ids, scores=scores, labels=labels))
 
     @property
+    def chance(self) -> float | None:
+        """Top-1 in percent of a net that guesses; None for several labels."""
+        return None if self.content.multi_label else 100 / len(self.content.classes)
+
+    @property
+    def largest_class(self) -> float | None:
+        """Top-1 in percent of a net that always predicts the most frequent class; None without labels."""
+        counts = self.analysis.matrix
+        return 100 * float(counts.sum(axis=1).max() / counts.sum()) if counts is not None and counts.any() else None
+
+    @property
     def measure(self) -> str:
         """What is shown of each class."""
         return "average precision" if self.content.multi_label else "accuracy"
@@ -107,6 +118,7 @@ def matrix(found: Scored, max_cells: int) -> dict[str, Any] | None:
 
     Args:
         max_cells: Largest number of cells. The cells with the fewest videos are left out.
+            Cells without videos are left out, too, except for those on the diagonal.
     """
     counts = found.analysis.matrix
     if counts is None or not counts.any():
@@ -114,14 +126,14 @@ def matrix(found: Scored, max_cells: int) -> dict[str, Any] | None:
     occur = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
     order = [label for label in similarity_order(counts).tolist() if occur[label]]
     ordered = counts[np.ix_(order, order)]
-    rows, columns = np.nonzero(ordered)
+    rows, columns = np.nonzero(ordered + np.eye(len(order), dtype=int))
     videos = ordered[rows, columns]
     kept = np.sort(np.argsort(-videos, kind="stable")[:max_cells])
     return {
         "classes": [found.analysis.names[label] for label in order],
         "totals": ordered.sum(axis=1).tolist(),
         "cells": np.stack([columns, rows, videos], axis=1)[kept].tolist(),
-        "left_out": len(videos) - len(kept),
+        "left_out": int(np.count_nonzero(videos) - np.count_nonzero(videos[kept])),
     }
 
 
@@ -157,7 +169,7 @@ def _video(found: Scored, row: int) -> dict[str, Any]:
         "id": found.content.ids[row],
         "true": ", ".join(names[i] for i in np.flatnonzero(label).tolist()) if label.ndim else names[label],
         "predicted": names[found.predicted[row]],
-        "probability": f"{100 * found.confidence[row]:.1f} %",
+        "probability": f"{100 * found.confidence[row]:.1f}\N{NO-BREAK SPACE}%",
         "right": bool(found.right[row]),
         "picture": None,
         "reason": "",

@@ -41,7 +41,9 @@ def test_a_page_of_the_newest_run(run, data, tmp_path):
         "report", "--data", data, "--out", tmp_path / "new/page.html", "--json", tmp_path / "said.json"
     )
     assert (code, err) == (0, [])
+    file = data / "runs/second/scores/val_1x1.npz"
     assert out == [
+        f"scores of second: {file} (model unknown, list unknown, views unknown)",
         "frames are missing for 1 video; the first: x.mp4: no list with this video was found",
         f"report -> {tmp_path / 'new/page.html'}",
     ]
@@ -49,6 +51,8 @@ def test_a_page_of_the_newest_run(run, data, tmp_path):
     assert json.loads((tmp_path / "said.json").read_text()) == {
         "out": str(tmp_path / "new/page.html"),
         "runs": [str(data / "runs/second")],
+        "scores": [str(file)],
+        "different": None,
         "failures": {},
         "gone": ["x.mp4: no list with this video was found"],
     }
@@ -68,6 +72,24 @@ def test_a_run_that_is_none_is_named_and_the_others_are_shown(run, data, tmp_pat
     ]
     assert out[-1] == f"report -> {tmp_path / 'p.html'}"
     assert "<title>2 runs – actrec report</title>" in (tmp_path / "p.html").read_text("utf-8")
+
+
+def test_run_is_also_an_option(run, data, tmp_path):
+    out = tmp_path / "p.html"
+    code, _, _ = run("report", "--data", data, "--run", "first", "--out", out, "--json", tmp_path / "said.json")
+    assert code == 0
+    assert json.loads((tmp_path / "said.json").read_text())["runs"] == [str(data / "runs/first")]
+    assert "<title>first – actrec report</title>" in out.read_text("utf-8")
+
+
+def test_scores_that_cannot_be_compared_are_named(run, data, tmp_path):
+    scores(data / "runs/first/scores/val_1x1.npz")
+    code, out, err = run("report", "first", "second", "--data", data, "--out", tmp_path / "p.html")
+    text = "the score file of first does not say what its scores were made from"
+    assert (code, err) == (0, [f"the scores of the runs cannot be compared: {text}"])
+    assert [line.split(" (")[0] for line in out[:2]] == [
+        f"scores of {name}: {data}/runs/{name}/scores/val_1x1.npz" for name in ("first", "second")
+    ]
 
 
 def test_without_any_run_there_is_no_page(run, data, tmp_path):

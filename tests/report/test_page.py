@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import hashlib
 import json
-import os
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,11 +16,12 @@ from actrec import config
 from actrec.data import score_file
 from actrec.data.score_file import ScoreFile
 from actrec.pipelines.augment import Augment
-from actrec.report import page, runs, thumbnails
+from actrec.report import origins, page, runs, thumbnails
 from actrec.settings import field_types
 
 EVIL = "</script><img src=x onerror=alert(1)>{{7*7}}\"'&"
 OPTIONS = config.Report()
+MADE = {"command": "evaluate", "list": "/d/val.txt", "list_sha256": "ab", "clips": 1, "crops": 1, "frames": 8}
 VOID = {"meta", "img", "input", "br"}
 
 
@@ -50,7 +50,7 @@ class Parsed(HTMLParser):
         if self._open and self._open[-1] == "script":
             self.scripts[-1] += data
         elif self._open and self._open[-1] != "style":
-            self.text += data
+            self.text += data.replace("\N{NO-BREAK SPACE}", " ")
 
     def all(self, tag: str, **attributes: str) -> list[dict[str, str | None]]:
         wanted = {key.rstrip("_"): value for key, value in attributes.items()}
@@ -91,13 +91,19 @@ def write_scores(path: Path, ids, predicted, labels, *, num_classes=3, **made_fr
 
 
 def show(*found: Path, options=OPTIONS, **given) -> Parsed:
-    html, _ = page.render([entry_of(run, **given) for run in found], options)
+    html, _ = page.render(entries_of(*found, **given), options)
     assert len(html) < page.MAX_BYTES
     return Parsed(html)
 
 
-def entry_of(run: Path, *, scores_path=None, list_path=None) -> page.Entry:
-    return page.entry(runs.read(run), data=Path("."), scores_path=scores_path, list_path=list_path)
+def entries_of(*paths: Path, scores_path=None, list_path=None) -> list[page.Entry]:
+    found = [runs.read(path) for path in paths]
+    files = origins.choose(found) if scores_path is None else [scores_path] * len(found)
+    return [page.entry(run, data=Path("."), scores_path=file, list_path=list_path) for run, file in zip(found, files)]
+
+
+def entry_of(run: Path, **given) -> page.Entry:
+    return entries_of(run, **given)[0]
 
 
 @pytest.fixture
@@ -110,7 +116,7 @@ def data(tmp_path) -> Path:
     (tmp_path / "val.txt").write_text("".join(f"v{i} 1 9 {i // 2}\n" for i in range(6)))
     (tmp_path / "labels.txt").write_text("a\nb\nc\n")
     write_scores(make_run(tmp_path) / "scores/val_1x1.npz", [f"v{i}" for i in range(6)], [0, 0, 1, 0, 1, 2],
-                 [0, 0, 1, 1, 2, 2])  # fmt: skip
+                 [0, 0, 1, 1, 2, 2], **MADE)  # fmt: skip
     return tmp_path
 
 
@@ -224,7 +230,9 @@ def test_names_that_are_not_utf8(tmp_path):
 
 def test_several_runs_side_by_side(data):
     other = make_run(data, "s", epochs=2, lr=0.5)
-    write_scores(other / "scores/val_1x1.npz", [f"v{i}" for i in range(6)], [0, 0, 1, 1, 2, 0], [0, 0, 1, 1, 2, 2])
+    write_scores(
+        other / "scores/val_1x1.npz", [f"v{i}" for i in range(6)], [0, 0, 1, 1, 2, 0], [0, 0, 1, 1, 2, 2], **MADE
+    )
     parsed = show(data / "runs/r", other)
     assert parsed.charts["runs"] == ["r", "s"]
     loss = parsed.charts["curves"][0]
@@ -237,9 +245,53 @@ def test_several_runs_side_by_side(data):
         ("optim.lr", "0.01", ["0.01", "0.5"])
     ]
     rows = {row.name: row for _, group in page._results([entry_of(data / "runs/r"), entry_of(other)]) for row in group}
-    assert (list(rows["Top-1"].cells), list(rows["Top-1"].best)) == (["66.67 %", "83.33 %"], [1])
+    assert (list(rows["Top-1"].cells), list(rows["Top-1"].best)) == (
+        ["66.67\N{NO-BREAK SPACE}%", "83.33\N{NO-BREAK SPACE}%"],
+        [1],
+    )
     assert (list(rows["Training loss, last"].cells), rows["Training loss, last"].best) == (["1.2500", "1.7500"], [0])
     assert rows["Best epoch"].cells == ["2", "2"]
+
+
+def test_scores_that_were_made_in_other_ways_are_not_compared(data):
+    other = make_run(data, "s")
+    write_scores(other / "scores/val_4x1.npz", ["v0"], [0], [0], **MADE | {"clips": 4})
+    found = entries_of(data / "runs/r", other)
+    assert page.differences(found) == "clips: as in training / 4"
+    parsed = show(data / "runs/r", other)
+    assert "cannot be compared, so no value is marked as the best one: clips: as in training / 4." in parsed.text
+    text = "s: The scores were made with other options than the validation in training: clips 4 (1 in training)."
+    assert text in parsed.text
+    rows = {row.name: row for _, group in page._results(found) for row in group}
+    assert (rows["Top-1"].best, rows["Validation loss, last"].best) == ([], [])
+    assert rows["Views"].cells == ["1 clip x 1 crop", "4 clips x 1 crop"]
+    assert rows["List"].cells == ["val.txt", "val.txt"]
+
+
+def test_scores_of_another_run_are_refused(data):
+    other = make_run(data, "s")
+    made = MADE | {"model": str(other / "best.pt"), "model_sha256": "cd"}
+    scores = write_scores(data / "x.npz", ["v0"], [0], [0], **made)
+    problem = entry_of(data / "runs/r", scores_path=scores).problem
+    assert problem == f"{scores}: made from {other}/best.pt, which is not a checkpoint of {data}/runs/r"
+    assert problem in show(data / "runs/r", scores_path=scores).text
+    assert entry_of(other, scores_path=scores).problem is None
+
+
+def test_what_chance_reaches(data):
+    scores = write_scores(data / "x.npz", list("vwxyz"), [0] * 5, [0, 0, 0, 1, 2])
+    (_, group) = page._results([entry_of(data / "runs/r", scores_path=scores)])[1]
+    cells = {row.name: row.cells[0].replace("\N{NO-BREAK SPACE}", " ") for row in group}
+    assert cells["Top-1 by chance: 1 / classes"] == "33.33 %"
+    assert cells["Top-1 by chance: the largest class"] == "60.00 %"
+
+
+def test_the_diagonal_of_a_confusion_matrix_is_complete(data):
+    scores = write_scores(data / "x.npz", list("xyz"), [1, 1, 1], [0, 0, 1])
+    matrix = show(data / "runs/r", scores_path=scores).charts["matrices"][0]
+    assert sorted(cell for cell in matrix["cells"] if cell[0] == cell[1]) in ([[0, 0, 0], [1, 1, 1]],
+                                                                             [[0, 0, 1], [1, 1, 0]])  # fmt: skip
+    assert (len(matrix["cells"]), matrix["left_out"]) == (3, 0)
 
 
 def test_runs_of_the_same_name_are_told_apart(tmp_path):
@@ -344,22 +396,6 @@ def test_broken_runs_are_shown_as_far_as_they_can_be_read(tmp_path):
     parsed = show(run)
     assert "Missing or unreadable: config.json, environment.json." in parsed.text
     assert "The options cannot be read." in parsed.text
-
-
-def test_the_newest_scores_of_the_validation_list(tmp_path):
-    assert page.newest_scores(tmp_path / "none") is None
-    paths = [
-        write_scores(tmp_path / name, ["x"], [0], [0])
-        for name in ("train.npz", "val_a.npz", "videos_val_b.npz", "test.npz")
-    ]
-    for age, path in enumerate(paths):
-        os.utime(path, (1000 + age, 1000 + age))
-    assert page.newest_scores(tmp_path) == paths[2]
-    os.utime(paths[1], (2000, 2000))
-    assert page.newest_scores(tmp_path) == paths[1]
-    paths[1].unlink()
-    paths[2].unlink()
-    assert page.newest_scores(tmp_path) == paths[3]
 
 
 def test_the_list_is_found_by_its_videos(data):

@@ -16,6 +16,20 @@
     return Math.min(most, Math.ceil(Math.max(...names.map((name) => context.measureText(name).width))) + 4);
   }
 
+  // A legend of several lines, which wraps, and the height that it takes.
+  function legend(names, element) {
+    const most = element.clientWidth - 48;
+    let [lines, used] = [1, 0];
+    for (const name of names) {
+      const width = space([name], most) + 36;
+      if (used && used + width > element.clientWidth) [lines, used] = [lines + 1, 0];
+      used += width;
+    }
+    const text = { color: color("text"), width: most, overflow: "truncate" };
+    const show = names.length > 1;
+    return [{ show, top: 4, left: 0, padding: 0, itemWidth: 16, itemGap: 8, textStyle: text }, show ? lines * 22 + 18 : 0];
+  }
+
   function tip(title, lines) {
     const box = document.createElement("div");
     box.className = "tip";
@@ -62,12 +76,11 @@
 
   function curve(element) {
     const chart = data.curves[element.dataset.curve];
+    const [names, height] = legend(chart.series.map((line) => line.name), element);
+    element.style.height = 240 + height + "px";
     draw(element, {
-      grid: { left: 8, right: 24, top: chart.series.length > 1 ? 44 : 20, bottom: 24, containLabel: true },
-      legend: {
-        show: chart.series.length > 1, type: "scroll", top: 4, left: 0, textStyle: { color: color("text") },
-        pageTextStyle: { color: color("text") }, pageIconColor: color("accent"), pageIconInactiveColor: color("line"),
-      },
+      grid: { left: 8, right: 24, top: height || 20, bottom: 24, containLabel: true },
+      legend: names,
       tooltip: {
         trigger: "axis",
         formatter: (items) => tip(chart.axis + " " + items[0].value[0],
@@ -97,20 +110,18 @@
     const shown = Math.min(count, Math.max(3, Math.floor(560 / each)));
     const several = chart.series.length > 1;
     const names = space(chart.classes, Math.min(240, element.clientWidth * 0.35));
-    element.style.height = shown * each + (several ? 80 : 40) + "px";
+    const [runs, height] = legend(chart.series.map((one) => one.name), element);
+    element.style.height = shown * each + (height || 8) + 32 + "px";
     draw(element, {
-      grid: { left: names + 12, right: count > shown ? 48 : 64, top: several ? 40 : 8, bottom: 24 },
-      legend: {
-        show: several, type: "scroll", top: 4, left: 0, textStyle: { color: color("text") },
-        pageTextStyle: { color: color("text") }, pageIconColor: color("accent"),
-      },
+      grid: { left: names + 12, right: count > shown ? 48 : 64, top: height || 8, bottom: 24 },
+      legend: runs,
       tooltip: {
         trigger: "axis", axisPointer: { type: "shadow" },
         formatter: (items) => tip(chart.classes[items[0].dataIndex], items.map((item) =>
           (several ? item.seriesName + ": " : "") + figure(item.value) + " % of "
           + chart.series[item.seriesIndex].videos[item.dataIndex] + " videos")),
       },
-      xAxis: axis({ type: "value", min: 0, max: 100, axisLabel: { formatter: "{value} %" } }),
+      xAxis: axis({ type: "value", min: 0, max: 100, splitNumber: element.clientWidth < 500 ? 2 : 5, axisLabel: { formatter: "{value} %" } }),
       yAxis: axis({
         type: "category", data: chart.classes, inverse: true, splitLine: { show: false }, axisTick: { show: false },
         axisLabel: { width: names, overflow: "truncate", color: color("text") },
@@ -148,7 +159,10 @@
       inRange: { color: [color(kind + "-low"), color(kind)] },
     });
     const chart = draw(element, {
-      grid: { left: width + 12, right: large ? 44 : 16, top: 36, bottom: width + (large ? 60 : 32) },
+      grid: {
+        left: width + 12, right: large ? 44 : 16, top: 36, bottom: width + (large ? 60 : 32),
+        show: true, borderColor: color("line"), backgroundColor: "transparent",
+      },
       tooltip: {
         formatter: ({ value: [x, y, , videos] }) => tip(classes[y] + (x === y ? "" : " → " + classes[x]), [
           videos + " of " + totals[y] + " videos (" + figure(Math.round((1000 * videos) / totals[y]) / 10) + " %)"
@@ -163,11 +177,11 @@
       xAxis: axis({
         type: "category", data: classes, name: "predicted", nameLocation: "middle", nameGap: width * 0.87 + 18,
         axisLabel: { ...names, rotate: 60 }, position: "bottom", axisTick: { show: false },
-        splitLine: { show: false },
+        splitLine: { show: !large, interval: 0 },
       }),
       yAxis: axis({
         type: "category", data: classes, inverse: true, name: "true", nameLocation: "start",
-        axisLabel: names, axisTick: { show: false }, splitLine: { show: false },
+        axisLabel: names, axisTick: { show: false }, splitLine: { show: !large, interval: 0 },
       }),
       visualMap: [scale(0, "right"), scale(1, "wrong")],
       dataZoom: large ? [
