@@ -61,7 +61,7 @@ class ModelChoice:
         if self.weights is not None or self.checkpoint is not None:
             return self.weights or self.checkpoint  # type: ignore[return-value]
         run_dir = run_folder(self.run_dir, self.data) if self.run_dir is not None else None
-        return datafolder.best_checkpoint(self.data, run_dir)
+        return datafolder.best_checkpoint(self.data, run_dir, advice=", or pass another folder with --run")
 
     @property
     def home(self) -> Path:
@@ -98,7 +98,9 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
     @click.option("--run", "run_dir", type=FOLDER, help="Run folder, or a name in DATA/runs.  [default: the newest]")
     @click.option("--checkpoint", type=FILE, help="Checkpoint of the net.  [default: best.pt of the run]")
     @click.option("--weights", type=FILE, help="Weights file for the net of --backbone; no run is needed.")
-    @click.option("--labels", type=FILE, help="File of class names, one per line.  [default: those of the checkpoint]")
+    @click.option(
+        "--labels", "classes", type=FILE, help="File of class names, one per line.  [default: those of the checkpoint]"
+    )
     @data_option
     @config_options(config.Views, only=("clips", "crops", "rule") if scores else ())
     @config_changes(config.Views, "crop_ratio", default=f"as in validation; {config.Views.crop_ratio} with --weights")
@@ -118,7 +120,7 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
         run_dir: Path | None,
         checkpoint: Path | None,
         weights: Path | None,
-        labels: Path | None,
+        classes: Path | None,
         views: config.Views,
         views_changes: dict[str, Any],
         scoring: config.Scoring,
@@ -138,7 +140,7 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
             run_dir,
             checkpoint,
             weights,
-            labels,
+            classes,
             net,
             {
                 "clip": clip_changes,

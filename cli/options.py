@@ -74,7 +74,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except OptionError as error:
-            flags = {p.field: p.opts[0] for p in self.params if isinstance(p, ConfigOption)}
+            flags = {getattr(p, "field", p.name): p.opts[0] for p in self.params if isinstance(p, click.Option)}
             raise click.UsageError(error.shown(lambda name: flags.get(name, name)), ctx) from None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -30,6 +30,8 @@ def check_stream(source: str | None, options: config.Stream, others: Mapping[str
     given = [name for name, value in others.items() if value]
     if source is not None and given:
         raise click.UsageError(f"--stream together with {given[0]}: expected one of them")
+    if source is not None and os.path.isfile(source):
+        raise click.UsageError(f"--stream {source}: for a file, leave out --stream")
     if source is None and (changed := changed_flags(options)):
         raise click.UsageError(f"{changed[0]} without --stream: it belongs to --stream")
     if source is None and not others["INPUT"]:

@@ -55,11 +55,13 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
     except Exception as error:  # torch raises whatever the bytes lead it to
         raise ValueError(f"{os.fspath(path)}: the file is damaged, or not a checkpoint of torch") from error
     if not isinstance(checkpoint, dict) or "format" not in checkpoint:
-        raise ValueError(f"{os.fspath(path)}: not a checkpoint of actrec; pass weights of other tools to --weights")
+        raise ValueError(
+            f"{os.fspath(path)}: not a checkpoint of actrec; files of other tools are loaded as weights of a net"
+        )
     if not isinstance(checkpoint["format"], int) or checkpoint["format"] not in _READABLE:
         raise ValueError(
             f"{os.fspath(path)}: a checkpoint in format {checkpoint['format']}, this version reads formats "
-            f"{_READABLE[0]} to {FORMAT}; pass it to --weights to start from its weights"
+            f"{_READABLE[0]} to {FORMAT}; only its weights can be loaded"
         )
     _check(path, checkpoint)
     return current_checkpoint(checkpoint)

@@ -250,17 +250,18 @@ def run_to_resume(folder: Path, net: str, modality: str) -> Path:
     return found
 
 
-def best_checkpoint(folder: Path, run_dir: Path | None) -> Path:
+def best_checkpoint(folder: Path, run_dir: Path | None, *, advice: str = "") -> Path:
     """`best.pt` of a run, by default of the newest run of a dataset folder.
+
+    Args:
+        advice: The end of the message if there is none.
 
     Raises:
         FileNotFoundError: the folder has no such run.
     """
     run_dir = run_dir if run_dir is not None else newest_run(folder, (BEST,))
     if run_dir is None:
-        raise FileNotFoundError(
-            f"{folder / 'runs'}: no run with a {BEST}; `actrec train` creates one, or pass another folder with --run"
-        )
+        raise FileNotFoundError(f"{folder / 'runs'}: no run with a {BEST}; `actrec train` creates one{advice}")
     return run_dir / BEST
 
 

@@ -18,6 +18,7 @@ from actrec.config import Clip, Windows
 from actrec.data import score_file
 from actrec.data.lists import Video
 from actrec.files import atomic_file, atomic_folder, atomic_write, read_json, write_json
+from actrec.words import counted, some_of
 
 SUFFIXES = (".npz", ".npy", ".safetensors")
 _ARRAYS = ("times", "frames", "features", "labels")
@@ -26,7 +27,7 @@ Layout = Literal["opentad", "actionformer"]
 Dtype = Literal["float32", "float16"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Embeddings:
     """Features of videos, or of windows of videos, in the order of the list and of time.
 
@@ -50,6 +51,17 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        videos = list(dict.fromkeys(self.ids))
+        missing = f"; {len(self.missing)} cannot be used" if self.missing else ""
+        return "\n".join(
+            (
+                f"{counted(len(self), 'row')} of {self.features.shape[1]} features",
+                f"  videos   {len(videos)}: {some_of(videos, 3)}{missing}",
+                "  see      .features, .ids, .times, .frames, .labels, .missing",
+            )
+        )
 
 
 def labels_of(videos: Sequence[Video], num_classes: int | None = None) -> np.ndarray:

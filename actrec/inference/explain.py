@@ -26,6 +26,7 @@ from actrec.inference.drawing import pixels_of
 from actrec.nets.backbone import Backbone
 from actrec.nets.outside import forward_failures_of, layer_of, logits_of, name_of
 from actrec.registry import did_you_mean
+from actrec.words import counted
 
 if TYPE_CHECKING:
     from actrec.inference.model import Model
@@ -34,7 +35,7 @@ FEATURES = "features"
 _CENTER = {1: 0, 3: 2, 5: 4, 10: 8}  # which one of so many crops is the central one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """The evidence for a class in the clips of a video.
 
@@ -66,6 +67,18 @@ class Explanation:
     box: tuple[float, float, float, float]
     media: Media
     finer: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        clips, frames, size = self.maps.shape[:3]
+        empty = "" if self.maps.any() else ", no evidence"
+        return "\n".join(
+            (
+                f"{self.name} {self.probability:.1%} in {self.video}",
+                f"  layer    {self.layer}, map of {'x'.join(map(str, self.shape))}{empty}",
+                f"  clips    {counted(clips, 'clip')} of {counted(frames, 'frame')} of {size}x{size}",
+                "  see      .maps, .evidence, .frames, .pixels",
+            )
+        )
 
     @property
     def evidence(self) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from actrec import config, nets
-from actrec.config import Clip, Frame, Input, Scoring, Views, Windows
+from actrec.config import Clip, Frame, Input, OptionError, Scoring, Views, Windows
 from actrec.data.index import Index, build_index
 from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.data.score_file import numbers
@@ -37,6 +37,7 @@ from actrec.inference.timeline import Timeline
 from actrec.nets.recognize import recognize
 from actrec.pipelines.loader import Loader, eval_loader
 from actrec.pipelines.sweep import Sweep
+from actrec.words import counted, some_of
 
 if TYPE_CHECKING:
     from actrec.inference.export import Exported
@@ -99,15 +100,15 @@ class Model:
         return self.scoring.batch_size or max(1, _VIEWS_OF_A_BATCH // self.views.num_views)
 
     def __repr__(self) -> str:
-        shown = ", ".join(self.class_names[:5]) + (", ..." if self.num_classes > 5 else "")
         clip, views, size = self.clip, self.views, self.input.size
         stride = f", stride {clip.stride}" if clip.sampling == "dense" else ""
         return "\n".join(
             (
                 f"{self.net.name} from {self.source}",
-                f"  classes  {self.num_classes}: {shown}",
+                f"  classes  {self.num_classes}: {some_of(self.class_names)}",
                 f"  clip     {clip.frames} frames of {size}x{size}, {clip.modality}, {clip.sampling} sampling{stride}",
-                f"  views    {views.clips} clips x {views.crops} crops of a video, average of {self.scoring.average}",
+                f"  views    {counted(views.clips, 'clip')} x {counted(views.crops, 'crop')} of a video, "
+                f"average of {self.scoring.average}",
                 f"  device   {self.device}, {self.precision}",
             )
         )
@@ -129,12 +130,15 @@ class Model:
             topk: Number of classes; 0: all.
 
         Raises:
-            ValueError: A video cannot be used. `score` scores the others and names it.
+            FileNotFoundError: There is no such file or folder.
+            ValueError: A video cannot be used; the message names it. Nothing is returned for the other videos either:
+                `score` returns their scores, and the reasons for all videos that cannot be used.
         """
         paths = [os.fspath(path) for path in ([videos] if isinstance(videos, (str, os.PathLike)) else videos)]
-        result = self.score([Video.of(path) for path in dict.fromkeys(paths)])
+        result = self.score([_video(path) for path in dict.fromkeys(paths)])
         for path, reason in result.missing.items():
-            raise ValueError(with_name(path, reason))
+            others = f" ({len(result.missing)} of {len(paths)} videos cannot be used: `model.score` scores the others)"
+            raise ValueError(with_name(path, reason) + (others if len(paths) > 1 else ""))
         best = dict(zip(result.ids, self.best_classes(result, topk)))
         found = [best[path] for path in paths]
         return found[0] if isinstance(videos, (str, os.PathLike)) else found
@@ -189,10 +193,11 @@ class Model:
             progress: Called with the number of windows scored so far, and of all.
 
         Raises:
+            FileNotFoundError: There is no such file or folder.
             ValueError: The video cannot be used, its number of frames per second is not known, or none of its windows
                 can be scored.
         """
-        video = video if isinstance(video, Video) else Video.of(video)
+        video = _video(video.path, video) if isinstance(video, Video) else _video(video)
         sweep, done = self.make_sweep(video, Windows(every, window)), 0
 
         def tell(count: int) -> None:
@@ -360,9 +365,10 @@ class Model:
                 head. An earlier layer gives a finer map, which depends less on the class.
 
         Raises:
+            FileNotFoundError: There is no such file or folder.
             ValueError: The video cannot be used, or the net has no such class or layer.
         """
-        return explaining.explain(self, Video.of(path), class_, layer=layer)
+        return explaining.explain(self, _video(path), class_, layer=layer)
 
     # ---- live sources ----
 
@@ -450,10 +456,7 @@ def load(
         saved = checkpoint.load(path)
         names = names if names is not None else saved.get("classes")
         if names is None:
-            raise ValueError(
-                f"{path}: contains no class names: pass a file of them (labels.txt) with --labels, or `classes` in "
-                "Python"
-            )
+            raise OptionError(f"{path}: contains no class names: pass `classes`, such as the file labels.txt")
         with checkpoint.contents_of(path):
             built = checkpoint.build_net(saved)
             own = Clip(**saved["clip"])
@@ -489,6 +492,13 @@ def load(
     if names is not None and len(names) != model.num_classes:
         raise ValueError(f"{path}: {len(names)} class names, but the net has {model.num_classes} classes")
     return model
+
+
+def _video(path: PathLike, row: Video | None = None) -> Video:
+    """The row for a video file or frame folder, unless there is one already. Raises FileNotFoundError."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{os.fspath(path)}: no such file or folder")
+    return row or Video.of(path)
 
 
 def _checkpoint_in(path: Path) -> Path:

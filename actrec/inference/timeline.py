@@ -13,9 +13,10 @@ from actrec.data.index import Media
 from actrec.data.lists import Video
 from actrec.engine.evaluate import probabilities
 from actrec.inference.segments import Segment, moments_of, segments_of
+from actrec.words import counted, some_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Timeline:
     """Scores of the windows of one video.
 
@@ -42,6 +43,20 @@ class Timeline:
     missing: dict[str, str] = field(default_factory=dict)
     clamped: int = 0
     decoded: int = 0
+
+    def __repr__(self) -> str:
+        length = (self.times[:, 1] - self.times[:, 0]).max()
+        frames, rate = self.media.frames, self.media.rate
+        missing = f", {len(self.missing)} cannot be used" if self.missing else ""
+        return "\n".join(
+            (
+                f"timeline of {self.video.id}",
+                f"  video    {frames / rate:.2f} s, {counted(frames, 'frame')} at {rate:g} per second",
+                f"  windows  {len(self)} of {length:.2f} s{missing}",
+                f"  classes  {len(self.classes)}: {some_of(self.classes)}",
+                "  see      .segments(), .times, .probabilities",
+            )
+        )
 
     @cached_property
     def probabilities(self) -> np.ndarray:

@@ -98,7 +98,7 @@ def test_what_is_wrong_is_said(tmp_path):
     assert reason(folder, 3, 4) == "the list says frames 4 to 4: optical flow needs two"
     assert reason(folder, 10, 12) == "the list says frames 11 to 12, but there are 1 to 10"
     assert reason(folder, flow=False) == (
-        "the folder holds no numbered images such as 00001.jpg; its optical flow needs --modality flow"
+        "the folder holds no numbered images such as 00001.jpg; its optical flow needs modality flow"
     )
     assert reason(tmp_path) == ("the folder holds no optical flow such as 00001_x.jpg: `actrec extract-flow` makes it")
     assert reason(tmp_path / "none") == "there is no such folder: `actrec extract-flow` makes it"

@@ -38,6 +38,7 @@ def test_a_model_is_fed_as_in_its_training(model, trained):
         "  views    3 clips x 3 crops of a video, average of logits",
         "  device   cpu, float32",
     ]
+    assert "views    1 clip x 1 crop of a video" in repr(replace(model, views=actrec.Views()))
 
 
 def test_predictions_are_the_scores_of_evaluate_bit_for_bit(model, dataset):
@@ -55,6 +56,46 @@ def test_predictions_are_the_scores_of_evaluate_bit_for_bit(model, dataset):
     several = [dataset / "frames/train3", dataset / "frames/train0", dataset / "frames/train3"]
     assert model.predict(several) == [model.predict(path) for path in several]
     assert [len(found) for found in model.predict(several, topk=1)] == [1, 1, 1]
+
+
+def test_files_that_cannot_be_used_are_named(model, dataset, tmp_path):
+    good, bad, gone = dataset / "frames/train0", tmp_path / "bad.mp4", tmp_path / "gone.mp4"
+    bad.write_bytes(b"not a video")
+    for call in (model.predict, model.timeline, model.explain, lambda path: model.predict([good, path])):
+        with pytest.raises(FileNotFoundError, match=f"{gone}: no such file or folder"):
+            call(gone)
+        with pytest.raises(ValueError, match=f"{bad}: not a video"):
+            call(bad)
+    with pytest.raises(ValueError, match=r"1 of 2 videos cannot be used: `model.score` scores the others"):
+        model.predict([good, bad])
+    with pytest.raises(ValueError, match="no numbered images such as 00001.jpg; of a folder of videos, pass the files"):
+        model.predict(tmp_path)
+
+
+def test_results_are_printed_in_a_few_lines(model, dataset, tmp_path):
+    videos = actrec.read_list(dataset / "train.txt")
+    assert repr(model.embed([*videos, tmp_path / "gone.mp4"])).splitlines() == [
+        "12 rows of 64 features",
+        "  videos   12: frames/train0, frames/train1, frames/train2, ...; 1 cannot be used",
+        "  see      .features, .ids, .times, .frames, .labels, .missing",
+    ]
+    found = model.explain(videos[0].path, "bright")
+    assert repr(found).splitlines() == [
+        f"bright {found.probability:.1%} in {videos[0].path}",
+        f"  layer    {found.layer}, map of {'x'.join(map(str, found.shape))}"
+        + ", no evidence" * (not found.maps.any()),
+        "  clips    3 clips of 5 frames of 32x32",
+        "  see      .maps, .evidence, .frames, .pixels",
+    ]
+    shutil.copytree(videos[0].path, tmp_path / "v")
+    (tmp_path / "v/fps").write_text("25")
+    assert repr(model.timeline(tmp_path / "v", every=0.04, window=0.2)).splitlines() == [
+        f"timeline of {tmp_path}/v",
+        "  video    0.36 s, 9 frames at 25 per second",
+        "  windows  5 of 0.20 s",
+        "  classes  2: dark, bright",
+        "  see      .segments(), .times, .probabilities",
+    ]
 
 
 def test_scores_depend_neither_on_the_batch_nor_on_the_workers(model, dataset):
@@ -151,7 +192,7 @@ def test_broken_videos_are_named(model, dataset, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"not a video")
     with pytest.raises(ValueError, match=r"bad\.mp4: not a video"):
         model.predict(tmp_path / "bad.mp4")
-    with pytest.raises(ValueError, match=r"gone\.mp4: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.mp4: no such file"):
         model.predict([dataset / "frames/train0", tmp_path / "gone.mp4"])
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from actrec.data.flow import FLOW_IMAGE, UNFINISHED, y_of
 from actrec.data.index.watched import decode_watched
+from actrec.data.lists.find import VIDEOS
 from actrec.data.video.color import to_8_bits
 from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
@@ -267,7 +268,9 @@ def _rate(folder: str) -> float:
 def _no_images(files: list[str], kind: Kind) -> str:
     if kind == Kind.FLOW:
         return f"the folder holds no optical flow such as 00001_x.jpg: {_FLOW_MADE}"
-    other = "; its optical flow needs --modality flow" if any(map(FLOW_IMAGE.fullmatch, files)) else ""
+    other = "; its optical flow needs modality flow" if any(map(FLOW_IMAGE.fullmatch, files)) else ""
+    if any(os.path.splitext(name)[1].lower() in VIDEOS for name in files):
+        other = "; of a folder of videos, pass the files"
     return f"the folder holds no numbered images such as 00001.jpg{other}"
 
 

@@ -412,7 +412,7 @@ def _parse(source: str) -> tuple[str, str | None, dict[str, str]]:
         return _camera(int(source))
     if source.startswith("/dev/"):
         return _device(source)
-    is_file = "; for a file, leave out --stream" if os.path.exists(source) else ""
+    is_file = "; a file is no live source" if os.path.exists(source) else ""
     expected = ", ".join(f"{name}://" for name in _PROTOCOLS)
     raise ValueError(
         f"stream {shown(source)!r}: expected a camera, such as /dev/video0 or 0, or one of {expected}{is_file}"

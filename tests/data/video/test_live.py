@@ -296,7 +296,7 @@ def test_playlists_open_nothing_but_http(tmp_path):
         ("concat:http://a|http://b", "expected a camera"),
         ("", "expected a camera"),
         ("rtsp://", "expected a camera"),
-        (__file__, "for a file, leave out --stream"),
+        (__file__, "a file is no live source"),
         ("ftp://me:secret@host/a", "stream 'ftp://me:***@host/a': expected"),
     ],
 )
