@@ -139,7 +139,8 @@ def notes(run: Run, origin: Mapping[str, Any]) -> list[str]:
     found = []
     scored, val = origin.get("list_sha256"), _list_of(run, "val")
     if scored and val and scored != val:
-        which = "the training list" if scored == _list_of(run, "train") else "not the validation list"
+        is_train = scored == _list_of(run, "train")
+        which = "the training list, not the validation list," if is_train else "not the validation list"
         found.append(f"The scored list {file_name(origin, 'list')} is {which} of the run.")
     if different := _changes_text(run, origin):
         found.append(f"The scores were made with other options than the validation in training: {different}.")

@@ -238,7 +238,7 @@ def _summary(entry: Entry) -> str:
     ]
     if best := _best(run):
         measure = {"val_map": "mAP", "val_top1": "top-1"}[run.measure]
-        parts.append(f"best {measure} {best[1]:.2f} % in epoch {best[0] + 1}")
+        parts.append(f"best {measure} {best[1]:.2f}\N{NO-BREAK SPACE}% in epoch {best[0] + 1}")
     if entry.classes:
         parts.append(f"{len(entry.classes)} classes")
     return " · ".join(parts)

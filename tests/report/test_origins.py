@@ -132,7 +132,7 @@ def test_notes_about_one_run(both):
     other = made(run, clips=10, crop_ratio=1.0, list="/d/train.txt", list_sha256="aa")
     assert origins.views(run, other) == "10 clips x 1 crop, crop_ratio 1.0 (0.875 in training)"
     assert origins.notes(run, other) == [
-        "The scored list train.txt is the training list of the run.",
+        "The scored list train.txt is the training list, not the validation list, of the run.",
         "The scores were made with other options than the validation in training: "
         "clips 10 (1 in training), crop_ratio 1.0 (0.875 in training).",
     ]

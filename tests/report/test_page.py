@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -141,6 +142,13 @@ def test_the_parts_of_a_page(data):
     for text in ("66.67 %", "Mean-class accuracy", "Calibration error", "python", "packages.torch", "net.backbone"):
         assert text in parsed.text
     assert len(parsed.all("div", class_="chart")) == 4 + 1 + 1
+
+
+def test_no_line_ends_before_a_percent_sign(data):
+    html, _ = page.render([entry_of(data / "runs/r")], OPTIONS)
+    body = html.decode().partition("<body>")[2].partition("<script")[0]
+    assert len(re.findall(r"\d(?:\N{NO-BREAK SPACE}|&nbsp;)%", body)) > 10
+    assert not re.findall(r"\d %", body)
 
 
 def test_contact_sheets(data):
