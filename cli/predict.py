@@ -97,7 +97,12 @@ def command(
         return 0
     best = dict(zip(result.ids, model.best_classes(result, topk)))
     width = column_width(model.class_names)
+    ids = column_width(map(printable, best))
     for video, found in best.items():
+        if topk == 1 < len(best):
+            (name, probability), *_ = found
+            click.echo(f"{printable(video):<{ids}}  {printable(name):<{width}}  {probability:6.1%}")
+            continue
         click.echo(printable(video))
         for name, probability in found:
             click.echo(f"  {printable(name):<{width}}  {probability:6.1%}")

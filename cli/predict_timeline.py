@@ -94,11 +94,11 @@ def predict_timeline(
     lines = [
         line
         for id_ in timelines
-        for line in _draw(timelines[id_], found[id_], (truth or {}).get(id_, []), outputs, topk)
+        for line in _draw(timelines[id_], found[id_], (truth or {}).get(id_, []), outputs, topk, options.threshold)
     ]
     precision = None if truth is None else _precision(found, truth)
     if precision is not None:
-        lines += [_precision_line(precision)]
+        lines += _precision_table(precision)
     windows_missing = sum(len(timeline.missing) for timeline in timelines.values())
     if windows_missing:
         lines.append(f"{counted(windows_missing, 'window')} cannot be used")
@@ -138,7 +138,9 @@ def _print_segments(timeline: Timeline, segments: Sequence[Segment]) -> None:
     click.echo(printable(timeline.video.id))
     if not segments:
         click.echo("  no segment: no class reaches --threshold for --min-length")
-    width = column_width(timeline.classes)
+    width = max(column_width(timeline.classes), len("class"))
+    if segments:
+        click.echo(f"  {'start s':>9}  {'end s':>9}  {'class':<{width}}  score")
     for segment in segments:
         name = printable(timeline.classes[segment.label])
         click.echo(f"  {segment.start:9.2f}  {segment.end:9.2f}  {name:<{width}}  {segment.score:.3f}")
@@ -158,14 +160,19 @@ def _write_csv(path: Path, timelines: Sequence[Timeline]) -> None:
 
 
 def _draw(
-    timeline: Timeline, segments: Sequence[Segment], truth: Sequence[Segment], outputs: Outputs, topk: int
+    timeline: Timeline,
+    segments: Sequence[Segment],
+    truth: Sequence[Segment],
+    outputs: Outputs,
+    topk: int,
+    threshold: float,
 ) -> Iterator[str]:
     from actrec.cli.progress import Bar
     from actrec.inference import plot
     from actrec.inference.render import render
 
     if outputs.plot is not None:
-        plot.save(timeline, segments, outputs.plot, truth)
+        plot.save(timeline, segments, outputs.plot, truth, threshold=threshold)
         yield f"wrote {outputs.plot}"
     if outputs.render is not None:
         with Bar("frames", total=timeline.media.frames) as bar:
@@ -186,12 +193,13 @@ def _precision(found: Mapping[str, Sequence[Segment]], truth: Mapping[str, Seque
     return {f"{threshold:g}": value for threshold, value in values.items()} | means
 
 
-def _precision_line(precision: Mapping[str, float]) -> str:
-    shown = "  ".join(f"{threshold} {precision[threshold]:.1f}" for threshold in ("0.3", "0.4", "0.5", "0.6", "0.7"))
-    means = "  ".join(
-        f"{name} {precision[f'mean_{name}']:.1f}".replace("_", " to ") for name in ("0.3_0.7", "0.5_0.95")
-    )
-    return f"mAP@tIoU  {shown}  mean of {means}"
+def _precision_table(precision: Mapping[str, float]) -> list[str]:
+    columns = {name: name for name in ("0.3", "0.4", "0.5", "0.6", "0.7")}
+    columns |= {"mean 0.3-0.7": "mean_0.3_0.7", "mean 0.5-0.95": "mean_0.5_0.95"}
+    return [
+        "  ".join(["tIoU ", *(f"{name:>5}" for name in columns)]),
+        "  ".join(["mAP %", *(f"{precision[key]:>{max(5, len(name))}.1f}" for name, key in columns.items())]),
+    ]
 
 
 def _as_dict(timeline: Timeline, segments: Sequence[Segment]) -> dict[str, Any]:

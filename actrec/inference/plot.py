@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,30 +14,49 @@ from actrec.inference.segments import Segment
 from actrec.inference.timeline import Timeline
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
 _MOST = 10  # classes that are shown: as many as there are colors
 _LONGEST = 30  # characters of a class name
 
 
-def save(timeline: Timeline, segments: Sequence[Segment], path: Path, truth: Sequence[Segment] = ()) -> None:
+def save(
+    timeline: Timeline,
+    segments: Sequence[Segment],
+    path: Path,
+    truth: Sequence[Segment] = (),
+    *,
+    threshold: float | None = None,
+) -> None:
     """Writes the figure of `draw` to a file with one of `figures.SUFFIXES`.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    figures.save(path, draw(timeline, segments, truth))
+    figures.save(path, draw(timeline, segments, truth, threshold=threshold))
 
 
-def draw(timeline: Timeline, segments: Sequence[Segment], truth: Sequence[Segment] = ()) -> Figure:
-    """A figure with the ten classes that matter most: those of the longest segments, then the most likely ones."""
+def draw(
+    timeline: Timeline,
+    segments: Sequence[Segment],
+    truth: Sequence[Segment] = (),
+    *,
+    threshold: float | None = None,
+) -> Figure:
+    """A figure with the ten classes that matter most: those of the longest segments, then the most likely ones.
+
+    Args:
+        threshold: The smallest probability of a segment, shown as a line.
+    """
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
     from matplotlib.ticker import FuncFormatter
 
     moments, mean = timeline.moments
-    shown = _classes(mean, moments, [*segments, *truth])
+    shown = classes_shown(mean, moments, [*segments, *truth])
     names = [figures.class_name(timeline.classes[label], _LONGEST) for label in shown]
-    colors = _colors(shown)
+    colors = {label: f"C{number}" for label, number in color_numbers(shown).items()}
     rows = {label: row for row, label in enumerate(reversed(shown))}
     figure = Figure(figsize=(11, 4.2 + 0.28 * len(shown)), dpi=120, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 0.4 + 0.28 * len(shown)))
@@ -44,6 +64,11 @@ def draw(timeline: Timeline, segments: Sequence[Segment], truth: Sequence[Segmen
     times, values = _steps(moments, mean[:, shown])
     for label, curve in zip(shown, values.T):
         above.plot(times, curve, color=colors[label], linewidth=1.4)
+    above.set_title(figures.class_name(os.path.basename(timeline.video.id), 2 * _LONGEST), loc="left")
+    kinds: list[Artist] = []
+    if threshold is not None:
+        label = f"threshold {threshold:g}"
+        kinds += [above.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=label)]
     above.set_ylim(-0.02, 1.02)
     above.set_ylabel("probability")
     above.grid(alpha=0.25)
@@ -58,7 +83,12 @@ def draw(timeline: Timeline, segments: Sequence[Segment], truth: Sequence[Segmen
         text.set_color(colors[label])
     below.set_ylim(-0.6, len(shown) - 0.4)
     below.set_xlim(0, timeline.media.frames / timeline.media.rate)
-    below.set_xlabel("time (pale: the truth)" if truth else "time")
+    below.set_xlabel("time (min:s)")
+    if truth:
+        kinds += [Patch(color="0.3", label="predicted"), Patch(color="0.3", alpha=0.25, label="truth")]
+    if kinds:
+        place = {"loc": "lower right", "bbox_to_anchor": (1, 1)}  # above the curves
+        above.legend(handles=kinds, ncols=len(kinds), frameon=False, fontsize=9, **place)
     below.grid(axis="x", alpha=0.25)
     below.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
     return figure
@@ -74,7 +104,7 @@ def clock(seconds: float) -> str:
     return f"{text}.{tenth}" if tenth else text
 
 
-def _classes(mean: np.ndarray, moments: np.ndarray, segments: Sequence[Segment]) -> list[int]:
+def classes_shown(mean: np.ndarray, moments: np.ndarray, segments: Sequence[Segment]) -> list[int]:
     lengths = np.zeros(mean.shape[1])
     for segment in segments:
         lengths[segment.label] += segment.end - segment.start
@@ -82,12 +112,11 @@ def _classes(mean: np.ndarray, moments: np.ndarray, segments: Sequence[Segment])
     return [int(label) for label in order[:_MOST]]
 
 
-def _colors(labels: Sequence[int]) -> dict[int, str]:
-    """The color of each class in a rendered video, or another one if an earlier class has it already."""
-    found: dict[int, str] = {}
+def color_numbers(labels: Sequence[int]) -> dict[int, int]:
+    """The number of each class's color, which is its label, or the next one if an earlier class has it already."""
+    found: dict[int, int] = {}
     for label in labels:
-        free = [color for color in (f"C{(label + i) % _MOST}" for i in range(_MOST)) if color not in found.values()]
-        found[label] = free[0]
+        found[label] = next(n for i in range(_MOST) if (n := (label + i) % _MOST) not in found.values())
     return found
 
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from actrec.data.video.encode import VideoWriter
 from actrec.inference.drawing import font, frames_of
+from actrec.inference.plot import classes_shown, color_numbers
 from actrec.inference.segments import Segment
 from actrec.inference.timeline import Timeline
 
@@ -105,7 +106,9 @@ class Overlay:
         self._names = timeline.classes
         self._width, self._height = width, height
         self._unit = max(6, round(min(width, height) / 20))  # height of a row
-        room = (height // 2 - self._unit) // self._unit
+        shown = color_numbers(classes_shown(self._mean, self._moments, segments))  # the colors of the plot
+        self._colors = [PALETTE[shown.get(label, label % len(PALETTE))] for label in range(len(self._names))]
+        room = (height // 3 - self._unit // 4) // self._unit
         self._count = max(0, min(topk or len(self._names), len(self._names), room))
         self._duration = timeline.media.frames / timeline.media.rate
         self._axis = self._draw_axis()
@@ -126,17 +129,15 @@ class Overlay:
         if probabilities is None or not self._count:
             return
         best = np.argsort(-probabilities, kind="stable")[: self._count].tolist()
-        panel = min(self._width, 16 * unit)
+        panel = min(self._width, max(self._width // 3, 9 * unit))
         top = axis_top - self._count * unit - unit // 4
         self._shade(frame, 0, top, panel, axis_top)
         for row, label in enumerate(best):
             y, value = top + unit // 8 + row * unit, float(probabilities[label])
-            room = panel - 4 * unit
-            color = tuple(2 * c // 3 for c in PALETTE[label % len(PALETTE)])  # darker, so that white text is legible
-            end = unit // 4 + round(value * (room - unit // 4))
-            cv2.rectangle(frame, (unit // 4, y), (end, y + round(0.85 * unit)), color, -1)
-            self._text(frame, self._names[label], unit // 2, y, round(0.85 * unit), room - unit // 2)
-            self._text(frame, f"{value:.0%}", room + unit // 2, y, round(0.85 * unit), 4 * unit)
+            room, bottom = panel - round(2.2 * unit), y + round(0.85 * unit)
+            frame[y:bottom, unit // 4 : unit // 4 + round(value * (room - unit // 4))] = self._colors[label]
+            self._text(frame, self._names[label], unit // 2, y, bottom - y, room - unit // 2)
+            self._text(frame, f"{value:.0%}", room + unit // 4, y, bottom - y, 2 * unit)
 
     def _at(self, seconds: float) -> np.ndarray | None:
         """The probabilities of a moment; None between windows."""
@@ -149,20 +150,24 @@ class Overlay:
         axis = np.full((min(self._height, max(4, round(0.6 * self._unit))), self._width, 3), 40, np.uint8)
         for segment in self._segments:
             first, last = (round(at / self._duration * self._width) for at in (segment.start, segment.end))
-            axis[:, first : max(last, first + 1)] = PALETTE[segment.label % len(PALETTE)]
+            axis[:, first : max(last, first + 1)] = self._colors[segment.label]
         return axis
 
     @staticmethod
     def _shade(frame: np.ndarray, x: int, y: int, right: int, bottom: int) -> None:
         part = frame[max(y, 0) : bottom, x:right]
-        part[...] = part // 3
+        part[...] = part // 2
 
     @staticmethod
     def _text(frame: np.ndarray, text: str, x: int, y: int, height: int, room: int) -> None:
-        """White text of a height in pixels with its top left corner at (x, y), cut off where it has no room."""
+        """White text of a height in pixels with its top left corner at (x, y), cut off where it has no room.
+
+        Its black shadow makes it legible on every color.
+        """
         part = frame[y : y + height, x : x + room]
         if part.size:
             picture = Image.fromarray(part)
             style = font(max(4, round(0.8 * height)))
-            ImageDraw.Draw(picture).text((0, height / 2), text, font=style, fill=(255, 255, 255), anchor="lm")
+            for shift, color in ((1, (0, 0, 0)), (0, (255, 255, 255))):
+                ImageDraw.Draw(picture).text((shift, height / 2 + shift), text, font=style, fill=color, anchor="lm")
             part[...] = np.asarray(picture)

@@ -12,6 +12,7 @@ import numpy as np
 
 from actrec.data.score_file import ScoreFile
 from actrec.engine import metrics
+from actrec.words import some_of
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class ClassResult:
         videos: Number of its videos; with several labels, of the videos that have this label among others.
         right: Number of its videos whose best class it is; None with several labels.
         accuracy: Percent of its videos; nan without videos; None with several labels.
-        mistaken_for: The wrong class that was predicted most often for its videos; None if there is none.
-        times: How often this class was predicted.
+        mistaken_for: The wrong classes that were predicted most often for its videos: several if equally often.
+        times: How often each of these classes was predicted.
         average_precision: In percent, with several labels only; nan without videos.
     """
 
@@ -32,7 +33,7 @@ class ClassResult:
     videos: int
     right: int | None = None
     accuracy: float | None = None
-    mistaken_for: str | None = None
+    mistaken_for: tuple[str, ...] = ()
     times: int = 0
     average_precision: float | None = None
 
@@ -117,15 +118,15 @@ class Analysis:
             videos, right = int(row.sum()), int(row[label])
             wrong = row.copy()
             wrong[label] = 0
-            worst = int(wrong.argmax())
+            worst = int(wrong.max())
             found.append(
                 ClassResult(
                     name,
                     videos,
                     right,
                     100 * right / videos if videos else math.nan,
-                    self.names[worst] if wrong[worst] else None,
-                    int(wrong[worst]),
+                    tuple(self.names[other] for other in np.flatnonzero(wrong == worst)) if worst else (),
+                    worst,
                 )
             )
         return found
@@ -225,7 +226,8 @@ def table(rows: Sequence[ClassResult]) -> list[str]:
         return lines + [f"{row.name:<{width}}  {row.videos:>6}  {_percent(row.average_precision):>6}" for row in rows]
     lines = [f"{'class':<{width}}  {'videos':>6}  {'right':>6}  {'accuracy':>8}  mistaken for"]
     for row in rows:
-        mistaken = f"{row.mistaken_for} ({row.times})" if row.mistaken_for is not None else "-"
+        each = " each" if len(row.mistaken_for) > 1 else ""
+        mistaken = f"{some_of(row.mistaken_for, 3)} ({row.times}{each})" if row.mistaken_for else "-"
         lines.append(f"{row.name:<{width}}  {row.videos:>6}  {row.right:>6}  {_percent(row.accuracy):>8}  {mistaken}")
     return lines
 

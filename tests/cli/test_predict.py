@@ -112,10 +112,22 @@ def test_names_that_break_lines_or_are_not_utf_8(run, here, monkeypatch):
     code, _, err = run("predict", "videos", "--topk", 1, "--json", "out.json")
     assert code == 1
     out = stream.buffer.getvalue().decode().splitlines()
-    assert out[:6:2] == ["videos/a\\nb.mp4", "videos/c\\udcff.mp4", "videos/d\\x1b[31m.mp4"]
+    assert [line.split("  ")[0].rstrip() for line in out[:3]] == [
+        "videos/a\\nb.mp4",
+        "videos/c\\udcff.mp4",
+        "videos/d\\x1b[31m.mp4",
+    ]
     assert len([line for line in err if line.startswith("not predicted: videos/bad\\n.mp4: ")]) == 1
     written = json.loads((here / "out.json").read_text())["videos"]
     assert [os.fsencode(one["video"]) for one in written] == odd
+
+
+def test_one_class_of_several_videos_is_one_line_each(run, here):
+    code, out, _ = run("predict", "val.txt", "--topk", 1)
+    assert (code, len(out)) == (0, 4)
+    for n, line in enumerate(out):
+        video, name, probability = line.split()
+        assert (video, name in ("dark", "bright"), probability[-1]) == (f"frames/val{n}", True, "%")
 
 
 def test_an_output_never_replaces_a_video(run, here):

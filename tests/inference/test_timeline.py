@@ -252,6 +252,24 @@ def test_a_plot_and_a_rendered_video_have_the_same_colors(timeline):
         assert tuple(round(255 * c) for c in to_rgb(text.get_color())) == PALETTE[names[text.get_text()]]
 
 
+def test_a_plot_says_what_it_shows(timeline):
+    figure = plot.draw(timeline, timeline.segments(), timeline.segments(), threshold=0.4)
+    above = figure.axes[0]
+    assert above.get_title(loc="left") == "long.mp4"
+    assert [text.get_text() for text in above.get_legend().get_texts()] == ["threshold 0.4", "predicted", "truth"]
+    assert list(above.lines[-1].get_ydata()) == [0.4, 0.4]
+
+
+def test_the_panel_is_small_and_has_the_colors_of_the_plot(timeline):
+    sure = replace(timeline, scores=np.tile(np.float32([9, -9]), (len(timeline), 1)))
+    frame = np.full((240, 320, 3), 128, np.uint8)
+    Overlay(sure, [], 320, 240, 5).draw(frame, 6.0)
+    changed = np.argwhere((frame[: 240 - 12] != 128).any(2))
+    assert changed[:, 0].min() >= 2 * 240 // 3
+    assert changed[:, 1].max() <= 320 // 2
+    assert (frame == PALETTE[0]).all(2).sum() > 200
+
+
 def test_the_clock():
     assert [plot.clock(at) for at in (0, 9.96, 61.5, 3600)] == ["0:00", "0:10", "1:01.5", "1:00:00"]
 

@@ -27,10 +27,10 @@ def test_the_numbers_of_every_class(content):
     assert found.matrix.tolist() == [[1, 2, 0, 1], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
     shown = [(c.name, c.videos, c.right, c.mistaken_for, c.times) for c in found.classes]
     assert shown == [
-        ("jump", 4, 1, "run", 2),
-        ("run", 2, 1, "jump", 1),
-        ("sit", 1, 1, None, 0),
-        ("wave", 0, 0, None, 0),
+        ("jump", 4, 1, ("run",), 2),
+        ("run", 2, 1, ("jump",), 1),
+        ("sit", 1, 1, (), 0),
+        ("wave", 0, 0, (), 0),
     ]
     assert [c.accuracy for c in found.classes[:3]] == [25, 50, 100]
     assert np.isnan(found.classes[3].accuracy)
@@ -41,6 +41,13 @@ def test_the_numbers_of_every_class(content):
         "sit         1       1    100.00  -",
         "wave        0       0         -  -",
     ]
+
+
+def test_classes_that_are_equally_often_confused_are_all_named(content):
+    labels = content.labels.copy()
+    labels[1] = -1  # jump is mistaken for run and wave now, once each
+    found = Analysis(ScoreFile(content.ids, content.scores, labels, NAMES)).classes
+    assert table(found)[1] == "jump        3       1     33.33  run, wave (1 each)"
 
 
 def test_confusions_and_mistakes_are_sorted(content):
@@ -87,7 +94,7 @@ def test_without_labels(content):
 def test_the_summary_is_json(content):
     said = json.loads(json.dumps(Analysis(content).summary()))
     assert said["classes"][0] == {
-        "name": "jump", "videos": 4, "right": 1, "accuracy": 25, "mistaken_for": "run", "times": 2,
+        "name": "jump", "videos": 4, "right": 1, "accuracy": 25, "mistaken_for": ["run"], "times": 2,
     }  # fmt: skip
     assert said["confusion_matrix"][0] == [1, 2, 0, 1]
     assert said["confusions"][0] == {"label": "jump", "predicted": "run", "count": 2, "fraction": 0.5}
