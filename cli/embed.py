@@ -16,7 +16,7 @@ import click
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, name_missing, refuse_overlap, refuse_videos, resumable
 from actrec.cli.model import ModelChoice, model_options
-from actrec.cli.options import Command, NamedPath, cluster_option, config_changes, config_options
+from actrec.cli.options import Command, InputPath, NamedPath, cluster_option, config_changes, config_options
 from actrec.words import counted
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _VIDEOS_OF_A_JOB = 8
 
 
 @click.command(cls=Command)
-@click.argument("inputs", nargs=-1, required=True, type=NamedPath(), metavar="LIST...")
+@click.argument("inputs", nargs=-1, required=True, type=InputPath(), metavar="LIST...")
 @click.option("--out", required=True, type=NamedPath(),
               help="File for the features: .npz, .npy or .safetensors.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a file that contains other features.")
@@ -88,7 +88,7 @@ def command(
         return 0
     lines = _save(out, found, embedding, windows, model.clip, origin)
     shutil.rmtree(parts, ignore_errors=True)
-    lines += name_missing("not embedded", found.missing, len(task.videos))
+    lines += name_missing("not embedded", found.missing, len(task.videos), inputs)
     num_videos, channels = len(set(found.ids)), found.features.shape[1]
     what = (
         f"{counted(len(found), 'window')} of {counted(num_videos, 'video')}"

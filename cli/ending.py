@@ -141,22 +141,37 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def name_missing(what: str, missing: Mapping[str, str], total: int) -> list[str]:
+def name_missing(what: str, missing: Mapping[str, str], total: int, inputs: Sequence[Path] = ()) -> list[str]:
     """Names the videos that could not be used, with the reasons, on standard error.
 
     Args:
         what: what did not happen ("not predicted").
         missing: the reasons, by the ids of the videos.
         total: number of videos of the command.
+        inputs: what the user named. If none of the videos of a list could be used, the file may be no list.
 
     Returns:
-        The line that counts them; none if all videos could be used.
+        The line that counts them, and one for each such list; none if all videos could be used.
     """
     from actrec.engine.failures import with_name
 
     for video, reason in missing.items():
         note(f"{what}: {with_name(video, reason)}")
-    return [f"{counted(len(missing), 'video')} of {total} cannot be used"] if missing else []
+    return count_missing(missing, total, inputs)
+
+
+def count_missing(missing: Mapping[str, str], total: int, inputs: Sequence[Path] = ()) -> list[str]:
+    """The lines that `name_missing` returns."""
+    from actrec.data.lists import read_list
+    from actrec.inference.inputs import is_list
+
+    if not missing:
+        return []
+    lists = [path for path in inputs if is_list(path) and all(video.id in missing for video in read_list(path))]
+    return [
+        f"{counted(len(missing), 'video')} of {total} cannot be used",
+        *(f"{path} was read as a list of videos, and none of them can be used" for path in lists),
+    ]
 
 
 @contextmanager

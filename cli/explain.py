@@ -8,11 +8,11 @@ import click
 
 from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap, refuse_videos
 from actrec.cli.model import ModelChoice, model_options
-from actrec.cli.options import Command, NamedPath
+from actrec.cli.options import Command, InputPath
 
 
 @click.command(cls=Command)
-@click.argument("path", type=NamedPath(), metavar="INPUT")
+@click.argument("path", type=InputPath(), metavar="INPUT")
 @click.option("--class", "class_", metavar="CLASS", help="Name or number of the class.  [default: the predicted one]")
 @click.option("--layer", help="Module whose output gives the heat map.  [default: the input of the net's head]")
 @click.option("--out", type=OutputFile((".png", ".jpg", ".jpeg", ".mp4")), default="explain.png", show_default=True,

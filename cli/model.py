@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from actrec import config
+from actrec.cli.ending import note
 from actrec.cli.options import FILE, FOLDER, changed_flags, config_changes, config_options, data_option
 from actrec.cli.runs import run_folder
+from actrec.words import printable
 
 if TYPE_CHECKING:
     from actrec.inference.model import Model
+
+_OTHER_RUN = "; or pass a run with --run, or the folder of the dataset with --data"
+_NET = "Net (only with --weights)"  # the heading of its flags in --help
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class ModelChoice:
         if self.weights is not None or self.checkpoint is not None:
             return self.weights or self.checkpoint  # type: ignore[return-value]
         run_dir = run_folder(self.run_dir, self.data) if self.run_dir is not None else None
-        return datafolder.best_checkpoint(self.data, run_dir, advice=", or pass another folder with --run")
+        return datafolder.best_checkpoint(self.data, run_dir, advice=_OTHER_RUN)
 
     @property
     def home(self) -> Path:
@@ -80,7 +86,25 @@ class ModelChoice:
         from actrec.inference.model import load
 
         path, options = self.arguments
-        return load(path, **options)
+        model = load(path, **options)
+        self._tell(model)
+        return model
+
+    def _tell(self, model: Model) -> None:
+        """Prints which net is used, in the first process: `net: runs/X/best.pt (s3d, epoch 2 of 30, run finished)`."""
+        from actrec.engine import dist
+        from actrec.report import runs
+
+        known = [model.net.name]
+        if self.weights is not None:
+            known.append("weights")
+        elif model.epochs is not None:
+            known.append("epoch {} of {}".format(*model.epochs))
+            run = runs.read(self.path.parent)
+            if not run.broken and run.planned == model.epochs[1]:
+                known.append("run finished" if run.state == "finished" else "run not finished")
+        if not dist.rank():
+            note(printable(f"net: {self.path} ({', '.join(known)})"))
 
 
 def model_options(function: Callable | None = None, *, scores: bool = True, batches: bool = True) -> Callable:
@@ -97,22 +121,25 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
 
     @click.option("--run", "run_dir", type=FOLDER, help="Run folder, or a name in DATA/runs.  [default: the newest]")
     @click.option("--checkpoint", type=FILE, help="Checkpoint of the net.  [default: best.pt of the run]")
-    @click.option("--weights", type=FILE, help="Weights file for the net of --backbone; no run is needed.")
+    @click.option("--weights", type=FILE, help="Weights file; needs --backbone, but no run.")
     @click.option(
         "--labels", "classes", type=FILE, help="File of class names, one per line.  [default: those of the checkpoint]"
     )
     @data_option
     @config_options(config.Views, only=("clips", "crops", "rule") if scores else ())
-    @config_changes(config.Views, "crop_ratio", default=f"as in validation; {config.Views.crop_ratio} with --weights")
+    @config_changes(
+        config.Views, "crop_ratio", default=f"as in validation; {config.Views.crop_ratio} for weights of other tools"
+    )
     @config_options(config.Scoring, only=(*averaging, "batch_size") if scores and batches else averaging)
     @config_changes(
         config.Clip, "frames", "stride", "sampling", "rule", "modality", "image_range", default="as trained"
     )
-    @config_options(config.Frame)
+    @config_changes(config.Frame, "size", "mean", "std", default="as trained")
     @config_options(config.Loader, only=("workers", "prefetch") if scores and batches else ())
-    @config_options(config.Net)
     @config_changes(config.Loss, "multi_label", default="as trained")
     @config_options(config.Run, only=("device",) if scores else ())
+    @config_changes(config.Net, "backbone", default="the net of the checkpoint", heading=_NET)
+    @config_options(config.Net, without=("backbone",), heading=_NET)
     @functools.wraps(function)
     def call(
         *args: Any,
@@ -125,26 +152,27 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
         views_changes: dict[str, Any],
         scoring: config.Scoring,
         clip_changes: dict[str, Any],
-        frame: config.Frame,
+        frame_changes: dict[str, Any],
         loader: config.Loader,
-        net: config.Net,
         loss_changes: dict[str, Any],
         run: config.Run,
+        net_changes: dict[str, Any],
+        net: config.Net,
         **flags: Any,
     ) -> Any:
-        _check_origin(run_dir, checkpoint, weights)
+        _check_origin(run_dir, checkpoint, weights, net_changes)
         if weights is None:
-            _refuse_known(net, clip_changes | loss_changes)
+            _refuse_known(net, net_changes | clip_changes | loss_changes)
         chosen = ModelChoice(
             data,
             run_dir,
             checkpoint,
             weights,
             classes,
-            net,
+            replace(net, **net_changes),
             {
                 "clip": clip_changes,
-                "frame": frame,
+                "frame": config.Frame(**frame_changes),
                 "views": {"clips": views.clips, "crops": views.crops, "rule": views.rule} | views_changes,
                 "scoring": scoring,
                 "loader": loader,
@@ -157,15 +185,26 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
     return call
 
 
-def _check_origin(run_dir: Path | None, checkpoint: Path | None, weights: Path | None) -> None:
-    """Raises UsageError if --weights is given together with another source of the net."""
+def _check_origin(
+    run_dir: Path | None, checkpoint: Path | None, weights: Path | None, net_changes: dict[str, Any]
+) -> None:
+    """Raises UsageError if --weights is given with another source of the net or without a net, or if a file is a
+    folder."""
     if weights is not None and (run_dir or checkpoint) is not None:
         raise click.UsageError("--weights together with --run or --checkpoint: expected one of them")
+    for flag, path in (("--checkpoint", checkpoint), ("--weights", weights)):
+        if path is not None and os.path.isdir(path):
+            raise click.UsageError(f"{flag} {path} is a folder: expected a file; pass a run folder with --run")
+    if weights is not None and not net_changes:
+        raise click.UsageError(
+            f"--weights {weights} without --backbone: expected the name of its net; pass a checkpoint of a run with "
+            "--checkpoint, which needs no --backbone"
+        )
 
 
 def _refuse_known(net: config.Net, changes: dict[str, Any]) -> None:
     """Raises UsageError for flags whose values are stored in a checkpoint."""
-    known = changed_flags(net)
-    known += [f"--{name.replace('_', '-')}" for name in ("modality", "multi_label") if name in changes]
+    given = [name for name in ("backbone", "modality", "multi_label") if name in changes]
+    known = [*(f"--{name.replace('_', '-')}" for name in given), *changed_flags(net)]
     if known:
         raise click.UsageError(f"{known[0]} without --weights: the checkpoint contains this option")

@@ -3,6 +3,7 @@ written once."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -36,6 +37,9 @@ _ELSEWHERE = {  # flags as other tools call them
 _DEFAULT = re.compile(r"\s*\[default: [^\]]*\]$")
 
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
 class NamedPath(click.Path):
     """A path that is not empty, because `Path("")` is the current folder.
 
@@ -57,6 +61,16 @@ class NamedPath(click.Path):
         return path
 
 
+class InputPath(NamedPath):
+    """A path of videos. The address of a live source is wrong usage: `Path` would change its slashes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and _ADDRESS.match(value):
+            self.fail("an address: expected a file or folder; for a live source, use `actrec predict --stream URL`",
+                      param, ctx)  # fmt: skip
+        return super().convert(value, param, ctx)
+
+
 FOLDER = NamedPath(folder=True)
 FILE = NamedPath()
 cluster_option = click.option("--cluster", metavar="ADDRESS", help="Use the workers of the Dask scheduler at ADDRESS.")
@@ -68,6 +82,16 @@ class Command(click.Command):
 
     An illegal option is wrong usage (exit code 2) wherever it is found, and is named by its flag.
     """
+
+    allow_extra_args = True  # `parse_args` refuses them
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        extra = super().parse_args(ctx, args)
+        if extra and not ctx.resilient_parsing:
+            what, flag = _meaning(extra[0], Path(ctx.params.get("data") or "."))
+            known = any(flag in param.opts for param in self.params)
+            ctx.fail(f"unexpected argument {extra[0]}" + (f": pass {what} with {flag}" if known else ""))
+        return extra
 
     def invoke(self, ctx: click.Context) -> Any:
         refuse_overlap()
@@ -98,6 +122,19 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
 
+def _meaning(argument: str, data: Path) -> tuple[str, str]:
+    """What an argument seems to be, and the flag that takes it; empty if it looks like nothing."""
+    from actrec.report import runs
+
+    with contextlib.suppress(ValueError, OSError):
+        runs.locate(argument, data / "runs")
+        return "a run", "--run"
+    if os.path.isdir(argument):
+        return "a dataset folder", "--data"
+    by_suffix = {".pt": ("a checkpoint", "--checkpoint"), ".txt": ("a list", "--list"), ".csv": ("a list", "--list")}
+    return by_suffix.get(os.path.splitext(argument)[1].lower(), ("", ""))
+
+
 class ConfigOption(click.Option):
     """A flag derived from a field of a dataclass.
 
@@ -118,12 +155,15 @@ class ConfigOption(click.Option):
         return extra
 
 
-def config_options(*kinds: type, only: Sequence[str] | None = None, without: Sequence[str] = ()) -> Callable:
+def config_options(
+    *kinds: type, only: Sequence[str] | None = None, without: Sequence[str] = (), heading: str | None = None
+) -> Callable:
     """Gives a command the flags of dataclasses. It receives an instance of each, named like its class in lower case.
 
     Args:
         only: the fields that get a flag; all others keep their defaults.
         without: fields that get none.
+        heading: under which --help shows them.  Default: that of the dataclass.
     """
 
     def decorate(function: Callable) -> Callable:
@@ -139,19 +179,20 @@ def config_options(*kinds: type, only: Sequence[str] | None = None, without: Seq
         for kind in reversed(kinds):
             for f in reversed(_fields(kind, only, without)):
                 name = f"{kind.__name__.lower()}_{f.name}"  # two dataclasses may have a field of the same name
-                call = _option(kind, f, name, f.default, f.metadata["help"])(call)
+                call = _option(kind, f, name, f.default, f.metadata["help"], heading)(call)
         return call
 
     return decorate
 
 
-def config_changes(kind: type, *fields: str, default: str) -> Callable:
+def config_changes(kind: type, *fields: str, default: str, heading: str | None = None) -> Callable:
     """Gives a command the flags of these fields of a dataclass, without their defaults.
 
     The command receives those that were given, as a dict by field, under the name `<class>_changes`.
 
     Args:
         default: what applies if a flag is not given, for `--help`.
+        heading: as for `config_options`.
     """
     chosen = [f for f in _fields(kind, None, ()) if f.name in fields]
     prefix = kind.__name__.lower() + "_"
@@ -165,7 +206,7 @@ def config_changes(kind: type, *fields: str, default: str) -> Callable:
 
         for f in reversed(chosen):
             text = f"{_DEFAULT.sub('', f.metadata['help'])}  [default: {default}]"
-            call = _option(kind, f, prefix + f.name, None, text)(call)
+            call = _option(kind, f, prefix + f.name, None, text, heading)(call)
         return call
 
     return decorate
@@ -236,7 +277,7 @@ def _build(kind: type, values: dict[str, Any]) -> Any:
         raise click.UsageError(error.shown(lambda name: flags.get(name, name))) from None
 
 
-def _option(kind: type, f: dataclasses.Field, name: str, default: Any, text: str) -> Callable:
+def _option(kind: type, f: dataclasses.Field, name: str, default: Any, text: str, heading: str | None) -> Callable:
     flag = flag_of(f)
     declared = without_none(field_types(kind)[f.name])
     arguments: dict[str, Any] = {
@@ -246,7 +287,7 @@ def _option(kind: type, f: dataclasses.Field, name: str, default: Any, text: str
         "show_default": default is not None,
         "cls": ConfigOption,
         "field": f.name,
-        "heading": _HEADINGS.get(kind.__name__, kind.__name__.removesuffix("Options") or "Options"),
+        "heading": heading or _HEADINGS.get(kind.__name__, kind.__name__.removesuffix("Options") or "Options"),
     }
     if declared is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, **arguments)

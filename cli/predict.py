@@ -9,20 +9,22 @@ import click
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, name_missing, refuse_overlap, refuse_videos
 from actrec.cli.model import ModelChoice, model_options
-from actrec.cli.options import FILE, Command, NamedPath, config_options
+from actrec.cli.options import FILE, Command, InputPath, config_options
 from actrec.cli.predict_stream import check_stream, predict_stream
 from actrec.cli.predict_timeline import VIDEOS, Outputs, predict_timeline, refuse_without_timeline
 from actrec.figures import SUFFIXES
 from actrec.words import column_width, printable
 
+_TOPK = 5
+
 
 @click.command(cls=Command)
-@click.argument("inputs", nargs=-1, type=NamedPath(), metavar="[INPUT...]")
+@click.argument("inputs", nargs=-1, type=InputPath(), metavar="[INPUT...]")
 @click.option(
     "--stream", "source", metavar="URL|DEVICE", help="Predict the newest frames of this camera or network stream."
 )
 @click.option(
-    "--topk", type=click.IntRange(0), default=5, show_default=True, help="Number of classes for each video; 0: all."
+    "--topk", type=click.IntRange(0), default=_TOPK, show_default=True, help="Number of classes for each video; 0: all."
 )
 @click.option(
     "--csv", "csv_path", type=OutputFile((".csv",)), help="Also write a table (with --timeline, one row per window)."
@@ -80,6 +82,8 @@ def command(
     if not timeline:
         own = windows if source is None else config.Windows()
         refuse_without_timeline(segments, own, {"--truth": truth, "--render": render, "--plot": plot})
+    elif topk != _TOPK and render is None:
+        raise click.UsageError(f"--topk {topk} with --timeline: it only sets the number of classes that --render draws")
     refuse_overlap({"the checkpoint": choice.path})
     if source is not None:
         return predict_stream(choice.load(), source, windows, stream, topk=topk, json_path=json_path)
@@ -90,7 +94,7 @@ def command(
     if timeline:
         if dist.world() > 1:
             raise click.UsageError(f"--timeline in {dist.world()} processes: expected one")
-        return predict_timeline(model, videos, windows, segments, outputs, topk=topk, source=choice.path)
+        return predict_timeline(model, videos, windows, segments, outputs, topk=topk, source=choice.path, inputs=inputs)
     with Bar("videos", total=len(videos) if not dist.rank() else None) as bar:
         result = model.score(videos, progress=bar.add)
     if dist.rank():
@@ -106,7 +110,7 @@ def command(
         click.echo(printable(video))
         for name, probability in found:
             click.echo(f"  {printable(name):<{width}}  {probability:6.1%}")
-    lines = name_missing("not predicted", result.missing, len(videos))
+    lines = name_missing("not predicted", result.missing, len(videos), inputs)
     if csv_path is not None:
         rows = ((video, name, f"{value:.6g}") for video, found in best.items() for name, value in found)
         write_csv(csv_path, ("video", "class", "probability"), rows)

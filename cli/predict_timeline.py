@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actrec import config
-from actrec.cli.ending import finish, name_missing, note
+from actrec.cli.ending import count_missing, finish, name_missing, note
 from actrec.cli.options import changed_flags
 from actrec.words import column_width, counted, printable
 
@@ -58,12 +58,14 @@ def predict_timeline(
     *,
     topk: int,
     source: Path,
+    inputs: Sequence[Path],
 ) -> int:
     """Scores windows over long videos, prints segments and writes files. Returns the exit code.
 
     Args:
         topk: Number of classes that are drawn into the video.
         source: The checkpoint, for the result file.
+        inputs: What the user named.
 
     Raises:
         ValueError, OSError: The truth is malformed, or a file cannot be written.
@@ -102,8 +104,7 @@ def predict_timeline(
     windows_missing = sum(len(timeline.missing) for timeline in timelines.values())
     if windows_missing:
         lines.append(f"{counted(windows_missing, 'window')} cannot be used")
-    if missing:
-        lines.append(f"{counted(len(missing), 'video')} of {len(videos)} cannot be used")
+    lines += count_missing(missing, len(videos), inputs)
     result = {
         "model": str(source),
         "classes": list(model.class_names),
@@ -129,6 +130,10 @@ def _score(model: Model, video: Video, windows: config.Windows, missing: dict[st
         missing[video.id] = str(error)
         name_missing("not predicted", {video.id: str(error)}, 1)
         return None
+    frames, rate = timeline.media.frames, timeline.media.rate
+    if windows.window is not None and round(windows.window * rate) > frames:
+        shown = f"--window {windows.window:g} is longer than the video ({frames / rate:.2f} s)"
+        note(f"{printable(video.id)}: {shown}; all of it is one window")
     for reason, count in Counter(timeline.missing.values()).items():
         note(f"not predicted: {counted(count, 'window')}: {with_name(video.id, reason)}")
     return timeline

@@ -15,7 +15,7 @@ from actrec.words import counted
 @click.command(cls=Command)
 @click.argument("names", metavar="[RUN]...", nargs=-1)
 @click.option("--run", "more_names", metavar="RUN", multiple=True, help="The same as the argument RUN. Repeatable.")
-@click.option("--out", type=OutputFile((".html", ".htm"), make_folder=True),
+@click.option("--out", type=OutputFile((".html", ".htm")),
               help="File for the page.  [default: report.html in the folder of the first run]")  # fmt: skip
 @click.option("--scores", "score_files", type=FILE, multiple=True,
               help="Score file of `actrec evaluate`. Pass one for each RUN, in the same order.  "

@@ -52,7 +52,7 @@ def command(ctx: click.Context, data: Path, json_path: Path | None) -> int:
 @click.argument("a")
 @click.argument("b")
 @click.option("--data", type=FOLDER, help="Dataset folder.  [default: .]")
-@click.option("--picture", type=OutputFile(SUFFIXES, make_folder=True), help="Draw the curves of both runs.")
+@click.option("--picture", type=OutputFile(SUFFIXES), help="Draw the curves of both runs.")
 @json_option
 @click.pass_obj
 def compare(folder: Path, a: str, b: str, data: Path | None, picture: Path | None, json_path: Path | None) -> int:

@@ -39,12 +39,17 @@ def save(path: str | os.PathLike, checkpoint: dict[str, Any]) -> None:
             raise
 
 
+class ForeignFile(ValueError):
+    """A file is not a checkpoint of actrec that this version reads. It may contain weights."""
+
+
 def load(path: str | os.PathLike) -> dict[str, Any]:
     """Reads a checkpoint of actrec onto the CPU, with today's names of options (see `stored`).
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is damaged, or not a checkpoint of actrec.
+        ForeignFile: It is damaged, not a checkpoint of actrec, or in a format that this version does not read.
+        ValueError: It has values of wrong types.
     """
     if not os.path.exists(path):
         raise FileNotFoundError(f"{os.fspath(path)}: no such checkpoint")
@@ -53,13 +58,13 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
     except (OSError, MemoryError):  # not the file's fault
         raise
     except Exception as error:  # torch raises whatever the bytes lead it to
-        raise ValueError(f"{os.fspath(path)}: the file is damaged, or not a checkpoint of torch") from error
+        raise ForeignFile(f"{os.fspath(path)}: the file is damaged, or not a checkpoint of torch") from error
     if not isinstance(checkpoint, dict) or "format" not in checkpoint:
-        raise ValueError(
+        raise ForeignFile(
             f"{os.fspath(path)}: not a checkpoint of actrec; files of other tools are loaded as weights of a net"
         )
     if not isinstance(checkpoint["format"], int) or checkpoint["format"] not in _READABLE:
-        raise ValueError(
+        raise ForeignFile(
             f"{os.fspath(path)}: a checkpoint in format {checkpoint['format']}, this version reads formats "
             f"{_READABLE[0]} to {FORMAT}; only its weights can be loaded"
         )
@@ -109,6 +114,17 @@ def contents_of(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except (ValueError, TypeError) as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+
+def epochs_of(checkpoint: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The epoch in which a checkpoint was saved, from 1, and the number of epochs of its run; None if unknown."""
+    try:
+        finished = checkpoint["progress"]["epoch"]
+        between = checkpoint["loader"] == {"epoch": finished, "step": 0}
+        found = finished + (0 if between else 1), checkpoint["config"]["optim"]["epochs"]
+    except (KeyError, TypeError):
+        return None
+    return found if all(type(number) is int for number in found) else None
 
 
 def describe_net(net: Any, net_input: Input) -> dict[str, Any]:

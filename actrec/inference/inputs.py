@@ -9,6 +9,7 @@ from pathlib import Path
 
 from actrec.data.lists import Video, read_list
 from actrec.data.lists.find import IMAGES, NOT_VIDEOS, find_videos
+from actrec.files import ListError
 
 _LISTS = (".txt", ".csv")
 
@@ -47,9 +48,17 @@ def _add(found: dict[str, Video], video: Video) -> None:
 def _videos_of(path: Path) -> Sequence[Video]:
     if path.is_dir():
         return _videos_in(path)
-    if path.suffix.lower() in _LISTS and path.exists():
+    if not is_list(path):
+        return [Video.of(path)]
+    try:
         return read_list(path)
-    return [Video.of(path)]
+    except ListError as error:
+        raise ListError(f"{path}, which was read as a list, is malformed:\n{error}") from None
+
+
+def is_list(path: Path) -> bool:
+    """Whether a path is read as a list of videos: by the end of its name."""
+    return path.suffix.lower() in _LISTS and path.is_file()
 
 
 def _videos_in(folder: Path) -> list[Video]:

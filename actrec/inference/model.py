@@ -64,6 +64,8 @@ class Model:
         channels_last: Use the channels-last memory format.
         loader: Number of decoding threads, and number of batches that are decoded ahead.
         source: The file from which the model was loaded.
+        epochs: For a checkpoint, the epoch in which it was saved, from 1, and the number of epochs of its run. None if
+            they are unknown.
     """
 
     net: nets.Backbone
@@ -77,6 +79,7 @@ class Model:
     device: torch.device
     loader: config.Loader
     source: Path
+    epochs: tuple[int, int] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -435,11 +438,12 @@ def load(
     Args:
         path: A run folder (its `best.pt` is loaded), a dataset folder (its newest run), or a checkpoint. With `net`: a
             weights file of any layout that actrec reads.
-        net: The net to which the weights belong: its name, or `actrec.config.Net` with its options.
+        net: The net to which the weights belong: its name, or `actrec.config.Net` with its options. A checkpoint of
+            actrec that is read as weights keeps everything else that it contains.
         classes: Names of the classes: a file with one name per line, or a sequence. Default: those of the checkpoint;
-            weights have none.
+            weights of other tools have none.
         clip, views: Options of the input, by default those of the training. A mapping changes single fields. With
-            weights, the default is one clip of the net's own length.
+            weights of other tools, the default is one clip of the net's own length.
         frame: Changes of the frames' size and normalization.
         multi_label: Videos may have several labels. Default: as in training.
         device: cpu, cuda, or auto for the GPU if there is one.
@@ -451,30 +455,30 @@ def load(
     """
     path, chosen = Path(path), torch.device(choose_device(device))
     names = read_labels(classes) if isinstance(classes, (str, os.PathLike)) else classes
+    path = _checkpoint_in(path) if net is None else path
+    saved, own, own_views = _saved(path, weights=net is not None)
+    names = names if names is not None else saved.get("classes")
     if net is None:
-        path = _checkpoint_in(path)
-        saved = checkpoint.load(path)
-        names = names if names is not None else saved.get("classes")
         if names is None:
             raise OptionError(f"{path}: contains no class names: pass `classes`, such as the file labels.txt")
         with checkpoint.contents_of(path):
             built = checkpoint.build_net(saved)
-            own = Clip(**saved["clip"])
-            own_views = Views(crop_ratio=saved.get("crop_ratio", Views.crop_ratio))
-        channels_last, own_multi_label = saved["channels_last"], saved.get("multi_label", False)
     else:
         choice = net if isinstance(net, config.Net) else config.Net(net)
-        own = Clip(modality=_modality_of(clip))
+        modality = clip.modality if isinstance(clip, Clip) else (clip or {}).get("modality", own.modality)
         guesses = recognize(path, choice.backbone, **choice.options).guesses
         # If no options fit, building the net raises the error with the reason.
         built = build_net(
             choice,
             num_classes=guesses[0].num_classes if guesses else len(names or [0]),
-            modality=own.modality,
+            modality=modality,
             weights=str(path),
             new_head=False,
         )
-        channels_last, own_multi_label, own_views = True, False, Views()
+        if saved and modality == own.modality:
+            with checkpoint.contents_of(path):
+                built.input = checkpoint.input_from(saved["net"]["input"])
+    channels_last, own_multi_label = saved.get("channels_last", True), saved.get("multi_label", False)
     clip = clip if isinstance(clip, Clip) else replace(own, **(clip or {}))
     model = Model(
         net=move(built, chosen, channels_last=channels_last).eval(),
@@ -488,6 +492,7 @@ def load(
         device=chosen,
         loader=loader or config.Loader(),
         source=path,
+        epochs=checkpoint.epochs_of(saved) if net is None else None,
     )
     if names is not None and len(names) != model.num_classes:
         raise ValueError(f"{path}: {len(names)} class names, but the net has {model.num_classes} classes")
@@ -510,5 +515,17 @@ def _checkpoint_in(path: Path) -> Path:
     return best_checkpoint(path, None)
 
 
-def _modality_of(clip: Clip | Mapping[str, Any] | None) -> config.Modality:
-    return clip.modality if isinstance(clip, Clip) else (clip or {}).get("modality", "rgb")
+def _saved(path: Path, *, weights: bool) -> tuple[dict[str, Any], Clip, Views]:
+    """The content of a checkpoint, its clip and its views.
+
+    Args:
+        weights: It may also be a weights file of another tool, which has no content but its tensors.
+    """
+    try:
+        saved = checkpoint.load(path)
+    except (checkpoint.ForeignFile, FileNotFoundError):  # for weights, `recognize` raises the error with the reason
+        if not weights:
+            raise
+        return {}, Clip(), Views()
+    with checkpoint.contents_of(path):
+        return saved, Clip(**saved["clip"]), Views(crop_ratio=saved.get("crop_ratio", Views.crop_ratio))

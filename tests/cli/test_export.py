@@ -13,7 +13,8 @@ import pytest
 def test_export(run, trained, tmp_path):
     flags = ["--no-pt2", "--size", "48", "--crop-ratio", "1", "--sampling", "dense", "--stride", "2"]
     code, out, err = run("export", "--run", trained, "--out", tmp_path / "out", "--json", tmp_path / "a.json", *flags)
-    assert (code, err) == (0, [])
+    assert code == 0
+    assert err == [f"net: {trained / 'best.pt'} (resnet3d_10, epoch 1 of 1, run finished)"]
     assert len(out) == 2
     assert out[0].startswith("model.onnx: opset ")
     assert out[1] == f"resnet3d_10 from {trained / 'best.pt'} -> {tmp_path / 'out'}"
@@ -35,7 +36,7 @@ def test_export(run, trained, tmp_path):
     [
         (["--run", "nowhere"], "nowhere"),
         (["--checkpoint", "labels.txt"], "labels.txt"),
-        (["--weights", "labels.txt"], "labels.txt is not a weights file"),
+        (["--weights", "labels.txt", "--backbone", "s3d"], "labels.txt is not a weights file"),
     ],
 )
 def test_mistakes(run, inside, flags, line):

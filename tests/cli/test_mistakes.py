@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 
+NET = ["--backbone", "s3d"]
 SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
 
 
@@ -106,12 +107,12 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
             "Error: Invalid value for '--json': r/config.json: there is no folder r",
         ),
         (
-            ["evaluate", "--weights", "w", "--json", "val.txt"],
+            ["evaluate", "--weights", "w", *NET, "--json", "val.txt"],
             2,
             "Error: --json val.txt: the list is the same file; expected another name",
         ),
         (
-            ["evaluate", "--weights", "w", "--out", "s.npz", "--reference-files", "--json", "s.csv"],
+            ["evaluate", "--out", "s.npz", "--weights", "w", *NET, "--reference-files", "--json", "s.csv"],
             2,
             "Error: s.csv s.csv: --json is the same file",
         ),
@@ -138,6 +139,10 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
         (["train", "--weights", "labels.txt"], 1, "Error: labels.txt is not a weights file"),
         (["train", *SMALL, "--run", "labels.txt/r"], 1, "Error: labels.txt/r"),
         (["train", "--fraems", "8"], 2, "Error: No such option '--fraems'"),
+        (["evaluate", "val.txt"], 2, "Error: unexpected argument val.txt: pass a list with --list"),
+        (["evaluate", "frames"], 2, "Error: unexpected argument frames: pass a dataset folder with --data"),
+        (["evaluate", "x.pt"], 2, "Error: unexpected argument x.pt: pass a checkpoint with --checkpoint"),
+        (["runs", "compare", "a", "b", "c"], 2, "Error: unexpected argument c"),
         (["evaluate"], 1, "Error: runs: no run with a best.pt; `actrec train` creates one"),
         (["evaluate", "--checkpoint", "nowhere.pt"], 1, "Error: nowhere.pt: no such checkpoint"),
         (["evaluate", "--checkpoint", "labels.txt"], 1, "Error: labels.txt: the file is damaged, or not a checkpoint"),

@@ -12,9 +12,10 @@ from actrec import config
 from actrec.cli import bench, evaluate, train, weights
 
 TRAIN = ["Options", "Net", "Clip", "Frames", "Augmentation", "Loader", "Optimizer and schedule", "Loss", "Run"]
+OPTIONS = ["Options", "Views", "Scoring", "Clip", "Frames", "Loader", "Loss", "Run"]
 COMMANDS = {
     "train": (train.command, TRAIN),
-    "evaluate": (evaluate.command, ["Options", "Views", "Scoring", "Clip", "Frames", "Loader", "Net", "Loss", "Run"]),
+    "evaluate": (evaluate.command, [*OPTIONS, "Net (only with --weights)"]),
     "bench": (bench.command, ["Options", "Bench", "Clip", "Frames", "Loader", "Net", "Run"]),
     "weights convert": (weights.convert, ["Options", "Weights", "Net"]),
 }

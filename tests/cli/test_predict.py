@@ -76,7 +76,11 @@ def test_mistakes_end_in_one_line(run, here, tmp_path):
     for arguments, expected in (
         (["empty"], "empty: contains no video: expected video files, or images"),
         (["a.mp4", "--run", "nope"], "nope"),
-        (["a.mp4", "--data", "empty"], "no run with a best.pt"),
+        (["a.mp4", "--data", "empty"], "pass a run with --run, or the folder of the dataset with --data"),
+        (["a.mp4", "--checkpoint", "runs/tiny"], "--checkpoint runs/tiny is a folder: expected a file; pass a run f"),
+        (["a.mp4", "--weights", "runs/tiny/best.pt"], "--weights runs/tiny/best.pt without --backbone: expected the"),
+        (["rtsp://u:secret@cam/1"], "an address: expected a file or folder; for a live source, use `actrec predict"),
+        (["a.mp4", "--timeline", "--topk", "2"], "--topk 2 with --timeline: it only sets the number of classes that"),
         (["a.mp4", "--weights", "runs/tiny/best.pt", "--backbone", "s3d"], "does not fit net 's3d'"),
         (["a.mp4", "--labels", "gone.txt"], "gone.txt: no such file"),
         (["a.mp4", "--csv", "no/x.csv"], "there is no folder no"),
@@ -87,6 +91,45 @@ def test_mistakes_end_in_one_line(run, here, tmp_path):
         assert code in (1, 2), arguments
         assert not out
         assert expected in err[-1], err
+        assert "secret" not in err[-1]
+
+
+def test_a_text_file_that_is_no_list(run, here):
+    (here / "my").mkdir()
+    (here / "my/notes.txt").write_text("Remember the milk\n")
+    code, out, _ = run("predict", "my/notes.txt", "val.txt")
+    assert code == 1
+    assert out[-1] == "my/notes.txt was read as a list of videos, and none of them can be used"
+    assert run("predict", "my/notes.txt", "--timeline")[1][-1] == out[-1]
+    (here / "my/notes.txt").write_text("a.mp4 1 2 dog\n")
+    assert run("predict", "my/notes.txt")[2][1] == "Error: my/notes.txt, which was read as a list, is malformed:"
+
+
+def test_the_net_is_named(run, here):
+    def said(*arguments):
+        code, _, err = run("predict", "frames/val0", *arguments)
+        assert code == 0
+        return [line for line in err if line.startswith("net: ")]
+
+    name, epochs = "resnet3d_10", len((here / "runs/tiny/log.jsonl").read_text().splitlines())
+    assert said("--checkpoint", "runs/tiny/last.pt") == [
+        f"net: runs/tiny/last.pt ({name}, epoch {epochs} of {epochs}, run finished)"
+    ]
+    (here / "runs/tiny/log.jsonl").write_text("")
+    assert said()[0].endswith(f" of {epochs}, run not finished)")
+    shutil.copy(here / "runs/tiny/last.pt", here / "copy.pt")
+    assert said("--checkpoint", "copy.pt") == [f"net: copy.pt ({name}, epoch {epochs} of {epochs})"]
+    weights = ("--weights", "copy.pt", "--backbone", name, "--widen", "0.125")
+    assert said(*weights) == [f"net: copy.pt ({name}, weights)"]
+
+
+def test_help_shows_the_options_of_nets_last(run):
+    _, out, _ = run("predict", "--help")
+    headings = [line for line in out if line.endswith(":") and not line.startswith(" ")]
+    assert headings[-1] == "Net (only with --weights):"
+    text = " ".join(" ".join(out).split())
+    assert "s3d]" not in text
+    assert "the net's own" not in text
 
 
 def test_weights_without_a_run(run, here):

@@ -80,6 +80,14 @@ def test_wrong_usage(predict, long_video, tmp_path):
     assert "there is no folder" in says(other, "--timeline", "--plot", tmp_path / "no" / "a.png")
 
 
+def test_a_window_that_is_longer_than_the_video(predict, long_video):
+    code, _, err = predict(long_video, "--timeline", "--window", 1000)
+    assert code == 0
+    (line,) = (line for line in err if "--window" in line)
+    assert line.startswith(f"{long_video}: --window 1000 is longer than the video (")
+    assert not any("--window" in line for line in predict(long_video, "--timeline", "--window", 0.3)[2])
+
+
 def test_a_folder_without_a_rate_is_one_line(predict, dataset):
     code, out, err = predict(dataset / "frames" / "train0", "--timeline")
     assert code == 1

@@ -174,6 +174,32 @@ def test_weights_need_a_net_and_know_their_number_of_classes(trained, tmp_path):
         actrec.load(tmp_path / "missing.pt", net="s3d")
 
 
+def test_a_checkpoint_as_weights_keeps_what_it_says(trained, tmp_path):
+    as_weights, own = (actrec.load(trained / "best.pt", net=net, device="cpu") for net in (TINY, None))
+    for name in ("input", "clip", "views", "classes", "multi_label", "channels_last"):
+        assert getattr(as_weights, name) == getattr(own, name), name
+    changed = actrec.load(
+        trained / "best.pt", net=TINY, classes=["a", "b"], clip={"frames": 8}, frame=config.Frame(size=40), device="cpu"
+    )
+    assert (changed.classes, changed.clip.frames, changed.input.size) == (["a", "b"], 8, 40)
+    assert changed.input.mean == own.input.mean
+    saved = torch.load(trained / "best.pt", weights_only=True)
+    torch.save(saved | {"format": 1}, tmp_path / "old.pt")  # only its weights can be read
+    assert actrec.load(tmp_path / "old.pt", net=TINY, device="cpu").classes is None
+
+
+def test_the_epoch_of_a_checkpoint(trained):
+    saved = checkpoint.load(trained / "last.pt")
+    planned = saved["config"]["optim"]["epochs"]
+    assert checkpoint.epochs_of(saved) == (planned, planned)
+    within = saved | {"progress": {"epoch": 0}, "loader": {"epoch": 0, "step": 3}}
+    assert checkpoint.epochs_of(within) == (1, planned)
+    validating = saved | {"progress": {"epoch": 0}, "loader": {"epoch": 1, "step": 0}}
+    assert checkpoint.epochs_of(validating) == (1, planned)
+    assert checkpoint.epochs_of({"progress": {}}) is None
+    assert checkpoint.epochs_of(saved | {"config": {"optim": {"epochs": "x"}}}) is None
+
+
 def test_what_cannot_be_loaded(trained, tmp_path):
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         actrec.load(tmp_path)
