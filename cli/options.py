@@ -85,14 +85,6 @@ class Command(click.Command):
 
     allow_extra_args = True  # `parse_args` refuses them
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        extra = super().parse_args(ctx, args)
-        if extra and not ctx.resilient_parsing:
-            what, flag = _meaning(extra[0], Path(ctx.params.get("data") or "."))
-            known = any(flag in param.opts for param in self.params)
-            ctx.fail(f"unexpected argument {extra[0]}" + (f": pass {what} with {flag}" if known else ""))
-        return extra
-
     def invoke(self, ctx: click.Context) -> Any:
         refuse_overlap()
         try:
@@ -103,12 +95,17 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
-            return super().parse_args(ctx, args)
+            extra = super().parse_args(ctx, args)
         except click.NoSuchOption as error:  # names that other tools use
             known = {flag for p in self.params for flag in p.opts}
             if (meant := _ELSEWHERE.get(error.option_name)) not in known:
                 raise
             raise click.UsageError(f"No such option {error.option_name!r}. Did you mean {meant!r}?", ctx) from None
+        if extra and not ctx.resilient_parsing:
+            what, flag = _meaning(extra[0], Path(ctx.params.get("data") or "."))
+            known = any(flag in param.opts for param in self.params)
+            ctx.fail(f"unexpected argument {extra[0]}" + (f": pass {what} with {flag}" if known else ""))
+        return extra
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {"Options": []}
