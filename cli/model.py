@@ -20,7 +20,7 @@ from actrec.words import printable
 if TYPE_CHECKING:
     from actrec.inference.model import Model
 
-_OTHER_RUN = "; or pass a run with --run, or the folder of the dataset with --data"
+_OTHER_RUN = ", or pass a run with --run, or the folder of the dataset with --data"
 _NET = "Net (only with --weights)"  # the heading of its flags in --help
 
 

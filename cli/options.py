@@ -103,8 +103,8 @@ class Command(click.Command):
             raise click.UsageError(f"No such option {error.option_name!r}. Did you mean {meant!r}?", ctx) from None
         if extra and not ctx.resilient_parsing:
             what, flag = _meaning(extra[0], Path(ctx.params.get("data") or "."))
-            known = any(flag in param.opts for param in self.params)
-            ctx.fail(f"unexpected argument {extra[0]}" + (f": pass {what} with {flag}" if known else ""))
+            hint = f": pass {what} with {flag}" if any(flag in param.opts for param in self.params) else ""
+            ctx.fail(f"unexpected argument {extra[0]}{hint}")
         return extra
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

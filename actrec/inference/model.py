@@ -523,7 +523,7 @@ def _saved(path: Path, *, weights: bool) -> tuple[dict[str, Any], Clip, Views]:
     """
     try:
         saved = checkpoint.load(path)
-    except (checkpoint.ForeignFile, FileNotFoundError):  # for weights, `recognize` raises the error with the reason
+    except (checkpoint.ForeignFile, OSError):  # for weights, `recognize` raises the error with the reason
         if not weights:
             raise
         return {}, Clip(), Views()

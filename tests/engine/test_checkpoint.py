@@ -60,7 +60,7 @@ def test_a_checkpoint_that_cannot_be_read_is_not_torn(tmp_path, data, monkeypatc
 def test_a_checkpoint_of_another_form(tmp_path, data):
     torch.save({"format": 2}, tmp_path / "last.pt")
     with pytest.raises(
-        ValueError, match="last.pt: a checkpoint in format 2, this version reads formats 3 to 4; pass it"
+        ValueError, match="last.pt: a checkpoint in format 2, this version reads formats 3 to 4; only its"
     ):
         run(tmp_path, data, resume=True)
 
