@@ -14,7 +14,9 @@ from actrec.cli.options import Command, InputPath
 @click.command(cls=Command)
 @click.argument("path", type=InputPath(), metavar="INPUT")
 @click.option("--class", "class_", metavar="CLASS", help="Name or number of the class.  [default: the predicted one]")
-@click.option("--layer", help="Module whose output gives the heat map.  [default: the input of the net's head]")
+@click.option(
+    "--layer", help="Module whose output gives the heat map.  [default: the last one with enough time steps and places]"
+)
 @click.option("--out", type=OutputFile((".png", ".jpg", ".jpeg", ".mp4")), default="explain.png", show_default=True,
               help="Picture of the clips, or video (.mp4), to write. An existing file is replaced.")  # fmt: skip
 @json_option
@@ -38,7 +40,7 @@ def command(
     """
     from actrec.cli.progress import Bar
     from actrec.inference.drawing import write_picture
-    from actrec.inference.explain import explain
+    from actrec.inference.explain import FEATURES, explain
     from actrec.inference.heatmap import sheet, write_film
     from actrec.inference.inputs import find_inputs
 
@@ -56,6 +58,9 @@ def command(
     lines = []
     if not explanation.maps.any():
         lines.append(f"this layer contains no evidence for {explanation.name}: the heat map is empty")
+    if layer is None and explanation.layer != FEATURES:
+        shape = "x".join(map(str, explanation.shape))
+        lines.append(f"layer {explanation.layer}, map of {shape}: the last one with several time steps and 4x4 places")
     if explanation.finer:
         layers = ", ".join(f"{name} ({'x'.join(map(str, shape))})" for name, shape in explanation.finer.items())
         lines.append(f"the heat map has a single time step; layers with more, for --layer: {layers}")

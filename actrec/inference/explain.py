@@ -7,6 +7,7 @@ of the class's logit, averaged over space and time, and their sum is kept where 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from actrec.inference.model import Model
 
 FEATURES = "features"
+Shape = tuple[int, int, int]
+_PLACES = 4  # height and width of a map that shows where the evidence is
 _CENTER = {1: 0, 3: 2, 5: 4, 10: 8}  # which one of so many crops is the central one
 
 
@@ -102,6 +105,12 @@ def explain(model: Model, video: Video, class_: str | int | None = None, *, laye
     assert isinstance(plan, EvalPlan)
     first = _CENTER[model.views.crops] * model.views.clips
     clips = batch.clips[first : first + model.views.clips]
+    layers: list[tuple[str, Shape]] = []
+    if layer is None:
+        coarse = grad_cam(model.net, clips[:1], label)
+        if not _is_fine(coarse.shape[1:]) and clips.shape[2] > 1:
+            layers = _layers_in_time(model.net, clips[:1])
+            layer = next((name for name, shape in reversed(layers) if _is_fine(shape)), None)
     # Clip by clip, so that many clips need no more memory than one.
     found = torch.cat([grad_cam(model.net, clip[None], label, layer=layer) for clip in clips])
     maps = F.interpolate(found[:, None].float(), clips.shape[2:], mode="trilinear")[:, 0]
@@ -119,7 +128,9 @@ def explain(model: Model, video: Video, class_: str | int | None = None, *, laye
         pixels=pixels_of(clips.float().cpu(), model.input),
         box=plan.boxes(media.width, media.height)[_CENTER[model.views.crops]],
         media=media,
-        finer=_finer_layers(model.net, clips[:1]) if found.shape[1] == 1 < clips.shape[2] else {},
+        finer=_finer_layers(layers or _layers_in_time(model.net, clips[:1]))
+        if found.shape[1] == 1 < clips.shape[2]
+        else {},
     )
 
 
@@ -213,14 +224,25 @@ def _from_layer(net: nn.Module, clips: Tensor, name: str) -> tuple[Tensor, Tenso
     return outputs[0], logits
 
 
-def _finer_layers(net: nn.Module, clips: Tensor) -> dict[str, tuple[int, int, int]]:
-    """The last of the net's main layers for each number of time steps above 1, with the shapes of their maps."""
-    found: dict[int, tuple[str, tuple[int, int, int]]] = {}
+def _is_fine(shape: Sequence[int]) -> bool:
+    """Whether a map (T', H', W') shows when and where."""
+    return shape[0] > 1 and min(shape[1:]) >= _PLACES
+
+
+def _finer_layers(layers: Sequence[tuple[str, Shape]]) -> dict[str, Shape]:
+    """The last one for each number of time steps, in ascending order."""
+    last = {shape[0]: (name, shape) for name, shape in layers}
+    return dict(last[steps] for steps in sorted(last))
+
+
+def _layers_in_time(net: nn.Module, clips: Tensor) -> list[tuple[str, Shape]]:
+    """The net's main layers whose maps have several time steps, in the order of their calls, with these shapes."""
+    found: list[tuple[str, Shape]] = []
 
     def note(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim == 5 and output.shape[2] > 1:
             steps, height, width = output.shape[2:]
-            found[steps] = name, (steps, height, width)
+            found.append((name, (steps, height, width)))
 
     handles = [module.register_forward_hook(partial(note, name)) for name, module in net.named_children()]
     try:
@@ -229,7 +251,8 @@ def _finer_layers(net: nn.Module, clips: Tensor) -> dict[str, tuple[int, int, in
     finally:
         for handle in handles:
             handle.remove()
-    return dict(found[steps] for steps in sorted(found))
+    calls = Counter(name for name, _ in found)
+    return [(name, shape) for name, shape in found if calls[name] == 1]
 
 
 def _as_maps(values: Tensor, num_clips: int, named: str) -> Tensor:

@@ -30,6 +30,7 @@ from actrec.inference.drawing import (
 from actrec.inference.explain import FEATURES, Explanation
 from actrec.words import counted
 
+_SCALE = 80  # width of the scale of colors in pixels
 _BAR, _TRACK, _FILL = 48, (238, 238, 238), (214, 76, 34)  # height of the bars in pixels; their colors
 _FILM_WIDTH, _FILM_HEIGHT = 960, 540  # the largest frame of a film
 _ENLARGED = 400  # pixels: frames that are lower are enlarged to this height
@@ -52,7 +53,26 @@ def _head(explanation: Explanation, width: int) -> Image.Image:
         told = f"no evidence for this class in {layer}"
     elif steps == 1 < explanation.frames.shape[1]:
         told += ": no information about time"
-    return heading(width, f"{explanation.name}  {explanation.probability:.1%}", explanation.video, [told])
+    head = heading(width, f"{explanation.name}  {explanation.probability:.1%}", explanation.video, [told])
+    return stacked([head, _scale(width, bars=_has_bars(explanation))])
+
+
+def _has_bars(explanation: Explanation) -> bool:
+    """Whether the maps differ from frame to frame."""
+    return explanation.shape[0] > 1 or explanation.frames.shape[1] == 1
+
+
+def _scale(width: int, *, bars: bool) -> Image.Image:
+    """The colors of the heat map, and what the bars are."""
+    strip = Image.new("RGB", (width, LINE + PAD), PAPER)
+    draw, style = ImageDraw.Draw(strip), font(12)
+    colors = heated(np.full((LINE - 6, _SCALE, 3), 128, np.uint8), np.tile(np.linspace(0, 1, _SCALE), (LINE - 6, 1)))
+    x = PAD + round(style.getlength("heat map: 0 "))
+    draw.text((PAD, 1), "heat map: 0 ", font=style, fill=FAINT)
+    strip.paste(Image.fromarray(colors), (x, 2))
+    told = " 1 (strongest evidence)" + "  ·  bars: mean of the frame's map, 1 = strongest frame" * bars
+    draw.text((x + _SCALE, 1), told, font=style, fill=FAINT)
+    return strip
 
 
 def _block(explanation: Explanation, grid: Grid, number: int) -> Image.Image:
@@ -62,7 +82,8 @@ def _block(explanation: Explanation, grid: Grid, number: int) -> Image.Image:
     if len(grid.chosen) < len(frames):
         notes.append(f"{MAX_FRAMES} of {len(frames)} frames")
     head = LINE if notes else 0
-    line_height = LINE + 2 * (grid.side + PAD) + _BAR + LINE + PAD
+    bars = _has_bars(explanation)
+    line_height = LINE + 2 * (grid.side + PAD) + (_BAR + LINE + PAD) * bars
     block = Image.new("RGB", (grid.width, head + grid.lines * line_height + PAD), PAPER)
     draw = ImageDraw.Draw(block)
     draw.text((PAD, 0), "  ·  ".join(notes), font=font(13), fill=INK)
@@ -75,6 +96,8 @@ def _block(explanation: Explanation, grid: Grid, number: int) -> Image.Image:
         for picture in (rgb, _enlarged_heat(rgb, heat, grid.side)):
             block.paste(thumbnail(picture, grid.side, grid.side), (x, y))
             y += grid.side + PAD
+        if not bars:
+            continue
         filled = round(_BAR * float(evidence[i]))
         draw.rectangle((x, y, x + grid.side - 1, y + _BAR - 1), fill=_TRACK)
         if filled:
@@ -100,8 +123,11 @@ def write_film(path: Path, explanation: Explanation, *, progress: Callable[[int]
 
     Raises:
         OSError: The file cannot be written, or the video cannot be read any more.
+        ValueError: All maps are 0.
     """
     media = explanation.media
+    if not explanation.maps.any():
+        raise ValueError(f"{explanation.layer}: no evidence for {explanation.name}: the video would show no heat map")
     scale = min(_FILM_WIDTH / media.width, _FILM_HEIGHT / media.height, max(1.0, _ENLARGED / media.height))
     width, height = (max(2, round(side * scale)) for side in (media.width, media.height))
     page_width = max(width, 480) + 2 * PAD

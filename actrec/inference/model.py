@@ -365,7 +365,8 @@ class Model:
             path: A video file or frame folder.
             class_: The name or number of the class. Default: the predicted one.
             layer: The module of the net whose output is explained (see `grad_cam`). Default: the input of the
-                head. An earlier layer gives a finer map, which depends less on the class.
+                head or, if its map has a single time step or fewer than 4x4 places, the last layer with more, if there
+                is one. An earlier layer gives a finer map, which depends less on the class.
 
         Raises:
             FileNotFoundError: There is no such file or folder.

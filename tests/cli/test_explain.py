@@ -24,13 +24,15 @@ def test_a_picture_and_its_numbers(run, inside, chosen, trained):
     assert (told["class"], told["probability"]) == (best, probability)
     assert out[-1] == f"{best} {probability:.1%} -> explain.png"
     assert [len(clip["frames"]) for clip in told["clips"]] == [5, 5]
-    assert told["map"][0] == 1
-    assert "the heat map has a single time step; layers with more, for --layer: " in out[-2]
+    assert told["map"] == [2, 4, 4]
+    assert out[-2] == f"layer {told['layer']}, map of 2x4x4: the last one with several time steps and 4x4 places"
     assert cv2.imread("explain.png").shape[1] <= 2000
     code, _, _ = run("explain", "frames/val1", *chosen, "--class", "dark", "--layer", "layer1", "--json", "d.json")
     told = json.loads((inside / "d.json").read_text())
     assert (code, told["class"], told["label"], told["layer"]) == (0, "dark", 0, "layer1")
     assert told["map"][0] > 1
+    code, out, _ = run("explain", "frames/val1", *chosen, "--layer", "layer4")
+    assert "the heat map has a single time step; layers with more, for --layer: " in out[-2]
 
 
 def test_a_video(run, inside, chosen):

@@ -141,10 +141,18 @@ def test_the_net_is_as_it_was(moving, name, layer):
 
 def test_a_map_of_one_time_step_names_layers_with_more(moving):
     model = replace(model_of(actrec.net("tam_resnet18", num_classes=2)), clip=actrec.Clip(frames=8))
-    found = model.explain(moving)
+    found = model.explain(moving, layer="layer4")
     assert found.shape[0] == 1
     assert {name: shape[0] for name, shape in found.finer.items()} == {"layer3": 2, "layer2": 4, "layer1": 8}
     assert not model.explain(moving, layer="layer1").finer
+
+
+def test_the_default_layer_has_several_time_steps_and_4x4_places(moving):
+    model = replace(model_of(actrec.net("tam_resnet18", num_classes=2)), clip=actrec.Clip(frames=8))
+    for size, expected in ((64, ("layer3", (2, 4, 4))), (32, ("layer2", (4, 4, 4))), (16, ("layer1", (8, 4, 4)))):
+        found = replace(model, input=replace(model.input, size=size)).explain(moving)
+        assert (found.layer, found.shape) == expected
+        assert not found.finer
 
 
 def test_the_gradient_is_that_of_the_whole_net():

@@ -47,7 +47,7 @@ def test_nothing_changes_without_evidence():
 
 
 def test_the_heat_of_a_sheet_is_under_its_frame(explanation):
-    page = np.asarray(sheet(explanation)).astype(int)
+    page = np.asarray(sheet(explanation)).astype(int)[84:]  # below the scale of colors
     assert 640 <= page.shape[1] <= 2000
     red = (page[..., 0] - page[..., 2] > 60) & (page[..., 0] > 100)
     columns = np.flatnonzero(red.any(0))
@@ -66,15 +66,32 @@ def test_a_film_shows_the_whole_video(explanation, tmp_path):
     write_film(tmp_path / "f.mp4", explanation, progress=done.append)
     frames = np.stack([rgb for rgb, _ in iter_frames(tmp_path / "f.mp4")]).astype(int)
     assert (len(frames), sum(done)) == (30, 30)
-    # 667x400 pixels, 8 from the left and 56 from the top; the box is its right half
-    inside = frames[:, 56 + 60 : 56 + 130, 8 + 540 : 8 + 640].mean((1, 2))
+    # 667x400 pixels, 8 from the left and 84 from the top; the box is its right half
+    inside = frames[:, 84 + 60 : 84 + 130, 8 + 540 : 8 + 640].mean((1, 2))
     warm = inside.mean(1) - inside[0].mean()  # the colors become brighter with the evidence
     assert warm[20] > 60
     assert warm[20] == warm.max()
     assert warm[20] > warm[18] > 10 > abs(warm[:11]).max()
     assert abs(warm[22:]).max() < 10
-    outside = frames[:, 56 + 60 : 56 + 130, 8 + 20 : 8 + 300].mean((1, 2))
+    outside = frames[:, 84 + 60 : 84 + 130, 8 + 20 : 8 + 300].mean((1, 2))
     assert np.ptp(outside) < 10
+
+
+def test_bars_are_left_out_for_one_time_step(explanation):
+    one = replace(explanation, shape=(1, 2, 2))
+    assert sheet(explanation).height - sheet(one).height == 48 + 20 + 8
+    assert not _shows_bars(one)
+
+
+def _shows_bars(explanation: Explanation) -> bool:
+    """Whether the color of the bars is on the sheet."""
+    return bool((np.asarray(sheet(explanation)) == (214, 76, 34)).all(2).any())
+
+
+def test_a_film_without_evidence_is_refused(explanation, tmp_path):
+    with pytest.raises(ValueError, match="no evidence for Grüße & <jump>"):
+        write_film(tmp_path / "f.mp4", replace(explanation, maps=np.zeros_like(explanation.maps)))
+    assert not any(tmp_path.iterdir())
 
 
 def test_frames_between_those_of_a_clip(explanation):
