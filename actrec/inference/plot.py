@@ -67,8 +67,8 @@ def draw(
     above.set_title(figures.class_name(os.path.basename(timeline.video.id), 2 * _LONGEST), loc="left")
     kinds: list[Artist] = []
     if threshold is not None:
-        label = f"threshold {threshold:g}"
-        kinds += [above.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=label)]
+        text = f"threshold {threshold:g}"
+        kinds += [above.axhline(threshold, color="0.4", linewidth=1, linestyle="--", label=text)]
     above.set_ylim(-0.02, 1.02)
     above.set_ylabel("probability")
     above.grid(alpha=0.25)
@@ -87,8 +87,14 @@ def draw(
     if truth:
         kinds += [Patch(color="0.3", label="predicted"), Patch(color="0.3", alpha=0.25, label="truth")]
     if kinds:
-        place = {"loc": "lower right", "bbox_to_anchor": (1, 1)}  # above the curves
-        above.legend(handles=kinds, ncols=len(kinds), frameon=False, fontsize=9, **place)
+        above.legend(
+            handles=kinds,
+            ncols=len(kinds),
+            loc="lower right",
+            bbox_to_anchor=(1, 1),  # above the curves
+            frameon=False,
+            fontsize=9,
+        )
     below.grid(axis="x", alpha=0.25)
     below.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
     return figure

@@ -165,6 +165,16 @@ def test_names_that_break_lines_or_are_not_utf_8(run, here, monkeypatch):
     assert [os.fsencode(one["video"]) for one in written] == odd
 
 
+def test_messages_name_flags(run, here, trained):
+    saved = torch.load(trained / "best.pt", weights_only=True)
+    del saved["classes"]
+    torch.save(saved, "bare.pt")
+    _, _, err = run("predict", "val.txt", "--checkpoint", "bare.pt")
+    assert err[-1] == "Error: bare.pt: contains no class names: pass --labels, such as the file labels.txt"
+    _, _, err = run("predict", "--stream", "val.txt")
+    assert err[-1] == "Error: --stream val.txt: for a file, leave out --stream"
+
+
 def test_one_class_of_several_videos_is_one_line_each(run, here):
     code, out, _ = run("predict", "val.txt", "--topk", 1)
     assert (code, len(out)) == (0, 4)
