@@ -46,9 +46,10 @@ def command(src: Path, dst: Path, extractoptions: ExtractOptions, splitoptions: 
     lists = ", ".join(f"{name} {rows:,}" for name, rows in made.lists.items())
     why = f"; why: {dst / 'failed.csv'}" if made.failed else ""
     frames = f"{made.frames:,} frames, {len(made.failed)} failed{why}"
-    note(f"next: actrec train --data {dst}")
-    return finish(
+    code = finish(
         *made.table,
         f"{made.done + made.skipped:,} videos -> {dst / 'frames'}/ ({frames}); {lists}",
         failed=bool(made.failed),
     )
+    note(f"next: actrec train --data {dst}")
+    return code

@@ -140,8 +140,9 @@ def command(
     if skipped := {video: reason for video, reason in trained.skipped.items() if video not in known}:
         first = with_name(*next(iter(skipped.items())))
         note(f"{counted(len(skipped), 'video')} could not be decoded; the first: {first}")
+    code = finish(_summary(trained, run_dir), json_path=json_path, result={"run": str(run_dir), **asdict(trained)})
     note(f"next: actrec evaluate --run {run_dir}; actrec report {run_dir}")
-    return finish(_summary(trained, run_dir), json_path=json_path, result={"run": str(run_dir), **asdict(trained)})
+    return code
 
 
 def _run_to_resume(data: Path, run_dir: Path | None, net: str, modality: str) -> Path:
