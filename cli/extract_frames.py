@@ -51,5 +51,6 @@ def command(src: Path, dst: Path, extractoptions: ExtractOptions, splitoptions: 
         f"{made.done + made.skipped:,} videos -> {dst / 'frames'}/ ({frames}); {lists}",
         failed=bool(made.failed),
     )
-    note(f"next: actrec train --data {dst}")
+    if made.lists.get("train.txt") and made.lists.get("val.txt"):
+        note(f"next: actrec train --data {dst}")
     return code

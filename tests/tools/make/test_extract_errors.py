@@ -153,7 +153,10 @@ def test_the_command_without_arguments(videos, tmp_path, monkeypatch):
     result = cli()
     assert result.exit_code == 0
     assert result.output.splitlines()[0] == "split: drawn by class, 0.2 of the videos for validation, seed 0"
-    assert result.output.splitlines()[-1] == "6 videos -> frames/ (30 frames, 0 failed); train.txt 4, val.txt 2"
+    assert result.output.splitlines()[-2:] == [
+        "6 videos -> frames/ (30 frames, 0 failed); train.txt 4, val.txt 2",
+        "next: actrec train --data .",
+    ]
 
 
 def test_a_second_process_is_refused_and_loses_nothing(videos, tmp_path):
