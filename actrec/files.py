@@ -354,7 +354,7 @@ def scratch_folder(sibling: Path) -> Iterator[Path]:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Checks, before long work, that `atomic_write` will be able to write a file. Nothing is left behind.
+    """Checks, before long work, that `atomic_write` will be able to write a file. The check leaves no file.
 
     Folders that are missing are checked as far as they exist: a file is created in the nearest one.
 

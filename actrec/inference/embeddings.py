@@ -166,6 +166,7 @@ def read(path: Path) -> Embeddings:
     """Reads what `save` wrote.
 
     Raises:
+        FileNotFoundError: There is no such file.
         OSError: The file cannot be read.
         ValueError: It is another kind of file.
     """
@@ -177,6 +178,8 @@ def read(path: Path) -> Embeddings:
         ids = np.asarray(found["ids"]).astype(str)
         times, frames, features, labels = (np.asarray(found[name]) for name in _ARRAYS)
         embeddings = Embeddings(ids.tolist(), times.astype(np.float64), frames, features.astype(np.float32), labels)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file: expected a file of `actrec embed`") from None
     except OSError:
         raise
     except Exception as error:  # of three libraries

@@ -36,7 +36,7 @@ class LivePrediction:
         classes: Names of the most likely classes, the best first.
         probabilities: Of these classes.
         latency: Seconds from the arrival of the window's last frame to the prediction.
-        lag: How many seconds decoding was behind the source when this frame was read.
+        lag: Seconds of the source that had arrived but were not decoded yet, when this frame was read.
         received: Number of frames that arrived.
         used: Number of different frames that the net saw.
         dropped: Number of frames that were in no window.

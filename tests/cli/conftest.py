@@ -28,3 +28,10 @@ def inside(dataset, tmp_path, monkeypatch) -> Path:
     shutil.copytree(dataset, tmp_path / "data")
     monkeypatch.chdir(tmp_path / "data")
     return tmp_path / "data"
+
+
+@pytest.fixture
+def here(trained, inside) -> Path:
+    """The same with a run."""
+    shutil.copytree(trained.parents[1] / "runs", inside / "runs")
+    return inside

@@ -8,6 +8,8 @@ import pytest
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["linear-probe", "a.npz", "b.npz"], "a.npz: no such file: expected a file of `actrec embed`"),
+        (["lists", "folders", "nope", "--out", "o"], "nope: no such folder: expected a folder of videos"),
         (["train", "--net", "s3d"], "No such option '--net'. Did you mean '--backbone'?"),
         (["train", "--learning-rate", "0.1"], "No such option '--learning-rate'. Did you mean '--lr'?"),
         (["nets", "tam"], "did you mean tam_inception_v1 or"),

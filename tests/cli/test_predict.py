@@ -16,15 +16,6 @@ import torch
 from actrec.data.video.encode import VideoWriter
 
 
-@pytest.fixture
-def here(trained, dataset, tmp_path, monkeypatch):
-    """A dataset folder with a run, as the current folder."""
-    shutil.copytree(dataset, tmp_path / "data")
-    shutil.copytree(trained.parents[1] / "runs", tmp_path / "data/runs")
-    monkeypatch.chdir(tmp_path / "data")
-    return tmp_path / "data"
-
-
 def write_video(path, *, size=(32, 24), frames=6):
     with VideoWriter(path, width=size[0], height=size[1], rate=25) as video:
         for _ in range(frames):

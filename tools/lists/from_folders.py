@@ -39,6 +39,8 @@ def make_folder_lists(
         OSError: Something cannot be read or written.
     """
     refuse_old_lists(out, force)
+    if not videos.is_dir():
+        raise FileNotFoundError(f"{videos}: no such folder: expected a folder of videos")
     found = find_videos(videos, frame_folders=True, progress=progress)
     found.warn_unreadable(log)
     doubtful = [name for name in found.doubtful() if not (videos / name).is_dir()]

@@ -60,7 +60,7 @@ class LiveFrame:
         time: In seconds. It never jumps: where timestamps are missing or jump, it continues with the clock.
         stream_time: The timestamp in seconds; None if there is none.
         arrived: When it was read from the source, by `time.monotonic`.
-        lag: Seconds by which the reader was behind the source.
+        lag: Seconds of the source that had arrived but were not read yet.
         width, height: As displayed.
         data: The result of `prepare`.
     """
@@ -372,10 +372,11 @@ class _Clock:
 
 
 class _Lag:
-    """Measures how far a reader is behind its source, from the smallest difference between clock and timestamp so far.
+    """Measures the lag of a reader: how many seconds of the source have arrived but are not read yet.
 
-    Two clocks never run at the same speed. So the smallest difference is taken anew in each second in which the reader
-    mostly waited, and in which it can have been behind by nothing.
+    The lag is the difference between clock and timestamp, minus the smallest difference so far. Two clocks never run at
+    exactly the same speed. The smallest difference is therefore measured again in each second in which the reader
+    mostly waited for the source, because its lag was zero then.
     """
 
     def __init__(self) -> None:
