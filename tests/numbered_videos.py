@@ -134,15 +134,16 @@ GRID = [
 ]
 
 
-def write_grid(path, kind, container, shown, num_frames):
-    """A video of `GRID`."""
+def write_grid(path, kind, container, shown, num_frames, *, scale=1):
+    """A video of `GRID`, `scale` times as large."""
     encoder, options, _ = KINDS[kind]
     with av.open(str(path), "w", format=container) as file:
         stream = file.add_stream(encoder, rate=25, options=options)
-        stream.width, stream.height = WIDTH, HEIGHT
+        stream.width, stream.height = scale * WIDTH, scale * HEIGHT
         stream.pix_fmt = {"mjpeg": "yuvj420p", "h264 in 10 bit": "yuv420p10le"}.get(kind, "yuv420p")
         for n in range(num_frames):
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(numbered(n)), format="rgb24")
+            rgb = numbered(n).repeat(scale, 0).repeat(scale, 1)
+            picture = av.VideoFrame.from_ndarray(rgb, format="rgb24")
             picture.pts, picture.time_base = SHOWN[shown](n), Fraction(1, 25)
             file.mux(stream.encode(picture))
         file.mux(stream.encode(None))

@@ -62,3 +62,30 @@ def test_a_list_of_frame_folders_from_elsewhere(shared_videos):
     videos = actrec.read_list(shared_videos / "frames/raivokoot_demo_dataset/annotations.txt")
     batches = list(actrec.eval_loader(videos, actrec.Clip(frames=15), INPUT))
     assert np.concatenate([batch.labels for batch in batches]).tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("certified", [False, True], ids=["whole files", "excerpts"])
+def test_real_files_look_the_same_on_a_gpu(shared_videos, certified):
+    """The same frames and boxes on both devices; the means differ by the rounding of two resizers and decoders."""
+    with open(shared_videos / "files.csv", encoding="utf-8", newline="") as file:
+        paths = [shared_videos / row["path"] for row in csv.DictReader(file) if "4k60" not in row["path"]]
+    videos = [actrec.Video(str(path), str(path), None, None, (0,)) for path in paths if path.exists()]
+    net_input = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=8, size=112)
+
+    def load(device, index):
+        loader = actrec.train_loader(
+            videos, actrec.Clip(), net_input, batch_size=8, keep_last=True, index=index, device=device, seed=1
+        )
+        for _ in range(2):
+            clips = {id_: clip.cpu() for batch in loader for id_, clip in zip(batch.videos, batch.clips)}
+        return clips, loader
+
+    earned = build_index(videos)
+    expected, _ = load("cpu", earned)
+    found, loader = load("cuda", earned if certified else build_index(videos))
+    assert found.keys() == expected.keys(), loader.skipped
+    apart = {id_: float((clip - expected[id_]).abs().mean() * 127.5) for id_, clip in found.items()}
+    assert len(apart) > 50
+    assert loader.encoded_bytes > 0
+    assert not {id_: mean for id_, mean in apart.items() if mean >= 1.5}

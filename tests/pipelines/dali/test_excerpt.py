@@ -1,11 +1,11 @@
-"""DALI decodes from an excerpt what it decodes from the whole file: the codecs that it can decode on a CPU."""
+"""DALI decodes from an excerpt what it decodes from the whole file: the codecs that it can decode on each device."""
 
 import csv
 
 import numpy as np
 import pytest
 import torch
-from numbered_videos import GRID, VP9, certificate_of, number_of, numbered, write, write_grid
+from numbered_videos import GRID, KINDS, VP9, certificate_of, number_of, numbered, write, write_grid
 from nvidia.dali import Pipeline, fn, types
 
 import actrec
@@ -16,25 +16,35 @@ from actrec.data.video.excerpt import read_excerpt
 from actrec.data.video.probe import probe_video
 
 INPUT = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=4, size=32)
+NVDEC = ("hevc", "vp9", *(kind for kind in KINDS if kind.startswith("h264") and "10 bit" not in kind))
 VP8 = {"deadline": "realtime", "cpu-used": "8"}
 
 
-@pytest.fixture(scope="module")
-def decode():
+def decoder(device):
     """Decodes frames of an encoded video: (data, positions) -> (F, H, W, 3)."""
-    pipe = Pipeline(batch_size=1, num_threads=1, device_id=None, prefetch_queue_depth=1)
+    pipe = Pipeline(batch_size=1, num_threads=1, device_id=0 if device == "mixed" else None, prefetch_queue_depth=1)
     with pipe:
         video = fn.external_source(name="video", dtype=types.UINT8, ndim=1)
         frames = fn.external_source(name="frames", dtype=types.INT32, ndim=1)
-        pipe.set_outputs(fn.decoders.video(video, frames=frames, pad_mode="edge", device="cpu"))
+        pipe.set_outputs(fn.decoders.video(video, frames=frames, pad_mode="edge", device=device))
     pipe.build()
 
     def run(data, positions):
         pipe.feed_input("video", [np.array(data)])
         pipe.feed_input("frames", [np.asarray(positions, np.int32)])
-        return np.array(pipe.run()[0].as_array()[0])
+        return np.array(pipe.run()[0].as_cpu().as_array()[0])
 
     return run
+
+
+@pytest.fixture(scope="module")
+def decode():
+    return decoder("cpu")
+
+
+@pytest.fixture(scope="module")
+def decode_on_gpu():
+    return decoder("mixed")
 
 
 def check(path, decode, *, draws):
@@ -54,6 +64,15 @@ def test_excerpts_decode_as_the_whole_file(tmp_path, decode, kind, container, sh
     path = write_grid(tmp_path / "a", kind, container, shown, 45)
     for wanted, frames in check(path, decode, draws=4):
         assert [number_of(rgb) for rgb in frames] == wanted
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("kind", "container", "shown"), [case for case in GRID if case[0] in NVDEC])
+def test_excerpts_decode_as_the_whole_file_on_a_gpu(tmp_path, decode_on_gpu, kind, container, shown):
+    """In three times the size, because NVDEC decodes no small HEVC and VP9."""
+    path = write_grid(tmp_path / "a", kind, container, shown, 45, scale=3)
+    for wanted, frames in check(path, decode_on_gpu, draws=4):
+        assert [number_of(rgb[::3, ::3]) for rgb in frames] == wanted
 
 
 def test_vp8(tmp_path, decode):
