@@ -25,6 +25,7 @@ from actrec.registry import did_you_mean
 from actrec.system import host_name, process_exists, sync_folder
 
 SHOWN = 20  # largest number of problems that an error message describes
+DEEPEST = 100  # largest number of JSON values within each other
 LONGEST = 8192  # largest number of characters of a line; a path has at most 4096
 
 
@@ -80,7 +81,7 @@ class LineReader:
     Raises:
         FileNotFoundError: The file does not exist. The message contains the most similar names of the folder.
         OSError: The file cannot be read.
-        ListError: The file is UTF-16, a video, an image, an archive, or an array of numpy.
+        ListError: The file is UTF-16, or not text but one of the kinds of `kind_of`.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, block: int = 1 << 20):
@@ -107,7 +108,7 @@ class LineReader:
         first = 1
         for data in self._blocks():
             if first == 1:
-                if kind := _kind_of(data):
+                if kind := kind_of(data):
                     raise ListError(f"{os.fspath(self._path)}: this is {kind}, not a list: expected a text file")
                 if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                     problems.add(1, "the file is UTF-16: expected UTF-8")
@@ -160,13 +161,17 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
     Raises:
         OSError: The file cannot be read.
-        ListError: The file is HDF5, UTF-16 or not text.
+        ListError: The file is UTF-16 or not text.
     """
-    data = Path(path).read_bytes()
-    if data.startswith(b"\x89HDF"):
-        raise ListError(
-            f"{os.fspath(path)}: HDF5 files are not supported: expected a list, and frames as folders of images"
-        )
+    with open(path, "rb") as file:
+        data = file.read(_KIND_BYTES)
+        if data.startswith(b"\x89HDF"):
+            raise ListError(
+                f"{os.fspath(path)}: HDF5 files are not supported: expected a list, and frames as folders of images"
+            )
+        if kind := kind_of(data):
+            raise ListError(f"{os.fspath(path)}: this is {kind}: expected a text file")
+        data += file.read()
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ListError(f"{os.fspath(path)}: the file is UTF-16: expected UTF-8")
     try:
@@ -186,7 +191,8 @@ def read_json(path: Path, kind: type) -> Any:
 
     Raises:
         OSError: The file cannot be read.
-        ListError: The file is not JSON, its outermost value has another type, or an object has a key twice.
+        ListError: The file is not JSON or nested too deeply, its outermost value has another type, or an object has a
+            key twice.
     """
     repeated: dict[str, None] = {}
 
@@ -202,15 +208,30 @@ def read_json(path: Path, kind: type) -> Any:
         value = json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise ListError(f"{path}:{error.lineno}: not JSON: {error.msg} at column {error.colno}") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ListError(f"{path}: the JSON cannot be read: values are nested more than {DEEPEST} deep") from None
+    except ValueError as error:
         raise ListError(f"{path}: the JSON cannot be read: {error}") from None
     if repeated:
         lines = [f"{path}: key {show(key)} occurs twice: expected it once" for key in list(repeated)[:SHOWN]]
         raise ListError("\n".join(lines + [f"… and {len(repeated) - SHOWN} more"] * (len(repeated) > SHOWN)))
+    if _is_deep(value):
+        raise ListError(f"{path}: the JSON cannot be read: values are nested more than {DEEPEST} deep")
     if not isinstance(value, kind):
         wanted = "an object {…}" if kind is dict else "a list […]"
         raise ListError(f"{path}: the file contains {type(value).__name__} {show(str(value)[:100])}: expected {wanted}")
     return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value of JSON is nested so deeply that code that follows it could exceed Python's limit."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(DEEPEST):
+        inner = (one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer))
+        level = [one for one in inner if isinstance(one, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -520,15 +541,48 @@ def _similar(path: Path) -> str:
     return did_you_mean(path.name, [name for name in names if path.suffix and not name.startswith(".")])
 
 
-_KINDS = {  # the first bytes of files that are given in place of a list by mistake
+# ---- kinds of files ----
+
+_KINDS = {  # the first bytes of files that are given in place of another kind by mistake
     "a video": rb"\x00...(ftyp|moov|mdat|wide|free)|RIFF....AVI |\x1aE\xdf\xa3|FLV\x01|OggS\x00|\x00\x00\x01\xba|"
     rb"\x30\x26\xb2\x75|G(?=[^\x00]{0,187}\x00).{187}G.{187}G",
-    "an image": rb"\x89PNG|\xff\xd8\xff|RIFF....WEBP",
-    "an archive or a checkpoint": rb"PK\x03\x04|\x1f\x8b",
-    "an HDF5 file": rb"\x89HDF",
+    "an image": rb"\x89PNG|\xff\xd8\xff|RIFF....WEBP|GIF8[79]a|II\*\x00|MM\x00\*|BM....\x00\x00",
+    "a sound": rb"RIFF....WAVE|ID3[\x02-\x04]|fLaC\x00",
+    "a checkpoint or a weights file": rb"PK\x03\x04.{26}[^\x00]{0,200}?/(data\.pkl|\.format_version|\.data)|"
+    rb"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19|[^\x00]..\x00{5}{[\s\"]|.[^\x00].\x00{5}{[\s\"]",
+    "an archive of numpy": rb"PK\x03\x04.{26}[\w./-]{1,200}?\.npy",
     "an array of numpy": rb"\x93NUMPY",
+    "an archive": rb"PK\x03\x04|\x1f\x8b|BZh[1-9]|\xfd7zXZ|7z\xbc\xaf|Rar!|.{257}ustar",
+    "a pickle of Python": rb"\x80[\x02-\x05][\x95\]}(cK\x8c]",
+    "an HDF5 file": rb"\x89HDF",
+    "a PDF document": rb"%PDF-",
+    "a database": rb"SQLite format 3\x00",
+    "a program": rb"\x7fELF|MZ.{58}",
+    "a web page": rb"\s*<(!doctype html|(html|head)[\s>]|\?xml\s)",
+    "a pointer of Git LFS, not its content": rb"version https://git-lfs",
 }
+_KIND_BYTES = 1024
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))  # characters that no text has
 
 
-def _kind_of(data: bytes) -> str | None:
-    return next((kind for kind, begin in _KINDS.items() if re.match(begin, data, re.DOTALL)), None)
+def kind_of(data: bytes) -> str | None:
+    """What a file is that is not a list, table or JSON, by its first bytes: "a video". None if it may be one."""
+    for kind, begin in _KINDS.items():
+        if re.match(begin, data, re.DOTALL | re.IGNORECASE if kind == "a web page" else re.DOTALL):
+            return kind
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return None
+    start = data[:_KIND_BYTES]
+    if len(start) >= 8 and min(start[::2].count(0), start[1::2].count(0)) == 0 and start.count(0) > len(start) / 3:
+        return "UTF-16 without a byte order mark"
+    num_control = len(start) - len(start.translate(None, _CONTROL))
+    return "a binary file" if num_control > max(2, len(start) / 20) else None
+
+
+def kind_of_file(path: str | os.PathLike[str]) -> str | None:
+    """`kind_of` a file's first bytes; None if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return kind_of(file.read(_KIND_BYTES))
+    except OSError:
+        return None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gzip
+import io
 import json
 import math
 import os
+import pickle
 import platform
 import signal
 import stat
@@ -13,7 +16,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.torch
+import torch
 
 from actrec import files
 from actrec.files import (
@@ -224,6 +230,12 @@ def test_errors_never_show_a_temporary_name(tmp_path, opened):
     assert os.listdir(tmp_path) == []
 
 
+def _saved(save) -> bytes:
+    file = io.BytesIO()
+    save(file)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
@@ -231,7 +243,21 @@ def test_errors_never_show_a_temporary_name(tmp_path, opened):
         (b"\x1aE\xdf\xa3\x93\n", "a video"),
         ((b"G\x40\0" + b"a" * 185) * 3, "a video"),
         (b"\x89PNG\r\n\x1a\n", "an image"),
-        (b"PK\x03\x04\0", "an archive or a checkpoint"),
+        (b"PK\x03\x04\0", "an archive"),
+        (_saved(lambda file: torch.save({"a": torch.zeros(2)}, file)), "a checkpoint or a weights file"),
+        (
+            _saved(lambda file: torch.save({"a": torch.zeros(2)}, file, _use_new_zipfile_serialization=False)),
+            "a checkpoint or a weights file",
+        ),
+        (safetensors.torch.save({"a": torch.zeros(2)}), "a checkpoint or a weights file"),
+        (_saved(lambda file: np.savez(file, ids=np.zeros(3))), "an archive of numpy"),
+        (pickle.dumps({"a": [1, 2]}), "a pickle of Python"),
+        (pickle.dumps([1, 2], 2), "a pickle of Python"),
+        (gzip.compress(b"a"), "an archive"),
+        (b"\n <!DOCTYPE html>\n<html>", "a web page"),
+        (b"%PDF-1.4\n", "a PDF document"),
+        (b"a/b 1\n" + bytes(range(32)) * 3, "a binary file"),
+        ("a.mp4 1\n".encode("utf-16-le"), "UTF-16 without a byte order mark"),
         (b"\x93NUMPY\x01\0", "an array of numpy"),
     ],
 )
@@ -242,8 +268,11 @@ def test_a_file_that_is_no_text_is_named_in_one_line(tmp_path, data, kind):
     assert str(caught.value) == f"{tmp_path}/f: this is {kind}, not a list: expected a text file"
 
 
-@pytest.mark.parametrize("text", ["Golf/" + "G" * 600, "aaaaftyp/1", "OggSound/1"])
-def test_text_is_not_taken_for_a_video(tmp_path, text):
+@pytest.mark.parametrize(
+    "text",
+    ["Golf/" + "G" * 600, "aaaaftyp/1", "OggSound/1", "<html.mp4 1", "PK/1", "ID3/a 1", "%PDF/a", "II*/a 1", "B"],
+)
+def test_text_is_not_taken_for_another_kind_of_file(tmp_path, text):
     (tmp_path / "f").write_text(text)
     assert read_lines(tmp_path / "f")[0] == [text]
 
@@ -393,3 +422,14 @@ def test_json(tmp_path):
 def test_csv(tmp_path):
     write_csv(tmp_path / "a.csv", ("path", "reason"), [("a, b", 'it "is"'), ("x\udcff.mp4", "é")])
     assert (tmp_path / "a.csv").read_text(encoding="utf-8") == 'path,reason\n"a, b","it ""is"""\nx\ufffd.mp4,é\n'
+
+
+@pytest.mark.parametrize("depth", [99, 100, 101, 5000, 100_000])
+def test_deeply_nested_json_is_refused_in_one_line(tmp_path, depth):
+    (tmp_path / "f.json").write_text('{"a":' * depth + "1" + "}" * depth)
+    if depth <= 100:
+        assert "a" in files.read_json(tmp_path / "f.json", dict)
+        return
+    with pytest.raises(ListError) as caught:
+        files.read_json(tmp_path / "f.json", dict)
+    assert str(caught.value) == f"{tmp_path}/f.json: the JSON cannot be read: values are nested more than 100 deep"
