@@ -162,7 +162,7 @@ def name_missing(what: str, missing: Mapping[str, str], total: int, inputs: Sequ
 
 def count_missing(missing: Mapping[str, str], total: int, inputs: Sequence[Path] = ()) -> list[str]:
     """The lines that `name_missing` returns."""
-    from actrec.data.lists import read_list
+    from actrec.data.lists import advice, read_list
     from actrec.inference.inputs import is_list
 
     if not missing:
@@ -170,7 +170,11 @@ def count_missing(missing: Mapping[str, str], total: int, inputs: Sequence[Path]
     lists = [path for path in inputs if is_list(path) and all(video.id in missing for video in read_list(path))]
     return [
         f"{counted(len(missing), 'video')} of {total} cannot be used",
-        *(f"{path} was read as a list of videos, and none of them can be used" for path in lists),
+        *(
+            f"{path} was read as a list of videos, and none of them can be used"
+            + (f"; {looks}" if (looks := advice(path, "videos")) else "")
+            for path in lists
+        ),
     ]
 
 

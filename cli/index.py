@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actrec.cli.ending import finish, json_option, refuse_overlap, resumable
+from actrec.cli.ending import finish, json_option, note, refuse_overlap, resumable
 from actrec.cli.options import FILE, Command, worker_options
 from actrec.words import counted
 
@@ -32,6 +32,7 @@ def command(lists: tuple[Path, ...], verify: bool, json_path: Path | None, worke
     """
     from actrec.cli.progress import Bar
     from actrec.data.index import cache_path, quarantine_path
+    from actrec.data.lists import advice
     from actrec.tools.lists import index as index_lists
 
     result = {}
@@ -57,6 +58,8 @@ def command(lists: tuple[Path, ...], verify: bool, json_path: Path | None, worke
                 click.echo(line)
             if verify:
                 index_lists.write_quarantine(index, path)
+            if found.broken == found.videos and (looks := advice(path, "videos")):
+                note(f"{path}: {looks}")
     return finish(json_path=json_path, result=result, failed=any(found["broken"] for found in result.values()))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from actrec.data.flow import flow_videos
 from actrec.data.index import Index, build_index, cache_path
-from actrec.data.lists import Video, find_labels, label_columns, read_flips, read_labels, read_list
+from actrec.data.lists import Video, advice, find_labels, label_columns, read_flips, read_labels, read_list
 from actrec.data.lists.labeling import range_of_counts, refuse_gaps, shared_videos
 from actrec.engine import runlog
 from actrec.engine.runfolder import BEST, CHECKPOINTS, Data
@@ -88,7 +88,13 @@ def load_list(
     if flow:
         videos = flow_videos(videos, path.parent)
     with watch() as progress:
-        index = build_index(videos, cache=cache_path(path, flow=flow), workers=workers, progress=progress, flow=flow)
+        cache = cache_path(path, flow=flow)
+        try:
+            index = build_index(videos, cache=cache, workers=workers, progress=progress, flow=flow)
+        except ValueError as error:  # none of the videos can be used
+            if looks := advice(path, "videos"):
+                raise ValueError(f"{error}\n{path}: {looks}") from None
+            raise
     if index.num_damaged:
         records = counted(index.num_damaged, "damaged record")
         log(f"{cache_path(path, flow=flow)}: {records}; the files of these were probed again")

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 
 from actrec.data.lists.dialect import read_rows
+from actrec.data.lists.foreign import advice
 from actrec.data.lists.labels import FILES, Classes, find_labels, read_labels
 from actrec.data.lists.videos import Videos
 from actrec.files import LineReader, ListError
@@ -33,7 +34,7 @@ def read_list(
     Raises:
         FileNotFoundError: There is no such file.
         ListError: The list has bad rows. The message has one line for each: file, line, what is wrong and what would
-            be right.
+            be right. Or the file is a list of another tool; the message names it and the command that converts it.
     """
     if os.path.basename(path) in FILES:
         raise ListError(f"{os.fspath(path)}: this is a file of class names: expected a list with a video on each line")
@@ -42,8 +43,15 @@ def read_list(
     def exists(name: str) -> bool:
         return os.path.exists(name if name.startswith("/") else prefix + name)
 
-    with LineReader(path) as lines:
-        return read_rows(lines, lines.problems, classes_of(path, labels), exists).finish(prefix)
+    try:
+        if found := advice(path):
+            raise ListError(f"{os.fspath(path)}: {found}")
+        with LineReader(path) as lines:
+            return read_rows(lines, lines.problems, classes_of(path, labels), exists).finish(prefix)
+    except ListError:
+        if found := advice(path, "rows"):
+            raise ListError(f"{os.fspath(path)}: {found}") from None
+        raise
 
 
 def classes_of(path: str | os.PathLike[str], labels: Sequence[str] | None) -> Classes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 
 import pytest
 from published_samples import (
@@ -19,6 +18,7 @@ from published_samples import (
     write,
 )
 
+from actrec import files
 from actrec.tools.datasets.table import DATASETS
 from actrec.tools.lists.published import make_lists
 
@@ -88,9 +88,9 @@ def test_test_videos_without_a_class_are_left_out(tmp_path):
 
 
 def test_unreadable_annotations(tmp_path, monkeypatch):
-    def refuse(path):
+    def refuse(path, mode):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(files, "open", refuse, raising=False)
     with pytest.raises(PermissionError, match="Diving48_vocab.json"):
         make(tmp_path, "diving48", DIVING48.files, DIVING48.videos)

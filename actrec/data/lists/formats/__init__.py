@@ -9,14 +9,12 @@ import re
 from pathlib import Path
 
 from actrec.data.lists.dialect import SAMPLE
+from actrec.data.lists.foreign import NUMBERS, likely_table
 from actrec.data.lists.formats.annotations import FORMATS, Annotations, Entry, Format, Options, register
 from actrec.data.lists.splits import PART_NAMES
 from actrec.files import read_text, show
 
 __all__ = ["FORMATS", "Annotations", "Entry", "Format", "Options", "guess_format", "guess_part", "register"]
-
-_NUMBERS = re.compile(r"\s(\d+)\s+(\d+)((?:\s+\d+)*)\s*$", re.ASCII)
-_HEADERS = {"path": "csv", "youtube_id": "kinetics"}
 
 
 def guess_format(path: Path) -> str:
@@ -30,18 +28,15 @@ def guess_format(path: Path) -> str:
     if content.lstrip()[:1] in ("{", "["):
         return _guess_json(path, content)
     lines = [line for line in content.splitlines() if line.strip()]
-    header = {name.strip().strip('"').lower() for name in re.split("[,;\t ]", lines[0])} if lines else set()
-    if not any(map(str.isdigit, header)):
-        if header & {"original_vido_id", "original_video_id"}:
-            raise ValueError(
-                f"{path}: PySlowFast's lists of frames (Charades, AVA) are not read: expected `path label`"
-            )
-        for column, name in _HEADERS.items():
-            if column in header:
-                return name
-        if path.suffix == ".csv" and len(header) > 1 and not re.search("[./]", lines[0]):  # no path
-            raise ValueError(f"{path}: a csv file with the header {show(lines[0])}: expected a column 'path', or those "
-                             "of Kinetics; else name its format with --from")  # fmt: skip
+    table = likely_table(lines)
+    if table == "":
+        raise ValueError(f"{path}: PySlowFast's lists of frames (Charades, AVA) are not read: expected `path label`")
+    if table is not None:
+        return table
+    first = lines[0] if lines else ""
+    if path.suffix == ".csv" and len(re.split("[,;\t ]", first)) > 1 and not re.search("[./\\d]", first):  # no path
+        raise ValueError(f"{path}: a csv file with the header {show(first)}: expected a column 'path', or those "
+                         "of Kinetics; else name its format with --from")  # fmt: skip
     return _guess_text(path, lines[:: -(-len(lines) // SAMPLE) or 1])
 
 
@@ -53,7 +48,7 @@ def _guess_json(path: Path, content: str) -> str:
 
 def _guess_text(path: Path, lines: list[str]) -> str:
     """Formats that mean the same as actrec's are read by its reader. Some rows of mmaction2 would be misread by it."""
-    found = [match for line in lines if (match := _NUMBERS.search(line))]
+    found = [match for line in lines if (match := NUMBERS.search(line))]
     backward = next((match for match in found if int(match[1]) > int(match[2])), None)
     if backward is None or len(found) < len(lines):
         return "actrec"

@@ -17,7 +17,7 @@ from actrec.files import SHOWN, ListError, show
 from actrec.registry import Registry, did_you_mean
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts")
-_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_WHOLE = re.compile(r"([+-]?\d{1,18})(\.0*)?", re.ASCII)
 
 
 class Entry(NamedTuple):
@@ -197,10 +197,10 @@ def raise_faults(path: str | os.PathLike[str], faults: Sequence[str]) -> None:
 
 
 def whole(text: str, what: str, least: int = 0) -> int:
-    """The whole number in a cell. Raises Bad."""
-    if not _WHOLE.fullmatch(text.strip()):
+    """The whole number in a cell, which may be `3.0`, as pandas writes columns with gaps. Raises Bad."""
+    if not (match := _WHOLE.fullmatch(text.strip())):
         raise Bad(lambda: f"{what} {show(text)}: expected a whole number")
-    if not least <= (number := int(text)) <= MAX_FRAME:
+    if not least <= (number := int(match[1])) <= MAX_FRAME:
         raise Bad(lambda: f"{what} {text.strip()}: expected {least} to {MAX_FRAME}")
     return number
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from actrec.data.lists.foreign import is_kinetics_row
 from actrec.data.lists.formats.annotations import (
     Annotations,
     Entry,
@@ -42,9 +44,17 @@ Cells = dict[str, str]
 
 
 def read_table(
-    path: Path, known: Sequence[str], needed: Sequence[str]
+    path: Path,
+    known: Sequence[str],
+    needed: Sequence[str],
+    *,
+    without_header: Callable[[str], bool] = lambda line: False,
 ) -> tuple[list[tuple[int, Cells]], list[str], Problems]:
     """Reads a CSV file that is separated by `,`, `;` or tabs.
+
+    Args:
+        known, needed: The columns that are used, and those that must be there.
+        without_header: Whether the first line is a row, with the `known` columns in order.
 
     Returns:
         (line number, cells by column) of each row, the unknown columns, and the problems so far.
@@ -57,6 +67,8 @@ def read_table(
     delimiter = max(",;\t", key=lambda c: sum(name in known for name in _header(first, c)))
     rows = _rows(text, delimiter, problems)
     _, header = next(rows, (1, []))
+    if without_header(first):
+        rows, header = itertools.chain([(1, header)], rows), list(known[: len(header)])
     header = [name.strip().lower() for name in header]
     unknown = [name for name in header if name not in known]
     absent = [name for name in known if name not in header and _EITHER.get(name) not in header]
@@ -225,7 +237,7 @@ def _write_rows(path: Path, columns: Sequence[str], rows: list[list[str]]) -> No
 
 def _read_kinetics(path: Path, options: Options) -> Annotations:
     """A row is the clip `<id>_<start>_<end>`, cut out of a video; or a part of the video `<id>` if only this exists."""
-    table, unknown, problems = read_table(path, KINETICS, KINETICS[1:4])
+    table, unknown, problems = read_table(path, KINETICS, KINETICS[1:4], without_header=is_kinetics_row)
     names = options.names or sorted({cells.get("label", "").strip() for _, cells in table} - {""})
     finder, numbers, missing = Finder(options.root), {name: i for i, name in enumerate(names)}, []
 
@@ -233,7 +245,7 @@ def _read_kinetics(path: Path, options: Options) -> Annotations:
         youtube_id = cells["youtube_id"].strip()
         if not youtube_id or "/" in youtube_id or "\0" in youtube_id:
             raise Bad(lambda: f"youtube_id {show(youtube_id)}: expected the name of a video")
-        start, end = (whole(cells[name].strip().removesuffix(".0"), name) for name in ("time_start", "time_end"))
+        start, end = (whole(cells[name], name) for name in ("time_start", "time_end"))
         if end <= start:
             raise Bad(lambda: f"time_end {end} does not come after time_start {start}: expected a later one")
         name = cells.get("label", "").strip()
