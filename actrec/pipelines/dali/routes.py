@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 Decoder = Literal["auto", "workers", "dali"]
 
 # What NVDEC (from Turing to Hopper) and DALI's color conversion decode as the CPU does. Other files, rotated ones, and
-# those with more than 8 bits or in full range go through the decode workers, also on a GPU.
-_NVDEC = {"h264", "hevc", "vp8", "vp9"}
+# those with more than 8 bits or in full range go through the decode workers, also on a GPU. So do those with too few or
+# too many pixels: smallest width and height, and largest, by NVIDIA's and users' reports of `cuvidGetDecoderCaps`.
+_NVDEC = {"h264": (48, 16, 4096), "hevc": (144, 144, 8192), "vp8": (48, 16, 4096), "vp9": (128, 128, 8192)}
 _DALI_CPU = {"vp8", "vp9", "mjpeg"}  # all that DALI's wheel decodes without a GPU
 _RECOLORED = {"bt709", "fcc", "smpte240m", "bt2020"}  # DALI converts every file as BT.601: corrected after the resize
 _JPEG = {"jpg", "jpeg"}
@@ -266,12 +267,17 @@ def choose_route(media: Media, *, on_gpu: bool, decoder: Decoder) -> Route:
         media.rotation
         or media.mirrored
         or media.pix_fmt != "yuv420p"
-        or media.codec not in (_NVDEC if on_gpu else _DALI_CPU)
+        or not (_fits_nvdec(media) if on_gpu else media.codec in _DALI_CPU)
     ):
         return pixels
     if media.color == "bt601":
         return VIDEO
     return RECOLORED_VIDEO if media.color in _RECOLORED else pixels
+
+
+def _fits_nvdec(media: Media) -> bool:
+    width, height, most = _NVDEC.get(media.codec, (0, 0, 0))
+    return width <= media.width <= most and height <= media.height <= most
 
 
 def pixels_route(media: Media) -> Route:
