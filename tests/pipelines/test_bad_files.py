@@ -46,6 +46,24 @@ def test_a_bad_file_takes_nothing_with_it(tmp_path, numbers, make_rows, decoder,
     assert set(scored) == {"a", "b", "vp9.webm"}
 
 
+@pytest.mark.parametrize("decoder", CPU_DECODERS)
+def test_damaged_images_are_named_and_enter_no_batch(tmp_path, numbers, make_rows, loaded, capfd, decoder):
+    folders = [numbers.folder(tmp_path / name) for name in ("a", "b", "short", "damaged")]
+    videos = make_rows(*folders)
+    index = build_index(videos)
+    for folder in folders[2:]:  # after the index has seen them
+        for image in folder.iterdir():
+            data = image.read_bytes()
+            half = (data.rindex(b"\xff\xda") + len(data)) // 2
+            image.write_bytes(data[:half] if folder.name == "short" else data[:half] + b"\x55" * 60 + data[-2:])
+    loader = actrec.eval_loader(videos, actrec.Clip(frames=4), INPUT, batch_size=4, index=index, decoder=decoder)
+    assert set(loaded(loader)) == {"a", "b"}
+    assert set(loader.skipped) == {"short", "damaged"}
+    assert ".jpg: the image is " in loader.skipped["short"]
+    assert "the image is damaged (Corrupt JPEG data: " in loader.skipped["damaged"]
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("name", ["a-h264.mp4", "a-mpeg4.avi", "folder"])
 def test_segments_of_one_file_in_a_batch_are_decoded_once(tmp_path, numbers, name, monkeypatch, loaded):
     path = numbers.folder(tmp_path / name) if name == "folder" else numbers.video(tmp_path / name)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from actrec.data.flow import FLOW_IMAGE, UNFINISHED, y_of
-from actrec.data.index.watched import decode_watched
+from actrec.data.index.watched import Listening, decode_watched
 from actrec.data.lists.find import VIDEOS
 from actrec.data.video.color import to_8_bits
 from actrec.data.video.container import MediaError
@@ -282,7 +282,7 @@ def read_image(path: str, *, gray: bool = False, image_range: tuple[float, float
         gray: Return the luma as (H, W) instead.
 
     Raises:
-        BrokenError: The file is missing, or it is not an image.
+        BrokenError: The file is missing, it is not an image, or it is damaged.
         MediaError: The file cannot be read.
     """
     try:
@@ -293,12 +293,25 @@ def read_image(path: str, *, gray: bool = False, image_range: tuple[float, float
         raise MediaError(path, error.strerror or str(error)) from None
     # Without IMREAD_ANYDEPTH, OpenCV cuts the lower 8 bits off instead of rounding.
     flags = (cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB) | cv2.IMREAD_ANYDEPTH
-    try:
+    image = None
+    with Listening() as listening, contextlib.suppress(cv2.error):  # a header states more pixels than OpenCV accepts
         image = cv2.imdecode(data, flags) if len(data) else None
         if image is not None and image.dtype not in (np.uint8, np.uint16):  # floats
             image = cv2.imdecode(data, flags & ~cv2.IMREAD_ANYDEPTH)
-    except cv2.error:  # its header states more pixels than OpenCV accepts
-        image = None
     if image is None:
-        raise BrokenError(path, "not an image that OpenCV can decode" if len(data) else "the image is empty (0 bytes)")
+        what = "the image is cut off" if is_cut_off(data.tobytes()) else "not an image that OpenCV can decode"
+        raise BrokenError(path, what if len(data) else "the image is empty (0 bytes)")
+    if listening.heard_damage and (damage := decode_watched(path)[1]):  # of this image, or of another thread's
+        raise BrokenError(path, f"the image is damaged ({damage})")
     return image if image.dtype == np.uint8 else to_8_bits(image, image_range or (0, 65535))
+
+
+def is_cut_off(data: bytes) -> bool:
+    """Whether the end of an image file is missing, by its first bytes and its structure."""
+    missing = {
+        b"\xff\xd8": data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"),  # the last scan is after the preview
+        b"\x89P": b"IEND" not in data,
+        b"BM": int.from_bytes(data[2:6], "little") > len(data),
+        b"RI": int.from_bytes(data[4:8], "little") + 8 > len(data),  # WebP
+    }
+    return missing.get(data[:2], False)

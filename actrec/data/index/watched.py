@@ -1,26 +1,157 @@
 """Decode images and learn what the image libraries complain about.
 
 libjpeg decodes damaged data without an error and prints a warning, without the name of the file, to the standard error
-of the process, which all threads share. So a child process decodes the images, one after the other.
+of the process, which all threads share. `Listening` notices such a warning while several threads decode, and
+`decode_watched` tells which image it belongs to: a child process decodes the images, one after the other.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import functools
 import json
+import os
+import platform
 import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import cv2
+
 from actrec.data.video.container import MediaError
 
-# libjpeg also warns of bytes between the data and the end of the image, which some cameras write to fill a block.
-_DAMAGE = re.compile(r"Premature end of JPEG file|Corrupt JPEG data: .*|Inconsistent progression sequence.*")
+# libjpeg also warns of bytes between the data and the end of the image, which some cameras write to fill a block, and
+# of color profiles.
+_DAMAGE = re.compile(r"Premature end of JPEG file|Corrupt JPEG data: (?!bad ICC).*|Inconsistent progression sequence.*")
 _FILL = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
 _MAX_FILL = 16
+# Lines of the image libraries. An image that they do not decode is named by its reader.
+_KNOWN = re.compile(
+    rf"{_DAMAGE.pattern}|Corrupt JPEG data: .*|libpng (warning|error): .*|Unknown Adobe color transform code .*|"
+    r"Warning: unknown JFIF revision number .*|Invalid SOS parameters for sequential JPEG|Input file read error"
+)
 _CHILD = Path(__file__).with_name("watched_child.py")
 _local = threading.local()
+
+
+class Listening:
+    """Catches what libraries print to the C library's `stderr`, from its creation to `close`. A context manager.
+
+    Other threads may listen at the same time. When the last one closes, lines that are not of the image libraries are
+    written to the standard error. Where the C library is not glibc, nothing is caught. OpenCV's own messages are turned
+    off: it also returns that it cannot decode an image.
+
+    Attributes:
+        heard_damage: An image library complained of damage; known when closed.
+    """
+
+    def __init__(self) -> None:
+        self.heard_damage = False
+        self._is_open = True
+        self._start = _stderr.enter()
+
+    def close(self) -> None:
+        """Ends listening. It may be called more than once."""
+        if self._is_open:
+            self._is_open = False
+            self.heard_damage = damage_of(_stderr.leave(self._start)) is not None
+
+    def __enter__(self) -> Listening:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Stderr:
+    """The variable `stderr` of the C library, which points to a file in memory while anybody listens.
+
+    Python's own messages do not pass it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listeners = 0
+        self._level = 0  # OpenCV's log level
+        self._terminal: int | None = None  # where the variable pointed to
+
+    def enter(self) -> int:
+        """Returns how much has been caught so far."""
+        with self._lock:
+            self._listeners += 1
+            if self._listeners == 1:
+                self._level = cv2.utils.logging.setLogLevel(0)
+                if caught := _memory_file():
+                    self._terminal, caught.variable.value = caught.variable.value, caught.stream
+            return caught.size() if (caught := _memory_file()) else 0
+
+    def leave(self, start: int) -> str:
+        """Returns what was caught after `start`."""
+        with self._lock:
+            self._listeners -= 1
+            caught = _memory_file()
+            said = caught.read(start) if caught else ""
+            if not self._listeners:
+                cv2.utils.logging.setLogLevel(self._level)
+                if caught:
+                    caught.variable.value = self._terminal
+                    caught.pass_on()
+            return said
+
+
+@functools.cache
+def _memory_file() -> _MemoryFile | None:
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        return _MemoryFile()
+    return None
+
+
+class _MemoryFile:
+    """A file in memory that C can print to.
+
+    Attributes:
+        variable: The variable `stderr` of the C library.
+        stream: The file as C sees it.
+    """
+
+    def __init__(self) -> None:
+        libc = ctypes.CDLL(None)
+        self.variable = ctypes.c_void_p.in_dll(libc, "stderr")
+        self._descriptor = os.memfd_create("stderr")
+        libc.fdopen.restype, libc.fdopen.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_char_p)
+        libc.setvbuf.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_size_t)
+        self.stream = libc.fdopen(self._descriptor, b"a")
+        if not self.stream:
+            raise OSError("no memory")
+        unbuffered = 2
+        libc.setvbuf(self.stream, None, unbuffered, 0)
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def read(self, start: int) -> str:
+        size = self.size() - start
+        return os.pread(self._descriptor, size, start).decode("utf-8", "replace") if size > 0 else ""
+
+    def pass_on(self) -> None:
+        """Writes unknown lines to the standard error, and empties the file."""
+        if self.size():
+            said = self.read(0)
+            os.ftruncate(self._descriptor, 0)
+            others = [line for line in said.splitlines(keepends=True) if not _KNOWN.fullmatch(line.strip())]
+            with contextlib.suppress(OSError):
+                os.write(2, "".join(others).encode("utf-8"))
+
+
+_stderr = _Stderr()
 
 
 def decode_watched(path: str) -> tuple[tuple[int, int] | None, str | None]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from actrec.config import Input
+from actrec.data.index.watched import Listening
 from actrec.pipelines.dali.errors import DecodeError, error_of
 from actrec.pipelines.dali.graph import Graph
 from actrec.pipelines.dali.routes import Piece, Route
@@ -28,6 +29,7 @@ class Running:
 
     Args:
         runs: the pieces of each run.
+        listening: to what DALI's image decoder prints.
     """
 
     feeder: Feeder
@@ -35,12 +37,13 @@ class Running:
     graph: Graph
     samples: list[Sample]
     runs: list[list[Piece]]
+    listening: Listening
 
     def collect(self) -> torch.Tensor | list[torch.Tensor]:
         """Waits for the clips: (views, T, H, W, C) for each sample.
 
         Raises:
-            DecodeError: DALI could not decode one of the samples. It does not say which one.
+            DecodeError: one of the samples is damaged, or DALI could not decode it. It does not say which one.
             MemoryError, torch.OutOfMemoryError: there is too little memory.
         """
         return self.feeder.collect(self)
@@ -72,6 +75,7 @@ class Feeder:
         """
         idle = self._idle.setdefault(route.name, [])
         runs = list(in_runs(samples, self._budget))
+        listening = Listening()
         try:
             graph = idle.pop() if idle else self._build(route)
             _feed(graph, runs[0])
@@ -80,7 +84,7 @@ class Feeder:
             if isinstance(meaning, DecodeError):
                 raise  # nothing was decoded yet
             raise meaning from error
-        return Running(self, route, graph, samples, runs)
+        return Running(self, route, graph, samples, runs, listening)
 
     def _build(self, route: Route) -> Graph:
         graph = self._define(route)
@@ -89,6 +93,15 @@ class Feeder:
 
     def collect(self, running: Running) -> torch.Tensor | list[torch.Tensor]:
         """See `Running.collect`."""
+        try:
+            clips = self._collect(running)
+        finally:
+            running.listening.close()
+        if running.listening.heard_damage and running.route.images_per_frame:
+            raise DecodeError("DALI: an image is damaged")
+        return clips
+
+    def _collect(self, running: Running) -> torch.Tensor | list[torch.Tensor]:
         route, graph, (first, *rest) = running.route, running.graph, running.runs
         pieces = self._take(graph, route, first)  # a graph that fails is not used again
         if not rest and (clips := _without_copy(first, pieces)) is not None:
