@@ -225,6 +225,24 @@ class Loader(Settings):
 
 
 @dataclass(frozen=True)
+class Limits(Settings):
+    """Which videos and images are too large to be decoded: a small file can claim any size.
+
+    The default of `max_pixels` allows three pictures of 8K, and that of `max_frames` four days at 30 frames per second.
+    """
+
+    max_pixels: int = opt(
+        100_000_000,
+        "Largest number of pixels of a frame or image. Files with larger ones count as broken.",
+        at_least=1,
+        at_most=2**30,  # OpenCV decodes no larger image
+    )
+    max_frames: int = opt(
+        10_000_000, "Largest number of frames of a video. Files with more count as broken.", at_least=1
+    )
+
+
+@dataclass(frozen=True)
 class Net(Settings):
     """The net, and the options of nets that a user can set. None keeps the default of the family."""
 

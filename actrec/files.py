@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from actrec.registry import did_you_mean
 from actrec.system import host_name, process_exists, sync_folder
@@ -88,7 +88,7 @@ class LineReader:
         self.problems = Problems(path)
         self._path, self._block = path, block
         try:
-            file: IO[bytes] = open(path, "rb")  # noqa: SIM115 - closed by __exit__
+            file: IO[bytes] = _open_text(path)
         except FileNotFoundError:
             raise FileNotFoundError(f"{os.fspath(path)}: no such file{_similar(Path(path))}") from None
         if not file.seekable():  # a pipe can be read only once
@@ -131,6 +131,38 @@ class LineReader:
         yield rest
 
 
+def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> BinaryIO:
+    """Opens a regular file for reading bytes.
+
+    Anything else is refused without waiting: to open a pipe waits for its writer, and a device may never end.
+
+    Raises:
+        OSError: The file is missing or cannot be read, or it is a folder, pipe, socket or device.
+    """
+    check_regular(path)
+    return open(path, "rb", buffering=buffering, opener=_without_waiting)  # type: ignore[return-value]
+
+
+def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
+    """The status of a regular file, before a library opens it. Raises the errors of `open_regular`."""
+    found = os.stat(path)
+    if kind := irregular_kind(found):
+        number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+        raise OSError(number, f"{kind}, not a file", os.fspath(path))
+    return found
+
+
+def irregular_kind(found: os.stat_result) -> str | None:
+    """What a path is, such as "a folder"; None if it is a regular file."""
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return None if stat.S_ISREG(found.st_mode) else kinds.get(stat.S_IFMT(found.st_mode), "a device")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """For the case that the file became a pipe after it was checked."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def read_lines(path: str | os.PathLike[str]) -> tuple[list[str], Problems]:
     """All lines of a UTF-8 file as `LineReader` returns them, and the bad lines. Raises the errors of `LineReader`."""
     with LineReader(path) as reader:
@@ -163,7 +195,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         OSError: The file cannot be read.
         ListError: The file is UTF-16 or not text.
     """
-    with open(path, "rb") as file:
+    with _open_text(path) as file:
         data = file.read(_KIND_BYTES)
         if data.startswith(b"\x89HDF"):
             raise ListError(
@@ -236,7 +268,7 @@ def _is_deep(value: Any) -> bool:
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file's content. Raises OSError."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -531,6 +563,12 @@ def _decode(line: bytes, number: int, problems: Problems) -> str:
         what = f"byte 0x{line[error.start]:02x} at position {error.start + 1} is not UTF-8: save the file as UTF-8"
         problems.add(number, what)
         return ""
+
+
+def _open_text(path: str | os.PathLike[str]) -> BinaryIO:
+    """As `open_regular`, and a pipe that the shell made: `/dev/stdin`, or `/dev/fd/63` of `<(...)` in bash."""
+    is_shells = os.fspath(path) == "/dev/stdin" or os.fspath(path).startswith("/dev/fd/")
+    return open(path, "rb") if is_shells and stat.S_ISFIFO(os.stat(path).st_mode) else open_regular(path)
 
 
 def _similar(path: Path) -> str:

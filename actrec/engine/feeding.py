@@ -14,7 +14,7 @@ import torch
 
 from actrec.config import Clip
 from actrec.data.index import Index, build_index
-from actrec.data.index.probe import read_image
+from actrec.data.index.images import read_image
 from actrec.data.lists import Video
 from actrec.data.video.certificate import Certificate
 from actrec.data.video.container import MediaError

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from actrec.config import Input
 from actrec.data.index import Media
-from actrec.data.index.probe import read_image
+from actrec.data.index.images import read_image
 from actrec.data.video.read import iter_frames
 from actrec.files import atomic_write, writing
 

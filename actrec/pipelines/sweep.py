@@ -22,7 +22,8 @@ import torch
 
 from actrec.config import FLOW_CHANNELS, FLOW_PAIRS, Clip, Input, Views, Windows
 from actrec.data.index import Media, build_index
-from actrec.data.index.probe import FPS, read_image
+from actrec.data.index.images import read_image
+from actrec.data.index.probe import FPS
 from actrec.data.lists import Video
 from actrec.data.lists.row import bounds
 from actrec.data.sampling.plan import EvalPlan

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from actrec.data.index import Index, Media, build_index, cache_path
-from actrec.data.index.probe import read_image
+from actrec.data.index.images import read_image
 from actrec.data.lists import read_list
 from actrec.data.score_file import ScoreFile
 from actrec.data.video.container import MediaError

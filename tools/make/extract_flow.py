@@ -24,7 +24,8 @@ import numpy as np
 from actrec.config import FlowOptions
 from actrec.data.flow import UNFINISHED, flow_folder, y_of
 from actrec.data.index import Media, build_index
-from actrec.data.index.probe import FPS, read_image
+from actrec.data.index.images import read_image
+from actrec.data.index.probe import FPS
 from actrec.data.lists import Video, read_list
 from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video

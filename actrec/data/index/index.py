@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from actrec.data.index.cache import find_records, is_intact, name_of, prefixes_of, read_quarantine, seals
+from actrec.data.index.images import BrokenError
 from actrec.data.index.media import Media, span_of
-from actrec.data.index.probe import BrokenError, Certified, Kind, Verified, key_of, probe_path, verify_path
+from actrec.data.index.probe import Certified, Kind, Verified, key_of, probe_path, verify_path
 from actrec.data.lists import Video, number_files
 from actrec.data.video.certificate import Certificate, load_certificate
 from actrec.data.video.container import MediaError

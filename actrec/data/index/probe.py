@@ -13,17 +13,17 @@ from collections import Counter
 from collections.abc import Iterator
 from enum import IntEnum
 
-import cv2
 import numpy as np
 
 from actrec.data.flow import FLOW_IMAGE, UNFINISHED, y_of
-from actrec.data.index.watched import Listening, decode_watched
+from actrec.data.index.images import BrokenError, read_encoded, read_image
+from actrec.data.index.watched import decode_watched
 from actrec.data.lists.find import VIDEOS
-from actrec.data.video.color import to_8_bits
 from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
 from actrec.data.video.promise import LEAST_PRESENT
 from actrec.data.video.read import verify_video
+from actrec.files import open_regular
 
 
 class Kind(IntEnum):
@@ -73,10 +73,6 @@ FPS = "fps"  # file in a frame folder that holds its frame rate
 _IMAGE = re.compile(r"(.*?)(\d{1,18})(\.(?:jpe?g|png|bmp|webp))", re.IGNORECASE | re.DOTALL)
 
 _FLOW_MADE = "`actrec extract-flow` makes it"
-
-
-class BrokenError(MediaError):
-    """The file itself is broken, and stays so until it changes."""
 
 
 def key_of(path: str, name: str) -> tuple[int, int] | None:
@@ -178,6 +174,7 @@ def _verify_folder(path: str, record: np.void) -> None:
     for name in map(template.format, range(first, first + num_images)):
         image = os.path.join(path, name)
         try:
+            read_encoded(image)  # whatever is wrong with it is an error here
             shape, damage = decode_watched(image)
             height, width = shape or read_image(image).shape[:2]
             if damage:
@@ -250,7 +247,7 @@ def _probe_folder(path: str, record: np.ndarray, files: list[str], pattern: re.P
 
 def _bits(image: str) -> int:
     """Bits per sample of an image file. Of the formats here, only PNG (section 11.2.2) can have more than 8."""
-    with open(image, "rb") as file:
+    with open_regular(image) as file:
         header = file.read(25)
     return 16 if header.startswith(b"\x89PNG") and header[24:] == b"\x10" else 8
 
@@ -258,8 +255,8 @@ def _bits(image: str) -> int:
 def _rate(folder: str) -> float:
     """Frames per second of a frame folder, from its file `fps` (which Hara's tools write); 0 if it has none."""
     try:
-        with open(os.path.join(folder, FPS), encoding="ascii") as file:
-            rate = float(file.read(100))
+        with open_regular(os.path.join(folder, FPS)) as file:
+            rate = float(file.read(100).decode("ascii"))
     except (OSError, ValueError):
         return 0.0
     return rate if 0 < rate < math.inf else 0.0
@@ -272,46 +269,3 @@ def _no_images(files: list[str], kind: Kind) -> str:
     if any(os.path.splitext(name)[1].lower() in VIDEOS for name in files):
         other = "; of a folder of videos, pass the files"
     return f"the folder holds no numbered images such as 00001.jpg{other}"
-
-
-def read_image(path: str, *, gray: bool = False, image_range: tuple[float, float] | None = None) -> np.ndarray:
-    """Reads an image file as RGB uint8 (H, W, 3). Grayscale and CMYK are converted, and EXIF rotation is applied.
-
-    Args:
-        image_range: The samples of a 16-bit image that become 0 and 255. Default: 0 and 65535.
-        gray: Return the luma as (H, W) instead.
-
-    Raises:
-        BrokenError: The file is missing, it is not an image, or it is damaged.
-        MediaError: The file cannot be read.
-    """
-    try:
-        data = np.fromfile(path, np.uint8)
-    except FileNotFoundError:
-        raise BrokenError(path, "the image is missing") from None
-    except OSError as error:
-        raise MediaError(path, error.strerror or str(error)) from None
-    # Without IMREAD_ANYDEPTH, OpenCV cuts the lower 8 bits off instead of rounding.
-    flags = (cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB) | cv2.IMREAD_ANYDEPTH
-    image = None
-    with Listening() as listening, contextlib.suppress(cv2.error):  # a header states more pixels than OpenCV accepts
-        image = cv2.imdecode(data, flags) if len(data) else None
-        if image is not None and image.dtype not in (np.uint8, np.uint16):  # floats
-            image = cv2.imdecode(data, flags & ~cv2.IMREAD_ANYDEPTH)
-    if image is None:
-        what = "the image is cut off" if is_cut_off(data.tobytes()) else "not an image that OpenCV can decode"
-        raise BrokenError(path, what if len(data) else "the image is empty (0 bytes)")
-    if listening.heard_damage and (damage := decode_watched(path)[1]):  # of this image, or of another thread's
-        raise BrokenError(path, f"the image is damaged ({damage})")
-    return image if image.dtype == np.uint8 else to_8_bits(image, image_range or (0, 65535))
-
-
-def is_cut_off(data: bytes) -> bool:
-    """Whether the end of an image file is missing, by its first bytes and its structure."""
-    missing = {
-        b"\xff\xd8": data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"),  # the last scan is after the preview
-        b"\x89P": b"IEND" not in data,
-        b"BM": int.from_bytes(data[2:6], "little") > len(data),
-        b"RI": int.from_bytes(data[4:8], "little") + 8 > len(data),  # WebP
-    }
-    return missing.get(data[:2], False)

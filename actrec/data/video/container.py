@@ -11,11 +11,26 @@ import av
 import av.logging
 from av.container import InputContainer
 
+from actrec.data.limits import limits, why_too_large
+from actrec.data.video.refused import why_no_video
+from actrec.files import check_regular, irregular_kind
+
 av.logging.set_level(None)  # FFmpeg prints nothing to stderr; what matters is raised or counted
 
 # PyAV 18 raises UnicodeDecodeError for metadata that is not UTF-8 unless it is told to replace it; PyAV 19 replaces it
 # anyway and no longer has the parameter.
 _METADATA: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
+
+TIMEOUT = 60.0  # seconds for which the opening of a file, and each read, may wait for a slow disk or network
+
+# FFmpeg's readers of files that contain video. It chooses one by the content of a file, whatever its name says. Those
+# that are missing open other files or addresses (playlists such as hls, dash and concat; sdp, rtsp, image2, mlv), or
+# read what is no video, such as images, text and subtitles.
+FORMATS = (
+    "mov,matroska,avi,flv,kux,mpegts,mpeg,mpegvideo,asf,ogg,rm,mxf,gxf,dv,nut,wtv,nuv,swf,ty,pva,nsv,dhav,cine,"
+    "mjpeg,mpjpeg,smjpeg,gif,apng,yuv4mpegpipe,ivf,av1,obu,h261,h263,h264,hevc,vvc,evc,m4v,vc1,vc1test,"
+    "cavsvideo,avs2,avs3,dirac,dnxhd,flic,bink,smk"
+)
 
 
 class MediaError(ValueError):
@@ -50,25 +65,36 @@ class DecodeObserver(Protocol):
 def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     """Opens a file for one thread and gives its container and its best video stream.
 
-    Only local files are opened: a "video" may be a playlist that names addresses, and a name may look like a protocol.
+    Only this file is opened, whatever it contains: no playlist, no pipe, no device, and no other file that it names.
 
     Raises:
         FileNotFoundError: there is no such file.
-        MediaError: it is not a video that can be opened or, inside the block, decoded.
+        MediaError: it is not a video that can be opened or, inside the block, decoded; its pictures have more than
+            `Limits.max_pixels` pixels; or it could not be read for `TIMEOUT` seconds.
     """
     path = os.fspath(path)
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such file")
-    if os.path.getsize(path) == 0:
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except OSError as error:
+        raise MediaError(path, error.strerror or "cannot be read") from None
+    if kind := irregular_kind(found):
+        raise MediaError(path, f"{kind}, not a file")
+    if not found.st_size:
         raise MediaError(path, "the file is empty (0 bytes)")
     try:
-        container = av.open(f"file:{path}", "r", options={"protocol_whitelist": "file"}, **_METADATA)
+        container = _open(path, **_decoder_limit())
     except PermissionError:
         raise MediaError(path, "no permission to read it") from None
+    except av.error.ExitError as error:
+        raise decode_error(path, error) from None
     except av.error.FFmpegError as error:
-        raise MediaError(path, f"not a video that FFmpeg can open ({error.strerror})") from None
+        raise MediaError(path, _why_not_opened(path, error)) from None
     with container:
         stream = video_stream(path, container)
+        _check_size(path, stream)
+        stream.codec_context.options = _decoder_limit()  # the size may change later
         stream.codec_context.thread_count = 1
         stream.codec_context.thread_type = "NONE"
         try:
@@ -80,7 +106,8 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, a
 def open_audio(path: str | os.PathLike[str]) -> tuple[InputContainer, av.AudioStream] | None:
     """A local file and its best audio stream; None if it has none that FFmpeg knows. The caller closes the file."""
     try:
-        container = av.open(f"file:{os.fspath(path)}", "r", options={"protocol_whitelist": "file"}, **_METADATA)
+        check_regular(path)
+        container = _open(os.fspath(path), **_decoder_limit())
     except (av.error.FFmpegError, OSError):
         return None
     stream = container.streams.best("audio")
@@ -90,8 +117,48 @@ def open_audio(path: str | os.PathLike[str]) -> tuple[InputContainer, av.AudioSt
     return None
 
 
+def _open(path: str, **options: str) -> InputContainer:
+    whitelists = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+    return av.open(f"file:{path}", "r", options=whitelists | options, timeout=(TIMEOUT, TIMEOUT), **_METADATA)
+
+
+def _decoder_limit() -> dict[str, str]:
+    """The option with which FFmpeg allocates no larger pictures. It needs some more, because decoders add borders."""
+    return {"max_pixels": str(limits().max_pixels * 5 // 4 + (1 << 16))}
+
+
+def _why_not_opened(path: str, error: av.error.FFmpegError) -> str:
+    try:
+        if reason := why_no_video(path):
+            return reason
+    except OSError as unreadable:
+        return unreadable.strerror or "cannot be read"
+    if isinstance(error, av.error.ArgumentError):  # the format is not on the whitelist
+        return "not a video, but of another format that FFmpeg knows"
+    return f"not a video that FFmpeg can open ({error.strerror})"
+
+
+def check_length(path: str | os.PathLike[str], num_frames: int) -> None:
+    """Raises MediaError if a video has more than `Limits.max_frames` frames."""
+    if num_frames > limits().max_frames:
+        raise MediaError(path, f"it has more than {limits().max_frames:,} frames: --max-frames allows more")
+
+
+def _check_size(path: str, stream: av.VideoStream) -> None:
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if not width * height:  # FFmpeg forgets sizes that are too large for it
+        with contextlib.suppress(av.error.FFmpegError), _open(path, analyzeduration="0", probesize="32") as container:
+            stated = video_stream(path, container).codec_context
+            width, height = stated.width, stated.height
+    if reason := why_too_large(width, height):
+        raise MediaError(path, f"its frames are too large: {reason}")
+
+
 def decode_error(path: str | os.PathLike[str], error: av.error.FFmpegError) -> MediaError:
     """The error to raise for one of FFmpeg's while a file is decoded."""
+    if isinstance(error, av.error.ExitError):
+        reason = f"nothing could be read for {TIMEOUT:g} seconds: expected a disk or network share that answers"
+        return MediaError(path, reason)
     return MediaError(path, f"FFmpeg cannot decode it ({error.strerror})")
 
 
@@ -119,6 +186,8 @@ def iter_packets(
             packet = next(packets)
         except StopIteration:
             return
+        except av.error.ExitError:  # the time limit says nothing about the file
+            raise
         except av.error.FFmpegError:
             if observer:
                 observer.damaged()

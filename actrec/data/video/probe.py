@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from actrec.data.video.color import color_name
-from actrec.data.video.container import MediaError, iter_decoded, iter_packets, open_video
+from actrec.data.video.container import MediaError, check_length, iter_decoded, iter_packets, open_video
 from actrec.data.video.orientation import Orientation
 from actrec.data.video.promise import check_complete
 
@@ -64,9 +64,11 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
     """
     with open_video(path) as (container, stream):
         check_complete(path, container, stream)
-        is_key = [
-            packet.is_keyframe for packet in iter_packets(container, stream) if packet.size and not packet.is_discard
-        ]
+        is_key = bytearray()
+        for packet in iter_packets(container, stream):
+            if packet.size and not packet.is_discard:
+                is_key.append(packet.is_keyframe)
+                check_length(path, len(is_key))
     with open_video(path) as (container, stream):
         first = next(iter_decoded(container, stream), None)
         if first is None:

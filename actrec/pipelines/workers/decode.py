@@ -10,13 +10,14 @@ import numpy as np
 
 from actrec.config import FLOW_CHANNELS
 from actrec.data.index import Index, Media
-from actrec.data.index.probe import is_cut_off, read_image
+from actrec.data.index.images import is_cut_off, read_encoded, read_image
 from actrec.data.sampling.geometry import Box
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
 from actrec.data.video.color import Region
 from actrec.data.video.container import ChangedError, MediaError
 from actrec.data.video.excerpt import Excerpt, read_excerpt
 from actrec.data.video.read import read_frames
+from actrec.files import open_regular
 from actrec.pipelines.dali.routes import Route
 from actrec.pipelines.workers.resize import resize
 
@@ -148,7 +149,7 @@ def _read_video(request: Request, index: Index, positions: np.ndarray) -> Excerp
 
 
 def _read_image_bytes(path: str) -> np.ndarray:
-    data = _read_bytes(path)
+    data = read_encoded(path)
     if data[-2:].tobytes() != b"\xff\xd9" and is_cut_off(data.tobytes()):
         read_image(path)  # raises an error; DALI would also print one, without the path
     return data
@@ -156,7 +157,8 @@ def _read_image_bytes(path: str) -> np.ndarray:
 
 def _read_bytes(path: str) -> np.ndarray:
     try:
-        data = np.fromfile(path, np.uint8)
+        with open_regular(path, buffering=0) as file:
+            data = np.fromfile(file, np.uint8)
     except OSError as error:
         raise MediaError(path, error.strerror or str(error)) from None
     if not len(data):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from index_files import folder, only, png_header
 
-from actrec.data.index.probe import read_image
+from actrec.data.index.images import read_image
 from actrec.data.video.container import MediaError
 
 CMYK = (  # 8 x 8 of cyan 0, magenta 200, yellow 200, key 0
@@ -68,9 +68,10 @@ def test_an_image_that_is_none(tmp_path):
     for name, reason in {
         "empty.jpg": "the image is empty (0 bytes)",
         "text.jpg": "not an image that OpenCV can decode",
-        "huge.png": "not an image that OpenCV can decode",
+        "huge.png": "the image is too large: 100000x100000 are 10,000,000,000 pixels: expected at most 100,000,000; "
+        "--max-pixels allows more",
         "gone.jpg": "the image is missing",
-        ".": "Is a directory",
+        ".": "a folder, not a file",
     }.items():
         path = os.path.join(tmp_path, name)
         with pytest.raises(MediaError) as caught:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from actrec.data.index.probe import is_cut_off, read_image
+from actrec.data.index.images import is_cut_off, read_image
 from actrec.data.index.watched import Listening
 from actrec.data.video.container import MediaError
 

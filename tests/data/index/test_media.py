@@ -152,13 +152,14 @@ def test_broken_rows_have_a_reason(tmp_path):
     (tmp_path / "huge_image").mkdir()
     (tmp_path / "huge_image" / "1.png").write_bytes(png_header(100_000, 100_000))
     expected = {
-        "text.mp4": "not a video that FFmpeg can open (Invalid data found when processing input)",
+        "text.mp4": "not a video, but a text file",
         "empty.mp4": "the file is empty (0 bytes)",
         "nowhere.mp4": "no such file or folder",
         "no_images": "the folder holds no numbered images such as 00001.jpg",
         "bad_image": "not an image that OpenCV can decode",
         "empty_image": "the image is empty (0 bytes)",
-        "huge_image": "not an image that OpenCV can decode",
+        "huge_image": "the image is too large: 100000x100000 are 10,000,000,000 pixels: expected at most 100,000,000; "
+        "--max-pixels allows more",
     }
     good = video(clip(tmp_path / "a.mp4"))
     index = build_index([good, *(video(tmp_path / name) for name in expected)])

@@ -1,6 +1,5 @@
 import os
 import random
-import threading
 
 import pytest
 from list_files import NAMES, message, read, rows
@@ -271,12 +270,20 @@ def test_a_file_is_read_in_blocks(tmp_path, block, end):
     assert [line.split(":")[1] for line in str(caught.value).splitlines()] == ["6", "7", "8"]
 
 
-def test_a_list_from_a_pipe(tmp_path):
+def test_a_list_from_a_pipe_of_the_shell():
+    reader, writer = os.pipe()
+    with open(writer, "w") as file:
+        file.write("a 1 30 3\nb 1 2 4\n")
+    assert rows(read_list(f"/dev/fd/{reader}", root="/r")) == [("/r/a", 0, 30, (3,)), ("/r/b", 0, 2, (4,))]
+    os.close(reader)
+
+
+def test_a_list_that_is_a_named_pipe_or_a_device_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "list.txt")
-    thread = threading.Thread(target=(tmp_path / "list.txt").write_text, args=("a 1 30 3\nb 1 2 4\n",), daemon=True)
-    thread.start()
-    assert rows(read_list(tmp_path / "list.txt", root="/r")) == [("/r/a", 0, 30, (3,)), ("/r/b", 0, 2, (4,))]
-    thread.join(10)
+    with pytest.raises(OSError, match="a pipe, not a file"):
+        read_list(tmp_path / "list.txt")
+    with pytest.raises(OSError, match="a device, not a file"):
+        read_list("/dev/zero")
 
 
 def test_a_long_list_is_read_like_a_short_one(tmp_path):

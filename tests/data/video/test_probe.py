@@ -78,7 +78,7 @@ def broken(folder, name):
     ("name", "words"),
     [
         ("empty.mp4", "the file is empty (0 bytes)"),
-        ("text.mp4", "not a video that FFmpeg can open (Invalid data found when processing input)"),
+        ("text.mp4", "not a video, but a text file"),
         ("torn.mp4", "not a video that FFmpeg can open (Invalid data found when processing input)"),
         ("audio.wav", "no video stream, only audio"),
         ("audio.mp4", "no video stream, only audio"),

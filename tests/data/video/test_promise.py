@@ -115,5 +115,4 @@ def test_no_real_file_is_judged_wrongly(shared_videos):
     assert cut_off == {
         "libwebm_block_ends_beyond_cluster.mkv",
         "libwebm_fixed_lacing_bad.mkv",
-        "libwebm_invalid_vp9_bug_1416.webm",
     }

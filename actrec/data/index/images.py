@@ -1,0 +1,152 @@
+"""Reads image files: their sizes from their headers first, because a small file can claim any size."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+
+import cv2
+import numpy as np
+
+from actrec.data.index.watched import Listening, decode_watched
+from actrec.data.limits import limits, why_too_large
+from actrec.data.video.color import to_8_bits
+from actrec.data.video.container import MediaError
+from actrec.files import open_regular
+
+_NO_SEGMENT = (0x00, 0xFF, 0x01, *range(0xD0, 0xD9))  # after 0xFF in JPEG: no marker, or one without a length
+_NO_FRAME = (0xC4, 0xC8, 0xCC)  # markers among those of frame headers that are none
+_MAX_SEGMENTS = 10_000  # before the frame header of a JPEG; metadata of some MB needs a few hundred
+_HEAD_BYTES = 1 << 20  # what an image needs besides its samples: metadata, color profiles
+_SAMPLE_BYTES = 8  # of a pixel at most: four samples of 16 bits
+
+
+class BrokenError(MediaError):
+    """The file itself is broken, and stays so until it changes."""
+
+
+def read_encoded(path: str) -> np.ndarray:
+    """The bytes of an image file, if its size is within the limits. Nothing is decoded.
+
+    Raises:
+        BrokenError: The file is missing or empty, or it is not JPEG, PNG, BMP or WebP, or it has more pixels than
+            `Limits.max_pixels`.
+        MediaError: The file cannot be read.
+    """
+    try:
+        with open_regular(path, buffering=0) as file:
+            num_bytes = os.fstat(file.fileno()).st_size
+            if num_bytes > _HEAD_BYTES + _SAMPLE_BYTES * limits().max_pixels:
+                raise BrokenError(
+                    path, f"{num_bytes:,} bytes are more than an image of {limits().max_pixels:,} pixels needs"
+                )
+            data = np.fromfile(file, np.uint8)
+    except FileNotFoundError:
+        raise BrokenError(path, "the image is missing") from None
+    except OSError as error:
+        raise MediaError(path, error.strerror or str(error)) from None
+    if not len(data):
+        raise BrokenError(path, "the image is empty (0 bytes)")
+    size = stated_size(data)
+    if size is None:
+        what = "the image is cut off" if is_cut_off(data.tobytes()) else "not an image that OpenCV can decode"
+        raise BrokenError(path, what)
+    if reason := why_too_large(*size):
+        raise BrokenError(path, f"the image is too large: {reason}")
+    return data
+
+
+def read_image(path: str, *, gray: bool = False, image_range: tuple[float, float] | None = None) -> np.ndarray:
+    """Reads an image file as RGB uint8 (H, W, 3). Grayscale and CMYK are converted, and EXIF rotation is applied.
+
+    Args:
+        image_range: The samples of a 16-bit image that become 0 and 255. Default: 0 and 65535.
+        gray: Return the luma as (H, W) instead.
+
+    Raises:
+        BrokenError, MediaError: As `read_encoded`; or it cannot be decoded, or is damaged.
+    """
+    data = read_encoded(path)
+    # Without IMREAD_ANYDEPTH, OpenCV cuts the lower 8 bits off instead of rounding.
+    flags = (cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB) | cv2.IMREAD_ANYDEPTH
+    image = None
+    with Listening() as listening, contextlib.suppress(cv2.error):  # of an image that has no pixels
+        image = cv2.imdecode(data, flags)
+    if image is None:
+        cut_off = is_cut_off(data.tobytes())
+        raise BrokenError(path, "the image is cut off" if cut_off else "not an image that OpenCV can decode")
+    if listening.heard_damage and (damage := decode_watched(path)[1]):  # of this image, or of another thread's
+        raise BrokenError(path, f"the image is damaged ({damage})")
+    return image if image.dtype == np.uint8 else to_8_bits(image, image_range or (0, 65535))
+
+
+def is_cut_off(data: bytes) -> bool:
+    """Whether the end of an image file is missing, by its first bytes and its structure."""
+    missing = {
+        b"\xff\xd8": data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"),  # the last scan is after the preview
+        b"\x89P": b"IEND" not in data,
+        b"BM": int.from_bytes(data[2:6], "little") > len(data),
+        b"RI": int.from_bytes(data[4:8], "little") + 8 > len(data),  # WebP
+    }
+    return missing.get(data[:2], False)
+
+
+def stated_size(data: np.ndarray) -> tuple[int, int] | None:
+    """(width, height) as stored, by the header of a JPEG, PNG, BMP or WebP file; None if it is none of them.
+
+    Args:
+        data: uint8, the content of the file.
+    """
+    head = data[:32].tobytes()
+    if head.startswith(b"\xff\xd8"):
+        return _size_of_jpeg(memoryview(data))
+    if len(head) < 30:
+        return None
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):  # PNG, section 11.2.2: IHDR comes first
+        return struct.unpack(">II", head[16:24]) if head[12:16] == b"IHDR" else None
+    if head.startswith(b"BM"):
+        is_old = head[14:18] == b"\x0c\0\0\0"  # of OS/2
+        width, height = struct.unpack("<HH", head[18:22]) if is_old else struct.unpack("<ii", head[18:26])
+        return abs(width), abs(height)  # negative: from top to bottom
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return _size_of_webp(head)
+    return None
+
+
+def _size_of_jpeg(data: memoryview) -> tuple[int, int] | None:
+    """ITU-T T.81, annex B: segments up to the frame header. Bytes between segments are skipped, as libjpeg does."""
+    place = 2
+    for _ in range(_MAX_SEGMENTS):
+        if place + 9 > len(data):
+            return None
+        if data[place] != 0xFF:
+            skipped = bytes(data[place : place + _HEAD_BYTES]).find(b"\xff")
+            place += skipped if skipped >= 0 else _HEAD_BYTES
+            continue
+        marker = data[place + 1]
+        if marker in _NO_SEGMENT:
+            place += 1 if marker == 0xFF else 2
+            continue
+        length = data[place + 2] << 8 | data[place + 3]
+        if marker in (0xD9, 0xDA) or length < 2:  # the end, or the samples
+            return None
+        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME:
+            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
+            return width, height
+        place += 2 + length
+    return None
+
+
+def _size_of_webp(head: bytes) -> tuple[int, int] | None:
+    """RFC 9649, sections 2.5 to 2.7, and RFC 6386, section 9.1."""
+    kind = head[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack("<HH", head[26:30])
+        return width & 0x3FFF, height & 0x3FFF
+    return None
