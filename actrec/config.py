@@ -233,13 +233,11 @@ class Limits(Settings):
 
     max_pixels: int = opt(
         100_000_000,
-        "Largest number of pixels of a frame or image. Files with larger ones count as broken.",
+        "Largest number of pixels of a frame or image. Files with larger ones are not used.",
         at_least=1,
         at_most=2**30,  # OpenCV decodes no larger image
     )
-    max_frames: int = opt(
-        10_000_000, "Largest number of frames of a video. Files with more count as broken.", at_least=1
-    )
+    max_frames: int = opt(10_000_000, "Largest number of frames of a video. Files with more are not used.", at_least=1)
 
 
 @dataclass(frozen=True)

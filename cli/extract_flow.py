@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actrec.cli.ending import finish, note, resumable
-from actrec.cli.options import FILE, Command, config_options, data_option, worker_options
+from actrec.cli.options import FILE, Command, config_options, data_option, limit_options, worker_options
 from actrec.config import FlowOptions, Run
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @config_options(FlowOptions)
 @config_options(Run, only=("device",))
 @worker_options
+@limit_options
 def command(lists: tuple[Path, ...], data: Path, flowoptions: FlowOptions, run: Run, workers: Workers) -> int:
     """Compute the optical flow of the videos of LISTS (default: train.txt, val.txt and test.txt of --data).
 

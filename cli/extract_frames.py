@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actrec.cli.ending import finish, note, resumable
-from actrec.cli.options import FOLDER, Command, config_options, worker_options
+from actrec.cli.options import FOLDER, Command, config_options, limit_options, worker_options
 from actrec.config import ExtractOptions, SplitOptions
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("dst", type=FOLDER, default=".")
 @config_options(ExtractOptions, SplitOptions)
 @worker_options
+@limit_options
 def command(src: Path, dst: Path, extractoptions: ExtractOptions, splitoptions: SplitOptions, workers: Workers) -> int:
     """Extract the videos in SRC to frames in DST/frames/<class>/<video>/; labels.txt, train.txt and val.txt go to DST.
 

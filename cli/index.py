@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actrec.cli.ending import finish, json_option, note, refuse_overlap, resumable
-from actrec.cli.options import FILE, Command, worker_options
+from actrec.cli.options import FILE, Command, limit_options, worker_options
 from actrec.words import counted
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--verify", is_flag=True, help="Decode every frame of every video, and quarantine broken videos.")
 @json_option
 @worker_options
+@limit_options
 def command(lists: tuple[Path, ...], verify: bool, json_path: Path | None, workers: Workers) -> int:
     """Probe every video of a LIST and store the result next to it, as LIST.index.npy.
 

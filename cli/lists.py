@@ -12,7 +12,7 @@ import click
 
 from actrec.cli.ending import finish, resumable
 from actrec.cli.main import Group
-from actrec.cli.options import FILE, FOLDER, Command, config_options, worker_options
+from actrec.cli.options import FILE, FOLDER, Command, config_options, limit_options, worker_options
 from actrec.cli.progress import Bar
 from actrec.config import Clip, SplitOptions, Views
 from actrec.tools.datasets.table import DATASETS, Dataset
@@ -142,6 +142,7 @@ def _kept(dataset: Dataset) -> str:
 @click.argument("videos", type=FOLDER, default="videos")
 @_out_options
 @config_options(SplitOptions)
+@limit_options
 def folders(videos: Path, out: Path, force: bool, splitoptions: SplitOptions) -> int:
     """Write the lists of VIDEOS/<class>/<video> to OUT, without changing the videos.
 

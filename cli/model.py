@@ -13,7 +13,7 @@ import click
 
 from actrec import config
 from actrec.cli.ending import note
-from actrec.cli.options import FILE, FOLDER, changed_flags, config_changes, config_options, data_option
+from actrec.cli.options import FILE, FOLDER, changed_flags, config_changes, config_options, data_option, limit_options
 from actrec.cli.runs import run_folder
 from actrec.words import printable
 
@@ -107,6 +107,10 @@ class ModelChoice:
             note(printable(f"net: {self.path} ({', '.join(known)})"))
 
 
+def _same(function: Callable) -> Callable:
+    return function
+
+
 def model_options(function: Callable | None = None, *, scores: bool = True, batches: bool = True) -> Callable:
     """Gives a command the flags that choose a trained net and its input. It receives `choice`, a `ModelChoice`.
 
@@ -140,6 +144,7 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
     @config_options(config.Run, only=("device",) if scores else ())
     @config_changes(config.Net, "backbone", default="the net of the checkpoint", heading=_NET)
     @config_options(config.Net, without=("backbone",), heading=_NET)
+    @(limit_options if scores else _same)
     @functools.wraps(function)
     def call(
         *args: Any,

@@ -22,6 +22,7 @@ from actrec.settings import OptionError, check_fields, field_types, without_none
 _HEADINGS = {  # of the dataclasses that are not called so
     "Augment": "Augmentation",
     "Frame": "Frames",
+    "Limits": "Limits of videos",
     "Optim": "Optimizer and schedule",
 }
 _ELSEWHERE = {  # flags as other tools call them
@@ -207,6 +208,20 @@ def config_changes(kind: type, *fields: str, default: str, heading: str | None =
         return call
 
     return decorate
+
+
+def limit_options(function: Callable) -> Callable:
+    """Gives a command the flags of `config.Limits`. The limits hold while it runs; it does not receive them."""
+
+    @config_options(config.Limits)
+    @functools.wraps(function)
+    def call(*args: Any, limits: config.Limits, **flags: Any) -> Any:
+        from actrec.data.limits import limited
+
+        with limited(limits):
+            return function(*args, **flags)
+
+    return call
 
 
 def worker_options(function: Callable) -> Callable:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actrec.cli.ending import finish, resumable
-from actrec.cli.options import FILE, FOLDER, Command, config_options, worker_options
+from actrec.cli.options import FILE, FOLDER, Command, config_options, limit_options, worker_options
 from actrec.config import PrepareOptions, SplitOptions
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Only show the table.")
 @config_options(PrepareOptions, SplitOptions)
 @worker_options
+@limit_options
 def command(
     src: Path | None,
     dst: Path | None,

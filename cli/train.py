@@ -11,7 +11,7 @@ import click
 import actrec
 from actrec import config
 from actrec.cli.ending import finish, json_option, note, refuse_overlap
-from actrec.cli.options import FILE, FOLDER, Command, config_options, data_option
+from actrec.cli.options import FILE, FOLDER, Command, config_options, data_option, limit_options
 from actrec.cli.runs import run_folder
 from actrec.words import counted
 
@@ -54,6 +54,7 @@ class ListFile(click.Path):
 @config_options(
     config.Net, config.Clip, config.Frame, actrec.Augment, config.Loader, config.Optim, config.Loss, config.Run
 )
+@limit_options
 def command(
     data: Path,
     list_path: Path | None,

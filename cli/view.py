@@ -10,7 +10,7 @@ import click
 import actrec
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, name_missing, note, refuse_overlap, refuse_videos
-from actrec.cli.options import FILE, Command, changed_flags, config_options, data_option
+from actrec.cli.options import FILE, Command, changed_flags, config_options, data_option, limit_options
 from actrec.words import counted
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @config_options(config.Loader, only=("batch_size", "repeats", "balanced", "keep_last", "workers"))
 @config_options(config.Loss, only=("multi_label",))
 @config_options(config.Run, only=("seed", "device"))
+@limit_options
 def command(
     list_path: Path | None,
     out: Path,

@@ -44,3 +44,10 @@ def why_too_large(width: int, height: int) -> str | None:
         f"{width}x{height} are {width * height:,} pixels: expected at most {_current.max_pixels:,}; "
         "--max-pixels allows more"
     )
+
+
+def why_too_long(num_frames: int) -> str | None:
+    """Why a video of so many frames is not used; None if it may be."""
+    if num_frames <= _current.max_frames:
+        return None
+    return f"it has more than {_current.max_frames:,} frames: --max-frames allows more"

@@ -18,6 +18,8 @@ from typing import Any
 
 import cv2
 
+from actrec.config import Limits
+from actrec.data.limits import limits, set_limits
 from actrec.data.video.container import MediaError
 from actrec.files import OutputError, write_csv, writing
 from actrec.system import num_cores
@@ -82,7 +84,7 @@ def each(
         while True:
             while len(running) < _AHEAD * max(width(), 1) and (job := next(queue, None)) is not None:
                 arguments = map(_absolute, job) if workers.cluster is not None else job
-                running[pool.submit(function, *arguments, stop=stop)] = job
+                running[pool.submit(_within, limits(), function, *arguments, stop=stop)] = job
             if not running:
                 return
             ended = wait(running, timeout=_PATIENCE, return_when=FIRST_COMPLETED).done
@@ -167,6 +169,12 @@ def _cluster(address: str) -> Iterator[tuple[Executor, Callable[[], int], Stop]]
         except BaseException:
             pool.shutdown(wait=False)
             raise
+
+
+def _within(limits: Limits, function: Callable[..., Any], *arguments: Any, stop: Stop) -> Any:
+    """Calls a function with the limits of the process that submitted it, which is another one on a cluster."""
+    set_limits(limits)
+    return function(*arguments, stop=stop)
 
 
 def _absolute(argument: Any) -> Any:

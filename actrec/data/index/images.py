@@ -30,15 +30,14 @@ def read_encoded(path: str) -> np.ndarray:
     """The bytes of an image file, if its size is within the limits. Nothing is decoded.
 
     Raises:
-        BrokenError: The file is missing or empty, or it is not JPEG, PNG, BMP or WebP, or it has more pixels than
-            `Limits.max_pixels`.
-        MediaError: The file cannot be read.
+        BrokenError: The file is missing or empty, or it is not JPEG, PNG, BMP or WebP.
+        MediaError: The file cannot be read, or it has more pixels than `Limits.max_pixels`.
     """
     try:
         with open_regular(path, buffering=0) as file:
             num_bytes = os.fstat(file.fileno()).st_size
             if num_bytes > _HEAD_BYTES + _SAMPLE_BYTES * limits().max_pixels:
-                raise BrokenError(
+                raise MediaError(
                     path, f"{num_bytes:,} bytes are more than an image of {limits().max_pixels:,} pixels needs"
                 )
             data = np.fromfile(file, np.uint8)
@@ -53,7 +52,7 @@ def read_encoded(path: str) -> np.ndarray:
         what = "the image is cut off" if is_cut_off(data.tobytes()) else "not an image that OpenCV can decode"
         raise BrokenError(path, what)
     if reason := why_too_large(*size):
-        raise BrokenError(path, f"the image is too large: {reason}")
+        raise MediaError(path, f"the image is too large: {reason}")
     return data
 
 

@@ -24,6 +24,7 @@ from actrec.data.index.cache import find_records, is_intact, name_of, prefixes_o
 from actrec.data.index.images import BrokenError
 from actrec.data.index.media import Media, span_of
 from actrec.data.index.probe import Certified, Kind, Verified, key_of, probe_path, verify_path
+from actrec.data.limits import why_too_large, why_too_long
 from actrec.data.lists import Video, number_files
 from actrec.data.video.certificate import Certificate, load_certificate
 from actrec.data.video.container import MediaError
@@ -288,7 +289,12 @@ class Index(Sequence[Media]):
     def _why_unusable(self, file: int, path: str) -> str | None:
         if file in self._reasons:
             return self._reasons[file]
-        if self._records[file]["verified"] != Verified.BROKEN:
+        record = self._records[file]
+        if reason := why_too_large(int(record["width"]), int(record["height"])):
+            return f"its frames are too large: {reason}"
+        if reason := why_too_long(int(record["frames"])):
+            return reason
+        if record["verified"] != Verified.BROKEN:
             return None
         if self._quarantine is None:
             self._quarantine = read_quarantine(self._cache)

@@ -183,6 +183,8 @@ def _verify_folder(path: str, record: np.void) -> None:
                 reasons.append(f"{name}: {width}x{height} where the first is {size[0]}x{size[1]}")
         except BrokenError as error:
             reasons.append(f"{name}: {error.reason}")
+        except MediaError as error:
+            raise MediaError(path, f"{name}: {error.reason}") from None
     if reasons:
         raise BrokenError(path, f"{len(reasons)} of {num_images} images are broken; the first: {reasons[0]}")
 

@@ -138,12 +138,6 @@ def _why_not_opened(path: str, error: av.error.FFmpegError) -> str:
     return f"not a video that FFmpeg can open ({error.strerror})"
 
 
-def check_length(path: str | os.PathLike[str], num_frames: int) -> None:
-    """Raises MediaError if a video has more than `Limits.max_frames` frames."""
-    if num_frames > limits().max_frames:
-        raise MediaError(path, f"it has more than {limits().max_frames:,} frames: --max-frames allows more")
-
-
 def _check_size(path: str, stream: av.VideoStream) -> None:
     width, height = stream.codec_context.width, stream.codec_context.height
     if not width * height:  # FFmpeg forgets sizes that are too large for it

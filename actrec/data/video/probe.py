@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from actrec.data.limits import why_too_long
 from actrec.data.video.color import color_name
-from actrec.data.video.container import MediaError, check_length, iter_decoded, iter_packets, open_video
+from actrec.data.video.container import MediaError, iter_decoded, iter_packets, open_video
 from actrec.data.video.orientation import Orientation
 from actrec.data.video.promise import check_complete
 
@@ -68,7 +69,8 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
         for packet in iter_packets(container, stream):
             if packet.size and not packet.is_discard:
                 is_key.append(packet.is_keyframe)
-                check_length(path, len(is_key))
+                if reason := why_too_long(len(is_key)):
+                    raise MediaError(path, reason)
     with open_video(path) as (container, stream):
         first = next(iter_decoded(container, stream), None)
         if first is None:

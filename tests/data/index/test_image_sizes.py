@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from actrec.config import Limits
-from actrec.data.index.images import BrokenError, read_encoded, read_image, stated_size
+from actrec.data.index.images import read_encoded, read_image, stated_size
 from actrec.data.limits import limited
 from actrec.data.video.container import MediaError
 
@@ -114,7 +114,7 @@ def test_the_limit_can_be_changed(tmp_path):
     path.write_bytes(encoded(".png", 40, 30))
     with limited(Limits(max_pixels=1200)):
         assert read_image(str(path)).shape == (30, 40, 3)
-    with limited(Limits(max_pixels=1199)), pytest.raises(BrokenError, match="40x30 are 1,200 pixels"):
+    with limited(Limits(max_pixels=1199)), pytest.raises(MediaError, match="40x30 are 1,200 pixels"):
         read_image(str(path))
     assert read_encoded(str(path)).tobytes() == path.read_bytes()
 
@@ -123,7 +123,7 @@ def test_a_file_with_more_bytes_than_an_image_needs(tmp_path):
     path = tmp_path / "1.jpg"
     path.write_bytes(encoded(".jpg"))
     os.truncate(path, 1 << 40)  # without using the disk
-    with pytest.raises(BrokenError, match="bytes are more than an image of 100,000,000 pixels needs"):
+    with pytest.raises(MediaError, match="bytes are more than an image of 100,000,000 pixels needs"):
         read_image(str(path))
 
 
