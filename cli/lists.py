@@ -16,6 +16,7 @@ from actrec.cli.options import FILE, FOLDER, Command, config_options, limit_opti
 from actrec.cli.progress import Bar
 from actrec.config import Clip, SplitOptions, Views
 from actrec.tools.datasets.table import DATASETS, Dataset
+from actrec.words import counted
 
 if TYPE_CHECKING:
     from actrec.tools.lists.list_files import Made
@@ -176,5 +177,5 @@ def _summary(made: Made, out: Path) -> list[str]:
     return [
         *made.table,
         *lines,
-        f"{number:,} videos of {made.num_classes} classes -> {out}: {lists}; {missing:,} missing",
+        f"{counted(number, 'video')} of {counted(made.num_classes, 'class')} -> {out}: {lists}; {missing:,} missing",
     ]

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "actrec.figures": {"actrec.files"},
     "actrec.settings": {"actrec.registry"},
     "actrec.config": {"actrec.settings"},
-    "actrec.data": {"actrec.files", "actrec.config", "actrec.registry"},
+    "actrec.data": {"actrec.files", "actrec.config", "actrec.registry", "actrec.words"},
     "actrec.pipelines": {
         "actrec.data",
         "actrec.config",

@@ -182,8 +182,12 @@ def _tell_labels(train: IndexedList, val: IndexedList | None, classes: Sequence[
     """Logs how many videos each class has, and what is suspicious."""
     for item in (train, val):
         if item is not None:
-            counts = np.bincount(label_columns(item.videos)[0], minlength=len(classes)).tolist()
+            counts = _usable_per_class(item, len(classes))
             log(f"{item.path}: {range_of_counts(counts, classes)}")
+    if classes == [str(label) for label in range(len(classes))] and 0 not in label_columns(train.videos)[0]:
+        log(
+            f"WARNING: no video of {train.path} has the label 0: labels count from 0, so one class stays without videos"
+        )
     if val is None or len(train.videos) + len(val.videos) > _COMPARED:
         return
     if shared := list(shared_videos(train.videos, val.videos)):
@@ -191,6 +195,13 @@ def _tell_labels(train: IndexedList, val: IndexedList | None, classes: Sequence[
             f"WARNING: {len(shared)} of {len(val.videos)} videos of {val.path} are also in {train.path}, such as "
             f"{shared[0].id}: their validation scores say nothing about new videos"
         )
+
+
+def _usable_per_class(item: IndexedList, num_classes: int) -> list[int]:
+    labels, per_row = label_columns(item.videos)
+    usable = np.ones(len(item.videos), bool)
+    usable[list(item.index.broken)] = False
+    return np.bincount(labels[np.repeat(usable, per_row)], minlength=num_classes).tolist()
 
 
 def class_names(path: Path, lists: Sequence[IndexedList]) -> list[str]:

@@ -154,7 +154,7 @@ def test_the_test_list_may_be_short(run, tmp_path, monkeypatch):
     (tmp_path / "test.json").write_text('[{"id": "abd"}]')
     code, out, _ = run("lists", "ssv2", "train.json", "test.json", "--probe")
     assert code == 0
-    assert out[-1] == "1 videos of 1 classes -> .: test.txt 1; 1 missing"
+    assert out[-1] == "1 video of 1 class -> .: test.txt 1; 1 missing"
 
 
 def test_folders(run, ucf):

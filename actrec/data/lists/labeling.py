@@ -9,6 +9,7 @@ import numpy as np
 from actrec.data.lists.row import Video
 from actrec.data.lists.videos import label_columns, number_files
 from actrec.files import show
+from actrec.words import counted
 
 _LISTED = 20  # classes that are listed one by one
 _SPARSE = 20  # labels without a video that are not suspicious
@@ -35,9 +36,10 @@ def class_counts(lists: Mapping[str, Sequence[Video]], classes: Sequence[str]) -
 def range_of_counts(counts: Sequence[int], classes: Sequence[str]) -> str:
     """`101 classes with 80 to 130 videos; the fewest: 'run'`, or `8 classes with 40 videos each`."""
     if min(counts) == max(counts):
-        return f"{len(counts)} classes with {counts[0]} videos each"
+        each = " each" if len(counts) > 1 else ""
+        return f"{counted(len(counts), 'class')} with {counted(counts[0], 'video')}{each}"
     least = min(range(len(counts)), key=counts.__getitem__)
-    found = f"{len(counts)} classes with {counts[least]} to {max(counts)} videos"
+    found = f"{len(counts)} classes with {counts[least]} to {counted(max(counts), 'video')}"
     return f"{found}; the fewest: {show(classes[least])}"
 
 
@@ -65,8 +67,10 @@ def refuse_contradictions(videos: Sequence[Video]) -> None:
         video = videos[row]
         id_, labels = known.setdefault((video.path, video.start, video.stop), (video.id, video.labels))
         if labels != video.labels:
-            one, other = (",".join(map(str, found)) or "no label" for found in (labels, video.labels))
-            raise ValueError(f"{id_} has the label {one}, and the same frames have {other} as {video.id}: expected one")
+            one, other = (",".join(map(str, found)) or "-" for found in (labels, video.labels))
+            raise ValueError(
+                f"{id_}: two rows with the same frames have the labels {one} and {other}: expected one label"
+            )
 
 
 def shared_videos(train: Sequence[Video], val: Sequence[Video]) -> Iterator[Video]:

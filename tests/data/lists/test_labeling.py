@@ -24,6 +24,9 @@ def test_class_counts():
     many = {"train": [row(str(i), i % 30) for i in range(31)]}
     names = [f"c{i}" for i in range(30)]
     assert class_counts(many, names) == ["train: 30 classes with 1 to 2 videos; the fewest: 'c1'"]
+    assert class_counts({"train": [row("a", i) for i in range(25)]}, names[:25]) == [
+        "train: 25 classes with 1 video each"
+    ]
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], [0, 20], [1, 2, 3], [0, *range(5, 25)], []])
@@ -39,9 +42,11 @@ def test_absurd_labels(labels):
 
 def test_contradictions():
     refuse_contradictions([row("a", 0), row("b", 1), row("a", 0), row("c", 0, 0, 5), row("c", 1, 5, 9)])
-    with pytest.raises(ValueError, match="c 0 has the label 0, and the same frames have 1 as c 0: expected one"):
+    with pytest.raises(
+        ValueError, match="c 0: two rows with the same frames have the labels 0 and 1: expected one label"
+    ):
         refuse_contradictions([row("a", 0), row("c", 0, 0, 5), row("c", 1, 0, 5)])
-    with pytest.raises(ValueError, match="the same frames have no label"):
+    with pytest.raises(ValueError, match="the labels 0 and -: expected one label"):
         refuse_contradictions([row("a", 0), row("a", ())])
 
 
