@@ -81,6 +81,7 @@ def _lines(path: Path, found: Summary, fingerprint: dict) -> Iterator[str]:
         "rotation": _first(found.rotations),
         "depth": _first(found.depths),
         "damaged": f"some frames of {counted(found.damaged, 'video')}" if found.damaged else "",
+        "cut off": f"the end of {counted(found.torn, 'video')}" if found.torn else "",
         "ranges": f"{counted(found.cut, 'row')} cut at the end of the video" if found.cut else "",
         "comments": counted(found.comments, "line") if found.comments else "",
         "data": fingerprint_line(fingerprint),

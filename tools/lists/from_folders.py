@@ -44,7 +44,7 @@ def make_folder_lists(
     found = find_videos(videos, frame_folders=True, progress=progress)
     found.warn_unreadable(log)
     doubtful = [name for name in found.doubtful() if not (videos / name).is_dir()]
-    found.reject(name for name in doubtful if check_video(videos / name))
+    found.reject(name for name in doubtful if check_video(videos / name).reason)
     if found.others:
         log(f"ignored files that are not videos: {found.described_others}")
     names = found.names

@@ -12,6 +12,7 @@ import numpy as np
 
 from actrec.data.index import Index, Media, build_index, cache_path, quarantine_path
 from actrec.data.lists import read_list
+from actrec.data.video.promise import what_is_missing
 from actrec.tools.make.jobs import Progress, Workers, each, write_failed
 from actrec.words import counted
 
@@ -66,6 +67,7 @@ class Summary:
 
     Args:
         damaged: Number of videos of which some frames decode with errors, as far as they were verified.
+        torn: Number of videos that lack their end, and are used as far as there are frames.
         cut: Number of rows whose range ends after the last frame of their video.
         comments: Number of lines of the list that were skipped as comments.
     """
@@ -84,6 +86,7 @@ class Summary:
     rotations: dict[str, int]
     depths: dict[str, int]
     damaged: int
+    torn: int
     cut: int
     comments: int
 
@@ -94,8 +97,13 @@ def usable(index: Index) -> list[Media]:
 
 
 def damaged(index: Index) -> dict[str, str]:
-    """What is damaged in videos that can be used nevertheless, by path."""
-    return {m.path: f"{counted(m.damaged, 'frame')} with errors" for m in usable(index) if m.damaged}
+    """What is damaged or missing in videos that can be used nevertheless, by path."""
+    found = {path: what_is_missing(path) or "the file is cut off" for path in index.torn_files()}
+    for m in usable(index):
+        if m.damaged:
+            errors = f"{counted(m.damaged, 'frame')} with errors"
+            found[m.path] = f"{found[m.path]}; {errors}" if m.torn else errors
+    return found
 
 
 def summary(index: Index) -> Summary:
@@ -117,6 +125,7 @@ def summary(index: Index) -> Summary:
             f"{m.rotation} mirrored" if m.mirrored else str(m.rotation) for m in found if m.rotation or m.mirrored
         ),
         damaged=sum(m.damaged > 0 for m in found),
+        torn=sum(m.torn for m in found),
         depths=_counts(f"{m.bits} bits, scaled to 8" for m in found if m.bits > 8),
         cut=len(index.cut),
         comments=index.num_comments,

@@ -103,7 +103,7 @@ def _extract(
     progress: Progress | None,
     say: Messages,
 ) -> Extracted:
-    broken = target.broken_videos(src, names)
+    broken = target.broken_videos(src, names, say)
     plan = choose_split(src, dst, names, split, say, target.known_parts(), broken)
     names = [name for name in names if name not in broken]
     if options.fps:

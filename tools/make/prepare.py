@@ -108,7 +108,7 @@ def _prepare(
     if isinstance(src, (str, os.PathLike)):
         src = Path(src)
         names = videos_of(src, dst, say)
-        broken = target.broken_videos(src, names)
+        broken = target.broken_videos(src, names, say)
         plan = choose_split(src, dst, names, split, say, target.known_parts(), broken)
         names = [name for name in names if name not in broken]
         classes = layout_of(src, names, split.class_level, strict=False).classes

@@ -13,7 +13,8 @@ from actrec.data.lists import Video, read_labels, read_list, write_labels, write
 from actrec.data.lists.find import find_videos
 from actrec.data.lists.labeling import class_counts
 from actrec.data.lists.splits import PARTS
-from actrec.data.video.probe import check_video
+from actrec.data.video.probe import Checked, check_video
+from actrec.data.video.promise import torn_line
 from actrec.files import atomic_file, remove_leftovers, writing
 from actrec.system import lock_folder, num_cores
 from actrec.tools.make.choose_split import Split
@@ -64,7 +65,7 @@ def videos_of(src: Path, dst: Path, say: Messages) -> list[str]:
     made = [dst / QUARANTINE, *(dst / kind.folder for kind in KINDS)]
     found = find_videos(src, frame_folders=False, skip=made)
     doubtful = found.doubtful()
-    found.reject(name for name, reason in zip(doubtful, check_videos(src, doubtful)) if reason)
+    found.reject(name for name, checked in zip(doubtful, check_videos(src, doubtful)) if checked.reason)
     names = sorted([*found.names, *found.dangling])  # a broken link is reported as a video that failed
     others = found.described_others
     if not names:
@@ -75,8 +76,8 @@ def videos_of(src: Path, dst: Path, say: Messages) -> list[str]:
     return names
 
 
-def check_videos(src: Path, names: Sequence[str]) -> list[str | None]:
-    """For each video of SRC why it cannot be used, as far as its first picture tells; None if it can."""
+def check_videos(src: Path, names: Sequence[str]) -> list[Checked]:
+    """For each video of SRC whether it can be used, as far as its first picture tells."""
     with ThreadPoolExecutor(num_cores()) as pool:
         return list(pool.map(check_video, [src / name for name in names]))
 
@@ -115,11 +116,17 @@ class Target:
     def __exit__(self, *exc: object) -> None:
         self._lock.close()
 
-    def broken_videos(self, src: Path, names: Sequence[str]) -> dict[str, str]:
-        """{name of a video without a result: why it cannot be used}, as far as its first picture tells."""
+    def broken_videos(self, src: Path, names: Sequence[str], say: Messages) -> dict[str, str]:
+        """{name of a video without a result: why it cannot be used}, as far as its first picture tells.
+
+        Says how many of the others lack their end.
+        """
         results = self._record.videos
         new = [name for name in names if name not in results or not (self.folder / results[name]).exists()]
-        return {name: reason for name, reason in zip(new, check_videos(src, new)) if reason}
+        found = dict(zip(new, check_videos(src, new)))
+        if torn := [(name, checked.missing) for name, checked in found.items() if checked.missing]:
+            say(torn_line(len(torn), *torn[0]))
+        return {name: checked.reason for name, checked in found.items() if checked.reason}
 
     def known_parts(self) -> dict[str, str]:
         """{name of a video: its part} according to the lists that an earlier run wrote."""

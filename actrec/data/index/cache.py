@@ -74,7 +74,7 @@ def find_records(names: Iterable[str], count: int, cache: Path | None) -> np.nda
 
 
 # Caches of older versions lack some fields of `RECORD`, and three others had other names until commit 23e24aa.
-_ADDED = ("mirrored", "bits", "damaged", "seal")
+_ADDED = ("torn", "mirrored", "bits", "damaged", "seal")
 _OLD_NAMES = {"certified": "proof", "verified": "verdict", "color": "colour"}
 _OLD_RECORD = np.dtype([field for field in RECORD.descr if field[0] not in _ADDED])
 _OLDEST_RECORD = np.dtype([(_OLD_NAMES.get(name, name), *rest) for name, *rest in _OLD_RECORD.descr])

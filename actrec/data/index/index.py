@@ -114,6 +114,7 @@ class Index(Sequence[Media]):
             rotation=int(record["rotation"]),
             mirrored=bool(record["mirrored"]),
             bits=int(record["bits"]),
+            torn=bool(record["torn"]),
             damaged=int(record["damaged"]),
             image_range=self._image_range,
             rate=float(record["rate"]),
@@ -208,6 +209,11 @@ class Index(Sequence[Media]):
     def is_probed(self) -> bool:
         """Whether this process knows of all files what they are (see `LAZY`)."""
         return bool(self._current.all())
+
+    def torn_files(self) -> list[str]:
+        """The paths of the files that were probed and lack their end, but can be used."""
+        is_usable = (self._records["kind"] == Kind.VIDEO) & (self._records["verified"] != Verified.BROKEN)
+        return [self._file_path(file) for file in np.flatnonzero(self._current & is_usable & self._records["torn"])]
 
     @property
     def num_deep(self) -> int:

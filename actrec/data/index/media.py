@@ -27,6 +27,7 @@ class Media:
         rotation: Degrees counter-clockwise from the stored to the displayed picture.
         mirrored: Left and right are exchanged before the rotation.
         image_range: Samples that become black and white if there are more than 8 bits; None for all that are possible.
+        torn: The end of the file is missing, but most of it is there.
         damaged: Number of frames in the whole file that `actrec index --verify` decoded with errors.
         bits: Per sample, as the file declares them: 8, or up to 16.
         rate: Average number of frames per second, 0 if unknown.
@@ -47,6 +48,7 @@ class Media:
     rotation: int = 0
     mirrored: bool = False
     bits: int = 8
+    torn: bool = False
     damaged: int = 0
     image_range: tuple[float, float] | None = None
     rate: float = 0.0

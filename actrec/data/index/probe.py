@@ -52,6 +52,7 @@ RECORD = np.dtype(
         ("certified", "u1"),
         ("verified", "u1"),
         ("mirrored", "?"),
+        ("torn", "?"),  # the end of a file is missing, but most of it is there
         ("bits", "u1"),  # per sample
         ("damaged", "u4"),  # frames that decode with errors; known if verified
         ("size", "u8"),  # bytes of a file, images of a folder
@@ -204,6 +205,7 @@ def _probe_video(path: str, record: np.ndarray) -> None:
         "codec",
         "pix_fmt",
         "color",
+        "torn",
     ):
         record[name] = getattr(found, name)
 

@@ -27,6 +27,7 @@ class Probe:
         mirrored: left and right are exchanged before the rotation.
         bits: per sample, such as 8 or 10.
         color: matrix and range of the pictures: "bt601", "bt709-full", ..., "rgb".
+        torn: the end of the file is missing (`actrec.data.video.promise`), but it can be used.
     """
 
     frames: int
@@ -40,20 +41,34 @@ class Probe:
     mirrored: bool
     bits: int
     color: str
+    torn: bool = False
 
 
-def check_video(path: str | os.PathLike[str]) -> str | None:
-    """Opens a file and decodes its first picture. Returns the reason why this fails, None if it does not."""
+@dataclass(frozen=True)
+class Checked:
+    """A file of which the first picture was decoded.
+
+    Args:
+        reason: why it cannot be used; None if it can.
+        missing: what it lacks at its end nevertheless; None if it is complete.
+    """
+
+    reason: str | None = None
+    missing: str | None = None
+
+
+def check_video(path: str | os.PathLike[str]) -> Checked:
+    """Opens a file and decodes its first picture."""
     try:
         with open_video(path) as (container, stream):
-            check_complete(path, container, stream)
+            missing = check_complete(path, container, stream)
             if next(iter_decoded(container, stream), None) is None:
-                return "no frame of its video stream decodes"
+                return Checked("no frame of its video stream decodes")
     except MediaError as error:
-        return error.reason
+        return Checked(error.reason)
     except OSError as error:
-        return error.strerror or "no such file"
-    return None
+        return Checked(error.strerror or "no such file")
+    return Checked(missing=missing)
 
 
 def probe_video(path: str | os.PathLike[str]) -> Probe:
@@ -64,7 +79,7 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
         MediaError: it is not a video that decodes, or it is cut off.
     """
     with open_video(path) as (container, stream):
-        check_complete(path, container, stream)
+        missing = check_complete(path, container, stream)
         is_key = bytearray()
         for packet in iter_packets(container, stream):
             if packet.size and not packet.is_discard:
@@ -89,4 +104,5 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
             mirrored=orientation.mirrored,
             bits=max(component.bits for component in first.format.components),
             color=color_name(first),
+            torn=missing is not None,
         )
