@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from frame_extraction import SMALL, make_video, names, rows, tree
+from numbered_videos import write
 
 from actrec.config import ExtractOptions, SplitOptions
 from actrec.data.video.probe import probe_video
@@ -226,3 +228,15 @@ def test_broken_videos_take_no_place_in_the_split(videos, tmp_path):
     videos(*names("a/new{1,2,3,4,5,6}.mp4"))
     assert extract_frames(src, tmp_path, SMALL).lists == {"train.txt": 13, "val.txt": 3}
     assert before < set(rows(tmp_path / "val.txt"))
+
+
+def test_videos_that_lack_their_end_are_said(videos, tmp_path):
+    src = videos("a/1.mp4", "a/2.mp4", "b/1.mp4", "b/2.mp4")
+    numbers = [np.full((64, 64, 3), n, np.uint8) for n in range(20)]
+    path = write(src / "a/1.mkv", numbers, gop=1)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"\x1c\x53\xbb\x6b") - 30])  # before its table of keyframes
+    made = extract_frames(src, tmp_path, SMALL)
+    assert made.failed == ()
+    (said,) = [message for message in made.messages if "cut off" in message]
+    assert said.startswith("1 video cut off at the end, used as far as there are frames; the first: a/1.mkv: the file")
