@@ -90,7 +90,8 @@ def draw_box(picture: Image.Image, box: Sequence[float], color: Color, *, tag: s
     """Outlines a box (x, y, w, h) in pixels of the picture, in place, with a small text in its top left corner."""
     draw = ImageDraw.Draw(picture)
     x, y, w, h = box
-    corners = (round(x), round(y), round(x + w) - 1, round(y + h) - 1)
+    left, top = round(x), round(y)
+    corners = (left, top, max(left + 2, round(x + w) - 1), max(top + 2, round(y + h) - 1))  # at least three pixels
     draw.rectangle(corners, outline=(0, 0, 0), width=4)
     draw.rectangle([corners[0] + 1, corners[1] + 1, corners[2] - 1, corners[3] - 1], outline=color, width=2)
     if tag:

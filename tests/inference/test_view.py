@@ -14,7 +14,7 @@ from actrec import config
 from actrec.data.index import build_index
 from actrec.engine import loss as losses
 from actrec.engine.build import make_loaders
-from actrec.inference.drawing import PAPER, font, pixels_of, shortened
+from actrec.inference.drawing import PAPER, draw_box, font, pixels_of, shortened
 from actrec.inference.view import evaluation_view, label_names, sheet, target_names, training_view
 
 CLASSES = ["dark", "bright", "gray"]
@@ -145,6 +145,13 @@ def test_the_box_is_drawn_where_it_is_planned(dataset):
     left = 8 + (240 - thumb) / 2
     assert abs(first[0] - (left + x * thumb / width)) <= 3
     assert abs(first[-1] - (left + (x + w) * thumb / width)) <= 3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (240, 1), (2, 160)])
+def test_a_box_is_seen_in_the_smallest_picture(size):
+    picture = Image.new("RGB", (250, 250))  # the page around it
+    draw_box(picture, (0, 0, *size), (255, 209, 0))
+    assert (255, 209, 0) in {color for _, color in picture.getcolors()}
 
 
 def test_a_long_text_keeps_its_end():
