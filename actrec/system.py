@@ -11,6 +11,8 @@ import ctypes
 import errno
 import os
 import platform
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,27 +63,94 @@ def sync_folder(folder: str | os.PathLike[str]) -> None:
         os.close(handle)
 
 
+LOCK_FILE = ".actrec-lock"
+_RETRY = 0.01  # seconds between two attempts to get a lock
+
+
 @contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Locks a folder for this process until the block ends, or the process. Locks nothing where that is impossible.
+def lock_folder(folder: Path, *, wait: float = 0) -> Iterator[None]:
+    """Creates a folder if it is missing, and locks it for this process until the block or the process ends.
+
+    The folder is removed at the end if it is empty. On a file system that cannot lock folders, such as NFS, the file
+    `LOCK_FILE` in it is locked in its place. Where files cannot be locked either, nothing is locked.
+
+    Args:
+        wait: Seconds to wait for a process that holds the lock.
 
     Raises:
-        BlockingIOError: another process holds the lock.
+        BlockingIOError: Another process holds the lock.
+        OSError: The folder cannot be created or read.
     """
     if fcntl is None:
+        folder.mkdir(parents=True, exist_ok=True)
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
+    end = time.monotonic() + wait
+    while True:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            handles = _lock(folder)
         except BlockingIOError:
-            raise
-        except OSError:
-            pass  # a file system without locks
+            if time.monotonic() >= end:
+                raise
+            handles = []
+        if handles:
+            break
+        time.sleep(_RETRY)
+    try:
         yield
     finally:
-        os.close(handle)
+        # A process that opens the folder or the file before they are removed here notices that, see `_lock`.
+        with contextlib.suppress(OSError):
+            if len(handles) > 1:
+                (folder / LOCK_FILE).unlink(missing_ok=True)
+            folder.rmdir()
+        for handle in handles:
+            os.close(handle)
+
+
+def _lock(folder: Path) -> list[int]:
+    """Opens and locks a folder, or the file in it.
+
+    Returns:
+        The handles of the folder and, if it was needed, of the file. No handle if another process, which has held the
+        lock, has removed one of them in the meantime.
+
+    Raises:
+        BlockingIOError: Another process holds the lock.
+        OSError: The folder cannot be created or read.
+    """
+    with contextlib.ExitStack() as opened:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            if folder.is_dir() or not os.path.lexists(folder):  # it was removed while `mkdir` looked at it
+                return []
+            raise
+        handles: list[int] = []
+        for path, flags in ((folder, os.O_RDONLY), (folder / LOCK_FILE, os.O_RDWR | os.O_CREAT)):
+            try:
+                handles.append(os.open(path, flags, 0o666))
+            except FileNotFoundError:
+                return []
+            except OSError:
+                if not handles:
+                    raise
+                break  # a folder that cannot be written needs no lock: whoever writes there will report that
+            opened.callback(os.close, handles[-1])
+            try:
+                fcntl.flock(handles[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise
+            except OSError:  # the file system has no locks of this kind
+                continue
+            try:
+                if not os.path.samestat(os.fstat(handles[-1]), os.stat(path)):
+                    return []
+            except FileNotFoundError:
+                return []
+            break
+        opened.pop_all()
+        return handles
 
 
 def host_name() -> str:
@@ -89,14 +158,53 @@ def host_name() -> str:
     return platform.node()
 
 
+def machine_ids() -> tuple[str, str, str]:
+    """This machine, its last start, and the space in which its process ids are valid, such as a container.
+
+    Each is a text that no other has, or "" where the system does not say.
+    """
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        space = ""
+    return _text_of("/etc/machine-id"), _text_of("/proc/sys/kernel/random/boot_id"), space
+
+
+def start_of_machine() -> float:
+    """When this machine was started, in seconds since 1970; 0 where the system does not say."""
+    found = re.search(r"^btime (\d+)", _text_of("/proc/stat"), re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def _text_of(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def start_of_process(pid: int) -> int | None:
+    """A number that tells a process of this machine from others that have had the same id; None if it is unknown."""
+    try:
+        data = Path(f"/proc/{pid}/stat").read_bytes()
+        return int(
+            data.rpartition(b")")[2].split()[19]
+        )  # proc_pid_stat(5): starttime, in ticks since the machine started
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def process_exists(pid: int) -> bool:
-    """Whether a process of this machine is running; assumed where asking is impossible."""
+    """Whether a process of this machine is running; assumed where asking is impossible.
+
+    A process that has ended, but whose parent has not noticed that yet, is not running.
+    """
     if fcntl is None:
         return True  # there, os.kill would end the process
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass
-    return True
+    return not re.search(r"\) [ZX] ", _text_of(f"/proc/{pid}/stat"))

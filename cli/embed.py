@@ -74,7 +74,8 @@ def command(
             raise click.UsageError("--cluster in processes of torchrun: expected only one of them")
         work = functools.partial(_on_cluster, cluster, choice)
         choice = replace(choice, others=choice.others | {"device": "cpu"})  # the workers have devices of their own
-    click.get_current_context().with_resource(dist.joined(choice.device))
+    context = click.get_current_context()
+    context.with_resource(dist.joined(choice.device))
     model = choice.load()
     task = embed.Task(find_inputs(inputs, labels=True), embedding.layer, windows)
     refuse_videos(task.videos)
@@ -82,6 +83,7 @@ def command(
     if not force and embedding.layout is None:
         dist.by_first(lambda: embeddings.refuse_other(out, origin))
     parts = embeddings.parts_folder(out)
+    dist.by_first(lambda: context.with_resource(embed.held(parts)))
     with resumable(), Bar("windows" if windows else "videos") as bar:
         found = embed.embed(model, task, folder=parts, progress=bar.to, work=work)
     if found is None:  # the first process writes

@@ -154,7 +154,7 @@ def folders(videos: Path, out: Path, force: bool, splitoptions: SplitOptions) ->
 
     with Bar("files") as bar:
         made = make_folder_lists(videos, out, splitoptions, force=force, progress=bar.to, log=click.echo)
-    return finish(*_summary(made, out))
+    return finish(*_summary(made, out), failed=bool(made.missing))
 
 
 def _clip(clip: Clip) -> str:

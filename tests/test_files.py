@@ -10,6 +10,7 @@ import math
 import os
 import pickle
 import platform
+import re
 import signal
 import stat
 import subprocess
@@ -38,6 +39,7 @@ from actrec.files import (
     write_json,
     writing,
 )
+from actrec.system import LOCK_FILE, start_of_process
 
 # ---- atomic_write ----
 
@@ -367,39 +369,106 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_
 
 def test_which_temporary_files_count_as_left_over(tmp_path, monkeypatch):
     ours = temporary_path(tmp_path / "x")
-    node, dead = platform.node(), 2**22 + 1  # above Linux's largest process id
+    node, dead, parent = platform.node(), 2**22 + 1, os.getppid()  # above Linux's largest process id
+    machine, boot, space = files._place()
+    start, here = f"{start_of_process(parent):016x}", f"01234567-{machine}-{boot}-{space}"
     kept = [
         ours,
-        tmp_path / f".actrec-{os.getppid()}-01234567-01234567-{node}.tmp",
-        tmp_path / f".part-{os.getppid()}-{'0' * 32}-{node}",
+        tmp_path / f".actrec-{parent}-{start}-{here}.tmp",
+        tmp_path / f".actrec-{dead}-{start}-01234567-{'0' * 8}-{boot}-{space}.tmp",  # of another machine
+        tmp_path / f".actrec-{dead}-{start}-01234567-{machine}-{'0' * 8}-{space}.tmp",  # or one with the same name
+        tmp_path / f".actrec-{dead}-{start}-01234567-{machine}-{boot}-{'0' * 8}.tmp",  # of another container
+        tmp_path / f".actrec-{parent}-01234567-01234567-{node}.tmp",
+        tmp_path / f".part-{parent}-{'0' * 32}-{node}",
         tmp_path / ".actrec-1-01234567-01234567-another.tmp",
         tmp_path / f".part-1-{'0' * 32}-another",
         tmp_path / ".part-1-2",
         tmp_path / ".part-x",
         tmp_path / "actrec.tmp",
+        tmp_path / LOCK_FILE,
+        tmp_path / ".actrec-of-a-later-version.tmp",
     ]
     gone = [
+        tmp_path / f".actrec-{dead}-{start}-{here}.tmp",
+        tmp_path / f".actrec-{parent}-{'0' * 16}-{here}.tmp",  # of an earlier process with the same id
+        tmp_path / f".actrec-{os.getpid()}-{start}-{here}.tmp",
         tmp_path / f".actrec-{dead}-01234567-01234567-{node}.tmp",
-        tmp_path / f".actrec-{os.getpid()}-01234567-01234567-{node}.tmp",  # of an earlier process with our number
+        tmp_path / f".actrec-{os.getpid()}-01234567-01234567-{node}.tmp",
         tmp_path / f".part-{dead}-{'0' * 32}-{node}",
         tmp_path / ".actrec-0123456789abcdef.tmp",
         tmp_path / ".actrec-previous.pt.tmp",
     ]
-    abandoned = [tmp_path / ".actrec-2-01234567-01234567-another.tmp", tmp_path / f".part-2-{'0' * 32}-another"]
+    abandoned = [
+        tmp_path / f".actrec-1-{start}-76543210-{'0' * 8}-{boot}-{space}.tmp",
+        tmp_path / f".actrec-1-{start}-76543210-{machine}-{boot}-{'0' * 8}.tmp",
+        tmp_path / f".actrec-{parent}-{start}-76543210-{machine}-{'0' * 8}-{space}.tmp",  # before a power cut
+        tmp_path / ".actrec-2-01234567-01234567-another.tmp",
+        tmp_path / f".part-2-{'0' * 32}-another",
+    ]
     for path in [*kept, *gone, *abandoned]:
         path.write_text("half")
     for path in abandoned:
         os.utime(path, (0, 0))
-    (folder := tmp_path / f".actrec-{dead}-76543210-01234567-{node}.tmp").mkdir()
+    (folder := tmp_path / f".actrec-{dead}-{start}-{here.replace('01', '76')}.tmp").mkdir()
     (folder / "1").write_text("half")
-    (busy := tmp_path / ".actrec-3-01234567-01234567-another.tmp").mkdir()
+    (busy := tmp_path / f".actrec-3-{start}-01234567-{'0' * 8}-{boot}-{space}.tmp").mkdir()
     (busy / "1").write_text("half")
     os.utime(busy, (0, 0))  # something inside has just changed
     remove_leftovers([tmp_path])
     assert set(tmp_path.iterdir()) == {*kept, busy}
     monkeypatch.setattr(files, "process_exists", lambda pid: False)
     remove_leftovers([tmp_path])
-    assert set(tmp_path.iterdir()) == {*kept, busy} - set(kept[1:3])
+    assert set(tmp_path.iterdir()) == {*kept, busy} - {kept[1], *kept[5:7]}
+
+
+def test_where_the_system_does_not_say_when_a_process_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "start_of_process", lambda pid: None)
+    ours = temporary_path(tmp_path / "x")
+    parents = ours.with_name(ours.name.replace(f"-{os.getpid()}-", f"-{os.getppid()}-"))
+    earlier = ours.with_name(re.sub("-[0-9a-f]{16}-", f"-{'0' * 16}-", ours.name))
+    for path in (ours, parents, earlier):
+        path.touch()
+    remove_leftovers([tmp_path])
+    assert set(tmp_path.iterdir()) == {ours, parents}
+
+
+def test_a_killed_process_counts_as_dead_before_its_parent_notices(tmp_path, start_writer):
+    process = start_writer("file", tmp_path / "a")
+    process.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    remove_leftovers([tmp_path])
+    assert os.listdir(tmp_path) == []
+
+
+def test_large_leftovers_are_told(tmp_path):
+    messages = []
+    for number, size in enumerate((10, 150_000_000)):
+        path = temporary_path(tmp_path / "x")
+        path = path.with_name(path.name.replace(f"-{os.getpid()}-", "-4194305-"))
+        if number:
+            path.mkdir()
+            path /= "1"
+        path.touch()
+        os.truncate(path, size)
+    remove_leftovers([tmp_path], messages.append)
+    remove_leftovers([tmp_path], messages.append)
+    assert messages == ["removed 0.2 GB that interrupted runs have left (2 unfinished files)"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_is_no_leftover_just_because_its_writer_was_forked(tmp_path):
+    ours = temporary_path(tmp_path / "x")
+    ours.touch()
+    child = os.fork()
+    if not child:
+        remove_leftovers([tmp_path])
+        mine = temporary_path(tmp_path / "x")
+        mine.touch()
+        os._exit(int(not ours.exists() or mine.name.split("-")[1] != str(os.getpid())))
+    assert os.waitpid(child, 0)[1] == 0
+    assert ours.exists()
+    remove_leftovers([tmp_path])
+    assert set(tmp_path.iterdir()) == {ours}
 
 
 # ---- JSON and csv ----

@@ -58,17 +58,12 @@ def held(run_dir: Path) -> Iterator[None]:
         ValueError: Another process has locked it.
         OSError: It cannot be created.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as lock:
         try:
             lock.enter_context(lock_folder(run_dir))
         except BlockingIOError:
             raise ValueError(f"{run_dir} is in use: another process trains there") from None
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                run_dir.rmdir()
+        yield
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ or on the other videos.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -39,6 +40,7 @@ from actrec.engine.failures import with_name
 from actrec.files import atomic_write, read_json, sha256, write_json, writing
 from actrec.inference.embeddings import Embeddings, labels_of
 from actrec.nets.outside import last_layer, layer_of
+from actrec.system import lock_folder
 
 if TYPE_CHECKING:
     from actrec.inference.model import Model
@@ -421,6 +423,25 @@ def _read(path: Path, name: str) -> np.ndarray:
         raise ValueError(
             f"{path}: the file is damaged ({error}); remove it, and its features are computed again"
         ) from None
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Creates the folder for unfinished work, and locks it for this process. Removes it at the end if it is empty.
+
+    Raises:
+        ValueError: Another process has locked it.
+        OutputError: It cannot be created.
+    """
+    with contextlib.ExitStack() as lock:
+        with writing(folder):
+            try:
+                lock.enter_context(lock_folder(folder))
+            except BlockingIOError:
+                raise ValueError(
+                    f"{folder} is in use: another `actrec embed` writes there; run this command again when it has ended"
+                ) from None
+        yield
 
 
 def prepare(folder: Path, expected: dict[str, Any]) -> None:

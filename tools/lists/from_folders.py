@@ -10,6 +10,7 @@ from pathlib import Path
 from actrec.config import SplitOptions
 from actrec.data.lists import Video, read_list
 from actrec.data.lists.find import find_videos
+from actrec.data.lists.labels import why_no_class_name
 from actrec.data.lists.splits import PARTS, stratified_split
 from actrec.data.video.probe import check_video
 from actrec.files import show
@@ -54,7 +55,7 @@ def make_folder_lists(
     labels = class_of(layout, videos, names)
     root, prefix = os.path.abspath(videos), os.path.join(os.path.abspath(out), "")
     paths = [os.path.join(root, name) for name in names]
-    reasons = [why_unwritable(path, prefix) or _unwritable_class(label) for path, label in zip(paths, labels)]
+    reasons = [why_unwritable(path, prefix) or _unusable_class(label) for path, label in zip(paths, labels)]
     classes = sorted({label for label, reason in zip(labels, reasons) if not reason})
     others = sorted(set(labels) - set(classes))  # classes without a video that can be listed
     place = {name: number for number, name in enumerate(classes + others)}
@@ -88,8 +89,8 @@ def _parts_of(out: Path, names: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _unwritable_class(name: str) -> str | None:
-    return "its class begins or ends with a blank" if name != name.strip() else None
+def _unusable_class(name: str) -> str | None:
+    return f"the name of its class {reason}" if (reason := why_no_class_name(name)) else None
 
 
 def _tell_empty(lists: Mapping[str, Sequence[Video]], classes: Sequence[str], log: Callable[[str], None]) -> None:

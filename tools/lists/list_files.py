@@ -13,6 +13,7 @@ from actrec.data.lists.dialect import is_comment
 from actrec.data.lists.labeling import class_counts
 from actrec.data.lists.splits import PARTS
 from actrec.files import atomic_write, scratch_folder, show, write_csv, writing
+from actrec.words import printable
 
 # Files are replaced in this order. If the process is killed in between, the old lists do not match the new labels.txt,
 # and reading them raises an error.
@@ -102,8 +103,8 @@ def _write_all(
         with atomic_write(folder / "flips.txt") as file:
             file.writelines(f"{one}\t{other}\n" for one, other in flips)
     if missing:
-        printable = ([text.encode("utf-8", "backslashreplace").decode() for text in row] for row in missing)
-        write_csv(folder / "missing.csv", ("list", "video", "class", "reason"), printable)
+        rows = [[printable(text) for text in row] for row in missing]
+        write_csv(folder / "missing.csv", ("list", "video", "class", "reason"), rows)
 
 
 def why_unwritable(path: str, prefix: str) -> str | None:

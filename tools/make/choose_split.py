@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from actrec.config import SplitOptions
 from actrec.data.lists import Video, find_labels, read_labels, read_list
+from actrec.data.lists.labels import why_no_class_name
 from actrec.data.lists.splits import PARTS
-from actrec.files import ListError
+from actrec.files import ListError, show
 from actrec.tools.lists.from_folders import divide
 from actrec.tools.lists.layout import class_of, layout_of
 from actrec.tools.make.record import shown, who_wrote
@@ -31,6 +32,7 @@ class Split:
         folder: Folder of the lists or of the file of class names; None if there is neither.
         missing: (path, reason) of rows for which there is no file.
         outside: Number of rows for which the file exists, but not in SRC.
+        refused: {name of a video in SRC: why no list can contain it}.
     """
 
     origin: str
@@ -39,6 +41,7 @@ class Split:
     folder: Path | None
     missing: tuple[tuple[str, str], ...] = ()
     outside: int = 0
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def choose_split(
@@ -64,7 +67,9 @@ def choose_split(
     classes = layout_of(src, names, options.class_level, strict=False).classes
     for folder in _search_path(src, dst):
         if lists := _split_lists(folder, src):
-            split = _split_by_lists(lists, src, names, sorted(set(classes) - {""}))
+            split = _split_by_lists(
+                lists, src, names, sorted(name for name in set(classes) if not why_no_class_name(name))
+            )
             break
     else:
         usable = [name for name in names if name not in broken] or names
@@ -156,13 +161,22 @@ def _split_by_folders(
 ) -> Split:
     layout = layout_of(src, names, options.class_level)
     classes = class_of(layout, src, names, otherwise=", or a train.txt with `path label` in each line")
+    reasons = [why_no_class_name(name) for name in classes]
+    refused = {name: f"the name of its class {reason}" for name, reason in zip(names, reasons) if reason}
+    if len(refused) == len(names):
+        raise ValueError(f"{src}: the name of the class {show(classes[0])} {reasons[0]}: expected other names")
+    if refused:
+        kept = [i for i, reason in enumerate(reasons) if not reason]
+        names, classes = [names[i] for i in kept], [classes[i] for i in kept]
+        parts = [layout.parts[i] for i in kept] if layout.parts is not None else None
+        layout = replace(layout, classes=classes, parts=parts)
     labels, folder = _labels_without_lists(src, dst, sorted(set(classes)))
     numbers = [labels.index(name) for name in classes]
-    parts, origin = divide(src, names, layout, numbers, options, log, known)
-    rows: dict[str, list[Video]] = {part: [] for part in PARTS if part in parts}
-    for name, part, number in zip(names, parts, numbers):
+    chosen, origin = divide(src, names, layout, numbers, options, log, known)
+    rows: dict[str, list[Video]] = {part: [] for part in PARTS if part in chosen}
+    for name, part, number in zip(names, chosen, numbers):
         rows[part].append(Video("", name, None, None, (number,)))
-    return Split(origin, rows, labels, folder)
+    return Split(origin, rows, labels, folder, refused=refused)
 
 
 def _labels_without_lists(src: Path, dst: Path, classes: list[str]) -> tuple[list[str], Path | None]:

@@ -11,6 +11,7 @@ The file `.extract_flow.json` in the folder of the lists records the settings.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -30,7 +31,8 @@ from actrec.data.lists import Video, read_list
 from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import iter_pictures
-from actrec.files import atomic_write, remove_leftovers, scratch_folder, write_json, writing
+from actrec.files import OutputError, atomic_write, remove_leftovers, scratch_folder, write_json, writing
+from actrec.system import lock_folder
 from actrec.tools.make.jobs import Progress, Stop, Stopped, Workers, each, largest_first, write_failed
 from actrec.tools.make.record import describe_differences, plain_settings
 
@@ -40,6 +42,7 @@ PRESETS = {  # presets of OpenCV's dense inverse search
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
 }
+_PATIENCE = 10  # seconds; another process needs the lock of the settings for a moment
 _LEAST = (32, 96)  # smallest height and width; for smaller pictures OpenCV chooses scales with which it can crash
 
 # gray pictures, uint8 (H, W) -> the flow from each picture to the next, float32 (H, W, 2)
@@ -138,6 +141,22 @@ def flow_of_video(
     if not source.exists():
         raise MediaError(source, "no such file or folder")
     frames = _frames_of(source) if source.is_dir() else None
+    try:
+        return _write_flow(source, frames, folder, options, estimate, stop), True
+    except OutputError:
+        if frames and not source.is_dir():  # the flow would have been written there
+            raise MediaError(source, "the folder was removed while its flow was extracted") from None
+        raise
+
+
+def _write_flow(
+    source: Path, frames: Media | None, folder: Path, options: FlowOptions, estimate: Estimate, stop: Stop | None
+) -> int:
+    """Extracts the flow, and returns the number of pairs.
+
+    Args:
+        frames: The images if `source` is a folder.
+    """
     pictures = _images(frames, options.image_range) if frames else _pictures(source, options)
     name = os.path.splitext(frames.template if frames and frames.template else "{:05d}.jpg")[0] + "_x.jpg"
     first = frames.start + 1 if frames else 1
@@ -152,11 +171,14 @@ def flow_of_video(
             raise MediaError(source, "it has one frame: flow needs at least two")
         pairs = len(names) // 2
         if not frames:  # rows with times in seconds need the frame rate
+            rate = probe_video(source).rate
             with writing(folder), atomic_write(scratch / FPS) as file:
-                file.write(f"{probe_video(source).rate}\n")
+                file.write(f"{rate}\n")
             names.append(FPS)
+            with writing(folder):
+                folder.mkdir(exist_ok=True)
         _move(scratch, folder, names)
-    return pairs, True
+    return pairs
 
 
 def dis(pictures: Iterator[np.ndarray], preset: str = FlowOptions.preset) -> Iterator[np.ndarray]:
@@ -224,7 +246,6 @@ def _move(scratch: Path, folder: Path, names: Sequence[str]) -> None:
     """Moves files to `folder`. During the move, a file there marks the flow as unfinished."""
     mark = folder / UNFINISHED
     with writing(folder):
-        folder.mkdir(exist_ok=True)
         mark.touch()
         for name in names:
             os.replace(scratch / name, folder / name)
@@ -232,12 +253,19 @@ def _move(scratch: Path, folder: Path, names: Sequence[str]) -> None:
 
 
 def _check_settings(root: Path, settings: dict) -> None:
-    """Writes the settings.
+    """Writes the settings. Of two processes that start at the same time, the second one sees those of the first.
 
     Raises:
         ValueError: Existing flow was extracted with other settings, or the file of settings is damaged.
     """
     path = root / RECORD
+    with contextlib.ExitStack() as lock:
+        with writing(path):
+            lock.enter_context(lock_folder(root, wait=_PATIENCE))
+        _compare_settings(path, root, settings)
+
+
+def _compare_settings(path: Path, root: Path, settings: dict) -> None:
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -28,7 +28,9 @@ from pathlib import Path
 from actrec.config import ExtractOptions, SplitOptions
 from actrec.data.index import frames_between
 from actrec.data.lists import Video
+from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
+from actrec.files import OutputError
 from actrec.tools.lists.layout import layout_of
 from actrec.tools.make.choose_split import choose_split
 from actrec.tools.make.frame_folder import count_frames, extract_video
@@ -105,6 +107,7 @@ def _extract(
 ) -> Extracted:
     broken = target.broken_videos(src, names, say)
     plan = choose_split(src, dst, names, split, say, target.known_parts(), broken)
+    broken |= plan.refused
     names = [name for name in names if name not in broken]
     if options.fps:
         check_fps(plan)
@@ -128,7 +131,10 @@ def _extract(
         return options.fps or probe_video(src / name).rate
 
     def span(row: Video) -> tuple[int, int] | str:
-        return _span(row, counts[row.path], rate)
+        try:
+            return _span(row, counts[row.path], rate)
+        except (OSError, MediaError) as error:  # it was removed or changed after it was extracted
+            return f"its frame rate is unknown: {getattr(error, 'reason', 'the file cannot be opened any more')}"
 
     queue = largest_first(jobs, lambda job: job[0])
     each(_extract_missing, queue, receive, workers, progress=progress, done=skipped)
@@ -137,8 +143,13 @@ def _extract(
 
 
 def _extract_missing(path: Path, folder: Path, options: ExtractOptions, *, stop: Stop) -> int:
-    """Extracts a video unless its folder exists, because a cluster may run the same job twice."""
-    return count_frames(folder, options.template) or extract_video(path, folder, options, stop=stop)
+    """Extracts a video unless its folder exists: a cluster may run the same job twice, even at the same time."""
+    try:
+        return count_frames(folder, options.template) or extract_video(path, folder, options, stop=stop)
+    except OutputError:
+        if count := count_frames(folder, options.template):  # of the other worker, which was faster
+            return count
+        raise
 
 
 def _span(row: Video, count: int, rate: Callable[[str], float]) -> tuple[int, int] | str:

@@ -23,6 +23,7 @@ from actrec.data.limits import limits, set_limits
 from actrec.data.video.container import MediaError
 from actrec.files import OutputError, write_csv, writing
 from actrec.system import num_cores
+from actrec.words import printable
 
 _AHEAD = 4  # jobs handed out per worker: enough to keep it busy, few enough to cancel quickly
 _PATIENCE = 10  # seconds within which a cluster must answer
@@ -101,21 +102,21 @@ def each(
 
 
 def write_failed(path: Path, failed: Sequence[tuple[str, str]]) -> None:
-    """Writes a csv file of (path, reason). Removes the file if nothing has failed.
+    """Writes a csv file of (path, reason), one line each. Removes the file if nothing has failed.
 
     Raises:
         OutputError: it cannot be written.
     """
     with writing(path):
         if failed:
-            write_csv(path, ("path", "reason"), failed)
+            write_csv(path, ("path", "reason"), [[printable(text) for text in row] for row in failed])
         else:
             path.unlink(missing_ok=True)
 
 
 def largest_first(jobs: Iterable[tuple], path: Callable[[tuple], Path]) -> list[tuple]:
     """Sorts jobs by the size of their files, so that no core processes a long video alone at the end."""
-    return sorted(jobs, key=lambda job: (-_bytes(path(job)), str(path(job))))
+    return sorted(jobs, key=lambda job: (-size_of(path(job)), str(path(job))))
 
 
 @contextlib.contextmanager
@@ -216,8 +217,9 @@ def _outcome(future: Future) -> tuple[Any, str | None]:
         return None, "every worker that tried it died: out of memory?"
 
 
-def _bytes(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """The size of a file in bytes; 0 if it is missing, which the job itself reports."""
     try:
         return path.stat().st_size
-    except OSError:  # the job itself will report it
+    except OSError:
         return 0

@@ -20,7 +20,7 @@ from actrec.config import PrepareOptions, SplitOptions
 from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.tools.lists.layout import layout_of
 from actrec.tools.make.choose_split import Split, choose_split
-from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first
+from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first, size_of
 from actrec.tools.make.prepared_video import Prepared, encoders_for, prepare_video
 from actrec.tools.make.record import PREPARED, QUARANTINE, shown
 from actrec.tools.make.savings import Trade, cost, pick_sample, printable, psnr, table
@@ -110,6 +110,7 @@ def _prepare(
         names = videos_of(src, dst, say)
         broken = target.broken_videos(src, names, say)
         plan = choose_split(src, dst, names, split, say, target.known_parts(), broken)
+        broken |= plan.refused
         names = [name for name in names if name not in broken]
         classes = layout_of(src, names, split.class_level, strict=False).classes
     else:
@@ -171,7 +172,7 @@ def _prepare_missing(path: Path, result: Path, quarantine: Path, options: Prepar
 
 
 def _sizes(path: Path, result: Path) -> Prepared:
-    return Prepared(0, path.stat().st_size, result.stat().st_size)
+    return Prepared(0, size_of(path), size_of(result))
 
 
 def _span(row: Video) -> tuple[int | float | None, int | float | None]:

@@ -27,7 +27,7 @@ from actrec.data.video.encode import EncoderError, VideoWriter, can_encode
 from actrec.data.video.read import Picture, iter_pictures
 from actrec.files import scratch_folder, writing
 from actrec.tools.make.frame_rate import MAX_STILL, resampled
-from actrec.tools.make.jobs import Stop, Stopped
+from actrec.tools.make.jobs import Stop, Stopped, size_of
 
 PRESETS = typing.get_args(EncoderPreset)
 _NVENC_PRESETS = ("p1", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p7")
@@ -129,7 +129,7 @@ def prepare_video(
         with writing(target):
             os.replace(made, target)
     quarantine.unlink(missing_ok=True)  # a file that an earlier run moved there
-    return Prepared(len(thumbnails), path.stat().st_size, size)
+    return Prepared(len(thumbnails), size_of(path), size)
 
 
 def _encode(path: Path, made: Path, encoder: str, options: PrepareOptions, stop: Stop | None) -> np.ndarray:

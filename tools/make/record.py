@@ -69,18 +69,24 @@ def allot(names: Sequence[str], classes: Sequence[str], known: Mapping[str, str]
             continue
         file = name.rsplit("/", 1)[-1]
         inside = name.replace("/", "_")
-        choices = [os.path.splitext(file)[0], file, inside, *(f"{inside}_{i}" for i in range(2, len(names) + 3))]
+        choices = [(os.path.splitext(file)[0], ""), (file, ""), (inside, "")]
+        choices += [(inside, f"_{i}") for i in range(2, len(folders) + 3)]
         above = f"{_clean(class_name)}/" if class_name else ""
-        paths = (f"{above}{_clean(choice)}{suffix}" for choice in choices)
+        paths = (f"{above}{_clean(*choice)}{suffix}" for choice in choices)
         folders[name] = next(path for path in paths if path.casefold() not in taken)
         taken.add(folders[name].casefold())
     return {name: folders[name] for name in (*known, *names)}
 
 
-def _clean(name: str) -> str:
-    """A file name that a list can contain: valid text without `;` and control characters."""
+def _clean(name: str, end: str = "") -> str:
+    """A file name that a list can contain: valid text without `;` and control characters. It is not hidden.
+
+    Args:
+        end: Is appended to the name, which is shortened for it if necessary.
+    """
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
-    return re.sub(r"[;\x00-\x1f]", "_", text).encode()[:_LONGEST].decode(errors="ignore") or "_"
+    text = re.sub(r"^\.|[;\x00-\x1f]", "_", text).encode()[: _LONGEST - len(end)].decode(errors="ignore")
+    return f"{text.rstrip() or '_'}{end}"
 
 
 @dataclass

@@ -13,6 +13,7 @@ from actrec.data.sampling import samplers
 from actrec.data.video.certificate import Certificate
 from actrec.data.video.read import decode_frames, iter_pictures, read_frames
 from actrec.tools.make.frame_rate import resampled
+from actrec.tools.make.jobs import size_of
 
 _CLIPS = 3  # number of clips, from different places of a video
 _REPEATS = 3  # number of times that each clip is decoded
@@ -93,7 +94,7 @@ def psnr(path: Path, made: Path, fps: float | None = None, image_range: tuple[fl
 
 def pick_sample(paths: Sequence[Path], count: int) -> list[Path]:
     """Chooses `count` files, evenly spaced in the order of file sizes."""
-    by_size = sorted(paths, key=lambda path: (path.stat().st_size, str(path)))
+    by_size = sorted(paths, key=lambda path: (size_of(path), str(path)))
     count = min(count, len(by_size))
     return [by_size[(2 * i + 1) * len(by_size) // (2 * count)] for i in range(count)]
 

@@ -106,8 +106,8 @@ class Target:
     def __init__(self, dst: Path, kind: Kind, options: Any):
         self.folder = dst / kind.folder
         self._dst, self._kind = dst, kind
-        self._record = Record.read(dst, kind)
-        self._record.options = self._check_settings(plain_settings(options))
+        self._record = self._read_record(plain_settings(options))
+        self._before = self._record.lists
         self._lock = contextlib.ExitStack()
 
     def __enter__(self) -> Target:
@@ -139,14 +139,19 @@ class Target:
                 }
         return found
 
-    def _check_settings(self, wanted: dict) -> dict:
-        known, what = self._record.options, self._kind.what
-        if any(not path.name.startswith(".") for path in self.folder.glob("*")) and known != wanted:
+    def _read_record(self, wanted: dict) -> Record:
+        """The record of DST, which gets these settings. Raises ValueError if it has results of other settings."""
+        # In this order: another process writes its record before its first result.
+        has_results = any(not path.name.startswith(".") for path in self.folder.glob("*"))
+        record = Record.read(self._dst, self._kind)
+        known, what = record.options, self._kind.what
+        if has_results and known != wanted:
             changes = describe_differences(known, wanted)
             found = f"{what} with other settings ({changes})" if known else f"{what} with unknown settings"
             raise ValueError(f"{self.folder} contains {found}: expected the same settings, or another DST; to start "
                              f"over, remove {self.folder}")  # fmt: skip
-        return wanted
+        record.options = wanted
+        return record
 
     def begin(self, split: Split, names: Sequence[str], classes: Sequence[str], say: Messages) -> dict[str, Path]:
         """Creates the folder of the results, and renames lists in DST that no tool wrote.
@@ -158,27 +163,29 @@ class Target:
             ValueError: DST contains other class names that this tool did not write, or lists that cannot be renamed.
             OutputError: DST cannot be written.
         """
+        self._lock_results()
         self._check_labels(split.labels)
         foreign = self._foreign_lists(split)
-        with writing(self._dst):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.enter_context(lock_folder(self.folder))
-        except BlockingIOError:
-            raise ValueError(
-                f"{self.folder} is in use: another `actrec {self._kind.command}` writes there; run this command again "
-                "when it has ended"
-            ) from None
-        self._record.videos = Record.read(self._dst, self._kind).videos  # it may have ended since
         for path, kept in foreign.items():
             with writing(kept):
                 os.replace(path, kept)
             say(f"{shown(path)} was not written by {self._kind.command}: renamed to {kept.name}")
         self._record.videos = allot(names, classes, self._record.videos, self._kind.suffix)
         self._record.write()
-        remove_leftovers([self.folder, *(folder for folder in self.folder.iterdir() if folder.is_dir())])
+        remove_leftovers([self.folder, *(folder for folder in self.folder.iterdir() if folder.is_dir())], say)
         self._tell_left_out(split, names, say)
         return {name: self.folder / self._record.videos[name] for name in names}
+
+    def _lock_results(self) -> None:
+        used = f"{self.folder} is in use: another `actrec {self._kind.command}`"
+        with writing(self._dst):
+            try:
+                self._lock.enter_context(lock_folder(self.folder))
+            except BlockingIOError:
+                raise ValueError(f"{used} writes there; run this command again when it has ended") from None
+        self._record = self._read_record(self._record.options)
+        if self._record.lists != self._before:  # the split was chosen without knowing these lists
+            raise ValueError(f"{used} has written its lists there just now; run this command again")
 
     def _tell_left_out(self, split: Split, names: Sequence[str], say: Messages) -> None:
         listed = {row.path for part in split.rows.values() for row in part}

@@ -66,10 +66,50 @@ def find_records(names: Iterable[str], count: int, cache: Path | None) -> np.nda
     records = np.zeros(count, RECORD)
     records["name"] = sums
     if cached is not None and len(cached):
-        order = np.argsort(cached["name"])
-        place = order[np.minimum(np.searchsorted(cached["name"][order], sums), len(order) - 1)]
-        found = cached["name"][place] == sums
-        records[found] = cached[place[found]]
+        found, place = _places(sums, cached)
+        records[found] = cached[place]
+    return records
+
+
+def _places(sums: np.ndarray, cached: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which names are in a cache, and the places where."""
+    order = np.argsort(cached["name"])
+    place = order[np.minimum(np.searchsorted(cached["name"][order], sums), len(order) - 1)]
+    found = np.flatnonzero(cached["name"][place] == sums)
+    return found, place[found]
+
+
+def merged(records: np.ndarray, cache: Path) -> np.ndarray:
+    """The records, and what another process has found out about the same files and stored in the cache since.
+
+    Two commands may use a list at the same time, and what `actrec index --verify` takes hours to find is not lost.
+
+    Returns:
+        `records` itself if there is nothing to add, otherwise a copy.
+    """
+    cached = _load(cache)
+    if cached is None or not len(cached):
+        return records
+    if np.array_equal(cached["name"], records["name"]):
+        mine = place = np.arange(len(records))
+    else:
+        mine, place = _places(records["name"], cached)
+    ours = {name: records[name][mine] for name in ("key", "kind", "verified", "certified")}
+    theirs = {name: cached[name][place] for name in ours}
+    is_same = (ours["key"] == theirs["key"]).all(axis=1) & (ours["kind"] != Kind.UNKNOWN)
+    is_new = (ours["kind"] == Kind.UNKNOWN) | (
+        is_same & (ours["verified"] == Verified.UNKNOWN) & (theirs["verified"] != Verified.UNKNOWN)
+    )
+    is_certified = is_same & (ours["certified"] == Certified.UNKNOWN) & (theirs["certified"] != Certified.UNKNOWN)
+    chosen = np.flatnonzero((is_new | is_certified) & (theirs["kind"] != Kind.UNKNOWN))
+    found = cached[place[chosen]]
+    is_whole = seals(found) == found["seal"]
+    chosen, found = chosen[is_whole], found[is_whole]
+    if not len(chosen):
+        return records
+    records = records.copy()
+    records["certified"][mine[chosen]] = found["certified"]
+    records[mine[chosen][is_new[chosen]]] = found[is_new[chosen]]
     return records
 
 

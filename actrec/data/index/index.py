@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from actrec.data.index.cache import find_records, is_intact, name_of, prefixes_of, read_quarantine, seals
+from actrec.data.index.cache import find_records, is_intact, merged, name_of, prefixes_of, read_quarantine, seals
 from actrec.data.index.images import BrokenError
 from actrec.data.index.media import Media, span_of
 from actrec.data.index.probe import Certified, Kind, Verified, key_of, probe_path, verify_path
@@ -370,10 +370,11 @@ class Index(Sequence[Media]):
         if self._cache is None or not self._changed:
             return
         self._changed = False
-        self._records["seal"] = seals(self._records)
+        records = merged(self._records, self._cache)  # the index itself stays as it is while it is used
+        records["seal"] = seals(records)
         # A read-only dataset has no cache: every command probes it again.
         with contextlib.suppress(OSError), atomic_write(self._cache, "wb") as file:
-            np.save(file, self._records)
+            np.save(file, records)
 
 
 def build_index(

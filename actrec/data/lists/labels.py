@@ -113,16 +113,25 @@ def write_labels(path: str | os.PathLike[str], names: Sequence[str]) -> None:
         OSError: The file cannot be written.
     """
     for label, name in enumerate(names):
-        if not name.strip() or name != name.strip() or any(c in name for c in "\n\0") or not _encodable(name):
-            raise ValueError(
-                f"class name {name!r} of label {label}: expected text without line breaks and outer blanks"
-            )
+        if reason := why_no_class_name(name):
+            raise ValueError(f"class name {name!r} of label {label}: expected text on one line; it {reason}")
     _names(list(names), Problems(path))
     text = "".join(f"{name}\n" for name in names)
     if text.startswith("\ufeff"):
         raise ValueError(f"class name {names[0]!r} begins with a byte order mark: it would be lost")
     with atomic_write(path) as file:
         file.write(text)
+
+
+def why_no_class_name(name: str) -> str | None:
+    """The reason why `write_labels` cannot write a class name; None if it can."""
+    if not name.strip():
+        return "is empty"
+    if name != name.strip():
+        return "begins or ends with a blank"
+    if any(character in name for character in "\n\0"):
+        return "contains a line break or a zero byte"
+    return None if _encodable(name) else "is not UTF-8"
 
 
 def read_flips(path: str | os.PathLike[str], labels: Sequence[str]) -> tuple[int, ...]:
