@@ -47,8 +47,7 @@ class Forks:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()
 
     def run(self, *calls: Sequence[Any], meanwhile: Callable[[list[int]], None] | None = None) -> list[Ended]:
         """Runs all calls at the same time.
@@ -65,7 +64,9 @@ class Forks:
         return [Ended(*found) for found in self._read()]
 
     def _read(self) -> Any:
-        return json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        assert line, "the program has ended"
+        return json.loads(line)
 
 
 def _call(call: Sequence[str]) -> int:

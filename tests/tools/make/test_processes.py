@@ -141,9 +141,9 @@ def test_a_job_that_is_handed_out_twice(src, tmp_path, job, wanted):
     path = src / "b" / "7.mp4"
     with Forks("test_processes", *MODULES, path=[os.path.dirname(__file__)]) as forks:
         call = f"test_processes:{job.__name__}"
-        forks.run((call, path, tmp_path / "right" / "7"))
+        forks.run((call, path, tmp_path / "right" / "7.mp4"))
         for i in range(10):
-            ended = forks.run(*[(call, path, tmp_path / str(i) / "7")] * 3)
+            ended = forks.run(*[(call, path, tmp_path / str(i) / "7.mp4")] * 3)
             assert [one.code for one in ended] == [0, 0, 0], ended
             assert {one.output.split()[0] for one in ended} <= wanted
             assert contents(tmp_path / str(i)) == contents(tmp_path / "right")
