@@ -31,7 +31,6 @@ from actrec.system import (
     start_of_process,
     sync_folder,
 )
-from actrec.words import counted
 
 SHOWN = 20  # largest number of problems that an error message describes
 DEEPEST = 100  # largest number of JSON values within each other
@@ -523,7 +522,7 @@ def remove_leftovers(folders: Iterable[Path], log: Callable[[str], None] | None 
     Args:
         log: Called with a message if much is removed.
     """
-    count = size = 0
+    size = 0
     for folder in folders:
         try:
             with os.scandir(folder) as entries:
@@ -531,14 +530,14 @@ def remove_leftovers(folders: Iterable[Path], log: Callable[[str], None] | None 
         except OSError:
             continue
         for path in filter(_is_leftover, found):
-            count, size = count + 1, size + (_bytes(path) if log else 0)
+            size += _bytes(path) if log else 0
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 with contextlib.suppress(OSError):
                     path.unlink()
     if log and size >= _LARGE:
-        log(f"removed {size / 1e9:.1f} GB that interrupted runs have left ({counted(count, 'unfinished file')})")
+        log(f"removed {size / 1e9:.1f} GB of unfinished files that interrupted runs have left")
 
 
 @functools.cache

@@ -391,7 +391,7 @@ def test_which_temporary_files_count_as_left_over(tmp_path, monkeypatch):
     gone = [
         tmp_path / f".actrec-{dead}-{start}-{here}.tmp",
         tmp_path / f".actrec-{parent}-{'0' * 16}-{here}.tmp",  # of an earlier process with the same id
-        tmp_path / f".actrec-{os.getpid()}-{start}-{here}.tmp",
+        tmp_path / f".actrec-{os.getpid()}-{'0' * 16}-{here}.tmp",
         tmp_path / f".actrec-{dead}-01234567-01234567-{node}.tmp",
         tmp_path / f".actrec-{os.getpid()}-01234567-01234567-{node}.tmp",
         tmp_path / f".part-{dead}-{'0' * 32}-{node}",
@@ -452,7 +452,7 @@ def test_large_leftovers_are_told(tmp_path):
         os.truncate(path, size)
     remove_leftovers([tmp_path], messages.append)
     remove_leftovers([tmp_path], messages.append)
-    assert messages == ["removed 0.2 GB that interrupted runs have left (2 unfinished files)"]
+    assert messages == ["removed 0.2 GB of unfinished files that interrupted runs have left"]
     assert os.listdir(tmp_path) == []
 
 
