@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from actrec import __version__
+from actrec.cli.interrupt import ends_at_interrupt
 from actrec.registry import did_you_mean
 
 COMMANDS = {  # name: one line for --help
@@ -80,7 +81,8 @@ def main(arguments: list[str] | None = None) -> None:
     # reads this variable when it is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        sys.exit(actrec.main(arguments, prog_name="actrec", standalone_mode=False) or 0)
+        with ends_at_interrupt():
+            sys.exit(actrec.main(arguments, prog_name="actrec", standalone_mode=False) or 0)
     except click.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
