@@ -655,7 +655,7 @@ _KINDS = {  # the first bytes of files that are given in place of another kind b
     "a database": rb"SQLite format 3\x00",
     "a program": rb"\x7fELF|MZ.{58}",
     "a web page": rb"\s*<(!doctype html|(html|head)[\s>]|\?xml\s)",
-    "a pointer of Git LFS, not its content": rb"version https://git-lfs",
+    "a pointer of Git LFS": rb"version https://git-lfs",
 }
 _KIND_BYTES = 1024
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))  # characters that no text has

@@ -39,6 +39,13 @@ def total_memory() -> int:
         return _ASSUMED_MEMORY
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is lacking. torch raises a plain RuntimeError, other libraries an OSError."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return isinstance(error, RuntimeError) and re.search("can(no|')t allocate memory", str(error), re.I) is not None
+
+
 def release_free_memory() -> None:
     """Returns freed memory to the system. Does nothing where the C library cannot (only glibc can).
 

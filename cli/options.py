@@ -58,7 +58,10 @@ class NamedPath(click.Path):
             self.fail(f"the name is empty: expected the name of a {kind}", param, ctx)
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if self._folder and path.exists() and not path.is_dir():
-            self.fail(f"{path} is a file: expected the name of a folder", param, ctx)
+            what, flag = _meaning(str(path), Path())
+            flags = {name for other in ctx.command.params for name in other.opts} if ctx else set()
+            hint = f"; pass {what} with {flag}" if flag in flags else ""
+            self.fail(f"{path} is a file: expected the name of a folder{hint}", param, ctx)
         return path
 
 

@@ -56,7 +56,7 @@ def command(
         )
     for file in [*score_files, *([list_path] if list_path else [])]:
         if not file.is_file():
-            raise FileNotFoundError(f"{file}: no such file")
+            raise FileNotFoundError(f"{file}: {'a folder: expected a file' if file.is_dir() else 'no such file'}")
     failures: dict[str, str] = {}
     read: list[tuple[str, runs.Run]] = []
     given: list[Path | None] = []

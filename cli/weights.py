@@ -100,7 +100,8 @@ def _misfit(file: Path, nearest: str | None, backbone: str | None = None) -> str
 def _shown(guess: Guess) -> str:
     """`s3d (read as ibm, temporal_pool=avg): 400 classes, 3 channels`"""
     read = ", ".join([f"read as {guess.layout}", *(f"{name}={value}" for name, value in guess.options.items())])
-    return f"{guess.net} ({read}): {guess.num_classes} classes, {guess.in_channels} channels"
+    removed = f", without the prefix {guess.prefix} of all names" if guess.prefix else ""
+    return f"{guess.net} ({read}): {guess.num_classes} classes, {guess.in_channels} channels{removed}"
 
 
 def _frames(found: Recognized, net: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from actrec.files import atomic_write
+from actrec.files import atomic_write, kind_of_file
+from actrec.system import is_out_of_memory
 
 PATHS = ("model", "list", "inputs", "fit")  # what is not compared: the content of these files counts, wherever they are
 _ADVICE = "pass another name with --out, or --force to replace it"
@@ -83,8 +83,10 @@ def read(path: str | os.PathLike[str]) -> ScoreFile:
         raise FileNotFoundError(f"{name}: no such file") from None
     except IsADirectoryError:
         raise ValueError(f"{name} is a folder: expected a score file, such as RUN/scores/val_1x1.npz") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError):
-        raise ValueError(f"{name}: the file is damaged, or not a score file of `actrec evaluate`") from None
+    except Exception as error:  # numpy raises whatever the bytes lead it to
+        if isinstance(error, OSError) or is_out_of_memory(error):  # not the file's fault
+            raise
+        raise ValueError(f"{name}: {_unreadable(path)}") from None
     missing = [key for key in ("ids", "scores", "labels") if key not in arrays]
     if missing:
         raise ValueError(f"{name}: contains no array {missing[0]!r}: expected a score file of `actrec evaluate`")
@@ -110,6 +112,13 @@ def read(path: str | os.PathLike[str]) -> ScoreFile:
         raise ValueError(f"{name}: `classes` {classes.shape} with `scores` {scores.shape}: expected a name per class")
     names = numbers(scores.shape[1]) if classes is None else [str(class_) for class_ in classes]
     return ScoreFile(ids, scores, labels, names, _made_from(arrays.get("made_from")))
+
+
+def _unreadable(path: str | os.PathLike[str]) -> str:
+    kind = kind_of_file(path)
+    if kind in (None, "a binary file", "an archive", "an archive of numpy"):
+        return "the file is damaged, or not a score file of `actrec evaluate`"
+    return f"this is {kind}, not a score file of `actrec evaluate`"
 
 
 def refuse_other(path: Path, made_from: Mapping[str, Any]) -> None:

@@ -28,7 +28,8 @@ def build_net(
     """The chosen net, with the options that the user set and, if given, the weights of a file.
 
     Args:
-        log: Called with a message for each layer that was adapted to another number of channels.
+        log: Called with a message if names have a prefix, and for each layer that was adapted to another number of
+            channels.
 
     Raises:
         OptionError: There is no such net, or it does not have an option that the user set.
@@ -40,6 +41,8 @@ def build_net(
     net = nets.net(choice.backbone, num_classes=num_classes, in_channels=in_channels, **choice.options)
     if weights is not None:
         account = load_weights(net, weights, new_head=new_head)
+        if log and account.prefix:
+            log(f"{weights}: the prefix {account.prefix} was removed from all names")
         for name, done in account.reshaped.items():
             if log and "channels" in done:
                 log(f"{weights}: {name} {done}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -18,7 +19,8 @@ import torch
 from actrec import nets
 from actrec.config import Input
 from actrec.engine.stored import current_checkpoint
-from actrec.files import atomic_write
+from actrec.files import atomic_write, kind_of_file
+from actrec.system import is_out_of_memory
 
 FORMAT = 4  # 3 used other random numbers for color changes, 2 also for mixing and class balance
 _READABLE = (3, 4)
@@ -54,11 +56,16 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
     if not os.path.exists(path):
         raise FileNotFoundError(f"{os.fspath(path)}: no such checkpoint")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):  # not the file's fault
-        raise
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's about the protocol of a pickle
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the bytes lead it to
-        raise ForeignFile(f"{os.fspath(path)}: the file is damaged, or not a checkpoint of torch") from error
+        if isinstance(error, OSError) or is_out_of_memory(error):  # not the file's fault
+            raise
+        kind = kind_of_file(path)
+        known = kind not in (None, "a binary file", "a checkpoint or a weights file")
+        what = f"this is {kind}, not a checkpoint" if known else "the file is damaged, or not a checkpoint of torch"
+        raise ForeignFile(f"{os.fspath(path)}: {what}") from error
     if not isinstance(checkpoint, dict) or "format" not in checkpoint:
         raise ForeignFile(
             f"{os.fspath(path)}: not a checkpoint of actrec; files of other tools are loaded as weights of a net"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from actrec.system import is_out_of_memory
 from actrec.words import printable
 
 _MEMORY = "a smaller --batch-size (with --accumulate), --size or --frames needs less"
@@ -17,7 +18,7 @@ def explain(error: BaseException) -> str | None:
     """
     if isinstance(error, torch.OutOfMemoryError):
         return f"the GPU's memory is full: {_MEMORY}"
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)):
+    if is_out_of_memory(error):
         return f"the memory is full: {_MEMORY}"
     lost = isinstance(error, torch.distributed.DistError) or "Connection closed by peer" in str(error)
     if isinstance(error, RuntimeError) and lost:

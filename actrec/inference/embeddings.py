@@ -17,7 +17,8 @@ import numpy as np
 from actrec.config import Clip, Windows
 from actrec.data import score_file
 from actrec.data.lists import Video
-from actrec.files import atomic_file, atomic_folder, atomic_write, read_json, write_json
+from actrec.files import atomic_file, atomic_folder, atomic_write, kind_of_file, read_json, write_json
+from actrec.system import is_out_of_memory
 from actrec.words import counted, some_of
 
 SUFFIXES = (".npz", ".npy", ".safetensors")
@@ -178,12 +179,18 @@ def read(path: Path) -> Embeddings:
         ids = np.asarray(found["ids"]).astype(str)
         times, frames, features, labels = (np.asarray(found[name]) for name in _ARRAYS)
         embeddings = Embeddings(ids.tolist(), times.astype(np.float64), frames, features.astype(np.float32), labels)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file: expected a file of `actrec embed`") from None
-    except OSError:
-        raise
+    except FileNotFoundError as error:
+        absent = beside(path) if path.exists() else path
+        raise FileNotFoundError(f"{absent or error}: no such file: expected a file of `actrec embed`") from None
     except Exception as error:  # of three libraries
-        raise ValueError(f"{path}: not a file of `actrec embed` ({' '.join(str(error).split())[:200]})") from None
+        if isinstance(error, OSError) or is_out_of_memory(error):  # not the file's fault
+            raise
+        kind = kind_of_file(path)
+        usual = {".npz": ("an archive of numpy", "an archive"), ".npy": ("an array of numpy",)}
+        if kind not in (None, "a binary file", *usual.get(path.suffix.lower(), ("a checkpoint or a weights file",))):
+            raise ValueError(f"{path}: this is {kind}, not a file of `actrec embed`") from None
+        why = "it has no ids" if isinstance(error, TypeError) else " ".join(str(error).split())[:200].strip("'\"")
+        raise ValueError(f"{path}: not a file of `actrec embed`, or damaged ({why})") from None
     arrays = {"ids": ids, "times": times, "frames": frames, "features": features, "labels": labels}
     rows = {array.shape[:1] for array in arrays.values()}
     if features.ndim != 2 or ids.ndim != 1 or times.ndim != 2 or frames.ndim != 2 or len(rows) > 1:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from actrec.nets.weights import (
     match_names,
     read_checkpoint,
     renamed_tensors,
+    unwrapped,
+    whole_prefix,
 )
 
 SHARED = 0.6  # fraction of a net's names that a file must have to be compared with the net
@@ -41,6 +44,7 @@ class Guess:
         layout: the layout with which the file is read.
         options: the options that differ from the defaults.
         num_classes, in_channels: those of the file.
+        prefix: what was removed from all names, as in `Account`.
     """
 
     net: str
@@ -48,6 +52,7 @@ class Guess:
     options: Mapping[str, OptionValue]
     num_classes: int
     in_channels: int
+    prefix: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,16 @@ def recognize(path: str | Path, name: str | None = None, **options: OptionValue)
         nearest = (0, f"{named['name']}, which is not part of actrec: pass --backbone {named['name']}")
     if name is not None and named is not None and named["name"] == name and not options:
         options = _unusual(name, {k: v for k, v in named["options"].items() if k in NETS.get(name).options})
-    for net in _nets(tensors) if name is None else _forms(name, options):
-        for layout, names in _layouts(net.name).items():
+    by_prefix = unwrapped(tensors)
+    for net in _nets(by_prefix.values()) if name is None else _forms(name, options):
+        for (prefix, named_tensors), (layout, names) in itertools.product(
+            by_prefix.items(), _layouts(net.name).items()
+        ):
             if any((guess.net, guess.layout) == (net.name, layout) for guess in guesses):
                 continue  # an earlier form fits already; the default form comes first
-            found = _compare(net, layout, names, tensors)
+            found = _compare(net, layout, names, named_tensors)
             if isinstance(found, Guess):
-                guesses.append(found)
+                guesses.append(replace(found, prefix=whole_prefix(tensors, prefix, layout)))
             elif found is not None and len(found) < nearest[0]:
                 nearest = (len(found), f"{net.name} (read as {layout}): {listed(found)}")
     guesses.sort(
@@ -131,14 +139,15 @@ def recognize(path: str | Path, name: str | None = None, **options: OptionValue)
     )
 
 
-def _nets(tensors: Mapping[str, Tensor]) -> Iterator[Backbone]:
+def _nets(by_prefix: Collection[Mapping[str, Tensor]]) -> Iterator[Backbone]:
     """All forms of each net that shares enough names with the file."""
     for name in NETS.names():
         forms = _forms(name, {})
         net = next(forms)
         own = {key for key in net.state_dict() if not re.fullmatch(COUNTERS, key)}
-        layouts = _layouts(name).values()
-        if max(len(own & set(renamed_tensors(tensors, layout))) for layout in layouts) >= SHARED * len(own):
+        forms_of_file = itertools.product(by_prefix, _layouts(name).values())
+        shared = max(len(own & set(renamed_tensors(tensors, layout))) for tensors, layout in forms_of_file)
+        if shared >= SHARED * len(own):
             yield net
             yield from forms
 

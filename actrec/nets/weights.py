@@ -8,6 +8,7 @@ reads it (how the names map).
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,11 +20,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from actrec.files import kind_of, show
 from actrec.nets import NETS, Layout
 from actrec.nets.backbone import Backbone
 from actrec.nets.outside import last_layer
+from actrec.system import is_out_of_memory
 
-CONTAINERS = ("state_dict", "net")  # entries of a checkpoint that can contain its weights
+# Entries of a checkpoint that can contain its weights, the first one that does.
+CONTAINERS = ("state_dict", "net", "model_state_dict", "model_state", "model", "module", "weights", "params", "ema")
+_WRAPPERS = 8  # largest number of prefixes of names
+_DEPTH = 3  # largest number of such entries within each other
 COUNTERS = r".+\.num_batches_tracked"  # they do not affect results, and files of old or other software lack them
 NUM_LISTED = 5  # number of problems that an error message lists
 
@@ -52,6 +58,9 @@ NUMPY_NUMBERS: list[Any] = [
     (_number, "numpy._core.multiarray.scalar"),
     *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")),
 ]
+
+
+_COMPILED = re.compile(r"(^|\.)(_orig_mod\.)+")
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,7 @@ class Account:
         dropped: name in the file -> why the tensor was not used.
         missing: names in the net that kept their initial values.
         reshaped: name in the net -> how the shape of the tensor was changed.
+        prefix: what was removed from all names of the file, such as `model.module.`, besides that of the layout.
     """
 
     layout: str
@@ -98,12 +108,14 @@ class Account:
     dropped: Mapping[str, str]
     missing: tuple[str, ...]
     reshaped: Mapping[str, str]
+    prefix: str = ""
 
     def __str__(self) -> str:
         reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(self.dropped.values()).items())
         return (
             f"{self.layout}: {len(self.used)} tensors used ({len(self.reshaped)} reshaped), "
             f"{len(self.dropped)} dropped{f' ({reasons})' if reasons else ''}, {len(self.missing)} missing"
+            + (f"; prefix {self.prefix} removed" if self.prefix else "")
         )
 
 
@@ -131,13 +143,49 @@ def load_weights(net: Backbone, path: str | Path, *, layout: str = "auto", new_h
     wanted = layouts if layout == "auto" else [layout]
     head = head_of(net, needed=new_head)
     matches = [
-        match_names(tensors, net.state_dict(), name, layouts[name], head=head, new_head=new_head) for name in wanted
+        (match_names(named, net.state_dict(), name, layouts[name], head=head, new_head=new_head), prefix)
+        for prefix, named in unwrapped(tensors).items()
+        for name in wanted
     ]
-    best = min(matches, key=lambda match: (bool(match.problems), -len(match.found)))
+    best, prefix = min(matches, key=lambda match: (bool(match[0].problems), -len(match[0].found)))
     if best.problems:
         raise ValueError(f"{path} does not fit net {net.name!r} (read as {best.layout}): {listed(best.problems)}")
     net.load_state_dict({**net.state_dict(), **best.found})
-    return best.account()
+    return best.account(whole_prefix(tensors, prefix, best.layout))
+
+
+def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Mapping[str, Tensor]]:
+    """The tensors by the names in the file and, after it, without a prefix that all of them share.
+
+    Parallel training, torch.compile and training programs wrap a net into others, and the names of its tensors get a
+    prefix from each of them: `model.module.`. torch.compile puts `_orig_mod.` into the middle of names, too.
+
+    Returns:
+        The tensors by what was removed from their names. "" comes first, then the shortest prefix.
+    """
+    forms: dict[str, Mapping[str, Tensor]] = {"": tensors}
+    prefix, current = "", tensors
+    for _ in range(_WRAPPERS):
+        wrappers = {name.partition(".")[0] for name in current}
+        if len(wrappers) != 1 or not all("." in name for name in current):
+            break
+        prefix += f"{wrappers.pop()}."
+        current = {name.partition(".")[2]: tensor for name, tensor in current.items()}
+        forms[prefix] = current
+    for prefix, current in list(forms.items()):
+        names = {_COMPILED.sub(r"\1", name): tensor for name, tensor in current.items()}
+        if names.keys() != current.keys() and len(names) == len(current):
+            forms[f"{prefix}…_orig_mod."] = names
+    return forms
+
+
+def whole_prefix(tensors: Mapping[str, Tensor], removed: str, layout: str) -> str:
+    """What is removed from the names of a file if a form of `unwrapped` is read with a layout, which has a prefix too.
+
+    It is empty if nothing but the prefix of the layout is removed.
+    """
+    own = READERS[layout].prefix
+    return removed and removed + own * all(name.startswith(removed + own) for name in tensors)
 
 
 def head_of(net: Backbone, *, needed: bool) -> str | None:
@@ -178,16 +226,20 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
 
 def _read(path: Path) -> object:
     if not path.is_file():
-        raise FileNotFoundError(f"no weights file {path}")
+        where = f"{path} is a folder: expected a weights file" if path.is_dir() else f"no weights file {path}"
+        raise FileNotFoundError(where)
     with path.open("rb") as file:
-        start = file.read(64)
+        start = file.read(1024)
     try:
         if path.suffix == ".safetensors":
             content = load_file(path)
         else:
-            with torch.serialization.safe_globals(NUMPY_NUMBERS):
+            with torch.serialization.safe_globals(NUMPY_NUMBERS), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's about the protocol of a pickle
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # for a damaged file, the unpickler can raise almost anything
+        if is_out_of_memory(error):
+            raise
         raise ValueError(f"{path} {_why_unreadable(start, str(error))}") from error
     return content
 
@@ -196,8 +248,6 @@ def _why_unreadable(start: bytes, error: str) -> str:
     """The end of an error message, from the first bytes of a file and the error of its reader."""
     if not start:
         return "is empty"
-    if start.lstrip().startswith(b"<"):
-        return "is a web page, not a weights file: download it again"
     if found := re.search(r"GLOBAL (\S+)", error):
         return (
             f"would run code to load ({found[1]}) and is refused: "
@@ -205,18 +255,40 @@ def _why_unreadable(start: bytes, error: str) -> str:
         )
     if "Can only build" in error:
         return "holds objects other than tensors and is refused: load it yourself and save only its state_dict"
-    return "is not a weights file, or is damaged or cut short"
+    kind = kind_of(start) or ("a text file" if _is_text(start) else None)
+    if kind in (None, "a binary file", "a checkpoint or a weights file"):
+        return "is not a weights file, or is damaged or cut short"
+    advice = {
+        "a web page": ": download it again",
+        "an archive": ": unpack it",
+        "a pointer of Git LFS": ": fetch its content with `git lfs pull`",
+    }.get(kind, "")
+    return f"is {kind}, not a weights file{advice}"
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        start.decode()
+    except UnicodeDecodeError as error:
+        return error.start > len(start) - 4  # in the middle of a character
+    return True
 
 
 def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
     """The state dict in the content of a file: the content itself, or an entry named in `CONTAINERS`."""
-    if isinstance(content, dict):
-        content = next((content[name] for name in CONTAINERS if isinstance(content.get(name), dict)), content)
-    if isinstance(content, dict) and content and all(map(_is_named_tensor, content.items())):
-        return dict(content)
+    found: object = content
+    for _ in range(_DEPTH):
+        if isinstance(found, dict) and found and all(map(_is_named_tensor, found.items())):
+            return dict(found)
+        entries = [found.get(name) for name in CONTAINERS] if isinstance(found, dict) else []
+        found = next((entry for entry in entries if isinstance(entry, dict) and _has_tensor(entry)), None)
     holds = ", ".join(map(str, list(content)[:NUM_LISTED])) if isinstance(content, dict) else type(content).__name__
-    expected = f"named tensors, bare or under {' or '.join(CONTAINERS)}"
-    raise ValueError(f"{path} holds no weights ({holds}): expected {expected}")
+    expected = f"named tensors, bare or under {', '.join(CONTAINERS[:-1])} or {CONTAINERS[-1]}"
+    raise ValueError(f"{path} holds no weights ({show(holds)[1:-1]}): expected {expected}")
+
+
+def _has_tensor(entry: Mapping[Any, Any]) -> bool:
+    return any(isinstance(value, (Tensor, dict)) for value in entry.values())
 
 
 def _is_named_tensor(item: tuple[object, object]) -> bool:
@@ -236,8 +308,8 @@ class Match:
     reshaped: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
-    def account(self) -> Account:
-        return Account(self.layout, tuple(self.found), self.dropped, tuple(self.missing), self.reshaped)
+    def account(self, prefix: str) -> Account:
+        return Account(self.layout, tuple(self.found), self.dropped, tuple(self.missing), self.reshaped, prefix)
 
 
 def match_names(

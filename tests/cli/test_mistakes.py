@@ -136,7 +136,7 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
         (["train", "--frames", "3", "--size", "32", "--batch-size", "4"], 1, "Error: clips of 3 frames are too short"),
         (["train", "--batch-size", "99"], 2, "Error: --batch-size 99 with 12 videos: expected at most 12"),
         (["train", "--weights", "nowhere.pth"], 1, "Error: no weights file nowhere.pth"),
-        (["train", "--weights", "labels.txt"], 1, "Error: labels.txt is not a weights file"),
+        (["train", "--weights", "labels.txt"], 1, "Error: labels.txt is a text file, not a weights file"),
         (["train", *SMALL, "--run", "labels.txt/r"], 1, "Error: labels.txt/r"),
         (["train", "--fraems", "8"], 2, "Error: No such option '--fraems'"),
         (["evaluate", "val.txt"], 2, "Error: unexpected argument val.txt: pass a list with --list"),

@@ -296,7 +296,7 @@ def test_files_of_others_are_refused(tmp_path):
         with pytest.raises((OSError, ValueError), match=f"gone{name}"):
             embeddings.read(tmp_path / f"gone{name}")
     np.savez(tmp_path / "e.npz", ids=["a"], features=np.zeros((1, 2)))
-    with pytest.raises(ValueError, match=r"e.npz: not a file of `actrec embed` \(.*times"):
+    with pytest.raises(ValueError, match=r"e.npz: not a file of `actrec embed`, or damaged \(.*times"):
         embeddings.read(tmp_path / "e.npz")
     np.savez(tmp_path / "f.npz", **{**vars(some()), "ids": ["a"]})
     with pytest.raises(ValueError, match="have the shapes ids"):

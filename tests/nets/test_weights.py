@@ -21,6 +21,8 @@ from safetensors.torch import save_file
 import actrec
 from actrec.nets import weights
 from actrec.nets.backbone import Backbone
+from actrec.nets.recognize import recognize
+from actrec.nets.weights import unwrapped
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())["cases"]
 
@@ -235,10 +237,10 @@ def _write(path: Path, kind: str) -> None:
     [
         ("empty", "is empty"),
         ("web page", "is a web page, not a weights file"),
-        ("text", "is not a weights file, or is damaged"),
+        ("text", "is (a pointer of Git LFS, )?not a weights file"),
         ("code", r"would run code to load \((posix|nt)\.system\) and is refused"),
         ("truncated", "is not a weights file, or is damaged or cut short"),
-        ("no tensors", r"holds no weights \(epoch, model\): expected named tensors, bare or under state_dict or net"),
+        ("no tensors", r"holds no weights \(epoch, model\): expected named tensors, bare or under state_dict, net"),
         ("list", r"holds no weights \(list\)"),
         ("meta", "holds no weights"),
     ],
@@ -268,7 +270,7 @@ def test_damaged_files_raise_value_error(tmp_path):
 def test_no_file_and_unknown_layout(tmp_path):
     with pytest.raises(FileNotFoundError, match="no weights file .*absent.pt"):
         actrec.load_weights(_small(), tmp_path / "absent.pt")
-    with pytest.raises(FileNotFoundError, match="no weights file"):
+    with pytest.raises(FileNotFoundError, match="is a folder: expected a weights file"):
         actrec.load_weights(_small(), tmp_path)
     with pytest.raises(ValueError, match="layout 'caffe' for net 's3d': expected auto, actrec, ibm, torchvision2d"):
         actrec.load_weights(_small(), tmp_path / "absent.pt", layout="caffe")
@@ -305,7 +307,7 @@ def test_weights_of_tsn_under_other_names_are_none_of_tsms_authors(tmp_path):
     weights = actrec.net("tsn_resnet18", num_classes=5).state_dict()
     torch.save({"state_dict": {f"module.{key}": value for key, value in weights.items()}}, path)
     with pytest.raises(ValueError, match="does not fit net 'tsm_resnet18'"):
-        actrec.load_weights(actrec.net("tsm_resnet18", num_classes=5), path)
+        actrec.load_weights(actrec.net("tsm_resnet18", num_classes=5), path, layout="tsm")
 
 
 def test_a_first_convolution_without_axes_is_refused(tmp_path):
@@ -328,3 +330,80 @@ def test_colors_are_averaged_for_flow(tmp_path):
     assert flow.input.mean == (0.5,) * 10
     assert flow.input.std == pytest.approx((sum(own.std) / 3,) * 10)
     assert (flow.input.frames, flow.input.size) == (own.frames, own.size)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "removed"),
+    [
+        ("module.module.", "module.module."),
+        ("_orig_mod.", "_orig_mod."),
+        ("_orig_mod.module.", "_orig_mod.module."),
+        ("module._orig_mod.", "module._orig_mod."),
+        ("model.", "model."),
+        ("net.module.", "net.module."),
+        ("backbone.", "backbone."),
+        ("recognizer.video_encoder.", "recognizer.video_encoder."),
+    ],
+)
+@pytest.mark.parametrize("under", [(), ("model_state_dict",), ("model_state",), ("model",), ("model", "state_dict")])
+def test_prefixes_that_all_names_have_are_removed(tmp_path, prefix, removed, under):
+    net, path = actrec.net("tsn_resnet18", num_classes=5), tmp_path / "weights.pt"
+    weights = net.state_dict()
+    content = {f"{prefix}{name}": tensor for name, tensor in weights.items()}
+    for name in reversed(under):
+        content = {"epoch": 3, "optimizer_state": {}, name: content}
+    torch.save(content, path)
+    other = actrec.net("tsn_resnet18", num_classes=5)
+    account = actrec.load_weights(other, path)
+    assert (account.prefix, set(account.used)) == (removed, set(weights))
+    assert str(account).endswith(f"0 missing; prefix {removed} removed")
+    assert all(torch.equal(value, weights[name]) for name, value in other.state_dict().items())
+    guess = recognize(path, "tsn_resnet18").guesses[0]
+    assert (guess.net, guess.num_classes, guess.prefix) == ("tsn_resnet18", 5, removed)
+
+
+def test_compiled_parts_of_a_net(tmp_path):
+    net, path = actrec.net("tsn_resnet18", num_classes=5), tmp_path / "weights.pt"
+    names = {name: name.replace("layer1.", "layer1._orig_mod.") for name in net.state_dict()}
+    torch.save({names[name]: tensor for name, tensor in net.state_dict().items()}, path)
+    assert actrec.load_weights(net, path).prefix == "…_orig_mod."
+
+
+def test_a_prefix_that_belongs_to_the_net_stays(tmp_path):
+    """Every name of a net of the user can begin with the same word."""
+    tensors = {"body.0.weight": torch.zeros(2), "body.1.weight": torch.zeros(2)}
+    assert list(unwrapped(tensors)) == ["", "body."]
+    assert list(unwrapped({"a": torch.zeros(1), "module.b": torch.zeros(1)})) == [""]
+    assert len(unwrapped({"a." * 10_000: torch.zeros(1)})) < 10
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"<!DOCTYPE html>", "is a web page, not a weights file: download it again"),
+        (b"\x89PNG\r\n\x1a\n", "is an image, not a weights file"),
+        (b"\x1f\x8b" + bytes(50), "is an archive, not a weights file: unpack it"),
+        (b"a.mp4 1\n", "is a text file, not a weights file"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "is a pointer of Git LFS, not a weights file: fetch its content with",
+        ),
+        (b"", "is empty"),
+    ],
+)
+def test_other_kinds_of_files_are_named(tmp_path, data, words):
+    (tmp_path / "w.pth").write_bytes(data)
+    with pytest.raises(ValueError) as caught:
+        actrec.load_weights(_small(), tmp_path / "w.pth")
+    assert str(caught.value).startswith(f"{tmp_path}/w.pth {words}")
+
+
+@pytest.mark.parametrize("error", [MemoryError("8 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_too_little_memory_is_not_the_files_fault(tmp_path, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    torch.save({"a": torch.zeros(1)}, tmp_path / "w.pth")
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(type(error)):
+        actrec.load_weights(_small(), tmp_path / "w.pth")
