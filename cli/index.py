@@ -75,6 +75,7 @@ def _lines(path: Path, found: Summary, fingerprint: dict) -> Iterator[str]:
         "size": f"{_first(found.sizes)}; short side {_range(found.short_side)}",
         "length": f"{_range(found.length)} frames",
         "duration": f"{_range(found.seconds)} seconds at {rates} frames per second" if found.seconds else "",
+        "times": _times(found),
         "codec": _first(found.codecs),
         "GOP": f"{_range(found.gop)} frames per keyframe" if found.gop else "",
         "color": _first(found.colors),
@@ -87,6 +88,14 @@ def _lines(path: Path, found: Summary, fingerprint: dict) -> Iterator[str]:
         "data": fingerprint_line(fingerprint),
     }
     yield from (f"  {name:<9} {text}" for name, text in lines.items() if text)
+
+
+def _times(found: Summary) -> str:
+    from actrec.data.times import UNSTAMPED
+
+    variable = f"{counted(found.variable, 'video')} with a variable frame rate" if found.variable else ""
+    unstamped = f"{counted(found.unstamped, 'video')} {UNSTAMPED}" if found.unstamped else ""
+    return "; ".join(filter(None, (variable, unstamped)))
 
 
 def _first(counts: dict[str, int]) -> str:

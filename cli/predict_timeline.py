@@ -119,6 +119,7 @@ def predict_timeline(
 def _score(model: Model, video: Video, windows: config.Windows, missing: dict[str, str]) -> Timeline | None:
     """The timeline of a video. Prints what cannot be used. A video that cannot be used is also added to `missing`."""
     from actrec.cli.progress import watched
+    from actrec.data.times import UNSTAMPED
     from actrec.engine.failures import with_name
 
     try:
@@ -130,10 +131,13 @@ def _score(model: Model, video: Video, windows: config.Windows, missing: dict[st
         missing[video.id] = str(error)
         name_missing("not predicted", {video.id: str(error)}, 1)
         return None
-    frames, rate = timeline.media.frames, timeline.media.rate
-    if windows.window is not None and round(windows.window * rate) > frames:
-        shown = f"--window {windows.window:g} is longer than the video ({frames / rate:.2f} s)"
+    times = timeline.frame_times
+    seconds = times.end - times.begins
+    if windows.window is not None and windows.window > seconds + 0.5 / times.rate:
+        shown = f"--window {windows.window:g} is longer than the video ({seconds:.2f} s)"
         note(f"{printable(video.id)}: {shown}; all of it is one window")
+    if timeline.media.template is None and not timeline.media.stamped:
+        note(f"{printable(video.id)}: {UNSTAMPED} ({times.rate:g} per second)")
     for reason, count in Counter(timeline.missing.values()).items():
         note(f"not predicted: {counted(count, 'window')}: {with_name(video.id, reason)}")
     return timeline
@@ -212,6 +216,7 @@ def _as_dict(timeline: Timeline, segments: Sequence[Segment]) -> dict[str, Any]:
         "video": timeline.video.id,
         "frames": timeline.media.frames,
         "rate": timeline.media.rate,
+        "timestamps": timeline.media.stamped,
         "decoded": timeline.decoded,
         "clamped": timeline.clamped,
         "windows": [

@@ -15,6 +15,7 @@ from actrec.data.flow import flow_videos
 from actrec.data.index import Index, build_index, cache_path
 from actrec.data.lists import Video, advice, find_labels, label_columns, read_flips, read_labels, read_list
 from actrec.data.lists.labeling import range_of_counts, refuse_gaps, shared_videos
+from actrec.data.times import UNSTAMPED
 from actrec.data.video.promise import torn_line, what_is_missing
 from actrec.engine import runlog
 from actrec.engine.runfolder import BEST, CHECKPOINTS, Data
@@ -113,6 +114,8 @@ def load_list(
         )
     if torn := index.torn_files():
         log(f"{path}: {torn_line(len(torn), torn[0], what_is_missing(torn[0]))}")
+    if index.num_unstamped:
+        log(f"{path}: {counted(index.num_unstamped, 'video')} {UNSTAMPED}")
     if num_deep := index.num_deep:
         if image_range is None:
             scaled = "all values that the files can hold are scaled to 0 to 255; --image-range LOW,HIGH changes this"

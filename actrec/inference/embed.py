@@ -50,8 +50,10 @@ _FINGERPRINT = "embed.json"
 _CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.Embedding)  # modules whose last dimension is the channels
 
 # What is known of each feature: the row of its list, its number among the windows of the video, how many there are, its
-# frames, and the frames per second of the video (0 if unknown).
-ROW = np.dtype([("row", "i8"), ("window", "i8"), ("windows", "i8"), ("start", "i8"), ("stop", "i8"), ("rate", "f8")])
+# frames, and their times in seconds (NaN if unknown).
+ROW = np.dtype(
+    [(name, "i8") for name in ("row", "window", "windows", "start", "stop")] + [("begin", "f8"), ("end", "f8")]
+)
 
 Run = Callable[[torch.Tensor], torch.Tensor]  # (N, C, T, H, W) to (N, C)
 Progress = Callable[[int, int, int], None]  # (done, total, failed): videos, or windows
@@ -178,9 +180,10 @@ def _of_videos(
         about = np.zeros(len(numbers), ROW)
         for one, number in zip(about, numbers):
             media: Media = loader.index[number]
-            one["row"], one["windows"], one["rate"] = rows[number], 1, media.rate
+            one["row"], one["windows"] = rows[number], 1
             start = media.start - media.first
             one["start"], one["stop"] = start, start + media.frames
+            one["begin"], one["end"] = _seconds(media, one["start"], one["stop"])
         missing.update(loader.skipped)
         yield _part(task, about, _mean_of_views(features), missing)
     missing.update(loader.skipped)
@@ -207,12 +210,21 @@ def _of_windows(
         for batch, features in outputs_of(run, sweep, model.device):
             found = [place[id_] for id_ in batch.videos]
             about = np.zeros(len(found), ROW)
-            about["row"], about["window"], about["windows"], about["rate"] = row, found, total, media.rate
+            about["row"], about["window"], about["windows"] = row, found, total
             about["start"], about["stop"] = (sweep.ranges[found] + media.start - media.first).T
+            about["begin"], about["end"] = _seconds(media, about["start"], about["stop"])
             yield _part(task, about, _mean_of_views(features), missing)
         if sweep.skipped:
             (window, reason), count = next(iter(sweep.skipped.items())), len(sweep.skipped)
             missing[video.id] = f"{count} of {total} windows cannot be used; the first: {with_name(window, reason)}"
+
+
+def _seconds(media: Media, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The times of frames of a file, NaN if they are not known."""
+    if not media.rate:
+        return np.full_like(start, np.nan, float), np.full_like(stop, np.nan, float)
+    times = media.file_times
+    return times.at(start), times.at(stop)
 
 
 def _part(task: Task, about: np.ndarray, features: np.ndarray, missing: dict[str, str]) -> Part:
@@ -325,11 +337,10 @@ def _put_together(model: Model, task: Task, parts: Sequence[Part], missing: dict
     order = np.unique(rows[["row", "window"]], return_index=True)[1]
     rows, features = rows[order], features[order]
     frames = np.stack([rows["start"], rows["stop"]], axis=1)
-    rates = np.where(rows["rate"] > 0, rows["rate"], np.nan)
     videos = [task.videos[row] for row in rows["row"].tolist()]
     return Embeddings(
         ids=[video.id for video in videos],
-        times=frames / rates[:, None],
+        times=np.stack([rows["begin"], rows["end"]], axis=1),
         frames=frames,
         features=features,
         labels=labels_of(videos, model.num_classes if model.multi_label else None),
@@ -506,5 +517,6 @@ def fingerprint(model: Model, task: Task) -> dict[str, Any]:
         "device": model.device.type,
         "layer": task.layer,
         "windows": asdict(task.windows) if task.windows is not None else None,
+        "columns": list(ROW.names or ()),  # older versions stored others
         "list": rows.hexdigest(),
     }

@@ -34,8 +34,8 @@ class Embeddings:
 
     Args:
         ids: (N,) the video of each row. The windows of a video share its id.
-        times: (N, 2) float64, start and end in seconds from the start of the file or frame folder, at its average
-            number of frames per second. NaN if that is unknown.
+        times: (N, 2) float64, start and end in seconds from the start of the file or frame folder, from the timestamps
+            of the file. NaN if the frame rate is unknown.
         frames: (N, 2) int64, the same in frames: half-open, counted from 0. In a frame folder, frame p is the image
             numbered p + 1.
         features: (N, C) float32.
@@ -305,9 +305,10 @@ def _stem(name: str) -> str:
 def _video_entry(id_: str, embeddings: Embeddings, rows: list[int], windows: Windows, clip: Clip) -> dict[str, Any]:
     frames, times = embeddings.frames[rows], embeddings.times[rows]
     rate = _rate(frames, times)
-    starts = frames[:, 0] - frames[0, 0]
-    expected = np.round(np.arange(len(rows)) * (windows.every * rate)).astype(np.int64)
-    on_grid = starts == expected
+    shift = times[:, 0] - times[0, 0] - np.arange(len(rows)) * windows.every
+    is_constant = np.allclose((frames - frames[0, 0]) / rate, times - times[0, 0], rtol=0, atol=1e-6)
+    # Windows start at the nearest frame. In a variable rate, it may be a frame away on average.
+    on_grid = np.abs(shift) * rate <= (0.5 if is_constant else 1.0) + 1e-6
     num_frames = int(frames[-1, 1] - frames[0, 0])
     return {
         "id": id_,
@@ -321,8 +322,8 @@ def _video_entry(id_: str, embeddings: Embeddings, rows: list[int], windows: Win
 
 
 def _rate(frames: np.ndarray, times: np.ndarray) -> float:
-    """Frames per second, of rows of one video."""
-    return _rounded((frames[0, 1] - frames[0, 0]) / (times[0, 1] - times[0, 0]))
+    """Frames per second on average, of rows of one video."""
+    return _rounded((frames[-1, 1] - frames[0, 0]) / (times[-1, 1] - times[0, 0]))
 
 
 def _rounded(number: float) -> float:

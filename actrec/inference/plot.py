@@ -82,7 +82,7 @@ def draw(
     for label, text in zip(rows, below.get_yticklabels()):
         text.set_color(colors[label])
     below.set_ylim(-0.6, len(shown) - 0.4)
-    below.set_xlim(0, timeline.media.frames / timeline.media.rate)
+    below.set_xlim(0, timeline.frame_times.end)
     below.set_xlabel("time (min:s)")
     if truth:
         kinds += [Patch(color="0.3", label="predicted"), Patch(color="0.3", alpha=0.25, label="truth")]

@@ -50,7 +50,7 @@ def render(
         ValueError: The video is optical flow, or cannot be decoded.
         OSError: The file cannot be written.
     """
-    media = timeline.media
+    media, times = timeline.media, timeline.frame_times
     if media.flow:
         raise ValueError(
             f"{media.path}: optical flow cannot be rendered as a video: expected a video file or a frame folder"
@@ -71,15 +71,15 @@ def render(
         sound_span=_span(timeline, first[1] or 0.0),
     ) as video:
         pts = -1
-        for number, (rgb, seconds) in enumerate(itertools.chain([first], pictures)):
+        for number, (rgb, _) in enumerate(itertools.chain([first], pictures)):
             if rgb.shape[:2] != first[0].shape[:2]:  # an image of another size
                 rgb = cv2.resize(rgb, first[0].shape[1::-1], interpolation=cv2.INTER_AREA)
             frame = cv2.copyMakeBorder(
                 rgb, 0, height - rgb.shape[0], 0, width - rgb.shape[1], cv2.BORDER_REPLICATE
             )  # also a copy
-            overlay.draw(frame, number / media.rate)
-            at = number / media.rate if seconds is None or first[1] is None else seconds - first[1]
-            pts = max(pts + 1, round(at / _TIME_BASE))
+            seconds = float(times.at(number))
+            overlay.draw(frame, seconds)
+            pts = max(pts + 1, round((seconds - times.begins) / _TIME_BASE))
             video.write(frame, pts)
             if progress:
                 progress(1)
@@ -88,8 +88,8 @@ def render(
 
 def _span(timeline: Timeline, start: float) -> tuple[float, float]:
     """The seconds of the file that are rendered: from the first frame to the end of the file or of the row's range."""
-    is_part = timeline.video.start is not None
-    return start, start + timeline.media.frames / timeline.media.rate if is_part else math.inf
+    is_part, times = timeline.video.start is not None, timeline.frame_times
+    return start, start + times.end - times.begins if is_part else math.inf
 
 
 class Overlay:
@@ -110,7 +110,7 @@ class Overlay:
         self._colors = [PALETTE[shown.get(label, label % len(PALETTE))] for label in range(len(self._names))]
         room = (height // 3 - self._unit // 4) // self._unit
         self._count = max(0, min(topk or len(self._names), len(self._names), room))
-        self._duration = timeline.media.frames / timeline.media.rate
+        self._duration = timeline.frame_times.end
         self._axis = self._draw_axis()
 
     def draw(self, frame: np.ndarray, seconds: float) -> None:

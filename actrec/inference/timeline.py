@@ -11,6 +11,7 @@ import numpy as np
 from actrec.config import Segments
 from actrec.data.index import Media
 from actrec.data.lists import Video
+from actrec.data.times import FrameTimes
 from actrec.engine.evaluate import probabilities
 from actrec.inference.segments import Segment, moments_of, segments_of
 from actrec.words import counted, some_of
@@ -24,7 +25,8 @@ class Timeline:
         video: The row of the list, or a row for the file.
         media: What is known of the video: number of frames, size, rate.
         classes: The name of each class.
-        times: (windows, 2) float64, start and end in seconds from the first frame, at the average rate of the video.
+        times: (windows, 2) float64, start and end in seconds, from the timestamps of the video. Time 0 is that of the
+            file; of a row that starts after the first frame of its file, it is the start of the row.
         ranges: (windows, 2) int64, the same as half-open frame ranges.
         scores: (windows, classes) float32 logits, as `Result.scores` of `evaluate` for a list with these ranges.
         multi_label: Several classes may be shown at the same time.
@@ -46,17 +48,22 @@ class Timeline:
 
     def __repr__(self) -> str:
         length = (self.times[:, 1] - self.times[:, 0]).max()
-        frames, rate = self.media.frames, self.media.rate
+        frames, rate, seconds = self.media.frames, self.media.rate, self.frame_times.end - self.frame_times.begins
         missing = f", {len(self.missing)} cannot be used" if self.missing else ""
         return "\n".join(
             (
                 f"timeline of {self.video.id}",
-                f"  video    {frames / rate:.2f} s, {counted(frames, 'frame')} at {rate:g} per second",
+                f"  video    {seconds:.2f} s, {counted(frames, 'frame')} at {rate:g} per second",
                 f"  windows  {len(self)} of {length:.2f} s{missing}",
                 f"  classes  {len(self.classes)}: {some_of(self.classes)}",
                 "  see      .segments(), .times, .probabilities",
             )
         )
+
+    @cached_property
+    def frame_times(self) -> FrameTimes:
+        """When each frame of the video is shown."""
+        return self.media.times
 
     @cached_property
     def probabilities(self) -> np.ndarray:

@@ -28,6 +28,7 @@ from actrec.data.lists import Video
 from actrec.data.lists.row import bounds
 from actrec.data.sampling.plan import EvalPlan
 from actrec.data.sampling.windows import windows_of
+from actrec.data.times import FrameTimes
 from actrec.data.video.color import Region
 from actrec.data.video.container import MediaError
 from actrec.data.video.read import iter_wanted
@@ -60,8 +61,9 @@ class Sweep(Loader):
 
     Attributes:
         media: of the video.
+        frame_times: of the video, see `Media.times`.
         ranges: (windows, 2) int64, the half-open frame range of each window, counted from the first frame of `video`.
-        times: (windows, 2) float64, the same in seconds at the average rate of the video.
+        times: (windows, 2) float64, the same in seconds: see `Media.times` for time 0.
         videos: one row for each window. Its id is that of the video with the range of frames, such as `a.mp4 1-50`.
         skipped, clamped, decoded, delivered: of windows, as those of `Loader`. `decoded` is at most `media.frames`.
 
@@ -90,8 +92,9 @@ class Sweep(Loader):
         index.set_image_range(clip.image_range)
         self.media: Media = index[0]
         clip = clip if clip.frames is not None else replace(clip, frames=net_input.frames)
-        self.ranges = _ranges(self.media, windows, clip)
-        self.times = self.ranges / self.media.rate
+        self.frame_times = _times(self.media)
+        self.ranges = _ranges(self.media, self.frame_times, windows, clip)
+        self.times = self.frame_times.at(self.ranges)
         rows = _rows(video, self.media, self.ranges)
         self._task = EvalTask(
             rows, clip, net_input, views=views or Views(), batch_size=batch_size, multi_label=multi_label
@@ -200,8 +203,8 @@ class Sweep(Loader):
                 self._end = str(error)
                 return
             if found is None:
-                frame, seconds = self._at + 1, (self._at + 1) / self.media.rate
-                stated = self.media.frames
+                frame, stated = self._at + 1, self.media.frames
+                seconds = float(self.frame_times.at(frame))
                 self._end = f"{self.media.path}: it ends after frame {frame} of {stated} ({seconds:.1f} s)"
                 return
             self._at, self._last = found
@@ -229,11 +232,15 @@ class Sweep(Loader):
                 yield frame - media.start, _resized(rgb, shape)
 
 
-def _ranges(media: Media, windows: Windows, clip: Clip) -> np.ndarray:
+def _times(media: Media) -> FrameTimes:
     if not media.rate:
         where = f"the folder has no file `{FPS}` that contains it" if media.template else "the file does not say it"
         raise MediaError(media.path, f"windows in seconds need the number of frames per second, and {where}")
-    ranges = windows_of(media.frames + media.flow, media.rate, windows, clip)
+    return media.times
+
+
+def _ranges(media: Media, times: FrameTimes, windows: Windows, clip: Clip) -> np.ndarray:
+    ranges = windows_of(times, windows, clip)
     shortest = int((ranges[:, 1] - ranges[:, 0]).min())
     if media.flow and len(ranges) > 1 and shortest <= FLOW_PAIRS:
         raise ValueError(

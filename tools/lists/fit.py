@@ -16,10 +16,11 @@ from actrec.data.index import Index, Media, build_index
 from actrec.data.lists import Video
 from actrec.data.lists.formats import Entry, Format
 from actrec.data.lists.formats.annotations import frames_of, kind_of, stem_of, times_of
+from actrec.data.lists.line import MAX_FRAME
+from actrec.data.times import FrameTimes
 from actrec.files import show
 
 Progress = Callable[[int, int], None]
-_TOLERANCE = 1e-3  # frames; a time that is this little after the start of a frame means the start, as in the index
 
 
 @dataclass
@@ -140,19 +141,24 @@ def _converted(entry: Entry, unit: str, media: Media | None) -> Entry:
     if unit == "frames" and entry.start is None:
         assert media is not None
         return entry._replace(start=media.start, stop=media.start + media.frames)
+    first, times = media.start if media else 0, _times(entry, media)
+    if unit == "seconds":
+        start, stop = (0, times.num_frames) if entry.start is None else frames_of(entry)
+        times = times.resized(max(times.num_frames, stop - first))
+        return entry._replace(start=float(times.at(max(start - first, 0))), stop=float(times.at(stop - first)))
+    begin, finish = times_of(entry)
+    if reason := times.why_empty(begin, finish):
+        raise ValueError(f"{entry.path}: the list says {reason}")
+    start, stop = times.between(begin, finish)
+    return entry._replace(start=first + start, stop=first + stop)
+
+
+def _times(entry: Entry, media: Media | None) -> FrameTimes:
+    """The times of the frames of a row: by the timestamps of the video, else at the rate that the list states."""
+    if media is not None and media.template is None and media.rate:
+        return media.times
     fps = entry.fps or (media.rate if media else 0)
     if not fps:
         raise ValueError(f"{entry.path}: the frame rate is unknown, and times need it: expected a video, or a folder "
                          "with a file `fps`")  # fmt: skip
-    first, end = (media.start, media.frames) if media else (0, math.inf)
-    if unit == "seconds":
-        if entry.start is None:
-            return entry._replace(start=0.0, stop=end / fps)
-        start, stop = frames_of(entry)
-        return entry._replace(start=max(start - first, 0) / fps, stop=(stop - first) / fps)
-    begin, finish = times_of(entry)
-    start, stop = (math.ceil(time * fps - _TOLERANCE) for time in (begin, finish))
-    if start >= end:
-        raise ValueError(f"{entry.path}: the list says {begin:g} to {finish:g} seconds, but the video has only "
-                         f"{end / fps:.3g} seconds")  # fmt: skip
-    return entry._replace(start=first + start, stop=first + max(start + 1, int(min(stop, end))))
+    return FrameTimes(media.frames if media else MAX_FRAME, fps)

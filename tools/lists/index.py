@@ -68,6 +68,8 @@ class Summary:
     Args:
         damaged: Number of videos of which some frames decode with errors, as far as they were verified.
         torn: Number of videos that lack their end, and are used as far as there are frames.
+        variable: Number of rows of files that do not show all frames equally long.
+        unstamped: Number of rows of files without timestamps: times follow from the frame rate that the file states.
         cut: Number of rows whose range ends after the last frame of their video.
         comments: Number of lines of the list that were skipped as comments.
     """
@@ -87,6 +89,8 @@ class Summary:
     depths: dict[str, int]
     damaged: int
     torn: int
+    variable: int
+    unstamped: int
     cut: int
     comments: int
 
@@ -114,7 +118,7 @@ def summary(index: Index) -> Summary:
         broken=len(index.broken),
         frames=sum(m.frames for m in found),
         length=_spread([m.frames for m in found]),
-        seconds=_spread([m.frames / m.rate for m in found if m.rate]),
+        seconds=_spread([m.seconds for m in found if m.rate]),
         gop=_spread([m.gop for m in found if m.gop]),
         short_side=_spread([min(m.width, m.height) for m in found]),
         sizes=_counts(f"{m.width}x{m.height}" for m in found),
@@ -126,6 +130,8 @@ def summary(index: Index) -> Summary:
         ),
         damaged=sum(m.damaged > 0 for m in found),
         torn=sum(m.torn for m in found),
+        variable=sum(m.variable for m in found),
+        unstamped=sum(m.template is None and not m.stamped for m in found),
         depths=_counts(f"{m.bits} bits, scaled to 8" for m in found if m.bits > 8),
         cut=len(index.cut),
         comments=index.num_comments,

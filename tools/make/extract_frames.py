@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actrec.config import ExtractOptions, SplitOptions
-from actrec.data.index import frames_between
 from actrec.data.lists import Video
+from actrec.data.times import FrameTimes
 from actrec.data.video.container import MediaError
-from actrec.data.video.probe import probe_video
+from actrec.data.video.timestamps import frame_times
 from actrec.files import OutputError
 from actrec.tools.lists.layout import layout_of
 from actrec.tools.make.choose_split import choose_split
@@ -127,12 +127,13 @@ def _extract(
             reasons[jobs[job]] = str(reason)
 
     @functools.cache
-    def rate(name: str) -> float:
-        return options.fps or probe_video(src / name).rate
+    def times(name: str) -> FrameTimes:
+        found = frame_times(src / name)
+        return FrameTimes(counts[name], options.fps, found.begins) if options.fps else found.resized(counts[name])
 
     def span(row: Video) -> tuple[int, int] | str:
         try:
-            return _span(row, counts[row.path], rate)
+            return _span(row, counts[row.path], times)
         except (OSError, MediaError) as error:  # it was removed or changed after it was extracted
             return f"its frame rate is unknown: {getattr(error, 'reason', 'the file cannot be opened any more')}"
 
@@ -152,16 +153,14 @@ def _extract_missing(path: Path, folder: Path, options: ExtractOptions, *, stop:
         raise
 
 
-def _span(row: Video, count: int, rate: Callable[[str], float]) -> tuple[int, int] | str:
+def _span(row: Video, count: int, times_of: Callable[[str], FrameTimes]) -> tuple[int, int] | str:
     """Start and stop of a row in frames, or the reason why the row has no frames."""
     if isinstance(row.stop, float):
-        begin = max(row.start or 0, 0)
-        if not (fps := rate(row.path)):
+        begin, times = float(max(row.start or 0, 0)), times_of(row.path)
+        if not times.rate:
             return "the row has times in seconds, and the video has no frame rate"
-        start, stop = frames_between(begin, row.stop, fps)
-        reason = f"seconds {row.start:g} to {row.stop:g}: the video has {count / fps:.3g} seconds"
-    else:
-        start, stop = max(int(row.start or 0), 0), count if row.stop is None else row.stop
-        reason = f"frames {start + 1} to {stop}: the video has {count} frames"
+        reason = times.why_empty(begin, row.stop)
+        return f"the row says {reason}" if reason else times.between(begin, row.stop)
+    start, stop = max(int(row.start or 0), 0), count if row.stop is None else int(row.stop)
     stop = min(stop, count)
-    return (start, stop) if start < stop else reason
+    return (start, stop) if start < stop else f"frames {start + 1} to {row.stop or count}: the video has {count} frames"

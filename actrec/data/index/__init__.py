@@ -2,7 +2,7 @@
 
 from actrec.data.index.cache import cache_path, quarantine_path
 from actrec.data.index.index import LAZY, Index, build_index, fingerprint_line
-from actrec.data.index.media import Media, frames_between
+from actrec.data.index.media import Media
 
 __all__ = [
     "LAZY",
@@ -11,6 +11,5 @@ __all__ = [
     "build_index",
     "cache_path",
     "fingerprint_line",
-    "frames_between",
     "quarantine_path",
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from actrec.data.index.probe import RECORD, Certified, Kind, Verified, checksum
+from actrec.data.times import LARGEST
 
 _BLOCK = 1 << 20  # records that are sealed at once
 _FACTORS = np.random.Generator(np.random.PCG64(0)).integers(0, 2**63, 128, np.uint64) * np.uint64(2) + np.uint64(1)
@@ -114,9 +115,12 @@ def merged(records: np.ndarray, cache: Path) -> np.ndarray:
 
 
 # Caches of older versions lack some fields of `RECORD`, and three others had other names until commit 23e24aa.
-_ADDED = ("torn", "mirrored", "bits", "damaged", "seal")
+_ADDED = ("torn", "mirrored", "bits", "damaged", "begins", "variable", "stamped", "seal")
 _OLD_NAMES = {"certified": "proof", "verified": "verdict", "color": "colour"}
-_OLD_RECORD = np.dtype([field for field in RECORD.descr if field[0] not in _ADDED])
+_OLD_TYPES = {"rate": "f4"}
+_OLD_RECORD = np.dtype(
+    [(name, _OLD_TYPES.get(name, kind), *shape) for name, kind, *shape in RECORD.descr if name not in _ADDED]
+)
 _OLDEST_RECORD = np.dtype([(_OLD_NAMES.get(name, name), *rest) for name, *rest in _OLD_RECORD.descr])
 
 
@@ -136,8 +140,10 @@ def is_intact(record: np.void) -> bool:
         and record["frames"] >= 1
         and min(record["width"], record["height"]) >= 1
         and record["rotation"] in (0, 90, 180, 270)
-        and 0 <= record["rate"] < np.inf
+        and 0 <= record["rate"] < LARGEST
         and 0 <= record["gop"] < np.inf
+        and abs(record["begins"]) < LARGEST
+        and (not record["variable"] or record["kind"] == Kind.VIDEO)
         and record["bits"] <= 64
     )
 

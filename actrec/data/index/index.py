@@ -22,7 +22,7 @@ import numpy as np
 
 from actrec.data.index.cache import find_records, is_intact, merged, name_of, prefixes_of, read_quarantine, seals
 from actrec.data.index.images import BrokenError
-from actrec.data.index.media import Media, span_of
+from actrec.data.index.media import Media, Span, span_of
 from actrec.data.index.probe import Certified, Kind, Verified, key_of, probe_path, verify_path
 from actrec.data.limits import why_too_large, why_too_long
 from actrec.data.lists import Video, number_files
@@ -82,6 +82,8 @@ class Index(Sequence[Media]):
         self._image_range: tuple[float, float] | None = None
         self._has_range = False
         self._held, self._room = 0, total_memory() // _SHARE
+        self._spans: dict[int, Span] = {}  # by row, of those that needed the timestamps of their file
+        self._unstamped: set[int] = set()  # files without timestamps that have rows in seconds
         self.broken: dict[int, str] = {}
         self.cut: dict[int, int] = {}
         self.certificates: dict[str, Certificate | None] = {}
@@ -96,7 +98,7 @@ class Index(Sequence[Media]):
         if not self._current[file]:
             self._probe(file, video.path)
         record = self._records[file]
-        span = self._why_unusable(file, video.path) or span_of(record, video)
+        span = self._why_unusable(file, video.path) or self._spans.get(i) or self._span(i, record)
         if isinstance(span, str):
             self.broken[i] = span
             raise MediaError(video.path, span)
@@ -122,7 +124,25 @@ class Index(Sequence[Media]):
             template=record["template"].decode("utf-8", "surrogateescape") if record["kind"] != Kind.VIDEO else None,
             flow=self.flow,
             first=int(record["first"]) - 1,
+            begins=float(record["begins"]),
+            variable=bool(record["variable"]),
+            stamped=bool(record["stamped"]),
         )
+
+    def _span(self, i: int, record: np.void) -> Span | str:
+        """The frames of a row, or why it cannot be used. What demands the timestamps of a file is kept."""
+        video = self._videos[i]
+        if not isinstance(video.start, float):
+            return span_of(record, video)
+        if record["kind"] == Kind.VIDEO and not record["stamped"]:
+            self._unstamped.add(int(self._file_of_row[i]))
+        try:
+            span = span_of(record, video)
+        except (MediaError, OSError) as error:
+            return error.reason if isinstance(error, MediaError) else error.strerror or "no such file"
+        if record["variable"] and isinstance(span, Span):
+            self._spans[i] = span
+        return span
 
     def with_rows(self, videos: Sequence[Video]) -> Index:
         """The index of other rows of the file of the first row, which is not probed again. It has no cache."""
@@ -189,11 +209,35 @@ class Index(Sequence[Media]):
         return [(file, self._file_path(file), self._records[file].copy()) for file in files
                 if file not in self._reasons]  # fmt: skip
 
-    def find_broken(self) -> None:
-        """Fills `broken`, for all rows."""
+    def find_broken(self, workers: int | None = None) -> None:
+        """Fills `broken`, for all rows.
+
+        Args:
+            workers: Threads that read the timestamps of files with a variable frame rate; one per core by default.
+        """
+        self._read_timestamps(workers)
         for i in range(len(self)):
             with contextlib.suppress(MediaError):  # recorded in `broken`
                 self[i]
+
+    def _read_timestamps(self, workers: int | None) -> None:
+        """Finds the frames of rows in seconds, if the frames of their file are not shown equally long."""
+        variable = np.flatnonzero(self._records["variable"] & self._current)
+        if not len(variable):
+            return
+        files: dict[int, list[int]] = {}
+        for row in np.flatnonzero(np.isin(self._file_of_row, variable)).tolist():
+            if row not in self._spans and isinstance(self._videos[row].start, float):
+                files.setdefault(int(self._file_of_row[row]), []).append(row)
+
+        def read(rows: list[int]) -> None:
+            for row in rows:
+                with contextlib.suppress(MediaError):  # recorded in `broken`
+                    self[row]
+
+        with ThreadPoolExecutor(workers or num_cores()) as pool:
+            for _ in pool.map(read, files.values()):
+                pass
 
     @property
     def num_comments(self) -> int:
@@ -204,6 +248,11 @@ class Index(Sequence[Media]):
     def num_rejected(self) -> int:
         """The number of files that were found to be unusable by this process."""
         return len(self._reasons)
+
+    @property
+    def num_unstamped(self) -> int:
+        """The number of files without timestamps that have rows in seconds, of checked rows."""
+        return len(self._unstamped)
 
     @property
     def is_probed(self) -> bool:
@@ -410,7 +459,7 @@ def build_index(
     if len(first_row) > LAZY if lazy is None else lazy:
         return index
     index.probe_all(partial(run_in_threads, workers=workers, progress=progress), workers=workers)
-    index.find_broken()
+    index.find_broken(workers)
     if len(index.broken) == len(videos):
         raise ValueError(
             f"none of the {len(videos)} videos can be used; the first: {videos[0].path}: {index.broken[0]}"

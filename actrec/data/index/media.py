@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,6 +12,8 @@ from actrec.config import FLOW_PAIRS
 from actrec.data.flow import y_of
 from actrec.data.index.probe import FPS, Kind
 from actrec.data.lists.row import Video
+from actrec.data.times import FrameTimes
+from actrec.data.video.timestamps import frame_times
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Media:
         template: Format string of the names of a folder's images, None for a video file.
         flow: The folder holds optical flow.
         first: Position of the first frame of the file or folder: 0, but -1 for images that are numbered from 0.
+        begins: The time of the first frame of the file or folder in seconds.
+        variable: The frames of the file are not shown equally long.
+        stamped: The file has timestamps. Otherwise, times follow from its rate.
     """
 
     path: str
@@ -56,6 +60,34 @@ class Media:
     template: str | None = None
     flow: bool = False
     first: int = 0
+    begins: float = 0.0
+    variable: bool = False
+    stamped: bool = False
+
+    @property
+    def times(self) -> FrameTimes:
+        """The times of the frames of the row (not of pairs of flow images); the rate must be known.
+
+        Time 0 is that of the file if the row starts with the first frame. Otherwise it is the start of the row.
+
+        Raises:
+            FileNotFoundError, MediaError: The timestamps of the file cannot be read.
+        """
+        start, whole = self.start - self.first, self.file_times
+        return whole.part(start, whole.num_frames) if start else whole
+
+    @property
+    def file_times(self) -> FrameTimes:
+        """The times of the frames of the file up to the end of the row. See `times`."""
+        num_frames = self.start - self.first + self.frames + self.flow
+        if self.variable:
+            return frame_times(self.path).resized(num_frames)
+        return FrameTimes(num_frames, self.rate, self.begins)
+
+    @property
+    def seconds(self) -> float:
+        """How long the row is shown; the rate must be known. Ranges of a file with a variable rate: on average."""
+        return (self.frames + self.flow) / self.rate
 
     @property
     def positions(self) -> int:
@@ -98,14 +130,18 @@ def span_of(record: np.void, video: Video) -> Span | str:
 
     Args:
         record: `RECORD` of its file.
+
+    Raises:
+        FileNotFoundError, MediaError: The timestamps of the file cannot be read.
     """
     first, flow = int(record["first"]) - 1, bool(record["kind"] == Kind.FLOW)
     end = first + int(record["frames"]) + flow  # lists count frames, and there is one frame more than pairs of flow
+    cut = 0
     if isinstance(video.start, float) and video.stop is not None:
-        span = _seconds(record, end - first, video.start, video.stop)
+        span = _seconds(record, video.path, end - first, video.start, video.stop)
         if isinstance(span, str):
             return span
-        start, stop = first + span[0], first + span[1]
+        start, stop, cut = first + span[0], first + span[1], span[2]
     else:
         start = first if video.start is None else int(video.start)
         stop = end if video.stop is None else int(video.stop)
@@ -117,23 +153,21 @@ def span_of(record: np.void, video: Video) -> Span | str:
         return f"the list says frames {start + 1} to {stated}, but there are {first + 1} to {end}"
     if stop - start <= flow:
         return f"the list says frames {start + 1} to {stated}: optical flow needs two"
-    return Span(start, stop - start - flow, stated - stop)
+    return Span(start, stop - start - flow, cut or stated - stop)
 
 
-def _seconds(record: np.void, num_frames: int, start: float, stop: float) -> tuple[int, int] | str:
-    """The half-open range of the frames in [start, stop) seconds, or why there is none."""
-    rate = float(record["rate"])
-    if not rate:
+def _seconds(record: np.void, path: str, num_frames: int, start: float, stop: float) -> tuple[int, int, int] | str:
+    """The half-open range of the frames in [start, stop) seconds, and how many would follow the last frame of the file.
+
+    Or why there is no frame.
+    """
+    if not record["rate"]:
         is_video = record["kind"] == Kind.VIDEO
         where = "file has no rate" if is_video else f"folder has no file `{FPS}` with its frames per second"
         return f"the list counts seconds, and the {where}"
-    begin, end = frames_between(start, stop, rate)
-    if begin >= num_frames:
-        return f"the list says {start:g} to {stop:g} seconds, but there are {num_frames / rate:.3g}"
-    return begin, max(begin + 1, min(end, num_frames))
-
-
-def frames_between(start: float, stop: float, rate: float) -> tuple[int, int]:
-    """The half-open range of the frames that begin in [start, stop) seconds at a constant rate; at least one frame."""
-    begin, end = (math.ceil(time * rate - 1e-3) for time in (start, stop))
-    return begin, max(end, begin + 1)
+    times = FrameTimes(num_frames, float(record["rate"]), float(record["begins"]))
+    if record["variable"]:
+        times = frame_times(path).resized(num_frames)
+    if reason := times.why_empty(start, stop):
+        return f"the list says {reason}"
+    return *times.between(start, stop), max(0, round((stop - times.end) * times.rate))

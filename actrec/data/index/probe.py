@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import os
 import re
 import stat
@@ -19,6 +18,7 @@ from actrec.data.flow import FLOW_IMAGE, UNFINISHED, y_of
 from actrec.data.index.images import BrokenError, read_encoded, read_image
 from actrec.data.index.watched import decode_watched
 from actrec.data.lists.find import VIDEOS
+from actrec.data.times import LARGEST
 from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
 from actrec.data.video.promise import LEAST_PRESENT
@@ -61,12 +61,15 @@ RECORD = np.dtype(
         ("width", "i4"),
         ("height", "i4"),
         ("rotation", "i2"),
-        ("rate", "f4"),
+        ("rate", "f8"),
         ("gop", "f4"),
         ("codec", "S16"),
         ("pix_fmt", "S16"),
         ("color", "S16"),
         ("template", "S64"),
+        ("begins", "f8"),  # the time of a file's first frame in seconds
+        ("variable", "?"),  # its frames are not shown equally long
+        ("stamped", "?"),  # it has timestamps
         ("seal", "u8"),  # of all other fields, in the cache: a record that was damaged on disk does not match
     ]
 )
@@ -206,6 +209,9 @@ def _probe_video(path: str, record: np.ndarray) -> None:
         "pix_fmt",
         "color",
         "torn",
+        "begins",
+        "variable",
+        "stamped",
     ):
         record[name] = getattr(found, name)
 
@@ -263,7 +269,7 @@ def _rate(folder: str) -> float:
             rate = float(file.read(100).decode("ascii"))
     except (OSError, ValueError):
         return 0.0
-    return rate if 0 < rate < math.inf else 0.0
+    return rate if 0 < rate < LARGEST else 0.0
 
 
 def _no_images(files: list[str], kind: Kind) -> str:

@@ -1,8 +1,10 @@
-"""Which packets of VP8, VP9, AV1 and MJPEG a decoder can begin with, from their first bytes."""
+"""Which packets of VP8, VP9, AV1 and MJPEG a decoder can begin with, and which are not shown, from their bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+
+import av
 
 _SEQUENCE_HEADER, _FRAME_HEADER, _FRAME = 1, 3, 6  # types of OBUs of AV1
 _KEY_FRAME = 0
@@ -48,6 +50,25 @@ def _is_vp9_key(data: bytes) -> bool:
     """VP9 bitstream specification, section 6.2: marker, profile, show_existing_frame, frame_type."""
     shift = 2 if data[0] >> 4 & 3 != 3 else 1  # profile 3 has a reserved bit
     return data[0] >> 6 == 2 and data[0] >> shift & 3 == 0
+
+
+def _is_vp8_hidden(packet: av.Packet) -> bool:
+    return not memoryview(packet)[0] >> 4 & 1
+
+
+def _is_vp9_hidden(packet: av.Packet) -> bool:
+    """A frame of its own that others refer to. In a superframe (annex B), such a frame comes with one that is shown."""
+    data = memoryview(packet)
+    end = data[-1]
+    index_size = 2 + (end & 7) * (1 + (end >> 3 & 3)) + 1 + (end >> 3 & 3)
+    if end >> 5 == 0b110 and len(data) > index_size and data[-index_size] == end:
+        return False
+    shift = 3 if data[0] >> 4 & 3 != 3 else 2  # of show_existing_frame, which frame_type and show_frame follow
+    return data[0] >> 6 == 2 and not data[0] >> shift & 1 and not data[0] >> shift - 2 & 1
+
+
+# Whether a packet holds only a picture that is not shown, by codec. In other codecs, there are none.
+HIDDEN: dict[str, Callable[[av.Packet], bool]] = {"vp8": _is_vp8_hidden, "vp9": _is_vp9_hidden}
 
 
 def _is_av1_key(data: bytes) -> bool:

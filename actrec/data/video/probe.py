@@ -10,6 +10,7 @@ from actrec.data.video.color import color_name
 from actrec.data.video.container import MediaError, iter_decoded, iter_packets, open_video
 from actrec.data.video.orientation import Orientation
 from actrec.data.video.promise import check_complete
+from actrec.data.video.timestamps import PacketTimes
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Probe:
     """What the index knows of a video file.
 
     Args:
-        frames: packets of the stream that hold a picture; a damaged or packed file decodes to fewer.
+        frames: packets of the stream that hold a picture that is shown; a damaged or packed file decodes to fewer.
         width, height: as displayed, in pixels (rotation applied, sample aspect ratio not).
         rate: average frames per second, 0 if unknown.
         gop: average number of frames per keyframe.
@@ -28,6 +29,9 @@ class Probe:
         bits: per sample, such as 8 or 10.
         color: matrix and range of the pictures: "bt601", "bt709-full", ..., "rgb".
         torn: the end of the file is missing (`actrec.data.video.promise`), but it can be used.
+        begins: the time at which the first frame is shown, in seconds from the start of the file.
+        variable: the frames are not shown equally long: `frame_times` says how long.
+        stamped: the file has timestamps; otherwise, times follow from the rate in its header.
     """
 
     frames: int
@@ -42,6 +46,9 @@ class Probe:
     bits: int
     color: str
     torn: bool = False
+    begins: float = 0.0
+    variable: bool = False
+    stamped: bool = True
 
 
 @dataclass(frozen=True)
@@ -80,12 +87,12 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
     """
     with open_video(path) as (container, stream):
         missing = check_complete(path, container, stream)
-        is_key = bytearray()
+        packets = PacketTimes(container, stream)
         for packet in iter_packets(container, stream):
-            if packet.size and not packet.is_discard:
-                is_key.append(packet.is_keyframe)
-                if reason := why_too_long(len(is_key)):
-                    raise MediaError(path, reason)
+            packets.add(packet)
+            if reason := why_too_long(packets.num_frames):
+                raise MediaError(path, reason)
+        found = packets.timing()
     with open_video(path) as (container, stream):
         first = next(iter_decoded(container, stream), None)
         if first is None:
@@ -93,11 +100,11 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
         orientation = Orientation.of(first)
         width, height = orientation.size(first.width, first.height)
         return Probe(
-            frames=max(len(is_key), 1),
+            frames=packets.num_frames,
             width=width,
             height=height,
-            rate=float(stream.average_rate or 0),
-            gop=max(len(is_key), 1) / max(sum(is_key), 1),
+            rate=found.times.rate,
+            gop=packets.num_frames / max(packets.num_keyframes, 1),
             codec=stream.codec_context.codec.canonical_name,
             pix_fmt=first.format.name,
             rotation=orientation.degrees,
@@ -105,4 +112,7 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
             bits=max(component.bits for component in first.format.components),
             color=color_name(first),
             torn=missing is not None,
+            begins=found.times.begins,
+            variable=found.times.borders is not None,
+            stamped=found.stamped,
         )

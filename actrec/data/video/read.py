@@ -7,11 +7,9 @@ be entered at a keyframe only when a `Certificate` proves that this gives the sa
 from __future__ import annotations
 
 import contextlib
-import heapq
 import itertools
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,8 +22,7 @@ from actrec.data.video.container import ChangedError, MediaError, iter_decoded, 
 from actrec.data.video.orientation import Orientation
 from actrec.data.video.packets import open_packets
 from actrec.data.video.promise import check_complete
-
-_REORDERED = 4  # pictures within which times are sorted; encoders rarely use more B-frames in a row
+from actrec.data.video.timestamps import PictureTimes
 
 
 @dataclass(frozen=True)
@@ -91,41 +88,20 @@ def verify_video(path: str | os.PathLike[str]) -> Decoded:
 def iter_frames(path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray, float | None]]:
     """Every frame in order: (RGB uint8 (H, W, 3) as displayed, time in seconds or None).
 
-    Damaged packets are skipped, as FFmpeg does. Times ascend, also in a file that stores none for B-frames (AVI).
+    Damaged packets are skipped, as FFmpeg does. Times are those that the file states, from which `frame_times` counts
+    differently: its time 0 is the start of the file. They ascend, also in a file that stores none for B-frames (AVI).
 
     Raises:
         FileNotFoundError, MediaError: as `probe_video`.
     """
     with open_video(path) as (container, stream):
         check_complete(path, container, stream)
-        to_rgb, count = Converter(), 0
-        for picture, seconds in _timed(iter_decoded(container, stream)):
+        to_rgb, count, times = Converter(), 0, PictureTimes(container, stream)
+        for picture, time, _ in times.timed(iter_decoded(container, stream, times)):
             count += 1
-            yield to_rgb(picture), seconds
+            yield to_rgb(picture), time
         if not count:
             raise MediaError(path, "no frame of its video stream decodes")
-
-
-def _timed(pictures: Iterable[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, float | None]]:
-    """Pictures with their times. Where FFmpeg exchanges the times of neighboring pictures, they are sorted.
-
-    AVI stores when packets are decoded, but not when their pictures are shown. With B-frames, these orders differ.
-    """
-    waiting: deque[av.VideoFrame] = deque()
-    times: list[float] = []  # a heap
-
-    def first() -> tuple[av.VideoFrame, float | None]:
-        picture = waiting.popleft()
-        return picture, None if picture.time is None else heapq.heappop(times)
-
-    for picture in pictures:
-        waiting.append(picture)
-        if picture.time is not None:
-            heapq.heappush(times, picture.time)
-        if len(waiting) > _REORDERED:
-            yield first()
-    while waiting:
-        yield first()
 
 
 def iter_pictures(path: str | os.PathLike[str], image_range: tuple[float, float] | None = None) -> Iterator[Picture]:
@@ -139,13 +115,12 @@ def iter_pictures(path: str | os.PathLike[str], image_range: tuple[float, float]
     """
     with open_video(path) as (container, stream):
         check_complete(path, container, stream)
-        rate, orientation = float(stream.average_rate or 0), None
-        for frame in iter_decoded(container, stream):
+        times, orientation = PictureTimes(container, stream), None
+        for frame, time, seconds in times.timed(iter_decoded(container, stream, times)):
             orientation = Orientation.of(frame) if orientation is None else orientation
             width, height = orientation.size(frame.width, frame.height)
-            duration = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
             shown = with_range(frame, image_range) if image_range else frame
-            yield Picture(width, height, frame.time, duration or (1 / rate if rate else 0.0), shown, orientation)
+            yield Picture(width, height, time, seconds, shown, orientation)
         if orientation is None:
             raise MediaError(path, "no frame of its video stream decodes")
 

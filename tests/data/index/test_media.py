@@ -104,7 +104,8 @@ def test_range_of_a_folder_numbered_from_zero(tmp_path):
         (0.08, 0.16, (2, 2)),
         (0.09, 0.17, (3, 2)),  # frames that begin in there
         (0.3, 99.0, (8, 2)),
-        (0.33, 0.34, (9, 1)),  # one at least
+        (0.33, 0.34, (8, 1)),  # none begins in there: the one that is shown
+        (0.39, 0.4, (9, 1)),
         (0.4, 1.0, "the list says 0.4 to 1 seconds, but there are 0.4"),
     ],
 )

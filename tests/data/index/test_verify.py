@@ -86,7 +86,7 @@ def test_a_verified_file_has_the_frames_that_decode(tmp_path, shared_videos):
     assert verified(rows, cache_path(tmp_path / "list.txt"))[0].frames == decoded
 
 
-ADDED = ("torn", "mirrored", "bits", "damaged", "seal")
+ADDED = ("torn", "mirrored", "bits", "damaged", "begins", "variable", "stamped", "seal")
 OLD_NAMES = {"certified": "proof", "verified": "verdict", "color": "colour"}  # until commit 23e24aa
 
 
@@ -99,7 +99,8 @@ def test_a_cache_of_an_older_version(tmp_path, probed, names):
     records = np.load(cache)
     records["verified"][1] = 2  # broken
     records["certified"][0] = 1
-    old = np.zeros(2, [field for field in records.dtype.descr if field[0] not in ADDED])
+    types = {"rate": "f4"}
+    old = np.zeros(2, [(n, types.get(n, t), *rest) for n, t, *rest in records.dtype.descr if n not in ADDED])
     for name in old.dtype.names:
         old[name] = records[name]
     old.dtype.names = tuple(names.get(name, name) for name in old.dtype.names)

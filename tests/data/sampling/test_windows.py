@@ -6,6 +6,7 @@ import pytest
 
 from actrec.config import Clip, Windows
 from actrec.data.sampling.windows import windows_of
+from actrec.data.times import FrameTimes
 
 UNIFORM = Clip(frames=8)
 
@@ -25,9 +26,9 @@ UNIFORM = Clip(frames=8)
     ],
 )
 def test_windows(num_frames, rate, windows, clip, expected):
-    assert list(map(tuple, windows_of(num_frames, rate, windows, clip).tolist())) == expected
+    assert list(map(tuple, windows_of(FrameTimes(num_frames, rate), windows, clip).tolist())) == expected
 
 
 def test_an_unknown_rate_is_refused():
     with pytest.raises(ValueError, match="frames per second is not known"):
-        windows_of(10, 0.0, Windows(), UNIFORM)
+        windows_of(FrameTimes(10, 0.0), Windows(), UNIFORM)

@@ -96,7 +96,7 @@ def test_a_list_with_times_in_seconds(videos, one_video, tmp_path):
     (src / "train.txt").write_text("\n".join(lines))
     made = extract_frames(src, tmp_path, SMALL)
     assert rows(tmp_path / "train.txt") == ["frames/1 2 3 0", "frames/2 1 5 1"]
-    reason = f"train list: seconds {5 / rate:g} to 99: the video has {5 / rate:.3g} seconds"
+    reason = f"train list: the row says {5 / rate:g} to 99 seconds, but there are {5 / rate:.3g}"
     assert made.failed == ((str(src / "1.mp4"), reason),)
     made = extract_frames(src, tmp_path / "fps", ExtractOptions(short_side=16, fps=2 * rate))
     assert rows(tmp_path / "fps" / "train.txt") == ["frames/1 3 6 0", "frames/2 1 10 1"]
