@@ -31,7 +31,8 @@ def variable(tmp_path):
 
 
 def test_rows_of_a_file_with_a_variable_rate(tmp_path, variable):
-    index = build_index(rows_of(tmp_path, "v.mp4 0s 2s 0\nv.mp4 2s 4s 1\nv.mp4 0.5s 2.1s 0\nv.mp4 3s 9s 1\nv.mp4 1 70 0\n"))
+    ranges = ("0s 2s", "2s 4s", "0.5s 2.1s", "3s 9s", "1 70")
+    index = build_index(rows_of(tmp_path, "".join(f"v.mp4 {rows} 0\n" for rows in ranges)))
     assert spans(index) == [(0, 10), (10, 70), (3, 13), (40, 70), (0, 70)]
     assert index.cut == {3: round(5 * 70 / 4)}  # at the average rate
     assert index.num_unstamped == 0
