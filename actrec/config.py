@@ -25,6 +25,11 @@ PREPARED_BLOCK = 16  # pixels: codecs work in blocks of this size
 CRF = {"h264": 23, "hevc": 26}  # default quality of prepared videos, by codec
 
 _TEMPLATE = re.compile(r"(?!\.)[^{}/]{0,100}\{0?(:0?[0-9]{0,2}d?)?\}[^{}/]{0,100}\.(jpg|jpeg|png)")
+# Braces of a name itself are doubled, as in Python's format strings
+_IMAGE_NAMES = re.compile(
+    r"(?!\.)(?:[^{}/]|\{\{|\}\}){0,200}\{0?(:0?[0-9]{0,2}d?)?\}(?:[^{}/]|\{\{|\}\}){0,200}\.(jpe?g|png|bmp|webp)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 Device = Literal["auto", "cpu", "cuda"]
 Modality = Literal["rgb", "flow"]
@@ -75,6 +80,23 @@ def _image_range() -> Any:
     )
 
 
+def _template() -> Any:
+    return opt(
+        None,
+        "Names of the images in frame folders, such as img_{:05d}.jpg, if a folder holds several sequences.  "
+        "[default: the images with numbers in their names]",
+        metavar="NAME",
+    )
+
+
+def _check_template(template: str | None) -> None:
+    if template is not None and not _IMAGE_NAMES.fullmatch(template):
+        raise OptionError(
+            f"`template` {template!r}: expected the name of an image with {{:05d}} or {{}} in place of its number: "
+            "for example img_{:05d}.jpg"
+        )
+
+
 def _check_image_range(image_range: tuple[float, float] | None) -> None:
     if image_range is not None and image_range[0] >= image_range[1]:
         low, high = image_range
@@ -110,10 +132,12 @@ class Clip(Settings):
         "(`actrec extract-flow`).",
     )
     image_range: tuple[float, float] | None = _image_range()
+    template: str | None = _template()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_image_range(self.image_range)
+        _check_template(self.template)
         if self.sampling == "uniform" and self.stride != 1:
             raise OptionError(
                 f"`stride` {self.stride} with uniform sampling: expected 1; other strides need `sampling` dense"
@@ -656,6 +680,11 @@ class FlowOptions(ImageOptions):
         20.0, "Motion in pixels that is stored as the darkest and the brightest value.", above=0, at_most=MAX_SIDE
     )
     preset: FlowPreset = opt("medium", "Quality of the flow that the CPU computes.")
+    template: str | None = _template()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_template(self.template)
 
 
 @dataclass(frozen=True)
@@ -761,6 +790,11 @@ class ConvertOptions(Settings):
     separator: Literal["space", "comma", "semicolon", "tab"] | None = opt(
         None, "Separator of the columns of B.  [default: the first that fits its paths]"
     )
+    template: str | None = _template()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_template(self.template)
 
 
 @dataclass(frozen=True)

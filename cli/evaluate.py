@@ -76,6 +76,7 @@ def command(
             workers=choice.others["loader"].workers,
             modality=model.clip.modality,
             image_range=model.clip.image_range,
+            template=model.clip.template,
             watch=watched,
             log=note,
         )

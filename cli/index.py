@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from actrec.cli.ending import finish, json_option, note, refuse_overlap, resumable
-from actrec.cli.options import FILE, Command, limit_options, worker_options
+from actrec.cli.options import FILE, Command, config_options, limit_options, worker_options
+from actrec.config import Clip
 from actrec.words import counted
 
 if TYPE_CHECKING:
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("lists", metavar="LIST...", nargs=-1, required=True, type=FILE)
 @click.option("--verify", is_flag=True, help="Decode every frame of every video, and quarantine broken videos.")
+@config_options(Clip, only=("template",))
 @json_option
 @worker_options
 @limit_options
-def command(lists: tuple[Path, ...], verify: bool, json_path: Path | None, workers: Workers) -> int:
+def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path | None, workers: Workers) -> int:
     """Probe every video of a LIST and store the result next to it, as LIST.index.npy.
 
     Every command does this by itself if the index is missing or a file has changed. The exit code is 1 if some videos
@@ -44,7 +46,7 @@ def command(lists: tuple[Path, ...], verify: bool, json_path: Path | None, worke
     with resumable():
         for path in lists:
             with Bar("videos") as bar:
-                index = index_lists.probe_list(path, workers, bar.to)
+                index = index_lists.probe_list(path, workers, bar.to, template=clip.template)
             if verify:
                 with Bar("videos verified") as bar:
                     index_lists.verify_all(index, workers, bar.to)
@@ -55,7 +57,8 @@ def command(lists: tuple[Path, ...], verify: bool, json_path: Path | None, worke
                 click.echo(f"{path_of_video}: {damage}", err=True)
             found, fingerprint = index_lists.summary(index), index.fingerprint()
             result[str(path)] = asdict(found) | {"fingerprint": fingerprint}
-            for line in _lines(path, found, fingerprint):
+            images = {"missing": index.describe_missing() or "", "unused": index.describe_unused() or ""}
+            for line in _lines(path, found, fingerprint, images):
                 click.echo(line)
             if verify:
                 index_lists.write_quarantine(index, path)
@@ -64,7 +67,7 @@ def command(lists: tuple[Path, ...], verify: bool, json_path: Path | None, worke
     return finish(json_path=json_path, result=result, failed=any(found["broken"] for found in result.values()))
 
 
-def _lines(path: Path, found: Summary, fingerprint: dict) -> Iterator[str]:
+def _lines(path: Path, found: Summary, fingerprint: dict, images: dict[str, str]) -> Iterator[str]:
     from actrec.data.index import fingerprint_line
 
     yield f"{path}: {found.videos:,} videos, {found.broken:,} broken, {found.frames:,} frames"
@@ -84,6 +87,7 @@ def _lines(path: Path, found: Summary, fingerprint: dict) -> Iterator[str]:
         "damaged": f"some frames of {counted(found.damaged, 'video')}" if found.damaged else "",
         "cut off": f"the end of {counted(found.torn, 'video')}" if found.torn else "",
         "ranges": f"{counted(found.cut, 'row')} cut at the end of the video" if found.cut else "",
+        **images,
         "comments": counted(found.comments, "line") if found.comments else "",
         "data": fingerprint_line(fingerprint),
     }

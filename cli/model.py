@@ -136,7 +136,7 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
     )
     @config_options(config.Scoring, only=(*averaging, "batch_size") if scores and batches else averaging)
     @config_changes(
-        config.Clip, "frames", "stride", "sampling", "rule", "modality", "image_range", default="as trained"
+        config.Clip, "frames", "stride", "sampling", "rule", "modality", "image_range", "template", default="as trained"
     )
     @config_changes(config.Frame, "size", "mean", "std", default="as trained")
     @config_options(config.Loader, only=("workers", "prefetch") if scores and batches else ())

@@ -110,6 +110,7 @@ def command(
             workers=loader.workers,
             modality=clip.modality,
             image_range=clip.image_range,
+            template=clip.template,
             watch=watched,
             log=note,
         )

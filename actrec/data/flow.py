@@ -12,7 +12,13 @@ from collections.abc import Sequence
 
 from actrec.data.lists import Video
 
-FLOW_IMAGE = re.compile(r"(.*?)(\d{1,18})(_x\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)  # an x image
+# An x image: prefix, digits, suffix. Other tools call the images `flow_x_00001.jpg` or `u_00001.jpg`.
+FLOW_IMAGE = re.compile(r"(.*?)([0-9]+)(_x\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)
+PREFIXED_FLOW_IMAGE = re.compile(r"((?:.*[_-])?[xu][_-]?)([0-9]+)(\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)
+_Y_IMAGE = re.compile(r"[^.].*[0-9]_y\.(?:jpe?g|png)", re.IGNORECASE | re.DOTALL)
+_PREFIXED_Y_IMAGE = re.compile(r"(?:[^.].*[_-])?[yv][_-]?[0-9]+\.(?:jpe?g|png)", re.IGNORECASE | re.DOTALL)
+_AXIS = re.compile(r"((?:.*[_-])?)([xyuv])([_-]?)", re.IGNORECASE | re.DOTALL)
+_OTHER = dict(zip("xyuvXYUV", "yxvuYXVU"))
 FOLDER = "flow"  # folder next to a list: the flow of its video files
 UNFINISHED = ".flow-unfinished"  # file in a folder to which flow is being written
 
@@ -20,7 +26,29 @@ UNFINISHED = ".flow-unfinished"  # file in a folder to which flow is being writt
 def y_of(path: str) -> str:
     """The path of the y image that belongs to an x image."""
     stem, extension = os.path.splitext(path)
-    return f"{stem[:-1]}{'y' if stem[-1] == 'x' else 'Y'}{extension}"
+    if stem[-1] in "xX":
+        return f"{stem[:-1]}{_OTHER[stem[-1]]}{extension}"
+    folder, name = os.path.split(stem)
+    prefix = name.rstrip("0123456789")
+    return os.path.join(folder, f"{other_axis(prefix) or prefix}{name[len(prefix) :]}{extension}")
+
+
+def is_y(name: str, *, prefixed: bool) -> bool:
+    """Whether an image is called like a y image.
+
+    Args:
+        prefixed: As in other tools.
+    """
+    return (_PREFIXED_Y_IMAGE if prefixed else _Y_IMAGE).fullmatch(name) is not None
+
+
+def other_axis(prefix: str) -> str | None:
+    """The prefix of the y images for that of the x images, and vice versa: `flow_y_` for `flow_x_`, `v_` for `u_`.
+
+    None if the images of other tools' optical flow are not called so.
+    """
+    match = _AXIS.fullmatch(prefix)
+    return match and f"{match[1]}{_OTHER[match[2]]}{match[3]}"
 
 
 def flow_folder(path: str, root: str | os.PathLike[str]) -> str:

@@ -74,12 +74,14 @@ def load_list(
     watch: Watch,
     log: Log,
     image_range: tuple[float, float] | None = None,
+    template: str | None = None,
 ) -> IndexedList:
     """Reads a list and its index, and probes the videos (or their optical flow) that the index does not know.
 
     Args:
         modality: rgb or flow.
         image_range: as the loaders get it, for the message.
+        template: as the loaders get it.
         log: is told how many videos cannot be used, and how many have more than 8 bits, if there are any.
     """
     flow = modality == "flow"
@@ -92,7 +94,7 @@ def load_list(
     with watch() as progress:
         cache = cache_path(path, flow=flow)
         try:
-            index = build_index(videos, cache=cache, workers=workers, progress=progress, flow=flow)
+            index = build_index(videos, cache=cache, workers=workers, progress=progress, flow=flow, template=template)
         except ValueError as error:  # none of the videos can be used
             if looks := advice(path, "videos"):
                 raise ValueError(f"{error}\n{path}: {looks}") from None
@@ -106,6 +108,10 @@ def load_list(
             f"{path}: {counted(len(index.cut), 'row')} cut at the last frame of the video; the first: {videos[row].id} "
             f"names {counted(frames, 'frame')} too many"
         )
+    if missing := index.describe_missing():
+        log(f"{path}: missing: {missing}")
+    if unused := index.describe_unused():
+        log(f"{path}: not used: {unused}")
     if index.broken:
         row, reason = next(iter(index.broken.items()))
         log(
@@ -150,6 +156,7 @@ def training_data(
     watch: Watch,
     log: Log,
     image_range: tuple[float, float] | None = None,
+    template: str | None = None,
 ) -> Data:
     """The lists of a training run, with their class names and flip map.
 
@@ -167,6 +174,7 @@ def training_data(
         "watch": watch,
         "log": log,
         "image_range": image_range,
+        "template": template,
     }
     train = load_list(train_path, **settings)
     val = load_list(val_list, **settings) if val_list is not None else None

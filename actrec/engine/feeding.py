@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -132,8 +132,8 @@ def measure(
     done = progress or (lambda n: None)
     case = Case(net, default_form(device), options or {}, clip.frames, size, batch_size, torch.device(device))
     net_input = case.input
-    clip = Clip(net_input.frames, clip.stride, clip.sampling, clip.rule)
-    index = build_index(videos, workers=workers)
+    clip = replace(clip, frames=net_input.frames)
+    index = build_index(videos, workers=workers, template=clip.template)
     for row, certificate in enumerate(certificates or ()):
         if certificate is not None:
             index.set_certificate(row, certificate)

@@ -181,8 +181,7 @@ def _of_videos(
         for one, number in zip(about, numbers):
             media: Media = loader.index[number]
             one["row"], one["windows"] = rows[number], 1
-            start = media.start - media.first
-            one["start"], one["stop"] = start, start + media.frames
+            one["start"], one["stop"] = media.start, media.start + media.frames
             one["begin"], one["end"] = _seconds(media, one["start"], one["stop"])
         missing.update(loader.skipped)
         yield _part(task, about, _mean_of_views(features), missing)
@@ -211,7 +210,7 @@ def _of_windows(
             found = [place[id_] for id_ in batch.videos]
             about = np.zeros(len(found), ROW)
             about["row"], about["window"], about["windows"] = row, found, total
-            about["start"], about["stop"] = (sweep.ranges[found] + media.start - media.first).T
+            about["start"], about["stop"] = (sweep.ranges[found] + media.start).T
             about["begin"], about["end"] = _seconds(media, about["start"], about["stop"])
             yield _part(task, about, _mean_of_views(features), missing)
         if sweep.skipped:

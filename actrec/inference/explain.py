@@ -93,7 +93,8 @@ class Explanation:
 def explain(model: Model, video: Video, class_: str | int | None = None, *, layer: str | None = None) -> Explanation:
     """Explains a class of one video. `Model.explain` describes arguments and errors."""
     asked = None if class_ is None else find_class(class_, model.class_names)
-    index = build_index([video], lazy=True, flow=model.clip.modality == "flow")
+    flow = model.clip.modality == "flow"
+    index = build_index([video], lazy=True, flow=flow, template=model.clip.template)
     result = model.score([video], index=index)
     for reason in result.missing.values():
         raise ValueError(with_name(video.id, reason))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actrec.data.lists import Video, read_list
-from actrec.data.lists.find import IMAGES, NOT_VIDEOS, find_videos
+from actrec.data.lists.find import find_videos, is_frame_folder
 from actrec.files import ListError
 
 _LISTS = (".txt", ".csv")
@@ -63,9 +63,7 @@ def is_list(path: Path) -> bool:
 
 def _videos_in(folder: Path) -> list[Video]:
     """The videos in a folder, or the folder itself if it holds frames."""
-    with os.scandir(folder) as entries:
-        files = [os.path.splitext(entry.name)[1].lower() for entry in entries if not entry.name.startswith(".")]
-    if any(suffix in IMAGES for suffix in files) and all(suffix in IMAGES | NOT_VIDEOS for suffix in files):
+    if is_frame_folder(os.listdir(folder)):
         return [Video.of(folder)]
     found = find_videos(folder, frame_folders=True)
     names = sorted([*found.names, *found.dangling, *found.unreadable])  # the last two fail when they are opened

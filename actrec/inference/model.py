@@ -327,7 +327,9 @@ class Model:
             views=self.views,
             batch_size=self.batch_size,
             device=self.device,
-            index=index if index is not None else build_index(videos, lazy=True, flow=flow),
+            index=index
+            if index is not None
+            else build_index(videos, lazy=True, flow=flow, template=self.clip.template),
             rank=dist.rank(),
             world=dist.world(),
             workers=workers,

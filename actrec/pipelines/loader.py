@@ -87,10 +87,19 @@ class Loader:
         self.videos, self.clip, self.input = task.videos, task.clip, task.input
         self.multi_label, self.num_clips = task.multi_label, task.num_clips
         flow = task.clip.modality == "flow"
-        self.index = index if index is not None else build_index(task.videos, workers=workers, flow=flow)
+        self.index = (
+            index
+            if index is not None
+            else build_index(task.videos, workers=workers, flow=flow, template=task.clip.template)
+        )
         if self.index.flow != flow:
             raise ValueError(
                 f"modality {task.clip.modality} with an index of another one: expected build_index(…, flow={flow})"
+            )
+        if self.index.template != task.clip.template:
+            raise ValueError(
+                f"template {task.clip.template!r} with an index that was built with {self.index.template!r}: expected "
+                "build_index(…, template=…) with that of the clip"
             )
         self.index.set_image_range(task.clip.image_range)
         self.device = _device(device)

@@ -88,7 +88,7 @@ class Sweep(Loader):
         channels_last: bool = False,
     ):
         flow = clip.modality == "flow"
-        index = build_index([video], lazy=True, flow=flow)
+        index = build_index([video], lazy=True, flow=flow, template=clip.template)
         index.set_image_range(clip.image_range)
         self.media: Media = index[0]
         clip = clip if clip.frames is not None else replace(clip, frames=net_input.frames)
@@ -252,7 +252,7 @@ def _ranges(media: Media, times: FrameTimes, windows: Windows, clip: Clip) -> np
 def _rows(video: Video, media: Media, ranges: np.ndarray) -> list[Video]:
     """A list row for each window."""
     name = video.id if video.start is None else video.path
-    spans = (ranges + media.start).tolist()
+    spans = [media.bounds(begin, end) for begin, end in (ranges + media.start).tolist()]
     return [
         Video(f"{name} {'-'.join(bounds(start, stop))}", video.path, start, stop, video.labels) for start, stop in spans
     ]

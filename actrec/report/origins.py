@@ -21,6 +21,7 @@ _TRAINED = {  # options of scores, and where `config.json` has their values in t
     "rule": "clip.rule",
     "modality": "clip.modality",
     "image_range": "clip.image_range",
+    "template": "clip.template",
     "size": "input.size",
     "mean": "input.mean",
     "std": "input.std",

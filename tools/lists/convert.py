@@ -102,7 +102,7 @@ def convert_lists(
         raise ValueError(f"{', '.join(existing)} already exists: expected another name for B, or --force to replace it")
     losses = Losses()
     fitted: dict[str, Sequence[Entry]] = {
-        part: fit(rows, target, losses, workers, progress) for part, rows in parts.items()
+        part: fit(rows, target, losses, workers, progress, template=options.template) for part, rows in parts.items()
     }
     notes += losses.lines()
     contents = {place: {part: fitted[part] for part in those} for place, those in places.items()}

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from actrec.data.index import Index, Media, build_index
 from actrec.data.lists import Video
@@ -43,7 +44,13 @@ class Losses:
 
 
 def fit(
-    entries: Sequence[Entry], target: Format, losses: Losses, workers: int | None, progress: Progress | None
+    entries: Sequence[Entry],
+    target: Format,
+    losses: Losses,
+    workers: int | None,
+    progress: Progress | None,
+    *,
+    template: str | None = None,
 ) -> list[Entry]:
     """Returns the rows as the target format can represent them.
 
@@ -51,6 +58,7 @@ def fit(
         losses: Receives what is left out or changed.
         workers: Number of threads that open videos. None: one per core.
         progress: Called with (videos done, all videos).
+        template: Names of the images in frame folders, as for `build_index`.
 
     Raises:
         ValueError: The format cannot represent a row, or a video that has to be opened cannot be used.
@@ -61,7 +69,7 @@ def fit(
     index: Sequence[Media] = ()
     if opened:
         videos = [Video(str(i), entries[i].path, None, None, ()) for i in opened]
-        index = _probe(videos, target, workers, progress)
+        index = _probe(videos, target, workers, progress, template)
     place = {i: number for number, i in enumerate(opened)}
     return [
         _fit_one(entry, unit, target, losses, index[place[i]] if i in place else None)
@@ -93,8 +101,10 @@ def _needs_video(entry: Entry, unit: str) -> bool:
     return entry.start is None or entry.fps is None or os.path.exists(entry.path)
 
 
-def _probe(videos: list[Video], target: Format, workers: int | None, progress: Progress | None) -> Index:
-    index = build_index(videos, workers=workers, progress=progress, lazy=False)
+def _probe(
+    videos: list[Video], target: Format, workers: int | None, progress: Progress | None, template: str | None
+) -> Index:
+    index = build_index(videos, workers=workers, progress=progress, lazy=False, template=template)
     if index.broken:
         row, reason = next(iter(index.broken.items()))
         raise ValueError(f"{len(index.broken)} of {len(videos)} videos cannot be used, and {target.name} needs their "
@@ -140,17 +150,25 @@ def _converted(entry: Entry, unit: str, media: Media | None) -> Entry:
     """The row with its range, or the range of the whole video, in another unit."""
     if unit == "frames" and entry.start is None:
         assert media is not None
-        return entry._replace(start=media.start, stop=media.start + media.frames)
-    first, times = media.start if media else 0, _times(entry, media)
+        start, stop = media.bounds(0, media.frames)
+        return entry._replace(start=start, stop=stop)
+    times = _times(entry, media)
     if unit == "seconds":
-        start, stop = (0, times.num_frames) if entry.start is None else frames_of(entry)
-        times = times.resized(max(times.num_frames, stop - first))
-        return entry._replace(start=float(times.at(max(start - first, 0))), stop=float(times.at(stop - first)))
-    begin, finish = times_of(entry)
-    if reason := times.why_empty(begin, finish):
+        begin, end = (0, times.num_frames) if entry.start is None else _positions(*frames_of(entry), media)
+        times = times.resized(max(times.num_frames, end))
+        return entry._replace(start=float(times.at(begin)), stop=float(times.at(end)))
+    if reason := times.why_empty(*times_of(entry)):
         raise ValueError(f"{entry.path}: the list says {reason}")
-    start, stop = times.between(begin, finish)
-    return entry._replace(start=first + start, stop=first + stop)
+    begin, end = times.between(*times_of(entry))
+    start, stop = media.bounds(begin, end) if media else (begin, end)
+    return entry._replace(start=start, stop=stop)
+
+
+def _positions(start: int, stop: int, media: Media | None) -> tuple[int, int]:
+    """Positions of the frames that a row names by numbers. Those of a range past the end are past the end."""
+    numbers, _ = media.numbering if media else (range(1, MAX_FRAME), 1)
+    begin, end = bisect_left(numbers, start + 1), bisect_right(numbers, stop)
+    return begin, max(end, begin + 1) + max(stop - numbers[-1], 0)
 
 
 def _times(entry: Entry, media: Media | None) -> FrameTimes:
@@ -161,4 +179,4 @@ def _times(entry: Entry, media: Media | None) -> FrameTimes:
     if not fps:
         raise ValueError(f"{entry.path}: the frame rate is unknown, and times need it: expected a video, or a folder "
                          "with a file `fps`")  # fmt: skip
-    return FrameTimes(media.frames if media else MAX_FRAME, fps)
+    return replace(media, rate=fps).times if media else FrameTimes(MAX_FRAME, fps)

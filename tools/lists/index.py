@@ -17,14 +17,17 @@ from actrec.tools.make.jobs import Progress, Workers, each, write_failed
 from actrec.words import counted
 
 
-def probe_list(path: Path, workers: Workers, progress: Progress | None = None) -> Index:
+def probe_list(path: Path, workers: Workers, progress: Progress | None = None, *, template: str | None = None) -> Index:
     """The index of a list, after probing every video that it does not know yet. An interrupt keeps what was found.
+
+    Args:
+        template: As for `build_index`.
 
     Raises:
         OSError, ListError: the list cannot be read.
         ClusterError: the cluster cannot be used.
     """
-    index = build_index(read_list(path), cache=cache_path(path), lazy=True)
+    index = build_index(read_list(path), cache=cache_path(path), lazy=True, template=template)
     probe_all(index, workers, progress)
     return index
 
@@ -72,6 +75,7 @@ class Summary:
         unstamped: Number of rows of files without timestamps: times follow from the frame rate that the file states.
         cut: Number of rows whose range ends after the last frame of their video.
         comments: Number of lines of the list that were skipped as comments.
+        missing: Number of images that are missing in the numbering of frame folders.
     """
 
     videos: int
@@ -93,6 +97,7 @@ class Summary:
     unstamped: int
     cut: int
     comments: int
+    missing: int
 
 
 def usable(index: Index) -> list[Media]:
@@ -135,6 +140,7 @@ def summary(index: Index) -> Summary:
         depths=_counts(f"{m.bits} bits, scaled to 8" for m in found if m.bits > 8),
         cut=len(index.cut),
         comments=index.num_comments,
+        missing=sum(index.missing.values()),
     )
 
 

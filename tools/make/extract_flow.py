@@ -136,11 +136,11 @@ def flow_of_video(
         OutputError: A file or folder cannot be written.
         Stopped: `stop` returned True.
     """
-    if pairs := _count_pairs(folder):
+    if pairs := _count_pairs(folder, options.template if source.is_dir() else None):
         return pairs, False
     if not source.exists():
         raise MediaError(source, "no such file or folder")
-    frames = _frames_of(source) if source.is_dir() else None
+    frames = _frames_of(source, options.template) if source.is_dir() else None
     try:
         return _write_flow(source, frames, folder, options, estimate, stop), True
     except OutputError:
@@ -158,12 +158,11 @@ def _write_flow(
         frames: The images if `source` is a folder.
     """
     pictures = _images(frames, options.image_range) if frames else _pictures(source, options)
-    name = os.path.splitext(frames.template if frames and frames.template else "{:05d}.jpg")[0] + "_x.jpg"
-    first = frames.start + 1 if frames else 1
     with scratch_folder(folder) as scratch:
         names: list[str] = []
         for flow in estimate(_stoppable(pictures, stop)):
-            x = name.format(first + len(names) // 2)
+            image = frames.image(len(names) // 2) if frames else f"{len(names) // 2 + 1:05d}.jpg"
+            x = os.path.splitext(os.path.basename(image))[0] + "_x.jpg"
             for path, component in ((x, flow[..., 0]), (y_of(x), flow[..., 1])):
                 _write(scratch / path, component, options)
                 names.append(path)
@@ -200,20 +199,20 @@ def encode(component: np.ndarray, bound: float) -> np.ndarray:
     return np.rint(component.clip(-bound, bound) * (127.5 / bound) + 127.5).astype(np.uint8)
 
 
-def _count_pairs(folder: Path) -> int:
+def _count_pairs(folder: Path, template: str | None) -> int:
     """Number of pairs of images in a folder of flow; 0 if the flow is missing, incomplete or unreadable."""
     try:
-        return build_index([Video("", str(folder), None, None, ())], lazy=True, flow=True)[0].frames
+        return build_index([Video("", str(folder), None, None, ())], lazy=True, flow=True, template=template)[0].frames
     except MediaError:
         return 0
 
 
-def _frames_of(folder: Path) -> Media:
-    return build_index([Video("", str(folder), None, None, ())], lazy=True)[0]
+def _frames_of(folder: Path, template: str | None) -> Media:
+    return build_index([Video("", str(folder), None, None, ())], lazy=True, template=template)[0]
 
 
 def _images(frames: Media, image_range: tuple[float, float] | None) -> Iterator[np.ndarray]:
-    for position in range(frames.start, frames.start + frames.frames):
+    for position in range(frames.frames):
         path = frames.image(position)
         picture = read_image(path, gray=True, image_range=image_range)
         if picture.shape != (frames.height, frames.width):

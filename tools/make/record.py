@@ -15,7 +15,7 @@ from typing import Any
 from actrec.files import write_json, writing
 
 _LONGEST = 240  # bytes; longest name of a result. File systems allow 255, and a suffix may be appended.
-_ADDED = ("image_range",)  # options that older versions lacked
+_ADDED = ("image_range", "template")  # options that older versions lacked
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,20 @@ def merged(records: np.ndarray, cache: Path) -> np.ndarray:
 
 
 # Caches of older versions lack some fields of `RECORD`, and three others had other names until commit 23e24aa.
-_ADDED = ("torn", "mirrored", "bits", "damaged", "begins", "variable", "stamped", "seal")
+_ADDED = (
+    "torn",
+    "mirrored",
+    "bits",
+    "damaged",
+    "step",
+    "missing",
+    "unused",
+    "listing",
+    "begins",
+    "variable",
+    "stamped",
+    "seal",
+)
 _OLD_NAMES = {"certified": "proof", "verified": "verdict", "color": "colour"}
 _OLD_TYPES = {"rate": "f4"}
 _OLD_RECORD = np.dtype(
@@ -138,6 +151,8 @@ def is_intact(record: np.void) -> bool:
         and record["certified"] < len(Certified)
         and record["verified"] < len(Verified)
         and record["frames"] >= 1
+        and record["first"] >= 0
+        and (record["step"] >= 1 or (record["step"] == 0 and record["listing"] > 0))
         and min(record["width"], record["height"]) >= 1
         and record["rotation"] in (0, 90, 180, 270)
         and 0 <= record["rate"] < LARGEST
@@ -167,6 +182,7 @@ def _complete(old: np.ndarray) -> np.ndarray:
     records = np.zeros(len(old), RECORD)
     for name in old.dtype.names or ():
         records[name] = old[name]
+    records["step"] = 1
     records["kind"][old["verified"] != Verified.BROKEN] = Kind.UNKNOWN
     records["seal"] = seals(records)
     return records

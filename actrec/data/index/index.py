@@ -21,15 +21,26 @@ from typing import Any
 import numpy as np
 
 from actrec.data.index.cache import find_records, is_intact, merged, name_of, prefixes_of, read_quarantine, seals
+from actrec.data.index.folders import describe_gaps
 from actrec.data.index.images import BrokenError
-from actrec.data.index.media import Media, Span, span_of
-from actrec.data.index.probe import Certified, Kind, Verified, key_of, probe_path, verify_path
+from actrec.data.index.media import Media, Span, frame_numbers, span_of
+from actrec.data.index.probe import (
+    Certified,
+    Kind,
+    Verified,
+    key_of,
+    listing_of,
+    numbers_of,
+    probe_path,
+    verify_path,
+)
 from actrec.data.limits import why_too_large, why_too_long
 from actrec.data.lists import Video, number_files
 from actrec.data.video.certificate import Certificate, load_certificate
 from actrec.data.video.container import MediaError
 from actrec.files import atomic_write, remove_leftovers
 from actrec.system import num_cores, total_memory
+from actrec.words import counted
 
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
 _SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
@@ -51,11 +62,13 @@ class Index(Sequence[Media]):
         first_row: (files,) the first row of each file.
         cache: File to save the records to, or None.
         flow: The rows are folders of optical flow.
+        template: Names of the images that are the frames of a folder; None if they are to be found.
 
     Attributes:
         broken: Reason by row number, for rows that were checked and cannot be used. Accessing such a row raises its
             MediaError.
         cut: By row number, how many frames of its range are after the last frame of its file. Of checked rows.
+        missing: By row number, how many images are missing in the numbering of its folder. Of checked rows.
         num_damaged: How many of the needed records in the cache were damaged. Their files are probed again.
         certificates: Certificate by path, for files that were decoded to their end; None if the file did not earn one.
     """
@@ -69,8 +82,9 @@ class Index(Sequence[Media]):
         cache: Path | None,
         *,
         flow: bool = False,
+        template: str | None = None,
     ):
-        self._videos, self._records, self._cache, self.flow = videos, records, cache, flow
+        self._videos, self._records, self._cache, self.flow, self.template = videos, records, cache, flow, template
         self._file_of_row, self._first_row = file_of_row, first_row
         self._prefixes = prefixes_of(cache)
         self._current = np.zeros(len(records), bool)  # files that were compared with their record
@@ -86,6 +100,7 @@ class Index(Sequence[Media]):
         self._unstamped: set[int] = set()  # files without timestamps that have rows in seconds
         self.broken: dict[int, str] = {}
         self.cut: dict[int, int] = {}
+        self.missing: dict[int, int] = {}
         self.certificates: dict[str, Certificate | None] = {}
 
     def __len__(self) -> int:
@@ -102,8 +117,11 @@ class Index(Sequence[Media]):
         if isinstance(span, str):
             self.broken[i] = span
             raise MediaError(video.path, span)
+        listing = listing_of(video.path, record, self.template)
         if span.cut:
             self.cut[i] = span.cut
+        if span.missing:
+            self.missing[i] = span.missing
         return Media(
             path=video.path,
             start=span.start,
@@ -123,7 +141,8 @@ class Index(Sequence[Media]):
             gop=float(record["gop"]),
             template=record["template"].decode("utf-8", "surrogateescape") if record["kind"] != Kind.VIDEO else None,
             flow=self.flow,
-            first=int(record["first"]) - 1,
+            numbers=range(0) if listing is not None else numbers_of(record),
+            listing=listing,
             begins=float(record["begins"]),
             variable=bool(record["variable"]),
             stamped=bool(record["stamped"]),
@@ -132,15 +151,17 @@ class Index(Sequence[Media]):
     def _span(self, i: int, record: np.void) -> Span | str:
         """The frames of a row, or why it cannot be used. What demands the timestamps of a file is kept."""
         video = self._videos[i]
-        if not isinstance(video.start, float):
-            return span_of(record, video)
-        if record["kind"] == Kind.VIDEO and not record["stamped"]:
+        listing = listing_of(video.path, record, self.template)
+        if listing is not None and video.start is None and video.stop is None:  # the folder need not be listed
+            return Span(0, int(record["frames"]), 0, int(record["missing"]))
+        if isinstance(video.start, float) and record["kind"] == Kind.VIDEO and not record["stamped"]:
             self._unstamped.add(int(self._file_of_row[i]))
         try:
-            span = span_of(record, video)
+            numbers = numbers_of(record) if listing is None else listing.read().numbers
+            span = span_of(record, video, frame_numbers(numbers, int(record["step"]), flow=self.flow))
         except (MediaError, OSError) as error:
             return error.reason if isinstance(error, MediaError) else error.strerror or "no such file"
-        if record["variable"] and isinstance(span, Span):
+        if isinstance(video.start, float) and record["variable"] and isinstance(span, Span):
             self._spans[i] = span
         return span
 
@@ -149,7 +170,7 @@ class Index(Sequence[Media]):
         assert all(video.path == self._videos[0].path for video in videos)
         other = Index(
             videos, self._records[:1].copy(), np.zeros(len(videos), np.int32), np.zeros(1, np.int64), None,
-            flow=self.flow,
+            flow=self.flow, template=self.template,
         )  # fmt: skip
         other._current[:], other._trusted[:] = self._current[:1], self._trusted[:1]
         other._image_range = self._image_range
@@ -187,7 +208,7 @@ class Index(Sequence[Media]):
             workers: Threads that compare the files with their records; one per core by default.
         """
         files = self._outdated_files(workers)
-        jobs = [(file, os.path.abspath(path), self.name(path), self.flow) for file, path in files]
+        jobs = [(file, os.path.abspath(path), self.name(path), self.flow, self.template) for file, path in files]
         with self._saving() as receive:
             run(_probe_job, jobs, receive)
 
@@ -199,7 +220,7 @@ class Index(Sequence[Media]):
         Args:
             run: As in `probe_all`.
         """
-        jobs = [(file, os.path.abspath(path), record) for file, path, record in self.unverified_files()]
+        jobs = [(file, os.path.abspath(path), record, self.template) for file, path, record in self.unverified_files()]
         with self._saving() as receive:
             run(_verify_job, jobs, receive)
 
@@ -248,6 +269,27 @@ class Index(Sequence[Media]):
     def num_rejected(self) -> int:
         """The number of files that were found to be unusable by this process."""
         return len(self._reasons)
+
+    def describe_missing(self) -> str | None:
+        """How many images are missing in the numbering of frame folders, of checked rows; None if there are none."""
+        if not self.missing:
+            return None
+        row, media = next((row, self[row]) for row in self.missing)
+        numbers, step = media.numbering
+        gaps = describe_gaps(numbers[media.start : media.start + media.frames], step)
+        images, videos = counted(sum(self.missing.values()), "image"), counted(len(self.missing), "video")
+        return f"{images} in {videos}, by the numbers in the names; the first: {self._videos[row].id} lacks {gaps}"
+
+    def describe_unused(self) -> str | None:
+        """How many images in the folders that were probed are no frames; None if there are none."""
+        unused = np.where(self._current & (self._records["kind"] != Kind.UNKNOWN), self._records["unused"], 0)
+        if not unused.any():
+            return None
+        files = np.flatnonzero(unused)
+        where = f"{counted(len(files), 'folder')}; the first: {self._file_path(int(files[0]))}"
+        if self.flow:
+            return f"{counted(int(unused.sum()), 'image')} of optical flow without the other of the pair, in {where}"
+        return f"{counted(int(unused.sum()), 'image')} outside the sequence of frames, in {where}"
 
     @property
     def num_unstamped(self) -> int:
@@ -312,7 +354,7 @@ class Index(Sequence[Media]):
             if stored["kind"][0] != Kind.UNKNOWN and not is_intact(stored[0]):
                 stored["kind"], stored["verified"] = Kind.UNKNOWN, Verified.UNKNOWN
                 self.num_damaged += 1
-        record, key = self._records[file], key_of(path, self.name(path))
+        record, key = self._records[file], key_of(path, self.name(path), self.template)
         known = record["kind"] != Kind.UNKNOWN and key is not None and tuple(record["key"].tolist()) == key
         self._current[file] = known
         return known
@@ -321,7 +363,7 @@ class Index(Sequence[Media]):
         """Probes a file if it has no record, or has changed."""
         if not self._is_current(file, path):
             try:
-                self._store(file, probe_path(path, self.name(path), flow=self.flow))
+                self._store(file, probe_path(path, self.name(path), flow=self.flow, template=self.template))
             except MediaError as error:
                 self._reject(file, error.reason)
 
@@ -434,6 +476,7 @@ def build_index(
     progress: Progress | None = None,
     lazy: bool | None = None,
     flow: bool = False,
+    template: str | None = None,
 ) -> Index:
     """Probes every file and frame folder of a list, in parallel.
 
@@ -443,6 +486,8 @@ def build_index(
         progress: Called with (done, total) while files are probed.
         lazy: Check and probe a file only when one of its rows is accessed. Default: for more than `LAZY` files.
         flow: The rows are folders of optical flow (`actrec.data.flow`).
+        template: Names of the images that are the frames of a folder, such as `img_{:05d}.jpg`. Default: the images
+            with numbers in their names; a folder in which these are several sequences is not used.
 
     Raises:
         ValueError: The list is empty, or none of its videos can be used.
@@ -455,7 +500,7 @@ def build_index(
     prefixes = prefixes_of(cache)
     names = (name_of(videos[row].path, prefixes) for row in first_row.tolist())
     records = find_records(names, len(first_row), cache)
-    index = Index(videos, records, file_of_row.astype(np.int32), first_row, cache, flow=flow)
+    index = Index(videos, records, file_of_row.astype(np.int32), first_row, cache, flow=flow, template=template)
     if len(first_row) > LAZY if lazy is None else lazy:
         return index
     index.probe_all(partial(run_in_threads, workers=workers, progress=progress), workers=workers)
@@ -500,14 +545,14 @@ def _outcome(function: Callable[..., Any], job: tuple) -> tuple[Any, str | None]
         return None, error.reason
 
 
-def _probe_job(file: int, path: str, name: str, flow: bool, *, stop: object) -> np.void:
-    return probe_path(path, name, flow=flow)
+def _probe_job(file: int, path: str, name: str, flow: bool, template: str | None, *, stop: object) -> np.void:
+    return probe_path(path, name, flow=flow, template=template)
 
 
-def _verify_job(file: int, path: str, record: np.void, *, stop: object) -> np.void | str:
+def _verify_job(file: int, path: str, record: np.void, template: str | None, *, stop: object) -> np.void | str:
     """The new record, or why the file is broken."""
     try:
-        return verify_path(path, record)
+        return verify_path(path, record, template)
     except BrokenError as error:
         return error.reason
 

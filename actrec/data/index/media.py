@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,6 +12,7 @@ import numpy as np
 
 from actrec.config import FLOW_PAIRS
 from actrec.data.flow import y_of
+from actrec.data.index.folders import Listing, num_missing
 from actrec.data.index.probe import FPS, Kind
 from actrec.data.lists.row import Video
 from actrec.data.times import FrameTimes
@@ -21,7 +24,8 @@ class Media:
     """One list row, ready to be planned and read.
 
     Args:
-        start: Position of the first frame of the row in its file or folder, from 0. Image files are numbered from 1.
+        start: Position of the first frame of the row in its file or folder, from 0. Frame i of a folder is its i-th
+            image, whatever the numbers in the names are.
         frames: Number of frames (M), or of pairs of flow images.
         width, height: Size as displayed.
         codec, pix_fmt, color: Names as FFmpeg gives them; the suffix of the images, "" and "" for a folder.
@@ -35,7 +39,9 @@ class Media:
         gop: Average number of frames per keyframe in the whole file, 0 for folders.
         template: Format string of the names of a folder's images, None for a video file.
         flow: The folder holds optical flow.
-        first: Position of the first frame of the file or folder: 0, but -1 for images that are numbered from 0.
+        numbers: The numbers in the names of all images of the folder, if it has no `listing`. Frames of a video file
+            are numbered from 1.
+        listing: The images of a folder whose names do not follow from `template` and `numbers`.
         begins: The time of the first frame of the file or folder in seconds.
         variable: The frames of the file are not shown equally long.
         stamped: The file has timestamps. Otherwise, times follow from its rate.
@@ -59,7 +65,8 @@ class Media:
     gop: float = 0.0
     template: str | None = None
     flow: bool = False
-    first: int = 0
+    numbers: range = range(0)
+    listing: Listing | None = None
     begins: float = 0.0
     variable: bool = False
     stamped: bool = False
@@ -71,17 +78,20 @@ class Media:
         Time 0 is that of the file if the row starts with the first frame. Otherwise it is the start of the row.
 
         Raises:
-            FileNotFoundError, MediaError: The timestamps of the file cannot be read.
+            FileNotFoundError, MediaError: The timestamps of the file, or the names of the images, cannot be read.
         """
-        start, whole = self.start - self.first, self.file_times
-        return whole.part(start, whole.num_frames) if start else whole
+        whole = self.file_times
+        return whole.part(self.start, whole.num_frames) if self.start else whole
 
     @property
     def file_times(self) -> FrameTimes:
         """The times of the frames of the file up to the end of the row. See `times`."""
-        num_frames = self.start - self.first + self.frames + self.flow
+        num_frames = self.start + self.frames + self.flow
         if self.variable:
             return frame_times(self.path).resized(num_frames)
+        if self.listing is not None:
+            numbers, step = self.numbering
+            return times_of_images(frame_numbers(numbers, step, flow=self.flow)[:num_frames], step, self.rate)
         return FrameTimes(num_frames, self.rate, self.begins)
 
     @property
@@ -95,9 +105,37 @@ class Media:
         return max(1, self.frames - FLOW_PAIRS + 1) if self.flow else self.frames
 
     def image(self, position: int) -> str:
-        """The path of a folder's image at a position from 0."""
+        """The path of a folder's image at a position from 0.
+
+        Raises:
+            MediaError: The folder has other images now.
+        """
         assert self.template is not None, "a video file has no images"
-        return os.path.join(self.path, self.template.format(position + 1))
+        if self.listing is not None:
+            return os.path.join(self.path, self.listing.read().names[position])
+        return os.path.join(self.path, self.template.format(self.numbers[position]))
+
+    @property
+    def numbering(self) -> tuple[Sequence[int], int]:
+        """The numbers of all images of the folder, and their usual step (0 if there is none).
+
+        Raises:
+            MediaError: The folder has other images now.
+        """
+        if self.listing is None:
+            return self.numbers, self.numbers.step
+        images = self.listing.read()
+        return images.numbers, images.step
+
+    def bounds(self, begin: int, end: int) -> tuple[int, int]:
+        """The `start` and `stop` of a list row with the frames [begin, end) of the file or folder, as `Video` has them.
+
+        Raises:
+            MediaError: The folder has other images now.
+        """
+        numbers, step = self.numbering
+        # Of optical flow, there is one more frame than pairs of images.
+        return numbers[begin] - 1, numbers[end - 1] if end <= len(numbers) else numbers[-1] + (step or 1)
 
     def images(self, chosen: int) -> list[str]:
         """The paths of the images that make up one frame of a clip: one image, or x, y, x, y, … of a stack of flow.
@@ -115,59 +153,95 @@ class Span(NamedTuple):
     """The frames of a list row.
 
     Args:
-        start: Position of the first frame.
+        start: Position of the first frame, from 0.
         frames: Number of frames, or of pairs of flow images.
         cut: Number of frames after the last frame of the file that the row names too.
+        missing: Number of images in between that are missing.
     """
 
     start: int
     frames: int
     cut: int
+    missing: int
 
 
-def span_of(record: np.void, video: Video) -> Span | str:
+def frame_numbers(numbers: Sequence[int], step: int, *, flow: bool) -> Sequence[int]:
+    """The numbers of the frames of a file or folder: of optical flow, there is one more frame than pairs of images."""
+    if not flow:
+        return numbers
+    if isinstance(numbers, range):
+        return range(numbers.start, numbers.stop + numbers.step, numbers.step)
+    return (*numbers, numbers[-1] + (step or 1))
+
+
+def span_of(record: np.void, video: Video, numbers: Sequence[int]) -> Span | str:
     """The frames of a list row, or why the row cannot be used.
 
     Args:
         record: `RECORD` of its file.
+        numbers: Of the frames (`frame_numbers`). A list names the frames of a folder by the numbers in their names.
 
     Raises:
         FileNotFoundError, MediaError: The timestamps of the file cannot be read.
     """
-    first, flow = int(record["first"]) - 1, bool(record["kind"] == Kind.FLOW)
-    end = first + int(record["frames"]) + flow  # lists count frames, and there is one frame more than pairs of flow
-    cut = 0
+    flow, step = bool(record["kind"] == Kind.FLOW), int(record["step"])
+    low, high, cut = numbers[0], numbers[-1], 0
     if isinstance(video.start, float) and video.stop is not None:
-        span = _seconds(record, video.path, end - first, video.start, video.stop)
+        span = _seconds(record, video.path, numbers, video.start, video.stop)
         if isinstance(span, str):
             return span
-        start, stop, cut = first + span[0], first + span[1], span[2]
+        begin, end, cut = span
+        said = f"frames {numbers[begin]} to {numbers[end - 1]}"
     else:
-        start = first if video.start is None else int(video.start)
-        stop = end if video.stop is None else int(video.stop)
-    stated = stop
-    if record["kind"] == Kind.VIDEO or flow:
-        # Containers may state more frames than decode, and lists follow them. The last frame is repeated then.
-        stop = min(stop, end)
-    if start < first or start >= end or stop > end or stop <= start:
-        return f"the list says frames {start + 1} to {stated}, but there are {first + 1} to {end}"
-    if stop - start <= flow:
-        return f"the list says frames {start + 1} to {stated}: optical flow needs two"
-    return Span(start, stop - start - flow, cut or stated - stop)
+        first = low if video.start is None else int(video.start) + 1
+        last = stated = high if video.stop is None else int(video.stop)
+        said = f"frames {first} to {stated}"
+        if record["kind"] == Kind.VIDEO or flow:
+            # Containers may state more frames than decode, and lists follow them. The last frame is repeated then.
+            last = min(last, high)
+            cut = stated - last
+        if first > last or first > high or (step and not low - step < first <= last < high + step):
+            steps = f" in steps of {step}" if step > 1 else ""
+            return f"the list says {said}, but there are {low} to {high}{steps}"
+        begin, end = bisect_left(numbers, first), bisect_right(numbers, last)
+    if begin >= end:
+        return f"the list says {said}, but these images are missing (there are {low} to {high})"
+    if end - begin <= flow:
+        return f"the list says {said}: optical flow needs two"
+    return Span(begin, end - begin - flow, cut, num_missing(numbers[begin:end], step))
 
 
-def _seconds(record: np.void, path: str, num_frames: int, start: float, stop: float) -> tuple[int, int, int] | str:
+def _seconds(
+    record: np.void, path: str, numbers: Sequence[int], start: float, stop: float
+) -> tuple[int, int, int] | str:
     """The half-open range of the frames in [start, stop) seconds, and how many would follow the last frame of the file.
 
     Or why there is no frame.
     """
-    if not record["rate"]:
+    rate = float(record["rate"])
+    if not rate:
         is_video = record["kind"] == Kind.VIDEO
         where = "file has no rate" if is_video else f"folder has no file `{FPS}` with its frames per second"
         return f"the list counts seconds, and the {where}"
-    times = FrameTimes(num_frames, float(record["rate"]), float(record["begins"]))
     if record["variable"]:
-        times = frame_times(path).resized(num_frames)
+        times = frame_times(path).resized(len(numbers))
+    elif record["kind"] == Kind.VIDEO:
+        times = FrameTimes(len(numbers), rate, float(record["begins"]))
+    else:
+        times = times_of_images(numbers, int(record["step"]), rate)
     if reason := times.why_empty(start, stop):
         return f"the list says {reason}"
     return *times.between(start, stop), max(0, round((stop - times.end) * times.rate))
+
+
+def times_of_images(numbers: Sequence[int], step: int, rate: float) -> FrameTimes:
+    """The times of the frames of a folder: an image that is missing would have been shown as long as the others.
+
+    Args:
+        numbers, step: Of the frames. Without a usual step, all frames are shown equally long.
+        rate: Of the frames, if none were missing.
+    """
+    if not num_missing(numbers, step):
+        return FrameTimes(len(numbers), rate)
+    places = [(number - numbers[0]) // step for number in numbers]
+    return FrameTimes(len(numbers), rate, 0.0, np.array([*places, places[-1] + 1]) / rate)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import stat
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from enum import IntEnum
 
 import numpy as np
 
-from actrec.data.flow import FLOW_IMAGE, UNFINISHED, y_of
+from actrec.data.flow import UNFINISHED, y_of
+from actrec.data.index.folders import Listing, arrange
 from actrec.data.index.images import BrokenError, read_encoded, read_image
 from actrec.data.index.watched import decode_watched
-from actrec.data.lists.find import VIDEOS
 from actrec.data.times import LARGEST
 from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
@@ -58,6 +56,10 @@ RECORD = np.dtype(
         ("size", "u8"),  # bytes of a file, images of a folder
         ("frames", "i8"),
         ("first", "i8"),  # number of the first image of a folder
+        ("step", "i8"),  # from the number of an image to that of the next; 0 if there is no usual step
+        ("missing", "u4"),  # images that are missing between the first and the last one
+        ("unused", "u4"),  # images of a folder that are no frames
+        ("listing", "u4"),  # checksum of the names of the images if these do not follow from template, first and step
         ("width", "i4"),
         ("height", "i4"),
         ("rotation", "i2"),
@@ -74,21 +76,21 @@ RECORD = np.dtype(
     ]
 )
 FPS = "fps"  # file in a frame folder that holds its frame rate
-_IMAGE = re.compile(r"(.*?)(\d{1,18})(\.(?:jpe?g|png|bmp|webp))", re.IGNORECASE | re.DOTALL)
-
 _FLOW_MADE = "`actrec extract-flow` makes it"
+_LARGEST = {name: np.iinfo(RECORD[name]).max for name in ("first", "step", "missing", "unused")}
 
 
-def key_of(path: str, name: str) -> tuple[int, int] | None:
-    """A hash of the name, size and modification time of a file or folder, and of the `fps` file of a folder.
+def key_of(path: str, name: str, template: str | None = None) -> tuple[int, int] | None:
+    """A hash of the name, size and modification time of a file or folder.
 
-    None if the path does not exist.
+    Of a folder, it includes its `fps` file and the template of its images. None if the path does not exist.
     """
     try:
         stats = [os.stat(path)]
         if stat.S_ISDIR(stats[0].st_mode):
             with contextlib.suppress(OSError):
                 stats.append(os.stat(os.path.join(path, FPS)))
+            name = name if template is None else f"{name}\0{template}"
     except OSError:
         return None
     text = "\0".join([name, *(f"{found.st_size}\0{found.st_mtime_ns}" for found in stats)])
@@ -101,29 +103,30 @@ def checksum(name: str) -> int:
     return zlib.crc32(name.encode("utf-8", "surrogateescape"))
 
 
-def probe_path(path: str, name: str, *, flow: bool = False) -> np.void:
+def probe_path(path: str, name: str, *, flow: bool = False, template: str | None = None) -> np.void:
     """Makes the record of a file or folder.
 
     Args:
         name: Its name in the index.
         flow: Probe the optical flow in a folder.
+        template: Names of the images of a folder that are frames. Default: as `arrange` finds them.
 
     Raises:
         MediaError: It cannot be used.
     """
     record = np.zeros((), RECORD)
-    record["name"], record["key"] = checksum(name), key_of(path, name) or (0, 0)
+    record["name"], record["key"] = checksum(name), key_of(path, name, template) or (0, 0)
     with _reasons(path):
         if flow:
-            _probe_flow(path, record)
+            _probe_flow(path, record, template)
         elif os.path.isdir(path):
-            _probe_folder(path, record, os.listdir(path), _IMAGE, Kind.FOLDER)
+            _probe_folder(path, record, os.listdir(path), Kind.FOLDER, template)
         else:
             _probe_video(path, record)
     return record[()]  # type: ignore[return-value]
 
 
-def verify_path(path: str, record: np.void) -> np.void:
+def verify_path(path: str, record: np.void, template: str | None = None) -> np.void:
     """Decodes all of a file or folder.
 
     A video is broken if less than nine tenths of its frames decode without errors. If more do, the number of frames
@@ -132,6 +135,7 @@ def verify_path(path: str, record: np.void) -> np.void:
 
     Args:
         record: What `probe_path` returned.
+        template: As for `probe_path`.
 
     Returns:
         The new record.
@@ -143,7 +147,7 @@ def verify_path(path: str, record: np.void) -> np.void:
     record = record.copy()
     with _reasons(path):
         if record["kind"] == Kind.FOLDER:
-            _verify_folder(path, record)
+            _verify_folder(path, record, template)
         else:
             decoded, stated = verify_video(path), int(record["frames"])
             if decoded.decoded < LEAST_PRESENT * stated:
@@ -171,11 +175,30 @@ def _reasons(path: str) -> Iterator[None]:
         raise MediaError(path, reason.encode("utf-8", "backslashreplace").decode()) from None
 
 
-def _verify_folder(path: str, record: np.void) -> None:
-    template = record["template"].decode("utf-8", "surrogateescape")
-    first, num_images, size = int(record["first"]), int(record["frames"]), (int(record["width"]), int(record["height"]))
+def numbers_of(record: np.void) -> range:
+    """The numbers of the images of a folder without a listing; of the frames of a video file, counted from 1."""
+    first, step = int(record["first"]), int(record["step"])
+    return range(first, first + step * int(record["frames"]), step)
+
+
+def listing_of(path: str, record: np.void, template: str | None) -> Listing | None:
+    """The images of a folder whose names do not follow from its record; None if they do.
+
+    Args:
+        template: As for `probe_path`.
+    """
+    names = int(record["listing"])
+    return Listing(path, bool(record["kind"] == Kind.FLOW), template, names) if names else None
+
+
+def _verify_folder(path: str, record: np.void, template: str | None) -> None:
+    size = int(record["width"]), int(record["height"])
+    if listing := listing_of(path, record, template):
+        names = listing.list_images().names
+    else:
+        names = tuple(map(record["template"].decode("utf-8", "surrogateescape").format, numbers_of(record)))
     reasons = []
-    for name in map(template.format, range(first, first + num_images)):
+    for name in names:
         image = os.path.join(path, name)
         try:
             read_encoded(image)  # whatever is wrong with it is an error here
@@ -190,12 +213,13 @@ def _verify_folder(path: str, record: np.void) -> None:
         except MediaError as error:
             raise MediaError(path, f"{name}: {error.reason}") from None
     if reasons:
-        raise BrokenError(path, f"{len(reasons)} of {num_images} images are broken; the first: {reasons[0]}")
+        raise BrokenError(path, f"{len(reasons)} of {len(names)} images are broken; the first: {reasons[0]}")
 
 
 def _probe_video(path: str, record: np.ndarray) -> None:
     found = probe_video(path)
-    record["kind"], record["first"], record["size"] = Kind.VIDEO, 1, os.path.getsize(path)
+    record["kind"], record["size"] = Kind.VIDEO, os.path.getsize(path)
+    record["first"] = record["step"] = 1
     for name in (
         "frames",
         "width",
@@ -216,43 +240,41 @@ def _probe_video(path: str, record: np.ndarray) -> None:
         record[name] = getattr(found, name)
 
 
-def _probe_flow(path: str, record: np.ndarray) -> None:
+def _probe_flow(path: str, record: np.ndarray, template: str | None) -> None:
     if not os.path.isdir(path):
         what = "a file, not a folder of optical flow" if os.path.exists(path) else "there is no such folder"
         raise MediaError(path, f"{what}: {_FLOW_MADE}")
     names = os.listdir(path)
     if UNFINISHED in names:
         raise MediaError(path, "its optical flow is not complete: the same `actrec extract-flow` command continues it")
-    _probe_folder(path, record, names, FLOW_IMAGE, Kind.FLOW)
-    x = os.path.join(path, record["template"].item().decode("utf-8", "surrogateescape").format(record["first"].item()))
+    x = _probe_folder(path, record, names, Kind.FLOW, template)
     width, height = record["width"].item(), record["height"].item()
     if (shape := read_image(y_of(x)).shape[:2]) != (height, width):
         y = os.path.basename(y_of(x))
         raise MediaError(path, f"{y} is {shape[1]}x{shape[0]}, {os.path.basename(x)} {width}x{height}")
 
 
-def _probe_folder(path: str, record: np.ndarray, files: list[str], pattern: re.Pattern[str], kind: Kind) -> None:
-    """Records the naming template, the first number, the length of the unbroken sequence and the size of an image."""
-    names = [match for name in files if (match := pattern.fullmatch(name))]
-    if not names:
-        raise MediaError(path, _no_images(files, kind))
-    (prefix, suffix), _ = Counter((m[1], m[3]) for m in names).most_common(1)[0]
-    digits = [m[2] for m in names if (m[1], m[3]) == (prefix, suffix)]
-    width = min(map(len, digits)) if any(d[0] == "0" and len(d) > 1 for d in digits) else 1
-    numbers = sorted({int(d) for d in digits})
-    gap = np.flatnonzero(np.diff(numbers) != 1)
-    brace = str.maketrans({"{": "{{", "}": "}}"})
-    template = f"{prefix.translate(brace)}{{:0{width}d}}{suffix.translate(brace)}"
-    encoded = template.encode("utf-8", "surrogateescape")
-    if len(encoded) > RECORD["template"].itemsize:
-        raise MediaError(path, f"its image names are too long ({template})")
-    first = os.path.join(path, template.format(numbers[0]))
+def _probe_folder(path: str, record: np.ndarray, files: list[str], kind: Kind, template: str | None) -> str:
+    """Records how the images are called and numbered, and the size of the first one. Returns the path of that one."""
+    found = arrange(path, files, flow=kind == Kind.FLOW, template=template)
+    first = os.path.join(path, found.names[0])
     image = read_image(first)
-    record["kind"], record["template"], record["codec"] = kind, encoded, suffix.rpartition(".")[2].lower()
-    record["rate"] = _rate(path)
-    record["first"], record["frames"] = numbers[0], (gap[0] + 1) if len(gap) else len(numbers)
-    record["size"], record["bits"] = record["frames"], _bits(first)
+    record["kind"], record["rate"] = kind, _rate(path)
     record["height"], record["width"] = image.shape[:2]
+    various = found.names[:1] if found.is_regular else reversed(found.names)
+    examples = {os.path.splitext(name)[1].lower(): name for name in various}  # the first of each format
+    record["bits"] = max(_bits(os.path.join(path, name)) for name in examples.values())
+    # What is no JPEG decides who decodes the images of a folder with several formats.
+    record["codec"] = min(examples, key=lambda extension: (extension in (".jpg", ".jpeg"), extension))[1:]
+    record["size"] = record["frames"] = len(found.names)
+    values = {"first": found.numbers[0], "step": found.step, "missing": found.missing, "unused": found.unused}
+    for name, value in values.items():
+        record[name] = min(value, _LARGEST[name])
+    encoded = found.template.encode("utf-8", "surrogateescape")
+    is_short = len(encoded) <= RECORD["template"].itemsize and found.numbers[-1] < 2**53
+    record["template"] = encoded if is_short else b"{}"
+    record["listing"] = 0 if is_short and found.is_regular else found.checksum
+    return first
 
 
 def _bits(image: str) -> int:
@@ -270,12 +292,3 @@ def _rate(folder: str) -> float:
     except (OSError, ValueError):
         return 0.0
     return rate if 0 < rate < LARGEST else 0.0
-
-
-def _no_images(files: list[str], kind: Kind) -> str:
-    if kind == Kind.FLOW:
-        return f"the folder holds no optical flow such as 00001_x.jpg: {_FLOW_MADE}"
-    other = "; its optical flow needs modality flow" if any(map(FLOW_IMAGE.fullmatch, files)) else ""
-    if any(os.path.splitext(name)[1].lower() in VIDEOS for name in files):
-        other = "; of a folder of videos, pass the files"
-    return f"the folder holds no numbered images such as 00001.jpg{other}"

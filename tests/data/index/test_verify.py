@@ -86,7 +86,20 @@ def test_a_verified_file_has_the_frames_that_decode(tmp_path, shared_videos):
     assert verified(rows, cache_path(tmp_path / "list.txt"))[0].frames == decoded
 
 
-ADDED = ("torn", "mirrored", "bits", "damaged", "begins", "variable", "stamped", "seal")
+ADDED = (
+    "torn",
+    "mirrored",
+    "bits",
+    "damaged",
+    "step",
+    "missing",
+    "unused",
+    "listing",
+    "begins",
+    "variable",
+    "stamped",
+    "seal",
+)
 OLD_NAMES = {"certified": "proof", "verified": "verdict", "color": "colour"}  # until commit 23e24aa
 
 

@@ -88,11 +88,11 @@ def test_verified_and_quarantined(dataset, capsys):
 def test_an_interrupted_verification_continues(dataset, monkeypatch):
     verified, real = [], index_module.verify_path
 
-    def interrupted(path, row):
+    def interrupted(path, row, template):
         verified.append(path)
         if len(verified) == 2:
             raise KeyboardInterrupt
-        return real(path, row)
+        return real(path, row, template)
 
     monkeypatch.setattr(index_module, "verify_path", interrupted)
     index = build_index(read_list(dataset), cache=cache_path(dataset), lazy=True)
@@ -100,7 +100,7 @@ def test_an_interrupted_verification_continues(dataset, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         index_lists.verify_all(index, Workers(1))
     done = verified[0]
-    monkeypatch.setattr(index_module, "verify_path", lambda path, row: verified.append(path) or real(path, row))
+    monkeypatch.setattr(index_module, "verify_path", lambda path, *more: verified.append(path) or real(path, *more))
     del verified[:]
     index = build_index(read_list(dataset), cache=cache_path(dataset), lazy=True)
     index_lists.probe_all(index, Workers(1))
@@ -144,7 +144,7 @@ def test_a_repaired_image_is_seen_by_the_next_verification(dataset, capsys):
 
 
 def test_errors_of_the_system_do_not_mark_a_file_as_broken(dataset, capsys, monkeypatch):
-    def exhausted(path, row):
+    def exhausted(path, row, template):
         raise MemoryError
 
     monkeypatch.setattr(index_module, "verify_path", exhausted)
