@@ -30,6 +30,7 @@ class Numbered:
         "mjpeg.avi": {"codec": "mjpeg", "full_range": True},
     }
     frames = FRAMES
+    picture = staticmethod(numbered)
 
     @staticmethod
     def video(path: Path, frames: int = FRAMES, first: int = 0) -> Path:
