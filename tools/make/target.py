@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from actrec.data.lists.labeling import class_counts
 from actrec.data.lists.splits import PARTS
 from actrec.data.video.probe import Checked, check_video
 from actrec.data.video.promise import torn_line
-from actrec.files import atomic_file, remove_leftovers, writing
+from actrec.files import OutputError, atomic_file, remove_leftovers, writing
 from actrec.system import lock_folder, num_cores
 from actrec.tools.make.choose_split import Split
 from actrec.tools.make.jobs import write_failed
@@ -183,6 +184,7 @@ class Target:
                 self._lock.enter_context(lock_folder(self.folder))
             except BlockingIOError:
                 raise ValueError(f"{used} writes there; run this command again when it has ended") from None
+        self._place = os.stat(self.folder)
         self._record = self._read_record(self._record.options)
         if self._record.lists != self._before:  # the split was chosen without knowing these lists
             raise ValueError(f"{used} has written its lists there just now; run this command again")
@@ -240,6 +242,7 @@ class Target:
             The number of rows of each list, (path, reason) of everything that failed, as in failed.csv, and the lines
             of `class_counts`.
         """
+        self._check_place()
         labels = self._dst / "labels.txt"
         if split.labels and (not labels.is_file() or self._record.wrote(labels)):
             self._write(labels, lambda path: write_labels(path, split.labels))
@@ -269,6 +272,15 @@ class Target:
         failed = [(str(src / name), reason) for name, reason in sorted([*reasons.items(), *bad])] + list(split.missing)
         write_failed(self._dst / "failed.csv", failed)
         return written, failed, tuple(class_counts(lists, split.labels))
+
+    def _check_place(self) -> None:
+        """Raises OutputError if the folder of the results was removed or replaced: lists would name lost results."""
+        with writing(self.folder):
+            if not os.path.samestat(os.stat(self.folder), self._place):
+                if not self._record.path.exists():  # the last results are in a folder that they have created
+                    self._record.write()
+                raise OutputError(errno.ESTALE, "the folder was replaced during the run; run this command again",
+                                  os.fspath(self.folder))  # fmt: skip
 
     def _write_list(self, target: Path, videos: list[Video], labels: list[str]) -> None:
         self._write(target, lambda path: write_list(path, videos, root=self._dst, labels=labels, separator=None))

@@ -83,7 +83,7 @@ def test_two_extractions_of_flow(forks, src, flow_list):
     (one,) = forks.run(("extract-flow", flow_list))
     right = contents(src / "flow")
     assert one.code == 0
-    for _ in range(5):
+    for _ in range(3):
         shutil.rmtree(src / "flow")
         ended = forks.run(("extract-flow", flow_list), ("extract-flow", flow_list))
         assert [one.code for one in ended] == [0, 0], ended
@@ -97,7 +97,7 @@ def test_two_extractions_of_flow(forks, src, flow_list):
 
 
 def test_two_extractions_of_flow_with_other_settings(forks, src, flow_list):
-    for _ in range(5):
+    for _ in range(2):
         ended = forks.run(("extract-flow", flow_list), ("extract-flow", flow_list, "--bound", 10))
         assert sorted(one.code for one in ended) == [0, 1], ended
         assert "contains flow with other settings" in "".join(one.output for one in ended)
