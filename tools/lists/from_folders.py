@@ -63,7 +63,8 @@ def make_folder_lists(
     parts, origin = divide(videos, names, layout, [place[label] for label in labels], split, log, known)
     log(f"split: {origin}")
     lists: dict[str, list[Video]] = {part: [] for part in PARTS}
-    missing = []
+    missing = [("", name, "", "a link that leads to no file") for name in found.dangling]
+    missing += [("", name, "", "a folder that cannot be read") for name in found.unreadable]
     for name, path, part, label, reason in zip(names, paths, parts, labels, reasons):
         if reason:
             missing.append((part, name, label, reason))
@@ -90,7 +91,7 @@ def _parts_of(out: Path, names: Mapping[str, str]) -> dict[str, str]:
 
 
 def _unusable_class(name: str) -> str | None:
-    return f"the name of its class {reason}" if (reason := why_no_class_name(name)) else None
+    return f"its class {reason}" if (reason := why_no_class_name(name)) else None
 
 
 def _tell_empty(lists: Mapping[str, Sequence[Video]], classes: Sequence[str], log: Callable[[str], None]) -> None:

@@ -58,7 +58,7 @@ def write_lists(
     The files are written all together or not at all.
 
     Args:
-        missing: (part, name, class, reason) of videos that are in no list.
+        missing: (part, name, class, reason) of videos that are in no list. The part may be unknown: "".
         force: Replace existing files, and remove those that are not needed any more.
 
     Raises:
@@ -83,7 +83,7 @@ def write_lists(
             else:
                 (out / name).unlink(missing_ok=True)
     counts = {f"{name}.txt": len(videos) for name, videos in lists.items() if videos}
-    missed = Counter(f"{part}.txt" for part, *_ in missing)
+    missed = Counter(f"{part}.txt" if part else "unknown part" for part, *_ in missing)
     return Made(counts, len(classes), missed, tuple(class_counts(lists, classes)))
 
 

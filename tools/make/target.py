@@ -67,7 +67,8 @@ def videos_of(src: Path, dst: Path, say: Messages) -> list[str]:
     found = find_videos(src, frame_folders=False, skip=made)
     doubtful = found.doubtful()
     found.reject(name for name, checked in zip(doubtful, check_videos(src, doubtful)) if checked.reason)
-    names = sorted([*found.names, *found.dangling])  # a broken link is reported as a video that failed
+    # Links that lead to no file, and folders that cannot be read, are reported as videos that failed.
+    names = sorted([*found.names, *found.dangling, *found.unreadable])
     others = found.described_others
     if not names:
         raise ValueError(f"{src} holds no video{f' (only {others})' if others else ''}: expected {src}/<class>/<video>")
