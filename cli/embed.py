@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option, name_missing, refuse_overlap, refuse_videos, resumable
+from actrec.cli.ending import (
+    OutputFile,
+    finish,
+    json_option,
+    name_missing,
+    note,
+    refuse_overlap,
+    refuse_videos,
+    resumable,
+)
 from actrec.cli.model import ModelChoice, model_options
 from actrec.cli.options import Command, InputPath, NamedPath, cluster_option, config_changes, config_options
 from actrec.words import counted
@@ -90,6 +99,8 @@ def command(
         return 0
     lines = _save(out, found, embedding, windows, model.clip, origin)
     shutil.rmtree(parts, ignore_errors=True)
+    for line in model.notices():
+        note(line)
     lines += name_missing("not embedded", found.missing, len(task.videos), inputs)
     num_videos, channels = len(set(found.ids)), found.features.shape[1]
     what = (

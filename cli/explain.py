@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from actrec.cli.ending import OutputFile, finish, json_option, refuse_overlap, refuse_videos
+from actrec.cli.ending import OutputFile, finish, json_option, note, refuse_overlap, refuse_videos
 from actrec.cli.model import ModelChoice, model_options
 from actrec.cli.options import Command, InputPath
 
@@ -49,7 +49,8 @@ def command(
     if len(videos) != 1:
         raise click.UsageError(f"{path} stands for {len(videos)} videos: expected one video")
     refuse_videos(videos)
-    explanation = explain(choice.load(), videos[0], class_, layer=layer)
+    model = choice.load()
+    explanation = explain(model, videos[0], class_, layer=layer)
     if out.suffix.lower() == ".mp4":
         with Bar("frames", total=explanation.media.positions) as bar:
             write_film(out, explanation, progress=bar.add)
@@ -64,6 +65,8 @@ def command(
     if explanation.finer:
         layers = ", ".join(f"{name} ({'x'.join(map(str, shape))})" for name, shape in explanation.finer.items())
         lines.append(f"the heat map has a single time step; layers with more, for --layer: {layers}")
+    for line in model.notices():
+        note(line)
     return finish(
         *lines,
         f"{explanation.name} {explanation.probability:.1%} -> {out}",

@@ -86,7 +86,7 @@ class ModelChoice:
         from actrec.inference.model import load
 
         path, options = self.arguments
-        model = load(path, **options)
+        model = replace(load(path, **options), seen=[])
         self._tell(model)
         return model
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from actrec import config
-from actrec.cli.ending import OutputFile, finish, json_option, name_missing, refuse_overlap, refuse_videos
+from actrec.cli.ending import OutputFile, finish, json_option, name_missing, note, refuse_overlap, refuse_videos
 from actrec.cli.model import ModelChoice, model_options
 from actrec.cli.options import FILE, Command, InputPath, config_options
 from actrec.cli.predict_stream import check_stream, predict_stream
@@ -110,6 +110,8 @@ def command(
         click.echo(printable(video))
         for name, probability in found:
             click.echo(f"  {printable(name):<{width}}  {probability:6.1%}")
+    for line in model.notices():
+        note(line)
     lines = name_missing("not predicted", result.missing, len(videos), inputs)
     if csv_path is not None:
         rows = ((video, name, f"{value:.6g}") for video, found in best.items() for name, value in found)

@@ -104,6 +104,8 @@ def predict_timeline(
     windows_missing = sum(len(timeline.missing) for timeline in timelines.values())
     if windows_missing:
         lines.append(f"{counted(windows_missing, 'window')} cannot be used")
+    for line in model.notices():
+        note(line)
     lines += count_missing(missing, len(videos), inputs)
     result = {
         "model": str(source),

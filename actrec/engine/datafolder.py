@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 
 from actrec.data.flow import flow_videos
-from actrec.data.index import Index, build_index, cache_path
+from actrec.data.index import Index, build_index, cache_path, notices
 from actrec.data.lists import Video, advice, find_labels, label_columns, read_flips, read_labels, read_list
 from actrec.data.lists.labeling import range_of_counts, refuse_gaps, shared_videos
-from actrec.data.times import UNSTAMPED
-from actrec.data.video.promise import torn_line, what_is_missing
 from actrec.engine import runlog
 from actrec.engine.runfolder import BEST, CHECKPOINTS, Data
 from actrec.words import counted
@@ -118,17 +116,9 @@ def load_list(
             f"{path}: {len(index.broken)} of {len(videos)} videos cannot be used and are left out; the first: "
             f"{videos[row].path}: {reason}"
         )
-    if torn := index.torn_files():
-        log(f"{path}: {torn_line(len(torn), torn[0], what_is_missing(torn[0]))}")
-    if index.num_unstamped:
-        log(f"{path}: {counted(index.num_unstamped, 'video')} {UNSTAMPED}")
-    if num_deep := index.num_deep:
-        if image_range is None:
-            scaled = "all values that the files can hold are scaled to 0 to 255; --image-range LOW,HIGH changes this"
-        else:
-            scaled = "{:g} to {:g} is scaled to 0 to 255".format(*image_range)
-        log(f"{path}: {counted(num_deep, 'video')} of more than 8 bits: {scaled}")
-    elif image_range is not None and index.is_probed:
+    for line in notices([index], image_range):
+        log(f"{path}: {line}")
+    if image_range is not None and index.is_probed and not index.num_deep:
         log(f"{path}: --image-range has no effect: no image and no gray video has more than 8 bits")
     return IndexedList(path, videos, index)
 

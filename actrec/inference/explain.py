@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from actrec.data.index import Media, build_index
+from actrec.data.index import Media
 from actrec.data.lists import Video
 from actrec.data.sampling.plan import EvalPlan
 from actrec.engine.evaluate import evaluating
@@ -93,14 +93,13 @@ class Explanation:
 def explain(model: Model, video: Video, class_: str | int | None = None, *, layer: str | None = None) -> Explanation:
     """Explains a class of one video. `Model.explain` describes arguments and errors."""
     asked = None if class_ is None else find_class(class_, model.class_names)
-    flow = model.clip.modality == "flow"
-    index = build_index([video], lazy=True, flow=flow, template=model.clip.template)
-    result = model.score([video], index=index)
+    loader = model.make_loader([video])
+    result = model.score([video], index=loader.index)
     for reason in result.missing.values():
         raise ValueError(with_name(video.id, reason))
     probabilities = model.probabilities(result)[0]
     label = asked if asked is not None else int(probabilities.argmax())
-    batch = next(batches := iter(model.make_loader([video], index=index)))
+    batch = next(batches := iter(loader))
     batches.close()
     (plan,) = batch.plans
     assert isinstance(plan, EvalPlan)
@@ -116,7 +115,7 @@ def explain(model: Model, video: Video, class_: str | int | None = None, *, laye
     found = torch.cat([grad_cam(model.net, clip[None], label, layer=layer) for clip in clips])
     maps = F.interpolate(found[:, None].float(), clips.shape[2:], mode="trilinear")[:, 0]
     maps = maps / maps.max().clamp(min=torch.finfo(torch.float32).tiny)
-    media = index[0]
+    media = loader.index[0]
     return Explanation(
         video=video.id,
         label=label,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -17,7 +17,7 @@ import torch
 
 from actrec import config, nets
 from actrec.config import Clip, Frame, Input, OptionError, Scoring, Views, Windows
-from actrec.data.index import Index, build_index
+from actrec.data.index import Index, build_index, notices
 from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.data.score_file import numbers
 from actrec.engine import checkpoint, dist
@@ -66,6 +66,7 @@ class Model:
         source: The file from which the model was loaded.
         epochs: For a checkpoint, the epoch in which it was saved, from 1, and the number of epochs of its run. None if
             they are unknown.
+        seen: Gets the index of each call's videos, for `notices`. None keeps none: a program may run for long.
     """
 
     net: nets.Backbone
@@ -80,6 +81,7 @@ class Model:
     loader: config.Loader
     source: Path
     epochs: tuple[int, int] | None = None
+    seen: list[Index] | None = field(default=None, compare=False)
 
     @property
     def num_classes(self) -> int:
@@ -319,7 +321,10 @@ class Model:
             ValueError: As of `actrec.eval_loader`.
         """
         workers = self.loader.workers or dist.cores_of_process()
-        flow = self.clip.modality == "flow"
+        if index is None:
+            flow = self.clip.modality == "flow"
+            index = build_index(videos, lazy=True, flow=flow, template=self.clip.template)
+            self._see(index)
         return eval_loader(
             videos,
             self.clip,
@@ -327,9 +332,7 @@ class Model:
             views=self.views,
             batch_size=self.batch_size,
             device=self.device,
-            index=index
-            if index is not None
-            else build_index(videos, lazy=True, flow=flow, template=self.clip.template),
+            index=index,
             rank=dist.rank(),
             world=dist.world(),
             workers=workers,
@@ -344,7 +347,7 @@ class Model:
         Raises:
             ValueError: As of `actrec.pipelines.sweep.Sweep`.
         """
-        return Sweep(
+        sweep = Sweep(
             video,
             windows,
             self.clip,
@@ -356,6 +359,16 @@ class Model:
             channels_last=self.channels_last,
             multi_label=self.num_classes if self.multi_label else None,
         )
+        self._see(sweep.index)
+        return sweep
+
+    def notices(self) -> list[str]:
+        """What must be known of the videos that this model was given: missing ends, and samples scaled to 8 bits."""
+        return notices(self.seen or [], self.clip.image_range)
+
+    def _see(self, index: Index) -> None:
+        if self.seen is not None:
+            self.seen.append(index)
 
     def explain(self, path: PathLike, class_: str | int | None = None, *, layer: str | None = None) -> Explanation:
         """Shows where and when a video contains evidence for a class (Grad-CAM). The net is not changed.

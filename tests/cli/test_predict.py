@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -99,7 +100,7 @@ def test_a_text_file_that_is_no_list(run, here):
 def test_the_net_is_named(run, here):
     def said(*arguments):
         code, _, err = run("predict", "frames/val0", *arguments)
-        assert code == 0
+        assert code == 0, said
         return [line for line in err if line.startswith("net: ")]
 
     name, epochs = "resnet3d_10", len((here / "runs/tiny/log.jsonl").read_text().splitlines())
@@ -207,3 +208,44 @@ def test_a_net_that_gives_nan(run, here):
     code, _, err = run("embed", "train.txt", "--checkpoint", "nan.pt", "--out", "x.npz")
     assert (code, "no video could be embedded" in err[-1]) == (1, True)
     assert not list(here.glob("x.npz*"))
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        ("predict", ()),
+        ("predict", ("--timeline", "--every", "0.2")),
+        ("embed", ("--out", "features.npz")),
+        ("embed", ("--out", "windows.npz", "--every", "0.2")),
+        ("explain", ("--out", "map.png")),
+    ],
+)
+def test_how_samples_are_scaled_is_said_once(run, here, command, more):
+    folder = here / "deep"
+    folder.mkdir()
+    (folder / "fps").write_text("25")
+    for n in range(1, 13):
+        picture = np.random.default_rng(n).integers(0, 4000, (24, 32), np.uint16)
+        (folder / f"{n}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    force = ("--force",) if command == "embed" else ()
+    for options, scaled in {
+        (): "all values that the files can hold are scaled to 0 to 255; --image-range LOW,HIGH changes this",
+        ("--image-range", "0,4000", *force): "0 to 4000 is scaled to 0 to 255",
+    }.items():
+        code, _, said = run(command, "deep", *more, *options)
+        assert code == 0, said
+        assert [line for line in said if "more than 8 bits" in line] == [f"1 video of more than 8 bits: {scaled}"]
+
+
+def test_a_video_that_lacks_its_end_is_said(run, here):
+    path = here / "short.mkv"
+    with VideoWriter(path, width=160, height=120, rate=25) as video:
+        for picture in np.random.default_rng(0).integers(0, 256, (20, 120, 160, 3), np.uint8):
+            video.write(picture)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"\x1c\x53\xbb\x6b") - 30])
+    code, _, said = run("predict", "short.mkv")
+    assert code == 0
+    (line,) = [line for line in said if "cut off" in line]
+    first = "short.mkv: the file is cut off: its header promises "
+    assert line.startswith(f"1 video cut off at the end, used as far as there are frames; the first: {first}")

@@ -3,6 +3,7 @@
 from actrec.data.index.cache import cache_path, quarantine_path
 from actrec.data.index.index import LAZY, Index, build_index, fingerprint_line
 from actrec.data.index.media import Media
+from actrec.data.index.notices import notices
 
 __all__ = [
     "LAZY",
@@ -11,5 +12,6 @@ __all__ = [
     "build_index",
     "cache_path",
     "fingerprint_line",
+    "notices",
     "quarantine_path",
 ]

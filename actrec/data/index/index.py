@@ -304,7 +304,9 @@ class Index(Sequence[Media]):
     def torn_files(self) -> list[str]:
         """The paths of the files that were probed and lack their end, but can be used."""
         is_usable = (self._records["kind"] == Kind.VIDEO) & (self._records["verified"] != Verified.BROKEN)
-        return [self._file_path(file) for file in np.flatnonzero(self._current & is_usable & self._records["torn"])]
+        return [
+            self._file_path(file) for file in np.flatnonzero(self._current & is_usable & self._records["torn"]).tolist()
+        ]
 
     @property
     def num_deep(self) -> int:
