@@ -56,6 +56,7 @@ setup(
             *EXPORT,
             *PROBE,
             "distributed>=2025.1",
+            "hypothesis>=6.130",
             "mypy>=2.4",
             "packaging>=24",
             "pytest>=8",

@@ -39,11 +39,32 @@ def total_memory() -> int:
         return _ASSUMED_MEMORY
 
 
+def usable_memory() -> int:
+    """Bytes that this process may use at most: the physical memory, or less if a control group or a limit says so."""
+    limits = [total_memory()]
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(Path(file).read_text(encoding="ascii")))
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        limits += [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit > 0]
+    return min(limit for limit in limits if limit > 0)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is lacking. torch raises a plain RuntimeError, other libraries an OSError."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     return isinstance(error, RuntimeError) and re.search("can(no|')t allocate memory", str(error), re.I) is not None
+
+
+def is_systems_fault(error: BaseException) -> bool:
+    """Whether reading a file failed for another reason than its content: memory is lacking, or the system cannot read.
+
+    A library that seeks to where damaged bytes lead it raises an OSError, too.
+    """
+    return is_out_of_memory(error) or (isinstance(error, OSError) and error.errno not in (None, errno.EINVAL))
 
 
 def release_free_memory() -> None:

@@ -9,10 +9,12 @@ import click
 
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, note
+from actrec.cli.main import text_of
 from actrec.cli.options import FILE, Command, config_options
 from actrec.words import counted
 
 if TYPE_CHECKING:
+    from actrec.data.score_file import ScoreFile
     from actrec.inference.fuse import Fused
 
 _SHOWN = 10  # videos without scores in every file that are listed
@@ -50,7 +52,7 @@ def command(
     from actrec.inference import fuse
 
     _check_usage(files, fit_files, fusion)
-    read = {str(path): score_file.read(path) for path in (*files, *fit_files)}
+    read = _read((*files, *fit_files))
     fuse.check_classes(read)
     origin = _made_from(files, fit_files, fusion, common=common)
     if out is not None and not force:
@@ -92,6 +94,21 @@ def command(
             "scores": str(out) if out is not None else None,
         },
     )
+
+
+def _read(paths: tuple[Path, ...]) -> dict[str, ScoreFile]:
+    """The score files by their names. Raises ValueError with a line for each that cannot be read."""
+    from actrec.data import score_file
+
+    found, faults = {}, []
+    for path in paths:
+        try:
+            found[str(path)] = score_file.read(path)
+        except (OSError, ValueError) as error:
+            faults.append(text_of(error))
+    if faults:
+        raise ValueError("\n".join(faults))
+    return found
 
 
 def _check_usage(files: tuple[Path, ...], fit_files: tuple[Path, ...], fusion: config.Fusion) -> None:

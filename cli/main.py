@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except (ValueError, OSError) as error:
-        _fail(_text(error))
+        _fail(text_of(error))
     except (RuntimeError, MemoryError) as error:
         text = _explain(error)
         if text is None:
@@ -115,7 +115,9 @@ def _fail(text: str) -> NoReturn:
     sys.exit(1)
 
 
-def _text(error: Exception) -> str:
+def text_of(error: Exception) -> str:
+    """The message of an error, for the user. It names a file once."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        name = "" if error.filename is None else os.fsdecode(error.filename)
+        return f"{name}: {error.strerror}" if name and not error.strerror.startswith(name) else error.strerror
     return str(error)

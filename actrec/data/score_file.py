@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from actrec.files import atomic_write, kind_of_file
-from actrec.system import is_out_of_memory
+from actrec.system import is_systems_fault
 
 PATHS = ("model", "list", "inputs", "fit")  # what is not compared: the content of these files counts, wherever they are
 _ADVICE = "pass another name with --out, or --force to replace it"
@@ -84,7 +84,7 @@ def read(path: str | os.PathLike[str]) -> ScoreFile:
     except IsADirectoryError:
         raise ValueError(f"{name} is a folder: expected a score file, such as RUN/scores/val_1x1.npz") from None
     except Exception as error:  # numpy raises whatever the bytes lead it to
-        if isinstance(error, OSError) or is_out_of_memory(error):  # not the file's fault
+        if is_systems_fault(error):
             raise
         raise ValueError(f"{name}: {_unreadable(path)}") from None
     missing = [key for key in ("ids", "scores", "labels") if key not in arrays]

@@ -20,7 +20,8 @@ from actrec import nets
 from actrec.config import Input
 from actrec.engine.stored import current_checkpoint
 from actrec.files import atomic_write, kind_of_file
-from actrec.system import is_out_of_memory
+from actrec.system import is_systems_fault
+from actrec.words import printable
 
 FORMAT = 4  # 3 used other random numbers for color changes, 2 also for mixing and class balance
 _READABLE = (3, 4)
@@ -60,7 +61,7 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # torch's about the protocol of a pickle
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the bytes lead it to
-        if isinstance(error, OSError) or is_out_of_memory(error):  # not the file's fault
+        if is_systems_fault(error):
             raise
         kind = kind_of_file(path)
         known = kind not in (None, "a binary file", "a checkpoint or a weights file")
@@ -83,6 +84,7 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
 _NEEDED = {"net": dict, "state_dict": dict, "clip": dict, "channels_last": bool}
 _OTHERS = {"classes": list, "multi_label": bool, "crop_ratio": (int, float)}
 _NOT_IN_A_LIST = re.compile("[\n\r\ud800-\udfff]")  # characters that no line of UTF-8 text has
+_OTHER_OPTIONS = re.compile(r"(unexpected|missing).*argument.*?('.*)")
 _OF_NET = {"name": str, "options": dict, "input": dict}
 
 
@@ -120,7 +122,10 @@ def contents_of(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from error
+        text = printable(str(error))
+        if found := _OTHER_OPTIONS.search(text):  # as Python says it of the arguments of a function
+            text = f"damaged, or of another version: {found[1]} option {found[2]}"
+        raise ValueError(f"{os.fspath(path)}: {text}") from error
 
 
 def epochs_of(checkpoint: Mapping[str, Any]) -> tuple[int, int] | None:

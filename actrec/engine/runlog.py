@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -69,16 +70,20 @@ def append(run: Path, row: dict[str, Any]) -> None:
 
 
 def read(run: Path, name: str = NAME) -> list[dict[str, Any]]:
-    """All complete rows. A row that a crash cut off is left out."""
+    """All complete rows. What is not a JSON object is left out: a crash can cut off a row.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not UTF-8 text.
+    """
     path = run / name
     if not path.exists():
         return []
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+        with contextlib.suppress(ValueError, RecursionError):
+            if isinstance(row := json.loads(line), dict):
+                rows.append(row)
     return rows
 
 
@@ -94,8 +99,13 @@ def read_config(run: Path) -> dict[str, Any]:
 
 def cut(run: Path, *, epoch: int, step: int) -> None:
     """Removes the rows of `epoch` and later epochs, and of steps after `step`: a resumed run writes them again."""
-    _rewrite(run / NAME, [row for row in read(run) if row["epoch"] < epoch])
-    _rewrite(run / STEPS, [row for row in read(run, STEPS) if row["step"] <= step])
+    _rewrite(run / NAME, [row for row in read(run) if is_count(row.get("epoch")) and row["epoch"] < epoch])
+    _rewrite(run / STEPS, [row for row in read(run, STEPS) if is_count(row.get("step")) and row["step"] <= step])
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value of a file is a number of epochs or steps."""
+    return type(value) is int and 0 <= value < 2**53
 
 
 def clear(run: Path) -> None:

@@ -18,7 +18,7 @@ from actrec.config import Clip, Windows
 from actrec.data import score_file
 from actrec.data.lists import Video
 from actrec.files import atomic_file, atomic_folder, atomic_write, kind_of_file, read_json, write_json
-from actrec.system import is_out_of_memory
+from actrec.system import is_systems_fault
 from actrec.words import counted, some_of
 
 SUFFIXES = (".npz", ".npy", ".safetensors")
@@ -183,7 +183,7 @@ def read(path: Path) -> Embeddings:
         absent = beside(path) if path.exists() else path
         raise FileNotFoundError(f"{absent or error}: no such file: expected a file of `actrec embed`") from None
     except Exception as error:  # of three libraries
-        if isinstance(error, OSError) or is_out_of_memory(error):  # not the file's fault
+        if is_systems_fault(error):
             raise
         kind = kind_of_file(path)
         usual = {".npz": ("an archive of numpy", "an archive"), ".npy": ("an array of numpy",)}

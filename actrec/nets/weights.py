@@ -24,7 +24,8 @@ from actrec.files import kind_of, show
 from actrec.nets import NETS, Layout
 from actrec.nets.backbone import Backbone
 from actrec.nets.outside import last_layer
-from actrec.system import is_out_of_memory
+from actrec.system import is_systems_fault
+from actrec.words import printable
 
 # Entries of a checkpoint that can contain its weights, the first one that does.
 CONTAINERS = ("state_dict", "net", "model_state_dict", "model_state", "model", "module", "weights", "params", "ema")
@@ -238,7 +239,7 @@ def _read(path: Path) -> object:
                 warnings.simplefilter("ignore")  # torch's about the protocol of a pickle
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # for a damaged file, the unpickler can raise almost anything
-        if is_out_of_memory(error):
+        if is_systems_fault(error):
             raise
         raise ValueError(f"{path} {_why_unreadable(start, str(error))}") from error
     return content
@@ -250,7 +251,7 @@ def _why_unreadable(start: bytes, error: str) -> str:
         return "is empty"
     if found := re.search(r"GLOBAL (\S+)", error):
         return (
-            f"would run code to load ({found[1]}) and is refused: "
+            f"would run code to load ({printable(found[1])[:100]}) and is refused: "
             "where you trust it, load it yourself and save only its state_dict"
         )
     if "Can only build" in error:

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from actrec import config
-from actrec.config import Clip, Input, Views
+from actrec.config import Clip, Input, OptionError, Views
 from actrec.data.index import Index, build_index
 from actrec.data.lists import Video
 from actrec.data.lists.videos import label_columns
@@ -40,7 +40,7 @@ from actrec.pipelines.workers.decode import Failure, Plan, Request, Sample, fetc
 from actrec.pipelines.workers.finish import Finisher
 from actrec.pipelines.workers.threads import single_threaded_opencv
 from actrec.settings import check_fields, check_value, show
-from actrec.system import num_cores, release_free_memory
+from actrec.system import num_cores, release_free_memory, usable_memory
 
 if TYPE_CHECKING:
     from actrec.pipelines.dali.feed import Feeder, Running
@@ -103,6 +103,7 @@ class Loader:
             )
         self.index.set_image_range(task.clip.image_range)
         self.device = _device(device)
+        _check_memory(task, self.device, prefetch, getattr(torch, dtype))
         self.workers = workers or num_cores()
         self.skipped: dict[str, str] = {}
         self.clamped = self.decoded = self.delivered = self.encoded_bytes = 0
@@ -520,6 +521,25 @@ def eval_loader(
         channels_last=channels_last,
         decoder=decoder,
     )
+
+
+def _check_memory(task: Task, device: torch.device, prefetch: int, dtype: torch.dtype) -> None:
+    """Raises OptionError if not even the clips of the batches fit into memory. The system would kill the process.
+
+    A GPU whose memory is full raises an error of its own.
+    """
+    if device.type == "cuda":
+        return
+    size, frames, channels = task.input.size, task.clip.frames or task.input.frames, len(task.input.mean)
+    views = task.batch_size * task.num_views
+    needed = (1 + prefetch) * views * channels * frames * size * size * dtype.itemsize
+    there = usable_memory()
+    if needed > there:
+        clips = f"{views} clips of {frames} frames of {size}x{size}"
+        raise OptionError(
+            f"{1 + prefetch} batches of {clips} need {needed / 2**30:,.0f} GiB, and the memory has "
+            f"{there / 2**30:,.0f} GiB: expected a smaller `batch_size`, `size` or `frames`"
+        )
 
 
 def _check_kinds(videos: Sequence[Video], **given: tuple[object, type]) -> None:

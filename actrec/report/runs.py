@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -128,8 +128,8 @@ def read(path: Path) -> Run:
     if runlog.CONFIG not in broken and not _has_epochs(config):
         broken.append(runlog.CONFIG)
         config = {}
-    rows = {row["epoch"]: row for row in _rows(path, runlog.NAME, broken) if isinstance(row.get("epoch"), int)}
-    steps = [row for row in _rows(path, runlog.STEPS, broken) if isinstance(row.get("epoch"), int)]
+    rows = {row["epoch"]: row for row in _rows(path, runlog.NAME, broken) if runlog.is_count(row.get("epoch"))}
+    steps = [row for row in _rows(path, runlog.STEPS, broken) if runlog.is_count(row.get("epoch"))]
     return Run(path, config, data, environment, [rows[epoch] for epoch in sorted(rows)], steps, tuple(broken))
 
 
@@ -239,13 +239,14 @@ def _read(name: str, read_file: Callable[[], dict[str, Any]], broken: list[str])
 
 
 def _has_epochs(config: dict[str, Any]) -> bool:
-    optim = config.get("optim")
-    return isinstance(config.get("net"), dict) and isinstance(optim, dict) and isinstance(optim.get("epochs"), int)
+    net, optim = config.get("net"), config.get("optim")
+    named = isinstance(net, dict) and isinstance(net.get("backbone", ""), str)
+    return named and isinstance(optim, dict) and runlog.is_count(optim.get("epochs"))
 
 
 def _rows(path: Path, name: str, broken: list[str]) -> list[dict[str, Any]]:
     try:
-        return [row for row in runlog.read(path, name) if isinstance(row, dict)]
+        return runlog.read(path, name)
     except (OSError, ValueError):  # ValueError: the file is not UTF-8
         broken.append(name)
         return []
@@ -280,4 +281,6 @@ def _last(values: Sequence[float]) -> float | None:
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return (
+        type(value) in (int, float) and abs(value) <= sys.float_info.max
+    )  # `math.isfinite` raises for larger integers

@@ -135,6 +135,13 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
         (["index", "/nowhere-at-all"], 1, "Error: /nowhere-at-all: no such file"),
         (["train", "--frames", "3", "--size", "32", "--batch-size", "4"], 1, "Error: clips of 3 frames are too short"),
         (["train", "--batch-size", "99"], 2, "Error: --batch-size 99 with 12 videos: expected at most 12"),
+        (
+            ["train", "--frames", "1000000", "--size", "224", "--batch-size", "4"],
+            2,
+            "Error: 3 batches of 4 clips of 1000000 frames of 224x224 need 6,729 GiB, and the memory has ",
+        ),
+        (["evaluate", "--run", "best.pt"], 1, "Error: no run 'best.pt'"),
+        (["fuse", "labels.txt", "val.txt"], 1, "val.txt: this is a text file, not a score file"),
         (["train", "--weights", "nowhere.pth"], 1, "Error: no weights file nowhere.pth"),
         (["train", "--weights", "labels.txt"], 1, "Error: labels.txt is a text file, not a weights file"),
         (["train", *SMALL, "--run", "labels.txt/r"], 1, "Error: labels.txt/r"),

@@ -104,3 +104,43 @@ def test_errors(run, trained, tmp_path):
     code, _, err = run("runs", "--json", tmp_path / "none/x.json", "--data", trained)
     assert code == 2
     assert "there is no folder" in err[-1]
+
+
+BAD = {
+    "deep": ("config.json", "[" * 100_000, "config.json"),
+    "deep object": ("config.json", '{"a":' * 100_000, "config.json"),
+    "nan": ("config.json", '{"net": {"backbone": "s3d"}, "optim": {"epochs": NaN}}', "config.json"),
+    "huge": ("config.json", '{"net": {"backbone": "s3d"}, "optim": {"epochs": 1%s}}' % ("0" * 300), "config.json"),
+    "types": ("config.json", '{"net": {"backbone": [1]}, "optim": {"epochs": 3}}', "config.json"),
+    "twice": ("config.json", '{"net": {}, "net": {}}', "config.json"),
+    "latin": ("config.json", "caf\xe9", "config.json"),
+    "data": ("data.json", "[" * 100_000, "data.json"),
+    "log": (
+        "log.jsonl",
+        '{"epoch": "x"}\n[1]\n3\n{"epoch": true}\n{"epoch": 0, "train_loss": 1%s}\n' % ("0" * 400),
+        "",
+    ),
+    "deep log": ("log.jsonl", "[" * 100_000 + "\n", ""),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_run_hides_no_other(tmp_path, name, run):
+    good = {"config.json": '{"net": {"backbone": "s3d"}, "optim": {"epochs": 1}}', "data.json": "{}",
+            "environment.json": "{}", "log.jsonl": '{"epoch": 0, "train_loss": 2.5, "val_top1": 50.0}\n'}  # fmt: skip
+    for folder in ("bad", "good"):
+        (tmp_path / "runs" / folder).mkdir(parents=True)
+        for file, text in good.items():
+            (tmp_path / "runs" / folder / file).write_text(text)
+    file, text, broken = BAD[name]
+    (tmp_path / "runs/bad" / file).write_bytes(text.encode("latin1"))
+    code, out, err = run("runs", "--data", tmp_path)
+    assert (code, err) == (0, [])
+    lines = {line.split()[0]: line for line in out}
+    assert lines["good"].endswith("finished")
+    assert lines["bad"].endswith(f"broken: {broken}") == bool(broken)
+    code, out, err = run("report", "--data", tmp_path, "bad", "good", "--out", tmp_path / "r.html")
+    assert out[-1].startswith("report -> ")
+    assert any("bad" in line for line in err) == bool(broken)
+    assert code == bool(broken)
+    assert run("runs", "compare", "bad", "good", "--data", tmp_path)[0] == 0

@@ -28,6 +28,7 @@ FORMS: dict[Form, str] = {  # likewise
 }
 MAX_FRAME = 2**31 - 1
 _NUM_COLUMNS: dict[Form, int] = {"range labels": 3, "range label": 3, "range": 2, "label": 1, "path": 0}
+_MOST_COMMAS = 300  # of a line with labels that are joined by commas; each is a level of recursion
 _MOST_TEXTS = 200_000  # different cells of a column that are remembered
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _TIME = re.compile(r"(\d{1,9}(\.\d{0,9})?|\.\d{1,9})s", re.ASCII)
@@ -139,8 +140,10 @@ class LineParser:
 
     def _cut_labels(self, line: str) -> tuple[str, list[str]] | None:
         """The line before its last column, and the labels of that column; None if it is not a label column."""
+        if line.count(",") > _MOST_COMMAS:
+            return None
         for count in (*self._pieces, 1):
-            head, *tail = line.rsplit(self.separator, count)
+            head, *tail = line.rsplit(self.separator, count) or [""]
             name = line[len(head) + (not self._blank) :].strip()
             if len(tail) == count and self.classes.could_be(name):
                 return self._joined(head.strip(), name)

@@ -291,3 +291,14 @@ def test_a_long_list_is_read_like_a_short_one(tmp_path):
     found = read(tmp_path, "\n".join(lines))
     assert len(found) == 100_000
     assert found[99_999][1:] == ("class 4/v_99999", 99_999, 100_008, (4, 3))
+
+
+@pytest.mark.parametrize("joint", [",", ", "])
+def test_thousands_of_labels_in_a_row_are_refused(tmp_path, joint):
+    """Labels are cut off one after the other."""
+    text = "a.mp4 " + joint.join(["1"] * 2500) + "\nb.mp4 1\n"
+    assert "train.txt:1: " in message(tmp_path, text)
+
+
+def test_a_line_without_a_path(tmp_path):
+    assert "train.txt:2: ',3' does not end in two frame numbers" in message(tmp_path, "c 2 9 1\n,3\nd 1 2 3\n")

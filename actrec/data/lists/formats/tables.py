@@ -184,12 +184,13 @@ def _bounds(cells: Cells) -> tuple[int | float | None, int | float | None]:
     if all(map(_TIME.fullmatch, pair)):
         start, stop = (float(text[:-1]) for text in pair)
     elif any(map(_TIME.fullmatch, pair)) or not all(pair):
-        raise Bad(lambda: f"start {pair[0]!r} and {name} {pair[1]!r}: expected two frames, or two times such as 12.5s")
+        shown = f"start {show(pair[0])} and {name} {show(pair[1])}"
+        raise Bad(lambda: f"{shown}: expected two frames, or two times such as 12.5s")
     else:
         start = whole(pair[0], "start") - (name == "end")
         stop = whole(pair[1], name)
     if stop <= start:
-        raise Bad(lambda: f"{name} {pair[1]} does not come after start {pair[0]}: expected a later one")
+        raise Bad(lambda: f"{name} {pair[1][:40]} does not come after start {pair[0][:40]}: expected a later one")
     return start, stop
 
 
