@@ -25,7 +25,6 @@ from actrec.nets import NETS, Layout
 from actrec.nets.backbone import Backbone
 from actrec.nets.outside import last_layer
 from actrec.system import is_systems_fault
-from actrec.words import printable
 
 # Entries of a checkpoint that can contain its weights, the first one that does.
 CONTAINERS = ("state_dict", "net", "model_state_dict", "model_state", "model", "module", "weights", "params", "ema")
@@ -251,7 +250,7 @@ def _why_unreadable(start: bytes, error: str) -> str:
         return "is empty"
     if found := re.search(r"GLOBAL (\S+)", error):
         return (
-            f"would run code to load ({printable(found[1])[:100]}) and is refused: "
+            f"would run code to load ({show(found[1])[1:-1]}) and is refused: "
             "where you trust it, load it yourself and save only its state_dict"
         )
     if "Can only build" in error:
