@@ -10,6 +10,7 @@ import click
 from actrec.cli.ending import finish, note, resumable
 from actrec.cli.options import FILE, Command, config_options, data_option, limit_options, worker_options
 from actrec.config import FlowOptions, Run
+from actrec.words import counted
 
 if TYPE_CHECKING:
     from actrec.tools.make.jobs import Workers
@@ -47,6 +48,12 @@ def command(lists: tuple[Path, ...], data: Path, flowoptions: FlowOptions, run: 
     with resumable(), Bar("videos") as bar:
         estimate, method = choose_flow("cpu" if workers.cluster else run.device, log=note)
         made = extract_flow(chosen, flowoptions, estimate=estimate, method=method, workers=workers, progress=bar.to)
+    if made.missing:
+        images, folders = counted(sum(made.missing.values()), "image"), counted(len(made.missing), "frame folder")
+        note(
+            f"missing: {images} in {folders}, by the numbers in the names; the first: {next(iter(made.missing))}. Flow "
+            "leads from each image to the next one that is there."
+        )
     folder = chosen[0].parent
     why = f"; why: {folder / FAILED}" if made.failed else ""
     counts = f"{made.pairs:,} pairs, {made.skipped:,} videos done before, {len(made.failed)} failed{why}"

@@ -109,3 +109,47 @@ def test_what_is_wrong_is_said(tmp_path):
     for y in folder.glob("*_y.jpg"):
         y.unlink()
     assert reason(folder) == "no x image of the optical flow has its y image (9 images alone)"
+
+
+def test_flow_with_gaps_and_with_unequal_numbers_of_images(tmp_path):
+    folder = write_flow(tmp_path / "a", 9)
+    for name in ("00004_x.jpg", "00004_y.jpg", "00006_y.jpg", "00009_x.jpg"):
+        (folder / name).unlink()
+    index = build_index([row(folder), row(folder, 2, 7), row(folder, 3, 5)], flow=True)
+    media = [index[i] for i in range(2)]
+    assert [(m.start, m.frames) for m in media] == [(0, 6), (2, 2)]
+    shown = [os.path.basename(path) for path in media[0].images(1)]
+    assert shown == [f"{n:05d}_{axis}.jpg" for n in (2, 3, 5, 7, 8) for axis in "xy"]
+    shown = [os.path.basename(path) for path in media[1].images(0)]  # frames 3 to 7: flow from 3 and 5, not from 7
+    assert shown[::2] == [f"{n:05d}_x.jpg" for n in (3, 5, 5, 5, 5)]
+    assert index.missing == {0: 2, 1: 2}
+    assert index.broken == {2: "the list says frames 4 to 5: optical flow needs two"}
+    assert index.describe_unused() == (
+        f"2 images of optical flow without the other of the pair, in 1 folder; the first: {folder}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [("flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg"), ("u_{}.png", "v_{}.png"), ("x{}.jpg", "y{}.jpg")]
+)
+def test_flow_of_other_tools(tmp_path, x, y):
+    for n in range(1, 12):
+        for template, value in ((x, 100 + n), (y, 200 + n)):
+            cv2.imwrite(str(tmp_path / template.format(n)), np.full((24, 32), value, np.uint8))
+        cv2.imwrite(str(tmp_path / f"img_{n:05d}.jpg"), np.full((24, 32, 3), n, np.uint8))
+    flow, frames = build_index([row(tmp_path)], flow=True)[0], build_index([row(tmp_path)])[0]
+    assert (flow.frames, frames.frames) == (11, 11)
+    shown = [os.path.basename(path) for path in flow.images(7)]
+    assert shown == [template.format(n) for n in (8, 9, 10, 11, 11) for template in (x, y)]
+    assert frames.image(1).endswith("img_00002.jpg")
+
+
+def test_a_template_chooses_the_flow_of_some_frames(tmp_path):
+    for prefix in ("img_", "mask_"):
+        write_flow(tmp_path, 5, template=prefix + "{:05d}_{}.jpg")
+    assert reason(tmp_path).startswith(
+        "the folder holds several sequences of images, img_{:05d}_x.jpg (5 images) and mask_{:05d}_x.jpg (5 images)"
+    )
+    for template in ("mask_{:05d}.png", "mask_{}_x.jpg"):
+        found = build_index([row(tmp_path)], flow=True, template=template)[0]
+        assert os.path.basename(found.images(0)[1]) == "mask_00001_y.jpg"

@@ -16,8 +16,9 @@ import functools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -58,12 +59,22 @@ class Extracted:
         skipped: Number of videos for which flow existed before.
         pairs: Number of pairs of x and y images of all these videos.
         failed: (path, reason) of each video that failed, as in failed_flow.csv.
+        missing: Number of images that are missing in frame folders, by folder, of those that this run read.
     """
 
     done: int
     skipped: int
     pairs: int
     failed: tuple[tuple[str, str], ...]
+    missing: dict[str, int] = field(default_factory=dict)
+
+
+class Flow(NamedTuple):
+    """The flow of one video: the number of pairs, whether this run extracted them, and how many frames are missing."""
+
+    pairs: int
+    is_new: bool
+    missing: int = 0
 
 
 def extract_flow(
@@ -103,33 +114,32 @@ def extract_flow(
     jobs = [(Path(source), Path(flow_folder(source, root)), options, estimate) for source in sources]
     _check_settings(root, plain_settings(options, method=method))
     remove_leftovers({folder.parent for _, folder, *_ in jobs})
-    made: list[tuple[int, bool]] = []
+    made: list[Flow] = []
     failed: list[tuple[str, str]] = []
+    missing: dict[str, int] = {}
 
-    def receive(job: tuple, result: tuple[int, bool] | None, reason: str | None) -> None:
+    def receive(job: tuple, result: Flow | None, reason: str | None) -> None:
         if result is not None:
             made.append(result)
+            missing.update({str(job[0]): result.missing} if result.missing else {})
         else:
             failed.append((str(job[0]), str(reason)))
 
     each(flow_of_video, largest_first(jobs, lambda job: job[0]), receive, workers, progress=progress)
     failed.sort()
     write_failed(root / FAILED, failed)
-    done = sum(new for _, new in made)
-    return Extracted(done, len(made) - done, sum(pairs for pairs, _ in made), tuple(failed))
+    done = sum(flow.is_new for flow in made)
+    return Extracted(done, len(made) - done, sum(flow.pairs for flow in made), tuple(failed), missing)
 
 
 def flow_of_video(
     source: Path, folder: Path, options: FlowOptions, estimate: Estimate, *, stop: Stop | None = None
-) -> tuple[int, bool]:
+) -> Flow:
     """Extracts the flow of a video file or a frame folder to `folder`, unless it exists.
 
     Args:
         folder: Destination. It may be the folder of the frames, and may contain other files.
         stop: Called before each frame; True stops the extraction.
-
-    Returns:
-        The number of pairs, and whether this call extracted them.
 
     Raises:
         FileNotFoundError, MediaError, ValueError, cv2.error: The video cannot be used.
@@ -137,12 +147,12 @@ def flow_of_video(
         Stopped: `stop` returned True.
     """
     if pairs := _count_pairs(folder, options.template if source.is_dir() else None):
-        return pairs, False
+        return Flow(pairs, is_new=False)
     if not source.exists():
         raise MediaError(source, "no such file or folder")
-    frames = _frames_of(source, options.template) if source.is_dir() else None
+    frames, missing = _frames_of(source, options.template) if source.is_dir() else (None, 0)
     try:
-        return _write_flow(source, frames, folder, options, estimate, stop), True
+        return Flow(_write_flow(source, frames, folder, options, estimate, stop), is_new=True, missing=missing)
     except OutputError:
         if frames and not source.is_dir():  # the flow would have been written there
             raise MediaError(source, "the folder was removed while its flow was extracted") from None
@@ -207,8 +217,10 @@ def _count_pairs(folder: Path, template: str | None) -> int:
         return 0
 
 
-def _frames_of(folder: Path, template: str | None) -> Media:
-    return build_index([Video("", str(folder), None, None, ())], lazy=True, template=template)[0]
+def _frames_of(folder: Path, template: str | None) -> tuple[Media, int]:
+    """The images of a folder, and how many are missing between them."""
+    index = build_index([Video("", str(folder), None, None, ())], lazy=True, template=template)
+    return index[0], index.missing.get(0, 0)
 
 
 def _images(frames: Media, image_range: tuple[float, float] | None) -> Iterator[np.ndarray]:

@@ -144,7 +144,7 @@ def _matches(names: Iterable[str], flow: bool, template: str | None) -> list[re.
     if template is not None:
         before, after = map(re.escape, _around_number(template))
         if flow and not _is_of_flow(template):  # what `actrec extract-flow` calls the flow of such frames
-            after = re.escape(os.path.splitext(_around_number(template)[1])[0]) + r"_x\.(?:jpe?g|png)"
+            after = re.escape(_around_number(template)[1].rpartition(".")[0]) + r"_x\.(?:jpe?g|png)"
         patterns = [re.compile(rf"({before}[-_.:T 0-9]*?)([0-9]+)({after})", re.DOTALL)]
     else:
         patterns = [FLOW_IMAGE, PREFIXED_FLOW_IMAGE] if flow else [_IMAGE]

@@ -12,7 +12,7 @@ import pytest
 from actrec.config import FlowOptions
 from actrec.data.flow import UNFINISHED, flow_videos
 from actrec.data.index import build_index
-from actrec.data.lists import read_list
+from actrec.data.lists import Video, read_list
 from actrec.data.video.encode import VideoWriter
 from actrec.data.video.read import MediaError
 from actrec.files import OutputError
@@ -85,7 +85,7 @@ def test_encode_with_another_bound():
 @pytest.mark.parametrize(("x", "y"), [(3, 0), (-3, 0), (0, 2), (2, -1)])
 def test_the_motion_of_a_video(tmp_path, x, y):
     video = write_video(tmp_path / "v.mp4", moving(4, x, y))
-    assert flow_of_video(video, tmp_path / "flow", FlowOptions(), tool.dis) == (3, True)
+    assert flow_of_video(video, tmp_path / "flow", FlowOptions(), tool.dis) == (3, True, 0)
     assert flow_names(tmp_path / "flow") == pairs(1, 2, 3)
     for n in (1, 2, 3):
         for axis, motion in (("x", x), ("y", y)):
@@ -97,7 +97,7 @@ def test_a_video_and_its_extracted_frames_give_the_same_flow(tmp_path):
     pictures = moving(3, 3, 1)
     frames = write_frames(tmp_path / "a", pictures)
     video = write_video(tmp_path / "v.mp4", pictures)
-    assert flow_of_video(frames, frames, FlowOptions(), tool.dis) == (2, True)
+    assert flow_of_video(frames, frames, FlowOptions(), tool.dis) == (2, True, 0)
     flow_of_video(video, tmp_path / "b", FlowOptions(), tool.dis)
     for name in pairs(1, 2):
         assert np.abs(read(frames, name) - read(tmp_path / "b", name)).mean() < 0.2
@@ -147,6 +147,27 @@ def test_names_follow_the_frames(tmp_path):
     frames = write_frames(tmp_path / "a", moving(3, 1, 0), "img {:d}.png", first=0)
     flow_of_video(frames, frames, FlowOptions(), tool.dis)
     assert flow_names(frames) == [f"img {n}_{axis}.jpg" for n in (0, 1) for axis in "xy"]
+
+
+def test_flow_of_frames_with_gaps(tmp_path):
+    """Flow leads from each image to the next one that is there, and has the name of the first one."""
+    frames, numbers = tmp_path / "a", (8, 9, 10, 100)
+    frames.mkdir()
+    for n, picture in zip(numbers, moving(4, 2, 0)):
+        cv2.imwrite(str(frames / f"f{n}.jpg"), picture)
+        cv2.imwrite(str(frames / f"mask{n}.png"), picture)
+    with pytest.raises(MediaError, match="several sequences"):
+        flow_of_video(frames, frames, FlowOptions(), tool.dis)
+    options = FlowOptions(template="f{}.jpg")
+    assert flow_of_video(frames, frames, options, tool.dis) == (3, True, 89)
+    assert flow_names(frames) == sorted(f"f{n}_{axis}.jpg" for n in numbers[:3] for axis in "xy")
+    for n in numbers[:3]:
+        x = cv2.imread(str(frames / f"f{n}_x.jpg"), cv2.IMREAD_GRAYSCALE)
+        assert (np.median(x) / 255 - 0.5) * 2 * options.bound == pytest.approx(2, abs=0.4)
+    assert flow_of_video(frames, frames, options, tool.dis) == (3, False, 0)
+    rows = [Video("", str(frames), None, None, ()), Video("", str(frames), 8, 10, ())]
+    index = build_index(rows, flow=True)
+    assert [index[i].frames for i in range(2)] == [3, 1]
 
 
 # ---- lists ----
@@ -253,7 +274,7 @@ def test_unfinished_flow_is_extracted_again(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert len(flow_names(frames)) == 3
     assert (frames / UNFINISHED).exists()
-    assert flow_of_video(frames, frames, FlowOptions(), tool.dis) == (3, True)
+    assert flow_of_video(frames, frames, FlowOptions(), tool.dis) == (3, True, 0)
     assert flow_names(frames) == pairs(1, 2, 3)
     assert not (frames / UNFINISHED).exists()
 
@@ -262,8 +283,8 @@ def test_a_damaged_image_is_extracted_again(tmp_path):
     frames = write_frames(tmp_path / "a", moving(2, 0, 0))
     flow_of_video(frames, frames, FlowOptions(), tool.dis)
     (frames / "00001_y.jpg").write_bytes(b"")
-    assert flow_of_video(frames, frames, FlowOptions(), tool.dis) == (1, True)
-    assert flow_of_video(frames, frames, FlowOptions(), tool.dis) == (1, False)
+    assert flow_of_video(frames, frames, FlowOptions(), tool.dis) == (1, True, 0)
+    assert flow_of_video(frames, frames, FlowOptions(), tool.dis) == (1, False, 0)
 
 
 def test_a_full_disk_stops_the_run(tmp_path, monkeypatch):
