@@ -72,13 +72,17 @@ class FrameTimes:
         return int(np.searchsorted(self.borders[:-1], earliest))
 
     def nearest(self, seconds: np.ndarray) -> np.ndarray:
-        """For each time, the frame whose start is nearest, or `num_frames`; int64."""
+        """For each time, the frame that is shown, or the next one if its start is nearer by; `num_frames` at the end.
+
+        The next one starts at most half of an average frame later: a still is shown for long.
+        """
         if self.borders is None:
             found = np.round((seconds - self.begins) * self.rate).astype(np.int64)
             return np.clip(found, 0, self.num_frames)
-        after = np.clip(np.searchsorted(self.borders, seconds), 1, self.num_frames)
-        is_before = seconds - self.borders[after - 1] <= self.borders[after] - seconds
-        return np.asarray(after - is_before, np.int64)
+        shown = np.clip(np.searchsorted(self.borders, seconds, side="right") - 1, 0, self.num_frames)
+        ahead = self.borders[np.minimum(shown + 1, self.num_frames)] - seconds
+        is_next = (ahead < seconds - self.borders[shown]) & (ahead <= 0.5 / self.rate)
+        return np.minimum(shown + is_next, self.num_frames).astype(np.int64)
 
     def part(self, start: int, stop: int) -> FrameTimes:
         """The times of a half-open range of the frames, counted from the start of its first frame."""

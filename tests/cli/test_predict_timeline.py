@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 
+import av
 import numpy as np
 import pytest
 from numbered_videos import numbered, plain_decode, write
+from timed_videos import VARIABLE, write_timed
 
 DARK, BRIGHT = np.full((48, 64, 3), 40, np.uint8), np.full((48, 64, 3), 215, np.uint8)
 
@@ -92,3 +94,32 @@ def test_a_folder_without_a_rate_is_one_line(predict, dataset):
     code, out, err = predict(dataset / "frames" / "train0", "--timeline")
     assert code == 1
     assert "the folder has no file `fps` that contains it" in "\n".join(out + err)
+
+
+def test_times_of_a_variable_rate(predict, tmp_path):
+    """In the table, in the segments and in the rendered copy."""
+    path = write_timed(tmp_path / "v.mp4", VARIABLE)
+    files = {name: tmp_path / f"out.{name}" for name in ("csv", "json", "mp4", "png")}
+    code, _, err = predict(
+        path, "--timeline", "--every", 1, "--window", 1, "--threshold", 0, "--csv", files["csv"],
+        "--json", files["json"], "--render", files["mp4"], "--plot", files["png"],
+    )  # fmt: skip
+    assert code == 0, err
+    with files["csv"].open(newline="") as file:
+        found = [(float(row["start"]), float(row["end"])) for row in csv.DictReader(file)]
+    assert np.array(found) == pytest.approx(np.array([[0, 1], [1, 2], [2, 3], [3, 4]]), abs=2e-3)
+    (video,) = json.loads(files["json"].read_text())["videos"]
+    assert video["timestamps"] is True
+    assert {round(segment["start"], 1) % 1 for segment in video["segments"]} == {0}
+    assert not any("timestamps" in line for line in err)
+    with av.open(str(files["mp4"])) as file:
+        shown = [frame.time for frame in file.decode(video=0)]
+    assert shown == pytest.approx(np.array(VARIABLE) / 1000, abs=2e-3)
+
+
+def test_a_video_without_timestamps_is_named(predict, tmp_path):
+    path = write(tmp_path / "v.avi", [DARK] * 50, codec="mpeg4")
+    code, _, err = predict(path, "--timeline", "--json", tmp_path / "out.json")
+    assert code == 0
+    assert sum("v.avi: without timestamps: times follow from the frame rate" in line for line in err) == 1
+    assert json.loads((tmp_path / "out.json").read_text())["videos"][0]["timestamps"] is False

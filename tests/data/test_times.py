@@ -63,7 +63,7 @@ def test_at_and_nearest_are_inverse():
     for times in (EVEN, LATE, UNEVEN, STILL):
         frames = np.arange(times.num_frames + 1)
         assert (times.nearest(times.at(frames)) == frames).all()
-    assert STILL.nearest(np.array([-1, 0.4, 0.6, 4.9, 5.1, 99])).tolist() == [0, 0, 1, 1, 2, 3]
+    assert STILL.nearest(np.array([-1, 0.4, 0.6, 4.9, 5.1, 8.9, 99])).tolist() == [0, 0, 1, 1, 1, 2, 3]
     assert LATE.end == pytest.approx(4.05)
 
 

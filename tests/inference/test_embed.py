@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from timed_videos import VARIABLE, write_timed
 from torch import nn
 
 import actrec
@@ -378,3 +379,14 @@ def test_arrays_of_another_type_or_shape_are_named(tmp_path, name, value):
     np.savez(path, **arrays | {name: value})
     with pytest.raises(ValueError, match=f"^{path}: "):
         embeddings.read(path)
+
+
+def test_the_times_of_a_variable_rate(model, tmp_path):
+    path = write_timed(tmp_path / "v.mp4", VARIABLE)
+    videos = [actrec.Video("a", str(path), None, None, ()), actrec.Video("b", str(path), 1.0, 3.0, ())]
+    found = model.embed(videos, windows=Windows(every=1, window=1))
+    assert found.ids == ["a"] * 4 + ["b"] * 2
+    assert found.frames.tolist() == [[0, 5], [5, 10], [10, 40], [40, 70], [5, 10], [10, 40]]
+    expected = [[0, 1], [1, 2], [2, 3], [3, 4], [1, 2], [2, 3]]  # in the file, also of a row
+    assert found.times == pytest.approx(np.array(expected), abs=1e-3)
+    assert model.embed(videos).times == pytest.approx(np.array([[0, 4], [1, 3]]), abs=1e-3)

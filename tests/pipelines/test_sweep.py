@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from timed_videos import VARIABLE, write_timed
 
 import actrec
 from actrec.config import Clip, Input, Views, Windows
@@ -226,3 +227,21 @@ def test_pictures_that_dali_finishes(tmp_path, numbers):
     found = clips_of(sweep)
     assert list(found) == list(expected)
     assert all(torch.allclose(found[id_], expected[id_], atol=1e-5) for id_ in expected)
+
+
+def test_windows_of_a_variable_rate(tmp_path):
+    path = write_timed(tmp_path / "v.mp4", VARIABLE)
+    sweep = Sweep(whole(path), Windows(every=1, window=1), UNIFORM, INPUT)
+    assert sweep.ranges.tolist() == [[0, 5], [5, 10], [10, 40], [40, 70]]
+    assert sweep.times == pytest.approx(np.array([[0, 1], [1, 2], [2, 3], [3, 4]]), abs=1e-3)
+    assert_equals_evaluation(sweep)
+    part = Sweep(Video("v", str(path), 1.0, 3.0, ()), Windows(every=1, window=1), UNIFORM, INPUT)
+    assert (part.media.start, part.ranges.tolist()) == (5, [[0, 5], [5, 35]])
+    assert part.times == pytest.approx(np.array([[0, 1], [1, 2]]), abs=1e-3)
+
+
+def test_windows_of_a_video_that_begins_late(tmp_path):
+    path = write_timed(tmp_path / "v.mkv", [time + 500 for time in VARIABLE], sound=(0, 2))
+    sweep = Sweep(whole(path), Windows(every=1, window=1), UNIFORM, INPUT)
+    assert sweep.times[:, 0] == pytest.approx([0.5, 1.5, 2.5, 3.5], abs=1e-2)  # as rows of a list count
+    assert sweep.ranges.tolist() == [[0, 5], [5, 10], [10, 40], [40, 70]]

@@ -123,7 +123,7 @@ def summary(index: Index) -> Summary:
         broken=len(index.broken),
         frames=sum(m.frames for m in found),
         length=_spread([m.frames for m in found]),
-        seconds=_spread([m.seconds for m in found if m.rate]),
+        seconds=_spread([m.seconds for m in found if m.seconds]),
         gop=_spread([m.gop for m in found if m.gop]),
         short_side=_spread([min(m.width, m.height) for m in found]),
         sizes=_counts(f"{m.width}x{m.height}" for m in found),

@@ -30,8 +30,8 @@ from actrec.data.index.images import read_image
 from actrec.data.index.probe import FPS
 from actrec.data.lists import Video, read_list
 from actrec.data.video.container import MediaError
-from actrec.data.video.probe import probe_video
 from actrec.data.video.read import iter_pictures
+from actrec.data.video.timestamps import frame_times
 from actrec.files import OutputError, atomic_write, remove_leftovers, scratch_folder, write_json, writing
 from actrec.system import lock_folder
 from actrec.tools.make.jobs import Progress, Stop, Stopped, Workers, each, largest_first, write_failed
@@ -179,11 +179,13 @@ def _write_flow(
         if not names:
             raise MediaError(source, "it has one frame: flow needs at least two")
         pairs = len(names) // 2
-        if not frames:  # rows with times in seconds need the frame rate
-            rate = probe_video(source).rate
+        # Rows in seconds need the frame rate. Without it, they are refused: a variable rate would give wrong frames.
+        times = None if frames else frame_times(source)
+        if times is not None and times.rate and times.borders is None:
             with writing(folder), atomic_write(scratch / FPS) as file:
-                file.write(f"{rate}\n")
+                file.write(f"{times.rate} {times.begins}\n" if times.begins else f"{times.rate}\n")
             names.append(FPS)
+        if not frames:
             with writing(folder):
                 folder.mkdir(exist_ok=True)
         _move(scratch, folder, names)

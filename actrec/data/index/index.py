@@ -146,6 +146,7 @@ class Index(Sequence[Media]):
             begins=float(record["begins"]),
             variable=bool(record["variable"]),
             stamped=bool(record["stamped"]),
+            seconds=span.seconds,
         )
 
     def _span(self, i: int, record: np.void) -> Span | str:

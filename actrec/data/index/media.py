@@ -45,6 +45,7 @@ class Media:
         begins: The time of the first frame of the file or folder in seconds.
         variable: The frames of the file are not shown equally long.
         stamped: The file has timestamps. Otherwise, times follow from its rate.
+        seconds: How long the row is shown, 0 if unknown. At the average rate, unless the list counts seconds.
     """
 
     path: str
@@ -70,6 +71,7 @@ class Media:
     begins: float = 0.0
     variable: bool = False
     stamped: bool = False
+    seconds: float = 0.0
 
     @property
     def times(self) -> FrameTimes:
@@ -91,13 +93,10 @@ class Media:
             return frame_times(self.path).resized(num_frames)
         if self.listing is not None:
             numbers, step = self.numbering
-            return times_of_images(frame_numbers(numbers, step, flow=self.flow)[:num_frames], step, self.rate)
+            return times_of_images(
+                frame_numbers(numbers, step, flow=self.flow)[:num_frames], step, self.rate, self.begins
+            )
         return FrameTimes(num_frames, self.rate, self.begins)
-
-    @property
-    def seconds(self) -> float:
-        """How long the row is shown; the rate must be known. Ranges of a file with a variable rate: on average."""
-        return (self.frames + self.flow) / self.rate
 
     @property
     def positions(self) -> int:
@@ -157,12 +156,14 @@ class Span(NamedTuple):
         frames: Number of frames, or of pairs of flow images.
         cut: Number of frames after the last frame of the file that the row names too.
         missing: Number of images in between that are missing.
+        seconds: How long they are shown; 0 if unknown.
     """
 
     start: int
     frames: int
     cut: int
     missing: int
+    seconds: float
 
 
 def frame_numbers(numbers: Sequence[int], step: int, *, flow: bool) -> Sequence[int]:
@@ -185,12 +186,12 @@ def span_of(record: np.void, video: Video, numbers: Sequence[int]) -> Span | str
         FileNotFoundError, MediaError: The timestamps of the file cannot be read.
     """
     flow, step = bool(record["kind"] == Kind.FLOW), int(record["step"])
-    low, high, cut = numbers[0], numbers[-1], 0
+    low, high, cut, rate = numbers[0], numbers[-1], 0, float(record["rate"])
     if isinstance(video.start, float) and video.stop is not None:
         span = _seconds(record, video.path, numbers, video.start, video.stop)
         if isinstance(span, str):
             return span
-        begin, end, cut = span
+        begin, end, cut, seconds = span
         said = f"frames {numbers[begin]} to {numbers[end - 1]}"
     else:
         first = low if video.start is None else int(video.start) + 1
@@ -204,19 +205,22 @@ def span_of(record: np.void, video: Video, numbers: Sequence[int]) -> Span | str
             steps = f" in steps of {step}" if step > 1 else ""
             return f"the list says {said}, but there are {low} to {high}{steps}"
         begin, end = bisect_left(numbers, first), bisect_right(numbers, last)
+        seconds = (end - begin) / rate if rate else 0.0
     if begin >= end:
         return f"the list says {said}, but these images are missing (there are {low} to {high})"
     if end - begin <= flow:
         return f"the list says {said}: optical flow needs two"
-    return Span(begin, end - begin - flow, cut, num_missing(numbers[begin:end], step))
+    return Span(begin, end - begin - flow, cut, num_missing(numbers[begin:end], step), seconds)
 
 
 def _seconds(
     record: np.void, path: str, numbers: Sequence[int], start: float, stop: float
-) -> tuple[int, int, int] | str:
-    """The half-open range of the frames in [start, stop) seconds, and how many would follow the last frame of the file.
+) -> tuple[int, int, int, float] | str:
+    """The frames in [start, stop) seconds, or why there is none.
 
-    Or why there is no frame.
+    Returns:
+        A half-open range of frames, how many frames would follow the last one of the file, and how long the frames are
+        shown in seconds.
     """
     rate = float(record["rate"])
     if not rate:
@@ -228,20 +232,23 @@ def _seconds(
     elif record["kind"] == Kind.VIDEO:
         times = FrameTimes(len(numbers), rate, float(record["begins"]))
     else:
-        times = times_of_images(numbers, int(record["step"]), rate)
+        times = times_of_images(numbers, int(record["step"]), rate, float(record["begins"]))
     if reason := times.why_empty(start, stop):
         return f"the list says {reason}"
-    return *times.between(start, stop), max(0, round((stop - times.end) * times.rate))
+    begin, end = times.between(start, stop)
+    cut = max(0, round((stop - times.end) * times.rate))
+    return begin, end, cut, float(times.at(end) - times.at(begin))
 
 
-def times_of_images(numbers: Sequence[int], step: int, rate: float) -> FrameTimes:
+def times_of_images(numbers: Sequence[int], step: int, rate: float, begins: float = 0.0) -> FrameTimes:
     """The times of the frames of a folder: an image that is missing would have been shown as long as the others.
 
     Args:
         numbers, step: Of the frames. Without a usual step, all frames are shown equally long.
         rate: Of the frames, if none were missing.
+        begins: The time of the first frame in seconds.
     """
     if not num_missing(numbers, step):
-        return FrameTimes(len(numbers), rate)
+        return FrameTimes(len(numbers), rate, begins)
     places = [(number - numbers[0]) // step for number in numbers]
-    return FrameTimes(len(numbers), rate, 0.0, np.array([*places, places[-1] + 1]) / rate)
+    return FrameTimes(len(numbers), rate, begins, begins + np.array([*places, places[-1] + 1]) / rate)

@@ -259,7 +259,8 @@ def _probe_folder(path: str, record: np.ndarray, files: list[str], kind: Kind, t
     found = arrange(path, files, flow=kind == Kind.FLOW, template=template)
     first = os.path.join(path, found.names[0])
     image = read_image(first)
-    record["kind"], record["rate"] = kind, _rate(path)
+    record["kind"] = kind
+    record["rate"], record["begins"] = _rate(path)
     record["height"], record["width"] = image.shape[:2]
     various = found.names[:1] if found.is_regular else reversed(found.names)
     examples = {os.path.splitext(name)[1].lower(): name for name in various}  # the first of each format
@@ -284,11 +285,15 @@ def _bits(image: str) -> int:
     return 16 if header.startswith(b"\x89PNG") and header[24:] == b"\x10" else 8
 
 
-def _rate(folder: str) -> float:
-    """Frames per second of a frame folder, from its file `fps` (which Hara's tools write); 0 if it has none."""
+def _rate(folder: str) -> tuple[float, float]:
+    """Frames per second of a frame folder, and the time of its first frame in seconds; 0 if it does not say.
+
+    From its file `fps`, which Hara's tools write. `actrec extract-flow` adds the second number.
+    """
     try:
         with open_regular(os.path.join(folder, FPS)) as file:
-            rate = float(file.read(100).decode("ascii"))
+            rate, *begins = map(float, file.read(100).decode("ascii").split())
     except (OSError, ValueError):
-        return 0.0
-    return rate if 0 < rate < LARGEST else 0.0
+        return 0.0, 0.0
+    begin = begins[0] if begins and abs(begins[0]) < LARGEST else 0.0
+    return (rate, begin) if 0 < rate < LARGEST else (0.0, 0.0)

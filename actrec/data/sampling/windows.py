@@ -50,12 +50,11 @@ def _variable(times: FrameTimes, windows: Windows, clip: Clip) -> np.ndarray:
     else:
         last = max(times.end - seconds, times.begins)
     count = int((last - times.begins) / windows.every + 1e-6) + 1
-    starts = times.nearest(times.begins + np.arange(count) * windows.every)
-    starts = np.unique(np.append(starts, times.nearest(np.array([last]))))
-    starts = np.minimum(starts, num_frames - 1)
+    at = np.append(times.begins + np.arange(count) * windows.every, last)
     if seconds is None:
-        starts = np.minimum(starts, num_frames - length)
+        starts = np.minimum(times.nearest(at), num_frames - length)
         return np.stack([starts, starts + length], axis=1)
-    stops = np.maximum(times.nearest(times.at(starts) + seconds), starts + 1)
+    starts = np.minimum(times.nearest(at), num_frames - 1)
+    stops = np.maximum(times.nearest(at + seconds), starts + 1)
     stops[-1] = num_frames
     return np.stack([starts, stops], axis=1)

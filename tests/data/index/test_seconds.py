@@ -35,6 +35,7 @@ def test_rows_of_a_file_with_a_variable_rate(tmp_path, variable):
     index = build_index(rows_of(tmp_path, "".join(f"v.mp4 {rows} 0\n" for rows in ranges)))
     assert spans(index) == [(0, 10), (10, 70), (3, 13), (40, 70), (0, 70)]
     assert index.cut == {3: round(5 * 70 / 4)}  # at the average rate
+    assert [media.seconds for media in index] == pytest.approx([2, 2, 1.5, 1, 4], abs=2e-3)
     assert index.num_unstamped == 0
     assert index[4].times.at(np.array([0, 9, 10, 70])) == pytest.approx([0, 1.8, 2, 4], abs=0.04)
     assert index[1].times.at(np.array([0, 30])) == pytest.approx([0, 1], abs=1e-3)  # from the start of the row on

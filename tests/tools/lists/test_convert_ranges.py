@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from list_conversion import convert, put
+from timed_videos import VARIABLE, write_timed
 
 from actrec.data.lists.formats import FORMATS, Options
 from actrec.data.lists.labels import write_labels
@@ -112,3 +113,19 @@ def test_missing_videos(tmp_path, media):
     assert str(caught.value).startswith("2 of 3 videos cannot be used, and ibm needs their frames; the first: ")
     assert not (tmp_path / "b.txt").exists()
     convert(tmp_path / "train.txt", tmp_path / "b.csv", root=media)  # nobody asks for them
+
+
+def test_a_variable_rate_is_read_from_the_video(tmp_path):
+    """Also if the list states a rate: it is an average."""
+    media = tmp_path / "media"
+    media.mkdir()
+    write_timed(media / "v.mp4", VARIABLE)
+    put(tmp_path / "s.csv", "path,start,end,label,fps\nv.mp4,0s,2s,walk,17.5\nv.mp4,2s,4s,run,\n")
+    convert(tmp_path / "s.csv", tmp_path / "f.txt", target="ibm", root=media, target_root=media)
+    assert [line.split()[:3] for line in (tmp_path / "f.txt").read_text().splitlines()] == [
+        ["v.mp4", "1", "10"], ["v.mp4", "11", "70"]
+    ]  # fmt: skip
+    put(tmp_path / "f.csv", "path,start,end,label\nv.mp4,1,10,walk\nv.mp4,11,70,run\n")
+    convert(tmp_path / "f.csv", tmp_path / "s.json", target="activitynet", root=media, part="train")
+    annotations = json.loads((tmp_path / "s.json").read_text())["database"]["v"]["annotations"]
+    assert [annotation["segment"] for annotation in annotations] == [[0, 2], [2, 3.999]]

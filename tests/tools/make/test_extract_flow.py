@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from timed_videos import VARIABLE, write_timed
 
 from actrec.config import FlowOptions
 from actrec.data.flow import UNFINISHED, flow_videos
@@ -316,3 +317,15 @@ def test_odd_files(shared_videos, tmp_path):
     bad = {name for name in names if good[name] < 2 or "cover_art" in name}
     assert failed == bad
     assert made.pairs == sum(good[name] - 1 for name in names if name not in bad)
+
+
+def test_rows_in_seconds_need_a_constant_rate(tmp_path):
+    """The flow of a variable rate has no `fps`: an average would give the flow of other frames."""
+    write_timed(tmp_path / "v.mp4", VARIABLE)
+    write_timed(tmp_path / "late.mkv", [time + 500 for time in range(0, 800, 40)], sound=(0, 1))
+    path = list_of(tmp_path, "v.mp4 0s 2s 0", "late.mkv 0.7s 0.9s 0")
+    extract_flow([path], FlowOptions(short_side=32), workers=ONE)
+    assert not (tmp_path / "flow/v.mp4/fps").exists()
+    index = build_index(flow_videos(read_list(path), tmp_path), flow=True)
+    assert index.broken == {0: "the list counts seconds, and the folder has no file `fps` with its frames per second"}
+    assert (index[1].start, index[1].frames) == (5, 4)  # between the frames 5 to 9

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from frame_extraction import SMALL, make_video, names, rows, tree
 from numbered_videos import write
+from timed_videos import VARIABLE, write_timed
 
 from actrec.config import ExtractOptions, SplitOptions
 from actrec.data.video.probe import probe_video
@@ -240,3 +241,13 @@ def test_videos_that_lack_their_end_are_said(videos, tmp_path):
     assert made.failed == ()
     (said,) = [message for message in made.messages if "cut off" in message]
     assert said.startswith("1 video cut off at the end, used as far as there are frames; the first: a/1.mkv: the file")
+
+
+def test_times_of_a_variable_rate(tmp_path):
+    (tmp_path / "videos").mkdir()
+    write_timed(tmp_path / "videos/v.mp4", VARIABLE)
+    (tmp_path / "videos/train.txt").write_text("v.mp4 0s 2s 0\nv.mp4 2s 4s 1\n")
+    extract_frames(tmp_path / "videos", tmp_path, SMALL)
+    assert rows(tmp_path / "train.txt") == ["frames/v 1 10 0", "frames/v 11 70 1"]
+    extract_frames(tmp_path / "videos", tmp_path / "fps", ExtractOptions(short_side=16, fps=10))
+    assert rows(tmp_path / "fps/train.txt") == ["frames/v 1 20 0", "frames/v 21 40 1"]
