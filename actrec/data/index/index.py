@@ -154,7 +154,8 @@ class Index(Sequence[Media]):
         video = self._videos[i]
         listing = listing_of(video.path, record, self.template)
         if listing is not None and video.start is None and video.stop is None:  # the folder need not be listed
-            return Span(0, int(record["frames"]), 0, int(record["missing"]))
+            frames, missing, rate = int(record["frames"]), int(record["missing"]), float(record["rate"])
+            return Span(0, frames, 0, missing, (frames + missing + self.flow) / rate if rate else 0.0)
         if isinstance(video.start, float) and record["kind"] == Kind.VIDEO and not record["stamped"]:
             self._unstamped.add(int(self._file_of_row[i]))
         try:

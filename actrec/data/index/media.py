@@ -163,7 +163,7 @@ class Span(NamedTuple):
     frames: int
     cut: int
     missing: int
-    seconds: float
+    seconds: float = 0.0
 
 
 def frame_numbers(numbers: Sequence[int], step: int, *, flow: bool) -> Sequence[int]:
@@ -205,7 +205,7 @@ def span_of(record: np.void, video: Video, numbers: Sequence[int]) -> Span | str
             steps = f" in steps of {step}" if step > 1 else ""
             return f"the list says {said}, but there are {low} to {high}{steps}"
         begin, end = bisect_left(numbers, first), bisect_right(numbers, last)
-        seconds = (end - begin) / rate if rate else 0.0
+        seconds = (end - begin + num_missing(numbers[begin:end], step)) / rate if rate else 0.0
     if begin >= end:
         return f"the list says {said}, but these images are missing (there are {low} to {high})"
     if end - begin <= flow:
