@@ -38,7 +38,7 @@ def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path |
     from actrec.data.lists import advice
     from actrec.tools.lists import index as index_lists
 
-    result = {}
+    result, unsaved = {}, False
     refuse_overlap(
         {f"the index of {path}": cache_path(path, flow=False) for path in lists}
         | {f"the quarantine of {path}": quarantine_path(path) for path in lists},
@@ -62,9 +62,13 @@ def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path |
                 click.echo(line)
             if verify:
                 index_lists.write_quarantine(index, path)
+            if index.why_unsaved:
+                note(f"{index.why_unsaved}: the next command probes the videos again")
+                unsaved = True
             if found.broken == found.videos and (looks := advice(path, "videos")):
                 note(f"{path}: {looks}")
-    return finish(json_path=json_path, result=result, failed=any(found["broken"] for found in result.values()))
+    failed = unsaved or any(found["broken"] for found in result.values())
+    return finish(json_path=json_path, result=result, failed=failed)
 
 
 def _lines(path: Path, found: Summary, fingerprint: dict, images: dict[str, str]) -> Iterator[str]:

@@ -32,7 +32,7 @@ from actrec.data.lists import Video, read_list
 from actrec.data.video.container import MediaError
 from actrec.data.video.read import iter_pictures
 from actrec.data.video.timestamps import frame_times
-from actrec.files import OutputError, atomic_write, remove_leftovers, scratch_folder, write_json, writing
+from actrec.files import OutputError, atomic_write, errors_named, remove_leftovers, scratch_folder, write_json, writing
 from actrec.system import lock_folder
 from actrec.tools.make.jobs import Progress, Stop, Stopped, Workers, each, largest_first, write_failed
 from actrec.tools.make.record import describe_differences, plain_settings
@@ -168,7 +168,7 @@ def _write_flow(
         frames: The images if `source` is a folder.
     """
     pictures = _images(frames, options.image_range) if frames else _pictures(source, options)
-    with scratch_folder(folder) as scratch:
+    with scratch_folder(folder) as scratch, errors_named(scratch, folder):
         names: list[str] = []
         for flow in estimate(_stoppable(pictures, stop)):
             image = frames.image(len(names) // 2) if frames else f"{len(names) // 2 + 1:05d}.jpg"

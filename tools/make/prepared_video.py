@@ -25,7 +25,7 @@ from actrec.data.video.certificate import load_certificate
 from actrec.data.video.container import MediaError
 from actrec.data.video.encode import EncoderError, VideoWriter, can_encode
 from actrec.data.video.read import Picture, iter_pictures
-from actrec.files import scratch_folder, writing
+from actrec.files import errors_named, scratch_folder, writing
 from actrec.tools.make.frame_rate import MAX_STILL, resampled
 from actrec.tools.make.jobs import Stop, Stopped, size_of
 
@@ -115,7 +115,8 @@ def prepare_video(
         made = folder / f"video{target.suffix}"
         for encoder in encoders:
             try:
-                thumbnails = _encode(path, made, encoder, options, stop)
+                with errors_named(made, target):
+                    thumbnails = _encode(path, made, encoder, options, stop)
                 break
             except EncoderError:  # NVENC rejects small pictures, and more than a few videos at a time
                 if encoder == encoders[-1]:

@@ -69,6 +69,7 @@ class Index(Sequence[Media]):
             MediaError.
         cut: By row number, how many frames of its range are after the last frame of its file. Of checked rows.
         missing: By row number, how many images are missing in the numbering of its folder. Of checked rows.
+        why_unsaved: The reason why the records could not be saved; None if they could.
         num_damaged: How many of the needed records in the cache were damaged. Their files are probed again.
         certificates: Certificate by path, for files that were decoded to their end; None if the file did not earn one.
     """
@@ -93,6 +94,7 @@ class Index(Sequence[Media]):
         self._reasons: dict[int, str] = {}  # why a file cannot be used, by its number
         self._quarantine: dict[str, str] | None = None
         self._changed = False
+        self.why_unsaved: str | None = None
         self._image_range: tuple[float, float] | None = None
         self._has_range = False
         self._held, self._room = 0, total_memory() // _SHARE
@@ -461,15 +463,18 @@ class Index(Sequence[Media]):
         }
 
     def save(self) -> None:
-        """Writes the cache if there is anything new. A cache that cannot be written is done without."""
+        """Writes the cache if there is anything new. If it cannot be written, `why_unsaved` says so."""
         if self._cache is None or not self._changed:
             return
-        self._changed = False
         records = merged(self._records, self._cache)  # the index itself stays as it is while it is used
         records["seal"] = seals(records)
-        # A read-only dataset has no cache: every command probes it again.
-        with contextlib.suppress(OSError), atomic_write(self._cache, "wb") as file:
-            np.save(file, records)
+        try:
+            with atomic_write(self._cache, "wb") as file:
+                np.save(file, records)
+        except OSError as error:  # a read-only dataset has no cache: every command probes it again
+            self.why_unsaved = f"{self._cache}: cannot be written ({error.strerror or error})"
+        else:
+            self._changed, self.why_unsaved = False, None
 
 
 def build_index(

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -198,3 +199,75 @@ def test_the_same_command_continues_after_kills(forks, src, flow_list, tmp_path,
     )
     assert [index[i].frames for i in range(8)] == [other[i].frames for i in range(8)] == [5, 7, 9, 11, 6, 8, 10, 12]
     assert index.unverified_files() == other.unverified_files() == []
+
+
+# ---- a full disk ----
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small file system, and a function that sets its size in KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield folder, lambda size: subprocess.run(["mount", "-o", f"remount,size={size}k", folder], check=True)
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "extract-flow", "index"])
+def test_the_same_command_continues_after_a_full_disk(forks, src, flow_list, tmp_path, disk, command):
+    folder, resize = disk
+    if command in COMMANDS:
+        flow_list.unlink()
+        call, right = (command, src, folder / "dst", *COMMANDS[command]), tmp_path / "right"
+        out = folder / "dst"
+        forks.run((command, src, right, *COMMANDS[command]))
+    else:
+        right, out = tmp_path / "right", folder / "dst"
+        shutil.copytree(src, right)
+        shutil.copytree(src, out)
+        call = (command, out / "list.txt")
+        forks.run((command, right / "list.txt"))
+    used = (shutil.disk_usage(folder).used + 1023) // 1024
+    resize(used + (4 if command == "index" else 40))
+    if command == "index":
+        (folder / "fill").write_bytes(bytes(4096))
+    (ended,) = forks.run(call)
+    assert ended.code == 1, ended
+    assert ".actrec-" not in ended.output
+    assert str(out) in ended.output.splitlines()[-1]
+    assert "No space left on device" in ended.output.splitlines()[-1]
+    assert leftovers(folder) == []
+    resize(4096)
+    (ended,) = forks.run(call)
+    assert ended.code == 0, ended
+    if command == "index":
+        assert (out / "list.txt.index.npy").stat().st_size == (right / "list.txt.index.npy").stat().st_size
+    else:
+        assert contents(out) == contents(right)
+
+
+def test_few_descriptors_are_enough(src, flow_list, tmp_path):
+    with Forks(*MODULES, limits={"RLIMIT_NOFILE": 64}) as few:
+        for call in (
+            ("extract-frames", src, tmp_path / "frames", *COMMANDS["extract-frames"], "--workers", 24),
+            ("prepare", src, tmp_path / "prepared", *COMMANDS["prepare"], "--workers", 16),
+            ("extract-flow", flow_list, "--workers", 16),
+            ("index", flow_list, "--verify", "--workers", 16),
+        ):
+            (ended,) = few.run(call)
+            assert ended.code == 0, ended
+
+
+def test_too_few_descriptors_end_the_run_and_no_video_counts_as_broken(forks, src, tmp_path):
+    call = ("extract-frames", src, tmp_path / "dst", *COMMANDS["extract-frames"], "--workers", 24)
+    with Forks(*MODULES, limits={"RLIMIT_NOFILE": 12}) as few:
+        (ended,) = few.run(call)
+    assert ended.code == 1
+    assert "Too many open files" in ended.output
+    (ended,) = forks.run(call)
+    assert ended.code == 0
+    assert contents(tmp_path / "dst").keys() >= {"train.txt", "val.txt", "labels.txt"}
+    forks.run(("extract-frames", src, tmp_path / "right", *COMMANDS["extract-frames"]))
+    assert contents(tmp_path / "dst") == contents(tmp_path / "right")
