@@ -20,7 +20,7 @@ import cv2
 
 from actrec.config import Limits
 from actrec.data.limits import limits, set_limits
-from actrec.data.video.container import MediaError
+from actrec.data.video.container import ExhaustedError, MediaError, raise_if_exhausted
 from actrec.files import OutputError, write_csv, writing
 from actrec.system import num_cores
 from actrec.words import printable
@@ -73,7 +73,7 @@ def each(
         done: Number of jobs that were done before; only for the progress.
 
     Raises:
-        OutputError: The function raised it. All other jobs are stopped.
+        OutputError, ExhaustedError: The function raised it. All other jobs are stopped.
         ClusterError: The cluster does not exist or is lost, or Dask is not installed.
     """
     total, failed = done + len(jobs), 0
@@ -199,7 +199,7 @@ def _failed(future: Future) -> bool:
 def _outcome(future: Future) -> tuple[Any, str | None]:
     try:
         return future.result(), None
-    except OutputError:
+    except (OutputError, ExhaustedError):
         raise
     except CancelledError:
         raise ClusterError(
@@ -210,6 +210,8 @@ def _outcome(future: Future) -> tuple[Any, str | None]:
     except MediaError as error:
         return None, error.reason
     except (OSError, ValueError, MemoryError, cv2.error) as error:
+        if isinstance(error, OSError):
+            raise_if_exhausted(error.filename or "a video", error)
         return None, " ".join(str(error).split()) or type(error).__name__
     except Exception as error:
         if type(error).__name__ != "KilledWorker":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -42,6 +43,17 @@ class MediaError(ValueError):
 
     def __reduce__(self) -> tuple[type[MediaError], tuple[str, str]]:
         return (type(self), (str(self).removesuffix(f": {self.reason}"), self.reason))
+
+
+class ExhaustedError(MediaError):
+    """This process cannot open one more file. The reason is not the file, so no other list may result from it."""
+
+
+def raise_if_exhausted(path: str | os.PathLike[str], error: OSError) -> None:
+    """Raises ExhaustedError if an error says that this process, or the system, cannot open one more file."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        what = f"{os.strerror(error.errno)}: pass fewer --workers, or raise the limit of the system (ulimit -n)"
+        raise ExhaustedError(path, what) from None
 
 
 class ChangedError(MediaError):
@@ -90,6 +102,7 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, a
     except av.error.ExitError as error:
         raise decode_error(path, error) from None
     except av.error.FFmpegError as error:
+        raise_if_exhausted(path, error)
         raise MediaError(path, _why_not_opened(path, error)) from None
     with container:
         stream = video_stream(path, container)

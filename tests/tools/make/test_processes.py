@@ -261,13 +261,17 @@ def test_few_descriptors_are_enough(src, flow_list, tmp_path):
 
 
 def test_too_few_descriptors_end_the_run_and_no_video_counts_as_broken(forks, src, tmp_path):
-    call = ("extract-frames", src, tmp_path / "dst", *COMMANDS["extract-frames"], "--workers", 24)
-    with Forks(*MODULES, limits={"RLIMIT_NOFILE": 12}) as few:
-        (ended,) = few.run(call)
-    assert ended.code == 1
-    assert "Too many open files" in ended.output
-    (ended,) = forks.run(call)
-    assert ended.code == 0
-    assert contents(tmp_path / "dst").keys() >= {"train.txt", "val.txt", "labels.txt"}
-    forks.run(("extract-frames", src, tmp_path / "right", *COMMANDS["extract-frames"]))
-    assert contents(tmp_path / "dst") == contents(tmp_path / "right")
+    ended = {}
+    for limit in (12, 17, 18):
+        with Forks(*MODULES, limits={"RLIMIT_NOFILE": limit}) as few:
+            call = ("extract-frames", src, tmp_path / str(limit), *COMMANDS["extract-frames"], "--workers", 24)
+            (ended[limit],) = few.run(call)
+        failed = tmp_path / str(limit) / "failed.csv"
+        assert not failed.exists(), failed.read_text()
+        if ended[limit].code:
+            assert "Too many open files" in ended[limit].output
+        (again,) = forks.run(call)
+        assert again.code == 0
+        forks.run(("extract-frames", src, tmp_path / "right", *COMMANDS["extract-frames"]))
+        assert contents(tmp_path / str(limit)) == contents(tmp_path / "right")
+    assert ended[12].code == 1
