@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
 from actrec.data.video.color import to_rgb
@@ -147,4 +149,18 @@ def write_grid(path, kind, container, shown, num_frames, *, scale=1):
             picture.pts, picture.time_base = SHOWN[shown](n), Fraction(1, 25)
             file.mux(stream.encode(picture))
         file.mux(stream.encode(None))
+    return path
+
+
+LOSSLESS = {"qp": "0", "preset": "medium", "x264-params": "cabac=0:scenecut=0"}
+
+
+def write_as_old_x264(path, build=b"120"):
+    """A lossless 4:4:4 file that claims to be of another build: FFmpeg predicts blocks of old builds differently."""
+    noise = np.random.default_rng(0).integers(0, 256, (100, 220, 3)).astype(np.float32)
+    soft = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 1.2), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    frames = [soft[n % 7 : n % 7 + 64, 2 * n : 2 * n + 128] for n in range(40)]
+    data = write(path, frames, gop=10, pix_fmt="yuv444p", options=LOSSLESS).read_bytes()
+    found = re.search(rb"x264 - core (\d\d\d)", data)
+    path.write_bytes(data[: found.start(1)] + build + data[found.end(1) :])
     return path

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numbered_videos import write_as_old_x264
 
 import actrec
 from actrec.config import Input
 from actrec.data.index import build_index
+from actrec.data.index.index import run_in_threads
+from actrec.data.index.probe import Certified
 from actrec.data.sampling.plan import plan_eval, plan_train
 from actrec.data.video.read import read_frames
 from actrec.pipelines.workers import decode
@@ -163,3 +166,28 @@ def test_a_wider_file_does_not_spoil_a_narrower_one_on_a_gpu(tmp_path, make_rows
             for n in range(24):
                 video.write(np.ascontiguousarray(np.roll(picture, 16 * n, axis=1)[:, :width]))
     check_agreement(make_rows(*paths), [("workers", "cpu"), ("auto", "cuda")])
+
+
+def test_a_file_of_an_old_encoder_is_entered_as_it_is_decoded_from_the_start(tmp_path):
+    """x264 before build 151 wrote 4:4:4 in a way that a decoder must know; its first packet says it."""
+    videos = [actrec.Video("a", str(write_as_old_x264(tmp_path / "a.mp4")), None, None, (0,))]
+    loaders, clips = [], []
+    for is_verified in (False, True):
+        index = build_index(videos)
+        if is_verified:
+            index.verify_all(run_in_threads)
+        views = actrec.Views(clips=3, crops=1)
+        loaders.append(actrec.eval_loader(videos, actrec.Clip(frames=2), INPUT, views=views, index=index))
+        clips += [batch.clips for batch in loaders[-1]]
+    assert torch.equal(*clips)
+    assert loaders[1].decoded < loaders[0].decoded  # it was entered at keyframes
+
+    augment = actrec.Augment(geometry="center", flip=False)
+    loader = actrec.train_loader(videos, actrec.Clip(frames=2), INPUT, augment=augment, batch_size=1)
+    again = actrec.train_loader(videos, actrec.Clip(frames=2), INPUT, augment=augment, batch_size=1)
+    first = [[batch.clips for batch in loader] for _ in range(4)]  # the first epoch earns the certificate
+    for epoch, expected in enumerate(first):
+        again.load_state_dict({"epoch": epoch, "step": 0})
+        again.index.certificates.clear()
+        again.index._records["certified"] = Certified.NO  # it is decoded from the start
+        assert torch.equal(next(iter(again)).clips, expected[0])

@@ -1,14 +1,17 @@
 """Which files may be entered at their keyframes, and which packets a frame needs."""
 
 import io
-import re
+import itertools
 from dataclasses import replace
+from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
 import pytest
 from numbered_videos import (
+    HEIGHT,
+    HIDDEN_VP9,
     VP9,
     WIDTH,
     certificate_of,
@@ -18,6 +21,7 @@ from numbered_videos import (
     plain_decode,
     read,
     write,
+    write_as_old_x264,
 )
 
 from actrec.data.video import certificate as certificates
@@ -138,20 +142,6 @@ def test_parameter_sets_between_the_pictures(tmp_path, carriers, earned):
     certificate = certificate_of(path)
     assert (certificate is not None) == earned
     check_draws(path, checksums(plain_decode(path)), certificate)
-
-
-LOSSLESS = {"qp": "0", "preset": "medium", "x264-params": "cabac=0:scenecut=0"}
-
-
-def write_as_old_x264(path, build=b"120"):
-    """A lossless 4:4:4 file that claims to be of another build: FFmpeg predicts blocks of old builds differently."""
-    noise = np.random.default_rng(0).integers(0, 256, (100, 220, 3)).astype(np.float32)
-    soft = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 1.2), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
-    frames = [soft[n % 7 : n % 7 + 64, 2 * n : 2 * n + 128] for n in range(40)]
-    data = write(path, frames, gop=10, pix_fmt="yuv444p", options=LOSSLESS).read_bytes()
-    found = re.search(rb"x264 - core (\d\d\d)", data)
-    path.write_bytes(data[: found.start(1)] + build + data[found.end(1) :])
-    return path
 
 
 def copy_packets(source, target, change, *, mark=False):
@@ -294,3 +284,69 @@ def test_a_container_that_marks_every_packet_as_a_keyframe(tmp_path, codec):
     certificate = certificate_of(marked)
     assert certificate is None or len(certificate.key_pts) == keys
     check_draws(marked, checksums(plain_decode(marked)), certificate)
+
+
+def jpegs(count, *options):
+    rng = np.random.default_rng(count + len(options))
+    pictures = rng.integers(0, 256, (count, HEIGHT // 4, WIDTH // 4, 3), np.uint8).repeat(4, 1).repeat(4, 2)
+    return [cv2.imencode(".jpg", picture, options)[1].tobytes() for picture in pictures]
+
+
+def joined(path, codec, runs):
+    """Packets of several encoders in one file."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=25)
+        stream.width, stream.height = WIDTH, HEIGHT
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for i, (data, is_key) in enumerate(itertools.chain(*runs)):
+            packet = av.Packet(data)
+            packet.pts = packet.dts = i
+            packet.time_base, packet.is_keyframe, packet.stream = Fraction(1, 25), is_key, stream
+            out.mux(packet)
+    return path
+
+
+MJPEG = {
+    "plain": [],
+    "restarts": [cv2.IMWRITE_JPEG_RST_INTERVAL, 4],
+    "progressive": [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
+    "own tables": [cv2.IMWRITE_JPEG_OPTIMIZE, 1],
+    "4:4:4": [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444],
+    "quality": [cv2.IMWRITE_JPEG_QUALITY, 30],
+}
+
+
+@pytest.mark.parametrize(("first", "second"), [*itertools.permutations(MJPEG, 2)])
+def test_what_a_decoder_of_jpeg_learns_is_known_where_it_is_entered(tmp_path, first, second):
+    runs = [[(data, True) for data in jpegs(5, *MJPEG[name])] for name in (first, second, first)]
+    path = joined(tmp_path / "a.mkv", "mjpeg", runs)
+    expected, certificate = checksums(plain_decode(path)), certificate_of(path)
+    assert len(expected) == 15
+    for i in range(15):
+        assert checksums(read(path, [i], certificate)[0]) == [expected[i]]
+
+
+PARTS = {
+    "libvpx": ({"auto-alt-ref": "1", "lag-in-frames": "10"}, {"error-resilient": "1"}, {"sharpness": "7"}),
+    "libvpx-vp9": (HIDDEN_VP9, {**VP9, "lossless": "1"}, {**VP9, "aq-mode": "3"}, {**VP9, "error-resilient": "1"}),
+    "libsvtav1": ({"preset": "12"}, {"preset": "12", "svtav1-params": "film-grain=20"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("codec", "first", "second"),
+    [(codec, *pair) for codec, parts in PARTS.items() for pair in itertools.permutations(range(len(parts)), 2)],
+)
+def test_what_other_decoders_learn_is_known_where_they_are_entered(tmp_path, codec, first, second):
+    runs = []
+    for part in (first, second):
+        frames = [numbered(n + 20 * part) for n in range(16)]
+        source = write(tmp_path / f"{part}.webm", frames, codec=codec, gop=8, options=PARTS[codec][part])
+        with av.open(str(source)) as file:
+            runs.append([(bytes(packet), packet.is_keyframe) for packet in file.demux(video=0) if packet.size])
+    path = joined(tmp_path / "a.mkv", codec, [*runs, runs[0]])
+    expected, certificate = checksums(plain_decode(path)), certificate_of(path)
+    assert certificate is not None
+    assert len(certificate.key_pts) >= 3
+    for i in range(0, len(expected), 3):
+        assert checksums(read(path, [i], certificate)[0]) == [expected[i]]
