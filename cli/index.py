@@ -36,6 +36,7 @@ def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path |
     from actrec.cli.progress import Bar
     from actrec.data.index import cache_path, quarantine_path
     from actrec.data.lists import advice
+    from actrec.files import check_writable
     from actrec.tools.lists import index as index_lists
 
     result, unsaved = {}, False
@@ -45,6 +46,8 @@ def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path |
     )
     with resumable():
         for path in lists:
+            if verify:  # which may take hours
+                check_writable(quarantine_path(path))
             with Bar("videos") as bar:
                 index = index_lists.probe_list(path, workers, bar.to, template=clip.template)
             if verify:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from frame_extraction import SMALL, make_video, rows
 
+from actrec.cli.main import main
 from actrec.config import FlowOptions, PrepareOptions
 from actrec.data.index import build_index
 from actrec.data.lists import read_list
@@ -261,3 +262,42 @@ def test_a_full_disk_names_the_result_and_the_run_continues(tmp_path, monkeypatc
     assert failed == []
     assert made.skipped >= 2
     assert made.done + made.skipped == 4
+
+
+# ---- folders ----
+
+
+@pytest.mark.parametrize("run", [run_frames, run_prepare])
+def test_folders_that_cannot_be_read_and_links_in_circles(tmp_path, monkeypatch, run):
+    src = tmp_path / "videos"
+    for i in range(4):
+        make_video(src / "ab"[i % 2] / f"{i}.mp4")
+    make_video(tmp_path / "outside" / "5.mp4")
+    make_video(src / "locked" / "6.mp4")
+    make_video(src / "b" / "inside" / "7.mp4")
+    os.symlink("..", src / "a" / "parent")
+    os.symlink(tmp_path / "outside", src / "a" / "outside")
+    os.symlink("loop", src / "loop")
+    real = os.scandir
+
+    def refuse(path="."):
+        if str(path).endswith(("locked", "inside")):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    made, failed = run(src, tmp_path / "dst", None)
+    assert failed == [str(src / name) for name in ("b/inside", "locked", "loop")]
+    assert all(made.failed[i][1] for i in range(3))
+    assert made.done == sum(made.lists.values()) == 5
+    assert rows(tmp_path / "dst" / "labels.txt") == ["a", "b"]
+
+
+def test_a_list_that_cannot_be_stored_is_not_verified_for_hours(tmp_path, monkeypatch):
+    make_video(tmp_path / "1.mp4")
+    (tmp_path / "list.txt").write_text("1.mp4 0\n")
+    (tmp_path / "list.txt.quarantine.csv").mkdir()
+    monkeypatch.setattr("actrec.tools.lists.index.verify_all", lambda *_: pytest.fail("it began"))
+    with pytest.raises(SystemExit) as stop:
+        main(["index", str(tmp_path / "list.txt"), "--verify"])
+    assert stop.value.code == 1
