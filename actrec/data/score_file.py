@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from actrec.files import atomic_write, kind_of_file
+from actrec.files import atomic_write, kind_of_file, open_regular
 from actrec.system import is_systems_fault
 
 PATHS = ("model", "list", "inputs", "fit")  # what is not compared: the content of these files counts, wherever they are
@@ -77,7 +77,7 @@ def read(path: str | os.PathLike[str]) -> ScoreFile:
     """
     name = os.fspath(path)
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as found:
             arrays = {key: found[key] for key in found.files}
     except FileNotFoundError:
         raise FileNotFoundError(f"{name}: no such file") from None

@@ -19,7 +19,7 @@ import torch
 from actrec import nets
 from actrec.config import Input
 from actrec.engine.stored import current_checkpoint
-from actrec.files import atomic_write, kind_of_file
+from actrec.files import atomic_write, check_regular, kind_of_file
 from actrec.system import is_systems_fault
 from actrec.words import printable
 
@@ -56,6 +56,7 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
     """
     if not os.path.exists(path):
         raise FileNotFoundError(f"{os.fspath(path)}: no such checkpoint")
+    check_regular(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's about the protocol of a pickle

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ from actrec.data.index import Index
 from actrec.data.lists import Video
 from actrec.engine import checkpoint, runlog
 from actrec.engine.environment import environment
-from actrec.files import atomic_link, read_json, write_json
+from actrec.files import atomic_link, read_json, sha256, write_json
 from actrec.system import lock_folder
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
@@ -218,9 +217,7 @@ def describe_weights(path: str, new_head: bool) -> dict[str, Any]:
     Raises:
         OSError: The file cannot be read.
     """
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"file": path, "sha256": digest, "new_head": new_head}
+    return {"file": path, "sha256": sha256(path), "new_head": new_head}
 
 
 def plain_config(recipe: Recipe, net_input: Input) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from actrec.engine.stored import current_options
-from actrec.files import atomic_write, read_json, writing
+from actrec.files import atomic_write, read_json, read_text, writing
 
 CONFIG = "config.json"
 NAME, STEPS = "log.jsonl", "steps.jsonl"
@@ -80,7 +80,7 @@ def read(run: Path, name: str = NAME) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_text(path).splitlines():
         with contextlib.suppress(ValueError, RecursionError):
             if isinstance(row := json.loads(line), dict):
                 rows.append(row)

@@ -37,7 +37,7 @@ from actrec.engine import dist
 from actrec.engine.devices import autocast
 from actrec.engine.evaluate import NAN, evaluating, logits_of_views, outputs_of
 from actrec.engine.failures import with_name
-from actrec.files import atomic_write, read_json, sha256, write_json, writing
+from actrec.files import atomic_write, open_regular, read_json, sha256, write_json, writing
 from actrec.inference.embeddings import Embeddings, labels_of
 from actrec.nets.outside import last_layer, layer_of
 from actrec.system import lock_folder
@@ -427,7 +427,7 @@ class Store:
 
 def _read(path: Path, name: str) -> np.ndarray:
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as found:
             return np.asarray(found[name])
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(

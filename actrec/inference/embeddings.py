@@ -17,7 +17,16 @@ import numpy as np
 from actrec.config import Clip, Windows
 from actrec.data import score_file
 from actrec.data.lists import Video
-from actrec.files import atomic_file, atomic_folder, atomic_write, kind_of_file, read_json, write_json
+from actrec.files import (
+    atomic_file,
+    atomic_folder,
+    atomic_write,
+    check_regular,
+    kind_of_file,
+    open_regular,
+    read_json,
+    write_json,
+)
 from actrec.system import is_systems_fault
 from actrec.words import counted, some_of
 
@@ -139,6 +148,7 @@ def refuse_other(path: Path, made_from: Mapping[str, Any]) -> None:
 def _origin(path: Path) -> dict[str, Any]:
     """What the features of a file were made from. Empty if it is not a file of `save`, or does not say so."""
     try:
+        check_regular(path)
         if path.suffix.lower() == ".npy":
             text = read_json(path.with_suffix(".json"), dict)["made_from"]
         elif path.suffix.lower() == ".safetensors":
@@ -203,7 +213,7 @@ def read(path: Path) -> Embeddings:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         if not zipfile.is_zipfile(file):
             raise ValueError("not a zip archive")
         with np.load(file, allow_pickle=False) as found:
@@ -211,7 +221,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
 
 
 def _read_npy(path: Path) -> dict[str, Any]:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         features = np.load(file, allow_pickle=False)
     others = read_json(path.with_suffix(".json"), dict)
     return {"features": features, **others, "times": np.array(others["times"], np.float64).reshape(-1, 2)}
@@ -220,8 +230,7 @@ def _read_npy(path: Path) -> dict[str, Any]:
 def _read_safetensors(path: Path) -> dict[str, Any]:
     from safetensors import safe_open
 
-    with open(path, "rb"):  # so that the message about a missing file is the same as everywhere
-        pass
+    check_regular(path)
     with safe_open(path, framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         return {**arrays, "ids": json.loads(file.metadata()["ids"])}

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import actrec
 from actrec import config
 from actrec.config import Clip, Input
+from actrec.data.video.container import FORMATS
 from actrec.engine.devices import move
 from actrec.files import OutputError, atomic_write, scratch_folder, write_json, writing
 from actrec.registry import in_one_line
@@ -308,7 +309,8 @@ def _specification(model: Model, found: Exported) -> dict[str, Any]:
 def _program(clip: Clip) -> str:
     """The text of classify.py for this way of sampling."""
     rule = "actrec" if clip.rule == "comb" else clip.rule  # they differ in training only
-    return _CLASSIFY.replace("POSITIONS", _POSITIONS[clip.sampling, rule])
+    formats = f'"{FORMATS}"'
+    return _CLASSIFY.replace("POSITIONS", _POSITIONS[clip.sampling, rule]).replace("FORMATS", formats)
 
 
 _CLASSIFY = '''\
@@ -327,6 +329,8 @@ from av.video.reformatter import Interpolation as Mode
 HERE = Path(__file__).parent
 SPEC = json.loads((HERE / "input.json").read_text("utf-8"))
 LABELS, T = SPEC["classes"], SPEC["frames"]
+# A file may be a playlist that names other files and addresses: only containers of video are opened.
+SAFE = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
 
 
 def to_rgb(picture):
@@ -338,7 +342,7 @@ def to_rgb(picture):
 
 def read_clip(path):
     """The frames that the net sees, uint8 (T, H, W, 3)."""
-    with av.open(path) as video:
+    with av.open(f"file:{path}", options=SAFE) as video:
         if (stream := video.streams.best("video")) is None:
             raise ValueError("no video stream")
         n = sum(1 for packet in video.demux(stream) if packet.size and not packet.is_discard)
@@ -346,7 +350,7 @@ def read_clip(path):
             raise ValueError(f"the file is broken: it contains {n} of {stream.frames or 'its'} frames")
     wanted = np.clip(POSITIONS, 0, n - 1).astype(int).tolist()
     found, picture = {}, None
-    with av.open(path) as video:
+    with av.open(f"file:{path}", options=SAFE) as video:
         for i, picture in enumerate(video.decode(video.streams.best("video"))):
             if i in wanted:
                 found[i] = to_rgb(picture)

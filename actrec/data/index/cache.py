@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from actrec.data.index.probe import RECORD, Certified, Kind, Verified, checksum
 from actrec.data.times import LARGEST
+from actrec.files import check_regular, open_regular
 
 _BLOCK = 1 << 20  # records that are sealed at once
 _FACTORS = np.random.Generator(np.random.PCG64(0)).integers(0, 2**63, 128, np.uint64) * np.uint64(2) + np.uint64(1)
@@ -31,7 +33,8 @@ def read_quarantine(cache: Path | None) -> dict[str, str]:
     if cache is None:
         return {}
     try:
-        with open(cache.with_name(cache.name.removesuffix(".index.npy") + ".quarantine.csv"), newline="") as file:
+        path = cache.with_name(cache.name.removesuffix(".index.npy") + ".quarantine.csv")
+        with io.TextIOWrapper(open_regular(path), newline="") as file:
             return {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
     except (OSError, ValueError, csv.Error):
         return {}
@@ -167,6 +170,7 @@ def _load(cache: Path | None) -> np.ndarray | None:
     if cache is None or not cache.exists():
         return None
     try:
+        check_regular(cache)
         records: np.ndarray = np.lib.format.open_memmap(cache, mode="c")  # changes stay in memory
     except Exception:  # numpy parses the header as Python, and raises whatever its bytes lead it to
         return None

@@ -14,6 +14,7 @@ from av.container import InputContainer, OutputContainer
 
 from actrec.data.video.certificate import Certificate, StreamInfo, file_version
 from actrec.data.video.container import ChangedError, decode_error, open_video
+from actrec.files import open_regular
 
 # The smallest files that FFmpeg takes for raw H.264 and HEVC: an access unit delimiter.
 _EMPTY_STREAMS = {"h264": b"\0\0\0\1\x09\x10", "hevc": b"\0\0\0\1\x46\x01\x10"}
@@ -53,7 +54,7 @@ def open_packets(path: str | os.PathLike[str], certificate: Certificate) -> Iter
         return
     assert certificate.packets is not None
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open_regular(path, buffering=0) as file:
             if file_version(file) != certificate.stream.file_version:
                 raise ChangedError(path, "the file has changed since it was indexed")
             yield _FilePackets(file, certificate, certificate.packets, certificate.stream)

@@ -87,7 +87,7 @@ def test_a_file_that_names_others_is_refused_without_opening_them(tmp_path, pipe
                 use(path)
             assert caught.value.reason == (f"not a video, but {what}" if what else caught.value.reason)
             assert caught.value.reason.startswith("not a video")
-        assert check_video(path) == caught.value.reason
+        assert check_video(path).reason == caught.value.reason
         assert open_audio(path) is None
     assert nobody_reads(pipe)
 

@@ -30,7 +30,7 @@ from actrec.data.lists.formats.annotations import (
 )
 from actrec.data.lists.labels import Bad
 from actrec.data.lists.line import MAX_FRAME
-from actrec.files import ListError, atomic_write, read_json, show
+from actrec.files import ListError, atomic_write, read_json, read_text, show
 
 _SUBSETS = {"train": "training", "val": "validation", "test": "testing"}
 
@@ -220,7 +220,7 @@ def _value_file(place: str, name: str) -> float | None:
     Raises Bad if it is not a number.
     """
     try:
-        text = Path(place, name).read_text(encoding="utf-8")
+        text = read_text(Path(place, name))
     except (OSError, ValueError):
         return None
     try:
