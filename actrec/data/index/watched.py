@@ -40,7 +40,7 @@ _local = threading.local()
 class Listening:
     """Catches what libraries print to the C library's `stderr`, from its creation to `close`. A context manager.
 
-    Other threads may listen at the same time. When the last one closes, lines that are not of the image libraries are
+    Other threads may listen at the same time. When one of them closes, lines that are not of the image libraries are
     written to the standard error. Where the C library is not glibc, nothing is caught. OpenCV's own messages are turned
     off: it also returns that it cannot decode an image.
 
@@ -99,9 +99,10 @@ class _Stderr:
             said = caught.read(start) if caught else ""
             if not self._listeners:
                 cv2.utils.logging.setLogLevel(self._level)
-                if caught:
+            if caught:
+                if not self._listeners:
                     caught.variable.value = self._terminal
-                    caught.pass_on()
+                caught.pass_on(is_last=not self._listeners)
             return said
 
 
@@ -125,7 +126,7 @@ class _MemoryFile:
     def __init__(self) -> None:
         libc = ctypes.CDLL(None)
         self.variable = ctypes.c_void_p.in_dll(libc, "stderr")
-        self._descriptor = os.memfd_create("stderr")
+        self._descriptor, self._passed = os.memfd_create("stderr"), 0
         libc.fdopen.restype, libc.fdopen.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_char_p)
         libc.setvbuf.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_size_t)
         self.stream = libc.fdopen(self._descriptor, b"a")
@@ -141,12 +142,14 @@ class _MemoryFile:
         size = self.size() - start
         return os.pread(self._descriptor, size, start).decode("utf-8", "replace") if size > 0 else ""
 
-    def pass_on(self) -> None:
-        """Writes unknown lines to the standard error, and empties the file."""
-        if self.size():
-            said = self.read(0)
+    def pass_on(self, *, is_last: bool) -> None:
+        """Writes new unknown lines to the standard error, and empties the file after the last listener."""
+        said, self._passed = self.read(self._passed), self.size()
+        if is_last and self._passed:
             os.ftruncate(self._descriptor, 0)
-            others = [line for line in said.splitlines(keepends=True) if not _KNOWN.fullmatch(line.strip())]
+            self._passed = 0
+        others = [line for line in said.splitlines(keepends=True) if not _KNOWN.fullmatch(line.strip())]
+        if others:
             with contextlib.suppress(OSError):
                 os.write(2, "".join(others).encode("utf-8"))
 

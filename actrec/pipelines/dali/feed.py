@@ -29,7 +29,7 @@ class Running:
 
     Args:
         runs: the pieces of each run.
-        listening: to what DALI's image decoder prints.
+        listening: to what DALI's decoder of images prints.
     """
 
     feeder: Feeder
@@ -37,7 +37,7 @@ class Running:
     graph: Graph
     samples: list[Sample]
     runs: list[list[Piece]]
-    listening: Listening
+    listening: Listening | None
 
     def collect(self) -> torch.Tensor | list[torch.Tensor]:
         """Waits for the clips: (views, T, H, W, C) for each sample.
@@ -75,7 +75,7 @@ class Feeder:
         """
         idle = self._idle.setdefault(route.name, [])
         runs = list(in_runs(samples, self._budget))
-        listening = Listening()
+        listening = Listening() if route.images_per_frame else None
         try:
             graph = idle.pop() if idle else self._build(route)
             _feed(graph, runs[0])
@@ -96,8 +96,9 @@ class Feeder:
         try:
             clips = self._collect(running)
         finally:
-            running.listening.close()
-        if running.listening.heard_damage and running.route.images_per_frame:
+            if running.listening:
+                running.listening.close()
+        if running.listening and running.listening.heard_damage:
             raise DecodeError("DALI: an image is damaged")
         return clips
 

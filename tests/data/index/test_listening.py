@@ -89,7 +89,7 @@ def test_other_lines_are_passed_on(capfd):
         os.write(2, b"Python writes at once\n")
     assert outer.heard_damage
     c_print("after\n")
-    assert capfd.readouterr().err.splitlines() == ["before", "Python writes at once", "another library", "after"]
+    assert capfd.readouterr().err.splitlines() == ["before", "another library", "Python writes at once", "after"]
 
 
 def test_listening_restores_what_it_changes():

@@ -286,10 +286,12 @@ def test_a_container_that_marks_every_packet_as_a_keyframe(tmp_path, codec):
     check_draws(marked, checksums(plain_decode(marked)), certificate)
 
 
-def jpegs(count, *options):
-    rng = np.random.default_rng(count + len(options))
+def jpegs(count, segment=b"", options=()):
+    """Args: segment: application data or a comment that the decoder understands."""
+    rng = np.random.default_rng(count + len(segment))
     pictures = rng.integers(0, 256, (count, HEIGHT // 4, WIDTH // 4, 3), np.uint8).repeat(4, 1).repeat(4, 2)
-    return [cv2.imencode(".jpg", picture, options)[1].tobytes() for picture in pictures]
+    found = [cv2.imencode(".jpg", picture, options)[1].tobytes() for picture in pictures]
+    return [data[:2] + segment + data[2:] for data in found]
 
 
 def joined(path, codec, runs):
@@ -306,18 +308,17 @@ def joined(path, codec, runs):
     return path
 
 
+YUV444 = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 MJPEG = {
-    "plain": [],
-    "restarts": [cv2.IMWRITE_JPEG_RST_INTERVAL, 4],
-    "progressive": [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
-    "own tables": [cv2.IMWRITE_JPEG_OPTIMIZE, 1],
-    "4:4:4": [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444],
-    "quality": [cv2.IMWRITE_JPEG_QUALITY, 30],
+    "plain": (b"", YUV444),
+    "another range": (b"\xff\xfe\0\x0cCS=ITU601\0", YUV444),
+    "RGB": (b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0", YUV444),
 }
 
 
 @pytest.mark.parametrize(("first", "second"), [*itertools.permutations(MJPEG, 2)])
 def test_what_a_decoder_of_jpeg_learns_is_known_where_it_is_entered(tmp_path, first, second):
+    """FFmpeg's decoder takes what a comment or application data says for all pictures that follow."""
     runs = [[(data, True) for data in jpegs(5, *MJPEG[name])] for name in (first, second, first)]
     path = joined(tmp_path / "a.mkv", "mjpeg", runs)
     expected, certificate = checksums(plain_decode(path)), certificate_of(path)
