@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import heapq
+import itertools
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -85,7 +86,7 @@ class PacketTimes:
         # FFmpeg rounds the start of a container to microseconds.
         begins = round(float(borders[0]) - self._start, 6) + 0.0 if self._start is not None else 0.0
         begins = begins if abs(begins) < LARGEST else 0.0
-        found = _constant_rate(borders, tick, [*_rates(self._stream), *_measured(borders)])
+        found = _constant_rate(borders, tick, itertools.chain(_rates(self._stream), _measured(borders)))
         if found:
             return Timing(FrameTimes(num_frames, found, begins), is_stamped)
         borders = np.maximum.accumulate(borders) - borders[0]
@@ -119,9 +120,9 @@ class PacketTimes:
 
     def _last_duration(self, ticks: np.ndarray) -> float:
         """How long the last picture is shown, in ticks."""
-        step = float(np.median(np.diff(ticks))) if len(ticks) > 1 else 0.0
-        stated = self._packets[max(range(len(self._packets)), key=lambda i: self._packets[i][0] or 0)][2] or 0
+        stated = max(self._packets, key=lambda packet: packet[0] or 0)[2] or 0
         if self._counted or not 0 < stated * float(self._stream.time_base or 1) <= _LONGEST:
+            step = float(np.median(np.diff(ticks))) if len(ticks) > 1 else 0.0
             rate, base = self._stream.average_rate, self._stream.time_base
             return step or (float(1 / (rate * base)) if rate and base else 0.0)
         return float(stated)
@@ -154,7 +155,7 @@ def _joined(ticks: np.ndarray, restart: float) -> np.ndarray:
     return np.concatenate(joined)
 
 
-def _constant_rate(borders: np.ndarray, tick: float, rates: list[float]) -> float | None:
+def _constant_rate(borders: np.ndarray, tick: float, rates: Iterable[float]) -> float | None:
     """The rate at which all frames are, as exactly as the unit of the timestamps allows."""
     number = np.arange(len(borders))
     for rate in rates:
@@ -164,16 +165,17 @@ def _constant_rate(borders: np.ndarray, tick: float, rates: list[float]) -> floa
     return None
 
 
-def _rates(stream: av.VideoStream) -> list[float]:
-    return [float(rate) for rate in (stream.average_rate, stream.base_rate, stream.guessed_rate) if rate]
+def _rates(stream: av.VideoStream) -> Iterator[float]:
+    for name in ("average_rate", "base_rate", "guessed_rate"):  # they take time
+        if rate := getattr(stream, name):
+            yield float(rate)
 
 
-def _measured(borders: np.ndarray) -> list[float]:
+def _measured(borders: np.ndarray) -> Iterator[float]:
     seconds = float(borders[-2] - borders[0])
-    if seconds <= 0:
-        return []
-    rate = (len(borders) - 2) / seconds
-    return [found for found in (rounded_rate(rate), rate) if found > 0]
+    if seconds > 0:
+        rate = (len(borders) - 2) / seconds
+        yield from (found for found in (rounded_rate(rate), rate) if found > 0)
 
 
 def read_timing(path: str | os.PathLike[str]) -> Timing:
