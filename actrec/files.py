@@ -678,7 +678,7 @@ def kind_of(data: bytes) -> str | None:
 def kind_of_file(path: str | os.PathLike[str]) -> str | None:
     """`kind_of` a file's first bytes; None if it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return kind_of(file.read(_KIND_BYTES))
     except OSError:
         return None

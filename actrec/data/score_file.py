@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from actrec.files import atomic_write, kind_of_file, open_regular
+from actrec.files import atomic_write, check_regular, kind_of_file, open_regular
 from actrec.system import is_systems_fault
 
 PATHS = ("model", "list", "inputs", "fit")  # what is not compared: the content of these files counts, wherever they are
@@ -76,6 +76,8 @@ def read(path: str | os.PathLike[str]) -> ScoreFile:
         ValueError: It is not a score file, or a video occurs twice.
     """
     name = os.fspath(path)
+    if os.path.exists(path) and not os.path.isdir(path):
+        check_regular(path)
     try:
         with open_regular(path) as file, np.load(file, allow_pickle=False) as found:
             arrays = {key: found[key] for key in found.files}

@@ -13,6 +13,7 @@ from av.container import InputContainer
 
 from actrec.data.video.container import MediaError, iter_packets, open_video
 from actrec.data.video.ends import IS_TORN
+from actrec.files import open_regular
 from actrec.words import counted
 
 LEAST_PRESENT = 0.9  # a video is broken if a smaller part of it is there
@@ -82,7 +83,7 @@ def _loss(path: str | os.PathLike[str], container: InputContainer, stream: av.Vi
     check = _CHECKS.get(container.format.name.split(",")[0])
     if check is None:
         return None
-    with open(path, "rb", buffering=0) as file:
+    with open_regular(path, buffering=0) as file:
         found = check(file, os.fstat(file.fileno()).st_size, stream)
     return _judge_duration(path, found) if isinstance(found, float) else found
 

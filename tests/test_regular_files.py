@@ -1,0 +1,62 @@
+"""Files that commands read are regular files. What is none is named at once, and nothing waits for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from actrec.data import score_file
+from actrec.data.index.cache import find_records, read_quarantine
+from actrec.data.lists.formats.hara import _value_file
+from actrec.engine import checkpoint, runlog
+from actrec.files import kind_of_file, open_regular, read_json, read_lines, read_text, sha256
+from actrec.inference import embeddings
+
+READERS = {
+    "bytes": open_regular,
+    "list": read_lines,
+    "text": read_text,
+    "json": lambda path: read_json(path, dict),
+    "hash": sha256,
+    "scores.npz": score_file.read,
+    "last.pt": checkpoint.load,
+    "features.npz": embeddings.read,
+    "features.npy": embeddings.read,
+    "features.safetensors": embeddings.read,
+    "log.jsonl": lambda path: runlog.read(path.parent, path.name),
+}
+
+
+def make(what: str, path: Path) -> Path:
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    return path
+
+
+@pytest.mark.parametrize("what", ["pipe", "device", "socket"])
+@pytest.mark.parametrize("name", READERS)
+def test_what_is_no_file_is_named(tmp_path, name, what):
+    path = make(what, tmp_path / name)
+    with pytest.raises((OSError, ValueError)) as caught:
+        READERS[name](path)
+    assert f"a {what}, not a file" in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("what", ["pipe", "device", "socket"])
+def test_what_commands_can_do_without_counts_as_missing(tmp_path, what):
+    assert kind_of_file(make(what, tmp_path / "a")) is None
+    make(what, tmp_path / "list.txt.index.npy")
+    make(what, tmp_path / "list.txt.quarantine.csv")
+    make(what, tmp_path / "fps")
+    assert not find_records(["a"], 1, tmp_path / "list.txt.index.npy")["kind"].any()
+    assert read_quarantine(tmp_path / "list.txt.index.npy") == {}
+    assert _value_file(str(tmp_path), "fps") is None
