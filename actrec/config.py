@@ -83,14 +83,14 @@ def _image_range() -> Any:
 def _template() -> Any:
     return opt(
         None,
-        "Names of the images in frame folders, such as img_{:05d}.jpg, if a folder holds several sequences.  "
-        "[default: the images with numbers in their names]",
+        "Names of the images in frame folders, such as img_{:05d}.jpg, if a folder holds several sequences. Of several "
+        "names A,B the first one that fits is taken.  [default: the images with numbers in their names]",
         metavar="NAME",
     )
 
 
 def _check_template(template: str | None) -> None:
-    if template is not None and not _IMAGE_NAMES.fullmatch(template):
+    if template is not None and not all(map(_IMAGE_NAMES.fullmatch, template.split(","))):
         raise OptionError(
             f"`template` {template!r}: expected the name of an image with {{:05d}} or {{}} in place of its number: "
             "for example img_{:05d}.jpg"

@@ -79,7 +79,8 @@ def arrange(path: str, names: Sequence[str], *, flow: bool = False, template: st
         path: The folder, for messages.
         flow: Find the x images of optical flow that have a y image.
         template: The names of the images that count, such as `img_{:05d}.jpg`; the number of digits does not matter.
-            Of flow, either the names of the frames or those of the x images.
+            Of flow, either the names of the frames or those of the x images. Of several templates, separated by commas,
+            the first one counts that fits to a name.
 
     Raises:
         MediaError: There are no such images, or several sequences.
@@ -142,16 +143,20 @@ def _step(numbers: Sequence[int]) -> int:
 def _matches(names: Iterable[str], flow: bool, template: str | None) -> list[re.Match[str]]:
     """The images with numbers in their names: prefix, digits, suffix."""
     if template is not None:
-        before, after = map(re.escape, _around_number(template))
-        if flow and not _is_of_flow(template):  # what `actrec extract-flow` calls the flow of such frames
-            after = re.escape(_around_number(template)[1].rpartition(".")[0]) + r"_x\.(?:jpe?g|png)"
-        patterns = [re.compile(rf"({before}[-_.:T 0-9]*?)([0-9]+)({after})", re.DOTALL)]
+        patterns = [_pattern_of(one, flow) for one in template.split(",")]
     else:
         patterns = [FLOW_IMAGE, PREFIXED_FLOW_IMAGE] if flow else [_IMAGE]
     for pattern in patterns:
         if found := [match for name in names if name[0] != "." and (match := pattern.fullmatch(name))]:
             return found
     return []
+
+
+def _pattern_of(template: str, flow: bool) -> re.Pattern[str]:
+    before, after = map(re.escape, _around_number(template))
+    if flow and not _is_of_flow(template):  # what `actrec extract-flow` calls the flow of such frames
+        after = re.escape(_around_number(template)[1].rpartition(".")[0]) + r"_x\.(?:jpe?g|png)"
+    return re.compile(rf"({before}[-_.:T 0-9]*?)([0-9]+)({after})", re.DOTALL)
 
 
 def _around_number(template: str) -> list[str]:

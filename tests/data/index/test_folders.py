@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from index_files import folder, video, write_image
 
+from actrec.config import Clip, ConvertOptions, FlowOptions
 from actrec.data.index import build_index, cache_path, folders
 from actrec.data.index.folders import arrange
 from actrec.data.video.container import MediaError
@@ -92,6 +93,7 @@ def test_nothing_is_chosen_by_chance(names, said):
     [
         ("img_{:05d}.jpg", ["img_1.jpg", "img_02.jpg", "img_4.jpg"]),
         ("mask_{}.png", ["mask_00001.png", "mask_00002.png"]),
+        ("{}.jpg,mask_{}.png,img_{}.jpg", ["mask_00001.png", "mask_00002.png"]),
         ("{{x}}{:d}_rgb.jpg", ["{x}1_rgb.jpg", "{x}3_rgb.jpg"]),
         ("thumb{:1d}.jpg", "the folder holds no images that are called thumb{:1d}.jpg (--template)"),
     ],
@@ -228,3 +230,31 @@ def test_memory_for_names_is_bounded(tmp_path, monkeypatch):
     for media in build_index(rows):
         assert media.image(3).endswith("00006.jpg")
     assert (len(recent._found), recent._num_names) == (2, 16)
+
+
+@pytest.mark.parametrize(
+    ("template", "is_legal"),
+    [
+        ("img_{:05d}.jpg", True),
+        ("{}.JPG", True),
+        ("{{a}}{:d}_rgb.webp", True),
+        ("a_{}.jpg,b_{}.png", True),
+        ("img_%05d.jpg", False),
+        ("img_{:05d}", False),
+        ("img_{:05d}{}.jpg", False),
+        ("a/{}.jpg", False),
+        ("{}.jpg,", False),
+        ("{0.__class__}.jpg", False),
+        ("{:x}.jpg", False),
+        ("", False),
+    ],
+)
+def test_templates_are_checked(template, is_legal):
+    for options in (Clip, FlowOptions, ConvertOptions):
+        if is_legal:
+            assert options(template=template).template == template
+        else:
+            with pytest.raises(
+                ValueError, match="^template .*: expected the name of an image with {:05d} or {} in place"
+            ):
+                options(template=template)
