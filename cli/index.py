@@ -34,7 +34,7 @@ def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path |
     commands leave them out until the file changes.
     """
     from actrec.cli.progress import Bar
-    from actrec.data.index import cache_path, quarantine_path
+    from actrec.data.index import cache_path, images_of, quarantine_path
     from actrec.data.lists import advice
     from actrec.files import check_writable
     from actrec.tools.lists import index as index_lists
@@ -60,8 +60,7 @@ def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path |
                 click.echo(f"{path_of_video}: {damage}", err=True)
             found, fingerprint = index_lists.summary(index), index.fingerprint()
             result[str(path)] = asdict(found) | {"fingerprint": fingerprint}
-            images = {"missing": index.describe_missing() or "", "unused": index.describe_unused() or ""}
-            for line in _lines(path, found, fingerprint, images):
+            for line in _lines(path, found, fingerprint, images_of([index])):
                 click.echo(line)
             if verify:
                 index_lists.write_quarantine(index, path)

@@ -106,10 +106,6 @@ def load_list(
             f"{path}: {counted(len(index.cut), 'row')} cut at the last frame of the video; the first: {videos[row].id} "
             f"names {counted(frames, 'frame')} too many"
         )
-    if missing := index.describe_missing():
-        log(f"{path}: missing: {missing}")
-    if unused := index.describe_unused():
-        log(f"{path}: not used: {unused}")
     if index.broken:
         row, reason = next(iter(index.broken.items()))
         log(

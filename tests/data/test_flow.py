@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from actrec.data.flow import flow_folder, flow_videos, y_of
-from actrec.data.index import build_index, cache_path
+from actrec.data.index import build_index, cache_path, images_of
 from actrec.data.lists import Video, read_list
 from actrec.data.video.read import MediaError
 
@@ -122,11 +122,11 @@ def test_flow_with_gaps_and_with_unequal_numbers_of_images(tmp_path):
     assert shown == [f"{n:05d}_{axis}.jpg" for n in (2, 3, 5, 7, 8) for axis in "xy"]
     shown = [os.path.basename(path) for path in media[1].images(0)]  # frames 3 to 7: flow from 3 and 5, not from 7
     assert shown[::2] == [f"{n:05d}_x.jpg" for n in (3, 5, 5, 5, 5)]
-    assert index.missing == {0: 2, 1: 2}
     assert index.broken == {2: "the list says frames 4 to 5: optical flow needs two"}
-    assert index.describe_unused() == (
-        f"2 images of optical flow without the other of the pair, in 1 folder; the first: {folder}"
-    )
+    assert images_of([index]) == {
+        "missing": f"2 images of 1 frame folder, by the numbers in the names; the first: {folder} lacks 4, 6",
+        "unused": f"2 images of 1 frame folder, without the other image of the pair of flow; the first: {folder}",
+    }
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def summary(index: Index) -> Summary:
         depths=_counts(f"{m.bits} bits, scaled to 8" for m in found if m.bits > 8),
         cut=len(index.cut),
         comments=index.num_comments,
-        missing=sum(index.missing.values()),
+        missing=sum(index.images_of_folders("missing").values()),
     )
 
 

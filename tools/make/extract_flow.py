@@ -222,7 +222,7 @@ def _count_pairs(folder: Path, template: str | None) -> int:
 def _frames_of(folder: Path, template: str | None) -> tuple[Media, int]:
     """The images of a folder, and how many are missing between them."""
     index = build_index([Video("", str(folder), None, None, ())], lazy=True, template=template)
-    return index[0], index.missing.get(0, 0)
+    return index[0], sum(index.images_of_folders("missing").values())
 
 
 def _images(frames: Media, image_range: tuple[float, float] | None) -> Iterator[np.ndarray]:

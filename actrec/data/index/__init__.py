@@ -3,7 +3,7 @@
 from actrec.data.index.cache import cache_path, quarantine_path
 from actrec.data.index.index import LAZY, Index, build_index, fingerprint_line
 from actrec.data.index.media import Media
-from actrec.data.index.notices import notices
+from actrec.data.index.notices import images_of, notices
 
 __all__ = [
     "LAZY",
@@ -12,6 +12,7 @@ __all__ = [
     "build_index",
     "cache_path",
     "fingerprint_line",
+    "images_of",
     "notices",
     "quarantine_path",
 ]

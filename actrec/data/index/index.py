@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -40,7 +40,6 @@ from actrec.data.video.certificate import Certificate, load_certificate
 from actrec.data.video.container import MediaError
 from actrec.files import atomic_write, remove_leftovers
 from actrec.system import num_cores, total_memory
-from actrec.words import counted
 
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
 _SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
@@ -68,7 +67,6 @@ class Index(Sequence[Media]):
         broken: Reason by row number, for rows that were checked and cannot be used. Accessing such a row raises its
             MediaError.
         cut: By row number, how many frames of its range are after the last frame of its file. Of checked rows.
-        missing: By row number, how many images are missing in the numbering of its folder. Of checked rows.
         why_unsaved: The reason why the records could not be saved; None if they could.
         num_damaged: How many of the needed records in the cache were damaged. Their files are probed again.
         certificates: Certificate by path, for files that were decoded to their end; None if the file did not earn one.
@@ -102,7 +100,6 @@ class Index(Sequence[Media]):
         self._unstamped: set[int] = set()  # files without timestamps that have rows in seconds
         self.broken: dict[int, str] = {}
         self.cut: dict[int, int] = {}
-        self.missing: dict[int, int] = {}
         self.certificates: dict[str, Certificate | None] = {}
 
     def __len__(self) -> int:
@@ -122,8 +119,6 @@ class Index(Sequence[Media]):
         listing = listing_of(video.path, record, self.template)
         if span.cut:
             self.cut[i] = span.cut
-        if span.missing:
-            self.missing[i] = span.missing
         return Media(
             path=video.path,
             start=span.start,
@@ -157,7 +152,7 @@ class Index(Sequence[Media]):
         listing = listing_of(video.path, record, self.template)
         if listing is not None and video.start is None and video.stop is None:  # the folder need not be listed
             frames, missing, rate = int(record["frames"]), int(record["missing"]), float(record["rate"])
-            return Span(0, frames, 0, missing, (frames + missing + self.flow) / rate if rate else 0.0)
+            return Span(0, frames, 0, (frames + missing + self.flow) / rate if rate else 0.0)
         if isinstance(video.start, float) and record["kind"] == Kind.VIDEO and not record["stamped"]:
             self._unstamped.add(int(self._file_of_row[i]))
         try:
@@ -274,26 +269,21 @@ class Index(Sequence[Media]):
         """The number of files that were found to be unusable by this process."""
         return len(self._reasons)
 
-    def describe_missing(self) -> str | None:
-        """How many images are missing in the numbering of frame folders, of checked rows; None if there are none."""
-        if not self.missing:
-            return None
-        row, media = next((row, self[row]) for row in self.missing)
-        numbers, step = media.numbering
-        gaps = describe_gaps(numbers[media.start : media.start + media.frames], step)
-        images, videos = counted(sum(self.missing.values()), "image"), counted(len(self.missing), "video")
-        return f"{images} in {videos}, by the numbers in the names; the first: {self._videos[row].id} lacks {gaps}"
+    def images_of_folders(self, what: Literal["missing", "unused"]) -> dict[str, int]:
+        """How many images of the folders that were probed are missing in the numbering, or are no frames; by path."""
+        counts = np.where(self._current & (self._records["kind"] != Kind.UNKNOWN), self._records[what], 0)
+        return {self._file_path(file): int(counts[file]) for file in np.flatnonzero(counts).tolist()}
 
-    def describe_unused(self) -> str | None:
-        """How many images in the folders that were probed are no frames; None if there are none."""
-        unused = np.where(self._current & (self._records["kind"] != Kind.UNKNOWN), self._records["unused"], 0)
-        if not unused.any():
-            return None
-        files = np.flatnonzero(unused)
-        where = f"{counted(len(files), 'folder')}; the first: {self._file_path(int(files[0]))}"
-        if self.flow:
-            return f"{counted(int(unused.sum()), 'image')} of optical flow without the other of the pair, in {where}"
-        return f"{counted(int(unused.sum()), 'image')} outside the sequence of frames, in {where}"
+    def describe_gaps(self, path: str) -> str:
+        """The numbers that are missing in the names of the images of a folder.
+
+        Raises:
+            MediaError: The folder has other images now.
+        """
+        file = next(file for file in range(len(self._records)) if self._file_path(file) == path)
+        listing = listing_of(path, self._records[file], self.template)
+        images = listing.read() if listing is not None else None
+        return describe_gaps(images.numbers, images.step) if images else ""
 
     @property
     def num_unstamped(self) -> int:

@@ -155,14 +155,12 @@ class Span(NamedTuple):
         start: Position of the first frame, from 0.
         frames: Number of frames, or of pairs of flow images.
         cut: Number of frames after the last frame of the file that the row names too.
-        missing: Number of images in between that are missing.
         seconds: How long they are shown; 0 if unknown.
     """
 
     start: int
     frames: int
     cut: int
-    missing: int
     seconds: float = 0.0
 
 
@@ -210,7 +208,7 @@ def span_of(record: np.void, video: Video, numbers: Sequence[int]) -> Span | str
         return f"the list says {said}, but these images are missing (there are {low} to {high})"
     if end - begin <= flow:
         return f"the list says {said}: optical flow needs two"
-    return Span(begin, end - begin - flow, cut, num_missing(numbers[begin:end], step), seconds)
+    return Span(begin, end - begin - flow, cut, seconds)
 
 
 def _seconds(

@@ -10,7 +10,7 @@ import pytest
 from index_files import folder, video, write_image
 
 from actrec.config import Clip, ConvertOptions, FlowOptions
-from actrec.data.index import build_index, cache_path, folders
+from actrec.data.index import build_index, cache_path, folders, images_of, notices
 from actrec.data.index.folders import arrange
 from actrec.data.video.container import MediaError
 
@@ -154,14 +154,13 @@ def test_missing_images_are_counted_and_named(tmp_path):
             video(tmp_path / "gaps", 9, 12), video(tmp_path / "plain")]  # fmt: skip
     for _ in range(2):
         index = build_index(rows, cache=cache_path(tmp_path / "list.txt"))
-        assert index.missing == {1: 2, 2: 4}
-        where = f"{tmp_path}/gaps"
-        assert index.describe_missing() == (
-            f"6 images in 2 videos, by the numbers in the names; the first: {where} lacks 4 to 5"
-        )
-        assert index.describe_unused() == (
-            f"1 image outside the sequence of frames, in 1 folder; the first: {tmp_path}/plain"
-        )
+        assert index.images_of_folders("missing") == {f"{tmp_path}/gaps": 4}
+        assert images_of([index, index]) == {
+            "missing": "4 images of 1 frame folder, by the numbers in the names; the first: "
+            f"{tmp_path}/gaps lacks 4 to 5, 8 to 9",
+            "unused": f"1 image of 1 frame folder, outside the sequence of frames; the first: {tmp_path}/plain",
+        }
+        assert len(notices([index], None)) == 2
     assert folders.describe_gaps([1, 3, 4, 8, 10, 12, 14], 1) == "2, 5 to 7, 9 and 2 other gaps"
 
 
