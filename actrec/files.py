@@ -148,7 +148,7 @@ def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> Binary
         OSError: The file is missing or cannot be read, or it is a folder, pipe, socket or device.
     """
     check_regular(path)
-    return open(path, "rb", buffering=buffering, opener=_without_waiting)  # type: ignore[return-value]
+    return open(path, "rb", buffering=buffering, opener=_without_waiting)
 
 
 def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
@@ -277,7 +277,7 @@ def _is_deep(value: Any) -> bool:
 def sha256(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file's content. Raises OSError."""
     with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def show(value: str) -> str:

@@ -99,7 +99,7 @@ def stated_size(data: np.ndarray) -> tuple[int, int] | None:
     """
     head = data[:32].tobytes()
     if head.startswith(b"\xff\xd8"):
-        return _size_of_jpeg(memoryview(data))
+        return _size_of_jpeg(data.data)
     if len(head) < 30:
         return None
     if head.startswith(b"\x89PNG\r\n\x1a\n"):  # PNG, section 11.2.2: IHDR comes first

@@ -96,7 +96,7 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, a
     if not found.st_size:
         raise MediaError(path, "the file is empty (0 bytes)")
     try:
-        container = _open(path, **_decoder_limit())
+        container = _open(path, **decoder_limit())
     except PermissionError:
         raise MediaError(path, "no permission to read it") from None
     except av.error.ExitError as error:
@@ -107,7 +107,7 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, a
     with container:
         stream = video_stream(path, container)
         _check_size(path, stream)
-        stream.codec_context.options = _decoder_limit()  # the size may change later
+        stream.codec_context.options = decoder_limit()  # the size may change later
         stream.codec_context.thread_count = 1
         stream.codec_context.thread_type = "NONE"
         try:
@@ -120,7 +120,7 @@ def open_audio(path: str | os.PathLike[str]) -> tuple[InputContainer, av.AudioSt
     """A local file and its best audio stream; None if it has none that FFmpeg knows. The caller closes the file."""
     try:
         check_regular(path)
-        container = _open(os.fspath(path), **_decoder_limit())
+        container = _open(os.fspath(path), **decoder_limit())
     except (av.error.FFmpegError, OSError):
         return None
     stream = container.streams.best("audio")
@@ -135,7 +135,7 @@ def _open(path: str, **options: str) -> InputContainer:
     return av.open(f"file:{path}", "r", options=whitelists | options, timeout=(TIMEOUT, TIMEOUT), **_METADATA)
 
 
-def _decoder_limit() -> dict[str, str]:
+def decoder_limit() -> dict[str, str]:
     """The option with which FFmpeg allocates no larger pictures. It needs some more, because decoders add borders."""
     return {"max_pixels": str(limits().max_pixels * 5 // 4 + (1 << 16))}
 

@@ -21,7 +21,7 @@ import numpy as np
 from av.container import InputContainer
 
 from actrec.data.video.color import Converter, Region
-from actrec.data.video.container import MediaError, video_stream
+from actrec.data.video.container import MediaError, decoder_limit, video_stream
 from actrec.data.video.orientation import Orientation
 
 # What FFmpeg may open for an address that starts so, and its options. No source may open a file, and only HTTP may name
@@ -272,6 +272,7 @@ class _Connection:
     def __init__(self, live: LiveSource, container: InputContainer):
         self._live, self._container = live, container
         self._stream = video_stream(live.name, container)
+        self._stream.codec_context.options = decoder_limit()
         rate = self._stream.average_rate or self._stream.guessed_rate
         self._step = float(1 / rate) if rate else None
         self._picture_clock, self._lag = _Clock(self._step), 0.0

@@ -4,6 +4,8 @@ import contextlib
 import os
 import socket
 import struct
+import subprocess
+import sys
 import zipfile
 
 import av
@@ -236,6 +238,37 @@ def test_a_video_of_too_many_frames_is_named(tmp_path):
     with limited(Limits(max_frames=8)), pytest.raises(MediaError) as caught:
         probe_video(path)
     assert caught.value.reason == "it has more than 8 frames: --max-frames allows more"
+
+
+PROGRAM = """
+import resource, sys
+from actrec.data.video.probe import probe_video
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    probe_video(sys.argv[1])
+except ValueError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.parametrize("claim", ["2**31 - 1 frames", "a canvas of 65535x65535", "frames of 16000x16000"])
+def test_what_a_header_claims_costs_no_memory(tmp_path, claim):
+    path = encode(tmp_path / "a.mp4")
+    data = bytearray(path.read_bytes())
+    if "canvas" in claim:
+        path = encode(tmp_path / "a.gif", *WRITTEN[".gif"])
+        data = bytearray(path.read_bytes())
+        struct.pack_into("<HH", data, 6, 65535, 65535)
+    elif "16000" in claim:  # of the sample entry; the codec says something else
+        struct.pack_into(">HH", data, data.index(b"avc1", data.index(b"stsd")) + 28, 16000, 16000)
+    else:
+        struct.pack_into(">II", data, data.index(b"stsz") + 8, 1, 2**31 - 1)
+        struct.pack_into(">III", data, data.index(b"stts") + 8, 1, 2**31 - 1, 512)
+        struct.pack_into(">IIII", data, data.index(b"stsc") + 8, 1, 1, 2**31 - 1, 1)
+    path.write_bytes(data)
+    done = subprocess.run([sys.executable, "-c", PROGRAM, str(path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout.splitlines()[-1]) < 50_000  # KiB
 
 
 # ---- time limits ----
