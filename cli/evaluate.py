@@ -79,6 +79,7 @@ def command(
             template=model.clip.template,
             watch=watched,
             log=note,
+            name_skipped=False,  # all are named at the end
         )
     refuse_videos(found.videos)
     model = model.with_classes_of(list_path, found.videos)

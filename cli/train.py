@@ -80,10 +80,9 @@ def command(
     """
     from actrec.cli.progress import TrainReporter, watched
     from actrec.data.lists import find_labels
-    from actrec.engine import datafolder, dist, runfolder, runlog
+    from actrec.engine import datafolder, dist, runfolder
     from actrec.engine.build import net_input
     from actrec.engine.devices import choose_device
-    from actrec.engine.failures import with_name
     from actrec.engine.train import train
 
     if new_head and weights is None:
@@ -117,8 +116,7 @@ def command(
     if run_dir is None:
         named = net.backbone.replace(":", ".") + ("_flow" if clip.modality == "flow" else "")
         run_dir = Path(dist.once("run", lambda: str(datafolder.new_run(data, named))))
-    own_files = (runfolder.BEST, runfolder.LAST, runfolder.DATA, runlog.CONFIG, runlog.NAME, runlog.STEPS)
-    refuse_overlap({f"{name} of the run": run_dir / name for name in (*own_files, runfolder.ENVIRONMENT)})
+    refuse_overlap({f"{name} of the run": run_dir / name for name in runfolder.FILES})
     reporter = TrainReporter()
     try:
         trained = train(
@@ -138,10 +136,9 @@ def command(
     if trained.interrupted:
         click.echo(f"stopped in epoch {trained.epochs + 1}: pass --run {run_dir} --resume to continue")
         return 130
-    known = {found.train[row].id for row in found.train_index.broken}  # `load_list` has named them
-    if skipped := {video: reason for video, reason in trained.skipped.items() if video not in known}:
-        first = with_name(*next(iter(skipped.items())))
-        note(f"{counted(len(skipped), 'video')} could not be decoded; the first: {first}")
+    if trained.num_skipped:  # they were named when they were found
+        count = f"{counted(trained.num_videos, 'video')}, {trained.num_skipped:,} skipped"
+        note(f"training list: {count}: {run_dir / runfolder.SKIPPED} lists them all")
     code = finish(_summary(trained, run_dir), json_path=json_path, result={"run": str(run_dir), **asdict(trained)})
     note(f"next: actrec evaluate --run {run_dir}; actrec report {run_dir}")
     return code

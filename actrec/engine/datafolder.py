@@ -16,6 +16,7 @@ from actrec.data.index import Index, build_index, cache_path, notices
 from actrec.data.lists import Video, advice, find_labels, label_columns, read_flips, read_labels, read_list
 from actrec.data.lists.labeling import range_of_counts, refuse_gaps, shared_videos
 from actrec.engine import runlog
+from actrec.engine.failures import skipped_lines
 from actrec.engine.runfolder import BEST, CHECKPOINTS, Data
 from actrec.words import counted
 
@@ -73,6 +74,7 @@ def load_list(
     log: Log,
     image_range: tuple[float, float] | None = None,
     template: str | None = None,
+    name_skipped: bool = True,
 ) -> IndexedList:
     """Reads a list and its index, and probes the videos (or their optical flow) that the index does not know.
 
@@ -81,6 +83,7 @@ def load_list(
         image_range: as the loaders get it, for the message.
         template: as the loaders get it.
         log: is told how many videos cannot be used, and how many have more than 8 bits, if there are any.
+        name_skipped: whether up to ten of those that cannot be used are named.
     """
     flow = modality == "flow"
     rows = read_list(path)
@@ -107,11 +110,9 @@ def load_list(
             f"names {counted(frames, 'frame')} too many"
         )
     if index.broken:
-        row, reason = next(iter(index.broken.items()))
-        log(
-            f"{path}: {len(index.broken)} of {len(videos)} videos cannot be used and are left out; the first: "
-            f"{videos[row].path}: {reason}"
-        )
+        reasons = [(videos[row].id, f"{videos[row].path}: {reason}") for row, reason in index.broken.items()]
+        for line in skipped_lines(str(path), len(videos), reasons, named=10 if name_skipped else 0):
+            log(line)
     for line in notices([index], image_range):
         log(f"{path}: {line}")
     if image_range is not None and index.is_probed and not index.num_deep:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from actrec.system import is_out_of_memory
-from actrec.words import printable
+from actrec.words import counted, printable
 
 _MEMORY = "a smaller --batch-size (with --accumulate), --size or --frames needs less"
 
@@ -24,6 +26,27 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, RuntimeError) and lost:
         return "another process has ended: its own error message says why"
     return None
+
+
+def skipped_lines(
+    where: str, num_videos: int, skipped: Iterable[tuple[str, str]], *, before: int = 0, named: int = 10
+) -> list[str]:
+    """How many videos of a list are skipped, and which: `34 videos, 30 skipped:`, up to ten of them, `and 20 more`.
+
+    Args:
+        where: The start of the first line.
+        num_videos: Rows of the list.
+        skipped: The name and the reason of each row that is skipped.
+        before: How many others were skipped and named before.
+        named: How many are named. Several rows with the same name and reason are named once.
+    """
+    lines = [with_name(*each) for each in skipped]
+    shown = list(dict.fromkeys(lines))[:named]
+    others = len(lines) - sum(line in shown for line in lines)
+    head = f"{where}: {counted(num_videos, 'video')}, {before + len(lines):,} skipped"
+    head += f", {len(lines):,} of them new" if before else ""
+    more = [f"  and {others:,} more"] if others and shown else []
+    return [head + (":" if shown else ""), *(f"  {line}" for line in shown), *more]
 
 
 def with_name(video: str, reason: str) -> str:

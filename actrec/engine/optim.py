@@ -79,23 +79,30 @@ def _strides(tensor: torch.Tensor) -> list[int]:
 class Schedule:
     """Sets the learning rates of an optimizer: its initial ones, times a factor.
 
-    The factor depends only on the numbers of finished steps and epochs, and for plateau on the losses so far. So a
-    restored schedule continues bit for bit. The factor is the same for all groups, and `min_lr` is scaled like `lr`.
+    The factor depends only on the number of finished epochs, on the fraction of the current epoch that is done, and for
+    plateau on the losses so far. So a restored schedule continues bit for bit, and a schedule over epochs stays right
+    if epochs become shorter. The factor is the same for all groups, and `min_lr` is scaled like `lr`.
 
     Args:
         optimizer: A new one, before its state is restored.
-        steps_per_epoch: Optimizer steps of a complete epoch.
+        steps_per_epoch: Optimizer steps of the first epoch, and of those that follow unless `begin_epoch` is called.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, optim: config.Optim, steps_per_epoch: int):
         self._optimizer, self._optim, self._steps_per_epoch = optimizer, optim, steps_per_epoch
         self._rates = [group["lr"] for group in optimizer.param_groups]
-        self._state = {"steps": 0, "epochs": 0, "best": math.inf, "bad_epochs": 0, "plateau": 1.0}
+        self._state = {"steps": 0, "epochs": 0, "done": 0, "best": math.inf, "bad_epochs": 0, "plateau": 1.0}
+        self._apply()
+
+    def begin_epoch(self, steps: int) -> None:
+        """Call before an epoch, or the rest of it, with the number of its steps if that has changed."""
+        self._steps_per_epoch = steps
         self._apply()
 
     def step(self) -> None:
         """Call after each optimizer step."""
         self._state["steps"] += 1
+        self._state["done"] += 1
         self._apply()
 
     def end_epoch(self, loss: float | None) -> None:
@@ -105,6 +112,7 @@ class Schedule:
             loss: The loss that plateau watches; None if it was not measured, which counts as neither better nor worse.
         """
         self._state["epochs"] += 1
+        self._state["done"] = 0
         if self._optim.schedule == "plateau" and loss is not None:
             self._watch(loss)
         self._apply()
@@ -112,15 +120,17 @@ class Schedule:
     @property
     def factor(self) -> float:
         """The current factor of all learning rates."""
-        steps, epochs = self._state["steps"], self._state["epochs"]
-        done = min(steps / self._steps_per_epoch, self._optim.epochs) if self._optim.per_step else epochs
-        return warm_up(self._optim, steps / self._steps_per_epoch) * decayed(self._optim, done) * self._state["plateau"]
+        epochs, steps = self._state["epochs"], self._steps_per_epoch
+        exact = (epochs * steps + self._state["done"]) / steps  # rounded once
+        done = min(exact, self._optim.epochs) if self._optim.per_step else epochs
+        return warm_up(self._optim, exact) * decayed(self._optim, done) * self._state["plateau"]
 
     def state_dict(self) -> dict[str, int | float]:
         return dict(self._state)
 
     def load_state_dict(self, state: dict[str, int | float]) -> None:
-        self._state = dict(state)
+        steps_before = state["epochs"] * self._steps_per_epoch  # earlier versions: all epochs had as many steps
+        self._state = {**state, "done": state.get("done", state["steps"] - steps_before)}
         self._apply()
 
     def _watch(self, loss: float) -> None:

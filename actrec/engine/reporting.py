@@ -20,7 +20,9 @@ class TrainResult:
         interrupted: A signal stopped the run; the same command with --resume continues it.
         best: Best validation score in percent, measured by `metric`; nan without validation.
         metric: "top-1", or "mAP" if videos have several labels.
-        skipped: For each training video that could not be decoded in this process, its id and the reason.
+        num_videos: Rows of the training list.
+        num_skipped: Rows of the training list that are not drawn, because their videos cannot be used.
+        skipped: The ids of these videos, with the reasons.
         clips_per_second: Training speed of the last epoch in this process; 0 if it trained no epoch.
         waiting: Fraction of that time in which the net waited for clips.
     """
@@ -29,6 +31,8 @@ class TrainResult:
     interrupted: bool
     best: float
     metric: str
+    num_videos: int
+    num_skipped: int
     skipped: dict[str, str]
     clips_per_second: float
     waiting: float

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import hashlib
 import json
 import os
 import shutil
@@ -18,12 +20,15 @@ from actrec.data.index import Index
 from actrec.data.lists import Video
 from actrec.engine import checkpoint, runlog
 from actrec.engine.environment import environment
-from actrec.files import atomic_link, read_json, sha256, write_json
+from actrec.files import atomic_link, read_json, sha256, write_csv, write_json, writing
 from actrec.system import lock_folder
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 CHECKPOINTS = (LAST, PREVIOUS, BEST)
 DATA, NAN, ENVIRONMENT = "data.json", "nan.json", "environment.json"
+SKIPPED = "skipped.csv"
+DESCRIPTION = (runlog.CONFIG, ENVIRONMENT, DATA, SKIPPED, runlog.NAME, runlog.STEPS)
+FILES = (BEST, LAST, *DESCRIPTION)
 
 _MAY_CHANGE = {  # options that do not affect the result of a run: they may differ when it is continued
     ("loader", "workers"), ("loader", "prefetch"), ("run", "device"), ("run", "checkpoint_every"),
@@ -84,7 +89,7 @@ def _remove_description(run_dir: Path) -> None:
     """Removes the description and the logs of a run, unless a step was logged."""
     if runlog.read(run_dir, runlog.STEPS):
         return
-    for name in (runlog.CONFIG, ENVIRONMENT, DATA, runlog.NAME, runlog.STEPS):
+    for name in DESCRIPTION:
         (run_dir / name).unlink(missing_ok=True)
     shutil.rmtree(run_dir / "tensorboard", ignore_errors=True)
 
@@ -114,12 +119,28 @@ def begin(
         raise ValueError(
             f"{run_dir} contains a run already: pass --resume to continue it, or another --run to begin a new one"
         )
-    (run_dir / NAN).unlink(missing_ok=True)
+    for name in (NAN, SKIPPED):
+        (run_dir / name).unlink(missing_ok=True)
     shutil.rmtree(run_dir / "tensorboard", ignore_errors=True)
     runlog.clear(run_dir)
     write_json(run_dir / runlog.CONFIG, {**asdict(recipe), "input": asdict(net_input)}, indent=2)
     write_json(run_dir / ENVIRONMENT, environment(device, precision) | {"weights": origin}, indent=2)
     write_json(run_dir / DATA, _describe_data(data), indent=2)
+
+
+def write_skipped(run_dir: Path, skipped: Sequence[tuple[str, str]]) -> None:
+    """Writes `skipped.csv`: the name of each training video that is not drawn, and the reason."""
+    with writing(run_dir / SKIPPED):
+        write_csv(run_dir / SKIPPED, ("video", "reason"), skipped)
+
+
+def read_skipped(run_dir: Path) -> dict[str, str]:
+    """The reasons in `skipped.csv` by the names of the videos, as far as they can be read."""
+    try:
+        with open(run_dir / SKIPPED, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
+    except (OSError, ValueError, csv.Error):
+        return {}
 
 
 def save(run_dir: Path, name: str, snapshot: dict[str, Any]) -> None:
@@ -249,13 +270,24 @@ def _describe_data(data: Data) -> dict[str, Any]:
     return {
         "classes": list(data.classes),
         "flip_map": list(data.flip_map) if data.flip_map is not None else None,
-        "train": data.train_index.fingerprint(),
-        "val": data.val_index.fingerprint() if data.val_index is not None else None,
+        "train": _describe_list(data.train_index),
+        "val": _describe_list(data.val_index) if data.val_index is not None else None,
     }
 
 
+def _describe_list(index: Index) -> dict[str, Any]:
+    rows = ",".join(map(str, sorted(index.broken)))
+    return index.fingerprint() | ({"unusable": hashlib.sha256(rows.encode()).hexdigest()} if rows else {})
+
+
 def _same(started: Any, now: Any) -> bool:
-    """Contents that are unknown, then or now, count as the same."""
-    if isinstance(started, dict) and isinstance(now, dict) and None in (started.get("contents"), now["contents"]):
-        return {**started, "contents": None} == {**now, "contents": None}
+    """Whether two descriptions of a list are the same.
+
+    Contents that are unknown, then or now, count as the same. They are unknown if a file cannot be read any more, or
+    can be read again.
+    """
+    if not isinstance(started, dict) or not isinstance(now, dict):
+        return started == now
+    if None in (started.get("contents"), now["contents"]) or started.get("unusable") != now.get("unusable"):
+        started, now = ({**values, "contents": None, "unusable": None} for values in (started, now))
     return started == now

@@ -20,6 +20,7 @@ class TrainState:
         epoch: The current epoch, from 0.
         steps: Optimizer steps of the whole run.
         loss_sum, hits, clips, clamped: Sums over the current epoch.
+        planned: Clips that the batches of the current epoch should have; `clips` of them could be decoded.
         recent_loss, recent_hits, recent_clips: Sums since the last row of `steps.jsonl`.
         lr: Learning rate of the last step.
         best: Best validation score in percent; nan before the first one.
@@ -31,6 +32,7 @@ class TrainState:
     hits: int = 0
     clips: int = 0
     clamped: int = 0
+    planned: int = 0
     recent_loss: float = 0.0
     recent_hits: int = 0
     recent_clips: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from typing import Any
 import torch
 
 from actrec.config import Input, Recipe
+from actrec.data.lists.labeling import refuse_lost_classes
 from actrec.engine import checkpoint, dist, runfolder, runlog
 from actrec.engine.build import build_net, make_loaders
 from actrec.engine.devices import choose_device, choose_precision, move
 from actrec.engine.ema import WeightAverage
 from actrec.engine.evaluate import Result, check_scored, merge, score
-from actrec.engine.failures import with_name
+from actrec.engine.failures import skipped_lines, with_name
 from actrec.engine.freeze import freeze, train_mode
 from actrec.engine.optim import Schedule, make_optimizer
 from actrec.engine.pending import PendingSteps
@@ -73,9 +74,12 @@ class Trainer:
         self._loader, self._val_loader = make_loaders(
             data, recipe.clip, self._net.input, recipe.augment, recipe.loader, recipe.loss, recipe.run, self._device
         )
+        self._told: set[int] = set()  # unusable rows that all processes know of
+        if saved is None:
+            self._share_unusable()
+            self._check_usable()
         self._optimizer = make_optimizer(self._net, recipe.optim, recipe.loader.batch_size)
-        steps_per_epoch = -(-len(self._loader) // recipe.optim.accumulate)
-        self._schedule = Schedule(self._optimizer, recipe.optim, steps_per_epoch)
+        self._schedule = Schedule(self._optimizer, recipe.optim, self._steps_of_epoch())
         self._average = WeightAverage(self._net, recipe.optim.ema) if recipe.optim.ema is not None else None
         if recipe.run.compile:
             self._net.compile()
@@ -107,7 +111,8 @@ class Trainer:
             read_every=recipe.run.log_every if self._device.type == "cuda" else 1,
         )
         position = self._loader.state_dict()
-        self._time_left = TimeLeft(position["epoch"] + position["step"] / len(self._loader))
+        fraction = position["step"] / len(self._loader) if position["step"] else 0.0
+        self._time_left = TimeLeft(position["epoch"] + fraction)
         self._saved_at = time.monotonic()
 
     def run(self, stop: threading.Event) -> TrainResult:
@@ -141,7 +146,9 @@ class Trainer:
             return
         loader, accumulate = self._loader, self._recipe.optim.accumulate
         num_batches, done = len(loader), loader.state_dict()["step"]
-        num_steps = -(-num_batches // accumulate)
+        num_steps = self._steps_of_epoch()
+        self._schedule.begin_epoch(num_steps)
+        self._state.planned = loader.num_clips
         self._reporter.epoch(self._state.epoch, self._recipe.optim.epochs, num_steps, done // accumulate)
         train_mode(self._net)
         self._timer = EpochTimer()
@@ -163,6 +170,7 @@ class Trainer:
             self._pending.read()
         self._reporter.close()
         self._check_that_clips_came()
+        self._leave_out_unusable()
 
     def _update_weights(self, stop: threading.Event) -> tuple[bool, bool]:
         """Takes an optimizer step. Returns whether any process was asked to stop, and whether it is time to save."""
@@ -242,7 +250,8 @@ class Trainer:
 
     def _check_that_clips_came(self) -> None:
         if not self._state.clips:
-            id_, reason = next(iter(self._skipped().items()))
+            self._share_unusable()
+            id_, reason = next(iter(self._loader.skipped.items()))
             raise ValueError(f"no training video could be decoded; {with_name(id_, reason)}")
 
     def _validation_due(self) -> bool:
@@ -270,23 +279,70 @@ class Trainer:
             train_top1=state.top1,
             clips_per_second=timer.clips_per_second if trained else None,
             waiting=timer.waited if trained else None,
-            skipped=self._loader.num_clips - state.clips,
+            skipped=state.planned - state.clips,
             clamped=state.clamped,
             validation=result,
             time_left=self._time_left.after(state.epoch + 1, epochs) if state.epoch + 1 < epochs else None,
         )
 
     def _result(self, interrupted: bool) -> TrainResult:
-        metric = "mAP" if self._recipe.loss.multi_label else "top-1"
-        speed, waited = self._timer.clips_per_second, self._timer.waited
-        return TrainResult(self._state.epoch, interrupted, self._state.best, metric, self._skipped(), speed, waited)
+        self._share_unusable()  # also what was found in the epoch in which the run was stopped
+        return TrainResult(
+            epochs=self._state.epoch,
+            interrupted=interrupted,
+            best=self._state.best,
+            metric="mAP" if self._recipe.loss.multi_label else "top-1",
+            num_videos=len(self._data.train),
+            num_skipped=len(self._loader.unusable),
+            skipped=self._loader.skipped,
+            clips_per_second=self._timer.clips_per_second,
+            waiting=self._timer.waited,
+        )
 
-    def _skipped(self) -> dict[str, str]:
-        """The training videos that could not be decoded in any process, with the reasons."""
-        skipped: dict[str, str] = {}
-        for reasons in dist.gather(self._loader.skipped):
-            skipped |= reasons
-        return skipped
+    # Videos that cannot be used
+
+    def _share_unusable(self) -> None:
+        """Gives every process the unusable rows that any process has found, so that all draw the same."""
+        own = self._loader.unusable
+        for reasons in dist.gather({row: own[row] for row in sorted(own.keys() - self._told)}):
+            self._loader.add_unusable(reasons)
+
+    def _check_usable(self) -> None:
+        """Raises ValueError if no video of a class is left for the next epoch, or fewer than one batch of videos."""
+        refuse_lost_classes(self._data.train, self._loader.unusable, self._data.classes)
+        len(self._loader)
+
+    def _leave_out_unusable(self) -> None:
+        """Makes all processes leave out of the next epoch what was found to be unusable in this one, and tells it.
+
+        Raises:
+            ValueError: Too little is left for another epoch. Nothing was saved since the last save in the epoch, so
+                that the run can be continued if the files can be read again.
+        """
+        self._share_unusable()
+        unusable = self._loader.unusable
+        if not (new := sorted(unusable.keys() - self._told)):
+            return
+        if self._state.epoch + 1 < self._recipe.optim.epochs:
+            self._check_usable()
+        where, before = f"training list after epoch {self._state.epoch + 1}", len(self._told)
+        for line in skipped_lines(where, len(self._data.train), self._named(new), before=before):
+            self._reporter.line(line)
+        self._tell_unusable()
+
+    def _tell_unusable(self) -> None:
+        """Lists the unusable videos in the run folder."""
+        self._told = set(self._loader.unusable)
+        if self._told:
+            listed = self._named(sorted(self._told))
+            dist.by_first(lambda: runfolder.write_skipped(self._dir, listed))
+
+    def _named(self, rows: Sequence[int]) -> list[tuple[str, str]]:
+        return [(self._data.train[row].id, self._loader.unusable[row]) for row in rows]
+
+    def _steps_of_epoch(self) -> int:
+        """Optimizer steps of the epoch that begins next, or continues."""
+        return -(-len(self._loader) // self._recipe.optim.accumulate)
 
     # Beginning and continuing
 
@@ -313,6 +369,7 @@ class Trainer:
         origin = runfolder.describe_weights(weights, new_head) if weights is not None else None
         arguments = (self._dir, self._recipe, self._data, self._net.input, self._device, self._precision, origin)
         dist.by_first(lambda: runfolder.begin(*arguments))
+        self._tell_unusable()
 
     def _continue(self, saved: dict[str, Any]) -> None:
         recipe, run_dir = self._recipe, self._dir
@@ -330,6 +387,9 @@ class Trainer:
             epochs = self._recipe.optim.epochs
             line(f"{self._dir} is finished: {counted(epochs, 'epoch')} {'is' if epochs == 1 else 'are'} done")
             return
+        if others := self._told - self._data.train_index.broken.keys():
+            were = "video that it could not read before" if len(others) == 1 else "videos that it could not read before"
+            line(f"{self._dir} leaves out {len(others):,} {were}: {runfolder.SKIPPED} has the reasons")
         where = f"step {position['step'] + 1}" if position["epoch"] == state.epoch else "its validation"
         line(f"continuing {self._dir} at epoch {state.epoch + 1}, {where}")
         if world != dist.world():
@@ -360,6 +420,7 @@ class Trainer:
 
     def _save(self, name: str) -> None:
         self._pending.read()  # so that no checkpoint is written after a loss that is not a finite number
+        self._share_unusable()
         self._saved_at = time.monotonic()
         dist.by_first(lambda: runfolder.save(self._dir, name, self._snapshot()))
 
@@ -398,7 +459,18 @@ class Trainer:
             self._net.load_state_dict(saved["trained"])
             self._average.net.load_state_dict(saved["state_dict"])
         self._optimizer.load_state_dict(saved["optimizer"])
-        self._schedule.load_state_dict(saved["schedule"])
+        self._restore_loader(saved["loader"])
+        # Checkpoints of earlier versions do not have `done` and `planned`: their epochs were equally long.
+        done = saved["loader"]["step"] // self._recipe.optim.accumulate
+        self._schedule.load_state_dict({"done": done, **saved["schedule"]})
         self._stepper.scaler.load_state_dict(saved["scaler"])
-        self._loader.load_state_dict(saved["loader"])
-        self._state = TrainState(**saved["progress"])
+        self._state = TrainState(**{"planned": self._loader.task.num_clips, **saved["progress"]})
+
+    def _restore_loader(self, saved: dict[str, Any]) -> None:
+        """The loader's place, and the rows that it leaves out: those of the checkpoint, whatever is usable now."""
+        loader, broken = self._loader, self._loader.unusable
+        loader.load_state_dict(saved)
+        listed = dist.by_first(lambda: runfolder.read_skipped(self._dir))
+        names = {row: self._data.train[row].id for row in loader.unusable.keys() - broken.keys()}
+        loader.add_unusable({row: listed[name] for row, name in names.items() if name in listed})
+        self._told = set(saved.get("left_out", ()))

@@ -135,7 +135,7 @@ def training_view(
     batches, _ = make_loaders(
         replace(data, val=None), clip, net_input, augment, loader, loss, run, torch.device(device)
     )
-    batches.load_state_dict({"epoch": epoch, "step": 0})
+    batches.load_state_dict({**batches.state_dict(), "epoch": epoch})
     shown: list[Shown] = []
     for step, batch in enumerate(batches):
         notes = [""] * len(batch)

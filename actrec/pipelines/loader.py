@@ -8,7 +8,7 @@ A task (`task.py`) says what a loader delivers: the draws of each step and their
 fetches batches ahead, continues where it stopped, and counts what is skipped. The decode workers (`workers/`) fetch
 samples. They also finish the clips on a CPU; on a GPU, where DALI decodes, and where augmentations change pixels, DALI
 does (`dali/`). A sample that cannot be decoded is left out and its video is named in `Loader.skipped`; it affects no
-other sample.
+other sample. Training does not draw that row of the list again from the next epoch on: `Loader.unusable` has the rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from types import NoneType
@@ -61,13 +61,15 @@ class Loader:
 
     Attributes:
         epoch: the epoch that the next `iter` begins, or the one that is being iterated.
-        skipped: reason by video id, for the videos of which a sample was left out so far. Samples are not counted.
+        unusable: reason by row, for the rows of the list of which a sample was left out so far, and in training for
+            those that the index knew to be unusable before. From the next epoch on, training does not draw them, even
+            if their files can be read again. The rows that an epoch leaves out never change within it.
         clamped: how many planned frames were after a video's last frame and became that one. If DALI decodes the
             video, they are counted only if it has a certificate: DALI does not tell how many frames a file has.
         decoded: how many pictures of video files the decode workers decoded so far, `delivered`: how many different
             ones of them were needed. What DALI decodes is not counted.
         encoded_bytes: size of the images, excerpts of videos and whole videos that DALI was given to decode so far.
-        videos, clip, input, multi_label, num_clips: of the task.
+        videos, clip, input, multi_label: of the task.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class Loader:
     ):
         self.task = task
         self.videos, self.clip, self.input = task.videos, task.clip, task.input
-        self.multi_label, self.num_clips = task.multi_label, task.num_clips
+        self.multi_label = task.multi_label
         flow = task.clip.modality == "flow"
         self.index = (
             index
@@ -105,7 +107,10 @@ class Loader:
         self.device = _device(device)
         _check_memory(task, self.device, prefetch, getattr(torch, dtype))
         self.workers = workers or num_cores()
-        self.skipped: dict[str, str] = {}
+        self.unusable: dict[int, str] = {}
+        if isinstance(task, TrainTask):
+            known = self.index.broken.items()
+            self.unusable = {row: str(MediaError(self.videos[row].path, reason)) for row, reason in known}
         self.clamped = self.decoded = self.delivered = self.encoded_bytes = 0
         self.epoch = 0
         self._step = 0
@@ -128,8 +133,10 @@ class Loader:
         self._feeder: Feeder | None = None
         if decoder == "dali" or not self._workers_finish:
             self._feeder = _dali_feeder(task, self.device, self.workers, dtype, budget)
+        self._settle()
 
     def __iter__(self) -> Generator[Batch, None, None]:
+        self._settle()
         epoch, first = self.epoch, self._step
         fetching: deque[_Fetching] = deque()
         with single_threaded_opencv():  # the decode workers are the parallelism
@@ -143,23 +150,71 @@ class Loader:
                     self.epoch, self._step = epoch + 1, 0
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Batches of the epoch: of the next one, after all batches of one were delivered.
+
+        Raises:
+            OptionError: fewer usable videos than one batch are left.
+        """
+        self._settle()
         return self.task.num_steps
 
-    def state_dict(self) -> dict[str, int]:
-        """Where the loader is: the epoch and the next step in it."""
-        return {"epoch": self.epoch, "step": self._step}
+    @property
+    def num_clips(self) -> int:
+        """Clips of the epoch's batches, over all ranks, including those that cannot be decoded."""
+        self._settle()
+        return self.task.num_clips
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """The next `iter` continues there, with exactly the batches that would have followed."""
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Reason by video id, for the videos in `unusable`."""
+        return {self.videos[row].id: reason for row, reason in self.unusable.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader is: the epoch and the next step in it.
+
+        If there are any, also the rows that this epoch leaves out (`left_out`), and those that were found to be
+        unusable since it began (`found`). All of them are numbers and lists of numbers.
+        """
+        rows = {"left_out": sorted(self._left_out), "found": sorted(self.unusable.keys() - self._left_out)}
+        given = {name: numbers for name, numbers in rows.items() if numbers} if isinstance(self.task, TrainTask) else {}
+        return {"epoch": self.epoch, "step": self._step, **given}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The next `iter` continues there, with exactly the batches that would have followed.
+
+        Raises:
+            ValueError: the state is not one of a loader of this list.
+        """
+        left_out, found = ([int(row) for row in state.get(name, ())] for name in ("left_out", "found"))
+        if any(not 0 <= row < len(self.videos) for row in (*left_out, *found)):
+            raise ValueError(f"the state of a loader of another list: this one has {len(self.videos)} rows")
         self.epoch, self._step = int(state["epoch"]), int(state["step"])
+        reasons = self.unusable
+        self.unusable = {row: reasons.get(row, "it could not be used before") for row in (*left_out, *found)}
+        if self._step:
+            self.task.leave_out(frozenset(left_out))
+
+    def add_unusable(self, reasons: Mapping[int, str]) -> None:
+        """Adds rows that others, such as another process, found to be unusable, or their reasons."""
+        self.unusable = {**self.unusable, **reasons}
+
+    @property
+    def _left_out(self) -> Set[int]:
+        """The rows that the epoch leaves out."""
+        return self.task.left_out if self._step else self.unusable.keys()
+
+    def _settle(self) -> None:
+        """Between two epochs: sets the rows that the next one leaves out."""
+        if self.task.left_out != self._left_out:
+            self.task.leave_out(frozenset(self._left_out))
 
     def plan(self, epoch: int, row: int, repeat: int = 0) -> Plan:
         """Everything random about a sample. Raises MediaError if the video cannot be used."""
         return self.task.plan(epoch, row, repeat, self.index[row])
 
     def _batches(self, fetching: deque[_Fetching], epoch: int, first: int) -> Iterator[Batch]:
-        steps = iter(range(first, len(self)))
+        num_steps = len(self)
+        steps = iter(range(first, num_steps))
         launched: deque[_Launched] = deque()
         while True:
             while len(fetching) < self._prefetch and (step := next(steps, None)) is not None:
@@ -173,9 +228,12 @@ class Loader:
                 return
             if self._step % _RELEASE == _RELEASE - 1:
                 release_free_memory()
-            batch = self._collect(launched.popleft())
+            ready = launched.popleft()
+            batch = self._collect(ready)
+            # Not earlier, so that what is known after a batch does not depend on how many were prepared ahead.
+            self.unusable |= {failure.row: failure.error for failure in ready.failures}
             self._step += 1
-            if self._step == len(self):
+            if self._step == num_steps:
                 self.epoch, self._step = epoch + 1, 0
             yield batch
 
@@ -230,8 +288,11 @@ class Loader:
     def _launch(self, fetching: _Fetching) -> _Launched:
         """Waits for the workers and sends what they did not finish to DALI, route by route. Does not wait for DALI."""
         fetched = fetching.result()
-        good = [i for i, sample in enumerate(fetched) if self._account(sample)]
+        failures = [sample for sample in fetched if isinstance(sample, Failure)]
+        good = [i for i, sample in enumerate(fetched) if not isinstance(sample, Failure)]
         samples: list[Sample] = [fetched[i] for i in good]  # type: ignore[misc]
+        for sample in samples:
+            self._account(sample)
         clips = fetching.clips
         if clips is not None and len(good) < len(fetched):
             clips = clips[good]
@@ -247,18 +308,14 @@ class Loader:
             else:
                 assert self._feeder is not None
                 running.append((good_places, self._feeder.start(route, [samples[i] for i in good_places])))
-        return _Launched(samples, clips, finished, running)
+        return _Launched(samples, clips, finished, running, failures)
 
-    def _account(self, sample: Sample | Failure) -> bool:
-        """Counts a fetched sample. Returns whether it can be used."""
-        if isinstance(sample, Failure):
-            self.skipped[self.videos[sample.row].id] = sample.error
-            return False
+    def _account(self, sample: Sample) -> None:
+        """Counts what a fetched sample needed."""
         self.clamped += sample.clamped
         self.decoded += sample.decoded
         self.delivered += sample.delivered
         self.encoded_bytes += sample.encoded_bytes
-        return True
 
     def _collect(self, launched: _Launched) -> Batch:
         """Waits for the clips and puts them together in the planned order."""
@@ -273,7 +330,7 @@ class Loader:
             except DecodeError:
                 if running.route.decoded_by_workers:
                     raise  # DALI got finished pictures, so no file is the cause
-                clips |= self._rescue(good_places, samples)
+                clips |= self._rescue(good_places, samples, launched.failures)
                 continue
             if len(good_places) == len(samples) and isinstance(produced, torch.Tensor):
                 return self._batch(samples, produced)
@@ -283,11 +340,13 @@ class Loader:
             [samples[i] for i in order], torch.stack([clips[i] for i in order]) if order else self._no_clips()
         )
 
-    def _rescue(self, good_places: list[int], samples: list[Sample]) -> dict[int, torch.Tensor]:
+    def _rescue(
+        self, good_places: list[int], samples: list[Sample], failures: list[Failure]
+    ) -> dict[int, torch.Tensor]:
         """Decodes samples that DALI lost because of a bad file as the workers do, and replaces them in `samples`.
 
-        They are decoded one by one, in this thread, and those of bad files are skipped. If DALI has to finish the
-        others, it gets pictures only, so that no file can be the cause of an error.
+        They are decoded one by one, in this thread, and those of bad files are added to `failures`. If DALI has to
+        finish the others, it gets pictures only, so that no file can be the cause of an error.
 
         Returns:
             The clips of the good ones.
@@ -299,9 +358,12 @@ class Loader:
             slot = memory[n] if memory is not None else None
             request = self._request(lost.row, lost.media, lost.plan, pixels_route(lost.media), slot)
             (found,) = fetch([request], self.index, certify=False)
-            if self._account(found):
-                samples[i] = found  # type: ignore[assignment]
-                good.append((n, i))
+            if isinstance(found, Failure):
+                failures.append(found)
+                continue
+            self._account(found)
+            samples[i] = found
+            good.append((n, i))
         if not good:
             return {}
         if memory is not None:
@@ -379,12 +441,14 @@ class _Launched:
         clips: memory with the clips that the workers finished.
         finished: the places of those.
         running: places of the samples that DALI works on, route by route, and how to get their clips.
+        failures: the bad samples. Those that DALI finds are added later.
     """
 
     samples: list[Sample]
     clips: torch.Tensor | None
     finished: list[int]
     running: list[tuple[list[int], Running]]
+    failures: list[Failure]
 
 
 def train_loader(

@@ -8,7 +8,7 @@ plan. A `Loader` does the rest.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +33,7 @@ class TrainTask:
         augmentations: those that are switched on, in the order in which they are applied.
         num_clips: of an epoch's batches, over all ranks, including those that cannot be decoded.
         num_steps: batches of an epoch.
+        left_out: the rows of the list that are not drawn (see `leave_out`).
         num_views: clips per video in a batch.
         changes_pixels: whether an augmentation changes pictures after they are resized.
     """
@@ -66,25 +67,50 @@ class TrainTask:
             _check_colors(self.augmentations)
         self._augment, self._seed, self._flip_map = augment, seed, flip_map
         self._rank, self._world = rank, world
-        self._num_draws = len(videos) * repeats
-        full, rest = divmod(self._num_draws, batch_size)
-        self.num_steps = full + (1 if rest and keep_last else 0)
-        self.num_clips = full * batch_size + (rest if keep_last else 0)
-        if not self.num_steps:
-            each = f", {repeats} clips of each" if repeats > 1 else ""
-            raise OptionError(
-                f"`batch_size` {batch_size} with {counted(len(videos), 'video')}{each}: expected at most "
-                f"{self._num_draws}; set `batch_size` to {2 ** (self._num_draws.bit_length() - 1)}, or set `keep_last`"
-            )
-        labels = single_labels(videos) if balanced else None
-        draws_of = functools.partial(epoch_draws, len(videos), seed=seed, repeats=repeats, labels=labels)
-        self._epoch_draws = functools.lru_cache(maxsize=1)(draws_of)
+        self._repeats, self._keep_last = repeats, keep_last
+        self._labels = single_labels(videos) if balanced else None
+        self.leave_out(())
 
     @property
     def num_frames(self) -> int:
         """Frames of a clip."""
         assert self.clip.frames is not None
         return self.clip.frames
+
+    def leave_out(self, rows: Collection[int]) -> None:
+        """Sets the rows that are not drawn, because their videos cannot be used. Batches are filled with others.
+
+        Raises:
+            OptionError: the others are fewer than one batch.
+        """
+        num_usable = len(self.videos) - len(rows)
+        num_draws = num_usable * self._repeats
+        full, rest = divmod(num_draws, self.batch_size)
+        if not full and not (rest and self._keep_last):
+            of_list = f"{num_usable} usable of " if rows else ""
+            each = f", {self._repeats} clips of each" if self._repeats > 1 else ""
+            advice = (
+                f"expected at most {num_draws}; set `batch_size` to {2 ** (num_draws.bit_length() - 1)}, or set "
+                "`keep_last`"
+                if num_draws
+                else "none is left to train on"
+            )
+            raise OptionError(
+                f"`batch_size` {self.batch_size} with {of_list}{counted(len(self.videos), 'video')}{each}: {advice}"
+            )
+        self.left_out = frozenset(rows)
+        self._num_draws = num_draws
+        self.num_steps = full + (1 if rest and self._keep_last else 0)
+        self.num_clips = full * self.batch_size + (rest if self._keep_last else 0)
+        draws_of = functools.partial(
+            epoch_draws,
+            len(self.videos),
+            seed=self._seed,
+            repeats=self._repeats,
+            labels=self._labels,
+            left_out=self.left_out,
+        )
+        self._epoch_draws = functools.lru_cache(maxsize=1)(draws_of)
 
     def draws(self, epoch: int, step: int) -> np.ndarray:
         """What this rank draws in a step: (n, 2) int64, row of the list and how often it was drawn before."""
@@ -137,6 +163,7 @@ class EvalTask:
     """
 
     changes_pixels = False
+    left_out: frozenset[int] = frozenset()
 
     def __init__(
         self,
@@ -168,6 +195,9 @@ class EvalTask:
         """See `TrainTask.draws`. Nothing is dropped, padded or repeated."""
         rows = self._rows[batch_slice(step, batch_size=self.batch_size, num_draws=len(self._rows))]
         return np.stack([rows, np.zeros_like(rows)], axis=1)
+
+    def leave_out(self, rows: Collection[int]) -> None:
+        """See `TrainTask.leave_out`. Evaluation tries every video, so that each has a score or a reason."""
 
     def plan(self, epoch: int, row: int, repeat: int, media: Media) -> EvalPlan:
         """The views of one video. Nothing about them is random."""

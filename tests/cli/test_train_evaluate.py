@@ -245,8 +245,10 @@ def test_a_broken_video_is_named_once(run, inside):
     (inside / "zero.avi").touch()
     with open(inside / "train.txt", "a") as file:
         file.write("zero.avi 1 9 0\n")
-    code, _, err = run("train", *SMALL, "--epochs", "1", *TINY)
+    code, _, err = run("train", *SMALL, "--epochs", "1", *TINY, "--run", "r")
     assert code == 0
     (line,) = [line for line in err if "zero.avi" in line]
-    assert "1 of 13 videos cannot be used" in line
     assert line.count("zero.avi") == 1
+    assert err[err.index(line) - 1] == "train.txt: 13 videos, 1 skipped:"
+    assert "training list: 13 videos, 1 skipped: r/skipped.csv lists them all" in err
+    assert [line.split(",")[0] for line in (inside / "r/skipped.csv").read_text().splitlines()] == ["video", "zero.avi"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 import actrec
@@ -56,6 +58,13 @@ def run(path, data, made=None, **options):
     reporter = options.pop("reporter", Notes())
     trained = engine.train(made or recipe(), data, path, reporter=reporter, net_input=INPUT, **options)
     return trained, reporter
+
+
+def break_images(folder: Path) -> Path:
+    """Makes every clip of a frame folder fail, although the index can use the folder."""
+    for image in sorted(folder.iterdir())[1:]:
+        image.write_bytes(b"not an image")
+    return folder
 
 
 def weights(path) -> dict[str, torch.Tensor]:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from engine.group import TIMEOUT, Groups
+from engine.helpers import break_images
 from torch import nn
 
 from actrec.engine import checkpoint, dist, runlog
@@ -67,17 +68,20 @@ def test_the_first_step_in_float32(tmp_path, dataset, groups):
 
 
 def test_a_process_without_any_clip(tmp_path, dataset, groups):
-    """The only video of a process's step is missing: the step has the clips of the other process, and both continue."""
+    """The only video of a process's step is broken: the step has the clips of the other process, and both continue."""
     rows = (dataset / "train.txt").read_text().splitlines()[:4]
-    lines = [f"{dataset}/{row}" for row in rows[:3]] + [f"{dataset}/frames/gone 1 9 0"]
+    break_images(shutil.copytree(dataset / "frames/train0", tmp_path / "broken"))
+    lines = [f"{dataset}/{row}" for row in rows[:3]] + ["broken 1 9 0"]
     (tmp_path / "list.txt").write_text("\n".join(lines) + "\n")
     (tmp_path / "labels.txt").write_text("dark\nbright\n")
     for n in (1, 2):
         options = ("--list", tmp_path / "list.txt", "--batch-size", "2", "--epochs", "2", *EXACT)
         train(groups, n, dataset, tmp_path / str(n), *options)
-    assert len(losses(tmp_path / "1")) == 4
+    assert len(losses(tmp_path / "1")) == 3  # the second epoch does not draw it: a batch of two videos, and one video
     assert losses(tmp_path / "2") == pytest.approx(losses(tmp_path / "1"), abs=1e-9)
-    assert [row["skipped"] for row in runlog.read(tmp_path / "2")] == [1, 1]
+    assert [row["skipped"] for row in runlog.read(tmp_path / "2")] == [1, 0]
+    saved = [checkpoint.load(tmp_path / f"{n}/last.pt") for n in (1, 2)]
+    assert [each["loader"] for each in saved] == [{"epoch": 2, "step": 0, "left_out": [3]}] * 2
 
 
 def test_two_processes_continue_what_one_began(tmp_path, dataset, groups):

@@ -30,7 +30,14 @@ def test_a_bad_file_takes_nothing_with_it(tmp_path, numbers, make_rows, decoder,
     vanishing.unlink()
     augment = actrec.Augment(geometry="center", flip=False, **options)
     loader = actrec.train_loader(
-        videos, actrec.Clip(frames=4), INPUT, augment=augment, batch_size=5, index=index, decoder=decoder
+        videos,
+        actrec.Clip(frames=4),
+        INPUT,
+        augment=augment,
+        batch_size=5,
+        keep_last=True,
+        index=index,
+        decoder=decoder,
     )
     for epoch in range(2):
         clips = loaded(loader)

@@ -73,6 +73,29 @@ def refuse_contradictions(videos: Sequence[Video]) -> None:
             )
 
 
+def refuse_lost_classes(videos: Sequence[Video], unusable: Mapping[int, str], classes: Sequence[str]) -> None:
+    """Raises ValueError if no video of a class can be used, and names the class.
+
+    Args:
+        videos: The rows of a training list.
+        unusable: The rows that cannot be used, with the reasons.
+        classes: The name of each label.
+    """
+    if not unusable:
+        return
+    lost = np.zeros(len(videos), bool)
+    lost[list(unusable)] = True
+    labels, counts = label_columns(videos)
+    rows = np.arange(len(videos)).repeat(counts)
+    total, num_lost = (np.bincount(found, minlength=len(classes)) for found in (labels, labels[lost[rows]]))
+    for label in np.flatnonzero((total > 0) & (num_lost == total))[:1].tolist():
+        first = int(rows[labels == label][0])
+        raise ValueError(
+            f"none of the {total[label]} training videos of the class {show(classes[label])} can be used; the first: "
+            f"{unusable[first]}"
+        )
+
+
 def shared_videos(train: Sequence[Video], val: Sequence[Video]) -> Iterator[Video]:
     """The rows of `val` that show frames of a row of `train`."""
     rows: dict[str, list[Video]] = {video.path: [] for video in val}

@@ -1,10 +1,11 @@
 """Which videos an epoch draws, and in which order. The order is the same on every rank.
 
-It depends on (seed, epoch), on the number of videos and of repeats and, with class balance, on the labels."""
+It depends on (seed, epoch), on the number of videos and of repeats, on the rows that are left out and, with class
+balance, on the labels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -13,9 +14,15 @@ from actrec.data.sampling import streams
 
 
 def epoch_draws(
-    num_videos: int, *, seed: int, epoch: int, repeats: int = 1, labels: np.ndarray | None = None
+    num_videos: int,
+    *,
+    seed: int,
+    epoch: int,
+    repeats: int = 1,
+    labels: np.ndarray | None = None,
+    left_out: Collection[int] = (),
 ) -> np.ndarray:
-    """The clips of an epoch in order: (num_videos * repeats, 2) int64.
+    """The clips of an epoch in order: ((num_videos - len(left_out)) * repeats, 2) int64.
 
     The columns are the row of the list, and how often that row was drawn before in this epoch.
 
@@ -23,10 +30,17 @@ def epoch_draws(
         repeats: clips of each drawn video. They follow each other (repeated augmentation, Hoffer et al. 2020).
         labels: (num_videos,) int, the label of each video: every class is then drawn equally often, in an order that is
             random over the epoch. None: every video is drawn once.
+        left_out: the rows that are not drawn, without repetition. Without class balance, the order of the other rows
+            does not depend on them.
     """
-    order = epoch_order(num_videos, seed=seed, epoch=epoch)
-    if labels is not None:
-        order = balanced_rows(labels, seed, epoch)[order]
+    usable = np.ones(num_videos, bool)
+    usable[list(left_out)] = False
+    if labels is None:
+        order = epoch_order(num_videos, seed=seed, epoch=epoch)
+        order = order[usable[order]]
+    else:
+        order = np.flatnonzero(usable)[balanced_rows(labels[usable], seed, epoch)]
+        order = order[epoch_order(len(order), seed=seed, epoch=epoch)]
     rows = order.repeat(repeats)
     return np.stack([rows, _times_before(rows)], axis=1)
 
