@@ -11,8 +11,8 @@ import click
 import actrec
 from actrec import config
 from actrec.cli.ending import finish, json_option, note, refuse_overlap
-from actrec.cli.options import FILE, FOLDER, Command, config_options, data_option, limit_options
-from actrec.cli.runs import run_folder
+from actrec.cli.options import FILE, FOLDER, config_options, data_option, limit_options
+from actrec.cli.resuming import TrainCommand
 from actrec.words import counted
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class ListFile(click.Path):
         return super().convert(value, param, ctx)
 
 
-@click.command(cls=Command)
+@click.command(cls=TrainCommand)
 @data_option
 @click.option("--list", "list_path", type=ListFile(), help="Training list.  [default: DATA/train.txt]")
 @click.option("--val-list", type=ListFile(), help="Validation list.  [default: DATA/val.txt]")
@@ -47,7 +47,7 @@ class ListFile(click.Path):
     help="Run folder; with --resume also a name in DATA/runs.  [default: DATA/runs/<date>_<net>]",
 )
 @click.option("--resume", is_flag=True,
-              help="Continue the run (without --run: the newest run of this net that has a checkpoint).")  # fmt: skip
+              help="Continue the run with its options (without --run: the newest run with a checkpoint).")  # fmt: skip
 @click.option("--weights", type=FILE, help="Weights to start from.")
 @click.option("--new-head", is_flag=True, help="The weights are for other classes: start with a new last layer.")
 @json_option
@@ -76,7 +76,8 @@ def command(
     """Train a net on the lists of a dataset folder.
 
     The run folder gets the checkpoints last.pt and best.pt, the log, and a description of the run. Ctrl-C finishes the
-    step and saves. Pass --resume to continue: the result is the same as without the interruption.
+    step and saves. Pass --resume to continue, without other options: the result is the same as without the
+    interruption.
     """
     from actrec.cli.progress import TrainReporter, watched
     from actrec.data.lists import find_labels
@@ -85,7 +86,7 @@ def command(
     from actrec.engine.devices import choose_device
     from actrec.engine.train import train
 
-    if new_head and weights is None:
+    if new_head and weights is None and not resume:
         raise click.UsageError("--new-head without --weights: a net that starts without weights has a new head anyway")
     recipe = config.Recipe(net, clip, augment, loader, optim, loss, run)
     fed = net_input(net, clip, frame)
@@ -98,9 +99,6 @@ def command(
         }
     )
     click.get_current_context().with_resource(dist.joined(choose_device(run.device)))
-    if resume:
-        given = run_dir
-        run_dir = Path(dist.once("run", lambda: str(_run_to_resume(data, given, net.backbone, clip.modality))))
     with dist.first():
         found = datafolder.training_data(
             data,
@@ -142,22 +140,6 @@ def command(
     code = finish(_summary(trained, run_dir), json_path=json_path, result={"run": str(run_dir), **asdict(trained)})
     note(f"next: actrec evaluate --run {run_dir}; actrec report {run_dir}")
     return code
-
-
-def _run_to_resume(data: Path, run_dir: Path | None, net: str, modality: str) -> Path:
-    """The run that --resume continues.
-
-    Raises:
-        ValueError: There is no such run, or it has no checkpoint.
-    """
-    from actrec.engine import datafolder, runfolder
-
-    if run_dir is None:
-        return datafolder.run_to_resume(data, net, modality)
-    found = run_folder(run_dir, data)
-    if not runfolder.has_checkpoint(found):
-        raise ValueError(f"{found} has no checkpoint to continue from: omit --resume to begin the run")
-    return found
 
 
 def _summary(trained: TrainResult, run_dir: Path) -> str:

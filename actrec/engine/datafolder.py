@@ -176,6 +176,7 @@ def training_data(
         val_index=val.index if val is not None else None,
         classes=classes,
         flip_map=flip_map(train_path, classes),
+        sources=(folder, train_path, val_list),
     )
 
 
@@ -231,39 +232,41 @@ def refuse_other_classes(path: Path, classes: Sequence[str]) -> None:
             raise ValueError(f"{found}: label {label} is {here!r}, but the net was trained with {there!r}")
 
 
-def newest_run(folder: Path, files: Sequence[str], *, net: str | None = None, modality: str = "rgb") -> Path | None:
+def newest_run(
+    folder: Path, files: Sequence[str], *, net: str | None = None, modality: str | None = None
+) -> Path | None:
     """The folder in `runs/` with the newest of these files. None if no folder contains one of them.
 
     Args:
-        net: Only runs of this net with this modality, according to their `config.json`.
+        net, modality: Only runs of this net, and with this modality, according to their `config.json`.
     """
     found = [path for name in files for path in (folder / "runs").glob(f"*/{name}")]
     newest_first = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
-    of_net = (path.parent for path in newest_first if net is None or _trains(path.parent, net, modality))
-    return next(of_net, None)
+    return next((path.parent for path in newest_first if _trains(path.parent, net, modality)), None)
 
 
-def _trains(run_dir: Path, net: str, modality: str) -> bool:
+def _trains(run_dir: Path, net: str | None, modality: str | None) -> bool:
     """Whether this is a run of the net, as far as its configuration can be read."""
+    if net is None and modality is None:
+        return True
     try:
         stored = runlog.read_config(run_dir)
-        return (stored["net"]["backbone"], stored["clip"].get("modality", "rgb")) == (net, modality)
+        return net in (None, stored["net"]["backbone"]) and modality in (None, stored["clip"].get("modality", "rgb"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
-def run_to_resume(folder: Path, net: str, modality: str) -> Path:
-    """The newest run of this net and modality in `runs/` that has a checkpoint.
+def run_to_resume(folder: Path, net: str | None, modality: str | None) -> Path:
+    """The newest run in `runs/` that has a checkpoint; of this net and modality if they are given.
 
     Raises:
         ValueError: There is none.
     """
     found = newest_run(folder, CHECKPOINTS, net=net, modality=modality)
     if found is None:
-        of_flow = " with modality flow" if modality == "flow" else ""
+        which = (f" of {net}" if net else "") + (" with modality flow" if modality == "flow" else "")
         raise ValueError(
-            f"{folder / 'runs'} contains no run of {net}{of_flow} with a checkpoint to continue from: omit --resume to "
-            "begin one"
+            f"{folder / 'runs'} contains no run{which} with a checkpoint to continue from: omit --resume to begin one"
         )
     return found
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from actrec.config import Input, Recipe
+from actrec import config
+from actrec.config import Input, OptionError, Recipe
 from actrec.data.index import Index
 from actrec.data.lists import Video
 from actrec.engine import checkpoint, runlog
@@ -30,7 +31,7 @@ SKIPPED = "skipped.csv"
 DESCRIPTION = (runlog.CONFIG, ENVIRONMENT, DATA, SKIPPED, runlog.NAME, runlog.STEPS)
 FILES = (BEST, LAST, *DESCRIPTION)
 
-_MAY_CHANGE = {  # options that do not affect the result of a run: they may differ when it is continued
+MAY_CHANGE = {  # options that do not affect the result of a run: they may differ when it is continued
     ("loader", "workers"), ("loader", "prefetch"), ("run", "device"), ("run", "checkpoint_every"),
     ("run", "keep_every"), ("run", "log_every"), ("run", "tensorboard"), ("run", "cudnn_benchmark"),
 }  # fmt: skip
@@ -44,6 +45,8 @@ class Data:
         val: None trains without validation; then the last epoch is the best.
         classes: The name of each label.
         flip_map: For each label the label of its mirror image, -1 if it has none.
+        sources: The dataset folder, the training list and the validation list, if they are files. The configuration of
+            a run stores them, so that `--resume` finds them.
     """
 
     train: Sequence[Video]
@@ -52,22 +55,31 @@ class Data:
     val_index: Index | None
     classes: Sequence[str]
     flip_map: Sequence[int] | None = None
+    sources: tuple[Path, Path, Path | None] | None = None
 
 
 @contextlib.contextmanager
 def held(run_dir: Path) -> Iterator[None]:
-    """Creates the folder if it is missing, and locks it for this process. Removes it at the end if it is empty.
+    """Creates the folder if it is missing, and locks it for this process.
+
+    At the end, removes it if it is empty, and with it the folders around it that were created and are empty.
 
     Raises:
         ValueError: Another process has locked it.
         OSError: It cannot be created.
     """
-    with contextlib.ExitStack() as lock:
-        try:
-            lock.enter_context(lock_folder(run_dir))
-        except BlockingIOError:
-            raise ValueError(f"{run_dir} is in use: another process trains there") from None
-        yield
+    created = [folder for folder in run_dir.parents if not folder.exists()]
+    try:
+        with contextlib.ExitStack() as lock:
+            try:
+                lock.enter_context(lock_folder(run_dir))
+            except BlockingIOError:
+                raise ValueError(f"{run_dir} is in use: another process trains there") from None
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # the first that is not empty ends it
+            for folder in created:
+                folder.rmdir()
 
 
 @contextlib.contextmanager
@@ -123,9 +135,88 @@ def begin(
         (run_dir / name).unlink(missing_ok=True)
     shutil.rmtree(run_dir / "tensorboard", ignore_errors=True)
     runlog.clear(run_dir)
-    write_json(run_dir / runlog.CONFIG, {**asdict(recipe), "input": asdict(net_input)}, indent=2)
+    write_config(run_dir, recipe, net_input, data)
     write_json(run_dir / ENVIRONMENT, environment(device, precision) | {"weights": origin}, indent=2)
     write_json(run_dir / DATA, _describe_data(data), indent=2)
+
+
+def write_config(run_dir: Path, recipe: Recipe, net_input: Input, data: Data) -> None:
+    """Writes `config.json`: all options, and where the lists are."""
+    sources = {"data": _describe_sources(run_dir, *data.sources)} if data.sources is not None else {}
+    write_json(run_dir / runlog.CONFIG, {**asdict(recipe), "input": asdict(net_input), **sources}, indent=2)
+
+
+def renew_config(run_dir: Path, recipe: Recipe, net_input: Input, data: Data, *, changed: bool) -> None:
+    """Writes `config.json` again if it was lost or is damaged, or if options have changed."""
+    if changed or stored_config(run_dir)[1].name != runlog.CONFIG:
+        write_config(run_dir, recipe, net_input, data)
+
+
+def _describe_sources(run_dir: Path, folder: Path, train: Path, val: Path | None) -> dict[str, str | None]:
+    """Paths that survive if the dataset folder is moved with its lists and runs."""
+    folder_of_run = os.path.relpath(folder, run_dir) if _is_inside(run_dir, folder) else os.path.abspath(folder)
+    lists = {"list": train, "val_list": val}
+    return {"folder": folder_of_run} | {
+        name: path and (os.path.relpath(path, folder) if _is_inside(path, folder) else os.path.abspath(path))
+        for name, path in lists.items()
+    }  # type: ignore[return-value]
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))
+
+
+def stored_config(run_dir: Path) -> tuple[dict[str, Any], Path]:
+    """The options of a run by section, and the file that they are from: `config.json`, else a checkpoint.
+
+    Raises:
+        ValueError, OSError: None of these files can be read.
+    """
+    try:
+        found = runlog.read_config(run_dir)
+        if all(isinstance(found.get(section), dict) for section in ("net", "optim", "input")):
+            return found, run_dir / runlog.CONFIG
+    except (ValueError, OSError):
+        pass
+    problems: list[Exception] = []
+    for name in CHECKPOINTS:
+        try:
+            saved = checkpoint.load(run_dir / name).get("config")
+        except (ValueError, OSError) as error:
+            problems.append(error)
+            continue
+        if isinstance(saved, dict):
+            return saved, run_dir / name
+    raise ValueError(f"{run_dir / runlog.CONFIG} cannot be read, and no checkpoint has the options of the run") from (
+        problems[0] if problems else None
+    )
+
+
+def change_epochs(run_dir: Path, saved: dict[str, Any], optim: config.Optim) -> str | None:
+    """What to say if a run is continued with another number of epochs; None if it is the same number.
+
+    Args:
+        saved: The checkpoint.
+
+    Raises:
+        OptionError: The learning rates of the epochs that are done depend on the number, or they are more.
+    """
+    planned, asked = saved["config"]["optim"].get("epochs", config.Optim().epochs), optim.epochs
+    if asked == planned:
+        return None
+    if optim.schedule == "cosine":
+        raise OptionError(
+            f"`epochs` {asked}, but {run_dir} was started with {planned}: with `schedule` cosine, the learning rate of "
+            f"every epoch depends on their number. To train longer, begin a new run with `weights` {run_dir / LAST}"
+        )
+    finished, position = saved["progress"]["epoch"], saved["loader"]
+    begun = finished + ((position["epoch"], position["step"]) != (finished, 0))
+    if asked < begun:
+        raise OptionError(f"`epochs` {asked}, but {run_dir} has begun epoch {begun}: expected at least {begun}")
+    return (
+        f"{run_dir} continues to epoch {asked} instead of {planned}: the learning rate of each epoch stays what "
+        f"--schedule {optim.schedule} says"
+    )
 
 
 def write_skipped(run_dir: Path, skipped: Sequence[tuple[str, str]]) -> None:
@@ -200,6 +291,8 @@ def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
 
 def refuse_other_data(run_dir: Path, data: Data) -> None:
     """Raises ValueError if the run was started with other lists, classes or mirror images, and names what differs."""
+    if not (run_dir / DATA).exists():  # it was lost
+        write_json(run_dir / DATA, _describe_data(data), indent=2)
     started = read_json(run_dir / DATA, dict)
     different = [name for name, value in _describe_data(data).items() if not _same(started.get(name), value)]
     if different:
@@ -219,7 +312,7 @@ def refuse_other_config(run_dir: Path, started: dict[str, Any], recipe: Recipe, 
     before = _with_clip_length({part: values | started.get(part, {}) for part, values in defaults.items()}
                                | {"input": started.get("input", {})})  # fmt: skip
     now = _with_clip_length(plain_config(recipe, net_input))
-    ignored = set(_MAY_CHANGE)
+    ignored = MAY_CHANGE | {("optim", "epochs")}
     if before["clip"]["modality"] != now["clip"]["modality"]:  # the normalization follows from it
         ignored |= {("input", "mean"), ("input", "std")}
     different = [
@@ -246,11 +339,11 @@ def plain_config(recipe: Recipe, net_input: Input) -> dict[str, Any]:
     return json.loads(json.dumps({**asdict(recipe), "input": asdict(net_input)}))
 
 
-def _with_clip_length(config: dict[str, Any]) -> dict[str, Any]:
+def _with_clip_length(stored: dict[str, Any]) -> dict[str, Any]:
     """The configuration with the number of frames of a clip in `clip` only; `input` has the net's own number."""
-    net_input = dict(config["input"])
+    net_input = dict(stored["input"])
     own = net_input.pop("frames", None)
-    return {**config, "clip": {**config["clip"], "frames": config["clip"]["frames"] or own}, "input": net_input}
+    return {**stored, "clip": {**stored["clip"], "frames": stored["clip"]["frames"] or own}, "input": net_input}
 
 
 def _shown(value: Any) -> str:

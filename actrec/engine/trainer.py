@@ -74,7 +74,8 @@ class Trainer:
         self._loader, self._val_loader = make_loaders(
             data, recipe.clip, self._net.input, recipe.augment, recipe.loader, recipe.loss, recipe.run, self._device
         )
-        self._told: set[int] = set()  # unusable rows that all processes know of
+        self._told: set[int] = set()  # unusable rows that all processes know of, and the user
+        self._num_listed = 0
         if saved is None:
             self._share_unusable()
             self._check_usable()
@@ -328,14 +329,14 @@ class Trainer:
         where, before = f"training list after epoch {self._state.epoch + 1}", len(self._told)
         for line in skipped_lines(where, len(self._data.train), self._named(new), before=before):
             self._reporter.line(line)
-        self._tell_unusable()
+        self._told = set(unusable)
 
-    def _tell_unusable(self) -> None:
+    def _list_unusable(self) -> None:
         """Lists the unusable videos in the run folder."""
-        self._told = set(self._loader.unusable)
-        if self._told:
-            listed = self._named(sorted(self._told))
+        if (number := len(self._loader.unusable)) != self._num_listed:
+            listed = self._named(sorted(self._loader.unusable))
             dist.by_first(lambda: runfolder.write_skipped(self._dir, listed))
+            self._num_listed = number
 
     def _named(self, rows: Sequence[int]) -> list[tuple[str, str]]:
         return [(self._data.train[row].id, self._loader.unusable[row]) for row in rows]
@@ -369,12 +370,18 @@ class Trainer:
         origin = runfolder.describe_weights(weights, new_head) if weights is not None else None
         arguments = (self._dir, self._recipe, self._data, self._net.input, self._device, self._precision, origin)
         dist.by_first(lambda: runfolder.begin(*arguments))
-        self._tell_unusable()
+        self._list_unusable()
+        self._told = set(self._loader.unusable)
 
     def _continue(self, saved: dict[str, Any]) -> None:
         recipe, run_dir = self._recipe, self._dir
         dist.by_first(lambda: runfolder.refuse_other_config(run_dir, saved["config"], recipe, self._net.input))
         dist.by_first(lambda: runfolder.refuse_other_data(run_dir, self._data))
+        changed = dist.by_first(lambda: runfolder.change_epochs(run_dir, saved, recipe.optim))
+        if changed is not None:
+            self._reporter.line(changed)
+        arguments = (run_dir, recipe, self._net.input, self._data)
+        dist.by_first(lambda: runfolder.renew_config(*arguments, changed=changed is not None))
         self._restore(saved)
         self._report_position(saved["world"])
         if saved["format"] < 4 and self._loader.task.changes_pixels:
@@ -421,6 +428,7 @@ class Trainer:
     def _save(self, name: str) -> None:
         self._pending.read()  # so that no checkpoint is written after a loss that is not a finite number
         self._share_unusable()
+        self._list_unusable()
         self._saved_at = time.monotonic()
         dist.by_first(lambda: runfolder.save(self._dir, name, self._snapshot()))
 

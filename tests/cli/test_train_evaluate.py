@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -188,7 +189,7 @@ def test_resume_finds_a_named_run_and_refuses_an_unknown_one(run, inside):
         assert (code, out[0]) == (0, "runs/named is finished: 1 epoch is done")
     assert run("evaluate", "--run", "named")[0] == 0
     assert (inside / "runs/named/scores/val_1x1.npz").exists()
-    for command in ([*begun, "--resume"], ["evaluate"]):
+    for command in (["train", "--resume"], ["evaluate"]):
         code, _, err = run(*command, "--run", "runs/namd")
         assert (code, err) == (1, ["Error: no run 'runs/namd': did you mean named?"])
     (inside / "runs/begun").mkdir()
@@ -212,18 +213,134 @@ def test_a_failed_set_up_leaves_no_run(run, inside, flags, code, words):
     found, _, err = run("train", *SMALL, *flags)
     assert found == code
     assert words in err[-1]
-    assert not list((inside / "runs").glob("*"))
+    assert not (inside / "runs").exists()
 
 
-def test_resume_names_each_changed_option_once(run, inside):
+def test_resume_names_each_changed_option_as_it_was_typed(run, inside):
     begun = ["train", *SMALL, "--epochs", "1", *TINY]
-    assert run(*begun, "--run", "r")[0] == 0
-    code, _, err = run("train", *TINY, "--size", "40", "--batch-size", "4", "--resume", "--run", "r", "--balanced")
-    assert code == 1
+    assert run(*begun, "--run", "r", "--lr-batch", "8", "--no-flip")[0] == 0
+    (inside / "other.pt").write_bytes(b"weights")
+    code, _, err = run(
+        "train", *TINY, "--size", "40", "--batch-size", "4", "--resume", "--run", "r", "--balanced", "--flip",
+        "--lr-batch", "4", "--gamma", "0.5", "--weights", "other.pt", "--frames", "5", "--workers", "1",
+    )  # fmt: skip
+    assert code == 2
     assert err[-1:] == [
-        "Error: r was started with frames 5 (now 16), balanced off (now on), epochs 1 (now 50), size 32 (now 40): "
-        "expected the same options to continue it"
+        "Error: r was started with no --weights (now --weights other.pt), --size 32 (now --size 40), "
+        "--no-flip (now --flip), --no-balanced (now --balanced), --lr-batch 8 (now --lr-batch 4), "
+        "--gamma 0.1 (now --gamma 0.5): omit these flags to continue it, or choose another --run to begin a new run"
     ]
+    assert run("train", "--resume", "--run", "r", "--workers", "1", "--frames", "5", "--lr-batch", "8")[0] == 0
+
+
+def stopped(run, *arguments, at="stopped in epoch 1"):
+    """Trains until the first step of the first epoch."""
+    import os
+    import signal
+
+    from actrec.cli.progress import TrainReporter
+
+    step = TrainReporter.step
+    TrainReporter.step = lambda self, **shown: os.kill(os.getpid(), signal.SIGINT)
+    try:
+        code, out, _ = run("train", *arguments)
+    finally:
+        TrainReporter.step = step
+    assert (code, out[-1].partition(":")[0]) == (130, at)
+
+
+OTHERS = ["--schedule", "step", "--gamma", "0.5", "--lr-steps", "1", "--geometry", "random-resized", "--no-tensorboard"]
+
+
+def test_resume_needs_no_other_flag(run, inside, tmp_path, monkeypatch):
+    """All options, the lists and the run are found, also from another folder and after a move."""
+    import torch
+
+    shutil.copy("train.txt", "own.txt")
+    begun = [*SMALL, *TINY, *OTHERS, "--list", "own.txt", "--val-list", "val.txt"]
+    assert run("train", *begun, "--run", "runs/whole")[0] == 0
+    for name in ("a", "b", "c"):
+        stopped(run, *begun, "--run", f"runs/{name}")
+    expected = torch.load("runs/whole/last.pt", weights_only=True)
+
+    def check(path):
+        found = torch.load(path / "last.pt", weights_only=True)
+        assert all(torch.equal(found["state_dict"][name], value) for name, value in expected["state_dict"].items())
+        assert found["config"] == expected["config"]
+
+    code, out, _ = run("train", "--resume")  # the newest
+    assert (code, out[0]) == (0, "continuing runs/c at epoch 1, step 3")
+    check(inside / "runs/c")
+    monkeypatch.chdir(tmp_path)
+    assert run("train", "--resume", "--run", "data/runs/a")[0] == 0
+    check(inside / "runs/a")
+    inside.rename(tmp_path / "moved")
+    assert run("train", "--resume", "--run", "moved/runs/b")[0] == 0
+    check(tmp_path / "moved/runs/b")
+    config = json.loads((tmp_path / "moved/runs/b/config.json").read_text())
+    assert config["data"] == {"folder": "../..", "list": "own.txt", "val_list": "val.txt"}
+
+
+def test_resume_where_the_data_has_moved_away_from_the_run(run, inside, tmp_path):
+    stopped(run, *SMALL, *TINY, "--run", tmp_path / "run")
+    inside.rename(tmp_path / "moved")
+    os.chdir(tmp_path)
+    code, _, err = run("train", "--resume", "--run", "run")
+    missing = f"Error: {inside}: the dataset folder of run is missing: pass its new place with --data"
+    assert (code, err[-1]) == (2, missing)
+    code, out, _ = run("train", "--resume", "--run", "run", "--data", "moved")
+    assert (code, out[0]) == (0, "continuing run at epoch 1, step 3")
+
+
+def test_resume_without_a_readable_config(run, inside):
+    stopped(run, *SMALL, *TINY, "--run", "runs/r")
+    config = (inside / "runs/r/config.json").read_text()
+    for text in (None, "[" * 100):
+        (inside / "runs/r/config.json").unlink()
+        if text is not None:
+            (inside / "runs/r/config.json").write_text(text)
+        code, out, err = run("train", "--resume", "--run", "r", "--epochs", "2")
+        assert code == 0
+        assert err[0] == "runs/r/config.json cannot be read: the options are those in runs/r/last.pt"
+        assert (inside / "runs/r/config.json").read_text() == config
+    (inside / "runs/r/data.json").unlink()
+    assert run("train", "--resume", "--run", "r")[0] == 0
+    stored = json.loads(config)
+    del stored["data"], stored["optim"]["warmup"]  # of an earlier version
+    (inside / "runs/r/config.json").write_text(json.dumps(stored))
+    assert run("train", "--resume", "--run", "r")[0] == 0
+    (inside / "runs/r/config.json").write_text(json.dumps(stored | {"optim": {"epochs": "many"}}))
+    code, _, err = run("train", "--resume", "--run", "r")
+    assert (code, err[-1][:61]) == (1, "Error: runs/r/config.json: optim: epochs 'many': expected a w")
+
+
+def test_more_epochs(run, inside):
+    """Allowed where the schedule does not depend on their number: the run is then the one with as many epochs."""
+    import torch
+
+    begun = [*SMALL, *TINY, *OTHERS]
+    assert run("train", *begun, "--epochs", "4", "--run", "whole")[0] == 0
+    assert run("train", *begun, "--epochs", "2", "--run", "r")[0] == 0
+    code, out, _ = run("train", "--resume", "--run", "r", "--epochs", "4")
+    assert (code, out[:2]) == (0, [
+        "r continues to epoch 4 instead of 2: the learning rate of each epoch stays what --schedule step says",
+        "continuing r at epoch 3, step 1",
+    ])  # fmt: skip
+    one, other = (torch.load(f"{name}/last.pt", weights_only=True) for name in ("whole", "r"))
+    assert all(torch.equal(other["state_dict"][name], value) for name, value in one["state_dict"].items())
+    assert json.loads((inside / "r/config.json").read_text())["optim"]["epochs"] == 4
+    assert run("train", "--resume", "--run", "r")[1][0] == "r is finished: 4 epochs are done"
+    code, _, err = run("train", "--resume", "--run", "r", "--epochs", "3")
+    assert (code, err[-1]) == (2, "Error: --epochs 3, but r has begun epoch 4: expected at least 4")
+    assert run("train", *SMALL, *TINY, "--epochs", "1", "--run", "c")[0] == 0
+    code, _, err = run("train", "--resume", "--run", "c", "--epochs", "2")
+    assert (code, err[-1]) == (
+        2,
+        "Error: --epochs 2, but c was started with 1: with --schedule cosine, the learning rate of every epoch depends "
+        "on their number. To train longer, begin a new run with --weights c/last.pt",
+    )
+    assert run("train", *SMALL, *TINY, "--epochs", "1", "--run", "d", "--weights", "c/last.pt")[0] == 0
+    assert run("train", "--resume", "--run", "d", "--weights", "c/last.pt")[0] == 0
 
 
 def test_without_a_validation_list(run, inside):
