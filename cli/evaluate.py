@@ -53,7 +53,8 @@ def command(
 ) -> int:
     """Score a list: one score per video, averaged over clips x crops.
 
-    The net and its clips come from the best checkpoint of the newest run, unless you name another one.
+    The net and its clips come from the best checkpoint of the newest run, unless you name another one. Videos that
+    cannot be used are named and left out, and the exit code is 1.
     """
     from actrec.cli.progress import Bar, watched
     from actrec.data import score_file
@@ -90,7 +91,7 @@ def command(
     with Bar("videos", total=len(found.videos) if not dist.rank() else None) as bar:
         result = scores.check_scored(model.score(found.videos, index=found.index, progress=bar.add))
     if dist.rank():
-        return 0
+        return 1 if result.missing else 0  # as the first process, which names them
     content = score_file.ScoreFile(result.ids, result.scores, result.labels, list(model.class_names), origin)
     analysis = Analysis(content)
     try:
@@ -111,6 +112,7 @@ def command(
         str(result),
         json_path=json_path,
         result=score_files.summary(result, out, fingerprint) | analysis.summary(),
+        failed=bool(result.missing),
     )
 
 

@@ -154,16 +154,18 @@ def renew_config(run_dir: Path, recipe: Recipe, net_input: Input, data: Data, *,
 
 def _describe_sources(run_dir: Path, folder: Path, train: Path, val: Path | None) -> dict[str, str | None]:
     """Paths that survive if the dataset folder is moved with its lists and runs."""
-    folder_of_run = os.path.relpath(folder, run_dir) if _is_inside(run_dir, folder) else os.path.abspath(folder)
-    lists = {"list": train, "val_list": val}
-    return {"folder": folder_of_run} | {
-        name: path and (os.path.relpath(path, folder) if _is_inside(path, folder) else os.path.abspath(path))
-        for name, path in lists.items()
-    }  # type: ignore[return-value]
 
+    def is_inside(path: Path) -> bool:
+        return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))
 
-def _is_inside(path: Path, folder: Path) -> bool:
-    return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))
+    def below(path: Path) -> str:
+        return os.path.relpath(path, folder) if is_inside(path) else os.path.abspath(path)
+
+    return {
+        "folder": os.path.relpath(folder, run_dir) if is_inside(run_dir) else os.path.abspath(folder),
+        "list": below(train),
+        "val_list": below(val) if val is not None else None,
+    }
 
 
 def stored_config(run_dir: Path) -> tuple[dict[str, Any], Path]:

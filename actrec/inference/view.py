@@ -136,6 +136,7 @@ def training_view(
         replace(data, val=None), clip, net_input, augment, loader, loss, run, torch.device(device)
     )
     batches.load_state_dict({**batches.state_dict(), "epoch": epoch})
+    known = batches.unusable  # they are not drawn
     shown: list[Shown] = []
     for step, batch in enumerate(batches):
         notes = [""] * len(batch)
@@ -163,7 +164,8 @@ def training_view(
             )
         if len(shown) >= num_clips:
             break
-    return View(shown, batches.skipped)
+    found = batches.unusable.items() - known.items()
+    return View(shown, {data.train[row].id: reason for row, reason in sorted(found)})
 
 
 def evaluation_view(

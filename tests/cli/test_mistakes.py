@@ -240,5 +240,7 @@ def test_unusable_videos_are_said_and_left_out(run, inside):
     assert any(line.endswith("train.txt: 12 videos, 1 skipped:") for line in err)
     shutil.rmtree("frames/val2")
     code, out, err = run("evaluate")
+    assert code == 1  # one of the inputs could not be used
     assert out[-1].endswith("(3 videos, 1 missing)")
+    assert sum("frames/val2" in line for line in err) == 1
     assert any("missing: frames/val2: " in line for line in err)

@@ -246,7 +246,7 @@ def test_one_process_tells_the_other(tmp_path, dataset, groups):
     assert losses[1] == pytest.approx(losses[0], abs=1e-8)
     ended = groups.run(2, *arguments, "--run", tmp_path / "stopped", stop_after=3)
     assert [process.returncode for process in ended] == [130, 130]
-    ended = groups.run(2, *arguments, "--run", tmp_path / "stopped", "--resume")
+    ended = groups.run(2, "train", "--resume", "--run", tmp_path / "stopped")  # the run knows the other options
     assert [process.returncode for process in ended] == [0, 0], ended
     assert [row["loss"] for row in runlog.read(tmp_path / "stopped", runlog.STEPS)] == losses[1]
     assert same(weights(tmp_path / "stopped/last.pt"), saved[1]["state_dict"])

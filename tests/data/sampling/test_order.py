@@ -121,3 +121,23 @@ def test_batch_slice_examples():
         slice(8, 11),
         slice(11, 11),
     ]
+
+
+def test_rows_that_are_left_out_change_no_other_order():
+    out = {3, 17, 0}
+    for repeats in (1, 2):
+        whole = epoch_draws(20, seed=1, epoch=2, repeats=repeats)
+        draws = epoch_draws(20, seed=1, epoch=2, repeats=repeats, left_out=out)
+        assert draws.tolist() == [draw for draw in whole.tolist() if draw[0] not in out]
+        assert epoch_draws(20, seed=1, epoch=2, repeats=repeats, left_out=()).tolist() == whole.tolist()
+
+
+def test_class_balance_among_the_rows_that_are_not_left_out():
+    out = {0, 1, 52, 60 - 2}
+    usable = np.array([row for row in range(61) if row not in out])
+    for epoch in range(4):
+        rows = balanced(epoch, left_out=out)[:, 0]
+        assert rows.tolist() == usable[epoch_draws(57, seed=1, epoch=epoch, labels=LABELS[usable])[:, 0]].tolist()
+        counts = np.bincount(LABELS[rows], minlength=10)
+        assert sorted(counts[[0, 3, 5, 9]].tolist()) == [14, 14, 14, 15]
+    assert balanced(0, left_out=()).tolist() == balanced(0).tolist()
