@@ -75,14 +75,14 @@ def test_resume(stored, expected, capsys):
 
 
 def test_resume_names_a_changed_option_as_it_is_called_today(stored, capsys):
-    options = [option.replace("center", "random") for option in make.OPTIONS if option != "--geometry"]
-    options.remove("random")  # the value of --geometry
+    options = [option.replace("center", "random") for option in make.OPTIONS]
+    options[options.index("--geometry") + 1] = "multiscale"
     with pytest.raises(SystemExit) as stop:
         main(["train", "--data", str(stored), "--run", str(stored / "run"), "--resume", *options])
-    assert stop.value.code == 1
+    assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert "geometry center (now multiscale)" in error
-    assert "clip_position center (now random)" in error
+    assert "--geometry center (now --geometry multiscale)" in error
+    assert "--clip-position center (now --clip-position random)" in error
     assert "colo" not in error
     assert "layout" not in error
 

@@ -77,8 +77,8 @@ def test_stopped_or_killed_and_continued_is_the_same_run(tmp_path, broken, name)
     skipped = [row["skipped"] for row in runlog.read(tmp_path / "whole")]
     assert skipped[1:] == [0, 0]
     assert skipped[0] in {"plain": {1, 2}, "repeats": {4}, "balanced": {1, 2, 3, 4}}[name]  # the last batch is dropped
-    for step in (2, 4, steps[0], steps[0] + 2):
-        for how, number in ((stop_at, 1), (kill_at, 3)):  # other workers
+    for how, *at in ((stop_at, 2, steps[0]), (kill_at, 4, steps[0] + 2)):
+        for step, number in zip(at, (1, 3)):  # other workers
             path = tmp_path / f"{how.__name__}_{step}"
             options = made(name, workers=number, checkpoint_every="1")
             if how is stop_at:
