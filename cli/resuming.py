@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,12 @@ def _fill(ctx: click.Context) -> None:
         section, _, field = name.partition("_")
         if section not in _SECTIONS:  # limits, which a run does not store
             continue
-        value = _stored_value(stored, section, field, param.default, source)
+        value = _stored_value(stored, section, field, source)
         if name not in given:
             params[name] = value
             continue
         if name == "clip_frames" and value is None:
-            value = _stored_value(stored, "input", "frames", None, source)
+            value = (stored.get("input") or {}).get("frames")
         if params[name] != value and (section, field) not in runfolder.MAY_CHANGE | {("optim", "epochs")}:
             different.append(f"{_typed(param, value)} (now {_typed(param, params[name])})")
     if different:
@@ -79,19 +80,18 @@ def _fill(ctx: click.Context) -> None:
     _fill_lists(params, given, stored.get("data"))
 
 
-def _stored_value(stored: Mapping[str, Any], section: str, field: str, default: Any, source: Path) -> Any:
-    """The value of an option in a stored configuration. Older versions did not store all of them.
+def _stored_value(stored: Mapping[str, Any], section: str, field: str, source: Path) -> Any:
+    """The value of an option in a stored configuration. What older versions did not store has its default.
 
     Raises:
         ValueError: It is not legal.
     """
     values = stored.get("input" if section == "frame" else section)
-    value = values.get(field, default) if isinstance(values, dict) else default
+    value = next(f.default for f in fields(_SECTIONS[section]) if f.name == field)
+    value = values.get(field, value) if isinstance(values, dict) else value
     value = tuple(value) if isinstance(value, list) else value
     if section == "frame" and isinstance(value, tuple) and len(value) != 3:
         value = value[:1]  # the channels of optical flow have the same
-    if section not in _SECTIONS:
-        return value
     try:
         return check_fields(_SECTIONS[section], {field: value})[field]
     except OptionError as error:
