@@ -49,7 +49,7 @@ class ExhaustedError(MediaError):
     """This process cannot open one more file. The reason is not the file, so no other list may result from it."""
 
 
-def raise_if_exhausted(path: str | os.PathLike[str], error: OSError) -> None:
+def raise_if_exhausted(path: str | os.PathLike[str], error: OSError | av.error.FFmpegError) -> None:
     """Raises ExhaustedError if an error says that this process, or the system, cannot open one more file."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
         what = f"{os.strerror(error.errno)}: pass fewer --workers, or raise the limit of the system (ulimit -n)"
