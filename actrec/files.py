@@ -287,9 +287,8 @@ def show(value: str) -> str:
 
 # ---- atomic writing ----
 
-_PROCESS = secrets.randbits(
-    60
-)  # tells this process from an earlier one that had the same id, where the system does not
+# Tells this process from an earlier one that had the same id, where the system does not.
+_PROCESS = secrets.randbits(60)
 _TEMPORARY = re.compile(
     r"\.actrec-(?P<pid>\d{1,9})-(?P<start>[0-9a-f]{16})-[0-9a-f]{8}"
     r"-(?P<machine>[0-9a-f]{8})-(?P<boot>[0-9a-f]{8})-(?P<space>[0-9a-f]{8})\.tmp"

@@ -88,7 +88,7 @@ def test_test_videos_without_a_class_are_left_out(tmp_path):
 
 
 def test_unreadable_annotations(tmp_path, monkeypatch):
-    def refuse(path, mode):
+    def refuse(path, mode, **options):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(files, "open", refuse, raising=False)
