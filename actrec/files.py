@@ -6,31 +6,23 @@ import codecs
 import contextlib
 import csv
 import errno
-import functools
 import hashlib
 import io
 import json
 import math
 import os
 import re
-import secrets
 import shutil
 import stat
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from actrec.leftovers import temporary_path
+from actrec.opening import KIND_BYTES, kind_of, open_regular
 from actrec.registry import did_you_mean
-from actrec.system import (
-    host_name,
-    machine_ids,
-    process_exists,
-    start_of_machine,
-    start_of_process,
-    sync_folder,
-)
+from actrec.system import sync_folder
 
 SHOWN = 20  # largest number of problems that an error message describes
 DEEPEST = 100  # largest number of JSON values within each other
@@ -139,38 +131,6 @@ class LineReader:
         yield rest
 
 
-def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> BinaryIO:
-    """Opens a regular file for reading bytes.
-
-    Anything else is refused without waiting: to open a pipe waits for its writer, and a device may never end.
-
-    Raises:
-        OSError: The file is missing or cannot be read, or it is a folder, pipe, socket or device.
-    """
-    check_regular(path)
-    return open(path, "rb", buffering=buffering, opener=_without_waiting)
-
-
-def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
-    """The status of a regular file, before a library opens it. Raises the errors of `open_regular`."""
-    found = os.stat(path)
-    if kind := irregular_kind(found):
-        number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
-        raise OSError(number, f"{kind}, not a file", os.fspath(path))
-    return found
-
-
-def irregular_kind(found: os.stat_result) -> str | None:
-    """What a path is, such as "a folder"; None if it is a regular file."""
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-    return None if stat.S_ISREG(found.st_mode) else kinds.get(stat.S_IFMT(found.st_mode), "a device")
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """For the case that the file became a pipe after it was checked."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 def read_lines(path: str | os.PathLike[str]) -> tuple[list[str], Problems]:
     """All lines of a UTF-8 file as `LineReader` returns them, and the bad lines. Raises the errors of `LineReader`."""
     with LineReader(path) as reader:
@@ -204,7 +164,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         ListError: The file is UTF-16 or not text.
     """
     with _open_text(path) as file:
-        data = file.read(_KIND_BYTES)
+        data = file.read(KIND_BYTES)
         if data.startswith(b"\x89HDF"):
             raise ListError(
                 f"{os.fspath(path)}: HDF5 files are not supported: expected a list, and frames as folders of images"
@@ -285,22 +245,30 @@ def show(value: str) -> str:
     return repr(value if len(value) <= 100 else f"{value[:60]}…{value[-30:]}")
 
 
+def _decode(line: bytes, number: int, problems: Problems) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        what = f"byte 0x{line[error.start]:02x} at position {error.start + 1} is not UTF-8: save the file as UTF-8"
+        problems.add(number, what)
+        return ""
+
+
+def _open_text(path: str | os.PathLike[str]) -> BinaryIO:
+    """As `open_regular`, and a pipe that the shell made: `/dev/stdin`, or `/dev/fd/63` of `<(...)` in bash."""
+    is_shells = os.fspath(path) == "/dev/stdin" or os.fspath(path).startswith("/dev/fd/")
+    return open(path, "rb") if is_shells and stat.S_ISFIFO(os.stat(path).st_mode) else open_regular(path)
+
+
+def _similar(path: Path) -> str:
+    try:
+        names = [p.name for p in path.parent.iterdir() if p.suffix == path.suffix and p.is_file()]
+    except OSError:
+        return f": the folder {str(path.parent)!r} cannot be read or does not exist"
+    return did_you_mean(path.name, [name for name in names if path.suffix and not name.startswith(".")])
+
+
 # ---- atomic writing ----
-
-# Tells this process from an earlier one that had the same id, where the system does not.
-_PROCESS = secrets.randbits(60)
-_TEMPORARY = re.compile(
-    r"\.actrec-(?P<pid>\d{1,9})-(?P<start>[0-9a-f]{16})-[0-9a-f]{8}"
-    r"-(?P<machine>[0-9a-f]{8})-(?P<boot>[0-9a-f]{8})-(?P<space>[0-9a-f]{8})\.tmp"
-)
-# Names of versions before 0.1.0:
-_OLD_TEMPORARY = re.compile(r"\.actrec-(?P<pid>\d{1,9})-[0-9a-f]{8}-[0-9a-f]{8}-(?P<node>.*)\.tmp")
-_OLD_PART = re.compile(r"\.part-(?P<pid>\d{1,9})-[0-9a-f]{32}(-(?P<node>.*))?")
-_OLD_FILE = re.compile(r"\.actrec-[^-]*\.tmp")
-_ABANDONED = 24 * 3600  # seconds without a change after which another machine's temporary file counts as left over
-_LARGE = 100e6  # bytes of removed leftovers that are worth a message
-
-_cleaned: set[str] = set()  # folders whose leftovers this process has removed
 
 
 class OutputError(OSError):
@@ -497,103 +465,6 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
         writer.writerows([_SURROGATE.sub("\ufffd", cell) for cell in row] for row in rows)
 
 
-def temporary_path(path: Path) -> Path:
-    """A new name in the folder of `path` for a file or folder that is not complete yet.
-
-    The name holds the process that uses it, when that process was started, and where, so that `remove_leftovers` can
-    tell when it is gone. The first call for a folder removes what killed processes have left there.
-    """
-    folder = Path(path).parent
-    key = os.path.abspath(folder)
-    if key not in _cleaned:
-        _cleaned.add(key)
-        remove_leftovers([folder])
-    where = "-".join(_place())
-    return folder / f".actrec-{os.getpid()}-{_start_of(os.getpid()):016x}-{secrets.token_hex(4)}-{where}.tmp"
-
-
-def remove_leftovers(folders: Iterable[Path], log: Callable[[str], None] | None = None) -> None:
-    """Removes the temporary files and folders that killed processes have left directly in these folders.
-
-    Those of a living process stay. Whether a process of another machine or container lives is unknown: its files are
-    removed when they have not changed for a day.
-
-    Args:
-        log: Called with a message if much is removed.
-    """
-    size = 0
-    for folder in folders:
-        try:
-            with os.scandir(folder) as entries:
-                found = [Path(entry) for entry in entries if entry.name.startswith((".actrec-", ".part-"))]
-        except OSError:
-            continue
-        for path in filter(_is_leftover, found):
-            size += _bytes(path) if log else 0
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-    if log and size >= _LARGE:
-        log(f"removed {size / 1e9:.1f} GB of unfinished files that interrupted runs have left")
-
-
-@functools.cache
-def _place() -> tuple[str, str, str]:
-    """The machine, its last start, and the space of its process ids, as a temporary name holds them."""
-    machine, boot, space = machine_ids()
-    texts = (f"{host_name()} {machine}", boot, space)
-    machine, boot, space = (hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8] for text in texts)
-    return machine, boot, space
-
-
-def _start_of(pid: int) -> int:
-    """The start of this process; a random number where the system does not say."""
-    start = start_of_process(pid)
-    return _PROCESS if start is None else start
-
-
-def _is_leftover(path: Path) -> bool:
-    if match := _TEMPORARY.fullmatch(path.name):
-        pid, start = int(match["pid"]), int(match["start"], 16)
-        machine, boot, space = _place()
-        if match["machine"] != machine or (match["boot"] == boot and match["space"] != space):
-            return _is_abandoned(path)
-        if match["boot"] != boot:  # the machine was started again since then
-            return _last_change(path) < start_of_machine()
-        if pid == os.getpid():
-            return start != _start_of(pid)
-        return not process_exists(pid) or start_of_process(pid) not in (None, start)
-    if match := _OLD_TEMPORARY.fullmatch(path.name) or _OLD_PART.fullmatch(path.name):
-        if match["node"] not in (None, host_name(), re.sub(r"[^\w.-]", "_", host_name())[:64]):
-            return _is_abandoned(path)
-        return int(match["pid"]) == os.getpid() or not process_exists(int(match["pid"]))
-    return bool(_OLD_FILE.fullmatch(path.name))
-
-
-def _is_abandoned(path: Path) -> bool:
-    return time.time() - _last_change(path) > _ABANDONED
-
-
-def _bytes(path: Path) -> int:
-    """Size of a file, or of the files directly in a folder."""
-    try:
-        inside = os.listdir(path) if path.is_dir() and not path.is_symlink() else []
-        return sum(os.lstat(path / name).st_size for name in inside) or os.lstat(path).st_size
-    except OSError:
-        return 0
-
-
-def _last_change(path: Path) -> float:
-    """When a file or a folder, or anything directly in it, was last changed; infinity if it is gone."""
-    try:
-        inside = [entry.stat().st_mtime for entry in os.scandir(path)] if path.is_dir() else []
-        return max([path.stat().st_mtime, *inside])
-    except OSError:
-        return math.inf
-
-
 def _regular(target: Path, path: str | os.PathLike[str]) -> os.stat_result:
     """The status of a regular file: replacing /dev/null would take it away from everybody."""
     found = os.stat(target)
@@ -608,76 +479,3 @@ def _sync_file(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-# ---- helpers of reading ----
-
-
-def _decode(line: bytes, number: int, problems: Problems) -> str:
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        what = f"byte 0x{line[error.start]:02x} at position {error.start + 1} is not UTF-8: save the file as UTF-8"
-        problems.add(number, what)
-        return ""
-
-
-def _open_text(path: str | os.PathLike[str]) -> BinaryIO:
-    """As `open_regular`, and a pipe that the shell made: `/dev/stdin`, or `/dev/fd/63` of `<(...)` in bash."""
-    is_shells = os.fspath(path) == "/dev/stdin" or os.fspath(path).startswith("/dev/fd/")
-    return open(path, "rb") if is_shells and stat.S_ISFIFO(os.stat(path).st_mode) else open_regular(path)
-
-
-def _similar(path: Path) -> str:
-    try:
-        names = [p.name for p in path.parent.iterdir() if p.suffix == path.suffix and p.is_file()]
-    except OSError:
-        return f": the folder {str(path.parent)!r} cannot be read or does not exist"
-    return did_you_mean(path.name, [name for name in names if path.suffix and not name.startswith(".")])
-
-
-# ---- kinds of files ----
-
-_KINDS = {  # the first bytes of files that are given in place of another kind by mistake
-    "a video": rb"\x00...(ftyp|moov|mdat|wide|free)|RIFF....AVI |\x1aE\xdf\xa3|FLV\x01|OggS\x00|\x00\x00\x01\xba|"
-    rb"\x30\x26\xb2\x75|G(?=[^\x00]{0,187}\x00).{187}G.{187}G",
-    "an image": rb"\x89PNG|\xff\xd8\xff|RIFF....WEBP|GIF8[79]a|II\*\x00|MM\x00\*|BM....\x00\x00",
-    "a sound": rb"RIFF....WAVE|ID3[\x02-\x04]|fLaC\x00",
-    "a checkpoint or a weights file": rb"PK\x03\x04.{26}[^\x00]{0,200}?/(data\.pkl|\.format_version|\.data)|"
-    rb"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19|[^\x00]..\x00{5}{[\s\"]|.[^\x00].\x00{5}{[\s\"]",
-    "an archive of numpy": rb"PK\x03\x04.{26}[\w./-]{1,200}?\.npy",
-    "an array of numpy": rb"\x93NUMPY",
-    "an archive": rb"PK\x03\x04|\x1f\x8b|BZh[1-9]|\xfd7zXZ|7z\xbc\xaf|Rar!|.{257}ustar",
-    "a pickle of Python": rb"\x80[\x02-\x05][\x95\]}(cK\x8c]",
-    "an HDF5 file": rb"\x89HDF",
-    "a PDF document": rb"%PDF-",
-    "a database": rb"SQLite format 3\x00",
-    "a program": rb"\x7fELF|MZ.{58}",
-    "a web page": rb"\s*<(!doctype html|(html|head)[\s>]|\?xml\s)",
-    "a pointer of Git LFS": rb"version https://git-lfs",
-}
-_KIND_BYTES = 1024
-_CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))  # characters that no text has
-
-
-def kind_of(data: bytes) -> str | None:
-    """What a file is that is not a list, table or JSON, by its first bytes: "a video". None if it may be one."""
-    for kind, begin in _KINDS.items():
-        if re.match(begin, data, re.DOTALL | re.IGNORECASE if kind == "a web page" else re.DOTALL):
-            return kind
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return None
-    start = data[:_KIND_BYTES]
-    if len(start) >= 8 and min(start[::2].count(0), start[1::2].count(0)) == 0 and start.count(0) > len(start) / 3:
-        return "UTF-16 without a byte order mark"
-    num_control = len(start) - len(start.translate(None, _CONTROL))
-    return "a binary file" if num_control > max(2, len(start) / 20) else None
-
-
-def kind_of_file(path: str | os.PathLike[str]) -> str | None:
-    """`kind_of` a file's first bytes; None if it cannot be read."""
-    try:
-        with open_regular(path) as file:
-            return kind_of(file.read(_KIND_BYTES))
-    except OSError:
-        return None

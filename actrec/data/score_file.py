@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from actrec.files import atomic_write, check_regular, kind_of_file, open_regular
+from actrec.files import atomic_write
+from actrec.opening import check_regular, kind_of_file, open_regular
 from actrec.system import is_systems_fault
 
 PATHS = ("model", "list", "inputs", "fit")  # what is not compared: the content of these files counts, wherever they are

@@ -19,7 +19,8 @@ import torch
 from actrec import nets
 from actrec.config import Input
 from actrec.engine.stored import current_checkpoint
-from actrec.files import atomic_write, check_regular, kind_of_file
+from actrec.files import atomic_write
+from actrec.opening import check_regular, kind_of_file
 from actrec.system import is_systems_fault
 from actrec.words import printable
 

@@ -27,7 +27,7 @@ from actrec.engine.reporting import EpochReport, Reporter, TrainResult
 from actrec.engine.runfolder import BEST, LAST, Data
 from actrec.engine.state import EpochTimer, TimeLeft, TrainState
 from actrec.engine.step import Stepper
-from actrec.files import remove_leftovers
+from actrec.leftovers import remove_leftovers
 from actrec.pipelines.loader import Batch
 from actrec.words import counted
 

@@ -37,9 +37,10 @@ from actrec.engine import dist
 from actrec.engine.devices import autocast
 from actrec.engine.evaluate import NAN, evaluating, logits_of_views, outputs_of
 from actrec.engine.failures import with_name
-from actrec.files import atomic_write, open_regular, read_json, sha256, write_json, writing
+from actrec.files import atomic_write, read_json, sha256, write_json, writing
 from actrec.inference.embeddings import Embeddings, labels_of
 from actrec.nets.outside import last_layer, layer_of
+from actrec.opening import open_regular
 from actrec.system import lock_folder
 
 if TYPE_CHECKING:

@@ -17,16 +17,8 @@ import numpy as np
 from actrec.config import Clip, Windows
 from actrec.data import score_file
 from actrec.data.lists import Video
-from actrec.files import (
-    atomic_file,
-    atomic_folder,
-    atomic_write,
-    check_regular,
-    kind_of_file,
-    open_regular,
-    read_json,
-    write_json,
-)
+from actrec.files import atomic_file, atomic_folder, atomic_write, read_json, write_json
+from actrec.opening import check_regular, kind_of_file, open_regular
 from actrec.system import is_systems_fault
 from actrec.words import counted, some_of
 

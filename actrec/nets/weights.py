@@ -20,10 +20,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from actrec.files import kind_of, show
+from actrec.files import show
 from actrec.nets import NETS, Layout
 from actrec.nets.backbone import Backbone
 from actrec.nets.outside import last_layer
+from actrec.opening import kind_of
 from actrec.system import is_systems_fault
 
 # Entries of a checkpoint that can contain its weights, the first one that does.

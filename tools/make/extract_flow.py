@@ -32,7 +32,8 @@ from actrec.data.lists import Video, read_list
 from actrec.data.video.container import MediaError
 from actrec.data.video.read import iter_pictures
 from actrec.data.video.timestamps import frame_times
-from actrec.files import OutputError, atomic_write, errors_named, remove_leftovers, scratch_folder, write_json, writing
+from actrec.files import OutputError, atomic_write, errors_named, scratch_folder, write_json, writing
+from actrec.leftovers import remove_leftovers
 from actrec.system import lock_folder
 from actrec.tools.make.jobs import Progress, Stop, Stopped, Workers, each, largest_first, write_failed
 from actrec.tools.make.record import describe_differences, plain_settings

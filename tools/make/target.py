@@ -16,7 +16,8 @@ from actrec.data.lists.labeling import class_counts
 from actrec.data.lists.splits import PARTS
 from actrec.data.video.probe import Checked, check_video
 from actrec.data.video.promise import torn_line
-from actrec.files import OutputError, atomic_file, remove_leftovers, writing
+from actrec.files import OutputError, atomic_file, writing
+from actrec.leftovers import remove_leftovers
 from actrec.system import lock_folder, num_cores
 from actrec.tools.make.choose_split import Split
 from actrec.tools.make.jobs import write_failed

@@ -12,7 +12,7 @@ import numpy as np
 
 from actrec.data.index.probe import RECORD, Certified, Kind, Verified, checksum
 from actrec.data.times import LARGEST
-from actrec.files import check_regular, open_regular
+from actrec.opening import check_regular, open_regular
 
 _BLOCK = 1 << 20  # records that are sealed at once
 _FACTORS = np.random.Generator(np.random.PCG64(0)).integers(0, 2**63, 128, np.uint64) * np.uint64(2) + np.uint64(1)

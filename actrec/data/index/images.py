@@ -13,7 +13,7 @@ from actrec.data.index.watched import Listening, decode_watched
 from actrec.data.limits import limits, why_too_large
 from actrec.data.video.color import to_8_bits
 from actrec.data.video.container import MediaError
-from actrec.files import open_regular
+from actrec.opening import open_regular
 
 _NO_SEGMENT = (0x00, 0xFF, 0x01, *range(0xD0, 0xD9))  # after 0xFF in JPEG: no marker, or one without a length
 _NO_FRAME = (0xC4, 0xC8, 0xCC)  # markers among those of frame headers that are none

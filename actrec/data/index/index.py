@@ -38,7 +38,8 @@ from actrec.data.limits import why_too_large, why_too_long
 from actrec.data.lists import Video, number_files
 from actrec.data.video.certificate import Certificate, load_certificate
 from actrec.data.video.container import MediaError
-from actrec.files import atomic_write, remove_leftovers
+from actrec.files import atomic_write
+from actrec.leftovers import remove_leftovers
 from actrec.system import num_cores, total_memory
 
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn

@@ -21,7 +21,7 @@ from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
 from actrec.data.video.promise import LEAST_PRESENT
 from actrec.data.video.read import verify_video
-from actrec.files import open_regular
+from actrec.opening import open_regular
 
 
 class Kind(IntEnum):

@@ -14,7 +14,7 @@ from av.container import InputContainer
 
 from actrec.data.limits import limits, why_too_large
 from actrec.data.video.refused import why_no_video
-from actrec.files import check_regular, irregular_kind
+from actrec.opening import check_regular, irregular_kind
 
 av.logging.set_level(None)  # FFmpeg prints nothing to stderr; what matters is raised or counted
 

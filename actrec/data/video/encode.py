@@ -16,7 +16,8 @@ import numpy as np
 from av.container import InputContainer, OutputContainer
 
 from actrec.data.video.container import open_audio
-from actrec.files import errors_named, temporary_path
+from actrec.files import errors_named
+from actrec.leftovers import temporary_path
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
 CODECS_WITH_B_FRAMES = ("libx264", "libx265", "mpeg4")

@@ -14,7 +14,7 @@ from av.container import InputContainer, OutputContainer
 
 from actrec.data.video.certificate import Certificate, StreamInfo, file_version
 from actrec.data.video.container import ChangedError, decode_error, open_video
-from actrec.files import open_regular
+from actrec.opening import open_regular
 
 # The smallest files that FFmpeg takes for raw H.264 and HEVC: an access unit delimiter.
 _EMPTY_STREAMS = {"h264": b"\0\0\0\1\x09\x10", "hevc": b"\0\0\0\1\x46\x01\x10"}

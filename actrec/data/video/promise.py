@@ -13,7 +13,7 @@ from av.container import InputContainer
 
 from actrec.data.video.container import MediaError, iter_packets, open_video
 from actrec.data.video.ends import IS_TORN
-from actrec.files import open_regular
+from actrec.opening import open_regular
 from actrec.words import counted
 
 LEAST_PRESENT = 0.9  # a video is broken if a smaller part of it is there

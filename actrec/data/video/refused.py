@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from actrec.files import open_regular
+from actrec.opening import open_regular
 
 _HEAD = 4096  # bytes
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]*")

@@ -17,7 +17,7 @@ from actrec.data.video.color import Region
 from actrec.data.video.container import ChangedError, MediaError
 from actrec.data.video.excerpt import Excerpt, read_excerpt
 from actrec.data.video.read import read_frames
-from actrec.files import open_regular
+from actrec.opening import open_regular
 from actrec.pipelines.dali.routes import Route
 from actrec.pipelines.workers.resize import resize
 

@@ -12,8 +12,9 @@ from actrec.data import score_file
 from actrec.data.index.cache import find_records, read_quarantine
 from actrec.data.lists.formats.hara import _value_file
 from actrec.engine import checkpoint, runlog
-from actrec.files import kind_of_file, open_regular, read_json, read_lines, read_text, sha256
+from actrec.files import read_json, read_lines, read_text, sha256
 from actrec.inference import embeddings
+from actrec.opening import kind_of_file, open_regular
 
 READERS = {
     "bytes": open_regular,

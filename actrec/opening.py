@@ -1,0 +1,87 @@
+"""Opens regular files only, and tells by the first bytes of a file whether it is text, a video, an image, ..."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import os
+import re
+import stat
+from typing import BinaryIO
+
+
+def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> BinaryIO:
+    """Opens a regular file for reading bytes.
+
+    Anything else is refused without waiting: to open a pipe waits for its writer, and a device may never end.
+
+    Raises:
+        OSError: The file is missing or cannot be read, or it is a folder, pipe, socket or device.
+    """
+    check_regular(path)
+    return open(path, "rb", buffering=buffering, opener=_without_waiting)
+
+
+def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
+    """The status of a regular file, before a library opens it. Raises the errors of `open_regular`."""
+    found = os.stat(path)
+    if kind := irregular_kind(found):
+        number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+        raise OSError(number, f"{kind}, not a file", os.fspath(path))
+    return found
+
+
+def irregular_kind(found: os.stat_result) -> str | None:
+    """What a path is, such as "a folder"; None if it is a regular file."""
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return None if stat.S_ISREG(found.st_mode) else kinds.get(stat.S_IFMT(found.st_mode), "a device")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """For the case that the file became a pipe after it was checked."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+_KINDS = {  # the first bytes of files that are given in place of another kind by mistake
+    "a video": rb"\x00...(ftyp|moov|mdat|wide|free)|RIFF....AVI |\x1aE\xdf\xa3|FLV\x01|OggS\x00|\x00\x00\x01\xba|"
+    rb"\x30\x26\xb2\x75|G(?=[^\x00]{0,187}\x00).{187}G.{187}G",
+    "an image": rb"\x89PNG|\xff\xd8\xff|RIFF....WEBP|GIF8[79]a|II\*\x00|MM\x00\*|BM....\x00\x00",
+    "a sound": rb"RIFF....WAVE|ID3[\x02-\x04]|fLaC\x00",
+    "a checkpoint or a weights file": rb"PK\x03\x04.{26}[^\x00]{0,200}?/(data\.pkl|\.format_version|\.data)|"
+    rb"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19|[^\x00]..\x00{5}{[\s\"]|.[^\x00].\x00{5}{[\s\"]",
+    "an archive of numpy": rb"PK\x03\x04.{26}[\w./-]{1,200}?\.npy",
+    "an array of numpy": rb"\x93NUMPY",
+    "an archive": rb"PK\x03\x04|\x1f\x8b|BZh[1-9]|\xfd7zXZ|7z\xbc\xaf|Rar!|.{257}ustar",
+    "a pickle of Python": rb"\x80[\x02-\x05][\x95\]}(cK\x8c]",
+    "an HDF5 file": rb"\x89HDF",
+    "a PDF document": rb"%PDF-",
+    "a database": rb"SQLite format 3\x00",
+    "a program": rb"\x7fELF|MZ.{58}",
+    "a web page": rb"\s*<(!doctype html|(html|head)[\s>]|\?xml\s)",
+    "a pointer of Git LFS": rb"version https://git-lfs",
+}
+KIND_BYTES = 1024  # bytes of a file that `kind_of` needs
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))  # characters that no text has
+
+
+def kind_of(data: bytes) -> str | None:
+    """What a file is that is not a list, table or JSON, by its first bytes: "a video". None if it may be one."""
+    for kind, begin in _KINDS.items():
+        if re.match(begin, data, re.DOTALL | re.IGNORECASE if kind == "a web page" else re.DOTALL):
+            return kind
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return None
+    start = data[:KIND_BYTES]
+    if len(start) >= 8 and min(start[::2].count(0), start[1::2].count(0)) == 0 and start.count(0) > len(start) / 3:
+        return "UTF-16 without a byte order mark"
+    num_control = len(start) - len(start.translate(None, _CONTROL))
+    return "a binary file" if num_control > max(2, len(start) / 20) else None
+
+
+def kind_of_file(path: str | os.PathLike[str]) -> str | None:
+    """`kind_of` a file's first bytes; None if it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            return kind_of(file.read(KIND_BYTES))
+    except OSError:
+        return None
