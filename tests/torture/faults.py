@@ -1,0 +1,219 @@
+"""Interrupts commands, and runs them where the system does not give what they need. See `scenarios` for the commands."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from torture.launch import Ended, Launcher
+from torture.ledger import Ledger
+from torture.scenarios import SCENARIOS, Scenario, copy, differences, is_one_line, snapshot
+from torture.sweep import leftovers
+
+_LIMIT = 90.0
+_DISK = (8, 100, 500)  # KiB that are free
+_ADDRESSES = (30, 120, 400)  # MiB of addresses beyond those of a process that has imported everything
+_FILE_SIZE = 6000  # bytes of a file at most
+
+
+class Faults:
+    """The faults, on copies of one dataset folder.
+
+    Args:
+        template: from `write_dataset`.
+        folder: to work in.
+        launcher, second: the second one starts the other command of a pair.
+    """
+
+    def __init__(self, template: Path, folder: Path, launcher: Launcher, second: Launcher, ledger: Ledger, seed: int):
+        self._template, self._folder, self._ledger = template, folder, ledger
+        self._launcher, self._second, self._random = launcher, second, random.Random(seed)
+        self._references: dict[str, tuple[dict[str, str], float]] = {}
+        self._folder.mkdir()
+
+    def _reference(self, name: str) -> tuple[dict[str, str], float]:
+        """What the command makes if nothing disturbs it, and the seconds that it takes."""
+        if name not in self._references:
+            here = copy(self._template, self._folder / "here")
+            ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT)
+            assert ended.code == 0, (name, ended.said)
+            self._references[name] = snapshot(here), ended.seconds
+        return self._references[name]
+
+    def _judge(self, section: str, what: str, here: Path, ended: Ended, expected: Mapping[str, str], **also: int) -> None:
+        """Counts a command that must have given the complete result."""
+        disaster = self._ledger.disaster(ended)
+        found = differences(snapshot(here), expected)
+        left = leftovers(here)
+        if disaster or ended.code:
+            self._ledger.add(section, disaster or "lost work", f"{what}: exit code {ended.code}: {ended.last_line}", **also)
+        elif left or ended.orphans:
+            self._ledger.add(section, "leftover", f"{what}: {left[:3]}, {ended.orphans} processes", **also)
+        elif found:
+            self._ledger.add(section, "lost work", f"{what}: {'; '.join(found[:3])} ({len(found)} files)", **also)
+        else:
+            self._ledger.add(section, "right", **also)
+
+    def _refused(self, section: str, what: str, here: Path, ended: Ended, expected: Mapping[str, str]) -> bool:
+        """Counts a command under a fault: right, or refused in one line. Returns whether it was refused."""
+        if ended.code == 0 and not self._ledger.disaster(ended):
+            self._judge(section, what, here, ended, expected)
+            return False
+        before = snapshot(self._template)
+        changed = [name for name, digest in snapshot(here).items() if before.get(name, digest) != digest]
+        left = leftovers(here)
+        if disaster := self._ledger.disaster(ended):
+            self._ledger.add(section, disaster, f"{what}: exit code {ended.code}: {ended.last_line}")
+        elif not is_one_line(ended):
+            self._ledger.add(section, "traceback", f"{what}: exit code {ended.code}, no error message: {ended.last_line}")
+        elif changed:
+            self._ledger.add(section, "lost work", f"{what}: changed {changed[:3]}")
+        elif left or ended.orphans:
+            self._ledger.add(section, "leftover", f"{what}: {left[:3]}, {ended.orphans} processes")
+        else:
+            self._ledger.add(section, "named")
+        return True
+
+    def kill(self, name: str, kills: int) -> None:
+        """SIGKILL at random instants, several times in a row; the same command then continues."""
+        expected, seconds = self._reference(name)
+        here = copy(self._template, self._folder / "here")
+        done = 0
+        for _ in range(4 * kills):
+            running = self._launcher.start(SCENARIOS[name].command(here), here, limit=_LIMIT)
+            time.sleep(self._random.uniform(0.02, 0.95) * seconds)
+            running.kill()
+            done += running.end().code < 0
+            if done == kills:
+                break
+        ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT)
+        self._judge("kills", f"{name}, {done} kills", here, ended, expected, count=max(done, 1))
+
+    def full_disk(self, name: str) -> None:
+        """A small file system fills up. With more space, the same command must give the complete result."""
+        expected, _ = self._reference(name)
+        here = self._folder / "disk"
+        for free in _DISK:
+            with _mounted(here, "size=64m") as is_mounted:
+                if not is_mounted:
+                    self._ledger.skip(f"full disk: {_NO_MOUNT}; files of limited size were tried instead")
+                    return
+                shutil.copytree(self._template, here, dirs_exist_ok=True)
+                used = shutil.disk_usage(here).used // 1024
+                _remount(here, f"size={used + free}k")
+                what = f"{name}, {free} KiB free"
+                ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT)
+                if self._refused("full disk", what, here, ended, expected):
+                    _remount(here, "size=64m")
+                    self._continue("full disk", what, name, here, expected)
+
+    def read_only(self, name: str) -> None:
+        """Nothing can be written."""
+        expected, _ = self._reference(name)
+        here = self._folder / "disk"
+        with _mounted(here, "size=64m") as is_mounted:
+            if is_mounted:
+                shutil.copytree(self._template, here, dirs_exist_ok=True)
+                _remount(here, "ro")
+            elif os.getuid() == 0:
+                self._ledger.skip(f"read-only: {_NO_MOUNT}, and permissions do not bind root")
+                return
+            else:
+                copy(self._template, here)
+                (here / "new").chmod(0o555)
+                here.chmod(0o555)
+            ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT)
+            if ended.code == 0 and ended.err.strip() and not self._ledger.disaster(ended):
+                self._ledger.add("read-only", "named")  # only the cache could not be written, which is said
+            else:
+                self._refused("read-only", name, here, ended, expected)
+            if not is_mounted:
+                here.chmod(0o755)
+                (here / "new").chmod(0o755)
+                shutil.rmtree(here)
+
+    def limited(self, name: str) -> None:
+        """64 descriptors, little address space, files of limited size; and standard output to a full device."""
+        expected, _ = self._reference(name)
+        cases = [("64 descriptors", {"RLIMIT_NOFILE": 64}), ("file size", {"RLIMIT_FSIZE": _FILE_SIZE})]
+        cases += [("address space", {"RLIMIT_AS": size << 20}) for size in _ADDRESSES]
+        for section, limits in cases:
+            here = copy(self._template, self._folder / "here")
+            what = f"{name}, {limits}"
+            ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT, limits=limits)
+            if self._refused(section, what, here, ended, expected):
+                self._continue(section, what, name, here, expected)
+        here = copy(self._template, self._folder / "here")
+        ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT, stdout="/dev/full")
+        if ended.code:
+            self._refused("full stdout", name, here, ended, expected)
+        else:
+            self._judge("full stdout", name, here, ended, expected)
+
+    def _continue(self, section: str, what: str, name: str, here: Path, expected: Mapping[str, str]) -> None:
+        """The same command, after the fault has been mended."""
+        ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT)
+        self._judge(section, f"{what}, continued", here, ended, expected)
+
+    def vanish(self, name: str) -> None:
+        """Half of the videos and frame folders are removed while the command runs. The others must be done."""
+        expected, seconds = self._reference(name)
+        here = copy(self._template, self._folder / "here")
+        running = self._launcher.start(SCENARIOS[name].command(here), here, limit=_LIMIT)
+        time.sleep(self._random.uniform(0.1, 0.8) * seconds)
+        for path in [*here.glob("videos/*/*[135].mp4"), *here.glob("frames/f[13]")]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        ended = running.end()
+        made = {name: digest for name, digest in expected.items() if any(f"{k}{i}" in name for k in ("run", "walk", "/f")
+                for i in "024") and name.startswith(("new/frames", "new/prepared", "flow", "frames"))}  # fmt: skip
+        found = snapshot(here)
+        missing = [name for name in made if name not in found]
+        if disaster := self._ledger.disaster(ended):
+            self._ledger.add("vanishing", disaster, f"{name}: {ended.last_line}")
+        elif missing or (ended.code and not is_one_line(ended)):
+            self._ledger.add("vanishing", "lost work", f"{name}: {len(missing)} files are missing: {ended.last_line}")
+        elif left := leftovers(here):
+            self._ledger.add("vanishing", "leftover", f"{name}: {left[:3]}")
+        else:
+            self._ledger.add("vanishing", "named" if ended.code else "right")
+
+    def twice(self, name: str) -> None:
+        """Two processes at once. Both may succeed, or one is refused; the result is the one of a single process."""
+        expected, _ = self._reference(name)
+        here = copy(self._template, self._folder / "here")
+        first = self._launcher.start(SCENARIOS[name].command(here), here, limit=_LIMIT)
+        time.sleep(self._random.choice([0.0, 0.02, 0.2]))
+        second = self._second.start(SCENARIOS[name].command(here), here, limit=_LIMIT)
+        both = sorted([first.end(), second.end()], key=lambda ended: ended.code != 0)
+        if both[1].code == 0 or self._ledger.disaster(both[1]):
+            self._judge("two at once", f"{name}, second", here, both[1], expected)
+        else:
+            self._ledger.add("two at once", "named" if is_one_line(both[1]) else "lost work", f"{name}: {both[1].last_line}")
+        self._judge("two at once", f"{name}, first", here, both[0], expected)
+
+
+_NO_MOUNT = "this user cannot mount a file system"
+
+
+@contextlib.contextmanager
+def _mounted(folder: Path, options: str) -> Iterator[bool]:
+    """A file system in memory; False if this user cannot mount one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "torture", str(folder)]
+    is_mounted = os.getuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
+    try:
+        yield is_mounted
+    finally:
+        if is_mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
