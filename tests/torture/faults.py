@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from torture.launch import Ended, Launcher
 from torture.ledger import Ledger
-from torture.scenarios import SCENARIOS, Scenario, copy, differences, is_one_line, snapshot
+from torture.scenarios import SCENARIOS, copy, differences, is_one_line, snapshot
 from torture.sweep import leftovers
 
-_LIMIT = 90.0
+_LIMIT = 60.0
+_AMPLE = "size=256m"
 _DISK = (8, 100, 500)  # KiB that are free
-_ADDRESSES = (30, 120, 400)  # MiB of addresses beyond those of a process that has imported everything
+_ADDRESSES = (200, 400, 800)  # MiB of addresses beyond those of a process that has imported everything
 _FILE_SIZE = 6000  # bytes of a file at most
 
 
@@ -35,12 +35,32 @@ class Faults:
         self._template, self._folder, self._ledger = template, folder, ledger
         self._launcher, self._second, self._random = launcher, second, random.Random(seed)
         self._references: dict[str, tuple[dict[str, str], float]] = {}
-        self._folder.mkdir()
+        self._disk = folder / "disk"
+        self._here = self._disk / "here"
+
+    def __enter__(self) -> Faults:
+        """Mounts a small file system to work in, if this user can."""
+        self._disk.mkdir(parents=True)
+        command = ["mount", "-t", "tmpfs", "-o", _AMPLE, "torture", str(self._disk)]
+        self._mounted = os.getuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
+        if not self._mounted:
+            self._ledger.skip("full disk: this user cannot mount a file system; files of limited size are tried instead")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._mounted:
+            subprocess.run(["umount", "-l", str(self._disk)], check=True)
+
+    def _copy(self) -> Path:
+        return copy(self._template, self._here)
+
+    def _remount(self, options: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{options}", str(self._disk)], check=True)
 
     def _reference(self, name: str) -> tuple[dict[str, str], float]:
         """What the command makes if nothing disturbs it, and the seconds that it takes."""
         if name not in self._references:
-            here = copy(self._template, self._folder / "here")
+            here = self._copy()
             ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT)
             assert ended.code == 0, (name, ended.said)
             self._references[name] = snapshot(here), ended.seconds
@@ -83,7 +103,7 @@ class Faults:
     def kill(self, name: str, kills: int) -> None:
         """SIGKILL at random instants, several times in a row; the same command then continues."""
         expected, seconds = self._reference(name)
-        here = copy(self._template, self._folder / "here")
+        here = self._copy()
         done = 0
         for _ in range(4 * kills):
             running = self._launcher.start(SCENARIOS[name].command(here), here, limit=_LIMIT)
@@ -98,45 +118,36 @@ class Faults:
     def full_disk(self, name: str) -> None:
         """A small file system fills up. With more space, the same command must give the complete result."""
         expected, _ = self._reference(name)
-        here = self._folder / "disk"
-        for free in _DISK:
-            with _mounted(here, "size=64m") as is_mounted:
-                if not is_mounted:
-                    self._ledger.skip(f"full disk: {_NO_MOUNT}; files of limited size were tried instead")
-                    return
-                shutil.copytree(self._template, here, dirs_exist_ok=True)
-                used = shutil.disk_usage(here).used // 1024
-                _remount(here, f"size={used + free}k")
-                what = f"{name}, {free} KiB free"
-                ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT)
-                if self._refused("full disk", what, here, ended, expected):
-                    _remount(here, "size=64m")
-                    self._continue("full disk", what, name, here, expected)
+        for free in _DISK if self._mounted else ():
+            here, what = self._copy(), f"{name}, {free} KiB free"
+            self._remount(f"size={shutil.disk_usage(here).used // 1024 + free}k")
+            ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT)
+            is_refused = self._refused("full disk", what, here, ended, expected)
+            self._remount(_AMPLE)
+            if is_refused:
+                self._continue("full disk", what, name, here, expected)
 
     def read_only(self, name: str) -> None:
-        """Nothing can be written."""
+        """Nothing can be written. A cache that cannot be written is done without, which is said."""
         expected, _ = self._reference(name)
-        here = self._folder / "disk"
-        with _mounted(here, "size=64m") as is_mounted:
-            if is_mounted:
-                shutil.copytree(self._template, here, dirs_exist_ok=True)
-                _remount(here, "ro")
-            elif os.getuid() == 0:
-                self._ledger.skip(f"read-only: {_NO_MOUNT}, and permissions do not bind root")
-                return
-            else:
-                copy(self._template, here)
-                (here / "new").chmod(0o555)
-                here.chmod(0o555)
-            ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT)
-            if ended.code == 0 and ended.err.strip() and not self._ledger.disaster(ended):
-                self._ledger.add("read-only", "named")  # only the cache could not be written, which is said
-            else:
-                self._refused("read-only", name, here, ended, expected)
-            if not is_mounted:
-                here.chmod(0o755)
-                (here / "new").chmod(0o755)
-                shutil.rmtree(here)
+        here = self._copy()
+        if not self._mounted and os.getuid() == 0:
+            self._ledger.skip("read-only: root may write everywhere, and cannot mount a file system here")
+            return
+        self._protect(here, True)
+        ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT)
+        self._protect(here, False)
+        if ended.code == 0 and "cannot be written" in ended.err and not self._ledger.disaster(ended):
+            self._ledger.add("read-only", "named")
+        else:
+            self._refused("read-only", name, here, ended, expected)
+
+    def _protect(self, here: Path, on: bool) -> None:
+        if self._mounted:
+            self._remount("ro" if on else "rw")
+        else:
+            for folder in (here, *(path for path in here.rglob("*") if path.is_dir())):
+                folder.chmod(0o555 if on else 0o755)
 
     def limited(self, name: str) -> None:
         """64 descriptors, little address space, files of limited size; and standard output to a full device."""
@@ -144,12 +155,12 @@ class Faults:
         cases = [("64 descriptors", {"RLIMIT_NOFILE": 64}), ("file size", {"RLIMIT_FSIZE": _FILE_SIZE})]
         cases += [("address space", {"RLIMIT_AS": size << 20}) for size in _ADDRESSES]
         for section, limits in cases:
-            here = copy(self._template, self._folder / "here")
+            here = self._copy()
             what = f"{name}, {limits}"
             ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT, limits=limits)
             if self._refused(section, what, here, ended, expected):
                 self._continue(section, what, name, here, expected)
-        here = copy(self._template, self._folder / "here")
+        here = self._copy()
         ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT, stdout="/dev/full")
         if ended.code:
             self._refused("full stdout", name, here, ended, expected)
@@ -164,7 +175,7 @@ class Faults:
     def vanish(self, name: str) -> None:
         """Half of the videos and frame folders are removed while the command runs. The others must be done."""
         expected, seconds = self._reference(name)
-        here = copy(self._template, self._folder / "here")
+        here = self._copy()
         running = self._launcher.start(SCENARIOS[name].command(here), here, limit=_LIMIT)
         time.sleep(self._random.uniform(0.1, 0.8) * seconds)
         for path in [*here.glob("videos/*/*[135].mp4"), *here.glob("frames/f[13]")]:
@@ -176,7 +187,7 @@ class Faults:
         missing = [name for name in made if name not in found]
         if disaster := self._ledger.disaster(ended):
             self._ledger.add("vanishing", disaster, f"{name}: {ended.last_line}")
-        elif missing or (ended.code and not is_one_line(ended)):
+        elif missing or ended.code not in (0, 1):
             self._ledger.add("vanishing", "lost work", f"{name}: {len(missing)} files are missing: {ended.last_line}")
         elif left := leftovers(here):
             self._ledger.add("vanishing", "leftover", f"{name}: {left[:3]}")
@@ -186,7 +197,7 @@ class Faults:
     def twice(self, name: str) -> None:
         """Two processes at once. Both may succeed, or one is refused; the result is the one of a single process."""
         expected, _ = self._reference(name)
-        here = copy(self._template, self._folder / "here")
+        here = self._copy()
         first = self._launcher.start(SCENARIOS[name].command(here), here, limit=_LIMIT)
         time.sleep(self._random.choice([0.0, 0.02, 0.2]))
         second = self._second.start(SCENARIOS[name].command(here), here, limit=_LIMIT)
@@ -196,24 +207,3 @@ class Faults:
         else:
             self._ledger.add("two at once", "named" if is_one_line(both[1]) else "lost work", f"{name}: {both[1].last_line}")
         self._judge("two at once", f"{name}, first", here, both[0], expected)
-
-
-_NO_MOUNT = "this user cannot mount a file system"
-
-
-@contextlib.contextmanager
-def _mounted(folder: Path, options: str) -> Iterator[bool]:
-    """A file system in memory; False if this user cannot mount one."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", options, "torture", str(folder)]
-    is_mounted = os.getuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
-    try:
-        yield is_mounted
-    finally:
-        if is_mounted:
-            subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def _remount(folder: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)

@@ -39,6 +39,7 @@ class Ledger:
             self.counts[section][column] += count
             if column in FAILURES:
                 self.failures.append(f"{section}: {column}: {what}")
+                print(self.failures[-1], flush=True)
                 if self._log:
                     with open(self._log, "a", encoding="utf-8") as file:
                         file.write(self.failures[-1] + "\n")

@@ -20,7 +20,7 @@ from torture.launch import Ended, Launcher
 NET = ("--backbone", "resnet3d_10", "--widen", 0.125, "--frames", 4, "--size", 32)
 EPOCHS = 4
 TRAIN = ("train", *NET, "--list", "train.txt", "--val-list", "val.txt", "--batch-size", 4, "--run", "new/run",
-         "--epochs", EPOCHS, "--checkpoint-every", 1, "--no-tensorboard", "--ema", 0.9, "--dropout", 0.3)  # fmt: skip
+         "--epochs", EPOCHS, "--checkpoint-every", 1, "--log-every", 1, "--no-tensorboard", "--ema", 0.9, "--dropout", 0.3)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ NET = ("--backbone", "torture.reader:reader")
 FED = ("--frames", reader.FRAMES, "--size", reader.SIZE)
 _NORMAL = ("--mean", "0,0,0", "--std", "1,1,1")
 _TOLERANCE = 20  # mean absolute difference of pictures, of 255: JPEG and H.264 lose that much of these small pictures
+_LIMIT = 60.0  # seconds; a third where files that end a command are searched
 _MOST_RUNS = 40  # of one command, to find the files that end it
 _LEFTOVER = (".actrec-", ".part-")
 
@@ -385,7 +386,7 @@ class Sweeper:
         command, folder = SWEEPS[name], self._folder / f"{next(self._numbers)}_{name.replace(' ', '')}"
         batch = Batch(folder, sources, self._weights)
         arguments = [self._weights if argument is WEIGHTS else argument for argument in command.arguments]
-        ended = launcher.run(arguments, folder, limit=30 + len(sources) / 3, fresh=fresh)
+        ended = launcher.run(arguments, folder, limit=_LIMIT if self._runs_left == _MOST_RUNS else _LIMIT / 3, fresh=fresh)
         disaster = self._ledger.disaster(ended)
         if not (folder / command.output).exists() and len(sources) > 1:
             disaster = disaster or "lost work"  # one file ended the command for all
