@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test slow gpu lint newest wheel setup clean
+.PHONY: demo test slow torture gpu lint newest wheel setup clean
 
 demo: $(READY)
 	$(BIN)/python docs/examples/demo.py demo
@@ -14,6 +14,10 @@ test: $(READY)
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# Broken files, kills, full disks, fuzzing: docs/reliability.md. Under 15 minutes on two cores.
+torture: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m torture
 
 # For a machine with an NVIDIA GPU: without one, the tests fail instead of being skipped.
 gpu: $(READY)

@@ -1,4 +1,4 @@
-"""Interrupts commands, and runs them where the system does not give what they need. See `scenarios` for the commands."""
+"""Interrupts the commands of `scenarios`, and runs them where the system does not give what they need."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torture.scenarios import SCENARIOS, copy, differences, is_one_line, snapsho
 from torture.sweep import leftovers
 
 _LIMIT = 60.0
+_MADE = ("new/frames", "new/prepared", "flow", "frames")  # results of single videos
 _AMPLE = "size=256m"
 _DISK = (8, 100, 500)  # KiB that are free
 _ADDRESSES = (200, 400, 800)  # MiB of addresses beyond those of a process that has imported everything
@@ -44,7 +45,7 @@ class Faults:
         command = ["mount", "-t", "tmpfs", "-o", _AMPLE, "torture", str(self._disk)]
         self._mounted = os.getuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
         if not self._mounted:
-            self._ledger.skip("full disk: this user cannot mount a file system; files of limited size are tried instead")
+            self._ledger.skip("full disk: this user cannot mount a file system; small files are tried instead")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,19 +67,23 @@ class Faults:
             self._references[name] = snapshot(here), ended.seconds
         return self._references[name]
 
-    def _judge(self, section: str, what: str, here: Path, ended: Ended, expected: Mapping[str, str], **also: int) -> None:
+    def _judge(
+        self, section: str, what: str, here: Path, ended: Ended, expected: Mapping[str, str], count: int = 1
+    ) -> None:
         """Counts a command that must have given the complete result."""
         disaster = self._ledger.disaster(ended)
         found = differences(snapshot(here), expected)
         left = leftovers(here)
         if disaster or ended.code:
-            self._ledger.add(section, disaster or "lost work", f"{what}: exit code {ended.code}: {ended.last_line}", **also)
+            self._ledger.add(
+                section, disaster or "lost work", f"{what}: exit code {ended.code}: {ended.last_line}", count=count
+            )
         elif left or ended.orphans:
-            self._ledger.add(section, "leftover", f"{what}: {left[:3]}, {ended.orphans} processes", **also)
+            self._ledger.add(section, "leftover", f"{what}: {left[:3]}, {ended.orphans} processes", count=count)
         elif found:
-            self._ledger.add(section, "lost work", f"{what}: {'; '.join(found[:3])} ({len(found)} files)", **also)
+            self._ledger.add(section, "lost work", f"{what}: {'; '.join(found[:3])} ({len(found)} files)", count=count)
         else:
-            self._ledger.add(section, "right", **also)
+            self._ledger.add(section, "right", count=count)
 
     def _refused(self, section: str, what: str, here: Path, ended: Ended, expected: Mapping[str, str]) -> bool:
         """Counts a command under a fault: right, or refused in one line. Returns whether it was refused."""
@@ -89,9 +94,11 @@ class Faults:
         changed = [name for name, digest in snapshot(here).items() if before.get(name, digest) != digest]
         left = leftovers(here)
         if disaster := self._ledger.disaster(ended):
-            self._ledger.add(section, disaster, f"{what}: exit code {ended.code}: {ended.last_line}")
+            self._ledger.add(section, disaster, f"{what}: {_end(ended)}")
         elif not is_one_line(ended):
-            self._ledger.add(section, "traceback", f"{what}: exit code {ended.code}, no error message: {ended.last_line}")
+            self._ledger.add(
+                section, "traceback", f"{what}: exit code {ended.code}, no error message: {ended.last_line}"
+            )
         elif changed:
             self._ledger.add(section, "lost work", f"{what}: changed {changed[:3]}")
         elif left or ended.orphans:
@@ -181,8 +188,8 @@ class Faults:
         for path in [*here.glob("videos/*/*[135].mp4"), *here.glob("frames/f[13]")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         ended = running.end()
-        made = {name: digest for name, digest in expected.items() if any(f"{k}{i}" in name for k in ("run", "walk", "/f")
-                for i in "024") and name.startswith(("new/frames", "new/prepared", "flow", "frames"))}  # fmt: skip
+        kept = [f"{folder}{i}" for folder in ("run", "walk", "/f") for i in "024"]
+        made = [name for name in expected if name.startswith(_MADE) and any(video in name for video in kept)]
         found = snapshot(here)
         missing = [name for name in made if name not in found]
         if disaster := self._ledger.disaster(ended):
@@ -205,5 +212,11 @@ class Faults:
         if both[1].code == 0 or self._ledger.disaster(both[1]):
             self._judge("two at once", f"{name}, second", here, both[1], expected)
         else:
-            self._ledger.add("two at once", "named" if is_one_line(both[1]) else "lost work", f"{name}: {both[1].last_line}")
+            self._ledger.add(
+                "two at once", "named" if is_one_line(both[1]) else "lost work", f"{name}: {both[1].last_line}"
+            )
         self._judge("two at once", f"{name}, first", here, both[0], expected)
+
+
+def _end(ended: Ended) -> str:
+    return f"exit code {ended.code}: {ended.last_line}"

@@ -133,7 +133,8 @@ class Launcher:
             "limits": dict(limits or {}),
             "fresh": fresh,
         }
-        Path(outputs.name, "out").touch()
+        for name in ("out", "err"):  # it may be killed before it opens them
+            Path(outputs.name, name).touch()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
@@ -208,8 +209,6 @@ def _import_everything() -> None:
 
     import matplotlib.figure  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
-
-    import actrec.cli
 
     packages = ["cli", "tools", "data", "engine", "inference", "nets", "report"]
     for package in (importlib.import_module(f"actrec.{name}") for name in packages):

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 NUM_FRAMES, WIDTH, HEIGHT = 24, 96, 64
+_ALL = range(NUM_FRAMES)
 _LEFT, _STRIP, _BITS = 20, 7, 8  # the strips are in the central crop of 7/8 of the height
 
 Picture = Callable[[int], np.ndarray]
@@ -71,6 +72,11 @@ class Case:
 # ---- videos ----
 
 X264 = {"crf": "12", "preset": "ultrafast"}
+X265 = {"preset": "ultrafast", "x265-params": "log-level=none:crf=12:keyint=8:pools=1"}
+VP8 = {"g": "8", "crf": "8", "b": "2M", "deadline": "realtime", "cpu-used": "8"}
+VP9 = {"g": "8", "crf": "12", "deadline": "realtime", "cpu-used": "8"}
+FASTSTART = {"movflags": "faststart"}
+MJPEG: dict[str, Any] = {"codec": "mjpeg", "pix": "yuvj420p", "options": {"qscale": "2"}}
 
 
 def video(
@@ -140,7 +146,7 @@ CODECS: dict[str, dict[str, Any]] = {  # name with suffix: arguments of `video`
     "h264_gray.mkv": {"pix": "gray", "options": {"g": "8"}},
     "h264_full_range.mp4": {"pix": "yuvj420p", "options": {"g": "8"}},
     "h264_interlaced.mp4": {"options": {"flags": "+ildct+ilme", "x264-params": "tff=1", "g": "8"}},
-    "hevc.mp4": {"codec": "libx265", "options": {"preset": "ultrafast", "x265-params": "log-level=none:crf=12:keyint=8:pools=1"}},
+    "hevc.mp4": {"codec": "libx265", "options": X265},
     "hevc_b_10.mkv": {
         "codec": "libx265",
         "pix": "yuv420p10le",
@@ -153,9 +159,9 @@ CODECS: dict[str, dict[str, Any]] = {  # name with suffix: arguments of `video`
     "mpeg1.mpg": {"codec": "mpeg1video", "options": {"qscale": "2", "g": "8"}},
     "mjpeg.avi": {"codec": "mjpeg", "pix": "yuvj420p", "options": {"qscale": "2"}},
     "mjpeg_mov.mov": {"codec": "mjpeg", "pix": "yuvj420p", "options": {"qscale": "2"}},
-    "vp8.webm": {"codec": "libvpx", "options": {"g": "8", "crf": "8", "b": "2M", "deadline": "realtime", "cpu-used": "8"}},
-    "vp9.webm": {"codec": "libvpx-vp9", "options": {"g": "8", "crf": "12", "deadline": "realtime", "cpu-used": "8"}},
-    "vp9_444.mkv": {"codec": "libvpx-vp9", "pix": "yuv444p", "options": {"crf": "12", "deadline": "realtime", "cpu-used": "8"}},
+    "vp8.webm": {"codec": "libvpx", "options": VP8},
+    "vp9.webm": {"codec": "libvpx-vp9", "options": VP9},
+    "vp9_444.mkv": {"codec": "libvpx-vp9", "pix": "yuv444p", "options": VP9},
     "av1.mp4": {"codec": "libsvtav1", "options": {"preset": "12", "crf": "20", "g": "8", "svtav1-params": "lp=1"}},
     "prores.mov": {"codec": "prores_ks", "pix": "yuv422p10le"},
     "prores_alpha.mov": {"codec": "prores_ks", "pix": "yuva444p10le", "options": {"profile": "4"}},
@@ -163,10 +169,10 @@ CODECS: dict[str, dict[str, Any]] = {  # name with suffix: arguments of `video`
     "ffv1_gray16.mkv": {"codec": "ffv1", "pix": "gray16le"},
     "ffv1_rgba.mkv": {"codec": "ffv1", "pix": "bgra"},
     "qtrle.mov": {"codec": "qtrle", "pix": "argb"},
-    "vp8_ogg.ogv": {"codec": "libvpx", "form": "ogg", "options": {"g": "8", "crf": "8", "b": "2M", "deadline": "realtime"}},
+    "vp8_ogg.ogv": {"codec": "libvpx", "form": "ogg", "options": VP8},
     "wmv2.wmv": {"codec": "wmv2", "options": {"qscale": "2"}},
     "flv1.flv": {"codec": "flv", "options": {"qscale": "2", "g": "8"}},
-    "h263.3gp": {"codec": "h263", "options": {"qscale": "2"}, "make": lambda n: cv2.resize(picture(n), (216, 144))[:, 20:196]},
+    "h263.3gp": {"codec": "h263", "options": {"qscale": "2"}, "make": lambda n: _of_176x144(n)},
     "huffyuv.avi": {"codec": "huffyuv", "pix": "yuv422p"},
     "raw.avi": {"codec": "rawvideo", "pix": "bgr24"},
     "gif.gif": {"codec": "gif", "pix": "rgb8"},
@@ -184,14 +190,14 @@ ODD: dict[str, dict[str, Any]] = {
     "high_rate.mkv": {"rate": 1000},
     "low_rate.mp4": {"rate": 1},
     "fragmented.mp4": {"container": {"movflags": "frag_keyframe+empty_moov"}, "options": {"g": "8"}},
-    "no_cues_live.webm": {"form": "webm", "container": {"live": "1"}, "codec": "libvpx", "options": {"b": "2M", "crf": "8"}},
+    "no_cues_live.webm": {"form": "webm", "container": {"live": "1"}, "codec": "libvpx", "options": VP8},
     "matroska_named.mp4": {"form": "matroska"},
     "mp4_named.avi": {"form": "mp4"},
     "avi_named.mov": {"form": "avi"},
     "ts_named.mp4": {"form": "mpegts"},
     "flv_named.mkv": {"form": "flv"},
     "sound_first.mkv": {"audio": True},
-    "many_keyframes_faststart.mp4": {"options": {"g": "1"}, "container": {"movflags": "faststart"}},
+    "many_keyframes_faststart.mp4": {"options": {"g": "1"}, "container": FASTSTART},
     "two hundred % #1 'ä'.mp4": {},
     "-leading-dash.mp4": {},
     "h264_in_one_gop.mp4": {"options": {"g": "999", "bf": "2", "sc_threshold": "0"}},
@@ -218,25 +224,30 @@ def turned(path: Path, matrix: tuple[int, int, int, int], make: Picture) -> None
     path.write_bytes(data)
 
 
+def _of_176x144(number: int) -> np.ndarray:
+    """In a size that H.263 knows."""
+    return cv2.resize(picture(number), (216, 144))[:, 20:196]
+
+
 # ---- damage ----
 
 BASES: dict[str, tuple[dict[str, Any], bool]] = {  # arguments of `video`; whether the header promises an amount
-    "mp4": ({"options": {"g": "8", "bf": "2"}, "container": {"movflags": "faststart"}}, True),
+    "mp4": ({"options": {"g": "8", "bf": "2"}, "container": FASTSTART}, True),
     "end.mp4": ({"options": {"g": "8"}}, True),
     "frag.mp4": ({"container": {"movflags": "frag_keyframe+empty_moov"}, "options": {"g": "8"}}, False),
-    "mov": ({"codec": "mjpeg", "pix": "yuvj420p", "options": {"qscale": "2"}, "container": {"movflags": "faststart"}}, True),
+    "mov": ({**MJPEG, "container": FASTSTART}, True),
     "mkv": ({"options": {"g": "8", "bf": "2"}}, True),
     "ffv1.mkv": ({"codec": "ffv1", "options": {"level": "3", "slicecrc": "1", "slices": "4"}}, True),
-    "webm": ({"codec": "libvpx", "options": {"g": "8", "b": "2M", "crf": "8", "deadline": "realtime"}}, True),
+    "webm": ({"codec": "libvpx", "options": VP8}, True),
     "avi": ({"codec": "mpeg4", "options": {"qscale": "2", "g": "8"}}, True),
     "mjpeg.avi": ({"codec": "mjpeg", "pix": "yuvj420p", "options": {"qscale": "2"}}, True),
     "flv": ({"options": {"g": "8"}}, True),
     "wmv": ({"codec": "wmv2", "options": {"qscale": "2", "g": "8"}}, True),
     "ts": ({"options": {"g": "8"}}, False),
     "mpg": ({"codec": "mpeg2video", "options": {"qscale": "2", "g": "8"}}, False),
-    "ogv": ({"codec": "libvpx", "form": "ogg", "options": {"g": "8", "crf": "8", "b": "2M"}}, False),
+    "ogv": ({"codec": "libvpx", "form": "ogg", "options": VP8}, False),
     "gif": ({"codec": "gif", "pix": "rgb8"}, False),
-    "hevc.mkv": ({"codec": "libx265", "options": {"preset": "ultrafast", "x265-params": "log-level=none:keyint=8:pools=1"}}, True),
+    "hevc.mkv": ({"codec": "libx265", "options": X265}, True),
 }  # fmt: skip
 
 Damage = Callable[[bytes, np.random.Generator], bytes]
@@ -403,6 +414,15 @@ def half(path: Path) -> None:
     path.write_bytes(data[: len(data) // 2])
 
 
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    path.unlink()
+    write(path)
+
+
+def folder_image(path: Path, number: int) -> None:
+    cv2.imwrite(str(path), picture(number))
+
+
 _EVERY_5TH = [f"{5 * i:06d}.jpg" for i in range(1, NUM_FRAMES + 1)]
 _MIXED = [f"{i:05d}{suffix}" for i, suffix in zip(range(1, NUM_FRAMES + 1), (".jpg", ".JPG", ".jpeg") * NUM_FRAMES)]
 FOLDERS: dict[str, Case] = {}
@@ -412,7 +432,6 @@ def _folder(name: str, frames: Sequence[int] | int | str | None, **options: Any)
     FOLDERS[name] = Case(name, lambda path: folder(path, **options), frames)
 
 
-_ALL = range(NUM_FRAMES)
 _folder("plain", _ALL)
 _folder("from_zero", _ALL, names=[f"{i:05d}.jpg" for i in _ALL])
 _folder("unpadded", _ALL, names="frame{}.jpg")
@@ -434,10 +453,14 @@ _folder("emptied", None, then=lambda path: (path / "00012.jpg").write_bytes(b"")
 _folder("page_in_it", None, then=lambda path: (path / "00012.jpg").write_text("<html>"))
 _folder("other_size", None, then=lambda path: cv2.imwrite(str(path / "00012.jpg"), np.zeros((20, 30, 3), np.uint8)))
 _folder("with_bomb", None, names="{:05d}.png", then=lambda path: bomb(path / "00012.png"))
-_folder("with_pipe", None, then=lambda path: ((path / "00012.jpg").unlink(), os.mkfifo(path / "00012.jpg")))
-_folder("with_loop", None, then=lambda path: ((path / "00012.jpg").unlink(), (path / "00012.jpg").symlink_to("00012.jpg")))
+_folder("with_pipe", None, then=lambda path: _replace(path / "00012.jpg", os.mkfifo))
+_folder(
+    "with_loop", None, then=lambda path: ((path / "00012.jpg").unlink(), (path / "00012.jpg").symlink_to("00012.jpg"))
+)
 _folder("empty", None, numbers=[])
-_folder("two_families", None, then=lambda path: [cv2.imwrite(str(path / f"mask_{i:05d}.png"), picture(i)) for i in _ALL])
+_folder(
+    "two_families", None, then=lambda path: [cv2.imwrite(str(path / f"mask_{i:05d}.png"), picture(i)) for i in _ALL]
+)
 
 
 def video_cases() -> list[Case]:
@@ -453,7 +476,9 @@ def video_cases() -> list[Case]:
     for i, (base, (_, promises)) in enumerate(BASES.items()):
         for j, (damage, change) in enumerate(DAMAGES.items()):
             promised = NUM_FRAMES if promises and damage in _CUTS else None
-            cases.append(Case(f"{damage}_{i}.{base.split('.')[-1]}", _damager(base, change, 100 * i + j), "decode", promised))
+            cases.append(
+                Case(f"{damage}_{i}.{base.split('.')[-1]}", _damager(base, change, 100 * i + j), "decode", promised)
+            )
     cases += [Case(name, write, None) for name, write in NOT_MEDIA.items()]
     assert len({case.stem for case in cases}) == len(cases)
     return cases
@@ -475,7 +500,9 @@ def _small(width: int, height: int) -> Picture:
     return lambda n: np.full((height, width, 3), 10 * n, np.uint8)
 
 
-def _patcher(before: bytes, change: Callable[[bytearray, int], object], options: dict[str, Any]) -> Callable[[Path], object]:
+def _patcher(
+    before: bytes, change: Callable[[bytearray, int], object], options: dict[str, Any]
+) -> Callable[[Path], object]:
     return lambda path: patched(path, before, change, **options)
 
 

@@ -1,4 +1,4 @@
-"""A "net" that reads the number of each frame that it gets: its logits are the brightness of the strips of `media.picture`.
+"""A "net" that reads the number of each frame that it gets: its logits are the brightness of the strips of a picture.
 
 Scores of `actrec evaluate` then tell which frames a net saw, and whether they were upright.
 """

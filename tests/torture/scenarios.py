@@ -1,4 +1,4 @@
-"""Commands that write, and how to tell whether two of their results are equal: for kills, faults and pairs of processes."""
+"""Commands that write, and how to tell whether two of their results are equal: for kills and faults."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-
 from torture import media
 from torture.launch import Ended, Launcher
 
 NET = ("--backbone", "resnet3d_10", "--widen", 0.125, "--frames", 4, "--size", 32)
 EPOCHS = 4
 TRAIN = ("train", *NET, "--list", "train.txt", "--val-list", "val.txt", "--batch-size", 4, "--run", "new/run",
-         "--epochs", EPOCHS, "--checkpoint-every", 1, "--log-every", 1, "--no-tensorboard", "--ema", 0.9, "--dropout", 0.3)  # fmt: skip
+         "--epochs", EPOCHS, "--checkpoint-every", 1, "--log-every", 1,
+         "--no-tensorboard", "--ema", 0.9, "--dropout", 0.3)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,10 @@ SCENARIOS = {
     "train": Scenario(TRAIN, ("--resume",), ("new/run/last.pt", "new/run/previous.pt")),
     "evaluate": Scenario(("evaluate", *_RUN, "--list", "train.txt", "--clips", 5, "--out", "new/scores.npz",
                           "--json", "new/result.json", "--confusion", "new/confusion.csv")),
-    "predict": Scenario(("predict", "videos", "frames.txt", *_RUN, "--json", "new/predicted.json", "--csv", "new/predicted.csv")),
-    "timeline": Scenario(("predict", "videos/run/run0.mp4", *_RUN, "--timeline", "--every", 0.2, "--window", 0.4, "--json",
-                          "new/timeline.json", "--csv", "new/timeline.csv", "--render", "new/rendered.mp4")),
+    "predict": Scenario(("predict", "videos", "frames.txt", *_RUN,
+                         "--json", "new/predicted.json", "--csv", "new/predicted.csv")),
+    "timeline": Scenario(("predict", "videos/run/run0.mp4", *_RUN, "--timeline", "--every", 0.2, "--window", 0.4,
+                          "--json", "new/timeline.json", "--csv", "new/timeline.csv", "--render", "new/rendered.mp4")),
     "embed": Scenario(("embed", "videos", *_RUN, "--clips", 5, "--out", "new/features.npz")),
     "view": Scenario(("view", "train.txt", "--videos", 8, *NET[:2], *NET[4:], "--out", "new/view.png")),
     "explain": Scenario(("explain", "videos/run/run0.mp4", *_RUN, "--out", "new/explained.mp4")),
@@ -120,7 +120,11 @@ def _content(path: Path) -> Any:
         with np.load(path) as arrays:
             return dict(arrays)
     if path.suffix in (".json", ".jsonl"):
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.suffix == ".jsonl" else json.loads(path.read_text())
+        return (
+            [json.loads(line) for line in path.read_text().splitlines()]
+            if path.suffix == ".jsonl"
+            else json.loads(path.read_text())
+        )
     return path.read_bytes()
 
 

@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 
 import numpy as np
-
 from torture.launch import Launcher, sample
 from torture.ledger import Ledger
 from torture.scenarios import TRAIN, copy

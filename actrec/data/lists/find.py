@@ -136,6 +136,8 @@ def _read_folder(
                 progress(len(found.names))
         elif entry.is_symlink():
             found.dangling.append(path)
+        else:
+            found.others["(pipe, socket or device)"] += 1
     return subfolders
 
 

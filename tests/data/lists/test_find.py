@@ -44,6 +44,13 @@ def test_links(tmp_path):
     assert found.dangling == ["a/gone.mp4"]
 
 
+def test_a_pipe_is_counted_and_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.mp4")
+    found = find_videos(tmp_path, frame_folders=False)
+    assert found.names == found.dangling == []
+    assert found.described_others == "1 (pipe, socket or device)"
+
+
 def test_folders_that_cannot_be_read(tmp_path, monkeypatch):
     touch(tmp_path, "a/1.mp4", "locked/2.mp4")
     scandir = os.scandir
