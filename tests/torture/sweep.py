@@ -22,6 +22,8 @@ from torture.launch import Ended, Launcher
 from torture.ledger import Ledger
 from torture.media import Case
 
+import actrec
+
 NET = ("--backbone", "torture.reader:reader")
 FED = ("--frames", reader.FRAMES, "--size", reader.SIZE)
 _NORMAL = ("--mean", "0,0,0", "--std", "1,1,1")
@@ -115,8 +117,8 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
 class Batch:
     """A folder in which a command meets some of the sources: videos/a/, frames/ and the list all.txt."""
 
-    def __init__(self, folder: Path, sources: Sequence[Source], weights: Path):
-        self.folder, self.sources, self.weights = folder, sources, weights
+    def __init__(self, folder: Path, sources: Sequence[Source]):
+        self.folder, self.sources = folder, sources
         (folder / "videos/a").mkdir(parents=True)
         (folder / "frames").mkdir()
         for source in sources:
@@ -290,18 +292,23 @@ def _check_listed(key: str) -> Check:
     return check
 
 
+def _check_explained(batch: Batch, ended: Ended, source: Source) -> Judgment:
+    return batch.json("found.json").get("video") == batch.place(source) or None, False
+
+
 @dataclass(frozen=True)
 class Sweep:
     """A command that takes many files.
 
     Args:
-        arguments: of the command. WEIGHTS stands for the weights of the net `reader`.
+        arguments: of the command. WEIGHTS and TRAINABLE stand for files of weights.
         check: judges one file.
         output: a file that the command writes even if some of its inputs are broken.
         folders: it takes frame folders too.
         thorough: it reads every frame.
         opens: it opens the files.
         most: number of files that it takes at most.
+        step: it meets only every n-th file.
     """
 
     arguments: tuple[object, ...]
@@ -311,9 +318,11 @@ class Sweep:
     thorough: bool = False
     opens: bool = True
     most: int = 1000
+    step: int = 1
 
 
-WEIGHTS = object()
+WEIGHTS, TRAINABLE = object(), object()  # of `reader`, and of a small 3D ResNet
+_SMALL = ("--backbone", "resnet3d_10", "--widen", 0.125)
 _EVALUATED = (*NET, *FED, *_NORMAL, "--weights", WEIGHTS, "--labels", "names.txt", "--json", "found.json")
 
 SWEEPS = {
@@ -334,7 +343,7 @@ SWEEPS = {
     "index --verify": Sweep(("index", "all.txt", "--verify", "--json", "found.json"), _check_verified, thorough=True),
     "extract-flow": Sweep(("extract-flow", "all.txt"), _check_flow, "all.txt", thorough=True),
     "train": Sweep(
-        ("train", "--backbone", "resnet3d_10", "--widen", 0.125, *FED,
+        ("train", *_SMALL, *FED,
          "--list", "all.txt", "--run", "run", "--epochs", 2, "--batch-size", 8,
          "--keep-last", "--json", "found.json"),
         _check_trained,
@@ -347,6 +356,12 @@ SWEEPS = {
         ("view", "all.txt", "--eval", "--videos", 100, "--out", "view.png", *NET, *FED, "--json", "found.json"),
         _check_listed("clips"),
         most=100,
+    ),
+    "explain": Sweep(
+        ("explain", "all.txt", *_SMALL, *FED, "--weights", TRAINABLE, "--out", "explained.png", "--json", "found.json"),
+        _check_explained,
+        most=1,
+        step=23,
     ),
 }  # fmt: skip
 
@@ -382,21 +397,23 @@ class Sweeper:
         for case in cases:
             case.write(folder / "sources" / case.name)
             self.sources.append(Source(case, folder / "sources" / case.name))
-        self._weights = folder / "reader.pt"
-        torch.save(reader.reader(reader.CLASSES).state_dict(), self._weights)
+        self._weights = {WEIGHTS: folder / "reader.pt", TRAINABLE: folder / "small.pt"}
+        torch.save(reader.reader(reader.CLASSES).state_dict(), self._weights[WEIGHTS])
+        torch.save(actrec.net("resnet3d_10", num_classes=2, widen=0.125).state_dict(), self._weights[TRAINABLE])
 
     def sweep(self, launcher: Launcher, name: str, *, fresh: bool = False) -> None:
         """Runs one command on all sources that it takes."""
         command = SWEEPS[name]
         sources = [source for source in self.sources if command.folders or source.name not in _FOLDERS]
+        sources = sources[:: command.step]
         for first in range(0, len(sources), command.most):
             self._runs_left = _MOST_RUNS
             self._run(launcher, name, sources[first : first + command.most], fresh)
 
     def _run(self, launcher: Launcher, name: str, sources: Sequence[Source], fresh: bool) -> None:
         command, folder = SWEEPS[name], self._folder / f"{next(self._numbers)}_{name.replace(' ', '')}"
-        batch = Batch(folder, sources, self._weights)
-        arguments = [self._weights if argument is WEIGHTS else argument for argument in command.arguments]
+        batch = Batch(folder, sources)
+        arguments = [self._weights.get(argument, argument) for argument in command.arguments]
         ended = launcher.run(
             arguments, folder, limit=_LIMIT if self._runs_left == _MOST_RUNS else _LIMIT / 3, fresh=fresh
         )

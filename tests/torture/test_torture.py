@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -29,6 +30,13 @@ def test_the_short_form_finds_no_failure():
     columns, *_, total, _ = [line for line in ended.stdout.splitlines() if not line.startswith("skipped: ")]
     assert columns.split()[0] == "tried"
     assert total.startswith("total ")
+
+
+def test_the_evidence_exists():
+    page = (TESTS.parent / "docs/reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]*test_\w+\.py)`", page))
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not (TESTS / name).is_file()] == []
 
 
 def test_pictures_tell_their_number_and_orientation():
