@@ -86,7 +86,13 @@ class Faults:
             self._ledger.add(section, "right", count=count)
 
     def _refused(self, section: str, what: str, here: Path, ended: Ended, expected: Mapping[str, str]) -> bool:
-        """Counts a command under a fault: right, or refused in one line. Returns whether it was refused."""
+        """Counts a command under a fault: right, or refused in one line. Returns whether something was not written.
+
+        A cache that cannot be written is done without, which is said.
+        """
+        if ended.code == 0 and "cannot be written" in ended.err and not self._ledger.disaster(ended):
+            self._ledger.add(section, "named")
+            return True
         if ended.code == 0 and not self._ledger.disaster(ended):
             self._judge(section, what, here, ended, expected)
             return False
@@ -135,7 +141,7 @@ class Faults:
                 self._continue("full disk", what, name, here, expected)
 
     def read_only(self, name: str) -> None:
-        """Nothing can be written. A cache that cannot be written is done without, which is said."""
+        """Nothing can be written."""
         expected, _ = self._reference(name)
         here = self._copy()
         if not self._mounted and os.getuid() == 0:
@@ -144,10 +150,7 @@ class Faults:
         self._protect(here, True)
         ended = self._launcher.run(SCENARIOS[name].command(here), here, limit=_LIMIT)
         self._protect(here, False)
-        if ended.code == 0 and "cannot be written" in ended.err and not self._ledger.disaster(ended):
-            self._ledger.add("read-only", "named")
-        else:
-            self._refused("read-only", name, here, ended, expected)
+        self._refused("read-only", name, here, ended, expected)
 
     def _protect(self, here: Path, on: bool) -> None:
         if self._mounted:
