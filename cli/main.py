@@ -93,15 +93,18 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(stop.exit_code)
     except (ValueError, OSError) as error:
         _fail(text_of(error))
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, ImportError) as error:
         text = _explain(error)
         if text is None:
             raise
         _fail(text)
 
 
-def _explain(error: RuntimeError | MemoryError) -> str | None:
+def _explain(error: RuntimeError | MemoryError | ImportError) -> str | None:
     """One line for a full memory or a lost process; None for other errors, which are our mistakes."""
+    if isinstance(error, ImportError):  # the loader of shared libraries has no error of its own for a full memory
+        is_full = "failed to map segment" in str(error) or "annot allocate memory" in str(error)
+        return "the memory is full: a library cannot be loaded" if is_full else None
     if "torch" not in sys.modules:
         return "the memory is full" if isinstance(error, MemoryError) else None
     from actrec.engine.failures import explain

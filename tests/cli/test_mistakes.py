@@ -210,6 +210,15 @@ def test_too_little_memory_says_what_to_lower(run, inside, monkeypatch, error, s
     assert err[-1].startswith(f"Error: {said}")
 
 
+def test_a_library_that_does_not_fit_into_memory(run, inside, monkeypatch):
+    def full(*_, **__):
+        raise ImportError("libx.so: failed to map segment from shared object")
+
+    monkeypatch.setattr("actrec.engine.train.train", full)
+    code, _, err = run("train", *SMALL)
+    assert (code, err[-1]) == (1, "Error: the memory is full: a library cannot be loaded")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -281,11 +281,14 @@ def _check_embedded(batch: Batch, ended: Ended, source: Source) -> Judgment:
 
 
 def _check_listed(key: str) -> Check:
-    """A command that lists what it used under `key` of its JSON file, and the others under "missing"."""
+    """A command that lists what it used under `key` of its JSON file. It names the others, or counts them all."""
 
     def check(batch: Batch, ended: Ended, source: Source) -> Judgment:
         found = batch.json("found.json")
         place = batch.place(source)
+        unused = len(batch.sources) - len({entry["video"] for entry in found.get(key, ())})
+        if f"{len(batch.sources)} videos, {unused} skipped" in ended.said:
+            return any(entry["video"] == place for entry in found.get(key, ())) or None, True
         used = any(entry["video"] == place for entry in found.get(key, ()))
         return (True if used else None), place in found.get("missing", ()) and _is_said(batch, ended, source)
 
