@@ -24,8 +24,11 @@ import cv2
 from actrec.data.video.container import MediaError
 
 # libjpeg also warns of bytes between the data and the end of the image, which some cameras write to fill a block, and
-# of color profiles.
-_DAMAGE = re.compile(r"Premature end of JPEG file|Corrupt JPEG data: (?!bad ICC).*|Inconsistent progression sequence.*")
+# of color profiles. libpng only warns if all pixels are there but their checksum differs.
+_DAMAGE = re.compile(
+    r"Premature end of JPEG file|Corrupt JPEG data: (?!bad ICC).*|Inconsistent progression sequence.*|"
+    r"libpng warning: IDAT: incorrect data check"
+)
 _FILL = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
 _MAX_FILL = 16
 # Lines of the image libraries. An image that they do not decode is named by its reader.

@@ -129,6 +129,8 @@ def _table(low: float, high: float) -> np.ndarray:
     return np.clip(np.rint((np.arange(65536) - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
 
 
+# RGB in 16 bits, as QuickTime stores it. FFmpeg 8 takes the two bytes for little-endian if it unpacks them to 24 bits.
+_BIG_ENDIAN_16 = re.compile(r"(rgb|bgr)5[56]5be")
 _DEEP_GRAY = re.compile(r"gray\d+([lb]e)")
 
 
@@ -163,6 +165,8 @@ def to_rgb(picture: av.VideoFrame, region: Region | None = None, memory: _Memory
             threads=1,
         )
     else:
+        if _BIG_ENDIAN_16.fullmatch(picture.format.name):
+            picture = picture.reformat(format="gbrp", threads=1)
         picture = picture.reformat(format="rgb24", dst_color_range=ColorRange.JPEG, threads=1)
     rgb = picture.to_ndarray()
     return rgb if region is None else region.cut(rgb)

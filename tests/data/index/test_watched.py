@@ -1,6 +1,7 @@
 """Images that are damaged in the middle: OpenCV decodes them, and only libjpeg's warnings tell."""
 
 import threading
+import zlib
 
 import av
 import cv2
@@ -10,6 +11,7 @@ from index_files import folder, video
 from numbered_videos import numbered, write
 
 from actrec.data.index import build_index, watched
+from actrec.data.index.images import read_image
 from actrec.data.index.index import run_in_threads
 from actrec.data.index.watched import damage_of, decode_watched
 from actrec.data.video.container import MediaError
@@ -64,10 +66,26 @@ def test_some_bytes_after_the_data_are_no_damage():
         "Corrupt JPEG data: 300 extraneous bytes before marker 0xd9\n": "300 extraneous",
         "Corrupt JPEG data: 3 extraneous bytes before marker 0xd4\n": "before marker 0xd4",
         "libpng warning: iCCP: known incorrect sRGB profile\n": None,
+        "libpng warning: IDAT: incorrect data check\n": "incorrect data check",
         "a line\nPremature end of JPEG file\n": "Premature end",
     }.items():
         found = damage_of(said)
         assert expected in found if expected else found is None
+
+
+def test_pixels_of_a_png_that_differ_from_their_checksum_are_damage(tmp_path):
+    """libpng decodes them and only warns, if the checksum of the chunk is right."""
+    path = tmp_path / "1.png"
+    data = cv2.imencode(".png", RNG.integers(0, 256, (40, 50, 3), np.uint8))[1]
+    start = data.tobytes().index(b"IDAT")
+    length = int.from_bytes(data[start - 4 : start], "big")
+    data[start + 3 + length] ^= 0xFF  # the end of the checksum of the pixels
+    checksum = zlib.crc32(data[start : start + 4 + length])
+    data[start + 4 + length : start + 8 + length] = list(checksum.to_bytes(4, "big"))
+    path.write_bytes(data)
+    assert decode_watched(str(path)) == ((40, 50), "libpng warning: IDAT: incorrect data check")
+    with pytest.raises(MediaError, match=r"1\.png: the image is damaged \(libpng warning: IDAT"):
+        read_image(str(path))
 
 
 def test_the_folder_of_a_damaged_image_is_broken(tmp_path):

@@ -16,7 +16,7 @@ from numbered_videos import (
     write,
 )
 
-from actrec.data.video.color import Region
+from actrec.data.video.color import Region, to_rgb
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import iter_frames, iter_pictures, read_frames
 
@@ -51,6 +51,18 @@ def test_colors(tmp_path, name, options, color):
     for rgb in read(path, [0, 2])[0]:
         assert rgb.dtype == np.uint8
         np.testing.assert_allclose(rgb[16, 16::32].astype(int), COLORS, atol=6 if "codec" in options else 3)
+
+
+@pytest.mark.parametrize("pix_fmt", ["rgb555be", "rgb565be", "bgr565be", "rgb565le", "rgb555le"])
+def test_rgb_in_16_bits(pix_fmt):
+    """FFmpeg's own conversion to 24 bits exchanges the two bytes of those in big-endian."""
+    order = 1 if pix_fmt.startswith("rgb") else -1
+    red, green, blue = (COLORS[:, ::order] >> 3).astype(int).T
+    samples = red << 10 | green << 5 | blue if "555" in pix_fmt else red << 11 | green << 6 | blue
+    picture = av.VideoFrame(32 * len(COLORS), 32, pix_fmt)
+    plane = np.frombuffer(picture.planes[0], "<u2" if pix_fmt.endswith("le") else ">u2").reshape(32, -1)
+    plane[:, : picture.width] = samples.repeat(32)
+    np.testing.assert_allclose(to_rgb(picture)[16, 16::32].astype(int), COLORS, atol=9)
 
 
 @pytest.mark.parametrize(("width", "height"), [(33, 21), (101, 2), (2, 101), (1, 1), (130, 77)])
