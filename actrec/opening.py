@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import errno
 import os
 import re
 import stat
-from typing import BinaryIO
+import zipfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from numpy.lib.npyio import NpzFile
+
+_MOST_EXPANDED = 1 << 30  # bytes to which the arrays of any .npz file may expand
+_MOST_COMPRESSED = 100  # how many times smaller than its arrays a larger .npz file may be
 
 
 def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> BinaryIO:
@@ -20,6 +29,26 @@ def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> Binary
     """
     check_regular(path)
     return open(path, "rb", buffering=buffering, opener=_without_waiting)
+
+
+@contextlib.contextmanager
+def open_npz(path: str | os.PathLike[str]) -> Iterator[NpzFile]:
+    """Opens an .npz file. Nothing in it is executed.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no .npz file, or a small file that would fill the memory. Damage raises other errors, too.
+    """
+    import numpy as np
+
+    with open_regular(path) as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("not an .npz file")
+        with np.load(file, allow_pickle=False) as found:
+            expanded, size = sum(info.file_size for info in found.zip.infolist()), os.fstat(file.fileno()).st_size
+            if expanded > max(_MOST_EXPANDED, _MOST_COMPRESSED * size):
+                raise ValueError(f"its {size:,} bytes would expand to {expanded / 2**30:,.1f} GiB")
+            yield found
 
 
 def check_regular(path: str | os.PathLike[str]) -> os.stat_result:

@@ -6,6 +6,7 @@ import os
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from actrec.data import score_file
@@ -14,7 +15,7 @@ from actrec.data.lists.formats.hara import _value_file
 from actrec.engine import checkpoint, runlog
 from actrec.files import read_json, read_lines, read_text, sha256
 from actrec.inference import embeddings
-from actrec.opening import kind_of_file, open_regular
+from actrec.opening import kind_of_file, open_npz, open_regular
 
 READERS = {
     "bytes": open_regular,
@@ -61,3 +62,15 @@ def test_what_commands_can_do_without_counts_as_missing(tmp_path, what):
     assert not find_records(["a"], 1, tmp_path / "list.txt.index.npy")["kind"].any()
     assert read_quarantine(tmp_path / "list.txt.index.npy") == {}
     assert _value_file(str(tmp_path), "fps") is None
+
+
+def test_a_small_archive_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, scores=np.zeros((1 << 21, 1), np.float32))
+    with open_npz(path) as found:
+        assert found["scores"].shape == (1 << 21, 1)
+    monkeypatch.setattr("actrec.opening._MOST_EXPANDED", 1 << 20)
+    with pytest.raises(ValueError, match=r"its 8,\d{3} bytes would expand to 0\.0 GiB"), open_npz(path):
+        pass
+    with pytest.raises(ValueError, match=r"a\.npz: the file is damaged, or not a score file"):
+        score_file.read(path)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from actrec.files import atomic_write
-from actrec.opening import check_regular, kind_of_file, open_regular
+from actrec.opening import check_regular, kind_of_file, open_npz
 from actrec.system import is_systems_fault
 
 PATHS = ("model", "list", "inputs", "fit")  # what is not compared: the content of these files counts, wherever they are
@@ -80,7 +80,7 @@ def read(path: str | os.PathLike[str]) -> ScoreFile:
     if os.path.exists(path) and not os.path.isdir(path):
         check_regular(path)
     try:
-        with open_regular(path) as file, np.load(file, allow_pickle=False) as found:
+        with open_npz(path) as found:
             arrays = {key: found[key] for key in found.files}
     except FileNotFoundError:
         raise FileNotFoundError(f"{name}: no such file") from None

@@ -40,7 +40,7 @@ from actrec.engine.failures import with_name
 from actrec.files import atomic_write, read_json, sha256, write_json, writing
 from actrec.inference.embeddings import Embeddings, labels_of
 from actrec.nets.outside import last_layer, layer_of
-from actrec.opening import open_regular
+from actrec.opening import open_npz
 from actrec.system import lock_folder
 
 if TYPE_CHECKING:
@@ -428,7 +428,7 @@ class Store:
 
 def _read(path: Path, name: str) -> np.ndarray:
     try:
-        with open_regular(path) as file, np.load(file, allow_pickle=False) as found:
+        with open_npz(path) as found:
             return np.asarray(found[name])
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from actrec.config import Clip, Windows
 from actrec.data import score_file
 from actrec.data.lists import Video
 from actrec.files import atomic_file, atomic_folder, atomic_write, read_json, write_json
-from actrec.opening import check_regular, kind_of_file, open_regular
+from actrec.opening import check_regular, kind_of_file, open_npz, open_regular
 from actrec.system import is_systems_fault
 from actrec.words import counted, some_of
 
@@ -149,7 +148,7 @@ def _origin(path: Path) -> dict[str, Any]:
             with safe_open(path, framework="numpy") as file:
                 text = file.metadata()["made_from"]
         else:
-            with np.load(path, allow_pickle=False) as found:
+            with open_npz(path) as found:
                 text = str(found["made_from"])
         return dict(json.loads(text))
     except PermissionError:
@@ -205,11 +204,8 @@ def read(path: Path) -> Embeddings:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    with open_regular(path) as file:
-        if not zipfile.is_zipfile(file):
-            raise ValueError("not a zip archive")
-        with np.load(file, allow_pickle=False) as found:
-            return {name: found[name] for name in ("ids", *_ARRAYS)}
+    with open_npz(path) as found:
+        return {name: found[name] for name in ("ids", *_ARRAYS)}
 
 
 def _read_npy(path: Path) -> dict[str, Any]:
