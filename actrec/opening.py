@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _MOST_EXPANDED = 1 << 30  # bytes to which the arrays of any .npz file may expand
 _MOST_COMPRESSED = 100  # how many times smaller than its arrays a larger .npz file may be
 
+_IRREGULAR = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
 
 def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> BinaryIO:
     """Opens a regular file for reading bytes.
@@ -54,16 +56,11 @@ def open_npz(path: str | os.PathLike[str]) -> Iterator[NpzFile]:
 def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
     """The status of a regular file, before a library opens it. Raises the errors of `open_regular`."""
     found = os.stat(path)
-    if kind := irregular_kind(found):
+    if not stat.S_ISREG(found.st_mode):
+        kind = _IRREGULAR.get(stat.S_IFMT(found.st_mode), "a device")
         number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
         raise OSError(number, f"{kind}, not a file", os.fspath(path))
     return found
-
-
-def irregular_kind(found: os.stat_result) -> str | None:
-    """What a path is, such as "a folder"; None if it is a regular file."""
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-    return None if stat.S_ISREG(found.st_mode) else kinds.get(stat.S_IFMT(found.st_mode), "a device")
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -72,15 +69,16 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 _KINDS = {  # the first bytes of files that are given in place of another kind by mistake
+    "an image": rb"\x89PNG|\xff\xd8\xff|RIFF....WEBP|GIF8[79]a|II\*\x00|MM\x00\*|BM....\x00\x00|"
+    rb"\x00\x00\x00.ftyp(heic|heix|mif1|avif)",
     "a video": rb"\x00...(ftyp|moov|mdat|wide|free)|RIFF....AVI |\x1aE\xdf\xa3|FLV\x01|OggS\x00|\x00\x00\x01\xba|"
     rb"\x30\x26\xb2\x75|G(?=[^\x00]{0,187}\x00).{187}G.{187}G",
-    "an image": rb"\x89PNG|\xff\xd8\xff|RIFF....WEBP|GIF8[79]a|II\*\x00|MM\x00\*|BM....\x00\x00",
-    "a sound": rb"RIFF....WAVE|ID3[\x02-\x04]|fLaC\x00",
+    "a sound": rb"RIFF....WAVE|ID3[\x02-\x04]|fLaC\x00|\xff[\xfb\xf3\xf2\xf1\xf9]|FORM....AIF",
     "a checkpoint or a weights file": rb"PK\x03\x04.{26}[^\x00]{0,200}?/(data\.pkl|\.format_version|\.data)|"
     rb"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19|[^\x00]..\x00{5}{[\s\"]|.[^\x00].\x00{5}{[\s\"]",
     "an archive of numpy": rb"PK\x03\x04.{26}[\w./-]{1,200}?\.npy",
     "an array of numpy": rb"\x93NUMPY",
-    "an archive": rb"PK\x03\x04|\x1f\x8b|BZh[1-9]|\xfd7zXZ|7z\xbc\xaf|Rar!|.{257}ustar",
+    "an archive": rb"PK\x03\x04|\x1f\x8b|BZh[1-9]|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd|.{257}ustar",
     "a pickle of Python": rb"\x80[\x02-\x05][\x95\]}(cK\x8c]",
     "an HDF5 file": rb"\x89HDF",
     "a PDF document": rb"%PDF-",

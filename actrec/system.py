@@ -215,9 +215,8 @@ def start_of_process(pid: int) -> int | None:
     """A number that tells a process of this machine from others that have had the same id; None if it is unknown."""
     try:
         data = Path(f"/proc/{pid}/stat").read_bytes()
-        return int(
-            data.rpartition(b")")[2].split()[19]
-        )  # proc_pid_stat(5): starttime, in ticks since the machine started
+        # proc_pid_stat(5): starttime, in ticks since the machine started
+        return int(data.rpartition(b")")[2].split()[19])
     except (OSError, ValueError, IndexError):
         return None
 

@@ -107,10 +107,6 @@ class ModelChoice:
             note(printable(f"net: {self.path} ({', '.join(known)})"))
 
 
-def _same(function: Callable) -> Callable:
-    return function
-
-
 def model_options(function: Callable | None = None, *, scores: bool = True, batches: bool = True) -> Callable:
     """Gives a command the flags that choose a trained net and its input. It receives `choice`, a `ModelChoice`.
 
@@ -122,6 +118,7 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
         return functools.partial(model_options, scores=scores, batches=batches)
 
     averaging = ("average", "precision") if scores else ()
+    function = limit_options(function) if scores else function
 
     @click.option("--run", "run_dir", type=FOLDER, help="Run folder, or a name in DATA/runs.  [default: the newest]")
     @click.option("--checkpoint", type=FILE, help="Checkpoint of the net.  [default: best.pt of the run]")
@@ -144,7 +141,6 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
     @config_options(config.Run, only=("device",) if scores else ())
     @config_changes(config.Net, "backbone", default="the net of the checkpoint", heading=_NET)
     @config_options(config.Net, without=("backbone",), heading=_NET)
-    @(limit_options if scores else _same)
     @functools.wraps(function)
     def call(
         *args: Any,

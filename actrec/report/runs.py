@@ -281,6 +281,5 @@ def _last(values: Sequence[float]) -> float | None:
 
 
 def _finite(value: Any) -> bool:
-    return (
-        type(value) in (int, float) and abs(value) <= sys.float_info.max
-    )  # `math.isfinite` raises for larger integers
+    # `math.isfinite` raises an error for larger integers.
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max

@@ -220,24 +220,8 @@ def _probe_video(path: str, record: np.ndarray) -> None:
     found = probe_video(path)
     record["kind"], record["size"] = Kind.VIDEO, os.path.getsize(path)
     record["first"] = record["step"] = 1
-    for name in (
-        "frames",
-        "width",
-        "height",
-        "rotation",
-        "mirrored",
-        "bits",
-        "rate",
-        "gop",
-        "codec",
-        "pix_fmt",
-        "color",
-        "torn",
-        "begins",
-        "variable",
-        "stamped",
-    ):
-        record[name] = getattr(found, name)
+    for name, value in vars(found).items():
+        record[name] = value
 
 
 def _probe_flow(path: str, record: np.ndarray, template: str | None) -> None:

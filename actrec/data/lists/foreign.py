@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from actrec.data.lists.splits import PART_NAMES
 from actrec.files import show
+from actrec.opening import open_regular
 
 SAMPLE = 500  # lines that decide
 _BYTES = 1 << 20  # of the file that are read
@@ -72,9 +72,7 @@ def advice(path: str | os.PathLike[str], failed: Literal["", "rows", "videos"] =
             rows are judged too, because they mean other things in lists of other tools.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return None
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             text = file.read(_BYTES).decode("utf-8-sig", "replace")
     except OSError:
         return None

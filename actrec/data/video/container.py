@@ -14,7 +14,7 @@ from av.container import InputContainer
 
 from actrec.data.limits import limits, why_too_large
 from actrec.data.video.refused import why_no_video
-from actrec.opening import check_regular, irregular_kind
+from actrec.opening import check_regular
 
 av.logging.set_level(None)  # FFmpeg prints nothing to stderr; what matters is raised or counted
 
@@ -86,13 +86,11 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, a
     """
     path = os.fspath(path)
     try:
-        found = os.stat(path)
+        found = check_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"{path}: no such file") from None
     except OSError as error:
         raise MediaError(path, error.strerror or "cannot be read") from None
-    if kind := irregular_kind(found):
-        raise MediaError(path, f"{kind}, not a file")
     if not found.st_size:
         raise MediaError(path, "the file is empty (0 bytes)")
     try:

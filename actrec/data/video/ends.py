@@ -9,9 +9,9 @@ _TAIL = 1 << 18  # bytes in which the last packets of a program stream, or the l
 _START = b"\0\0\1"
 
 
-def _tail(file: BinaryIO, size: int, num_bytes: int = _TAIL) -> bytes:
-    file.seek(max(0, size - num_bytes))
-    return file.read(num_bytes)
+def _tail(file: BinaryIO, size: int) -> bytes:
+    file.seek(max(0, size - _TAIL))
+    return file.read(_TAIL)
 
 
 def _is_torn_ogg(file: BinaryIO, size: int) -> bool:
