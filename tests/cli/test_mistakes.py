@@ -141,7 +141,7 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
             "Error: 3 batches of 4 clips of 1000000 frames of 224x224 need 6,729 GiB, and the memory has ",
         ),
         (["evaluate", "--run", "best.pt"], 1, "Error: no run 'best.pt'"),
-        (["fuse", "labels.txt", "val.txt"], 1, "val.txt: this is a text file, not a score file"),
+        (["fuse", "labels.txt", "val.txt"], 1, "val.txt: the file is damaged, or not a score file"),
         (["train", "--weights", "nowhere.pth"], 1, "Error: no weights file nowhere.pth"),
         (["train", "--weights", "labels.txt"], 1, "Error: labels.txt is a text file, not a weights file"),
         (["train", *SMALL, "--run", "labels.txt/r"], 1, "Error: labels.txt/r"),
