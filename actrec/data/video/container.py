@@ -95,8 +95,6 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, a
         raise MediaError(path, "the file is empty (0 bytes)")
     try:
         container = _open(path, **decoder_limit())
-    except PermissionError:
-        raise MediaError(path, "no permission to read it") from None
     except av.error.ExitError as error:
         raise decode_error(path, error) from None
     except av.error.FFmpegError as error:
@@ -142,6 +140,8 @@ def _why_not_opened(path: str, error: av.error.FFmpegError) -> str:
     try:
         if reason := why_no_video(path):
             return reason
+    except PermissionError:  # FFmpeg's error may only look like one, because some of its readers return -1
+        return "no permission to read it"
     except OSError as unreadable:
         return unreadable.strerror or "cannot be read"
     if isinstance(error, av.error.ArgumentError):  # the format is not on the whitelist

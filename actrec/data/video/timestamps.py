@@ -31,6 +31,7 @@ from actrec.data.video.keyframes import HIDDEN
 RESTART = 1.0  # seconds; a timestamp that goes back by more belongs to another clock
 _LONGEST = 600.0  # seconds; a last picture that is shown for longer has a wrong duration
 _REORDERED = 4  # pictures within which times are sorted; encoders rarely use more B-frames in a row
+_MAX_WAITING = 40_000_000  # pixels of a picture that may wait for this; one of 8K has 33 million
 _CACHED = 64  # files whose times are kept
 
 
@@ -270,9 +271,10 @@ def _sorted(pictures: Iterable[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, 
         return picture, None if picture.time is None else heapq.heappop(times)
 
     for picture in pictures:
-        keep = _REORDERED
+        keep = _REORDERED if picture.width * picture.height <= _MAX_WAITING else 0
         if picture.time is not None:
-            keep = 0 if last is not None and picture.time < last - RESTART else _REORDERED
+            if last is not None and picture.time < last - RESTART:
+                keep = 0
             last = picture.time
         while len(waiting) > keep:
             yield first()

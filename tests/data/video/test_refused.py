@@ -122,6 +122,22 @@ def test_media_outside_of_a_mov_are_not_opened(tmp_path, pipe, kind):
     assert nobody_reads(pipe)
 
 
+def test_a_damaged_file_is_not_said_to_lack_permission(tmp_path):
+    """FFmpeg's reader of NSV returns -1, which is also the number of "no permission"."""
+    path = tmp_path / "a.nsv"
+    path.write_bytes(b"NSVf" + struct.pack("<I", 0x7FFFFFFF) + bytes(60))
+    with pytest.raises(MediaError, match="not a video that FFmpeg can open"):
+        probe_video(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read(tmp_path):
+    path = write(tmp_path / "a.mp4", [numbered(0)])
+    path.chmod(0)
+    with pytest.raises(MediaError, match="no permission to read it"):
+        probe_video(path)
+
+
 def test_an_image_is_no_video(tmp_path):
     for suffix in (".png", ".jpg", ".bmp", ".webp", ".tiff"):
         path = tmp_path / f"a{suffix}.mp4"

@@ -7,9 +7,11 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from numbered_videos import number_of, numbered, write
+from numbered_videos import HEIGHT, WIDTH, number_of, numbered, write
 from timed_videos import VARIABLE, copy_packets, write_timed
 
+from actrec.data.video import read as read_module
+from actrec.data.video import timestamps
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import iter_frames, iter_pictures
 from actrec.data.video.timestamps import frame_times, read_timing
@@ -141,3 +143,21 @@ def test_times_are_kept_until_the_file_changes(tmp_path):
     assert frame_times(path) is frame_times(path)
     write_timed(path, VARIABLE[:30])
     assert frame_times(path).num_frames == 30
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(WIDTH * HEIGHT, 6), (WIDTH * HEIGHT - 1, 2)])
+def test_few_large_pictures_wait_for_others(tmp_path, monkeypatch, limit, expected):
+    """Pictures wait until their times can be sorted, but a file of 1 kB can have pictures of 400 MB."""
+    path = write(tmp_path / "a.mkv", [numbered(n) for n in range(9)])
+    monkeypatch.setattr(timestamps, "_MAX_WAITING", limit)
+    num_decoded, decode = 0, read_module.iter_decoded
+
+    def counting(*args):
+        nonlocal num_decoded
+        for picture in decode(*args):
+            num_decoded += 1
+            yield picture
+
+    monkeypatch.setattr(read_module, "iter_decoded", counting)
+    assert number_of(next(iter_frames(path))[0]) == 0
+    assert num_decoded == expected
