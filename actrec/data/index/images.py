@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import struct
 
 import cv2
@@ -15,6 +16,8 @@ from actrec.data.video.color import to_8_bits
 from actrec.data.video.container import MediaError
 from actrec.opening import open_regular
 
+_JPEG = b"\xff\xd8"
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)  # of a segment, or of the end of a JPEG
 _NO_SEGMENT = (0x00, 0xFF, 0x01, *range(0xD0, 0xD9))  # after 0xFF in JPEG: no marker, or one without a length
 _NO_FRAME = (0xC4, 0xC8, 0xCC)  # markers among those of frame headers that are none
 _MAX_SEGMENTS = 10_000  # before the frame header of a JPEG; metadata of some MB needs a few hundred
@@ -30,7 +33,7 @@ def read_encoded(path: str) -> np.ndarray:
     """The bytes of an image file, if its size is within the limits. Nothing is decoded.
 
     Raises:
-        BrokenError: The file is missing or empty, or it is not JPEG, PNG, BMP or WebP.
+        BrokenError: The file is missing or empty, it is not JPEG, PNG, BMP or WebP, or it is a JPEG that is cut off.
         MediaError: The file cannot be read, or it has more pixels than `Limits.max_pixels`.
     """
     try:
@@ -48,7 +51,8 @@ def read_encoded(path: str) -> np.ndarray:
     if not len(data):
         raise BrokenError(path, "the image is empty (0 bytes)")
     size = stated_size(data)
-    if size is None:
+    # Where the rest of a JPEG is missing or zero, OpenCV decodes gray without a warning.
+    if size is None or (data[:2].tobytes() == _JPEG and is_cut_off(data.tobytes())):
         what = "the image is cut off" if is_cut_off(data.tobytes()) else "not an image that OpenCV can decode"
         raise BrokenError(path, what)
     if reason := why_too_large(*size):
@@ -83,12 +87,22 @@ def read_image(path: str, *, gray: bool = False, image_range: tuple[float, float
 def is_cut_off(data: bytes) -> bool:
     """Whether the end of an image file is missing, by its first bytes and its structure."""
     missing = {
-        b"\xff\xd8": data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"),  # the last scan is after the preview
-        b"\x89P": b"IEND" not in data,
-        b"BM": int.from_bytes(data[2:6], "little") > len(data),
-        b"RI": int.from_bytes(data[4:8], "little") + 8 > len(data),  # WebP
+        _JPEG: lambda: not data.endswith(b"\xff\xd9") and not _has_end_of_jpeg(data),
+        b"\x89P": lambda: b"IEND" not in data,
+        b"BM": lambda: int.from_bytes(data[2:6], "little") > len(data),
+        b"RI": lambda: int.from_bytes(data[4:8], "little") + 8 > len(data),  # WebP
     }
-    return missing.get(data[:2], False)
+    return missing.get(data[:2], lambda: False)()
+
+
+def _has_end_of_jpeg(data: bytes) -> bool:
+    """ITU-T T.81, annex B: segments and scans up to the end marker. A preview is inside a segment."""
+    place = 2
+    while found := _MARKER.search(data, place):
+        if found[0] == b"\xff\xd9":
+            return True
+        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return False
 
 
 def stated_size(data: np.ndarray) -> tuple[int, int] | None:
@@ -98,7 +112,7 @@ def stated_size(data: np.ndarray) -> tuple[int, int] | None:
         data: uint8, the content of the file.
     """
     head = data[:32].tobytes()
-    if head.startswith(b"\xff\xd8"):
+    if head.startswith(_JPEG):
         return _size_of_jpeg(data.data)
     if len(head) < 30:
         return None

@@ -23,12 +23,15 @@ class Orientation:
 
     @classmethod
     def of(cls, picture: av.VideoFrame) -> Orientation:
-        """What FFmpeg's `autorotate` does to a picture. Turns by other angles are ignored."""
+        """What FFmpeg's `autorotate` does to a picture. Turns by other angles are ignored.
+
+        A picture may have two display matrices, of its container and of an SEI message: the first one counts.
+        """
         turns = round(picture.rotation / 90)
         if abs(picture.rotation - 90 * turns) > 1:  # FFmpeg's tolerance, too
             return cls()
         turns %= 4
-        matrix: Any = picture.side_data.get("DISPLAYMATRIX")
+        matrix: Any = next((data for data in picture.side_data if data.type.name == "DISPLAYMATRIX"), None)
         if matrix is None:
             return cls(turns)
         a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()

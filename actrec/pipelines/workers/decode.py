@@ -10,7 +10,7 @@ import numpy as np
 
 from actrec.config import FLOW_CHANNELS
 from actrec.data.index import Index, Media
-from actrec.data.index.images import is_cut_off, read_encoded, read_image
+from actrec.data.index.images import read_encoded, read_image
 from actrec.data.sampling.geometry import Box
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
 from actrec.data.video.color import Region
@@ -129,7 +129,7 @@ def fetch_encoded(request: Request, index: Index) -> Sample:
     media, route = request.media, request.route
     wanted, gather = wanted_frames(request.plan)
     if route.images_per_frame:
-        images = [_read_image_bytes(path) for i in wanted.tolist() for path in media.images(i)]
+        images = [read_encoded(path) for i in wanted.tolist() for path in media.images(i)]
         return Sample(request.row, route, media, request.plan, images, wanted, gather)
     video = _read_video(request, index, wanted + media.start)
     return Sample(
@@ -146,13 +146,6 @@ def _read_video(request: Request, index: Index, positions: np.ndarray) -> Excerp
         except ChangedError:
             index.forget_certificate(request.row)
     return Excerpt(_read_bytes(path), positions, clamped=0)  # DALI does not tell how many frames the file has
-
-
-def _read_image_bytes(path: str) -> np.ndarray:
-    data = read_encoded(path)
-    if data[-2:].tobytes() != b"\xff\xd9" and is_cut_off(data.tobytes()):
-        read_image(path)  # raises an error; DALI would also print one, without the path
-    return data
 
 
 def _read_bytes(path: str) -> np.ndarray:

@@ -65,11 +65,24 @@ def test_an_image_that_is_cut_off(tmp_path, capfd, suffix):
 
 
 def test_a_preview_does_not_end_an_image():
-    preview = b"\xff\xe1\x00\x00" + encoded(".jpg")
     data = encoded(".jpg")
-    whole = data[:2] + preview + data[2:]
+    whole = data[:2] + b"\xff\xe1" + (2 + len(data)).to_bytes(2, "big") + data + data[2:]
     assert not is_cut_off(whole)
     assert is_cut_off(whole[: -len(data) // 2])
+
+
+def test_a_jpeg_with_zeros_in_place_of_its_end(tmp_path):
+    path, data = tmp_path / "1.jpg", encoded(".jpg")
+    path.write_bytes(data[: len(data) // 2] + bytes(len(data) // 2))
+    assert cv2.imread(str(path)) is not None
+    with pytest.raises(MediaError, match="the image is cut off"):
+        read_image(str(path))
+
+
+def test_data_after_the_end_of_a_jpeg(tmp_path):
+    path = tmp_path / "1.jpg"
+    path.write_bytes(encoded(".jpg") + b"\0\0\0\x18ftyp, such as a short video" + b"\xff\xda" + bytes(99))
+    assert read_image(str(path)).shape == (120, 160, 3)
 
 
 def test_a_png_with_wrong_bits_is_refused_without_a_line(tmp_path, capfd):

@@ -101,6 +101,29 @@ def test_other_matrices(tmp_path, matrix, expected):
         assert Orientation.of(next(container.decode(video=0))) == expected
 
 
+@pytest.mark.parametrize("name", ["left-right", "transposed", "upside down"])
+def test_the_matrix_of_the_container_comes_before_that_of_an_sei_message(tmp_path, name):
+    matrix, filters = MATRICES[name]
+    track, both = write_turned(tmp_path / "a.mp4", matrix), tmp_path / "b.mp4"
+    with av.open(str(track)) as source, av.open(str(both), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        insert = av.BitStreamFilterContext(
+            "h264_metadata=display_orientation=insert:rotate=90", source.streams.video[0], stream
+        )
+        for packet in source.demux(video=0):
+            for changed in insert.filter(packet if packet.size else None):
+                changed.stream = stream
+                target.mux(changed)
+    original, copied = track.read_bytes(), bytearray(both.read_bytes())
+    at, place = original.index(b"tkhd") + 44, copied.index(b"tkhd") + 44
+    copied[place : place + 36] = original[at : at + 36]  # the writer may leave it out
+    both.write_bytes(copied)
+    with av.open(str(both)) as container:
+        kinds = [data.type.name for data in next(container.decode(video=0)).side_data]
+    assert kinds.count("DISPLAYMATRIX") == 2
+    assert checksums(rgb for rgb, _ in iter_frames(both)) == checksums(autorotated(track, filters))
+
+
 def test_dali_does_not_decode_them(turned):
     path, expected = turned
     media = build_index([Video("a", str(path), None, None, (0,))])[0]
