@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from actrec.data.lists import Video
 
 # An x image: prefix, digits, suffix. Other tools call the images `flow_x_00001.jpg` or `u_00001.jpg`.
-FLOW_IMAGE = re.compile(r"(.*?)([0-9]+)(_x\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)
+FLOW_IMAGE = re.compile(r"(.*?)([0-9]+)(\)?_x\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)
 PREFIXED_FLOW_IMAGE = re.compile(r"((?:.*[_-])?[xu][_-]?)([0-9]+)(\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)
-_Y_IMAGE = re.compile(r"[^.].*[0-9]_y\.(?:jpe?g|png)", re.IGNORECASE | re.DOTALL)
+_Y_IMAGE = re.compile(r"[^.].*[0-9]\)?_y\.(?:jpe?g|png)", re.IGNORECASE | re.DOTALL)
 _PREFIXED_Y_IMAGE = re.compile(r"(?:[^.].*[_-])?[yv][_-]?[0-9]+\.(?:jpe?g|png)", re.IGNORECASE | re.DOTALL)
 _AXIS = re.compile(r"((?:.*[_-])?)([xyuv])([_-]?)", re.IGNORECASE | re.DOTALL)
 _OTHER = dict(zip("xyuvXYUV", "yxvuYXVU"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import string
 import threading
 import zlib
 from collections import OrderedDict
@@ -20,15 +21,17 @@ from actrec.data.lists.find import VIDEOS
 from actrec.data.video.container import MediaError
 from actrec.words import counted
 
-_IMAGE = re.compile(r"(.*?)([0-9]+)(\.(?:jpe?g|png|bmp|webp))", re.IGNORECASE | re.DOTALL)
+# Windows calls renamed files `frame (1).jpg`.
+_IMAGE = re.compile(r"(.*?)([0-9]+)(\)?\.(?:jpe?g|png|bmp|webp))", re.IGNORECASE | re.DOTALL)
 _ANY_IMAGE = re.compile(r"[^.].*\.(?:jpe?g|png|bmp|webp)", re.IGNORECASE | re.DOTALL)
-_FLOW_SUFFIX = re.compile(r".*[0-9]_[xy]\.\w+", re.IGNORECASE | re.DOTALL)
+_FLOW_SUFFIX = re.compile(r".*[0-9]\)?_[xy]\.\w+", re.IGNORECASE | re.DOTALL)
 _SECONDS = re.compile(r"[0-9]+\.")  # the first part of a decimal number
 _TIME = re.compile(  # a date with a time of day, and a fraction of a second or a counter
     r"(.*?)(?<![0-9])((?:19|20)[0-9]{2}([-_.]?)[01][0-9]\3[0-3][0-9][-_.T ]?[0-2][0-9]([-_.:]?)[0-5][0-9]\4[0-5][0-9])"
     r"(?:([-_.,])([0-9]+))?",
     re.DOTALL,
 )
+_DIGITS = "0123456789"
 _FLOW_MADE = "`actrec extract-flow` makes it"
 _MOST_NAMES = 1_000_000  # names of images that are held in memory
 
@@ -101,6 +104,9 @@ def arrange(path: str, names: Sequence[str], *, flow: bool = False, template: st
     if not families:
         raise MediaError(path, _no_images(names, flow, template, num_lone, bool(flow_prefixes)))
     if len(families) > 1:
+        if template is None and all(len(f.names) == 1 for f in families) and (fitting := _fitting(names)):
+            raise MediaError(path, "the last numbers in the names of its images are not those of the frames: pass "
+                             f"--template '{fitting}'")  # fmt: skip
         families.sort(key=lambda family: (-len(family.names), len(family.template), family.template))
         shown = " and ".join(f"{f.template} ({counted(len(f.names), 'image')})" for f in families[:2])
         more = f" and {counted(len(families) - 2, 'other')}" if len(families) > 2 else ""
@@ -159,10 +165,13 @@ def _pattern_of(template: str, flow: bool) -> re.Pattern[str]:
     return re.compile(rf"({before}[-_.:T 0-9]*?)([0-9]+)({after})", re.DOTALL)
 
 
-def _around_number(template: str) -> list[str]:
+def _around_number(template: str) -> tuple[str, str]:
     """What the names have before and after the number."""
-    ends = re.split(r"(?<!\{)\{[^{}]*\}(?!\})", template, maxsplit=1)
-    return [text.replace("{{", "{").replace("}}", "}") for text in ends]
+    before, after, is_before = "", "", True
+    for text, number, _, _ in string.Formatter().parse(template):
+        before, after = (before + text, after) if is_before else (before, after + text)
+        is_before = is_before and number is None
+    return before, after
 
 
 def _is_of_flow(template: str) -> bool:
@@ -308,6 +317,16 @@ def _escaped(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
+def _fitting(names: Iterable[str]) -> str | None:
+    """A template that all images of a folder fit, if they differ in one number only."""
+    images = [name for name in names if _ANY_IMAGE.fullmatch(name)]
+    before = os.path.commonprefix(images).rstrip(_DIGITS)
+    after = os.path.commonprefix([name[::-1] for name in images])[::-1].lstrip(_DIGITS)
+    pattern = re.compile(rf"{re.escape(before)}[0-9]+{re.escape(after)}")
+    is_one = len(images) > 1 and all(map(pattern.fullmatch, images))
+    return f"{_escaped(before)}{{}}{_escaped(after)}" if is_one else None
+
+
 def _no_images(names: Sequence[str], flow: bool, template: str | None, num_lone: int, has_flow: bool) -> str:
     if flow and num_lone:
         return f"no x image of the optical flow has its y image ({counted(num_lone, 'image')} alone)"
@@ -320,7 +339,7 @@ def _no_images(names: Sequence[str], flow: bool, template: str | None, num_lone:
     elif any(os.path.splitext(name)[1].lower() in VIDEOS for name in names):
         other = "; of a folder of videos, pass the files"
     else:
-        other = ""
+        other = f"; --template '{fitting}' fits its images" if (fitting := _fitting(names)) else ""
     return f"the folder holds no numbered images such as 00001.jpg{other}"
 
 

@@ -43,6 +43,7 @@ BURST = [f"IMG_20231231_235959{rest}.jpg" for rest in ("", "_1", "_2", "_10")] +
         (CLOCK, 0, 0),
         (BURST, 0, 0),
         (["only7.jpg"], 1, 0),
+        ([f"frame ({n}).jpg" for n in range(1, 13)], 1, 0),  # Windows renamed them together
     ],
 )
 def test_images_are_ordered_by_their_numbers(names, step, missing):
@@ -75,6 +76,12 @@ def test_images_are_ordered_by_their_numbers(names, step, missing):
         (["1.jpg", "01.jpg", "2.jpg"], "the images 01.jpg and 1.jpg have the same number: expected one of them"),
         (["u_1.jpg", "u_2.jpg", "v_1.jpg", "v_2.jpg"], "no numbered images such as 00001.jpg; its optical flow needs"),
         (["._1.jpg", "cover.jpg"], "the folder holds no numbered images such as 00001.jpg"),
+        ([f"f{n}_30fps.jpg" for n in (9, 10, 110)], "such as 00001.jpg; --template 'f{}_30fps.jpg' fits its images"),
+        (
+            [f"{{f}}{n}_96x64.jpg" for n in (9, 10, 110)],
+            "the last numbers in the names of its images are not those of the frames: pass --template "
+            "'{{f}}{}_96x64.jpg'",
+        ),
     ],
 )
 def test_nothing_is_chosen_by_chance(names, said):
@@ -95,11 +102,14 @@ def test_nothing_is_chosen_by_chance(names, said):
         ("mask_{}.png", ["mask_00001.png", "mask_00002.png"]),
         ("{}.jpg,mask_{}.png,img_{}.jpg", ["mask_00001.png", "mask_00002.png"]),
         ("{{x}}{:d}_rgb.jpg", ["{x}1_rgb.jpg", "{x}3_rgb.jpg"]),
+        ("{{{}}}1_rgb.jpg", "the folder holds no images that are called {{{}}}1_rgb.jpg (--template)"),
+        ("{{x{:d}}}_a.jpg", ["{x1}_a.jpg", "{x2}_a.jpg"]),
         ("thumb{:1d}.jpg", "the folder holds no images that are called thumb{:1d}.jpg (--template)"),
     ],
 )
 def test_a_template_chooses_the_images(template, expected):
     names = ["img_4.jpg", "img_02.jpg", "img_1.jpg", "mask_00002.png", "mask_00001.png", "{x}3_rgb.jpg", "{x}1_rgb.jpg"]
+    names += ["{x2}_a.jpg", "{x1}_a.jpg"]
     if isinstance(expected, str):
         with pytest.raises(MediaError) as caught:
             arrange("folder", names, template=template)
@@ -112,6 +122,12 @@ def test_single_images_are_no_frames_and_counted():
     thumbs = [f"{n:05d}_thumb1.jpg" for n in range(1, 13)]
     found = arrange("folder", [f"{n:05d}.jpg" for n in range(1, 13)] + thumbs + ["poster.png", "1.txt"])
     assert (len(found.names), found.names[0], found.unused) == (12, "00001.jpg", 12 + 1)
+
+
+def test_flow_of_images_that_windows_renamed():
+    names = [f"frame ({n}){rest}.jpg" for n in range(1, 12) for rest in ("", "_x", "_y")]
+    assert list(arrange("folder", names).names) == [f"frame ({n}).jpg" for n in range(1, 12)]
+    assert list(arrange("folder", names, flow=True).names) == [f"frame ({n})_x.jpg" for n in range(1, 12)]
 
 
 GAPS = [f"{n:05d}.jpg" for n in (1, 2, 3, 6, 7, 10, 11, 12)]
