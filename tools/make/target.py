@@ -193,7 +193,7 @@ class Target:
 
     def _tell_left_out(self, split: Split, names: Sequence[str], say: Messages) -> None:
         listed = {row.path for part in split.rows.values() for row in part}
-        if unlisted := len(names) - len(listed):
+        if unlisted := sum(name not in listed for name in names):
             done = self._kind.done
             say(f"{unlisted} of {len(names)} videos are in no list of the split: they are {done}, but not listed")
         if split.outside:

@@ -79,6 +79,18 @@ def test_split_lists(videos, tmp_path, name, place):
     assert (tmp_path / "out" / "frames" / "b" / "3").is_dir()
 
 
+def test_listed_videos_that_cannot_be_used_do_not_hide_unlisted_ones(videos, tmp_path):
+    src = videos("a/1.mp4", "a/2.mp4", "b/1.mp4", "b/3.mp4")
+    for name in ("a/8.mp4", "b/9.mp4"):
+        (src / name).write_bytes(b"")
+    (tmp_path / "train.txt").write_text("videos/a/1.mp4 0\nvideos/a/8.mp4 0\nvideos/b/9.mp4 1\n")
+    (tmp_path / "val.txt").write_text("videos/b/1.mp4 1\n")
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    made = extract_frames(src, tmp_path / "out", SMALL)
+    assert "2 of 4 videos are in no list of the split: they are extracted, but not listed" in made.messages
+    assert len(made.failed) == 2
+
+
 def test_lists_with_ranges_and_flat_videos(videos, tmp_path):
     src = videos("1.mp4", "two words.mp4")
     (src / "train.txt").write_text("1.mp4;2;3;0\ntwo words.mp4;3;99;1\n1.mp4;7;9;0\n")
