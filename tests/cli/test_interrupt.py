@@ -16,7 +16,7 @@ from actrec.cli.interrupt import ends_at_interrupt
 
 HOLD = """
 import fcntl, signal, sys, time
-signal.signal(signal.SIGIO, signal.SIG_IGN)
+signal.signal(signal.SIGIO, lambda *_: print("opened", flush=True))
 with open(sys.argv[1], "r+b") as file:
     fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
     print("held", flush=True)
@@ -24,12 +24,14 @@ with open(sys.argv[1], "r+b") as file:
 """
 PROGRAM = """
 import signal, sys, threading, time
-from actrec.cli.interrupt import ends_at_interrupt
+from actrec.cli import interrupt
+
+interrupt.GRACE = 0.5
 
 def handle(number, frame):
     pass
 
-with ends_at_interrupt():
+with interrupt.ends_at_interrupt():
     if sys.argv[1] == "handled":
         signal.signal(signal.SIGINT, handle)
     try:
@@ -45,13 +47,13 @@ print("done", flush=True)
 
 @pytest.fixture
 def blocked(tmp_path):
-    """A video that blocks whoever opens it."""
+    """A video that blocks whoever opens it, and the process that says when that happens."""
     path = write(tmp_path / "b.mp4", [numbered(n) for n in range(5)])
     with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True) as holder:
         try:
             if holder.stdout.readline() != "held\n":
                 pytest.skip("this file system has no leases")
-            yield path
+            yield holder
         finally:
             holder.kill()
 
@@ -62,7 +64,8 @@ def test_a_file_that_does_not_answer(tmp_path, blocked, command):
     arguments = {"index": ["list.txt"], "prepare": ["--list", "list.txt", "--sample", "0", "out"]}[command]
     program = [sys.executable, "-m", "actrec", command, *arguments]
     with subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
-        time.sleep(5)
+        assert blocked.stdout.readline() == "opened\n"
+        time.sleep(0.2)
         assert process.poll() is None, process.stderr.read()
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
@@ -84,7 +87,7 @@ def test_what_ends_the_process(case, interrupts, code):
             process.send_signal(signal.SIGINT)
             time.sleep(0.2)
         try:
-            process.wait(interrupt.GRACE + 3)
+            process.wait(2 if code is None else 10)
         except subprocess.TimeoutExpired:
             process.kill()
             assert code is None

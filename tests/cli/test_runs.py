@@ -8,7 +8,7 @@ import pytest
 
 from actrec.files import write_json
 
-SMALL = ["--backbone", "resnet3d_10", "--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
+SMALL = ["--backbone", "resnet3d_10", "--widen", 0.125, "--frames", 5, "--size", 32, "--batch-size", 4, "--epochs", 1]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_what_train_leaves_is_read(run, dataset, tmp_path):
     shutil.copytree(dataset, tmp_path / "data")
     assert run("train", "--data", tmp_path / "data", *SMALL)[0] == 0
     _, out, _ = run("runs", "--data", tmp_path / "data")
-    assert out[1].split()[1:4] == ["resnet3d_10", "2/2", "top-1"]
+    assert out[1].split()[1:4] == ["resnet3d_10", "1/1", "top-1"]
     assert out[1].endswith("finished")
     assert "-" not in out[1].split()
 

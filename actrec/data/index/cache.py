@@ -117,25 +117,15 @@ def merged(records: np.ndarray, cache: Path) -> np.ndarray:
     return records
 
 
-# Caches of older versions lack some fields of `RECORD`, and three others had other names until commit 23e24aa.
-_ADDED = (
-    "torn",
-    "mirrored",
-    "bits",
-    "damaged",
-    "step",
-    "missing",
-    "unused",
-    "listing",
-    "begins",
-    "variable",
-    "stamped",
-    "seal",
-)
+# Caches of older versions have only some fields of `RECORD`, three of them with other names until commit 23e24aa.
+_OLD_FIELDS = (
+    "name", "key", "kind", "certified", "verified", "size", "frames", "first", "width", "height", "rotation", "rate",
+    "gop", "codec", "pix_fmt", "color", "template",
+)  # fmt: skip
 _OLD_NAMES = {"certified": "proof", "verified": "verdict", "color": "colour"}
 _OLD_TYPES = {"rate": "f4"}
 _OLD_RECORD = np.dtype(
-    [(name, _OLD_TYPES.get(name, kind), *shape) for name, kind, *shape in RECORD.descr if name not in _ADDED]
+    [(name, _OLD_TYPES.get(name, kind), *shape) for name, kind, *shape in RECORD.descr if name in _OLD_FIELDS]
 )
 _OLDEST_RECORD = np.dtype([(_OLD_NAMES.get(name, name), *rest) for name, *rest in _OLD_RECORD.descr])
 

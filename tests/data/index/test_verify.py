@@ -86,20 +86,10 @@ def test_a_verified_file_has_the_frames_that_decode(tmp_path, shared_videos):
     assert verified(rows, cache_path(tmp_path / "list.txt"))[0].frames == decoded
 
 
-ADDED = (
-    "torn",
-    "mirrored",
-    "bits",
-    "damaged",
-    "step",
-    "missing",
-    "unused",
-    "listing",
-    "begins",
-    "variable",
-    "stamped",
-    "seal",
-)
+OLD_FIELDS = (
+    "name", "key", "kind", "certified", "verified", "size", "frames", "first", "width", "height", "rotation", "rate",
+    "gop", "codec", "pix_fmt", "color", "template",
+)  # fmt: skip
 OLD_NAMES = {"certified": "proof", "verified": "verdict", "color": "colour"}  # until commit 23e24aa
 
 
@@ -113,7 +103,7 @@ def test_a_cache_of_an_older_version(tmp_path, probed, names):
     records["verified"][1] = 2  # broken
     records["certified"][0] = 1
     types = {"rate": "f4"}
-    old = np.zeros(2, [(n, types.get(n, t), *rest) for n, t, *rest in records.dtype.descr if n not in ADDED])
+    old = np.zeros(2, [(n, types.get(n, t), *rest) for n, t, *rest in records.dtype.descr if n in OLD_FIELDS])
     for name in old.dtype.names:
         old[name] = records[name]
     old.dtype.names = tuple(names.get(name, name) for name in old.dtype.names)
