@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 
@@ -32,3 +33,11 @@ _UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]
 def column_width(names: Iterable[str]) -> int:
     """The width of a column of names in the terminal: that of the longest one, unless it is very long."""
     return min(max(map(len, names), default=0), 40)
+
+
+def text_of(error: Exception) -> str:
+    """The message of an error, for the user. It names a file once."""
+    if isinstance(error, OSError) and error.strerror:
+        name = "" if error.filename is None else os.fsdecode(error.filename)
+        return f"{name}: {error.strerror}" if name and not error.strerror.startswith(name) else error.strerror
+    return str(error)

@@ -9,9 +9,8 @@ import click
 
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, note
-from actrec.cli.main import text_of
 from actrec.cli.options import FILE, Command, config_options
-from actrec.words import counted
+from actrec.words import counted, text_of
 
 if TYPE_CHECKING:
     from actrec.data.score_file import ScoreFile

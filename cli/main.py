@@ -12,6 +12,7 @@ import click
 from actrec import __version__
 from actrec.cli.interrupt import ends_at_interrupt
 from actrec.registry import did_you_mean
+from actrec.words import text_of
 
 COMMANDS = {  # name: one line for --help
     "toy": "Render a small action dataset for first experiments.",
@@ -116,11 +117,3 @@ def _fail(text: str) -> NoReturn:
     rank = os.environ.get("RANK", "0")  # of torchrun
     click.echo(f"Error: {text}" if rank == "0" else f"Error in process {rank}: {text}", err=True)
     sys.exit(1)
-
-
-def text_of(error: Exception) -> str:
-    """The message of an error, for the user. It names a file once."""
-    if isinstance(error, OSError) and error.strerror:
-        name = "" if error.filename is None else os.fsdecode(error.filename)
-        return f"{name}: {error.strerror}" if name and not error.strerror.startswith(name) else error.strerror
-    return str(error)
