@@ -66,8 +66,9 @@ class Problems:
 class LineReader:
     """Iterates over the lines of a UTF-8 file, a list of lines at a time. Use it in a `with` statement.
 
-    The file may begin with a byte order mark, and its lines may end with LF or CRLF. Lines are stripped. A line that is
-    not UTF-8 text is replaced by "" and added to `problems`, because its path could be neither printed nor stored.
+    The file may begin with a byte order mark, and its lines may end with LF, CRLF or, in all of the file, CR. Lines are
+    stripped, also of invisible characters such as the byte order marks of files that were joined. A line that is not
+    UTF-8 text is replaced by "" and added to `problems`, because its path could be neither printed nor stored.
 
     Every iteration reads the file again from its beginning, one block at a time. Therefore a file of any size needs
     only the memory of one block.
@@ -95,6 +96,8 @@ class LineReader:
             with file:
                 file = io.BytesIO(file.read())
         self._file = file
+        start = file.read(block)
+        self._old_mac = b"\n" not in start and b"\r" in start
         self._known = False
 
     def __enter__(self) -> LineReader:
@@ -124,6 +127,8 @@ class LineReader:
         self._file.seek(0)
         rest = b""
         while data := self._file.read(self._block):
+            if self._old_mac:
+                data = data.replace(b"\r", b"\n")
             whole, feed, data = (rest + data).rpartition(b"\n")
             if feed:
                 yield whole
@@ -153,7 +158,12 @@ def _lines(data: bytes, first: int, problems: Problems) -> list[str]:
                 what = "a zero byte" if "\0" in line else f"{len(line)} characters"
                 problems.add(first + i, f"the line holds {what}: expected text, at most {LONGEST} characters")
                 lines[i] = ""
-    return list(map(str.strip, lines))
+    return list(map(str.strip if data.isascii() else stripped, lines))
+
+
+def stripped(line: str) -> str:
+    """A line without blanks and without invisible characters (zero width space and joiner, byte order mark) around."""
+    return line.strip().strip("\u200b\u2060\ufeff").strip()
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

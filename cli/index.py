@@ -95,6 +95,7 @@ def _lines(path: Path, found: Summary, fingerprint: dict, images: dict[str, str]
         "ranges": f"{counted(found.cut, 'row')} cut at the end of the video" if found.cut else "",
         **images,
         "comments": counted(found.comments, "line") if found.comments else "",
+        "paths": f"{found.respelled:,} read in the spelling that exists" if found.respelled else "",
         "data": fingerprint_line(fingerprint),
     }
     yield from (f"  {name:<9} {text}" for name, text in lines.items() if text)

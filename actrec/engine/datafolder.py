@@ -87,8 +87,8 @@ def load_list(
     """
     flow = modality == "flow"
     rows = read_list(path)
-    if rows.num_comments:
-        log(f"{path}: {counted(rows.num_comments, 'line')} skipped as comments, because they begin with `# `")
+    for line in rows.notices:
+        log(f"{path}: {line}")
     videos: Sequence[Video] = rows
     if flow:
         videos = flow_videos(videos, path.parent)

@@ -23,6 +23,7 @@ from actrec.data.lists.splits import PARTS
 from actrec.files import ListError, atomic_file, show, writing
 from actrec.registry import did_you_mean
 from actrec.tools.lists.fit import Losses, Progress, fit
+from actrec.words import counted
 
 _SUFFIXES = {".json": "hara", ".csv": "csv"}
 _PART = "{part}"
@@ -240,6 +241,10 @@ def _warnings(annotations: Annotations, *, guessed: bool) -> Iterable[str]:
         where = " and ".join(part or "the other rows" for part, paths in files.items() if leaked[0] in paths)
         yield f"leakage: {len(leaked)} files are in several parts, such as {show(leaked[0])} in {where}"
     for part, rows in annotations.parts.items():
+        slashed = [entry.path for entry in rows if "\\" in entry.path and not os.path.exists(entry.path)]
+        if slashed:
+            paths = counted(len(slashed), "path")
+            yield f"{paths} with backslashes: no such file, also with slashes; the first: {show(slashed[0])}"
         if len(rows) > len(set(rows)):
             entry, _ = Counter(rows).most_common(1)[0]
             number = len(rows) - len(set(rows))

@@ -75,6 +75,7 @@ class Summary:
         unstamped: Number of rows of files without timestamps: times follow from the frame rate that the file states.
         cut: Number of rows whose range ends after the last frame of their video.
         comments: Number of lines of the list that were skipped as comments.
+        respelled: Number of rows with a path that got the spelling that exists.
         missing: Number of images that are missing in the numbering of frame folders.
     """
 
@@ -97,6 +98,7 @@ class Summary:
     unstamped: int
     cut: int
     comments: int
+    respelled: int
     missing: int
 
 
@@ -140,6 +142,7 @@ def summary(index: Index) -> Summary:
         depths=_counts(f"{m.bits} bits, scaled to 8" for m in found if m.bits > 8),
         cut=len(index.cut),
         comments=index.num_comments,
+        respelled=index.num_respelled,
         missing=sum(index.images_of_folders("missing").values()),
     )
 

@@ -12,7 +12,7 @@ from actrec.data.lists import Video, write_labels, write_list
 from actrec.data.lists.dialect import is_comment
 from actrec.data.lists.labeling import class_counts
 from actrec.data.lists.splits import PARTS
-from actrec.files import atomic_write, scratch_folder, show, write_csv, writing
+from actrec.files import atomic_write, scratch_folder, show, stripped, write_csv, writing
 from actrec.words import printable
 
 # Files are replaced in this order. If the process is killed in between, the old lists do not match the new labels.txt,
@@ -118,6 +118,8 @@ def why_unwritable(path: str, prefix: str) -> str | None:
         return "its path contains a line break"
     if text != text.strip() or is_comment(text):
         return "its path begins or ends with a blank, or begins with # and a blank"
+    if text != stripped(text):
+        return "its path begins or ends with an invisible character, such as a byte order mark"
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -35,7 +35,7 @@ from actrec.data.index.probe import (
     verify_path,
 )
 from actrec.data.limits import why_too_large, why_too_long
-from actrec.data.lists import Video, number_files
+from actrec.data.lists import Video, Videos, number_files
 from actrec.data.video.certificate import Certificate, load_certificate
 from actrec.data.video.container import MediaError
 from actrec.files import atomic_write
@@ -264,6 +264,11 @@ class Index(Sequence[Media]):
     def num_comments(self) -> int:
         """The number of lines of the list that were skipped as comments."""
         return getattr(self._videos, "num_comments", 0)
+
+    @property
+    def num_respelled(self) -> int:
+        """The number of rows of the list with a path that got the spelling that exists."""
+        return self._videos.respelled[0] if isinstance(self._videos, Videos) else 0
 
     @property
     def num_rejected(self) -> int:

@@ -16,6 +16,7 @@ from actrec.data.flow import UNFINISHED, y_of
 from actrec.data.index.folders import Listing, arrange
 from actrec.data.index.images import BrokenError, read_encoded, read_image
 from actrec.data.index.watched import decode_watched
+from actrec.data.lists.spelling import why_missing
 from actrec.data.times import LARGEST
 from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
@@ -167,7 +168,7 @@ def _reasons(path: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise MediaError(path, "no such file or folder") from None
+        raise MediaError(path, why_missing(path)) from None
     except MediaError as error:
         raise type(error)(path, error.reason.encode("utf-8", "backslashreplace").decode()) from None
     except OSError as error:

@@ -20,10 +20,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from actrec.data.lists.labels import Bad, Classes
 from actrec.data.lists.line import FORMS, SEPARATORS, Dialect, Fields, LineParser, is_bound
+from actrec.data.lists.spelling import existing_spelling
 from actrec.data.lists.videos import Builder
 from actrec.files import Problems
 
 SAMPLE = 500  # rows that decide about the dialect
+_BLANK = re.compile(r"[^\S\t]")  # also U+00A0 and others that editors and web pages use in place of a plain one
 _SUFFIX = re.compile(r"\.\w{1,5}$")
 
 
@@ -59,7 +61,7 @@ def read_rows(
         blocks: The stripped lines of the list, in blocks. They are iterated over two or three times.
         problems: Receives the bad lines. It may hold others, and all are raised together.
         exists: Whether there is a file or folder of this path, as written. Then a line that begins like a comment is a
-            row if it reads like one.
+            row if it reads like one, and a path gets the spelling that exists.
 
     Raises:
         ListError: There is a bad line, or no row.
@@ -105,6 +107,8 @@ def _parse(
                 except Bad as error:
                     bad.append((number, line, error.explain))
                     continue
+            if "\\" in row[0] or not row[0].isascii():
+                row = (_respelled(row[0], exists, rows), *row[1:])
             found.append(row)
         if found:
             rows.add(*zip(*found))
@@ -112,12 +116,20 @@ def _parse(
     return rows, bad
 
 
+def _respelled(path: str, exists: Callable[[str], bool], rows: Builder) -> str:
+    other = existing_spelling(path, exists)
+    if other is None:
+        return path
+    rows.respelled = (rows.respelled[0] + 1, *(rows.respelled[1:] if rows.respelled[0] else (path, other)))
+    return other
+
+
 def _choose(sample: list[str], classes: Classes) -> Dialect:
     """The dialect with the most good lines; if there are none, the one with the most lines that have its columns."""
     best, most, num_shown = Dialect(" ", "label"), (0, 0, 0, 0), 0
     for rank, form in enumerate(FORMS):
         for separator in SEPARATORS:
-            if any(separator in line for line in sample):
+            if any(_BLANK.search(line) if separator == " " else separator in line for line in sample):
                 good, columns, length = _score(sample, Dialect(separator, form), classes)
                 score = (good, 0 if good else columns, -rank, -length)
                 if score > most:
@@ -151,7 +163,7 @@ def _score(sample: list[str], dialect: Dialect, classes: Classes) -> tuple[int, 
 
 def _looks_bare(line: str, classes: Classes) -> bool:
     """Whether a line in which no columns were found is a path, rather than a path and a misspelled class."""
-    head, *tail = re.split(r"[\t;, ](?=[^\t;, ]*$)", line, maxsplit=1)
+    head, *tail = re.split(r"[\s;,](?=[^\s;,]*$)", line, maxsplit=1)
     if not tail:
         return True
     if classes.could_be(tail[0]):

@@ -76,7 +76,7 @@ def advice(path: str | os.PathLike[str], failed: Literal["", "rows", "videos"] =
             text = file.read(_BYTES).decode("utf-8-sig", "replace")
     except OSError:
         return None
-    lines = [line.strip() for line in text.split("\n")]
+    lines = [line.strip() for line in re.split("\r\n|[\r\n]", text)]
     if _JSON.match(text.lstrip()):
         if '"database"' in text:
             return f"it looks like {_convert(path, 'json')}"

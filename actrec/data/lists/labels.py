@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from actrec.files import Problems, atomic_write, read_lines, show
+from actrec.files import Problems, atomic_write, read_lines, show, stripped
 from actrec.registry import did_you_mean
 
 FILES = ("labels.txt", "classes.txt")
@@ -116,11 +116,8 @@ def write_labels(path: str | os.PathLike[str], names: Sequence[str]) -> None:
         if reason := why_no_class_name(name):
             raise ValueError(f"class name {name!r} of label {label}: expected text on one line; it {reason}")
     _names(list(names), Problems(path))
-    text = "".join(f"{name}\n" for name in names)
-    if text.startswith("\ufeff"):
-        raise ValueError(f"class name {names[0]!r} begins with a byte order mark: it would be lost")
     with atomic_write(path) as file:
-        file.write(text)
+        file.write("".join(f"{name}\n" for name in names))
 
 
 def why_no_class_name(name: str) -> str | None:
@@ -129,6 +126,8 @@ def why_no_class_name(name: str) -> str | None:
         return "is empty"
     if name != name.strip():
         return "begins or ends with a blank"
+    if name != stripped(name):
+        return "begins or ends with an invisible character, such as a byte order mark"
     if any(character in name for character in "\n\0"):
         return "contains a line break or a zero byte"
     return None if _encodable(name) else "is not UTF-8"

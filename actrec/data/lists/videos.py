@@ -11,6 +11,8 @@ from typing import overload
 import numpy as np
 
 from actrec.data.lists.row import Video, bounds
+from actrec.files import show
+from actrec.words import counted
 
 WHOLE, FRAMES, SECONDS = 0, 1, 2  # what the range of a row counts
 _UNITS = {type(None): WHOLE, int: FRAMES, float: SECONDS}
@@ -35,13 +37,28 @@ class Videos(Sequence[Video]):
 
     The rows are kept in arrays (41 bytes per row, plus the text of its path and 8 bytes per label). A `Video` and its
     id are created when a row is accessed. A slice shares the memory of the whole list, and its rows keep their ids.
-    `num_comments` counts the lines of the file that were skipped as comments.
+    `num_comments` counts the lines of the file that were skipped as comments. `respelled` counts the paths that got
+    the spelling that exists, and holds the first one as written and as read.
     """
 
-    __slots__ = ("_rows", "_table", "num_comments")
+    __slots__ = ("_rows", "_table", "num_comments", "respelled")
 
-    def __init__(self, table: _Table, rows: range, num_comments: int = 0):
-        self._table, self._rows, self.num_comments = table, rows, num_comments
+    def __init__(
+        self, table: _Table, rows: range, num_comments: int = 0, respelled: tuple[int, str, str] = (0, "", "")
+    ):
+        self._table, self._rows, self.num_comments, self.respelled = table, rows, num_comments, respelled
+
+    @property
+    def notices(self) -> list[str]:
+        """What a user should know about how the list was read."""
+        found = []
+        if self.num_comments:
+            found.append(f"{counted(self.num_comments, 'line')} skipped as comments, because they begin with `# `")
+        if self.respelled[0]:
+            count, written, read = self.respelled
+            found.append(f"{counted(count, 'path')} read in the spelling that exists; the first: {show(written)} is "
+                         f"read as {show(read)}")  # fmt: skip
+        return found
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -185,6 +202,7 @@ class Builder:
         self._labels: list[np.ndarray] = []
         self._num_labels = 0
         self.num_comments = 0
+        self.respelled = (0, "", "")
 
     def add(
         self,
@@ -221,7 +239,7 @@ class Builder:
         text, self._text = self._text, bytearray()
         rows, self._rows = np.concatenate([np.zeros(0, _ROW), *self._rows]), []
         labels, self._labels = np.concatenate([np.zeros(0, np.int64), *self._labels]), []
-        return Videos(_Table(prefix, text, labels, rows), range(len(rows)), self.num_comments)
+        return Videos(_Table(prefix, text, labels, rows), range(len(rows)), self.num_comments, self.respelled)
 
 
 def label_columns(videos: Sequence[Video]) -> tuple[np.ndarray, np.ndarray]:

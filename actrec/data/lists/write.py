@@ -10,7 +10,7 @@ from actrec.data.lists.labels import NONE, Classes
 from actrec.data.lists.line import SEPARATORS
 from actrec.data.lists.read import classes_of, prefix_of
 from actrec.data.lists.row import Video, bounds
-from actrec.files import ListError, Problems, atomic_write
+from actrec.files import ListError, Problems, atomic_write, stripped
 
 
 def write_list(
@@ -101,7 +101,7 @@ def _fault(path: str | os.PathLike[str], lines: list[str], rows: list[Video], cl
     if lines[0].startswith("\ufeff"):
         return f"path {rows[0].path!r} begins with a byte order mark"
     try:
-        found = read_rows([[line.strip() for line in lines]], Problems(path), classes).finish("")
+        found = read_rows([[stripped(line) for line in lines]], Problems(path), classes).finish("")
     except ListError as error:
         return f"the videos would not read back ({str(error).splitlines()[0]})"
     for row, back in zip(rows, found):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from actrec.data.lists.labels import Bad
 from actrec.data.lists.line import MAX_FRAME
+from actrec.data.lists.spelling import existing_spelling
 from actrec.data.lists.splits import PART_NAMES
 from actrec.files import SHOWN, ListError, show
 from actrec.registry import Registry, did_you_mean
@@ -145,8 +146,8 @@ def times_of(entry: Entry) -> tuple[float, float]:
 
 
 def below(root: str, text: str) -> str:
-    """The absolute path of a path in a list."""
-    return os.path.join(root, text)
+    """The absolute path of a path in a list, in the spelling that exists."""
+    return os.path.join(root, existing_spelling(text, lambda name: os.path.exists(os.path.join(root, name))) or text)
 
 
 def inside(root: str, path: str) -> str:

@@ -36,7 +36,8 @@ SEPARATORS = {" ": "blanks", ",": "','", ";": "';'", "\t": "tabs"}
 
 def _read_own(path: Path, options: Options) -> Annotations:
     videos = read_list(path, root=options.root, labels=options.names)
-    return Annotations({options.part: [Entry(v.path, v.start, v.stop, v.labels) for v in videos]}, options.names)
+    return Annotations({options.part: [Entry(v.path, v.start, v.stop, v.labels) for v in videos]}, options.names,
+                       tuple(videos.notices))  # fmt: skip
 
 
 def _write_own(path: Path, annotations: Annotations, options: Options) -> None:

@@ -1,0 +1,58 @@
+"""Paths of lists that another system or editor spelled in its own way, so that no file has exactly this name."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+_ODD_BLANK = re.compile(r"[^\S ]")
+_DRIVE = re.compile(r"(^|/)[A-Za-z]:[\\/]")
+
+
+def existing_spelling(path: str, exists: Callable[[str], bool]) -> str | None:
+    """The spelling under which a path of a list exists, if it does not exist as it is written.
+
+    Backslashes become slashes, special blanks (such as U+00A0) plain ones, invisible characters are removed, and
+    accented letters are composed or decomposed (macOS stores them decomposed).
+
+    Args:
+        exists: Whether there is a file or folder of a path as a list has it.
+
+    Returns:
+        The other spelling; None if the path exists, or has no other spelling that does.
+    """
+    if (path.isascii() and "\\" not in path) or exists(path):
+        return None
+    return next(filter(exists, _others(path)), None)
+
+
+def _others(path: str) -> Iterator[str]:
+    plain = _INVISIBLE.sub("", _ODD_BLANK.sub(" ", path))
+    texts = dict.fromkeys((path, path.replace("\\", "/"), plain, plain.replace("\\", "/")))
+    for form, text in itertools.product((None, "NFC", "NFD"), texts):
+        other = text if form is None else unicodedata.normalize(form, text)
+        if other != path:
+            yield other
+
+
+def why_missing(path: str) -> str:
+    """The reason why a file of a list is not found, with what is unusual in its path."""
+    hint = ""
+    if _DRIVE.search(path):
+        hint = "the path is one of Windows: expected a path of this system"
+    elif "\\" in path:
+        hint = "the path contains backslashes: expected slashes between folders"
+    elif found := _INVISIBLE.search(path):
+        hint = f"the path contains the invisible character U+{ord(found[0]):04X}"
+    elif found := _ODD_BLANK.search(path):
+        hint = f"the path contains the special blank U+{ord(found[0]):04X}"
+    elif "://" in path or path.startswith(("http:/", "https:/")):
+        hint = "network addresses are not opened: expected the path of a file"
+    elif "/~" in path or path.startswith("~"):
+        hint = "`~` has no meaning in a list: expected the whole path"
+    elif path.rpartition("/")[2].endswith(('"', "'")):
+        hint = "nothing is quoted in a list: expected the path without quotation marks"
+    return f"no such file or folder ({hint})" if hint else "no such file or folder"
