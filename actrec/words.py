@@ -20,14 +20,22 @@ def some_of(names: Sequence[str], most: int = 5) -> str:
 
 
 def printable(text: str) -> str:
-    """A name for the terminal, on one line: control characters, line breaks and bytes that are not UTF-8 are escaped.
+    """A name for the terminal, on one line: control and invisible characters, line breaks and bytes that are not UTF-8
+    are escaped.
 
     Otherwise the name of a file could add lines to the output, or stop it where standard output accepts UTF-8 only.
     """
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
+def printable_lines(text: str) -> str:
+    """A message for the terminal: as `printable`, but it may have several lines."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+_UNPRINTABLE = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060\\u2066-\\u2069\\ufeff\\ud800-\\udfff]"
+)
 
 
 def column_width(names: Iterable[str]) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actrec.files import check_writable, write_json, writing
-from actrec.words import counted
+from actrec.words import counted, printable_lines
 
 if TYPE_CHECKING:
     from actrec.data.lists import Video
@@ -129,7 +129,7 @@ def finish(*lines: str, json_path: Path | None = None, result: Any = None, faile
         OutputError: the file cannot be written.
     """
     for line in lines:
-        click.echo(line)
+        tell(line)
     if json_path is not None:
         with writing(json_path):
             write_json(json_path, result)
@@ -138,7 +138,12 @@ def finish(*lines: str, json_path: Path | None = None, result: Any = None, faile
 
 def note(text: str) -> None:
     """Prints a line to standard error."""
-    click.echo(text, err=True)
+    click.echo(printable_lines(text), err=True)
+
+
+def tell(text: str) -> None:
+    """Prints a line to standard output before the work ends."""
+    click.echo(printable_lines(text))
 
 
 def name_missing(what: str, missing: Mapping[str, str], total: int, inputs: Sequence[Path] = ()) -> list[str]:

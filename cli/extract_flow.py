@@ -56,6 +56,10 @@ def command(lists: tuple[Path, ...], data: Path, flowoptions: FlowOptions, run: 
         )
     folder = chosen[0].parent
     why = f"; why: {folder / FAILED}" if made.failed else ""
-    counts = f"{made.pairs:,} pairs, {made.skipped:,} videos done before, {len(made.failed)} failed{why}"
+    counts = (
+        f"{counted(made.pairs, 'pair')}, {counted(made.skipped, 'video')} done before, {len(made.failed)} failed{why}"
+    )
     where = f"beside frames, of video files in {folder / FOLDER}/"
-    return finish(f"{made.done + made.skipped:,} videos -> optical flow {where} ({counts})", failed=bool(made.failed))
+    return finish(
+        f"{counted(made.done + made.skipped, 'video')} -> optical flow {where} ({counts})", failed=bool(made.failed)
+    )

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actrec.cli.ending import finish, note, resumable
+from actrec.cli.ending import finish, note, resumable, tell
 from actrec.cli.options import FOLDER, Command, config_options, limit_options, worker_options
 from actrec.config import ExtractOptions, SplitOptions
+from actrec.words import counted
 
 if TYPE_CHECKING:
     from actrec.tools.make.jobs import Workers
@@ -41,15 +42,13 @@ def command(src: Path, dst: Path, extractoptions: ExtractOptions, splitoptions: 
     from actrec.tools.make.extract_frames import extract_frames
 
     with resumable(), Bar("videos") as bar:
-        made = extract_frames(
-            src, dst, extractoptions, split=splitoptions, workers=workers, progress=bar.to, log=click.echo
-        )
+        made = extract_frames(src, dst, extractoptions, split=splitoptions, workers=workers, progress=bar.to, log=tell)
     lists = ", ".join(f"{name} {rows:,}" for name, rows in made.lists.items())
     why = f"; why: {dst / 'failed.csv'}" if made.failed else ""
-    frames = f"{made.frames:,} frames, {len(made.failed)} failed{why}"
+    frames = f"{counted(made.frames, 'frame')}, {len(made.failed)} failed{why}"
     code = finish(
         *made.table,
-        f"{made.done + made.skipped:,} videos -> {dst / 'frames'}/ ({frames}); {lists}",
+        f"{counted(made.done + made.skipped, 'video')} -> {dst / 'frames'}/ ({frames}); {lists}",
         failed=bool(made.failed),
     )
     if made.lists.get("train.txt") and made.lists.get("val.txt"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actrec.cli.ending import finish, json_option, note, refuse_overlap, resumable
+from actrec.cli.ending import finish, json_option, note, refuse_overlap, resumable, tell
 from actrec.cli.options import FILE, Command, config_options, limit_options, worker_options
 from actrec.config import Clip
 from actrec.words import counted
@@ -55,13 +55,13 @@ def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path |
                     index_lists.verify_all(index, workers, bar.to)
             index.find_broken()
             for row, reason in index.broken.items():
-                click.echo(f"{index.path(row)}: {reason}", err=True)
+                note(f"{index.path(row)}: {reason}")
             for path_of_video, damage in index_lists.damaged(index).items():
-                click.echo(f"{path_of_video}: {damage}", err=True)
+                note(f"{path_of_video}: {damage}")
             found, fingerprint = index_lists.summary(index), index.fingerprint()
             result[str(path)] = asdict(found) | {"fingerprint": fingerprint}
             for line in _lines(path, found, fingerprint, images_of([index])):
-                click.echo(line)
+                tell(line)
             if verify:
                 index_lists.write_quarantine(index, path)
             if index.why_unsaved:
@@ -76,7 +76,7 @@ def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path |
 def _lines(path: Path, found: Summary, fingerprint: dict, images: dict[str, str]) -> Iterator[str]:
     from actrec.data.index import fingerprint_line
 
-    yield f"{path}: {found.videos:,} videos, {found.broken:,} broken, {found.frames:,} frames"
+    yield f"{path}: {counted(found.videos, 'video')}, {found.broken:,} broken, {counted(found.frames, 'frame')}"
     if not found.frames:
         return
     rates = _first(found.rates)

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from actrec import config
-from actrec.cli.ending import finish, json_option
+from actrec.cli.ending import finish, json_option, note
 from actrec.cli.options import FILE, Command, config_options
+from actrec.words import counted
 
 
 @click.command(cls=Command)
@@ -30,8 +31,8 @@ def command(train: Path, val: Path, probe: config.Probe, json_path: Path | None)
     from actrec.inference.linear_probe import probe_files
 
     result = probe_files(train, val, probe)
-    for note in result.notes:
-        click.echo(f"note: {note}", err=True)
+    for text in result.notes:
+        note(f"note: {text}")
     width = max(len(row.name) for row in result.rows)
     lines = []
     for row in result.rows:
@@ -39,7 +40,8 @@ def command(train: Path, val: Path, probe: config.Probe, json_path: Path | None)
         deviation = f" ± {row.deviation:5.2f}" if row.deviation is not None else " " * 8
         lines.append(f"{row.name:<{width}}  {accuracy}{deviation}  {row.note}".rstrip())
     return finish(
-        f"top-1 accuracy on {result.val} videos, trained on {result.train} videos of {result.classes} classes",
+        f"top-1 accuracy on {counted(result.val, 'video')}, trained on {counted(result.train, 'video')} of "
+        f"{counted(result.classes, 'class')}",
         *lines,
         json_path=json_path,
         result={"train_file": str(train), "val_file": str(val), **result.summary()},

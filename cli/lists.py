@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actrec.cli.ending import finish, resumable
+from actrec.cli.ending import finish, resumable, tell
 from actrec.cli.main import Group
 from actrec.cli.options import FILE, FOLDER, Command, config_options, limit_options, worker_options
 from actrec.cli.progress import Bar
@@ -96,7 +96,7 @@ def _command(dataset: Dataset) -> click.Command:
                 probe=Probe(min_frames, workers, probed.to) if probed is not None else None,
                 force=force,
                 progress=found.to,
-                log=click.echo,
+                log=tell,
             )
         usual = f"actrec train {_clip(dataset.clip)}; actrec evaluate {_views(dataset.views)}"
         return finish(f"usual for {dataset.title}: {usual}", *_summary(made, out))
@@ -153,7 +153,7 @@ def folders(videos: Path, out: Path, force: bool, splitoptions: SplitOptions) ->
     from actrec.tools.lists.from_folders import make_folder_lists
 
     with Bar("files") as bar:
-        made = make_folder_lists(videos, out, splitoptions, force=force, progress=bar.to, log=click.echo)
+        made = make_folder_lists(videos, out, splitoptions, force=force, progress=bar.to, log=tell)
     return finish(*_summary(made, out), failed=bool(made.missing))
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from actrec.cli.ending import finish
+from actrec.cli.ending import finish, note
 from actrec.cli.options import FILE, Command, config_options
 from actrec.config import ConvertOptions
 from actrec.data.lists.formats import FORMATS
+from actrec.words import counted
 
 HELP = f"""Convert the lists A into B.
 
@@ -37,8 +38,9 @@ def command(src: Path, dst: Path, convertoptions: ConvertOptions, force: bool, w
 
     with watched() as progress:
         made = convert_lists(src, dst, convertoptions, force=force, workers=workers, progress=progress)
-    for note in made.notes:
-        click.echo(note, err=True)
-    parts = ", ".join(f"{part or 'one part'} {count:,}" for part, count in made.rows.items())
+    for text in made.notes:
+        note(text)
+    named = [f"{part} {count:,}" for part, count in made.rows.items() if part]
     files = ", ".join(map(str, made.files))
-    return finish(f"{sum(made.rows.values()):,} rows ({parts}) from {made.source} to {made.target}: {files}")
+    rows = counted(sum(made.rows.values()), "row") + (f" ({', '.join(named)})" if named else "")
+    return finish(f"{rows} from {made.source} to {made.target}: {files}")

@@ -12,7 +12,7 @@ import click
 from actrec import __version__
 from actrec.cli.interrupt import ends_at_interrupt
 from actrec.registry import did_you_mean
-from actrec.words import text_of
+from actrec.words import printable_lines, text_of
 
 COMMANDS = {  # name: one line for --help
     "toy": "Render a small action dataset for first experiments.",
@@ -88,6 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
+        error.message = printable_lines(error.message)
         error.show()
         sys.exit(error.exit_code)
     except click.exceptions.Exit as stop:
@@ -115,5 +116,6 @@ def _explain(error: RuntimeError | MemoryError | ImportError) -> str | None:
 
 def _fail(text: str) -> NoReturn:
     rank = os.environ.get("RANK", "0")  # of torchrun
+    text = printable_lines(text)
     click.echo(f"Error: {text}" if rank == "0" else f"Error in process {rank}: {text}", err=True)
     sys.exit(1)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actrec.cli.ending import finish, resumable
+from actrec.cli.ending import finish, resumable, tell
 from actrec.cli.options import FILE, FOLDER, Command, config_options, limit_options, worker_options
 from actrec.config import PrepareOptions, SplitOptions
+from actrec.words import counted
 
 if TYPE_CHECKING:
     from actrec.tools.make.jobs import Workers
@@ -70,7 +71,7 @@ def command(
             dry_run=dry_run,
             workers=workers,
             progress=bar.to,
-            log=click.echo,
+            log=tell,
         )
     if made is None:
         return 0
@@ -80,6 +81,6 @@ def command(
 def _summary(made: PreparedSet, dst: Path) -> str:
     lists = ", ".join(f"{name} {rows:,}" for name, rows in made.lists.items())
     why = f"; why: {dst / 'failed.csv'}" if made.failed else ""
-    frames = f"{made.frames:,} frames, " if made.frames else ""
+    frames = f"{counted(made.frames, 'frame')}, " if made.frames else ""
     what = f"{frames}{made.before / 1e6:,.1f} MB -> {made.after / 1e6:,.1f} MB, {len(made.failed)} failed{why}"
-    return f"{made.done + made.skipped:,} videos -> {dst / 'prepared'}/ ({what}); {lists}"
+    return f"{counted(made.done + made.skipped, 'video')} -> {dst / 'prepared'}/ ({what}); {lists}"

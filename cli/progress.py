@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import click
 from tqdm import tqdm
 
+from actrec.words import printable_lines
+
 _QUIET = 5  # seconds: work that takes less prints no lines
 
 
@@ -81,7 +83,7 @@ class TrainReporter:
 
     def line(self, text: str) -> None:
         self.close()
-        click.echo(text)
+        click.echo(printable_lines(text))
 
     def epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None:
         self.close()

@@ -30,7 +30,7 @@ class TrainCommand(Command):
     """Fills in the options of the run with --resume, before they are checked together."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        if ctx.params["resume"]:
+        if ctx.params.get("resume"):
             _fill(ctx)
         return super().invoke(ctx)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actrec.cli.ending import OutputFile, finish, json_option
+from actrec.cli.ending import OutputFile, finish, json_option, note
 from actrec.cli.main import Group
 from actrec.cli.options import FOLDER, Command, data_option
 from actrec.figures import SUFFIXES
@@ -66,7 +66,7 @@ def compare(folder: Path, a: str, b: str, data: Path | None, picture: Path | Non
     one, other = (runs.read(runs.locate(name, (data or folder) / "runs")) for name in (a, b))
     for run in (one, other):
         if run.broken:
-            click.echo(f"{run.path}: missing or unreadable: {', '.join(run.broken)}", err=True)
+            note(f"{run.path}: missing or unreadable: {', '.join(run.broken)}")
     different, curves = runs.differences(one, other), runs.curves(one, other)
     lines = [f"A  {one.path}", f"B  {other.path}", "", *_differences(different), ""]
     lines += _curves(curves, runs.shown_epochs(curves))

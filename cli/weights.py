@@ -38,7 +38,7 @@ def inspect(file: Path, backbone: str | None, json_path: Path | None) -> int:
     found = recognize(file, backbone)
     million = found.num_values / 1e6
     values = f"{million:.1f} M values" if million >= 0.1 else counted(found.num_values, "value")
-    lines = [f"{file}: {found.num_tensors} tensors, {values}, {', '.join(found.dtypes) or 'whole numbers'}"]
+    lines = [f"{file}: {counted(found.num_tensors, 'tensor')}, {values}, {', '.join(found.dtypes) or 'whole numbers'}"]
     if found.guesses:
         best = found.guesses[0]
         lines += [f"fits {_shown(guess)}" for guess in found.guesses]
@@ -85,7 +85,7 @@ def convert(
     fitting = [guess for guess in found.guesses if weightsoptions.layout in ("auto", guess.layout)]
     best = next(iter(fitting or found.guesses))
     if classes not in (None, best.num_classes):
-        raise ValueError(f"{file} has {best.num_classes} classes: expected {classes}, as --classes says")
+        raise ValueError(f"{file} has {counted(best.num_classes, 'class')}: expected {classes}, as --classes says")
     lines = [f"recognized as {_shown(best)}; pass --backbone for another net"] if backbone is None else []
     weights, account = convert(file, best, weightsoptions.layout, net.options)
     save_weights(out, weights)
@@ -101,7 +101,9 @@ def _shown(guess: Guess) -> str:
     """`s3d (read as ibm, temporal_pool=avg): 400 classes, 3 channels`"""
     read = ", ".join([f"read as {guess.layout}", *(f"{name}={value}" for name, value in guess.options.items())])
     removed = f", without the prefix {guess.prefix} of all names" if guess.prefix else ""
-    return f"{guess.net} ({read}): {guess.num_classes} classes, {guess.in_channels} channels{removed}"
+    return (
+        f"{guess.net} ({read}): {counted(guess.num_classes, 'class')}, {counted(guess.in_channels, 'channel')}{removed}"
+    )
 
 
 def _frames(found: Recognized, net: str) -> str:

@@ -72,8 +72,8 @@ KINETICS_JSON = Sample(
         "test": [("tbcdefghijk_000007_000017.mp4", None)],
     },
     messages=[
-        "1 videos have a shorter name than expected, such as 'abcdefghijk.mp4' for 'abcdefghijk_000012_000022': "
-        "they are listed with this name"
+        "1 video with a shorter name than expected, such as 'abcdefghijk.mp4' for 'abcdefghijk_000012_000022': "
+        "listed with this name"
     ],
 )
 

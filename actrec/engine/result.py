@@ -10,6 +10,7 @@ import numpy as np
 
 from actrec.data.score_file import ScoreFile
 from actrec.engine import metrics
+from actrec.words import counted
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Result:
         return own | {"top1": self.top1, "top5": self.top5, "videos": self.num_videos}
 
     def __str__(self) -> str:
-        counts = f"({self.num_videos} videos, {len(self.missing)} missing)"
+        counts = f"({counted(self.num_videos, 'video')}, {len(self.missing)} missing)"
         if not len(self._labeled[1]):
             return f"no labels to compare with {counts}"
         if self.multi_label:

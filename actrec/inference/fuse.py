@@ -82,7 +82,8 @@ def check_classes(files: Files) -> None:
             raise ValueError(f"{several} has several labels for each video, {single} has one: expected the same")
         if len(one.classes) != len(other.classes):
             raise ValueError(
-                f"{first} has {len(one.classes)} classes, {name} has {len(other.classes)}: expected the same classes"
+                f"{first} has {counted(len(one.classes), 'class')}, {name} has {len(other.classes)}: expected the same "
+                "classes"
             )
         for label, (here, there) in enumerate(zip(one.classes, other.classes)):
             if here != there and one.has_names and other.has_names:

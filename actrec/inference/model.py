@@ -264,8 +264,8 @@ class Model:
         if not labeled:
             return self
         raise ValueError(
-            f"{found}: {len(names)} class names, but the net of {self.source} has {self.num_classes} classes: expected "
-            "a list with the classes of the net"
+            f"{found}: {counted(len(names), 'class name')}, but the net of {self.source} has "
+            f"{counted(self.num_classes, 'class')}: expected a list with the classes of the net"
         )
 
     def export(self, folder: PathLike, *, pt2: bool = True, force: bool = False) -> Exported:
@@ -511,7 +511,9 @@ def load(
         epochs=checkpoint.epochs_of(saved) if net is None else None,
     )
     if names is not None and len(names) != model.num_classes:
-        raise ValueError(f"{path}: {len(names)} class names, but the net has {model.num_classes} classes")
+        raise ValueError(
+            f"{path}: {counted(len(names), 'class name')}, but the net has {counted(model.num_classes, 'class')}"
+        )
     return model
 
 

@@ -240,7 +240,7 @@ def _summary(entry: Entry) -> str:
         measure = {"val_map": "mAP", "val_top1": "top-1"}[run.measure]
         parts.append(f"best {measure} {best[1]:.2f}\N{NO-BREAK SPACE}% in epoch {best[0] + 1}")
     if entry.classes:
-        parts.append(f"{len(entry.classes)} classes")
+        parts.append(f"{counted(len(entry.classes), 'class')}")
     return " · ".join(parts)
 
 

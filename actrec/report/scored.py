@@ -15,6 +15,7 @@ from actrec.data.score_file import ScoreFile
 from actrec.engine import metrics
 from actrec.engine.result import Result
 from actrec.report.analysis import Analysis, similarity_order
+from actrec.words import counted
 
 _SHEETS = ("Most confident mistakes", "Other mistakes", "Right")
 
@@ -101,7 +102,10 @@ def read(path: Path, classes: Sequence[str] | None) -> Scored:
     if not len(content.ids):
         raise ValueError(f"{path}: contains no video")
     if classes is not None and len(classes) != len(content.classes):
-        raise ValueError(f"{path}: scores of {len(content.classes)} classes, but the run has {len(classes)} classes")
+        raise ValueError(
+            f"{path}: scores of {counted(len(content.classes), 'class')}, but the run has "
+            f"{counted(len(classes), 'class')}"
+        )
     names = content.classes if classes is None else classes
     return Scored(path, replace(content, classes=names))
 

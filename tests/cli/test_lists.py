@@ -113,7 +113,7 @@ def test_probe_of_segments(run, tmp_path, monkeypatch):
     ]  # fmt: skip
     rows = list(csv.reader((tmp_path / "missing.csv").read_text().splitlines()))[1:]
     assert [row[1] for row in rows] == ["abc (0 to 0.1)", "abc (5 to 9)"]
-    assert rows[0][3] == "1 frames, fewer than 5"
+    assert rows[0][3] == "1 frame, fewer than 5"
 
 
 def test_a_list_of_broken_videos_alone(run, ucf):
@@ -163,7 +163,7 @@ def test_folders(run, ucf):
     assert out[-1] == "4 videos of 2 classes -> .: train.txt 2, val.txt 2; 0 missing"
     code, out, _ = run("lists", "folders", "videos", "--group-regex", "_(g0[89])_", "--force")
     assert code == 0
-    assert "groups: 2, and 1 videos in no group, which are divided one by one" in out
+    assert "groups: 2, and 1 video in no group, divided one by one" in out
 
 
 @pytest.mark.parametrize(

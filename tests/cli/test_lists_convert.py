@@ -22,13 +22,13 @@ def test_convert(convert, lists):
     code, out, err = convert(lists, lists / "all.json", "--to", "hara")
     assert code == 0
     assert out == [f"3 rows (train 2, val 1) from actrec to hara: {lists}/all.json"]
-    assert err == [f"leakage: 1 files are in several parts, such as '{lists}/c.mp4' in train and val"]
+    assert err == [f"leakage: 1 file in several parts, such as '{lists}/c.mp4' in train and val"]
     code, out, err = convert(lists / "all.json", lists / "new", "--to", "ibm", "--separator", "semicolon")
     assert code == 1
     assert err == [f"Error: {lists}/new/train.txt: ibm cannot represent these rows: {err[0].split('rows: ')[1]}"]
     code, out, err = convert(lists / "all.json", lists / "new/val.txt", "--part", "val", "--root", lists)
     assert code == 0
-    assert out == [f"1 rows (val 1) from hara to actrec: {lists}/new/val.txt, {lists}/new/labels.txt"]
+    assert out == [f"1 row (val 1) from hara to actrec: {lists}/new/val.txt, {lists}/new/labels.txt"]
     assert (lists / "new/val.txt").read_text() == "c.mp4 1 30 1\n"
     again = (lists / "train.txt", lists / "new/val.txt", "--part", "val")
     code, _, err = convert(*again)

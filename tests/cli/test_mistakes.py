@@ -253,3 +253,14 @@ def test_unusable_videos_are_said_and_left_out(run, inside):
     assert out[-1].endswith("(3 videos, 1 missing)")
     assert sum("frames/val2" in line for line in err) == 1
     assert any("missing: frames/val2: " in line for line in err)
+
+
+def test_messages_show_names_with_control_characters_escaped(run, tmp_path):
+    for name in ("a\x1b[31m.mp4", "b\u202e4pm.mp4", "c\r.mp4"):
+        (tmp_path / "list.txt").write_text(f"{name} 0\nnone.mp4 1\n")
+        code, _, err = run("index", tmp_path / "list.txt")
+        assert code == 1
+        assert f"{tmp_path}/{ascii(name)[1:-1]}: no such file" in err[0]
+        code, _, err = run("train", "--list", tmp_path / name)
+        assert code == 1
+        assert err == [f"Error: {tmp_path}/{ascii(name)[1:-1]}: no such file"]

@@ -239,7 +239,7 @@ def _warnings(annotations: Annotations, *, guessed: bool) -> Iterable[str]:
     times = Counter(path for paths in files.values() for path in paths)
     if leaked := [path for path, count in times.items() if count > 1]:
         where = " and ".join(part or "the other rows" for part, paths in files.items() if leaked[0] in paths)
-        yield f"leakage: {len(leaked)} files are in several parts, such as {show(leaked[0])} in {where}"
+        yield f"leakage: {counted(len(leaked), 'file')} in several parts, such as {show(leaked[0])} in {where}"
     for part, rows in annotations.parts.items():
         slashed = [entry.path for entry in rows if "\\" in entry.path and not os.path.exists(entry.path)]
         if slashed:
@@ -248,7 +248,7 @@ def _warnings(annotations: Annotations, *, guessed: bool) -> Iterable[str]:
         if len(rows) > len(set(rows)):
             entry, _ = Counter(rows).most_common(1)[0]
             number = len(rows) - len(set(rows))
-            yield f"{number} rows of {part or 'the list'} repeat another row, such as {show(entry.path)}"
+            yield f"{counted(number, 'row')} of {part or 'the list'} like an earlier row, such as {show(entry.path)}"
         if guessed and all(kind_of(entry) == "frames" and not entry.labels for entry in rows):
             yield "the numbers were read as start and end; --from mmaction2-frames reads them as frames and label"
         elif guessed and any(entry.start == -1 for entry in rows):

@@ -20,6 +20,7 @@ from actrec.data.lists.formats.annotations import frames_of, kind_of, stem_of, t
 from actrec.data.lists.line import MAX_FRAME
 from actrec.data.times import FrameTimes
 from actrec.files import show
+from actrec.words import counted
 
 Progress = Callable[[int, int], None]
 
@@ -40,7 +41,7 @@ class Losses:
 
     def lines(self) -> list[str]:
         """One line per kind of change."""
-        return [f"{count} rows: {what}, such as {show(path)}" for what, (count, path) in self.found.items()]
+        return [f"{counted(count, 'row')}: {what}, such as {show(path)}" for what, (count, path) in self.found.items()]
 
 
 def fit(

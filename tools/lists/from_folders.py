@@ -101,7 +101,7 @@ def _tell_empty(lists: Mapping[str, Sequence[Video]], classes: Sequence[str], lo
             log(f"{part}.txt: no video belongs to it, so this list is not written")
     trained = {video.label for video in lists["train"]}
     if lists["train"] and (only := [name for label, name in enumerate(classes) if label not in trained]):
-        log(f"{len(only)} classes have no video in train.txt, such as {show(only[0])}")
+        log(f"{counted(len(only), 'class')} without a video in train.txt, such as {show(only[0])}")
 
 
 # ---- parts ----
@@ -149,7 +149,7 @@ def _draw(
         alone = sum(group is None for group in groups)
         log(
             f"groups: {len(set(groups) - {None})}"
-            + (f", and {alone} videos in no group, which are divided one by one" if alone else "")
+            + (f", and {counted(alone, 'video')} in no group, divided one by one" if alone else "")
         )
     sides = [known[name] == "val" if known.get(name) in ("train", "val") else None for name in names]
     is_val = stratified_split(

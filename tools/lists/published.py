@@ -24,6 +24,7 @@ from actrec.tools.lists.index import probe_all
 from actrec.tools.lists.list_files import Made, refuse_old_lists, why_unwritable, write_lists
 from actrec.tools.lists.match import VideosByName
 from actrec.tools.make.jobs import Progress, Workers
+from actrec.words import counted
 
 Log = Callable[[str], None]
 
@@ -169,7 +170,7 @@ def _once(rows: Sequence[Annotation], found: Published, log: Log) -> list[Annota
         else:
             repeated += old is not row
     if repeated:
-        log(f"{repeated} rows repeat an earlier row: they are listed once")
+        log(f"{counted(repeated, 'row')} like an earlier row: listed once")
     return list(first.values())
 
 
@@ -187,12 +188,12 @@ def _match(
         (missing if path is None else present).append((row, path or "no such file"))
     if media.several:
         name, paths = next(iter(media.several.items()))
-        log(f"{len(media.several)} videos exist more than once, such as {show(name)}: {show(paths[0])} is listed, "
-            f"{show(paths[1])} is not")  # fmt: skip
+        log(f"{counted(len(media.several), 'video')} found more than once, such as {show(name)}: {show(paths[0])} is "
+            f"listed, {show(paths[1])} is not")  # fmt: skip
     if media.renamed:
         name, path = next(iter(media.renamed.items()))
-        log(f"{len(media.renamed)} videos have a shorter name than expected, such as {show(path)} for {show(name)}: "
-            "they are listed with this name")  # fmt: skip
+        log(f"{counted(len(media.renamed), 'video')} with a shorter name than expected, such as {show(path)} for "
+            f"{show(name)}: listed with this name")  # fmt: skip
     return present, missing
 
 
@@ -202,7 +203,7 @@ def _tell_leaks(present: Sequence[tuple[Annotation, str]], log: Log) -> None:
         seen = {key for row, path in present if row.part == one for key in (row.id, path)}
         leaks = [path for row, path in present if row.part == other and (row.id in seen or path in seen)]
         if leaks:
-            log(f"leakage: {len(leaks)} rows of {other} are also videos of {one}, such as {show(leaks[0])}")
+            log(f"leakage: {counted(len(leaks), 'row')} of {other} with a video of {one}, such as {show(leaks[0])}")
 
 
 def _videos(
@@ -261,7 +262,7 @@ def _unusable(index: Index, i: int, min_frames: int) -> str | None:
         frames = index[i].frames
     except MediaError as error:
         return error.reason
-    return f"{frames} frames, fewer than {min_frames}" if frames < min_frames else None
+    return f"{counted(frames, 'frame')}, fewer than {min_frames}" if frames < min_frames else None
 
 
 def _described(missing: tuple[Annotation, str]) -> tuple[str, str, str, str]:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from actrec.config import SplitOptions
 from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.data.lists.labels import why_no_class_name
+from actrec.data.lists.spelling import existing_spelling
 from actrec.data.lists.splits import PARTS
 from actrec.files import ListError, show
 from actrec.tools.lists.from_folders import divide
 from actrec.tools.lists.layout import class_of, layout_of
 from actrec.tools.make.record import shown, who_wrote
+from actrec.words import counted
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,14 @@ def _split_by_lists(lists: dict[str, Path], src: Path, names: list[str], classes
     labels = read_labels(labels_file) if labels_file else None
     by_path = {os.path.abspath(src / name): name for name in names}
     rows: dict[str, list[Video]] = {}
-    missing, outside = [], 0
+    missing, outside, respelled, bases = [], 0, 0, (folder, src)
     for part, path in lists.items():
         rows[part] = []
         for video in _read_videos(path, labels, classes):
-            places = [os.path.abspath(base / video.path) for base in (folder, src)]
-            if name := next((by_path[place] for place in places if place in by_path), None):
+            if other := existing_spelling(video.path, lambda text: any(_in(by_path, bases, text))):
+                video, respelled = video._replace(path=other), respelled + 1
+            places = [os.path.abspath(base / video.path) for base in bases]
+            if name := next(_in(by_path, bases, video.path), None):
                 rows[part].append(Video("", name, video.start, video.stop, video.labels))
             elif any(map(os.path.exists, places)):
                 outside += 1
@@ -115,10 +119,19 @@ def _split_by_lists(lists: dict[str, Path], src: Path, names: list[str], classes
     if not any(rows.values()):
         first = f", not even {missing[0][0]!r}" if missing else ""
         raise ValueError(f"{' and '.join(map(str, lists.values()))}: none of the listed videos is in {src}{first}; "
-                         "expected paths of video files, relative to the folder of the list")  # fmt: skip
+                         "expected paths of video files, relative to the folder of the list. If the list is for other "
+                         "videos, move or rename it; then the videos are divided at random")  # fmt: skip
     origin = " and ".join(map(shown, lists.values()))
+    if respelled:
+        origin += f" ({counted(respelled, 'path')} read in the spelling that exists)"
     labels = labels or _names_of(rows, classes)
     return Split(origin, rows, labels, folder, tuple(missing), outside)
+
+
+def _in(by_path: Mapping[str, str], bases: Sequence[Path], text: str) -> Iterator[str]:
+    """The names of the videos that a path of a list can mean."""
+    places = (os.path.abspath(base / text) for base in bases)
+    return (by_path[place] for place in places if place in by_path)
 
 
 def _read_videos(path: Path, labels: list[str] | None, classes: list[str]) -> Sequence[Video]:

@@ -32,6 +32,7 @@ from actrec.tools.make.record import (
     shown,
     who_wrote,
 )
+from actrec.words import counted
 
 Span = Callable[[Video], tuple[int | float | None, int | float | None] | str]
 
@@ -197,7 +198,7 @@ class Target:
             done = self._kind.done
             say(f"{unlisted} of {len(names)} videos are in no list of the split: they are {done}, but not listed")
         if split.outside:
-            say(f"{split.outside} rows of the split's lists name files outside SRC: they are left out")
+            say(f"left out: {counted(split.outside, 'row')} of the split's lists with a file outside SRC")
 
     def _foreign_lists(self, split: Split) -> dict[Path, Path]:
         """{existing list that no tool wrote and that a new list would replace: its new path}.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from actrec.files import show
+from actrec.words import counted
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 VIDEOS = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".vob"}
@@ -59,7 +60,8 @@ class FoundVideos:
     def warn_unreadable(self, log: Callable[[str], None]) -> None:
         """Logs how many folders cannot be read, and how many links lead to no file."""
         if self.unreadable:
-            log(f"{len(self.unreadable)} folders cannot be read, such as {show(self.unreadable[0])}")
+            folders = counted(len(self.unreadable), "folder")
+            log(f"not readable: {folders}, such as {show(self.unreadable[0])}")
         if self.dangling:
             log(f"{len(self.dangling)} links lead to no file, such as {show(self.dangling[0])}")
 

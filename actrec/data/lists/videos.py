@@ -277,7 +277,8 @@ def check_labels(videos: Sequence[Video], num_classes: int, *, multi_label: bool
     if len(video.labels) > 1 and not multi_label:
         raise ValueError(f"{video.id} has {len(video.labels)} labels: expected one, except for multi-label nets")
     raise ValueError(
-        f"{video.id} has label {max(video.labels)}: expected at most {num_classes - 1} for {num_classes} classes"
+        f"{video.id} has label {max(video.labels)}: expected at most {num_classes - 1} for "
+        f"{counted(num_classes, 'class')}"
     )
 
 

@@ -64,7 +64,7 @@ def test_folders_that_cannot_be_read(tmp_path, monkeypatch):
     found, said = find_videos(tmp_path, frame_folders=True), []
     assert (found.names, found.unreadable) == (["a/1.mp4"], ["locked"])
     found.warn_unreadable(said.append)
-    assert said == ["1 folders cannot be read, such as 'locked'"]
+    assert said == ["not readable: 1 folder, such as 'locked'"]
     with pytest.raises(PermissionError):
         find_videos(tmp_path / "locked", frame_folders=True)
 

@@ -188,7 +188,7 @@ def test_kinetics(tmp_path):
         ("abseiling/-3B32lodo2M_000059_000069.mp4", None, None, (0,)),
         ("air drumming/_dbcJuKJQNs_000040_000050.mp4", None, None, (1,)),
     ]
-    assert "2 clips are missing" in found.notes[0]
+    assert "2 clips missing" in found.notes[0]
     found = read(tmp_path, "kinetics", "youtube_id,time_start,time_end,split\nabc,0,10.0,test\n")
     assert rows(found, "test") == [("test/abc_000000_000010.mp4", None, None, ())]
 
@@ -273,7 +273,7 @@ def test_hara_rows_without_a_frame_are_counted(tmp_path):
     content = hara(a=video(label="run", segment=[1, 1]), b=video(label="run", segment=[1, 5]), c=video(label="run"))
     found = read(tmp_path, "hara", content, root=str(tmp_path))
     assert len(found.parts["train"]) == 1
-    assert found.notes == ("2 rows without a frame were left out, such as a",)
+    assert found.notes == ("2 rows without a frame left out, such as a",)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_activitynet(tmp_path):
         "train": [Entry("/data/v_abc", 1.5, 4.25, (1,), 25.0), Entry("/data/v_abc", 8.0, 9.0, (0,), 25.0)],
         "test": [Entry("/data/v_xyz", None, None, ())],
     }
-    assert found.notes == ("1 rows without a frame were left out, such as abc",)
+    assert found.notes == ("1 row without a frame left out, such as abc",)
     assert read(tmp_path, "activitynet", activitynet(first, second, taxonomy=None)).names == ("Knitting", "Surfing")
 
 

@@ -149,7 +149,7 @@ def test_check_labels(make):
         check_labels(rows, 8)
     with pytest.raises(ValueError, match="b has label 7: expected at most 6 for 7 classes"):
         check_labels(rows, 7, multi_label=True)
-    with pytest.raises(ValueError, match="a has label 1: expected at most 0 for 1 classes"):
+    with pytest.raises(ValueError, match="a has label 1: expected at most 0 for 1 class"):
         check_labels(rows, 1)
 
 

@@ -15,7 +15,7 @@ def test_losses_have_counts_and_an_example(tmp_path):
     assert made.notes == (
         f"2 rows: the range is left out, such as '{tmp_path}/a'",
         f"2 rows: the labels after the first are left out, such as '{tmp_path}/a'",
-        f"1 rows: the frame rate is left out, such as '{tmp_path}/a'",
+        f"1 row: the frame rate is left out, such as '{tmp_path}/a'",
     )
 
 
@@ -68,9 +68,9 @@ def test_leakage_and_repeated_rows(tmp_path):
     put(tmp_path / "v/x/a.mp4", "")
     (tmp_path / "v/link.mp4").symlink_to(tmp_path / "v/x/a.mp4")
     made = convert(tmp_path / "v", tmp_path / "all.csv")
-    assert made.notes[0].startswith("leakage: 2 files are in several parts, such as ")
+    assert made.notes[0].startswith("leakage: 2 files in several parts, such as ")
     assert made.notes[0].endswith(" in train and val")
-    assert made.notes[1].startswith("1 rows of train repeat another row, such as ")
+    assert made.notes[1].startswith("1 row of train like an earlier row, such as ")
     assert made.rows == {"train": 3, "val": 3}
 
 

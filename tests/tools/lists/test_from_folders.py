@@ -128,7 +128,7 @@ def test_folders_with_names_that_a_list_cannot_contain(tmp_path):
     ("names", "message"),
     [
         (["a/1.mp4", "b/1.mp4"], "val.txt: no video belongs to it, so this list is not written"),
-        (["train/a/1.mp4", "val/a/2.mp4", "val/b/1.mp4"], "1 classes have no video in train.txt, such as 'b'"),
+        (["train/a/1.mp4", "val/a/2.mp4", "val/b/1.mp4"], "1 class without a video in train.txt, such as 'b'"),
     ],
 )
 def test_empty_parts_and_classes_are_reported(tmp_path, names, message):

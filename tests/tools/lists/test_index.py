@@ -119,7 +119,7 @@ def test_no_usable_video(tmp_path, capsys):
     out, err = capsys.readouterr()
     reason = "1 of 2 images are broken; the first: 2.jpg: not an image that OpenCV can decode"
     assert err.splitlines() == [f"{tmp_path}/c: {reason}"] * 2
-    assert out.splitlines() == [f"{tmp_path}/{name}.txt: 1 videos, 1 broken, 0 frames" for name in ("train", "val")]
+    assert out.splitlines() == [f"{tmp_path}/{name}.txt: 1 video, 1 broken, 0 frames" for name in ("train", "val")]
     assert quarantine_path(tmp_path / "train.txt").exists()
 
 

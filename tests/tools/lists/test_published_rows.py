@@ -25,13 +25,13 @@ def test_repeated_rows_are_listed_once(tmp_path):
     files["train.csv"] += GOOD * 2
     made, said = make(tmp_path, "kinetics400", files, KINETICS.videos)
     assert made.lists["train.txt"] == 2
-    assert "2 rows repeat an earlier row: they are listed once" in said
+    assert "2 rows like an earlier row: listed once" in said
     files["train.csv"] += GOOD.replace("yoga", "air drumming")
     said = []
     with pytest.raises(ValueError, match="has class 'air drumming' here and 'yoga' at"):
         make_lists(DATASETS.get("kinetics400"), [write(tmp_path / "annotations", files)], tmp_path / "videos",
                    tmp_path / "out", force=True, log=said.append)  # fmt: skip
-    assert "2 rows repeat an earlier row: they are listed once" in said
+    assert "2 rows like an earlier row: listed once" in said
 
 
 def test_one_segment_may_show_two_actions(tmp_path):
@@ -47,7 +47,7 @@ def test_the_same_video_in_two_lists_is_reported(tmp_path):
     made, said = make(tmp_path, "kinetics400", files, [*KINETICS.videos, "val/yoga/abcdefghijk_000012_000022.mp4"])
     assert made.lists["val.txt"] == 2  # the second one lies in the folder of another class
     path = "val/yoga/abcdefghijk_000012_000022.mp4"
-    assert f"leakage: 1 rows of val are also videos of train, such as {path!r}" in said
+    assert f"leakage: 1 row of val with a video of train, such as {path!r}" in said
 
 
 def test_missing_videos(tmp_path):

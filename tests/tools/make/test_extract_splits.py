@@ -195,7 +195,7 @@ def test_missing_rows_and_files_elsewhere(videos, tmp_path, one_video):
     (tmp_path / "train.txt").write_text(f"videos/a/1.mp4 0\nvideos/a/gone.mp4 0\n{one_video} 0\n")
     made = extract_frames(src, tmp_path / "out", SMALL)
     assert made.failed == (("videos/a/gone.mp4", "missing: train.txt lists it, but the file does not exist"),)
-    assert "1 rows of the split's lists name files outside SRC: they are left out" in made.messages
+    assert "left out: 1 row of the split's lists with a file outside SRC" in made.messages
     (tmp_path / "train.txt").write_text("frames/a/1 0\n")
     with pytest.raises(ValueError, match="none of the listed videos"):
         extract_frames(src, tmp_path / "x", SMALL)

@@ -31,6 +31,7 @@ from actrec.data.lists.formats.annotations import (
 from actrec.data.lists.labels import Bad
 from actrec.data.lists.line import MAX_FRAME
 from actrec.files import ListError, atomic_write, read_json, read_text, show
+from actrec.words import counted
 
 _SUBSETS = {"train": "training", "val": "validation", "test": "testing"}
 
@@ -197,7 +198,7 @@ def _annotations(
     if not parts and not faults:
         faults.append("there is no row with frames: expected one or more")
     raise_faults(path, faults)
-    notes = (f"{len(empty)} rows without a frame were left out, such as {empty[0]}",) if empty else ()
+    notes = (f"{counted(len(empty), 'row')} without a frame left out, such as {empty[0]}",) if empty else ()
     return Annotations(parts, names, notes)
 
 

@@ -30,6 +30,7 @@ from actrec.data.lists.labels import Bad, Classes
 from actrec.data.lists.row import bounds
 from actrec.files import Problems, atomic_write, read_text, show
 from actrec.registry import did_you_mean
+from actrec.words import counted
 
 _EITHER = {"end": "stop", "stop": "end", "label": "labels", "labels": "label"}  # one of the two
 COLUMNS = ("path", "start", "end", "stop", "label", "labels", "split", "fps")
@@ -266,7 +267,7 @@ def _read_kinetics(path: Path, options: Options) -> Annotations:
     parts = _collect(table, problems, entry_of)
     notes = _left_out(unknown)
     if missing:
-        notes += (f"{len(missing)} clips are missing, and are listed as <label>/<id>_<start>_<end>.mp4, such as "
+        notes += (f"{counted(len(missing), 'clip')} missing, listed as <label>/<id>_<start>_<end>.mp4, such as "
                   f"{missing[0]}",)  # fmt: skip
     return Annotations(parts, tuple(names), notes)
 
