@@ -20,6 +20,7 @@ from actrec.engine.ema import WeightAverage
 from actrec.engine.optim import Schedule, lay_out_gradients
 from actrec.nets.outside import logits_of
 from actrec.pipelines.loader import Batch
+from actrec.words import counted
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,9 @@ class Stepper:
             if "more than 1 value per channel" not in str(error):
                 raise
             raise ValueError(
-                f"a batch norm saw a single value per channel, of {len(clips)} clips: expected more in every batch of "
-                "every process (--batch-size, no --keep-last), larger ones, or --freeze-norm all"
+                "batch norm cannot train on a single value per channel, and a process got a batch of "
+                f"{counted(len(clips), 'clip')}: pass a larger --batch-size or --size, omit --keep-last, or pass "
+                "--freeze-norm all"
             ) from None
 
     def finish(self, *flags: bool) -> tuple[StepResult, list[bool]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -129,6 +130,11 @@ def divide(
     Raises:
         ValueError: The regular expression for groups matches no name.
     """
+    spelled: dict[str, str] = {}
+    for name in sorted(set(layout.classes)):
+        if (other := spelled.setdefault(re.sub(r"[\s_-]+", " ", name.casefold()), name)) != name:
+            log(f"WARNING: the classes {show(other)} and {show(name)} have nearly the same name: if they are one "
+                "class, give both folders the same name")  # fmt: skip
     if layout.parts is None:
         return _draw(names, labels, options, log, {} if options.reshuffle else known)
     return list(layout.parts), f"the folders {', '.join(layout.part_folders)} of {src}"

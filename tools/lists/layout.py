@@ -60,6 +60,8 @@ def layout_of(src: Path, names: Sequence[str], class_level: int | None = None, *
     """
     pieces = [name.split("/")[:-1] for name in names]
     readings = _readings(pieces)
+    if class_level is None and strict:
+        _refuse_lost_classes(src, names, pieces)
     if class_level is not None:
         chosen = [reading for reading in readings if reading.klass == class_level - 1]
         readings = chosen or [_Reading(class_level - 1, None)]
@@ -105,6 +107,32 @@ def _readings(pieces: Sequence[Sequence[str]]) -> list[_Reading]:
         if len(by_top) > 1 and len(below) > 1 and all(found == below for found in by_top.values()):
             return [_Reading(top, None), _Reading(top + 1, None)]
     return [_Reading(top, None)]
+
+
+def _refuse_lost_classes(src: Path, names: Sequence[str], pieces: Sequence[Sequence[str]]) -> None:
+    """Raises ValueError for folders train and val that would become classes, because videos lie directly in them.
+
+    Or because classes lie next to a folder `train` that holds folders of the same names.
+    """
+    top = int(_is_wrapped(pieces))
+    if min(map(len, pieces)) <= top:
+        return  # a video in no folder is named later
+    at_top = {piece[top] for piece in pieces}
+    direct = next((name for name, piece in zip(names, pieces) if len(piece) == top + 1), None)
+    if _are_parts(at_top) and direct is not None:
+        raise ValueError(
+            f"{os.path.join(src, direct)} is in a folder of a part, but in no class folder: expected "
+            f"{src}/<part>/<class>/<video>, or --class-level {top + 1} if {_listed(sorted(at_top))} are classes"
+        )
+    for folder in sorted(at_top):
+        below = {piece[top + 1] for piece in pieces if piece[top] == folder and len(piece) > top + 1}
+        if folder.lower() in PART_NAMES and (
+            both := sorted(name for name in below & at_top if name.lower() not in PART_NAMES)
+        ):
+            raise ValueError(
+                f"{src}: {show(both[0])} is a folder next to {show(folder)} and in it: expected all classes in folders "
+                f"of parts, or --class-level {top + 1} if {show(folder)} is a class"
+            )
 
 
 def _is_wrapped(pieces: Sequence[Sequence[str]]) -> bool:

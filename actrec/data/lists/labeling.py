@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -12,6 +14,7 @@ from actrec.files import show
 from actrec.words import counted
 
 _LISTED = 20  # classes that are listed one by one
+_COMPARED_FILES = 200_000  # files that are compared by what they are, not by name; more would take seconds
 _SPARSE = 20  # labels without a video that are not suspicious
 
 
@@ -60,16 +63,21 @@ def refuse_gaps(labels: np.ndarray, where: str) -> None:
 
 def refuse_contradictions(videos: Sequence[Video]) -> None:
     """Raises ValueError for two rows with the same frames of a video and different labels, and names them."""
-    files, _ = number_files(videos)
+    files, first = number_files(videos)
+    if len(first) <= _COMPARED_FILES:
+        numbers: dict[object, int] = {}
+        same = [numbers.setdefault(_file_of(videos[row].path), len(numbers)) for row in first.tolist()]
+        files = np.array(same, np.int64)[files]
     times = np.bincount(files)
-    known: dict[tuple[str, float | None, float | None], tuple[str, tuple[int, ...]]] = {}
+    known: dict[tuple[int, float | None, float | None], tuple[str, tuple[int, ...]]] = {}
     for row in np.flatnonzero(times[files] > 1).tolist():
         video = videos[row]
-        id_, labels = known.setdefault((video.path, video.start, video.stop), (video.id, video.labels))
+        id_, labels = known.setdefault((int(files[row]), video.start, video.stop), (video.id, video.labels))
         if labels != video.labels:
             one, other = (",".join(map(str, found)) or "-" for found in (labels, video.labels))
+            again = "" if id_ == video.id else f" (the other one is {video.id})"
             raise ValueError(
-                f"{id_}: two rows with the same frames have the labels {one} and {other}: expected one label"
+                f"{id_}: two rows with the same frames{again} have the labels {one} and {other}: expected one label"
             )
 
 
@@ -97,14 +105,24 @@ def refuse_lost_classes(videos: Sequence[Video], unusable: Mapping[int, str], cl
 
 
 def shared_videos(train: Sequence[Video], val: Sequence[Video]) -> Iterator[Video]:
-    """The rows of `val` that show frames of a row of `train`."""
-    rows: dict[str, list[Video]] = {video.path: [] for video in val}
+    """The rows of `val` that show frames of a row of `train`, also where a file has several names."""
+    file_of = functools.cache(_file_of if len(train) + len(val) <= _COMPARED_FILES else os.path.normpath)
+    rows: dict[object, list[Video]] = {file_of(video.path): [] for video in val}
     for video in train:
-        if video.path in rows:
-            rows[video.path].append(video)
+        if (file := file_of(video.path)) in rows:
+            rows[file].append(video)
     for video in val:
-        if any(_overlap(video, other) for other in rows[video.path]):
+        if any(_overlap(video, other) for other in rows[file_of(video.path)]):
             yield video
+
+
+def _file_of(path: str) -> object:
+    """Equal for the names of one file or folder: `a.mp4`, `./a.mp4`, symbolic and hard links."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.normpath(path)
+    return found.st_dev, found.st_ino
 
 
 def _overlap(one: Video, other: Video) -> bool:

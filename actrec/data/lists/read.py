@@ -38,6 +38,10 @@ def read_list(
     """
     if os.path.basename(path) in FILES:
         raise ListError(f"{os.fspath(path)}: this is a file of class names: expected a list with a video on each line")
+    if os.path.isdir(path):
+        there = [name for name in ("train.txt", "val.txt") if os.path.isfile(os.path.join(path, name))]
+        such = f", such as {os.path.join(path, there[0])}" if there else ""
+        raise ListError(f"{os.fspath(path)}: this is a folder: expected a list with a video on each line{such}")
     prefix = prefix_of(path, root)
 
     def exists(name: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -55,3 +57,21 @@ def test_videos_in_two_lists():
     val = [row("a"), row("a", 0, 3, 5), row("b", 0, 49, 60), row("b", 0, 50, 60), row("c", 0, 1, 60), row("d")]
     val += [row("c", 0, 1.5, 9.0)]
     assert [video.id for video in shared_videos(train, val)] == ["a None", "a 3", "b 49", "c 1.5"]
+
+
+def test_a_file_under_several_names_is_one_video(tmp_path):
+    (tmp_path / "a").touch()
+    (tmp_path / "b").touch()
+    (tmp_path / "x").mkdir()
+    os.symlink("a", tmp_path / "link")
+    os.link(tmp_path / "a", tmp_path / "hard")
+
+    def at(name: str, label: int) -> Video:
+        return Video(name, f"{tmp_path}/{name}", None, None, (label,))
+
+    for name in ("./a", "x/../a", "link", "hard"):
+        assert [video.id for video in shared_videos([at("a", 0), at("b", 1)], [at(name, 0)])] == [name]
+        refuse_contradictions([at("a", 0), at("b", 1), at(name, 0)])
+        with pytest.raises(ValueError, match=f"a: two rows with the same frames \\(the other one is {name}\\) have"):
+            refuse_contradictions([at("a", 0), at("b", 1), at(name, 1)])
+    assert not list(shared_videos([at("a", 0)], [at("b", 0)]))

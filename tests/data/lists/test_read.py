@@ -302,3 +302,11 @@ def test_thousands_of_labels_in_a_row_are_refused(tmp_path, joint):
 
 def test_a_line_without_a_path(tmp_path):
     assert "train.txt:2: ',3' does not end in two frame numbers" in message(tmp_path, "c 2 9 1\n,3\nd 1 2 3\n")
+
+
+def test_a_folder_is_no_list(tmp_path):
+    with pytest.raises(ListError, match="this is a folder: expected a list with a video on each line$"):
+        read_list(tmp_path)
+    (tmp_path / "val.txt").touch()
+    with pytest.raises(ListError, match=f"on each line, such as {tmp_path}/val.txt$"):
+        read_list(tmp_path)

@@ -149,3 +149,15 @@ def test_folders_without_classes(tmp_path, names, message):
     with pytest.raises(ValueError, match=message):
         make_folder_lists(touch(tmp_path / "videos", names), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_classes_that_differ_only_in_case_or_blanks_are_named(tmp_path):
+    for name in ("Run/1.mp4", "run/2.mp4", "walk_fast/3.mp4", "walk fast/4.mp4", "1.0/5.mp4", "10/6.mp4"):
+        (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "videos" / name).touch()
+    said: list[str] = []
+    make_folder_lists(tmp_path / "videos", tmp_path / "lists", log=said.append)
+    assert [line.partition(" have")[0] for line in said if "WARNING" in line] == [
+        "WARNING: the classes 'Run' and 'run'",
+        "WARNING: the classes 'walk fast' and 'walk_fast'",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,6 @@ SRC = Path("videos")
         (["train/run/1.mp4", "train/walk/2.mp4"], ["run", "walk"], None),  # nothing but training videos
         (["train/1.mp4", "plane/2.mp4", "test/3.mp4"], ["train", "plane", "test"], None),  # nothing is below them
         (["train/a/1.mp4", "plane/a/2.mp4", "bus/b/3.mp4"], ["train", "plane", "bus"], None),  # vehicles
-        (["train/1.mp4", "val/run/2.mp4"], ["train", "val"], None),
         (["train/run/a/1.mp4", "val/run/a/2.mp4"], ["run", "run"], ["train", "val"]),
     ],
 )
@@ -69,3 +69,21 @@ def test_unclear_parts():
         layout_of(SRC, ["train/run/1.mp4", "val/run/2.mp4", "valid/run/3.mp4"])
     with pytest.raises(ValueError, match="the folder 'bus' is next to folders of parts"):
         layout_of(SRC, TWO_WAYS[2][0], 2)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["train/run/1.mp4", "val/2.mp4"], "videos/val/2.mp4 is in a folder of a part, but in no class folder"),
+        (["train/1.mp4", "val/2.mp4"], "videos/train/1.mp4 is in a folder of a part, but in no class folder"),
+        (["data/train/a/1.mp4", "data/val/2.mp4"], "videos/data/val/2.mp4 is in a folder of a part"),
+        (["train/run/1.mp4", "run/2.mp4"], "videos: 'run' is a folder next to 'train' and in it: expected all classes"),
+    ],
+)
+def test_parts_do_not_become_classes_because_some_videos_lie_elsewhere(names, said):
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        layout_of(SRC, names)
+    level = 1 + ("data/" in names[0])
+    assert f"--class-level {level} if" in str(caught.value)
+    folders = [name.split("/")[level - 1] for name in names]
+    assert list(layout_of(SRC, names, level).classes) == folders
