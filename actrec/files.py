@@ -219,14 +219,14 @@ def read_json(path: Path, kind: type) -> Any:
     except json.JSONDecodeError as error:
         raise ListError(f"{path}:{error.lineno}: not JSON: {error.msg} at column {error.colno}") from None
     except RecursionError:
-        raise ListError(f"{path}: the JSON cannot be read: values are nested more than {DEEPEST} deep") from None
+        raise ListError(f"{path}: the JSON cannot be read: values are nested more than {DEEPEST} levels deep") from None
     except ValueError as error:
         raise ListError(f"{path}: the JSON cannot be read: {error}") from None
     if repeated:
         lines = [f"{path}: key {show(key)} occurs twice: expected it once" for key in list(repeated)[:SHOWN]]
         raise ListError("\n".join(lines + [f"… and {len(repeated) - SHOWN} more"] * (len(repeated) > SHOWN)))
     if _is_deep(value):
-        raise ListError(f"{path}: the JSON cannot be read: values are nested more than {DEEPEST} deep")
+        raise ListError(f"{path}: the JSON cannot be read: values are nested more than {DEEPEST} levels deep")
     if not isinstance(value, kind):
         wanted = "an object {…}" if kind is dict else "a list […]"
         raise ListError(f"{path}: the file contains {type(value).__name__} {show(str(value)[:100])}: expected {wanted}")

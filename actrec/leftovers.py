@@ -70,7 +70,7 @@ def remove_leftovers(folders: Iterable[Path], log: Callable[[str], None] | None 
                 with contextlib.suppress(OSError):
                     path.unlink()
     if log and size >= _LARGE:
-        log(f"removed {size / 1e9:.1f} GB of unfinished files that interrupted runs have left")
+        log(f"removed {size / 1e9:.1f} GB of unfinished files of interrupted commands")
 
 
 @functools.cache

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 video`, `2 videos`, `2 classes`."""
+    """`1 video`, `2 videos`, `2 classes`, `2 batches`."""
     if number == 1:
         return f"1 {noun}"
-    return f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
+    return f"{number:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
 
 
 def some_of(names: Sequence[str], most: int = 5) -> str:
@@ -49,3 +49,9 @@ def text_of(error: Exception) -> str:
         name = "" if error.filename is None else os.fsdecode(error.filename)
         return f"{name}: {error.strerror}" if name and not error.strerror.startswith(name) else error.strerror
     return str(error)
+
+
+def decimal(number: float) -> str:
+    """A number with up to two decimals and without an exponent: `4`, `0.03`, `1234.5`."""
+    text = f"{number:.2f}".rstrip("0").rstrip(".")
+    return text if text != "-0" else "0"

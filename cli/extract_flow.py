@@ -51,8 +51,8 @@ def command(lists: tuple[Path, ...], data: Path, flowoptions: FlowOptions, run: 
     if made.missing:
         images, folders = counted(sum(made.missing.values()), "image"), counted(len(made.missing), "frame folder")
         note(
-            f"missing: {images} in {folders}, by the numbers in the names; the first: {next(iter(made.missing))}. Flow "
-            "leads from each image to the next one that is there."
+            f"missing: {images} in {folders}, judging by their numbers; the first: {next(iter(made.missing))}. Flow "
+            "is computed from each image to the next existing one."
         )
     folder = chosen[0].parent
     why = f"; why: {folder / FAILED}" if made.failed else ""

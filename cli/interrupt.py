@@ -12,7 +12,10 @@ from collections.abc import Iterator
 
 GRACE = 2.5  # seconds in which an interrupted command may save its results and remove its temporary files
 
-_SAID = b"\ninterrupted; something did not answer within %.1f seconds: a disk or network share?\n" % GRACE
+_SAID = (
+    b"\ninterrupted, without waiting for a call that took more than %.1f seconds; check the disk or network share\n"
+    % GRACE
+)
 _END = 0  # the number of no signal
 
 

@@ -162,7 +162,7 @@ def test_large_leftovers_are_told(tmp_path):
         os.truncate(path, size)
     remove_leftovers([tmp_path], messages.append)
     remove_leftovers([tmp_path], messages.append)
-    assert messages == ["removed 0.2 GB of unfinished files that interrupted runs have left"]
+    assert messages == ["removed 0.2 GB of unfinished files of interrupted commands"]
     assert os.listdir(tmp_path) == []
 
 

@@ -8,10 +8,12 @@ from fractions import Fraction
 
 import numpy as np
 
+from actrec.words import decimal
+
 # Seconds within which two times are equal. Matroska, FLV and many lists round times to milliseconds.
 TOLERANCE = 5e-4
 LARGEST = 1e9  # seconds, or frames per second, that can be meant
-UNSTAMPED = "without timestamps: times follow from the frame rate that the file states"  # of some videos
+UNSTAMPED = "without timestamps: times are computed from the frame rate in the header"  # of some videos
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +50,9 @@ class FrameTimes:
     def why_empty(self, start: float, stop: float) -> str | None:
         """Why no frame is shown in [start, stop) seconds; None if one is."""
         if start >= self.end - TOLERANCE:
-            return f"{start:g} to {stop:g} seconds, but there are {self.end:.3g}"
+            return f"{start:g} to {stop:g} seconds, but the last frame ends at {decimal(self.end)}"
         if stop <= self.begins:
-            return f"{start:g} to {stop:g} seconds, but the first frame is shown at {self.begins:.3g}"
+            return f"{start:g} to {stop:g} seconds, but the first frame starts at {decimal(self.begins)}"
         return None
 
     def between(self, start: float, stop: float) -> tuple[int, int]:

@@ -187,9 +187,7 @@ def _tell_labels(train: IndexedList, val: IndexedList | None, classes: Sequence[
             counts = _usable_per_class(item, len(classes))
             log(f"{item.path}: {range_of_counts(counts, classes)}")
     if classes == [str(label) for label in range(len(classes))] and 0 not in label_columns(train.videos)[0]:
-        log(
-            f"WARNING: no video of {train.path} has the label 0: labels count from 0, so one class stays without videos"
-        )
+        log(f"WARNING: no video of {train.path} has the label 0: labels count from 0, so this class has no videos")
     if val is None or len(train.videos) + len(val.videos) > _COMPARED:
         return
     if shared := list(shared_videos(train.videos, val.videos)):

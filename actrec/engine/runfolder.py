@@ -74,7 +74,7 @@ def held(run_dir: Path) -> Iterator[None]:
             try:
                 lock.enter_context(lock_folder(run_dir))
             except BlockingIOError:
-                raise ValueError(f"{run_dir} is in use: another process trains there") from None
+                raise ValueError(f"{run_dir} is in use: another process is training in it") from None
             yield
     finally:
         with contextlib.suppress(OSError):  # the first that is not empty ends it
@@ -209,15 +209,16 @@ def change_epochs(run_dir: Path, saved: dict[str, Any], optim: config.Optim) -> 
     if optim.schedule == "cosine":
         raise OptionError(
             f"`epochs` {asked}, but {run_dir} was started with {planned}: with `schedule` cosine, the learning rate of "
-            f"every epoch depends on their number. To train longer, begin a new run with `weights` {run_dir / LAST}"
+            f"every epoch depends on the number of epochs. To train longer, begin a new run with `weights` "
+            f"{run_dir / LAST}"
         )
     finished, position = saved["progress"]["epoch"], saved["loader"]
     begun = finished + ((position["epoch"], position["step"]) != (finished, 0))
     if asked < begun:
         raise OptionError(f"`epochs` {asked}, but {run_dir} has begun epoch {begun}: expected at least {begun}")
     return (
-        f"{run_dir} continues to epoch {asked} instead of {planned}: the learning rate of each epoch stays what "
-        f"--schedule {optim.schedule} says"
+        f"{run_dir} continues to epoch {asked} instead of {planned}: the learning rate of each epoch "
+        f"follows --schedule {optim.schedule} as before"
     )
 
 

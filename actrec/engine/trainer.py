@@ -395,8 +395,8 @@ class Trainer:
             line(f"{self._dir} is finished: {counted(epochs, 'epoch')} {'is' if epochs == 1 else 'are'} done")
             return
         if others := self._told - self._data.train_index.broken.keys():
-            were = "video that it could not read before" if len(others) == 1 else "videos that it could not read before"
-            line(f"{self._dir} leaves out {len(others):,} {were}: {runfolder.SKIPPED} has the reasons")
+            videos = counted(len(others), "video")
+            line(f"{self._dir} leaves out {videos} that could not be used before: {runfolder.SKIPPED} has the reasons")
         where = f"step {position['step'] + 1}" if position["epoch"] == state.epoch else "its validation"
         line(f"continuing {self._dir} at epoch {state.epoch + 1}, {where}")
         if world != dist.world():

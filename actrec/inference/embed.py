@@ -450,7 +450,7 @@ def held(folder: Path) -> Iterator[None]:
                 lock.enter_context(lock_folder(folder))
             except BlockingIOError:
                 raise ValueError(
-                    f"{folder} is in use: another `actrec embed` writes there; run this command again when it has ended"
+                    f"{folder} is in use: another `actrec embed` is writing to it; run this command again after it ends"
                 ) from None
         yield
 

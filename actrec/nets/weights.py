@@ -284,7 +284,7 @@ def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
         entries = [found.get(name) for name in CONTAINERS] if isinstance(found, dict) else []
         found = next((entry for entry in entries if isinstance(entry, dict) and _has_tensor(entry)), None)
     holds = ", ".join(map(str, list(content)[:NUM_LISTED])) if isinstance(content, dict) else type(content).__name__
-    expected = f"named tensors, bare or under {', '.join(CONTAINERS[:-1])} or {CONTAINERS[-1]}"
+    expected = f"named tensors, directly or under {', '.join(CONTAINERS[:-1])} or {CONTAINERS[-1]}"
     raise ValueError(f"{path} holds no weights ({show(holds)[1:-1]}): expected {expected}")
 
 

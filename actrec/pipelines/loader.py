@@ -41,6 +41,7 @@ from actrec.pipelines.workers.finish import Finisher
 from actrec.pipelines.workers.threads import single_threaded_opencv
 from actrec.settings import check_fields, check_value, show
 from actrec.system import num_cores, release_free_memory, usable_memory
+from actrec.words import counted
 
 if TYPE_CHECKING:
     from actrec.pipelines.dali.feed import Feeder, Running
@@ -599,9 +600,9 @@ def _check_memory(task: Task, device: torch.device, prefetch: int, dtype: torch.
     needed = (1 + prefetch) * views * channels * frames * size * size * dtype.itemsize
     there = usable_memory()
     if needed > there:
-        clips = f"{views} clips of {frames} frames of {size}x{size}"
+        batches, clips = counted(1 + prefetch, "batch"), f"{counted(views, 'clip')} of {counted(frames, 'frame')}"
         raise OptionError(
-            f"{1 + prefetch} batches of {clips} need {needed / 2**30:,.0f} GiB, and the memory has "
+            f"{batches} of {clips} of {size}x{size} need {needed / 2**30:,.0f} GiB of memory, and there are "
             f"{there / 2**30:,.0f} GiB: expected a smaller `batch_size`, `size` or `frames`"
         )
 

@@ -78,13 +78,15 @@ def test_flow_of_video_files(run, tmp_path, monkeypatch):
     code, _, err = run("train", "--modality", "flow", *SMALL)
     assert code == 0
     assert err[0] == "videos_train.txt: 4 videos, 1 skipped:"
-    assert "there is no such folder: `actrec extract-flow` makes it" in err[1]
+    assert "there is no such folder: `actrec extract-flow` computes it" in err[1]
 
 
 def test_what_a_user_can_get_wrong(run, inside):
     code, _, err = run("train", "--modality", "flow", *SMALL)
     assert code == 1
-    assert err[-1].endswith("the folder holds no optical flow such as 00001_x.jpg: `actrec extract-flow` makes it")
+    assert err[-1].endswith(
+        "the folder contains no optical flow such as 00001_x.jpg: `actrec extract-flow` computes it"
+    )
     for flags, told in (
         (["--bound", "0"], "--bound 0.0: expected a number above 0 and up to 16384"),
         (

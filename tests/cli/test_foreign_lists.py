@@ -92,7 +92,7 @@ def test_a_file_of_numbered_classes(run, tmp_path, monkeypatch):
     (tmp_path / "classInd.txt").write_text("1 ApplyEyeMakeup\n2 Archery\n3 BabyCrawling\n")
     code, _, err = run("train", "--backbone", "s3d", "--list", "classInd.txt")
     assert code == 1
-    assert err[-1].startswith("classInd.txt: it looks like a file of numbered classes: expected a list")
+    assert err[-1].startswith("classInd.txt: it looks like a file of class names with numbers: expected a list")
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
         (
             ["train", "--frames", "1000000", "--size", "224", "--batch-size", "4"],
             2,
-            "Error: 3 batches of 4 clips of 1000000 frames of 224x224 need 6,729 GiB, and the memory has ",
+            "Error: 3 batches of 4 clips of 1,000,000 frames of 224x224 need 6,729 GiB of memory, and there are ",
         ),
         (["evaluate", "--run", "best.pt"], 1, "Error: no run 'best.pt'"),
         (["fuse", "labels.txt", "val.txt"], 1, "val.txt: the file is damaged, or not a score file"),

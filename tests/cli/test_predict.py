@@ -229,12 +229,14 @@ def test_how_samples_are_scaled_is_said_once(run, here, command, more):
         (folder / f"{n}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
     force = ("--force",) if command == "embed" else ()
     for options, scaled in {
-        (): "all values that the files can hold are scaled to 0 to 255; --image-range LOW,HIGH changes this",
+        (): "the full range of the files is scaled to 0 to 255; --image-range LOW,HIGH scales another range",
         ("--image-range", "0,4000", *force): "0 to 4000 is scaled to 0 to 255",
     }.items():
         code, _, said = run(command, "deep", *more, *options)
         assert code == 0, said
-        assert [line for line in said if "more than 8 bits" in line] == [f"1 video of more than 8 bits: {scaled}"]
+        assert [line for line in said if "more than 8 bits" in line] == [
+            f"1 video with more than 8 bits per value: {scaled}"
+        ]
 
 
 def test_a_video_that_lacks_its_end_is_said(run, here):
@@ -248,4 +250,4 @@ def test_a_video_that_lacks_its_end_is_said(run, here):
     assert code == 0
     (line,) = [line for line in said if "cut off" in line]
     first = "short.mkv: the file is cut off: its header promises "
-    assert line.startswith(f"1 video cut off at the end, used as far as there are frames; the first: {first}")
+    assert line.startswith(f"1 video cut off at the end, and used up to there; the first: {first}")

@@ -121,5 +121,5 @@ def test_a_video_without_timestamps_is_named(predict, tmp_path):
     path = write(tmp_path / "v.avi", [DARK] * 50, codec="mpeg4")
     code, _, err = predict(path, "--timeline", "--json", tmp_path / "out.json")
     assert code == 0
-    assert sum("v.avi: without timestamps: times follow from the frame rate" in line for line in err) == 1
+    assert sum("v.avi: without timestamps: times are computed from the frame rate" in line for line in err) == 1
     assert json.loads((tmp_path / "out.json").read_text())["videos"][0]["timestamps"] is False

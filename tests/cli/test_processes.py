@@ -49,7 +49,7 @@ def test_two_trainings_of_one_run(forks, here):
         ended = forks.run(call, call)
         assert sorted(one.code for one in ended) == [0, 1], ended
         (loser,) = (one for one in ended if one.code)
-        assert "is in use: another process trains there" in loser.output.splitlines()[-1]
+        assert "is in use: another process is training in it" in loser.output.splitlines()[-1]
         checkpoint.load(run_dir / "last.pt")
         (winner,) = (one for one in ended if not one.code)
         assert "1 epoch, best top-1" in winner.output
@@ -79,7 +79,7 @@ def test_two_embeddings_to_one_file(forks, here):
         ended = forks.run(call, call)
         assert any(one.code == 0 for one in ended), ended
         for one in ended:
-            assert one.code == 0 or "is in use: another `actrec embed` writes there" in one.output.splitlines()[-1]
+            assert one.code == 0 or "is in use: another `actrec embed` is writing to it" in one.output.splitlines()[-1]
         assert_equal(here / f"{i}.npz", here / "right.npz")
         assert not list(here.glob("*.parts"))
         assert not list(here.glob(".actrec-*"))

@@ -323,7 +323,7 @@ def test_more_epochs(run, inside):
     assert run("train", *begun, "--epochs", "2", "--run", "r")[0] == 0
     code, out, _ = run("train", "--resume", "--run", "r", "--epochs", "4")
     assert (code, out[:2]) == (0, [
-        "r continues to epoch 4 instead of 2: the learning rate of each epoch stays what --schedule step says",
+        "r continues to epoch 4 instead of 2: the learning rate of each epoch follows --schedule step as before",
         "continuing r at epoch 3, step 1",
     ])  # fmt: skip
     one, other = (torch.load(f"{name}/last.pt", weights_only=True) for name in ("whole", "r"))

@@ -98,17 +98,20 @@ def test_what_is_wrong_is_said(tmp_path):
     assert reason(folder, 3, 4) == "the list says frames 4 to 4: optical flow needs two"
     assert reason(folder, 10, 12) == "the list says frames 11 to 12, but there are 1 to 10"
     assert reason(folder, flow=False) == (
-        "the folder holds no numbered images such as 00001.jpg; its optical flow needs modality flow"
+        "the folder contains no numbered images such as 00001.jpg; it contains optical flow, which only modality flow "
+        "can use"
     )
-    assert reason(tmp_path) == ("the folder holds no optical flow such as 00001_x.jpg: `actrec extract-flow` makes it")
-    assert reason(tmp_path / "none") == "there is no such folder: `actrec extract-flow` makes it"
+    assert reason(tmp_path) == (
+        "the folder contains no optical flow such as 00001_x.jpg: `actrec extract-flow` computes it"
+    )
+    assert reason(tmp_path / "none") == "there is no such folder: `actrec extract-flow` computes it"
     (tmp_path / "a.mp4").touch()
     assert reason(tmp_path / "a.mp4").startswith("a file, not a folder of optical flow: ")
     cv2.imwrite(str(folder / "00001_y.jpg"), np.zeros((8, 8), np.uint8))
     assert reason(folder) == "00001_y.jpg is 8x8, 00001_x.jpg 32x24"
     for y in folder.glob("*_y.jpg"):
         y.unlink()
-    assert reason(folder) == "no x image of the optical flow has its y image (9 images alone)"
+    assert reason(folder) == "9 images of optical flow, but no x image has a y image with its number"
 
 
 def test_flow_with_gaps_and_with_unequal_numbers_of_images(tmp_path):
@@ -124,8 +127,8 @@ def test_flow_with_gaps_and_with_unequal_numbers_of_images(tmp_path):
     assert shown[::2] == [f"{n:05d}_x.jpg" for n in (3, 5, 5, 5, 5)]
     assert index.broken == {2: "the list says frames 4 to 5: optical flow needs two"}
     assert images_of([index]) == {
-        "missing": f"2 images of 1 frame folder, by the numbers in the names; the first: {folder} lacks 4, 6",
-        "unused": f"2 images of 1 frame folder, without the other image of the pair of flow; the first: {folder}",
+        "missing": f"2 images of 1 frame folder, judging by their numbers; the first: {folder} lacks 4, 6",
+        "unused": f"2 images of 1 frame folder, x or y images without the other one; the first: {folder}",
     }
 
 
@@ -148,7 +151,7 @@ def test_a_template_chooses_the_flow_of_some_frames(tmp_path):
     for prefix in ("img_", "mask_"):
         write_flow(tmp_path, 5, template=prefix + "{:05d}_{}.jpg")
     assert reason(tmp_path).startswith(
-        "the folder holds several sequences of images, img_{:05d}_x.jpg (5 images) and mask_{:05d}_x.jpg (5 images)"
+        "the folder contains several sequences of images, img_{:05d}_x.jpg (5 images) and mask_{:05d}_x.jpg (5 images)"
     )
     for template in ("mask_{:05d}.png", "mask_{}_x.jpg"):
         found = build_index([row(tmp_path)], flow=True, template=template)[0]

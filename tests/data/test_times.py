@@ -42,11 +42,11 @@ def test_between(times, start, stop, expected):
 
 
 def test_why_empty():
-    assert EVEN.why_empty(4, 5) == "4 to 5 seconds, but there are 4"
+    assert EVEN.why_empty(4, 5) == "4 to 5 seconds, but the last frame ends at 4"
     assert EVEN.why_empty(3.99, 5) is None
-    assert UNEVEN.why_empty(3.4, 5) == "3.4 to 5 seconds, but there are 3.4"
+    assert UNEVEN.why_empty(3.4, 5) == "3.4 to 5 seconds, but the last frame ends at 3.4"
     late = FrameTimes(10, 10.0, 3.6)
-    assert late.why_empty(0, 1) == "0 to 1 seconds, but the first frame is shown at 3.6"
+    assert late.why_empty(0, 1) == "0 to 1 seconds, but the first frame starts at 3.6"
     assert late.between(3, 4) == (0, 4)
 
 

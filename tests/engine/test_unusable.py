@@ -112,7 +112,7 @@ def test_a_file_that_is_back_or_lost_when_the_run_continues(tmp_path, broken, da
     run(tmp_path / "run", data_of(broken), made("plain"), reporter=stop_at(7))
     shutil.copytree(dataset / "frames/train3", broken / "frames/train3")  # back
     _, reporter = run(tmp_path / "run", data_of(broken), made("plain"), resume=True)
-    assert "leaves out 3 videos that it could not read before: skipped.csv has the reasons" in reporter.lines[0]
+    assert "leaves out 3 videos that could not be used before: skipped.csv has the reasons" in reporter.lines[0]
     assert same(weights(tmp_path / "run/last.pt"), weights(tmp_path / "whole/last.pt"))
     run(tmp_path / "lost", data_of(broken), made("plain"), reporter=stop_at(1))
     shutil.rmtree(broken / "frames/train9")  # lost

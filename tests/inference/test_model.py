@@ -68,7 +68,7 @@ def test_files_that_cannot_be_used_are_named(model, dataset, tmp_path):
             call(bad)
     with pytest.raises(ValueError, match=r"1 of 2 videos cannot be used: `model.score` scores the others"):
         model.predict([good, bad])
-    with pytest.raises(ValueError, match="no numbered images such as 00001.jpg; of a folder of videos, pass the files"):
+    with pytest.raises(ValueError, match="no numbered images such as 00001.jpg; it contains videos: pass these files"):
         model.predict(tmp_path)
 
 

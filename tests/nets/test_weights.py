@@ -240,7 +240,7 @@ def _write(path: Path, kind: str) -> None:
         ("text", "is (a pointer of Git LFS, )?not a weights file"),
         ("code", r"would run code to load \((posix|nt)\.system\) and is refused"),
         ("truncated", "is not a weights file, or is damaged or cut short"),
-        ("no tensors", r"holds no weights \(epoch, model\): expected named tensors, bare or under state_dict, net"),
+        ("no tensors", r"holds no weights \(epoch, model\): expected named tensors, directly or under state_dict, net"),
         ("list", r"holds no weights \(list\)"),
         ("meta", "holds no weights"),
     ],

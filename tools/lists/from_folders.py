@@ -92,7 +92,7 @@ def _parts_of(out: Path, names: Mapping[str, str]) -> dict[str, str]:
 
 
 def _unusable_class(name: str) -> str | None:
-    return f"its class {reason}" if (reason := why_no_class_name(name)) else None
+    return f"the name of its class {reason}" if (reason := why_no_class_name(name)) else None
 
 
 def _tell_empty(lists: Mapping[str, Sequence[Video]], classes: Sequence[str], log: Callable[[str], None]) -> None:

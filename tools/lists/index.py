@@ -70,9 +70,9 @@ class Summary:
 
     Args:
         damaged: Number of videos of which some frames decode with errors, as far as they were verified.
-        torn: Number of videos that lack their end, and are used as far as there are frames.
+        torn: Number of videos that are cut off at the end, and are used up to there.
         variable: Number of rows of files that do not show all frames equally long.
-        unstamped: Number of rows of files without timestamps: times follow from the frame rate that the file states.
+        unstamped: Number of rows of files without timestamps: times are computed from the frame rate in the header.
         cut: Number of rows whose range ends after the last frame of their video.
         comments: Number of lines of the list that were skipped as comments.
         respelled: Number of rows with a path that got the spelling that exists.

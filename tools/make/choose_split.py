@@ -175,7 +175,7 @@ def _split_by_folders(
     layout = layout_of(src, names, options.class_level)
     classes = class_of(layout, src, names, otherwise=", or a train.txt with `path label` in each line")
     reasons = [why_no_class_name(name) for name in classes]
-    refused = {name: f"its class {reason}" for name, reason in zip(names, reasons) if reason}
+    refused = {name: f"the name of its class {reason}" for name, reason in zip(names, reasons) if reason}
     if len(refused) == len(names):
         raise ValueError(f"{src}: the name of the class {show(classes[0])} {reasons[0]}: expected other names")
     if refused:

@@ -135,7 +135,7 @@ def _extract(
         try:
             return _span(row, counts[row.path], times)
         except (OSError, MediaError) as error:  # it was removed or changed after it was extracted
-            return f"its frame rate is unknown: {getattr(error, 'reason', 'the file cannot be opened any more')}"
+            return f"its frame rate is unknown: {getattr(error, 'reason', 'the file can no longer be opened')}"
 
     queue = largest_first(jobs, lambda job: job[0])
     each(_extract_missing, queue, receive, workers, progress=progress, done=skipped)

@@ -186,7 +186,7 @@ class Target:
             try:
                 self._lock.enter_context(lock_folder(self.folder))
             except BlockingIOError:
-                raise ValueError(f"{used} writes there; run this command again when it has ended") from None
+                raise ValueError(f"{used} is writing to it; run this command again after it ends") from None
         self._place = os.stat(self.folder)
         self._record = self._read_record(self._record.options)
         if self._record.lists != self._before:  # the split was chosen without knowing these lists

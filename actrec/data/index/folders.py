@@ -32,7 +32,7 @@ _TIME = re.compile(  # a date with a time of day, and a fraction of a second or 
     re.DOTALL,
 )
 _DIGITS = "0123456789"
-_FLOW_MADE = "`actrec extract-flow` makes it"
+_FLOW_MADE = "`actrec extract-flow` computes it"
 _MOST_NAMES = 1_000_000  # names of images that are held in memory
 
 
@@ -110,12 +110,12 @@ def arrange(path: str, names: Sequence[str], *, flow: bool = False, template: st
         families.sort(key=lambda family: (-len(family.names), len(family.template), family.template))
         shown = " and ".join(f"{f.template} ({counted(len(f.names), 'image')})" for f in families[:2])
         more = f" and {counted(len(families) - 2, 'other')}" if len(families) > 2 else ""
-        raise MediaError(path, f"the folder holds several sequences of images, {shown}{more}: choose one, such as "
+        raise MediaError(path, f"the folder contains several sequences of images, {shown}{more}: choose one, such as "
                          f"--template '{families[0].template}'")  # fmt: skip
     (family,) = families
     for number, after, name, other in zip(family.numbers, family.numbers[1:], family.names, family.names[1:]):
         if number == after:
-            raise MediaError(path, f"the images {name} and {other} have the same number: expected one of them")
+            raise MediaError(path, f"the images {name} and {other} have the same number: remove one of them")
     if not flow and template is None and len(names) > len(family.names):
         num_lone = sum(map(functools.partial(_is_image, flow_prefixes), names)) - len(family.names)
     step = 0 if family.are_dates else _step(family.numbers)
@@ -329,18 +329,18 @@ def _fitting(names: Iterable[str]) -> str | None:
 
 def _no_images(names: Sequence[str], flow: bool, template: str | None, num_lone: int, has_flow: bool) -> str:
     if flow and num_lone:
-        return f"no x image of the optical flow has its y image ({counted(num_lone, 'image')} alone)"
+        return f"{counted(num_lone, 'image')} of optical flow, but no x image has a y image with its number"
     if template is not None:
-        return f"the folder holds no images that are called {template} (--template)"
+        return f"the folder contains no images with names like {template} (--template)"
     if flow:
-        return f"the folder holds no optical flow such as 00001_x.jpg: {_FLOW_MADE}"
+        return f"the folder contains no optical flow such as 00001_x.jpg: {_FLOW_MADE}"
     if has_flow or any(map(FLOW_IMAGE.fullmatch, names)):
-        other = "; its optical flow needs modality flow"
+        other = "; it contains optical flow, which only modality flow can use"
     elif any(os.path.splitext(name)[1].lower() in VIDEOS for name in names):
-        other = "; of a folder of videos, pass the files"
+        other = "; it contains videos: pass these files"
     else:
         other = f"; --template '{fitting}' fits its images" if (fitting := _fitting(names)) else ""
-    return f"the folder holds no numbered images such as 00001.jpg{other}"
+    return f"the folder contains no numbered images such as 00001.jpg{other}"
 
 
 @dataclass(frozen=True)
@@ -373,7 +373,9 @@ class Listing:
         except OSError as error:
             raise MediaError(self.path, error.strerror or str(error)) from None
         if found.checksum != self.checksum:
-            raise MediaError(self.path, "images were added or removed after the folder was probed: run this again")
+            raise MediaError(
+                self.path, "images were added or removed after the folder was probed: run the command again"
+            )
         return found
 
 

@@ -205,7 +205,7 @@ def span_of(record: np.void, video: Video, numbers: Sequence[int]) -> Span | str
         begin, end = bisect_left(numbers, first), bisect_right(numbers, last)
         seconds = (end - begin + num_missing(numbers[begin:end], step)) / rate if rate else 0.0
     if begin >= end:
-        return f"the list says {said}, but these images are missing (there are {low} to {high})"
+        return f"the list says {said}, but the folder has none of these images (it has {low} to {high})"
     if end - begin <= flow:
         return f"the list says {said}: optical flow needs two"
     return Span(begin, end - begin - flow, cut, seconds)
@@ -223,8 +223,8 @@ def _seconds(
     rate = float(record["rate"])
     if not rate:
         is_video = record["kind"] == Kind.VIDEO
-        where = "file has no rate" if is_video else f"folder has no file `{FPS}` with its frames per second"
-        return f"the list counts seconds, and the {where}"
+        where = "file states no frame rate" if is_video else f"folder has no file `{FPS}` with its frame rate"
+        return f"the list has times in seconds, and the {where}: expected frame numbers"
     if record["variable"]:
         times = frame_times(path).resized(len(numbers))
     elif record["kind"] == Kind.VIDEO:

@@ -26,10 +26,10 @@ def notices(indexes: Iterable[Index], image_range: tuple[float, float] | None) -
         lines.append(f"{counted(num_unstamped, 'video')} {UNSTAMPED}")
     if num_deep := sum(index.num_deep for index in indexes):
         if image_range is None:
-            scaled = "all values that the files can hold are scaled to 0 to 255; --image-range LOW,HIGH changes this"
+            scaled = "the full range of the files is scaled to 0 to 255; --image-range LOW,HIGH scales another range"
         else:
             scaled = "{:g} to {:g} is scaled to 0 to 255".format(*image_range)
-        lines.append(f"{counted(num_deep, 'video')} of more than 8 bits: {scaled}")
+        lines.append(f"{counted(num_deep, 'video')} with more than 8 bits per value: {scaled}")
     return lines
 
 
@@ -48,9 +48,9 @@ def images_of(indexes: Iterable[Index]) -> dict[str, str]:
     said = {}
     if missing:
         lacks = f" lacks {gaps}" if gaps else ""
-        said["missing"] = f"{_counts(missing)}, by the numbers in the names; the first: {next(iter(missing))}{lacks}"
+        said["missing"] = f"{_counts(missing)}, judging by their numbers; the first: {next(iter(missing))}{lacks}"
     if unused:
-        why = "without the other image of the pair of flow" if flow else "outside the sequence of frames"
+        why = "x or y images without the other one" if flow else "not part of the sequence of frames"
         said["unused"] = f"{_counts(unused)}, {why}; the first: {next(iter(unused))}"
     return said
 

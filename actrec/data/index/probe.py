@@ -77,7 +77,7 @@ RECORD = np.dtype(
     ]
 )
 FPS = "fps"  # file in a frame folder that holds its frame rate
-_FLOW_MADE = "`actrec extract-flow` makes it"
+_FLOW_MADE = "`actrec extract-flow` computes it"
 _LARGEST = {name: np.iinfo(RECORD[name]).max for name in ("first", "step", "missing", "unused")}
 
 
@@ -214,7 +214,8 @@ def _verify_folder(path: str, record: np.void, template: str | None) -> None:
         except MediaError as error:
             raise MediaError(path, f"{name}: {error.reason}") from None
     if reasons:
-        raise BrokenError(path, f"{len(reasons)} of {len(names)} images are broken; the first: {reasons[0]}")
+        are = "is" if len(reasons) == 1 else "are"
+        raise BrokenError(path, f"{len(reasons)} of {len(names)} images {are} broken; the first: {reasons[0]}")
 
 
 def _probe_video(path: str, record: np.ndarray) -> None:

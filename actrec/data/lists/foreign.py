@@ -96,7 +96,7 @@ def advice(path: str | os.PathLike[str], failed: Literal["", "rows", "videos"] =
             f"(path is needed), then type {_command(path, '')}"
         )
     if len(rows) > 1 and _is_numbered(rows):
-        return "it looks like a file of numbered classes: expected a list with a video on each line"
+        return "it looks like a file of class names with numbers: expected a list with a video on each line"
     name = _likely_numbers(rows, os.path.dirname(path) if failed == "videos" else None)
     return f"rows such as {show(rows[0])} look like {_convert(path, name)}" if name else None
 

@@ -52,7 +52,7 @@ class ExhaustedError(MediaError):
 def raise_if_exhausted(path: str | os.PathLike[str], error: OSError | av.error.FFmpegError) -> None:
     """Raises ExhaustedError if an error says that this process, or the system, cannot open one more file."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        what = f"{os.strerror(error.errno)}: pass fewer --workers, or raise the limit of the system (ulimit -n)"
+        what = f"{os.strerror(error.errno)}: pass a smaller --workers, or raise the limit of open files (ulimit -n)"
         raise ExhaustedError(path, what) from None
 
 
@@ -145,7 +145,7 @@ def _why_not_opened(path: str, error: av.error.FFmpegError) -> str:
     except OSError as unreadable:
         return unreadable.strerror or "cannot be read"
     if isinstance(error, av.error.ArgumentError):  # the format is not on the whitelist
-        return "not a video, but of another format that FFmpeg knows"
+        return "not a video, but another kind of file that FFmpeg can read"
     return f"not a video that FFmpeg can open ({error.strerror})"
 
 
@@ -162,7 +162,7 @@ def _check_size(path: str, stream: av.VideoStream) -> None:
 def decode_error(path: str | os.PathLike[str], error: av.error.FFmpegError) -> MediaError:
     """The error to raise for one of FFmpeg's while a file is decoded."""
     if isinstance(error, av.error.ExitError):
-        reason = f"nothing could be read for {TIMEOUT:g} seconds: expected a disk or network share that answers"
+        reason = f"no data could be read for {TIMEOUT:g} seconds: check the disk or network share"
         return MediaError(path, reason)
     return MediaError(path, f"FFmpeg cannot decode it ({error.strerror})")
 

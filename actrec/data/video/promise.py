@@ -14,7 +14,7 @@ from av.container import InputContainer
 from actrec.data.video.container import MediaError, iter_packets, open_video
 from actrec.data.video.ends import IS_TORN
 from actrec.opening import open_regular
-from actrec.words import counted
+from actrec.words import counted, decimal
 
 LEAST_PRESENT = 0.9  # a video is broken if a smaller part of it is there
 _TOLERANCE = 0.25, 0.01  # seconds, and part of the duration, by which a stated duration may be too long
@@ -76,7 +76,7 @@ def what_is_missing(path: str | os.PathLike[str]) -> str | None:
 def torn_line(num: int, name: str, missing: str | None) -> str:
     """The message that some videos lack their end: how many, the first of them, and what it lacks."""
     first = f"{name}: {missing or 'the file is cut off'}"
-    return f"{counted(num, 'video')} cut off at the end, used as far as there are frames; the first: {first}"
+    return f"{counted(num, 'video')} cut off at the end, and used up to there; the first: {first}"
 
 
 def _loss(path: str | os.PathLike[str], container: InputContainer, stream: av.VideoStream) -> Loss | None:
@@ -109,7 +109,9 @@ def _judge_duration(path: str | os.PathLike[str], promised: float) -> Loss | Non
     if end >= promised - seconds - part * promised:
         return None
     present = max(end, end - start)
-    return Loss(f"its header promises {promised:.3g} seconds, and {present:.3g} are there", present / promised)
+    return Loss(
+        f"its header promises {decimal(promised)} seconds, and {decimal(present)} are there", present / promised
+    )
 
 
 def _check_mp4(file: BinaryIO, size: int, stream: av.VideoStream) -> _Verdict:

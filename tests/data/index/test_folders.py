@@ -73,9 +73,12 @@ def test_images_are_ordered_by_their_numbers(names, step, missing):
         ),
         ([f"cam{cam}.{n:04d}.jpg" for cam in (1, 2) for n in range(5)], "cam1.{:04d}.jpg (5 images) and cam2."),
         (["a1.jpg", "b2.jpg"], "a{:01d}.jpg (1 image) and b{:01d}.jpg (1 image)"),
-        (["1.jpg", "01.jpg", "2.jpg"], "the images 01.jpg and 1.jpg have the same number: expected one of them"),
-        (["u_1.jpg", "u_2.jpg", "v_1.jpg", "v_2.jpg"], "no numbered images such as 00001.jpg; its optical flow needs"),
-        (["._1.jpg", "cover.jpg"], "the folder holds no numbered images such as 00001.jpg"),
+        (["1.jpg", "01.jpg", "2.jpg"], "the images 01.jpg and 1.jpg have the same number: remove one of them"),
+        (
+            ["u_1.jpg", "u_2.jpg", "v_1.jpg", "v_2.jpg"],
+            "no numbered images such as 00001.jpg; it contains optical flow",
+        ),
+        (["._1.jpg", "cover.jpg"], "the folder contains no numbered images such as 00001.jpg"),
         ([f"f{n}_30fps.jpg" for n in (9, 10, 110)], "such as 00001.jpg; --template 'f{}_30fps.jpg' fits its images"),
         (
             [f"{{f}}{n}_96x64.jpg" for n in (9, 10, 110)],
@@ -102,9 +105,9 @@ def test_nothing_is_chosen_by_chance(names, said):
         ("mask_{}.png", ["mask_00001.png", "mask_00002.png"]),
         ("{}.jpg,mask_{}.png,img_{}.jpg", ["mask_00001.png", "mask_00002.png"]),
         ("{{x}}{:d}_rgb.jpg", ["{x}1_rgb.jpg", "{x}3_rgb.jpg"]),
-        ("{{{}}}1_rgb.jpg", "the folder holds no images that are called {{{}}}1_rgb.jpg (--template)"),
+        ("{{{}}}1_rgb.jpg", "the folder contains no images with names like {{{}}}1_rgb.jpg (--template)"),
         ("{{x{:d}}}_a.jpg", ["{x1}_a.jpg", "{x2}_a.jpg"]),
-        ("thumb{:1d}.jpg", "the folder holds no images that are called thumb{:1d}.jpg (--template)"),
+        ("thumb{:1d}.jpg", "the folder contains no images with names like thumb{:1d}.jpg (--template)"),
     ],
 )
 def test_a_template_chooses_the_images(template, expected):
@@ -140,7 +143,7 @@ GAPS = [f"{n:05d}.jpg" for n in (1, 2, 3, 6, 7, 10, 11, 12)]
         (GAPS, 2, 6, [3, 6]),
         (GAPS, 3, 10, [6, 7, 10]),
         (GAPS, 5, 9, [6, 7]),
-        (GAPS, 3, 5, "the list says frames 4 to 5, but these images are missing (there are 1 to 12)"),
+        (GAPS, 3, 5, "the list says frames 4 to 5, but the folder has none of these images (it has 1 to 12)"),
         (GAPS, 0, 13, "the list says frames 1 to 13, but there are 1 to 12"),
         (EVEN, 0, 56, list(range(1, 57, 5))),
         (EVEN, 0, 60, list(range(1, 57, 5))),  # the video had 60 frames
@@ -172,9 +175,9 @@ def test_missing_images_are_counted_and_named(tmp_path):
         index = build_index(rows, cache=cache_path(tmp_path / "list.txt"))
         assert index.images_of_folders("missing") == {f"{tmp_path}/gaps": 4}
         assert images_of([index, index]) == {
-            "missing": "4 images of 1 frame folder, by the numbers in the names; the first: "
+            "missing": "4 images of 1 frame folder, judging by their numbers; the first: "
             f"{tmp_path}/gaps lacks 4 to 5, 8 to 9",
-            "unused": f"1 image of 1 frame folder, outside the sequence of frames; the first: {tmp_path}/plain",
+            "unused": f"1 image of 1 frame folder, not part of the sequence of frames; the first: {tmp_path}/plain",
         }
         assert len(notices([index], None)) == 2
     assert folders.describe_gaps([1, 3, 4, 8, 10, 12, 14], 1) == "2, 5 to 7, 9 and 2 other gaps"
@@ -227,7 +230,7 @@ def test_verification_finds_a_bad_image_after_a_gap(tmp_path):
     index.verify_all(lambda function, jobs, receive: [receive(job, function(*job, stop=None), None) for job in jobs])
     index.find_broken()
     assert list(index.broken) == [0]
-    assert index.broken[0].startswith("1 of 8 images are broken; the first: 00011.jpg: ")
+    assert index.broken[0].startswith("1 of 8 images is broken; the first: 00011.jpg: ")
 
 
 def test_deep_images_after_others_are_known(tmp_path):

@@ -104,7 +104,7 @@ def test_range_of_a_folder_numbered_from_zero(tmp_path):
         (0.3, 99.0, (8, 2)),
         (0.33, 0.34, (8, 1)),  # none begins in there: the one that is shown
         (0.39, 0.4, (9, 1)),
-        (0.4, 1.0, "the list says 0.4 to 1 seconds, but there are 0.4"),
+        (0.4, 1.0, "the list says 0.4 to 1 seconds, but the last frame ends at 0.4"),
     ],
 )
 def test_range_of_a_video_file(tmp_path, start, stop, expected):
@@ -121,7 +121,7 @@ def test_range_of_a_video_file(tmp_path, start, stop, expected):
 
 def test_seconds_of_a_folder(tmp_path):
     path = folder(tmp_path / "video", *(f"{n}.jpg" for n in range(10)))
-    with pytest.raises(MediaError, match="the list counts seconds, and the folder has no file `fps` with its"):
+    with pytest.raises(MediaError, match="the list has times in seconds, and the folder has no file `fps` with its"):
         only(path, 0.2, 0.6)
     (path / "fps").write_text("10.0\n")
     found = only(path, 0.2, 0.6)
@@ -154,7 +154,7 @@ def test_broken_rows_have_a_reason(tmp_path):
         "text.mp4": "not a video, but a text file",
         "empty.mp4": "the file is empty (0 bytes)",
         "nowhere.mp4": "no such file or folder",
-        "no_images": "the folder holds no numbered images such as 00001.jpg",
+        "no_images": "the folder contains no numbered images such as 00001.jpg",
         "bad_image": "not an image that OpenCV can decode",
         "empty_image": "the image is empty (0 bytes)",
         "huge_image": "the image is too large: 100000x100000 are 10,000,000,000 pixels: expected at most 100,000,000; "

@@ -47,8 +47,8 @@ def test_a_row_after_the_end_and_one_before_the_first_frame(tmp_path):
     index = build_index(rows_of(tmp_path, "v.mkv 3s 5s 0\nv.mkv 0s 2s 0\nv.mkv 7.5s 9s 0\nv.mkv 4.9s 5.1s 0\n"))
     assert spans_of_usable(index) == {0: (0, 10), 3: (10, 13)}
     assert index.broken == {
-        1: "the list says 0 to 2 seconds, but the first frame is shown at 3",
-        2: "the list says 7.5 to 9 seconds, but there are 7",
+        1: "the list says 0 to 2 seconds, but the first frame starts at 3",
+        2: "the list says 7.5 to 9 seconds, but the last frame ends at 7",
     }
 
 

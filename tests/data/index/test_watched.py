@@ -95,7 +95,7 @@ def test_the_folder_of_a_damaged_image_is_broken(tmp_path):
     index.verify_all(run_in_threads)
     index.find_broken()
     assert list(index.broken) == [1]
-    assert index.broken[1].startswith("1 of 4 images are broken; the first: 3.jpg: damaged (")
+    assert index.broken[1].startswith("1 of 4 images is broken; the first: 3.jpg: damaged (")
 
 
 def test_a_crash_of_the_decoder_is_an_error_of_one_image(tmp_path):

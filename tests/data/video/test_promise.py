@@ -184,7 +184,7 @@ def test_the_index_counts_files_that_lack_a_little(tmp_path):
             tmp_path / "train.txt", workers=1, modality="rgb", watch=contextlib.nullcontext, log=said.append
         )
         assert [media.torn for media in found.index] == [False, True]
-    line = f"train.txt: 1 video cut off at the end, used as far as there are frames; the first: {torn}: the file is"
+    line = f"train.txt: 1 video cut off at the end, and used up to there; the first: {torn}: the file is"
     assert len(said) == 2
     assert all(line in text for text in said)
     assert damaged(found.index) == {str(torn): what_is_missing(torn)}

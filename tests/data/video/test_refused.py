@@ -280,5 +280,5 @@ def test_the_time_limit_is_named_and_is_not_taken_for_damage(tmp_path, monkeypat
     path = encode(tmp_path / "a.mpg", *WRITTEN[".mpg"])
     monkeypatch.setattr(container_module, "TIMEOUT", 0.0)
     for use in USES:
-        with pytest.raises(MediaError, match="nothing could be read for 0 seconds"):
+        with pytest.raises(MediaError, match="no data could be read for 0 seconds"):
             use(path)

@@ -64,7 +64,7 @@ def test_seconds_become_frames_and_frames_seconds(tmp_path, media):
         "3 rows: the times became frame numbers", "2 rows: the frame rate is left out"
     ]  # fmt: skip
     put(tmp_path / "b/train.csv", "path,start,end\nwalk/clip.mp4,1.2s,9s\n")
-    with pytest.raises(ValueError, match="the list says 1.2 to 9 seconds, but there are 1.2"):
+    with pytest.raises(ValueError, match="the list says 1.2 to 9 seconds, but the last frame ends at 1.2"):
         convert(tmp_path / "b/train.csv", tmp_path / "b/again.txt", target="ibm", root=media)
 
 

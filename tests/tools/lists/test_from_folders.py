@@ -117,7 +117,7 @@ def test_folders_with_names_that_a_list_cannot_contain(tmp_path):
     with open(tmp_path / "out/missing.csv", newline="") as file:
         rows = sorted(tuple(row[1:]) for row in csv.reader(file))
     assert rows == [
-        (" blank /1.mp4", " blank ", "its class begins or ends with a blank"),
+        (" blank /1.mp4", " blank ", "the name of its class begins or ends with a blank"),
         ("a/3\\n.mp4", "a", "its path contains a line break"),
         ("line\\nbreak/1.mp4", "line\\nbreak", "its path contains a line break"),
         ("video", "class", "reason"),

@@ -66,7 +66,7 @@ def test_the_summary(dataset, capsys):
 def test_verified_and_quarantined(dataset, capsys):
     assert invoke("index", dataset, "--verify") == 1
     out, err = capsys.readouterr()
-    reason = "1 of 3 images are broken; the first: 2.jpg: not an image that OpenCV can decode"
+    reason = "1 of 3 images is broken; the first: 2.jpg: not an image that OpenCV can decode"
     assert f"{dataset.parent}/c: {reason}" in err.splitlines()
     assert f"{dataset}: 5 videos, 2 broken, 48 frames" in out
     with open(quarantine_path(dataset), newline="") as file:
@@ -117,7 +117,7 @@ def test_no_usable_video(tmp_path, capsys):
         (tmp_path / name).write_text("c 0\n")
     assert invoke("index", tmp_path / "train.txt", tmp_path / "val.txt", "--verify") == 1
     out, err = capsys.readouterr()
-    reason = "1 of 2 images are broken; the first: 2.jpg: not an image that OpenCV can decode"
+    reason = "1 of 2 images is broken; the first: 2.jpg: not an image that OpenCV can decode"
     assert err.splitlines() == [f"{tmp_path}/c: {reason}"] * 2
     assert out.splitlines() == [f"{tmp_path}/{name}.txt: 1 video, 1 broken, 0 frames" for name in ("train", "val")]
     assert quarantine_path(tmp_path / "train.txt").exists()
@@ -130,7 +130,7 @@ def test_different_paths_of_a_list_share_its_index(dataset, capsys, monkeypatch)
     for spelled in (dataset.name, f"./{dataset.name}", str(dataset)):
         capsys.readouterr()
         assert invoke("index", spelled) == 1
-        assert "1 of 3 images are broken" in capsys.readouterr().err
+        assert "1 of 3 images is broken" in capsys.readouterr().err
         assert cache_path(dataset).read_bytes() == before
 
 

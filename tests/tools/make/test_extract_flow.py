@@ -214,7 +214,7 @@ def test_failures_are_listed_and_do_not_stop_the_run(tmp_path):
         "one.mp4": "it has one frame: flow needs at least two",
         "empty.mp4": "the file is empty (0 bytes)",
         "sizes": "00003.jpg is 10x8, the first frame 96x64: flow needs frames of one size",
-        "nothing": "the folder holds no numbered images such as 00001.jpg",
+        "nothing": "the folder contains no numbered images such as 00001.jpg",
         "gone.mp4": "no such file or folder",
     }
     assert flow_names(frames) == []
@@ -327,5 +327,5 @@ def test_rows_in_seconds_need_a_constant_rate(tmp_path):
     extract_flow([path], FlowOptions(short_side=32), workers=ONE)
     assert not (tmp_path / "flow/v.mp4/fps").exists()
     index = build_index(flow_videos(read_list(path), tmp_path), flow=True)
-    assert index.broken == {0: "the list counts seconds, and the folder has no file `fps` with its frames per second"}
+    assert index.broken == {0: "the list has times in seconds, and the folder has no file `fps` with its frame rate"}
     assert (index[1].start, index[1].frames) == (5, 4)  # between the frames 5 to 9

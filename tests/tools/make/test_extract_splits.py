@@ -15,6 +15,7 @@ from actrec.config import ExtractOptions, SplitOptions
 from actrec.data.video.probe import probe_video
 from actrec.tools.make.extract_frames import extract_frames
 from actrec.tools.make.jobs import Workers
+from actrec.words import decimal
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +110,7 @@ def test_a_list_with_times_in_seconds(videos, one_video, tmp_path):
     (src / "train.txt").write_text("\n".join(lines))
     made = extract_frames(src, tmp_path, SMALL)
     assert rows(tmp_path / "train.txt") == ["frames/1 2 3 0", "frames/2 1 5 1"]
-    reason = f"train list: the row says {5 / rate:g} to 99 seconds, but there are {5 / rate:.3g}"
+    reason = f"train list: the row says {5 / rate:g} to 99 seconds, but the last frame ends at {decimal(5 / rate)}"
     assert made.failed == ((str(src / "1.mp4"), reason),)
     made = extract_frames(src, tmp_path / "fps", ExtractOptions(short_side=16, fps=2 * rate))
     assert rows(tmp_path / "fps" / "train.txt") == ["frames/1 3 6 0", "frames/2 1 10 1"]
@@ -252,7 +253,7 @@ def test_videos_that_lack_their_end_are_said(videos, tmp_path):
     made = extract_frames(src, tmp_path, SMALL)
     assert made.failed == ()
     (said,) = [message for message in made.messages if "cut off" in message]
-    assert said.startswith("1 video cut off at the end, used as far as there are frames; the first: a/1.mkv: the file")
+    assert said.startswith("1 video cut off at the end, and used up to there; the first: a/1.mkv: the file")
 
 
 def test_times_of_a_variable_rate(tmp_path):

@@ -68,7 +68,7 @@ def test_odd_names_of_classes_and_videos(src, tmp_path, tool):
             b"blank\xe2\x80\xa8": "blank\\u2028",
         }
         path = f"{src}/{shown.get(name, os.fsdecode(name))}/1.mp4"
-        assert found[path].startswith(f"its class {reason}")
+        assert found[path].startswith(f"the name of its class {reason}")
     assert read_labels(dst / "labels.txt") == sorted(map(os.fsdecode, GOOD_CLASSES))
     videos = [*read_list(dst / "train.txt"), *read_list(dst / "val.txt")]
     assert len({video.path for video in videos}) == good
