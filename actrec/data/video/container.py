@@ -14,7 +14,7 @@ from av.container import InputContainer
 
 from actrec.data.limits import limits, why_too_large
 from actrec.data.video.refused import why_no_video
-from actrec.opening import check_regular
+from actrec.opening import check_regular, open_regular
 
 av.logging.set_level(None)  # FFmpeg prints nothing to stderr; what matters is raised or counted
 
@@ -128,7 +128,21 @@ def open_audio(path: str | os.PathLike[str]) -> tuple[InputContainer, av.AudioSt
 
 def _open(path: str, **options: str) -> InputContainer:
     whitelists = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-    return av.open(f"file:{path}", "r", options=whitelists | options, timeout=(TIMEOUT, TIMEOUT), **_METADATA)
+    settings: dict[str, Any] = {"options": whitelists | options, "timeout": (TIMEOUT, TIMEOUT), **_METADATA}
+    try:
+        return av.open(f"file:{path}", "r", **settings)
+    except av.error.ArgumentError:
+        if not _is_raw_mjpeg(path):
+            raise
+        return av.open(f"file:{path}", "r", format="mjpeg", **settings)
+
+
+def _is_raw_mjpeg(path: str) -> bool:
+    """FFmpeg may take its content for a sequence of images."""
+    if not path.lower().endswith((".mjpeg", ".mjpg")):
+        return False
+    with open_regular(path) as file:
+        return file.read(3) == b"\xff\xd8\xff"
 
 
 def decoder_limit() -> dict[str, str]:

@@ -282,3 +282,27 @@ def test_the_time_limit_is_named_and_is_not_taken_for_damage(tmp_path, monkeypat
     for use in USES:
         with pytest.raises(MediaError, match="no data could be read for 0 seconds"):
             use(path)
+
+
+@pytest.mark.parametrize("name", ["a.mjpeg", "b.MJPG"])
+def test_raw_mjpeg_is_a_video_where_ffmpeg_sees_images(tmp_path, name):
+    path = tmp_path / name
+    noise = np.random.default_rng(0).integers(0, 256, (9, 240, 320, 3), np.uint8)
+    path.write_bytes(b"".join(cv2.imencode(".jpg", picture)[1].tobytes() for picture in noise))
+    with av.open(str(path)) as container:
+        assert container.format.name == "jpeg_pipe"
+    probe = probe_video(path)
+    assert (probe.frames, probe.codec, probe.torn, probe.stamped) == (9, "mjpeg", False, False)
+    shown, _ = read(path, [0, 5, 8])
+    assert [np.abs(noise[..., ::-1] - rgb.astype(float)).mean((1, 2, 3)).argmin() for rgb in shown] == [0, 5, 8]
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert probe_video(path).torn
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.mp4", b"\xff\xd8\xff\xe0"), ("a.mjpeg", b"\x89PNG\r\n\x1a\n")])
+def test_other_images_stay_images(tmp_path, name, content):
+    path = tmp_path / name
+    suffix = ".jpg" if content.startswith(b"\xff\xd8") else ".png"
+    path.write_bytes(cv2.imencode(suffix, numbered(1))[1].tobytes())
+    assert path.read_bytes().startswith(content)
+    assert check_video(path).reason == "not a video, but an image"
