@@ -118,7 +118,6 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
         return functools.partial(model_options, scores=scores, batches=batches)
 
     averaging = ("average", "precision") if scores else ()
-    function = limit_options(function) if scores else function
 
     @click.option("--run", "run_dir", type=FOLDER, help="Run folder, or a name in DATA/runs.  [default: the newest]")
     @click.option("--checkpoint", type=FILE, help="Checkpoint of the net.  [default: best.pt of the run]")
@@ -139,6 +138,7 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
     @config_options(config.Loader, only=("workers", "prefetch") if scores and batches else ())
     @config_changes(config.Loss, "multi_label", default="as trained")
     @config_options(config.Run, only=("device",) if scores else ())
+    @(limit_options if scores else lambda function: function)
     @config_changes(config.Net, "backbone", default="the net of the checkpoint", heading=_NET)
     @config_options(config.Net, without=("backbone",), heading=_NET)
     @functools.wraps(function)

@@ -98,7 +98,8 @@ def command(
             Data(found.videos, found.index, None, None, classes, flips), clip, fed, augment, loader, loss, run,
             num_videos=num_videos, epoch=epoch - 1, device=device,
         )  # fmt: skip
-    name_missing("not shown", view.skipped, len(found.videos))
+    known = {found.videos[row].id for row in found.index.broken}  # the list has named them
+    name_missing("not shown", {id_: why for id_, why in view.skipped.items() if id_ not in known}, len(found.videos))
     if not view.clips:
         raise ValueError(f"{list_path}: no video that can be shown")
     if out.suffix.lower() == ".mp4":

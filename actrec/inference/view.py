@@ -136,7 +136,6 @@ def training_view(
         replace(data, val=None), clip, net_input, augment, loader, loss, run, torch.device(device)
     )
     batches.load_state_dict({**batches.state_dict(), "epoch": epoch})
-    known = batches.unusable  # they are not drawn
     shown: list[Shown] = []
     for step, batch in enumerate(batches):
         notes = [""] * len(batch)
@@ -164,8 +163,7 @@ def training_view(
             )
         if len(shown) >= num_clips:
             break
-    found = batches.unusable.items() - known.items()
-    return View(shown, {data.train[row].id: reason for row, reason in sorted(found)})
+    return View(shown, batches.skipped)
 
 
 def evaluation_view(
@@ -205,6 +203,7 @@ def evaluation_view(
         multi_label=len(classes) if multi_label else None,
     )
     shown: list[Shown] = []
+    skipped: dict[str, str] = {}
     left = num_videos
     for row in np.random.default_rng(seed).permutation(len(videos)).tolist():
         if not left:
@@ -212,6 +211,7 @@ def evaluation_view(
         loader.load_state_dict({"epoch": 0, "step": row})
         batch = next(batches := iter(loader))
         batches.close()
+        skipped |= loader.skipped
         if not len(batch):
             continue
         left -= 1
@@ -227,7 +227,7 @@ def evaluation_view(
             note = f"clip {number + 1} of {views.clips}" if views.clips > 1 else ""
             crops = [Crop(box, flip, pixels[i, number]) for i, (box, flip) in enumerate(boxes)]
             shown.append(Shown(batch.videos[0], names, note, frames, size, sources[number], crops))
-    return View(shown, loader.skipped)
+    return View(shown, skipped)
 
 
 def label_names(labels: torch.Tensor, classes: Sequence[str]) -> list[str]:

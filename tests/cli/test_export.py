@@ -36,7 +36,7 @@ def test_export(run, trained, tmp_path):
     [
         (["--run", "nowhere"], "nowhere"),
         (["--checkpoint", "labels.txt"], "labels.txt"),
-        (["--weights", "labels.txt", "--backbone", "s3d"], "labels.txt is not a weights file"),
+        (["--weights", "labels.txt", "--backbone", "s3d"], "labels.txt is a text file, not a weights file"),
     ],
 )
 def test_mistakes(run, inside, flags, line):

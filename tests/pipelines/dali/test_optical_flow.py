@@ -160,10 +160,10 @@ def test_zero_motion_stays_zero_with_another_mean(noisy):
     assert torch.allclose(pixels[i], expected[i], atol=1e-6)
 
 
-def test_a_missing_image_takes_its_video_alone(flat, tmp_path, make_rows):
+def test_an_image_that_vanishes_takes_its_video_alone(flat, tmp_path, make_rows):
     folder = write_pairs(tmp_path / "c", 6, lambda *_: np.zeros((24, 30), np.uint8))
-    (folder / "00004_y.jpg").unlink()
     loader = actrec.eval_loader([*flat, *make_rows(folder)], CLIPS[0], INPUT)
+    (folder / "00004_y.jpg").unlink()
     (batch,) = loader
     assert batch.videos == ["a", "b"]
     assert loader.skipped == {"c": f"{folder / '00004_y.jpg'}: the image is missing"}

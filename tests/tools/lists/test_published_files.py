@@ -18,7 +18,6 @@ from published_samples import (
     write,
 )
 
-from actrec import files
 from actrec.tools.datasets.table import DATASETS
 from actrec.tools.lists.published import make_lists
 
@@ -91,6 +90,6 @@ def test_unreadable_annotations(tmp_path, monkeypatch):
     def refuse(path, mode, **options):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(files, "open", refuse, raising=False)
+    monkeypatch.setattr("actrec.opening.open", refuse, raising=False)
     with pytest.raises(PermissionError, match="Diving48_vocab.json"):
         make(tmp_path, "diving48", DIVING48.files, DIVING48.videos)
