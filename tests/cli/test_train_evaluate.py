@@ -142,13 +142,13 @@ def test_evaluate_knows_of_several_labels_from_the_checkpoint(run, inside):
 
 
 def test_resume_from_the_command_line(run, inside):
-    assert run("train", *SMALL, "--run", "r")[0] == 0
-    code, _, err = run("train", *SMALL, "--run", "r")
+    assert run("train", *SMALL, *TINY, "--run", "r")[0] == 0
+    code, _, err = run("train", *SMALL, *TINY, "--run", "r")
     assert (code, err[-1:]) == (
         1,
         ["Error: r contains a run already: pass --resume to continue it, or another --run to begin a new one"],
     )
-    code, out, _ = run("train", *SMALL, "--run", "r", "--resume")
+    code, out, _ = run("train", *SMALL, *TINY, "--run", "r", "--resume")
     assert code == 0
     assert out[-1].startswith("2 epochs")
 
