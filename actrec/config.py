@@ -83,8 +83,9 @@ def _image_range() -> Any:
 def _template() -> Any:
     return opt(
         None,
-        "Names of the images in frame folders, such as img_{:05d}.jpg, if a folder holds several sequences. Of several "
-        "names A,B the first one that fits is taken.  [default: the images with numbers in their names]",
+        "File names of the frames in frame folders, such as img_{:05d}.jpg. Pass it if a folder contains several "
+        "sequences of images. Of several names A,B the first one that matches is used.  [default: the images with "
+        "numbers in their names]",
         metavar="NAME",
     )
 
@@ -257,11 +258,11 @@ class Limits(Settings):
 
     max_pixels: int = opt(
         100_000_000,
-        "Largest number of pixels of a frame or image. Files with larger ones are not used.",
+        "Largest number of pixels of a frame or image. Larger ones are not decoded.",
         at_least=1,
         at_most=2**30,  # OpenCV decodes no larger image
     )
-    max_frames: int = opt(10_000_000, "Largest number of frames of a video. Files with more are not used.", at_least=1)
+    max_frames: int = opt(10_000_000, "Largest number of frames of a video. Longer videos are not used.", at_least=1)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ def counted(number: int, noun: str) -> str:
     """`1 video`, `2 videos`, `2 classes`, `2 batches`."""
     if number == 1:
         return f"1 {noun}"
-    return f"{number:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
+    return f"{number:,} {noun}{'es' if noun.endswith(('s', 'x', 'sh', 'tch')) else 's'}"
 
 
 def some_of(names: Sequence[str], most: int = 5) -> str:

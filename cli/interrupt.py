@@ -23,9 +23,9 @@ _END = 0  # the number of no signal
 def ends_at_interrupt() -> Iterator[None]:
     """Ends this process if it is still running `GRACE` seconds after an interrupt in the block.
 
-    Python raises KeyboardInterrupt in the main thread, and waits at the end for all other threads. Neither happens
-    while a thread waits in the operating system for a disk or a network share that does not answer. Killing the process
-    is safe, because every file is written atomically and every command continues where it stopped.
+    Python raises KeyboardInterrupt in the main thread, and waits for all other threads before it exits. Neither works
+    while a thread waits in the operating system for a disk or a network share that does not answer. Killing the
+    process is safe, because every file is written atomically and every command continues where it stopped.
 
     While a command handles interrupts itself, as `train` does to save a checkpoint, only the second one counts.
     """

@@ -1,4 +1,4 @@
-"""`actrec train --resume`: an option that is not given is that of the run, and one that is given must agree with it."""
+"""`actrec train --resume` takes the options from the run. Options that the user passes must agree with the run."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class TrainCommand(Command):
 
 
 def _fill(ctx: click.Context) -> None:
-    """Replaces the parameters that were not given by those of the run.
+    """Replaces the parameters that the user did not pass by those of the run.
 
     Raises:
-        UsageError: A given one differs from that of the run, and would change the result.
+        UsageError: A parameter that the user passed differs from that of the run, and would change the result.
         ValueError: There is no such run, or it has no checkpoint, or its options cannot be read.
     """
     from actrec.engine import dist, runfolder

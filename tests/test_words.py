@@ -9,7 +9,13 @@ from actrec.words import counted, decimal
 
 @pytest.mark.parametrize(
     ("number", "noun", "text"),
-    [(0, "video", "0 videos"), (1, "class", "1 class"), (2, "class", "2 classes"), (1200, "batch", "1,200 batches")],
+    [
+        (0, "video", "0 videos"),
+        (1, "class", "1 class"),
+        (2, "class", "2 classes"),
+        (1200, "batch", "1,200 batches"),
+        (4, "epoch", "4 epochs"),
+    ],
 )
 def test_plurals(number, noun, text):
     assert counted(number, noun) == text

@@ -1,4 +1,4 @@
-"""When the frames of a file or frame folder are shown: everything that speaks of seconds asks `FrameTimes`."""
+"""When the frames of a file or frame folder are shown. All code that uses seconds uses `FrameTimes`."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def usable(index: Index) -> list[Media]:
 
 
 def damaged(index: Index) -> dict[str, str]:
-    """What is damaged or missing in videos that can be used nevertheless, by path."""
+    """What is damaged or missing in videos that can still be used, by path."""
     found = {path: what_is_missing(path) or "the file is cut off" for path in index.torn_files()}
     for m in usable(index):
         if m.damaged:

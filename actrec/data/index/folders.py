@@ -1,7 +1,8 @@
 """Which images of a folder are its frames, and in which order.
 
 Frames are ordered by the numbers in their names. The numbers may begin anywhere and have gaps. The order in which the
-file system lists a folder never matters: if the names do not tell which images belong together, nothing is chosen.
+file system lists a folder does not matter. If it is unclear from the names which images belong together, the folder is
+refused.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ class FolderImages:
         names: Names of the images in the order of their numbers; of flow, the names of the x images.
         numbers: Their numbers, ascending. A decimal number is counted in units of its last digit.
         step: The distance between neighboring numbers, apart from gaps; 0 if there is no such distance.
-        template: How they are called, as the option `template` says it.
+        template: Their names, in the form of the option `template`.
         is_regular: All names follow from the template, the first number and the step.
-        unused: Number of other images in the folder, without optical flow. Of flow, x images without y and vice versa.
+        unused: Number of other images in the folder, except those of optical flow. For flow: x images without a y
+            image, and vice versa.
     """
 
     names: tuple[str, ...]
@@ -68,7 +70,7 @@ class FolderImages:
 
 
 def num_missing(numbers: Sequence[int], step: int) -> int:
-    """The number of gaps of a sequence of images, each as often as images are missing; 0 if there is no usual step."""
+    """The number of images that are missing between the others; 0 if the numbers have no usual step."""
     return (numbers[-1] - numbers[0]) // step + 1 - len(numbers) if step else 0
 
 
@@ -82,8 +84,8 @@ def arrange(path: str, names: Sequence[str], *, flow: bool = False, template: st
         path: The folder, for messages.
         flow: Find the x images of optical flow that have a y image.
         template: The names of the images that count, such as `img_{:05d}.jpg`; the number of digits does not matter.
-            Of flow, either the names of the frames or those of the x images. Of several templates, separated by commas,
-            the first one counts that fits to a name.
+            For flow, either the names of the frames or those of the x images. Several templates are separated by
+            commas: the first one that matches a name is used.
 
     Raises:
         MediaError: There are no such images, or several sequences.

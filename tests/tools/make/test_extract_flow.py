@@ -327,5 +327,8 @@ def test_rows_in_seconds_need_a_constant_rate(tmp_path):
     extract_flow([path], FlowOptions(short_side=32), workers=ONE)
     assert not (tmp_path / "flow/v.mp4/fps").exists()
     index = build_index(flow_videos(read_list(path), tmp_path), flow=True)
-    assert index.broken == {0: "the list has times in seconds, and the folder has no file `fps` with its frame rate"}
+    reason = (
+        "the list has times in seconds, and the folder has no file `fps` with its frame rate: expected frame numbers"
+    )
+    assert index.broken == {0: reason}
     assert (index[1].start, index[1].frames) == (5, 4)  # between the frames 5 to 9
