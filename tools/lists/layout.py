@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,38 +43,58 @@ class _Reading:
 
 
 def layout_of(src: Path, names: Sequence[str], class_level: int | None = None, *, strict: bool = True) -> Layout:
-    """Understands <class>/<video>, <part>/<class>/<video> and <class>/<part>/<video>, also in one more folder.
+    """Understands <class>/<video>, <part>/<class>/<video> and <class>/<part>/<video>, also with more folders around.
 
     Parts are called train or training; val, valid or validation; test or testing; in any case. They are parts if all
-    folders of that level are, and one of them is for training and one is not. A single folder that contains everything,
-    such as `UCF-101/`, is skipped if there are several folders in it. Folders below the class have no meaning.
+    folders of their level are called so, and there are several; a single one is a part unless it is for training. The
+    classes are the first of the other levels that has several folders: a single folder that contains everything, such
+    as `UCF-101/`, is skipped. Folders below the class have no meaning, but if several classes have the same ones, these
+    may be the classes.
 
     Args:
         src: For messages.
         names: Names of the videos in SRC, with `/`.
         class_level: Which folders are the classes: 1 for those in SRC, 2 for those in these, and so on.
-        strict: False takes the first of several ways to understand the folders.
+        strict: False takes the classes of the first way to understand the folders, and no parts.
 
     Raises:
-        ValueError: The folders can be understood in two ways and `class_level` does not decide, or it is not clear
-            which folders are which part.
+        ValueError: The folders can be understood in several ways and `class_level` does not decide, or it is not clear
+            which folders or videos are which part.
     """
     pieces = [name.split("/")[:-1] for name in names]
-    readings = _readings(pieces)
-    if class_level is None and strict:
-        _refuse_lost_classes(src, names, pieces)
-    if class_level is not None:
-        chosen = [reading for reading in readings if reading.klass == class_level - 1]
-        readings = chosen or [_Reading(class_level - 1, None)]
-    if len(readings) > 1 and strict:
+    levels = _levels(pieces)
+    readings = _readings(pieces, levels, class_level)
+    if not strict:
+        klass = readings[0].klass if readings else 0
+        return Layout([piece[klass] if len(piece) > klass else "" for piece in pieces], None, "")
+    if class_level is None:
+        _refuse_classes_next_to_parts(src, pieces, levels)
+    if not readings:
+        readings = [_Reading(1, 0)]  # folders of parts that contain no folder
+    if len(readings) > 1:
         shown = " or ".join(f"{reading.described} (--class-level {reading.klass + 1})" for reading in readings)
-        tops = sorted({"/".join(piece[:2]) for piece in pieces})
-        raise ValueError(f"{src}: folders such as {_listed(tops, 3)} can be read as {shown}: pass one of these options")
-    reading = readings[0]
+        depth = max(reading.klass for reading in readings) + 1
+        examples = _listed(sorted({"/".join(piece[:depth]) for piece in pieces if piece}), 3)
+        raise ValueError(f"{src}: folders such as {examples} can be read as {shown}: pass one of these options")
+    (reading,) = readings
     classes = [piece[reading.klass] if len(piece) > reading.klass else "" for piece in pieces]
     if reading.part is None:
         return Layout(classes, None, reading.described)
+    if outside := [name for name, piece in zip(names, pieces) if len(piece) <= reading.part]:
+        raise ValueError(f"{_of(src, outside, names)} in no folder of a part: expected {src}/{reading.described}")
     folders = [piece[reading.part] for piece in pieces]
+    if outside := [n for n, f, c in zip(names, folders, classes) if not c and f.lower() in PART_NAMES]:
+        raise ValueError(
+            f"{_of(src, outside, names)} in a folder of a part, but in no class folder: expected "
+            f"{src}/{reading.described}, or --class-level {reading.part + 1} if "
+            f"{_listed(sorted(levels[reading.part]))} are classes"
+        )
+    called = _called(src, folders)
+    return Layout(classes, [PART_NAMES[folder.lower()] for folder in folders], reading.described, called)
+
+
+def _called(src: Path, folders: Sequence[str]) -> tuple[str, ...]:
+    """The folders of the parts, in the order of the parts. Raises ValueError if one is none, or two are the same."""
     by_part: dict[str, set[str]] = {}
     for folder in sorted(set(folders)):
         if folder.lower() not in PART_NAMES:
@@ -86,65 +107,96 @@ def layout_of(src: Path, names: Sequence[str], class_level: int | None = None, *
             raise ValueError(
                 f"{src}: the folders {_listed(sorted(found))} all mean the part {part}: expected one of them"
             )
-    called = tuple(min(by_part[part]) for part in PARTS if part in by_part)
-    return Layout(classes, [PART_NAMES[folder.lower()] for folder in folders], reading.described, called)
+    return tuple(min(by_part[part]) for part in PARTS if part in by_part)
 
 
-def _readings(pieces: Sequence[Sequence[str]]) -> list[_Reading]:
-    """All ways to understand the folders; at least one."""
-    top, depth = int(_is_wrapped(pieces)), min(map(len, pieces))
-    at_top, below = ({piece[level] for piece in pieces if len(piece) > level} for level in (top, top + 1))
-    if depth > top + 1:
-        readings = [_Reading(top + 1, top)] if _are_parts(at_top) else []
-        readings += [_Reading(top, top + 1)] if _are_parts(below) else []
-        if readings:
-            return readings
-        if _has_both_sides(at_top):
-            return [_Reading(top, None), _Reading(top + 1, top)]
-        by_top: dict[str, set[str]] = {}
-        for piece in pieces:
-            by_top.setdefault(piece[top], set()).add(piece[top + 1])
-        if len(by_top) > 1 and len(below) > 1 and all(found == below for found in by_top.values()):
-            return [_Reading(top, None), _Reading(top + 1, None)]
-    return [_Reading(top, None)]
+def _refuse_classes_next_to_parts(src: Path, pieces: Sequence[Sequence[str]], levels: Sequence[set[str]]) -> None:
+    """Raises ValueError if a folder such as `train` contains folders of the same names as those next to it."""
+    for level, folders in enumerate(levels):
+        for folder in sorted(folder for folder in folders if folder.lower() in PART_NAMES):
+            below = {piece[level + 1] for piece in pieces if len(piece) > level + 1 and piece[level] == folder}
+            if both := sorted(name for name in below & folders if name.lower() not in PART_NAMES):
+                raise ValueError(
+                    f"{src}: {show(both[0])} is a folder next to {show(folder)} and in it: expected all classes in "
+                    f"folders of parts, or --class-level {level + 1} if {show(folder)} is a class"
+                )
 
 
-def _refuse_lost_classes(src: Path, names: Sequence[str], pieces: Sequence[Sequence[str]]) -> None:
-    """Raises ValueError for folders train and val that would become classes, because videos lie directly in them.
+def _readings(pieces: Sequence[Sequence[str]], levels: Sequence[set[str]], class_level: int | None) -> list[_Reading]:
+    """All ways to understand the folders; none if they are parts without classes.
 
-    Or because classes lie next to a folder `train` that holds folders of the same names.
+    Args:
+        pieces: The folders above each video.
+        levels: The folders of each level.
     """
-    top = int(_is_wrapped(pieces))
-    if min(map(len, pieces)) <= top:
-        return  # a video in no folder is named later
-    at_top = {piece[top] for piece in pieces}
-    direct = next((name for name, piece in zip(names, pieces) if len(piece) == top + 1), None)
-    if _are_parts(at_top) and direct is not None:
-        raise ValueError(
-            f"{os.path.join(src, direct)} is in a folder of a part, but in no class folder: expected "
-            f"{src}/<part>/<class>/<video>, or --class-level {top + 1} if {_listed(sorted(at_top))} are classes"
-        )
-    for folder in sorted(at_top):
-        below = {piece[top + 1] for piece in pieces if piece[top] == folder and len(piece) > top + 1}
-        if folder.lower() in PART_NAMES and (
-            both := sorted(name for name in below & at_top if name.lower() not in PART_NAMES)
-        ):
-            raise ValueError(
-                f"{src}: {show(both[0])} is a folder next to {show(folder)} and in it: expected all classes in folders "
-                f"of parts, or --class-level {top + 1} if {show(folder)} is a class"
-            )
+    parts = [
+        level
+        for level, folders in enumerate(levels)
+        if _are_parts(folders, all(len(piece) > level for piece in pieces)) or _has_both_sides(folders)
+    ]
+    if class_level is not None:
+        klass = class_level - 1
+        return [_Reading(klass, part) for part in parts if part != klass] or [_Reading(klass, None)]
+    readings = [_Reading(klass, part) for part in parts for klass in _class_levels(pieces, levels, part)]
+    unclear = [level for level in parts if any(folder.lower() not in PART_NAMES for folder in levels[level])]
+    if readings:
+        readings += [_Reading(level, None) for level in unclear]
+    elif not parts:
+        readings = [_Reading(klass, None) for klass in _class_levels(pieces, levels, None)]
+    return sorted(readings, key=lambda reading: reading.klass)
 
 
-def _is_wrapped(pieces: Sequence[Sequence[str]]) -> bool:
-    """Whether one folder contains all others: as the only class, it would be useless for training."""
-    return min(map(len, pieces)) > 1 and len({piece[0] for piece in pieces}) == 1 < len({piece[1] for piece in pieces})
+def _class_levels(pieces: Sequence[Sequence[str]], levels: Sequence[set[str]], part: int | None) -> list[int]:
+    """The levels that may be the classes if `part` is the level of the parts.
+
+    Args:
+        levels: The folders of each level.
+    """
+    others = [level for level in range(len(levels)) if level != part]
+    several = [level for level in others if len(levels[level]) > 1]
+    if not several:
+        if part is None:
+            return [0]
+        return [level for level in others if level > part][:1] or others[:1]
+    first = several[0]
+    found = {first}
+    if part is None and any(first > len(piece) - 1 >= 0 for piece in pieces):
+        found.add(0)  # the folders around the classes contain a video themselves
+    found |= {level for level in several if level > first and _is_shared(pieces, first, level)}
+    if part is not None and first < part < several[-1]:
+        found.add(next(level for level in several if level > part))
+    return sorted(found)
 
 
-def _are_parts(folders: set[str]) -> bool:
-    return all(folder.lower() in PART_NAMES for folder in folders) and _has_both_sides(folders)
+def _levels(pieces: Sequence[Sequence[str]]) -> list[set[str]]:
+    """The folders of each level. There is at least one level."""
+    levels: list[set[str]] = [set() for _ in range(max(1, *map(len, pieces)))]
+    for piece in set(map(tuple, pieces)):
+        for level, folder in zip(levels, piece):
+            level.add(folder)
+    return levels
 
 
-def _has_both_sides(folders: Sequence[str] | set[str]) -> bool:
+def _is_shared(pieces: Sequence[Sequence[str]], upper: int, lower: int) -> bool:
+    """Whether most folders of the lower level, and more than one, are in several folders of the upper level."""
+    pairs = {(piece[upper], piece[lower]) for piece in pieces if len(piece) > lower}
+    times = Counter(folder for _, folder in pairs)
+    shared = sum(count > 1 for count in times.values())
+    return shared > 1 and 2 * shared >= len(times)
+
+
+def _are_parts(folders: set[str], everywhere: bool) -> bool:
+    """Whether the folders of a level are parts. A single one for training says nothing.
+
+    Args:
+        everywhere: Whether all videos are in one of them.
+    """
+    if not folders or any(folder.lower() not in PART_NAMES for folder in folders):
+        return False
+    return len(folders) > 1 or (everywhere and PART_NAMES[min(folders).lower()] != "train")
+
+
+def _has_both_sides(folders: set[str]) -> bool:
     """Whether the names of the folders contain that of training and that of another part."""
     parts = {PART_NAMES.get(folder.lower()) for folder in folders}
     return "train" in parts and bool(parts & {"val", "test"})
@@ -152,6 +204,12 @@ def _has_both_sides(folders: Sequence[str] | set[str]) -> bool:
 
 def _listed(folders: Sequence[str], most: int = 8) -> str:
     return ", ".join(map(show, folders[:most])) + (", …" if len(folders) > most else "")
+
+
+def _of(src: Path, some: Sequence[str], names: Sequence[str]) -> str:
+    """`videos/a.mp4 is` or `2 of 9 videos, such as videos/a.mp4, are`."""
+    first = os.path.join(src, some[0])
+    return f"{first} is" if len(some) == 1 else f"{len(some)} of {len(names)} videos, such as {first}, are"
 
 
 def class_of(layout: Layout, src: Path, names: Sequence[str], *, otherwise: str = "") -> Sequence[str]:
@@ -163,9 +221,6 @@ def class_of(layout: Layout, src: Path, names: Sequence[str], *, otherwise: str 
     Raises:
         ValueError: A video is in no class folder.
     """
-    if "" in layout.classes:
-        raise ValueError(
-            f"{os.path.join(src, names[layout.classes.index('')])} is in no class folder: expected "
-            f"{src}/<class>/<video>{otherwise}"
-        )
+    if outside := [name for name, klass in zip(names, layout.classes) if not klass]:
+        raise ValueError(f"{_of(src, outside, names)} in no class folder: expected {src}/{layout.described}{otherwise}")
     return layout.classes

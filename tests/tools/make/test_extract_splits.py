@@ -204,10 +204,11 @@ def test_missing_rows_and_files_elsewhere(videos, tmp_path, one_video):
 
 def test_videos_with_the_same_stem(videos, tmp_path):
     src = videos("a/1.mp4", "a/1.MP4", "a/deep/1.mp4", "a/x;y.mp4")
-    extract_frames(src, tmp_path, SMALL)
+    level = SplitOptions(class_level=1)
+    extract_frames(src, tmp_path, SMALL, split=level)
     assert sorted(p.name for p in (tmp_path / "frames" / "a").iterdir()) == ["1", "1.mp4", "a_deep_1.mp4", "x_y"]
     videos("a/0/1.mp4")  # sorted before the others, which keep their folders
-    made = extract_frames(src, tmp_path, SMALL)
+    made = extract_frames(src, tmp_path, SMALL, split=level)
     assert (made.done, made.skipped) == (1, 4)
     assert (tmp_path / "frames" / "a" / "a_0_1.mp4").is_dir()
 
