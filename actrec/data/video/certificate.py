@@ -11,6 +11,7 @@ import numpy as np
 
 from actrec.data.video.color import picture_checksum
 from actrec.data.video.container import iter_decoded, iter_packets, open_video
+from actrec.data.video.damage import DamageCount
 from actrec.data.video.keyframes import KeyframeCheck
 from actrec.data.video.nal import NAL_CODECS, summarize_packet, x264_unit
 from actrec.data.video.orientation import Orientation
@@ -88,10 +89,10 @@ class Examiner:
     middle.
 
     Args:
-        strict: decode MJPEG a second time to count damage that FFmpeg's decoder only prints.
+        strict: count all damage: hear what the decoder prints, and decode MJPEG a second time.
 
     Attributes:
-        num_damaged: how many packets or pictures had errors.
+        damage: how many packets or pictures had errors.
         checksums: of some pictures after the first group, by frame number, for a test of the certificate.
     """
 
@@ -102,7 +103,7 @@ class Examiner:
         self._extradata = self._context.extradata or b""
         self._sound = self._codec in _SEEKABLE
         self._strict = _strict_decoder(self._context) if strict and self._codec == "mjpeg" else None
-        self.num_damaged = 0
+        self.damage = DamageCount(self._context.codec.name if strict else None)
         self._packets: list[tuple[int, int, int]] = []  # pts, offset and size in the file
         self._layers: list[tuple[bool, int]] = []  # of each packet: non-reference in its temporal layer; that layer
         self._keys: list[tuple[int, int]] = []  # pts, dts
@@ -119,15 +120,18 @@ class Examiner:
     def __enter__(self) -> Examiner:
         self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115 - closed by __exit__
         self._version = file_version(self._file)
+        self.damage.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.damage.__exit__()
         self._file.close()
 
     def packet(self, packet: av.Packet) -> None:
         """See `DecodeObserver`."""
-        if self._strict and packet.size:
-            self.num_damaged += not _decodes(self._strict, packet)
+        self.damage.packet(packet)
+        if self._strict and packet.size and not _decodes(self._strict, packet):
+            self.damage.damaged()
         if not self._sound or not packet.size:
             return
         if packet.pts is None or packet.is_discard or packet.is_corrupt or packet.has_sidedata("new_extradata"):
@@ -150,7 +154,7 @@ class Examiner:
 
     def picture(self, picture: av.VideoFrame) -> None:
         """See `DecodeObserver`."""
-        self.num_damaged += picture.is_corrupt
+        self.damage.picture(picture)
         self._pictures.append(picture.pts)
         size = (picture.width, picture.height)
         if self._size is None:
@@ -162,7 +166,8 @@ class Examiner:
     def damaged(self) -> None:
         """See `DecodeObserver`."""
         self._sound = False
-        self.num_damaged += not self._strict
+        if not self._strict:
+            self.damage.damaged()
 
     def certificate(self, *, proven: bool = False) -> Certificate | None:
         """The certificate, or None if the file has not earned one.

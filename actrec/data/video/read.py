@@ -266,7 +266,7 @@ def _read_from_start(
     certificate = examiner.certificate() if examiner else None
     if examiner and certificate and not _holds(path, certificate, examiner.checksums):
         certificate = None
-    return Decoded(clamped, decoded, certificate, examiner.num_damaged if examiner else 0)
+    return Decoded(clamped, decoded, certificate, examiner.damage.num_damaged if examiner else 0)
 
 
 def _holds(path: str | os.PathLike[str], certificate: Certificate, expected: dict[int, int]) -> bool:

@@ -1,0 +1,102 @@
+"""Counts the frames of a video that decode with errors."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+import av
+import av.logging
+
+# Errors that a decoder prints and that mean damage. Others are about references that a stream does not contain, as
+# after a cut, or about options of the stream.
+_DAMAGE = re.compile(
+    r"crc|conceal|corrupt|damaged|overflow|out of bounds|outside the valid range|invalid|illegal|absent|error", re.I
+)
+
+
+class DamageCount:
+    """Observes a decode (see `DecodeObserver`), in one thread. A context manager.
+
+    Most decoders mark a picture that has errors, or refuse its packet. Some, such as those of FFV1, DV and Theora, only
+    print a message.
+
+    Args:
+        decoder: FFmpeg's name of the decoder, to hear its messages. Default: they are not heard.
+    """
+
+    def __init__(self, decoder: str | None = None):
+        self._num_marked = self._num_complained = 0
+        self._decoder = decoder
+        self._messages: list[tuple[int, str, str]] = []
+        self._capture: Any = None
+
+    def __enter__(self) -> DamageCount:
+        if self._decoder is not None:
+            _errors.enter()
+            self._capture = av.logging.Capture()
+            self._messages = self._capture.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        if self._capture is not None:
+            self._take()
+            self._capture.__exit__(None, None, None)
+            _errors.leave()
+
+    @property
+    def num_damaged(self) -> int:
+        """How many packets or pictures had errors; known when closed."""
+        return max(self._num_marked, self._num_complained)  # many errors are marked and printed
+
+    def packet(self, packet: av.Packet) -> None:
+        """See `DecodeObserver`."""
+        self._take()
+
+    def picture(self, picture: av.VideoFrame) -> None:
+        """See `DecodeObserver`."""
+        self._num_marked += picture.is_corrupt
+
+    def damaged(self) -> None:
+        """See `DecodeObserver`."""
+        self._num_marked += 1
+
+    def _take(self) -> None:
+        """Counts the last packet if the decoder has complained of it."""
+        self._num_complained += any(
+            name == self._decoder and _DAMAGE.search(message) is not None for _, name, message in self._messages
+        )
+        self._messages.clear()
+
+
+class _Errors:
+    """FFmpeg's messages of errors, which are turned on while anybody listens. Those of other threads are dropped."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listeners = 0
+        self._before: tuple[int | None, bool] = (None, True)
+        self._others: Any = None
+
+    def enter(self) -> None:
+        with self._lock:
+            self._listeners += 1
+            if self._listeners == 1:
+                self._before = av.logging.get_level(), av.logging.get_skip_repeated()
+                self._others = av.logging.Capture(local=False)
+                self._others.__enter__()
+                av.logging.set_skip_repeated(False)
+                av.logging.set_level(av.logging.ERROR)
+
+    def leave(self) -> None:
+        with self._lock:
+            self._listeners -= 1
+            if not self._listeners:
+                level, skip_repeated = self._before
+                av.logging.set_level(level)
+                av.logging.set_skip_repeated(skip_repeated)
+                self._others.__exit__(None, None, None)
+
+
+_errors = _Errors()
