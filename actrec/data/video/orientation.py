@@ -31,7 +31,8 @@ class Orientation:
         if abs(picture.rotation - 90 * turns) > 1:  # FFmpeg's tolerance, too
             return cls()
         turns %= 4
-        matrix: Any = next((data for data in picture.side_data if data.type.name == "DISPLAYMATRIX"), None)
+        side_data: Any = picture.side_data  # PyAV declares a mapping, but iterating gives its values
+        matrix = next((data for data in side_data if data.type.name == "DISPLAYMATRIX"), None)
         if matrix is None:
             return cls(turns)
         a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
