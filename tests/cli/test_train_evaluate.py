@@ -337,7 +337,7 @@ def test_more_epochs(run, inside):
     assert (code, err[-1]) == (
         2,
         "Error: --epochs 2, but c was started with 1: with --schedule cosine, the learning rate of every epoch depends "
-        "on their number. To train longer, begin a new run with --weights c/last.pt",
+        "on the number of epochs. To train longer, begin a new run with --weights c/last.pt",
     )
     assert run("train", *SMALL, *TINY, "--epochs", "1", "--run", "d", "--weights", "c/last.pt")[0] == 0
     assert run("train", "--resume", "--run", "d", "--weights", "c/last.pt")[0] == 0
