@@ -15,7 +15,7 @@ import heapq
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -100,15 +100,14 @@ class PacketTimes:
         """Ascending timestamps of the pictures, None if there are none; whether the file states them."""
         pts, dts = ([packet[i] for packet in self._packets] for i in (0, 1))
         chosen = dts if self._counted or (None in pts and None not in dts) else pts
-        known = [i for i, ticks in enumerate(chosen) if ticks is not None]
-        if len(known) * 2 <= len(chosen):
+        ticks, clock = _without_gaps(chosen), _without_gaps(dts)
+        if ticks is None:
             return None, False
-        ticks = np.array([chosen[i] for i in known], np.float64)
-        if len(known) < len(chosen):
-            ticks = np.interp(np.arange(len(chosen)), known, ticks)
-        elif chosen is pts:
-            ticks = ticks[self._decodable(ticks)]
-        return _joined(ticks, RESTART / float(self._stream.time_base or 1)), not self._counted
+        if chosen is pts and None not in pts:
+            decodable = self._decodable(ticks)
+            ticks, clock = ticks[decodable], None if clock is None else clock[decodable]
+        clock = ticks if clock is None else clock
+        return _joined(ticks, clock, RESTART / float(self._stream.time_base or 1)), not self._counted
 
     def _decodable(self, ticks: np.ndarray) -> np.ndarray:
         """Of each packet: it is not before the first keyframe, neither in the file nor on the screen."""
@@ -137,15 +136,25 @@ def has_no_timestamps(container: InputContainer) -> bool:
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
 
 
-def _joined(ticks: np.ndarray, restart: float) -> np.ndarray:
+def _without_gaps(ticks: Sequence[int | None]) -> np.ndarray | None:
+    """Timestamps, those that are missing interpolated; None if more than half of them are missing."""
+    known = [(i, tick) for i, tick in enumerate(ticks) if tick is not None]
+    if len(known) * 2 <= len(ticks):
+        return None
+    return np.interp(np.arange(len(ticks)), *np.array(known, np.float64).T)
+
+
+def _joined(ticks: np.ndarray, clock: np.ndarray, restart: float) -> np.ndarray:
     """Timestamps in ascending order. Where the clock restarts, the rest follows what is before.
 
     Args:
         ticks: In the order of the file.
-        restart: By how much they go back there, in ticks.
+        clock: When the packets are decoded, if the file says so: unlike `ticks`, it does not go back for B-frames,
+            which are far apart in a time lapse.
+        restart: By how much it goes back there, in ticks.
     """
-    latest = np.maximum.accumulate(ticks)
-    cuts = np.flatnonzero((np.diff(ticks) < -restart) & (ticks[1:] < latest[:-1] - restart)) + 1
+    latest = np.maximum.accumulate(clock)
+    cuts = np.flatnonzero((np.diff(clock) < -restart) & (clock[1:] < latest[:-1] - restart)) + 1
     if not len(cuts):
         return np.sort(ticks)
     parts = [np.sort(part) for part in np.split(ticks, cuts)]

@@ -161,3 +161,12 @@ def test_few_large_pictures_wait_for_others(tmp_path, monkeypatch, limit, expect
     monkeypatch.setattr(read_module, "iter_decoded", counting)
     assert number_of(next(iter_frames(path))[0]) == 0
     assert num_decoded == expected
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_a_time_lapse_with_b_frames_is_no_clock_that_restarts(tmp_path, suffix):
+    """The timestamps of B-frames go back by minutes, from packet to packet."""
+    times = [600_000 * i for i in range(30)]
+    path = write_timed(tmp_path / f"a{suffix}", times, options={"g": "12", "bf": "3", "b-adapt": "0"})
+    assert times_of(path)[:-1] == pytest.approx(np.array(times) / 1000, abs=1e-3)
+    assert [number_of(rgb) for rgb, _ in iter_frames(path)] == [*range(30)]
