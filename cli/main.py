@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.message = printable_lines(error.message)
+        error.message = printable_lines(error.message)  # type: ignore[misc] # `show` of every kind prints it
         error.show()
         sys.exit(error.exit_code)
     except click.exceptions.Exit as stop:
