@@ -12,6 +12,8 @@ import zipfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
+from actrec.system import raise_if_exhausted
+
 if TYPE_CHECKING:
     from numpy.lib.npyio import NpzFile
 
@@ -28,9 +30,14 @@ def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> Binary
 
     Raises:
         OSError: The file is missing or cannot be read, or it is a folder, pipe, socket or device.
+        ExhaustedError: This process cannot open one more file.
     """
     check_regular(path)
-    return open(path, "rb", buffering=buffering, opener=_without_waiting)
+    try:
+        return open(path, "rb", buffering=buffering, opener=_without_waiting)
+    except OSError as error:
+        raise_if_exhausted(path, error)
+        raise
 
 
 @contextlib.contextmanager

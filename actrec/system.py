@@ -12,6 +12,7 @@ import errno
 import os
 import platform
 import re
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,12 +60,37 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and re.search("can(no|')t allocate memory", str(error), re.I) is not None
 
 
+class ExhaustedError(ValueError):
+    """The system lacks what reading a file needs, such as descriptors. As the file is not the reason, the run ends."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str):
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self._given = os.fspath(path), reason
+
+    def __reduce__(self) -> tuple[type[ExhaustedError], tuple[str, str]]:
+        return type(self), self._given
+
+
+def raise_if_exhausted(path: str | os.PathLike[str], error: Exception) -> None:
+    """Raises ExhaustedError if an error says that this process, or the system, cannot open one more file.
+
+    Args:
+        error: An OSError, or another error with an `errno`.
+    """
+    number = getattr(error, "errno", None)
+    if number in (errno.EMFILE, errno.ENFILE):
+        what = f"{os.strerror(number)}: pass a smaller --workers, or raise the limit of open files (ulimit -n)"
+        raise ExhaustedError(path, what) from None
+
+
 def is_systems_fault(error: BaseException) -> bool:
     """Whether reading a file failed for another reason than its content: memory is lacking, or the system cannot read.
 
     A library that seeks to where damaged bytes lead it raises an OSError, too.
     """
-    return is_out_of_memory(error) or (isinstance(error, OSError) and error.errno not in (None, errno.EINVAL))
+    if is_out_of_memory(error) or isinstance(error, ExhaustedError):
+        return True
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
 
 def release_free_memory() -> None:
@@ -89,6 +115,21 @@ def sync_folder(folder: str | os.PathLike[str]) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def open_standard_streams() -> None:
+    """Opens the null device for each standard stream that is closed.
+
+    Otherwise the next files that are opened get the numbers 0 to 2, and what a library prints would be written into
+    them. The same holds for child processes. Python's objects for such streams are None.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest free number: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - until the end
 
 
 LOCK_FILE = ".actrec-lock"

@@ -12,6 +12,7 @@ import click
 from actrec import __version__
 from actrec.cli.interrupt import ends_at_interrupt
 from actrec.registry import did_you_mean
+from actrec.system import open_standard_streams
 from actrec.words import printable_lines, text_of
 
 COMMANDS = {  # name: one line for --help
@@ -81,6 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     # as the decode workers or other programs need the cores. Without any spinning, it runs at half the speed. torch
     # reads this variable when it is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    open_standard_streams()
     try:
         with ends_at_interrupt():
             sys.exit(actrec.main(arguments, prog_name="actrec", standalone_mode=False) or 0)

@@ -119,6 +119,29 @@ def test_the_same_command_continues_after_kills(forks, here, command, kills):
         assert np.array_equal(score_file.read(here / "out.npz").scores, score_file.read(here / "right.npz").scores)
 
 
+def test_too_few_descriptors_end_the_run_and_no_video_counts_as_unusable(forks, here):
+    options = ("--run", here / "runs" / "tiny", "--device", "cpu", "--workers", 8)
+    modules = ("actrec.inference.model", "actrec.engine.train", "actrec.pipelines.loader")
+    codes = set()
+    for limit in (8, 9, 10, 11, 13):
+        with Forks(*modules, limits={"RLIMIT_NOFILE": limit}) as few:
+            for number, call in enumerate(
+                [
+                    ("predict", here / "frames", *options),
+                    ("evaluate", "--data", here, *options, "--out", here / f"{limit}.npz"),
+                    ("index", here / "train.txt", "--verify"),
+                ]
+            ):
+                (here / "train.txt.index.npy").unlink(missing_ok=True)
+                (ended,) = few.run(call)
+                codes.add((number, ended.code))
+                if ended.code:
+                    assert "Error: " in ended.output.splitlines()[-1], ended
+                    assert "Too many open files" in ended.output.splitlines()[-1]
+                    assert not any(word in ended.output for word in ("not predicted", "missing:", "broken"))
+    assert codes >= {(0, 1), (1, 1), (2, 1)}
+
+
 def test_folders_with_links_that_lead_nowhere_or_in_circles(run, here):
     folder = here / "many"
     for n in range(3):

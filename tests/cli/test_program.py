@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import actrec
 from actrec.cli.main import COMMANDS
+from actrec.data.index import build_index
+from actrec.data.lists import read_list
 
 
 def test_index(run, inside):
@@ -44,3 +47,14 @@ def test_every_command_has_help_and_stands_in_the_docs(run):
 def test_python_dash_m(tmp_path):
     shown = subprocess.run([sys.executable, "-m", "actrec", "--version"], capture_output=True, text=True, check=True)
     assert shown.stdout == f"actrec, version {actrec.__version__}\n"
+
+
+def test_closed_standard_streams(inside):
+    """Without streams, the next files would get their numbers, and lines of libraries would be written into them."""
+    command = shlex.join([sys.executable, "-m", "actrec", "index", "train.txt", "--verify"])
+    for closed in ("2>&-", ">&- 2>&-", "<&- >&- 2>&-"):
+        Path("train.txt.index.npy").unlink(missing_ok=True)
+        assert subprocess.run(["bash", "-c", f"{command} {closed}"]).returncode == 0
+        index = build_index(read_list("train.txt"), cache=Path("train.txt.index.npy"), lazy=True)
+        assert index.unverified_files() == []
+        assert not Path("train.txt.quarantine.csv").exists()

@@ -20,9 +20,9 @@ import cv2
 
 from actrec.config import Limits
 from actrec.data.limits import limits, set_limits
-from actrec.data.video.container import ExhaustedError, MediaError, raise_if_exhausted
+from actrec.data.video.container import MediaError
 from actrec.files import OutputError, write_csv, writing
-from actrec.system import num_cores
+from actrec.system import ExhaustedError, num_cores, raise_if_exhausted
 from actrec.words import printable
 
 _AHEAD = 4  # jobs handed out per worker: enough to keep it busy, few enough to cancel quickly

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from actrec.data.flow import FLOW_IMAGE, PREFIXED_FLOW_IMAGE, is_y, other_axis, y_of
 from actrec.data.lists.find import VIDEOS
 from actrec.data.video.container import MediaError
+from actrec.system import raise_if_exhausted
 from actrec.words import counted
 
 # Windows calls renamed files `frame (1).jpg`.
@@ -373,6 +374,7 @@ class Listing:
         try:
             found = arrange(self.path, os.listdir(self.path), flow=self.flow, template=self.template)
         except OSError as error:
+            raise_if_exhausted(self.path, error)
             raise MediaError(self.path, error.strerror or str(error)) from None
         if found.checksum != self.checksum:
             raise MediaError(

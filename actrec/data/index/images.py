@@ -15,6 +15,7 @@ from actrec.data.limits import limits, why_too_large
 from actrec.data.video.color import to_8_bits
 from actrec.data.video.container import MediaError
 from actrec.opening import open_regular
+from actrec.system import raise_if_exhausted
 
 _JPEG = b"\xff\xd8"
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)  # of a segment, or of the end of a JPEG
@@ -35,6 +36,7 @@ def read_encoded(path: str) -> np.ndarray:
     Raises:
         BrokenError: The file is missing or empty, it is not JPEG, PNG, BMP or WebP, or it is a JPEG that is cut off.
         MediaError: The file cannot be read, or it has more pixels than `Limits.max_pixels`.
+        ExhaustedError: There are too few descriptors.
     """
     try:
         with open_regular(path, buffering=0) as file:
@@ -47,6 +49,7 @@ def read_encoded(path: str) -> np.ndarray:
     except FileNotFoundError:
         raise BrokenError(path, "the image is missing") from None
     except OSError as error:
+        raise_if_exhausted(path, error)
         raise MediaError(path, error.strerror or str(error)) from None
     if not len(data):
         raise BrokenError(path, "the image is empty (0 bytes)")

@@ -40,7 +40,7 @@ from actrec.data.video.certificate import Certificate, load_certificate
 from actrec.data.video.container import MediaError
 from actrec.files import atomic_write
 from actrec.leftovers import remove_leftovers
-from actrec.system import num_cores, total_memory
+from actrec.system import num_cores, raise_if_exhausted, total_memory
 
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
 _SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
@@ -160,6 +160,7 @@ class Index(Sequence[Media]):
             numbers = numbers_of(record) if listing is None else listing.read().numbers
             span = span_of(record, video, frame_numbers(numbers, int(record["step"]), flow=self.flow))
         except (MediaError, OSError) as error:
+            raise_if_exhausted(video.path, error)
             return error.reason if isinstance(error, MediaError) else error.strerror or "no such file"
         if isinstance(video.start, float) and record["variable"] and isinstance(span, Span):
             self._spans[i] = span

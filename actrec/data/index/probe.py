@@ -23,6 +23,7 @@ from actrec.data.video.probe import probe_video
 from actrec.data.video.promise import LEAST_PRESENT
 from actrec.data.video.read import verify_video
 from actrec.opening import open_regular
+from actrec.system import raise_if_exhausted
 
 
 class Kind(IntEnum):
@@ -172,6 +173,7 @@ def _reasons(path: str) -> Iterator[None]:
     except MediaError as error:
         raise type(error)(path, error.reason.encode("utf-8", "backslashreplace").decode()) from None
     except OSError as error:
+        raise_if_exhausted(path, error)
         reason = error.strerror or str(error)
         raise MediaError(path, reason.encode("utf-8", "backslashreplace").decode()) from None
 

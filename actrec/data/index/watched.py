@@ -22,6 +22,7 @@ from pathlib import Path
 import cv2
 
 from actrec.data.video.container import MediaError
+from actrec.system import ExhaustedError, raise_if_exhausted
 
 # libjpeg also warns of bytes between the data and the end of the image, which some cameras write to fill a block, and
 # of color profiles. libpng only warns if all pixels are there but their checksum differs.
@@ -167,7 +168,8 @@ def decode_watched(path: str) -> tuple[tuple[int, int] | None, str | None]:
         (height, width) as displayed, or None if OpenCV does not decode it; what the libraries say of damage, or None.
 
     Raises:
-        MediaError: The child process cannot be started, or it crashed.
+        MediaError: The child process crashed.
+        ExhaustedError: It cannot be started.
     """
     if not hasattr(_local, "decoder"):
         _local.decoder = _Decoder(path)
@@ -196,8 +198,13 @@ class _Decoder:
             self._process = subprocess.Popen(
                 [sys.executable, str(_CHILD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
+            started = self._process.stdout.readline() == "ready\n"  # type: ignore[union-attr]
+            why = f"exit code {self._process.wait()}" if not started else ""
         except OSError as error:
-            raise MediaError(path, f"the decoder of images cannot be started ({error.strerror})") from None
+            raise_if_exhausted(path, error)
+            started, why = False, error.strerror or str(error)
+        if not started:
+            raise ExhaustedError(path, f"the process that decodes images cannot be started ({why})")
 
     def decode(self, path: str) -> tuple[list[int] | None, str]:
         assert self._process.stdin is not None

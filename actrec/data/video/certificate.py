@@ -15,6 +15,7 @@ from actrec.data.video.damage import DamageCount
 from actrec.data.video.keyframes import KeyframeCheck
 from actrec.data.video.nal import NAL_CODECS, summarize_packet, x264_unit
 from actrec.data.video.orientation import Orientation
+from actrec.opening import open_regular
 
 # Decoders in which a keyframe resets everything. H.264 and HEVC keyframes qualify one by one: only IDR pictures do.
 # Those of VP8, VP9, AV1 and MJPEG are checked by their first bytes (`KeyframeCheck`).
@@ -118,7 +119,7 @@ class Examiner:
         self._samples: dict[int, dict[int, int]] = {}  # checksums by frame number, by number of the group
 
     def __enter__(self) -> Examiner:
-        self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115 - closed by __exit__
+        self._file = open_regular(self._path, buffering=0)  # closed by __exit__
         self._version = file_version(self._file)
         self.damage.__enter__()
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from av.container import InputContainer
 from actrec.data.limits import limits, why_too_large
 from actrec.data.video.refused import why_no_video
 from actrec.opening import check_regular, open_regular
+from actrec.system import raise_if_exhausted
 
 av.logging.set_level(None)  # FFmpeg prints nothing to stderr; what matters is raised or counted
 
@@ -43,17 +43,6 @@ class MediaError(ValueError):
 
     def __reduce__(self) -> tuple[type[MediaError], tuple[str, str]]:
         return (type(self), (str(self).removesuffix(f": {self.reason}"), self.reason))
-
-
-class ExhaustedError(MediaError):
-    """This process cannot open one more file. The reason is not the file, so no other list may result from it."""
-
-
-def raise_if_exhausted(path: str | os.PathLike[str], error: OSError | av.error.FFmpegError) -> None:
-    """Raises ExhaustedError if an error says that this process, or the system, cannot open one more file."""
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        what = f"{os.strerror(error.errno)}: pass a smaller --workers, or raise the limit of open files (ulimit -n)"
-        raise ExhaustedError(path, what) from None
 
 
 class ChangedError(MediaError):

@@ -7,17 +7,11 @@ from dataclasses import dataclass
 
 from actrec.data.limits import why_too_long
 from actrec.data.video.color import color_name
-from actrec.data.video.container import (
-    ExhaustedError,
-    MediaError,
-    iter_decoded,
-    iter_packets,
-    open_video,
-    raise_if_exhausted,
-)
+from actrec.data.video.container import MediaError, iter_decoded, iter_packets, open_video
 from actrec.data.video.orientation import Orientation
 from actrec.data.video.promise import check_complete
 from actrec.data.video.timestamps import PacketTimes
+from actrec.system import raise_if_exhausted
 
 
 @dataclass(frozen=True)
@@ -82,8 +76,6 @@ def check_video(path: str | os.PathLike[str]) -> Checked:
             missing = check_complete(path, container, stream)
             if next(iter_decoded(container, stream), None) is None:
                 return Checked("no frame of its video stream decodes")
-    except ExhaustedError:
-        raise
     except MediaError as error:
         return Checked(error.reason)
     except OSError as error:

@@ -20,6 +20,7 @@ from actrec.data.video.read import read_frames
 from actrec.opening import open_regular
 from actrec.pipelines.dali.routes import Route
 from actrec.pipelines.workers.resize import resize
+from actrec.system import raise_if_exhausted
 
 Plan = TrainPlan | EvalPlan
 
@@ -153,6 +154,7 @@ def _read_bytes(path: str) -> np.ndarray:
         with open_regular(path, buffering=0) as file:
             data = np.fromfile(file, np.uint8)
     except OSError as error:
+        raise_if_exhausted(path, error)
         raise MediaError(path, error.strerror or str(error)) from None
     if not len(data):
         raise MediaError(path, "the file is empty (0 bytes)")

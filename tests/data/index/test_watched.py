@@ -17,6 +17,7 @@ from actrec.data.index.index import run_in_threads
 from actrec.data.index.watched import damage_of, decode_watched
 from actrec.data.video.container import MediaError
 from actrec.data.video.read import verify_video
+from actrec.system import ExhaustedError
 from actrec.tools.lists.index import damaged as damaged_of
 
 RNG = np.random.default_rng(0)
@@ -107,6 +108,29 @@ def test_a_crash_of_the_decoder_is_an_error_of_one_image(tmp_path):
     with pytest.raises(MediaError, match=r"1\.jpg: the decoder of images crashed"):
         decode_watched(str(path))
     assert decode_watched(str(path)) == ((120, 160), None)
+
+
+def test_a_decoder_that_cannot_be_started_is_no_fault_of_an_image(tmp_path, monkeypatch):
+    path = folder(tmp_path / "good") / "1.jpg"
+    path.write_bytes(jpeg())
+    monkeypatch.delattr(watched._local, "decoder", raising=False)
+    monkeypatch.setattr(watched, "_CHILD", tmp_path / "absent.py")
+    with pytest.raises(ExhaustedError, match="cannot be started \\(exit code 2\\)"):
+        decode_watched(str(path))
+    index = build_index([video(path.parent)])
+    with pytest.raises(ExhaustedError):
+        index.verify_all(run_in_threads)
+    index.find_broken()
+    assert not index.broken
+
+
+def test_a_full_disk_hides_no_damage(tmp_path, monkeypatch):
+    path = tmp_path / "1.jpg"
+    path.write_bytes(damaged(jpeg(), 500))
+    monkeypatch.delattr(watched._local, "decoder", raising=False)
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(name, "/dev/full")
+    assert "Corrupt JPEG" in str(decode_watched(str(path))[1])
 
 
 def test_the_child_ends_with_its_thread(tmp_path):

@@ -263,7 +263,7 @@ def test_few_descriptors_are_enough(src, flow_list, tmp_path):
 def test_too_few_descriptors_end_the_run_and_no_video_counts_as_broken(forks, src, tmp_path):
     ended = {}
     forks.run(("extract-frames", src, tmp_path / "right", *COMMANDS["extract-frames"]))
-    for limit in (12, 17, 18):
+    for limit in (9, 12, 17, 18):
         with Forks(*MODULES, limits={"RLIMIT_NOFILE": limit}) as few:
             call = ("extract-frames", src, tmp_path / str(limit), *COMMANDS["extract-frames"], "--workers", 24)
             (ended[limit],) = few.run(call)
@@ -274,4 +274,4 @@ def test_too_few_descriptors_end_the_run_and_no_video_counts_as_broken(forks, sr
         (again,) = forks.run(call)
         assert again.code == 0
         assert contents(tmp_path / str(limit)) == contents(tmp_path / "right")
-    assert ended[12].code == 1
+    assert ended[9].code == 1  # with 12, it depends on how many threads read at the same time
