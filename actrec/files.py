@@ -317,7 +317,9 @@ def errors_named(temporary: Path, path: str | os.PathLike[str]) -> Iterator[None
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
+def atomic_write(
+    path: str | os.PathLike[str], mode: str = "w", *, may_replace: Callable[[], None] | None = None
+) -> Iterator[IO[Any]]:
     """Opens a file for writing. The file appears under `path` when the block ends, complete and flushed to the disk.
 
     After an exception, or if the process is killed, `path` is as it was before. A symbolic link is followed, and the
@@ -325,6 +327,8 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
 
     Args:
         mode: "w" (UTF-8 text, no newline translation) or "wb".
+        may_replace: Called before a file of that name is replaced, also one that another process has just written. It
+            raises an error to refuse that.
 
     Raises:
         OSError: the folder is missing or not writable, the disk is full, or `path` is a folder or a device. It names
@@ -333,12 +337,15 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
     if mode not in ("w", "wb"):
         raise ValueError(f"mode {mode!r}: expected 'w' or 'wb'")
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
-    with atomic_file(path) as temporary, open(temporary, mode, encoding=encoding, newline=newline) as file:
+    with (
+        atomic_file(path, may_replace=may_replace) as temporary,
+        open(temporary, mode, encoding=encoding, newline=newline) as file,
+    ):
         yield file
 
 
 @contextlib.contextmanager
-def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_file(path: str | os.PathLike[str], *, may_replace: Callable[[], None] | None = None) -> Iterator[Path]:
     """Like `atomic_write`, for code that needs the name of the file: yields an empty temporary file to write to.
 
     Raises:
@@ -356,12 +363,23 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             _sync_file(temporary)
             if old_mode is not None:
                 os.chmod(temporary, old_mode)
-            os.replace(temporary, target)
+            _replace(temporary, target, may_replace)
     except BaseException:  # an interrupt must not leave a temporary file either
         with contextlib.suppress(OSError):  # a read-only file system refuses even if there is no such file
             temporary.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
+
+
+def _replace(temporary: Path, target: Path, may_replace: Callable[[], None] | None) -> None:
+    if may_replace is not None:
+        with contextlib.suppress(OSError):  # the file exists, or the file system has no hard links
+            os.link(temporary, target)  # unlike a rename, this replaces nothing
+            temporary.unlink()
+            return
+        if target.exists():
+            may_replace()
+    os.replace(temporary, target)
 
 
 @contextlib.contextmanager

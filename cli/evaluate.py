@@ -96,10 +96,10 @@ def command(
     analysis = Analysis(content)
     try:
         written = score_files.save(
-            result, content, out, reference_files=reference_files, topk_json=topk_json, topk=topk
+            result, content, out, reference_files=reference_files, topk_json=topk_json, topk=topk, force=force
         )
         lines = _write_confusions(analysis, confusions, by_similarity=confusion_order == "similar")
-    except OSError:  # the result of long work is shown even if it cannot be stored
+    except (OSError, ValueError):  # the result of long work is shown even if it cannot be stored
         click.echo(str(result))
         raise
     name_missing("missing", result.missing, len(found.videos))

@@ -70,6 +70,7 @@ def command(
         score_file.write(
             out,
             score_file.ScoreFile(fused.result.ids, fused.result.scores, fused.result.labels, named.classes, origin),
+            force=force,
         )
     width = max(len(str(path)) for path in files)
     return finish(

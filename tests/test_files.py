@@ -45,6 +45,29 @@ def test_atomic_write(tmp_path, mode, old, new):
     assert os.listdir(tmp_path) == ["f"]
 
 
+@pytest.mark.parametrize("has_links", [True, False])
+def test_atomic_write_asks_before_it_replaces_a_file_that_has_just_appeared(tmp_path, monkeypatch, has_links):
+    path, asked = tmp_path / "f", []
+
+    def refuse():
+        asked.append(path.read_text())
+        raise ValueError("not mine")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", lambda *names: os.stat(tmp_path / "absent"))  # raises an OSError
+    with atomic_write(path, may_replace=refuse) as file:
+        file.write("first")
+    assert (path.read_text(), asked) == ("first", [])
+    path.unlink()
+    with pytest.raises(ValueError, match="not mine"), atomic_write(path, may_replace=refuse):
+        path.write_text("of another process")
+    assert (path.read_text(), asked) == ("of another process", ["of another process"])
+    with atomic_write(path, may_replace=lambda: None) as file:
+        file.write("third")
+    assert path.read_text() == "third"
+    assert os.listdir(tmp_path) == ["f"]
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_atomic_write_interrupted(tmp_path, error):
     def write_half():

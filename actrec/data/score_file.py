@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -52,13 +53,18 @@ def numbers(num_classes: int) -> list[str]:
     return [str(label) for label in range(num_classes)]
 
 
-def write(path: str | os.PathLike[str], content: ScoreFile) -> None:
+def write(path: str | os.PathLike[str], content: ScoreFile, *, force: bool = True) -> None:
     """Writes a score file, atomically. It contains no pickled objects.
+
+    Args:
+        force: Replace a file that contains other scores. Otherwise, the error of `refuse_other` is raised, also if
+            another process has written the file while these scores were computed.
 
     Raises:
         OSError: The file cannot be written.
     """
-    with atomic_write(path, "wb") as file:
+    check = None if force else functools.partial(refuse_other, Path(path), content.made_from)
+    with atomic_write(path, "wb", may_replace=check) as file:
         np.savez(
             file,
             ids=np.array(content.ids, str),

@@ -75,14 +75,19 @@ def save(
     reference_files: bool,
     topk_json: Path | None,
     topk: int,
+    force: bool = True,
 ) -> list[Path]:
     """Writes the scores, and the files of other tools that are asked for. Returns the names of the latter.
 
+    Args:
+        force: As for `score_file.write`.
+
     Raises:
         OSError: a file cannot be written.
+        ValueError: `out` contains other scores.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    score_file.write(out, content)
+    score_file.write(out, content, force=force)
     written = scores.save_reference(out.parent, out.stem, result) if reference_files else []
     if topk_json is not None:
         scores.save_topk_json(topk_json, result, content.classes, topk)

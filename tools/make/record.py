@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actrec.files import write_json, writing
+from actrec.files import ListError, read_json, write_json, writing
 
 _LONGEST = 240  # bytes; longest name of a result. File systems allow 255, and a suffix may be appended.
 _ADDED = ("image_range", "template")  # options that older versions lacked
@@ -108,17 +108,39 @@ class Record:
 
     @classmethod
     def read(cls, folder: Path, kind: Kind) -> Record:
+        """The record in a folder; an empty one if there is none.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It is damaged, or names a result outside the folder of the results, or one for two videos.
+        """
         path = folder / kind.record
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            return cls(path, found["options"], found["videos"], found["lists"])
+            found = read_json(path, dict)
         except (FileNotFoundError, NotADirectoryError):
             return cls(path)
-        except (ValueError, KeyError, TypeError):
+        except ListError:
+            found = {}
+        record = cls(path, *(found.get(name) for name in ("options", "videos", "lists")))
+        if not record._is_valid():
             raise ValueError(
                 f"{path} is damaged: expected the record of {kind.command}; to start over, remove it and "
                 f"{folder / kind.folder}"
-            ) from None
+            )
+        return record
+
+    def _is_valid(self) -> bool:
+        """Whether the values have the right types, and each video has a result of its own below the results."""
+        if not all(isinstance(value, dict) for value in (self.options, self.videos, self.lists)):
+            return False
+        results = list(self.videos.values())
+        return (
+            all(isinstance(name, str) and _is_below(name) for name in results)
+            and len({name.casefold() for name in results}) == len(results)
+            and all(
+                isinstance(one, list) and all(isinstance(hash_, str) for hash_ in one) for one in self.lists.values()
+            )
+        )
 
     def write(self) -> None:
         with writing(self.path):
@@ -151,6 +173,11 @@ def describe_differences(known: Mapping[str, Any], wanted: Mapping[str, Any]) ->
     """The settings that differ from those of an earlier run, for an error message."""
     different = (key for key in {**known, **wanted} if known.get(key) != wanted.get(key))
     return "; ".join(f"{key} was {known.get(key)}, now {wanted.get(key)}" for key in different)
+
+
+def _is_below(name: str) -> bool:
+    """Whether a name of a result is a path that stays in the folder of the results."""
+    return not os.path.isabs(name) and not {"", ".", ".."} & set(name.split("/"))
 
 
 def who_wrote(path: Path) -> Kind | None:
