@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +59,7 @@ def make_folder_lists(
     classes = sorted({label for label, reason in zip(labels, reasons) if not reason})
     others = sorted(set(labels) - set(classes))  # classes without a video that can be listed
     place = {name: number for number, name in enumerate(classes + others)}
-    known = _parts_of(out, dict(zip(paths, names)))
+    known = _parts_of(out, dict(zip(paths, names)), log)
     parts, origin = divide(videos, names, layout, [place[label] for label in labels], split, log, known)
     log(f"split: {origin}")
     lists: dict[str, list[Video]] = {part: [] for part in PARTS}
@@ -76,7 +75,7 @@ def make_folder_lists(
     return made
 
 
-def _parts_of(out: Path, names: Mapping[str, str]) -> dict[str, str]:
+def _parts_of(out: Path, names: Mapping[str, str], log: Callable[[str], None]) -> dict[str, str]:
     """{name of a video: its part} according to the lists in OUT, which are replaced.
 
     Args:
@@ -84,10 +83,17 @@ def _parts_of(out: Path, names: Mapping[str, str]) -> dict[str, str]:
     """
     found = {}
     for part in PARTS:
-        with contextlib.suppress(FileNotFoundError, ValueError):  # a list that cannot be read decides nothing
-            for video in read_list(out / f"{part}.txt"):
-                if name := names.get(os.path.abspath(video.path)):
-                    found[name] = part
+        try:
+            rows = read_list(out / f"{part}.txt")
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            fault = str(error).splitlines()[0]
+            log(f"WARNING: an existing list cannot be read, so its videos are divided anew: {fault}")
+            continue
+        for video in rows:
+            if name := names.get(os.path.abspath(video.path)):
+                found[name] = part
     return found
 
 

@@ -161,3 +161,16 @@ def test_classes_that_differ_only_in_case_or_blanks_are_named(tmp_path):
         "WARNING: the classes 'Run' and 'run'",
         "WARNING: the classes 'walk fast' and 'walk_fast'",
     ]
+
+
+def test_a_list_that_cannot_be_read_is_named_before_it_is_replaced(tmp_path):
+    for name in ("run/1.mp4", "run/2.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "val.txt").write_bytes(b"run/1.mp4 0\n\xff\n")
+    said: list[str] = []
+    make_folder_lists(tmp_path, tmp_path, force=True, log=said.append)
+    assert (
+        f"WARNING: an existing list cannot be read, so its videos are divided anew: {tmp_path}/val.txt:2: byte 0xff at "
+        "position 1 is not UTF-8: save the file as UTF-8"
+    ) in said
