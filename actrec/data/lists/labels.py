@@ -78,7 +78,10 @@ class Classes:
             raise Bad(lambda: f"label {text}: expected 0 or more")
         if self.names and label >= len(self.names):
             raise Bad(
-                lambda: f"label {text}: expected 0 to {len(self.names) - 1}, as there are {len(self.names)} classes"
+                lambda: (
+                    f"label {text}: expected 0 to {len(self.names) - 1}, as there are {len(self.names)} classes"
+                    + (", and labels count from 0" if label == len(self.names) else "")
+                )
             )
         return label
 

@@ -275,7 +275,9 @@ def check_labels(videos: Sequence[Video], num_classes: int, *, multi_label: bool
         return
     video = videos[int(wrong.min())]
     if len(video.labels) > 1 and not multi_label:
-        raise ValueError(f"{video.id} has {len(video.labels)} labels: expected one, except for multi-label nets")
+        raise ValueError(
+            f"{video.id} has {len(video.labels)} labels: expected one, or a net that is trained with --multi-label"
+        )
     raise ValueError(
         f"{video.id} has label {max(video.labels)}: expected at most {num_classes - 1} for "
         f"{counted(num_classes, 'class')}"

@@ -145,7 +145,7 @@ def test_label_columns_of_lists_and_of_columns():
 def test_check_labels(make):
     rows = make([Video("a", "/r/a", None, None, (1,)), Video("b", "/r/b", None, None, (0, 7))])
     check_labels(rows, 8, multi_label=True)
-    with pytest.raises(ValueError, match="b has 2 labels: expected one, except for multi-label nets"):
+    with pytest.raises(ValueError, match="b has 2 labels: expected one, or a net that is trained with --multi-label"):
         check_labels(rows, 8)
     with pytest.raises(ValueError, match="b has label 7: expected at most 6 for 7 classes"):
         check_labels(rows, 7, multi_label=True)
