@@ -188,7 +188,7 @@ def _tell_labels(train: IndexedList, val: IndexedList | None, classes: Sequence[
             log(f"{item.path}: {range_of_counts(counts, classes)}")
     if classes == [str(label) for label in range(len(classes))] and 0 not in label_columns(train.videos)[0]:
         log(f"WARNING: no video of {train.path} has the label 0: labels count from 0, so this class has no videos")
-    if len(classes) == 1:
+    if len(classes) == 1 and label_columns(train.videos)[1].all():  # with several labels, a video may have none
         log(f"WARNING: {train.path} has a single class: a net that always answers {classes[0]} is always right")
     if val is None or len(train.videos) + len(val.videos) > _COMPARED:
         return

@@ -175,8 +175,8 @@ def test_label():
         ("a 1s 2s 3\nb -1s 2s 3", "'b -1s 2s 3' does not end in two frame numbers"),
         ("a 1 30 -3", "train.txt:1: label -3: expected 0 or more"),
         ("a -3", "train.txt:1: label -3: expected 0 or more"),
-        ("a 1 30 7", "train.txt:1: label 7: expected 0 to 6, as there are 7 classes"),
-        ("a.mp4 7", "train.txt:1: label 7: expected 0 to 6, as there are 7 classes"),
+        ("a 1 30 7", "train.txt:1: label 7: expected 0 to 6, as there are 7 classes, and labels count from 0"),
+        ("a.mp4 7", "train.txt:1: label 7: expected 0 to 6, as there are 7 classes, and labels count from 0"),
         ("a 1 30 3.5", "train.txt:1: label 3.5: expected a whole number"),
         ("a 1 30 rum", "train.txt:1: unknown class 'rum': did you mean run"),
         ("a.mp4 rum", "train.txt:1: unknown class 'rum': did you mean run"),
@@ -310,3 +310,10 @@ def test_a_folder_is_no_list(tmp_path):
     (tmp_path / "val.txt").touch()
     with pytest.raises(ListError, match=f"on each line, such as {tmp_path}/val.txt$"):
         read_list(tmp_path)
+
+
+def test_labels_that_count_from_one(tmp_path):
+    (tmp_path / "labels.txt").write_text("run\nwalk\n")
+    (tmp_path / "list.txt").write_text("a.mp4 1\nb.mp4 2\n")
+    with pytest.raises(ListError, match="label 2: expected 0 to 1, as there are 2 classes, and labels count from 0$"):
+        read_list(tmp_path / "list.txt")
