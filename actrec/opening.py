@@ -72,7 +72,10 @@ def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
 
 def _without_waiting(path: str, flags: int) -> int:
     """For the case that the file became a pipe after it was checked."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    except BlockingIOError:  # another process, such as a file server, must give the file back first
+        return os.open(path, flags)
 
 
 _KINDS = {  # the first bytes of files that are given in place of another kind by mistake

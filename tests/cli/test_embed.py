@@ -143,7 +143,7 @@ def test_an_interrupted_command_continues(run, here):
     slow = (
         "import time, actrec.inference.embed as e, actrec.cli.main as m\n"
         "run = e._features\n"
-        "e._features = lambda *a: (time.sleep(0.1), run(*a))[1]\n"
+        "e._features = lambda *a: (time.sleep(0.5), run(*a))[1]\n"
         "e._SAVE_EVERY = 0\n"
         "m.main(['embed', 'many', '--out', 'f.npz', '--batch-size', '2'])"
     )

@@ -27,7 +27,7 @@ def test_the_short_form_finds_no_failure():
     command = [sys.executable, "-m", "torture", "--short"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0, ended.stdout[-5000:]
-    columns, *_, total, _ = [line for line in ended.stdout.splitlines() if not line.startswith("skipped: ")]
+    columns, *_, total, _ = [line for line in ended.stdout.splitlines() if line and not line.startswith("skipped: ")]
     assert columns.split()[0] == "tried"
     assert total.startswith("total ")
 

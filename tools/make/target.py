@@ -113,11 +113,15 @@ class Target:
         self._record = self._read_record(plain_settings(options))
         self._before = self._record.lists
         self._lock = contextlib.ExitStack()
+        self._place: os.stat_result | None = None
 
     def __enter__(self) -> Target:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if self._place is not None and self.folder.exists() and not self._record.path.exists():
+            with contextlib.suppress(OSError):  # DST was replaced: results of a moment ago are in a new one
+                self._record.write()
         self._lock.close()
 
     def broken_videos(self, src: Path, names: Sequence[str], say: Messages) -> dict[str, str]:
@@ -279,9 +283,7 @@ class Target:
     def _check_place(self) -> None:
         """Raises OutputError if the folder of the results was removed or replaced: lists would name lost results."""
         with writing(self.folder):
-            if not os.path.samestat(os.stat(self.folder), self._place):
-                if not self._record.path.exists():  # the last results are in a folder that they have created
-                    self._record.write()
+            if self._place is None or not os.path.samestat(os.stat(self.folder), self._place):
                 raise OutputError(errno.ESTALE, "the folder was replaced during the run; run this command again",
                                   os.fspath(self.folder))  # fmt: skip
 
