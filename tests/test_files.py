@@ -350,4 +350,5 @@ def test_deeply_nested_json_is_refused_in_one_line(tmp_path, depth):
         return
     with pytest.raises(ListError) as caught:
         read_json(tmp_path / "f.json", dict)
-    assert str(caught.value) == f"{tmp_path}/f.json: the JSON cannot be read: values are nested more than 100 deep"
+    what = "values are nested more than 100 levels deep"
+    assert str(caught.value) == f"{tmp_path}/f.json: the JSON cannot be read: {what}"
