@@ -16,7 +16,7 @@ TRAIN = ["Options", "Net", "Clip", "Frames", "Augmentation", "Loader", "Optimize
 OPTIONS = ["Options", "Views", "Scoring", "Clip", "Frames", "Loader", "Loss", "Run"]
 COMMANDS = {
     "train": (train.command, TRAIN),
-    "evaluate": (evaluate.command, [*OPTIONS, "Net (only with --weights)", LIMITS]),
+    "evaluate": (evaluate.command, [*OPTIONS, LIMITS, "Net (only with --weights)"]),
     "bench": (bench.command, ["Options", "Bench", "Clip", "Frames", "Loader", "Net", "Run", LIMITS]),
     "weights convert": (weights.convert, ["Options", "Weights", "Net"]),
 }
