@@ -29,6 +29,7 @@ from actrec.config import ExtractOptions, SplitOptions
 from actrec.data.lists import Video
 from actrec.data.times import FrameTimes
 from actrec.data.video.container import MediaError
+from actrec.data.video.damage import DamageCount, damaged_line
 from actrec.data.video.timestamps import frame_times
 from actrec.files import OutputError
 from actrec.tools.lists.layout import layout_of
@@ -118,11 +119,13 @@ def _extract(
     if skipped:
         say(f"{skipped} of {len(names)} videos exist already")
     jobs = {(src / name, folders[name], options): name for name in names if name not in counts}
-    reasons = dict(broken)
+    reasons, damaged = dict(broken), {}
 
-    def receive(job: tuple, count: int | None, reason: str | None) -> None:
-        if count is not None:
-            counts[jobs[job]] = count
+    def receive(job: tuple, result: tuple[int, int] | None, reason: str | None) -> None:
+        if result is not None:
+            counts[jobs[job]], num_damaged = result
+            if num_damaged:
+                damaged[jobs[job]] = num_damaged
         else:
             reasons[jobs[job]] = str(reason)
 
@@ -139,17 +142,26 @@ def _extract(
 
     queue = largest_first(jobs, lambda job: job[0])
     each(_extract_missing, queue, receive, workers, progress=progress, done=skipped)
+    if damaged:
+        say(damaged_line(damaged))
     lists, failed, table = target.finish(plan, src, reasons, span, say)
     return Extracted(len(counts) - skipped, skipped, sum(counts.values()), tuple(failed), lists, tuple(say), table)
 
 
-def _extract_missing(path: Path, folder: Path, options: ExtractOptions, *, stop: Stop) -> int:
-    """Extracts a video unless its folder exists: a cluster may run the same job twice, even at the same time."""
+def _extract_missing(path: Path, folder: Path, options: ExtractOptions, *, stop: Stop) -> tuple[int, int]:
+    """Extracts a video unless its folder exists: a cluster may run the same job twice, even at the same time.
+
+    Returns:
+        The number of frames, and how many of them decode with errors.
+    """
+    if count := count_frames(folder, options.template):
+        return count, 0
     try:
-        return count_frames(folder, options.template) or extract_video(path, folder, options, stop=stop)
+        with DamageCount() as damage:
+            return extract_video(path, folder, options, stop=stop, damage=damage), damage.num_damaged
     except OutputError:
         if count := count_frames(folder, options.template):  # of the other worker, which was faster
-            return count
+            return count, 0
         raise
 
 

@@ -8,17 +8,26 @@ from pathlib import Path
 import cv2
 
 from actrec.config import ExtractOptions
+from actrec.data.video.damage import DamageCount
 from actrec.data.video.read import iter_pictures
 from actrec.files import atomic_folder, writing
 from actrec.tools.make.frame_rate import resampled
 from actrec.tools.make.jobs import Stop, Stopped
 
 
-def extract_video(path: Path, folder: Path, options: ExtractOptions, *, stop: Stop | None = None) -> int:
+def extract_video(
+    path: Path,
+    folder: Path,
+    options: ExtractOptions,
+    *,
+    stop: Stop | None = None,
+    damage: DamageCount | None = None,
+) -> int:
     """Writes the frames of one video. `folder` appears complete or not at all.
 
     Args:
         stop: Called before each frame; True stops the extraction.
+        damage: Counts the frames that decode with errors.
 
     Returns:
         The number of frames.
@@ -30,7 +39,8 @@ def extract_video(path: Path, folder: Path, options: ExtractOptions, *, stop: St
     """
     count, size = 0, None
     with atomic_folder(folder) as part:
-        for picture, copies in resampled(iter_pictures(path, options.image_range), path=path, fps=options.fps):
+        pictures = iter_pictures(path, options.image_range, damage=damage)
+        for picture, copies in resampled(pictures, path=path, fps=options.fps):
             if stop and stop():
                 raise Stopped
             size = size or options.size(picture.width, picture.height)

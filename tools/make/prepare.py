@@ -18,6 +18,7 @@ from pathlib import Path
 
 from actrec.config import PrepareOptions, SplitOptions
 from actrec.data.lists import Video, find_labels, read_labels, read_list
+from actrec.data.video.damage import damaged_line
 from actrec.tools.lists.layout import layout_of
 from actrec.tools.make.choose_split import Split, choose_split
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first, size_of
@@ -142,16 +143,20 @@ def _prepare(
         if name not in existing
     }
     made: list[Prepared] = [_sizes(src / name, results[name]) for name in existing]
-    reasons = dict(broken)
+    reasons, damaged = dict(broken), {}
 
     def receive(job: tuple, result: Prepared | None, reason: str | None) -> None:
         if result is not None:
             made.append(result)
+            if result.damaged:
+                damaged[jobs[job]] = result.damaged
         else:
             reasons[jobs[job]] = str(reason)
 
     queue = largest_first(jobs, lambda job: job[0])
     each(_prepare_missing, queue, receive, workers, progress=progress, done=len(existing))
+    if damaged:
+        say(damaged_line(damaged))
     lists, failed, table = target.finish(plan, src, reasons, _span, say)
     return PreparedSet(
         done=len(made) - len(existing),

@@ -23,6 +23,7 @@ import numpy as np
 from actrec.config import EncoderPreset, PrepareOptions
 from actrec.data.video.certificate import load_certificate
 from actrec.data.video.container import MediaError
+from actrec.data.video.damage import DamageCount
 from actrec.data.video.encode import EncoderError, VideoWriter, can_encode
 from actrec.data.video.read import Picture, iter_pictures
 from actrec.files import errors_named, scratch_folder, writing
@@ -87,11 +88,13 @@ class Prepared:
     Args:
         frames: Number of frames; 0 if the prepared video existed before.
         before, after: Size of the original and of the prepared video in bytes.
+        damaged: Number of frames of the original that decode with errors.
     """
 
     frames: int
     before: int
     after: int
+    damaged: int = 0
 
 
 def prepare_video(
@@ -115,8 +118,8 @@ def prepare_video(
         made = folder / f"video{target.suffix}"
         for encoder in encoders:
             try:
-                with errors_named(made, target):
-                    thumbnails = _encode(path, made, encoder, options, stop)
+                with errors_named(made, target), DamageCount() as damage:
+                    thumbnails = _encode(path, made, encoder, options, stop, damage)
                 break
             except EncoderError:  # NVENC rejects small pictures, and more than a few videos at a time
                 if encoder == encoders[-1]:
@@ -130,12 +133,15 @@ def prepare_video(
         with writing(target):
             os.replace(made, target)
     quarantine.unlink(missing_ok=True)  # a file that an earlier run moved there
-    return Prepared(len(thumbnails), size_of(path), size)
+    return Prepared(len(thumbnails), size_of(path), size, damage.num_damaged)
 
 
-def _encode(path: Path, made: Path, encoder: str, options: PrepareOptions, stop: Stop | None) -> np.ndarray:
+def _encode(
+    path: Path, made: Path, encoder: str, options: PrepareOptions, stop: Stop | None, damage: DamageCount
+) -> np.ndarray:
     """Writes the file. Returns a thumbnail of each frame, as `_thumbnail` computes it."""
-    shown = resampled(iter_pictures(path, options.image_range), path=path, fps=options.fps)
+    pictures = iter_pictures(path, options.image_range, damage=damage)
+    shown = resampled(pictures, path=path, fps=options.fps)
     first, times = next(shown)
     size = options.size(first.width, first.height)
     rate = Fraction(options.fps or min(max(1 / (first.seconds or _UNKNOWN), 1), 240)).limit_denominator(1001)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import av
 import av.logging
 
+from actrec.words import counted, some_of
+
+_MOST_NAMED = 10  # videos in a message
 # Errors that a decoder prints and that mean damage. Others are about references that a stream does not contain, as
 # after a cut, or about options of the stream.
 _DAMAGE = re.compile(
@@ -68,6 +72,16 @@ class DamageCount:
             name == self._decoder and _DAMAGE.search(message) is not None for _, name, message in self._messages
         )
         self._messages.clear()
+
+
+def damaged_line(damaged: Mapping[str, int]) -> str:
+    """The message that some videos have frames with errors.
+
+    Args:
+        damaged: {name of a video: number of its frames with errors}.
+    """
+    named = some_of([f"{name} ({counted(damaged[name], 'frame')})" for name in sorted(damaged)], _MOST_NAMED)
+    return f"{counted(len(damaged), 'video')} with frames that decode with errors, used as far as they decode: {named}"
 
 
 class _Errors:

@@ -18,7 +18,8 @@ import numpy as np
 
 from actrec.data.video.certificate import Certificate, Examiner
 from actrec.data.video.color import Converter, Region, picture_checksum, to_bgr, to_yuv420, with_range
-from actrec.data.video.container import ChangedError, MediaError, iter_decoded, open_video
+from actrec.data.video.container import ChangedError, DecodeObserver, MediaError, iter_decoded, open_video
+from actrec.data.video.damage import DamageCount
 from actrec.data.video.orientation import Orientation
 from actrec.data.video.packets import open_packets
 from actrec.data.video.promise import check_complete
@@ -104,11 +105,17 @@ def iter_frames(path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray, floa
             raise MediaError(path, "no frame of its video stream decodes")
 
 
-def iter_pictures(path: str | os.PathLike[str], image_range: tuple[float, float] | None = None) -> Iterator[Picture]:
+def iter_pictures(
+    path: str | os.PathLike[str],
+    image_range: tuple[float, float] | None = None,
+    *,
+    damage: DamageCount | None = None,
+) -> Iterator[Picture]:
     """The same frames as `iter_frames`, unconverted; much faster where the result is smaller than the video.
 
     Args:
         image_range: as for `Converter`.
+        damage: counts the frames with errors.
 
     Raises:
         FileNotFoundError, MediaError: as `probe_video`.
@@ -116,7 +123,8 @@ def iter_pictures(path: str | os.PathLike[str], image_range: tuple[float, float]
     with open_video(path) as (container, stream):
         check_complete(path, container, stream)
         times, orientation = PictureTimes(container, stream), None
-        for frame, time, seconds in times.timed(iter_decoded(container, stream, times)):
+        observer = _Both(times, damage) if damage else times
+        for frame, time, seconds in times.timed(iter_decoded(container, stream, observer)):
             orientation = Orientation.of(frame) if orientation is None else orientation
             width, height = orientation.size(frame.width, frame.height)
             shown = with_range(frame, image_range) if image_range else frame
@@ -197,6 +205,25 @@ def decode_frames(
     if certificate is not None:
         return _read_runs(path, wanted, _Discard(), certificate)
     return _read_from_start(path, wanted, _Discard(), certify=False)
+
+
+class _Both:
+    """Two observers of a decode."""
+
+    def __init__(self, *observers: DecodeObserver):
+        self._observers = observers
+
+    def packet(self, packet: av.Packet) -> None:
+        for observer in self._observers:
+            observer.packet(packet)
+
+    def picture(self, picture: av.VideoFrame) -> None:
+        for observer in self._observers:
+            observer.picture(picture)
+
+    def damaged(self) -> None:
+        for observer in self._observers:
+            observer.damaged()
 
 
 class _Sink(Protocol):

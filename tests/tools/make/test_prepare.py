@@ -2,6 +2,7 @@ import csv
 import itertools
 import shutil
 
+import av
 import numpy as np
 import pytest
 
@@ -119,6 +120,31 @@ def test_src_and_dst_may_be_one_folder(videos):
 
 
 # ---- continuing, failing ----
+
+
+def test_videos_with_damaged_frames_are_named_and_used(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        (path := tmp_path / "videos" / "walk" / f"{name}.mp4").parent.mkdir(parents=True, exist_ok=True)
+        with VideoWriter(path, width=64, height=48, rate=10, gop=4, options={"preset": "ultrafast"}) as video:
+            for _ in range(20):
+                video.write(rng.integers(0, 256, (48, 64, 3), np.uint8))
+        with av.open(str(path)) as container:
+            packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+        data = bytearray(path.read_bytes())
+        for packet in packets[4 : 4 + 4 * "abc".index(name) : 4]:
+            middle, length = data.index(packet) + len(packet) // 2, len(packet) // 4
+            data[middle : middle + length] = bytes(length)
+        path.write_bytes(data)
+    wanted = (
+        "2 videos with frames that decode with errors, used as far as they decode: walk/b.mp4 (1 frame), walk/c.mp4 (2 "
+    )
+    for made in (
+        run(tmp_path / "videos", tmp_path / "p"),
+        extract_frames(tmp_path / "videos", tmp_path / "f", ExtractOptions()),
+    ):
+        assert [message for message in made.messages if message.startswith(wanted)]
+        assert (made.done, made.failed) == (3, ())
 
 
 def test_continues_after_an_interrupt(videos, tmp_path, monkeypatch):
