@@ -148,7 +148,8 @@ def folders(videos: Path, out: Path, force: bool, splitoptions: SplitOptions) ->
     """Write the lists of VIDEOS/<class>/<video> to OUT, without changing the videos.
 
     The split comes from folders called train, val or test. Without such folders, the validation videos of each class
-    are drawn at random, and videos of existing lists stay in their list. Videos are files or frame folders.
+    are drawn at random, and videos of existing lists stay in their list. Videos are files or frame folders. The first
+    picture of every file is decoded: files that cannot be used are listed in missing.csv, with the reason.
     """
     from actrec.tools.lists.from_folders import make_folder_lists
 

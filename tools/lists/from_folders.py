@@ -9,10 +9,11 @@ from pathlib import Path
 
 from actrec.config import SplitOptions
 from actrec.data.lists import Video, read_list
-from actrec.data.lists.find import find_videos
+from actrec.data.lists.find import FoundVideos, find_videos
 from actrec.data.lists.labels import why_no_class_name
 from actrec.data.lists.splits import PARTS, stratified_split
-from actrec.data.video.probe import check_video
+from actrec.data.video.probe import check_videos
+from actrec.data.video.promise import torn_line
 from actrec.files import show
 from actrec.tools.lists.layout import Layout, class_of, layout_of
 from actrec.tools.lists.list_files import Made, refuse_old_lists, why_unwritable, write_lists
@@ -26,6 +27,7 @@ def make_folder_lists(
     *,
     force: bool = False,
     progress: Callable[[int], None] | None = None,
+    checked: Callable[[int, int], None] | None = None,
     log: Callable[[str], None] = lambda message: None,
 ) -> Made:
     """Writes the lists of VIDEOS/<class>/<video>, or of another layout that `layout_of` understands.
@@ -33,6 +35,7 @@ def make_folder_lists(
     Args:
         videos: Folder of video files or frame folders.
         out, force, progress, log: As in `published.make_lists`.
+        checked: Called with the number of files whose first picture was decoded, and of all files.
         split: How videos are divided if there are no folders train and val.
 
     Raises:
@@ -44,11 +47,12 @@ def make_folder_lists(
         raise FileNotFoundError(f"{videos}: no such folder: expected a folder of videos")
     found = find_videos(videos, frame_folders=True, progress=progress)
     found.warn_unreadable(log)
-    doubtful = [name for name in found.doubtful() if not (videos / name).is_dir()]
-    found.reject(name for name in doubtful if check_video(videos / name).reason)
-    if found.others:
-        log(f"ignored files that are not videos: {found.described_others}")
-    names = found.names
+    broken = _check_files(videos, found, checked, log)
+    names = [name for name in found.names if name not in broken]
+    if not names and broken:
+        first = next(iter(broken))
+        raise ValueError(f"none of the {counted(len(broken), 'video')} of {videos} can be used; the first: "
+                         f"{show(first)}: {broken[first]}")  # fmt: skip
     if not names:
         raise ValueError(f"{videos} holds no video: expected {videos}/<class>/<video>")
     layout = layout_of(videos, names, split.class_level)
@@ -65,6 +69,7 @@ def make_folder_lists(
     lists: dict[str, list[Video]] = {part: [] for part in PARTS}
     missing = [("", name, "", "a link that leads to no file") for name in found.dangling]
     missing += [("", name, "", "a folder that cannot be read") for name in found.unreadable]
+    missing += [("", name, "", reason) for name, reason in broken.items()]
     for name, path, part, label, reason in zip(names, paths, parts, labels, reasons):
         if reason:
             missing.append((part, name, label, reason))
@@ -73,6 +78,22 @@ def make_folder_lists(
     made = write_lists(out, lists, classes, [], missing, force)
     _tell_empty(lists, classes, log)
     return made
+
+
+def _check_files(
+    videos: Path, found: FoundVideos, progress: Callable[[int, int], None] | None, log: Callable[[str], None]
+) -> dict[str, str]:
+    """{name of a file that is called like a video: why it cannot be used}. Logs which files are no videos."""
+    files = [name for name in found.names if not (videos / name).is_dir()]
+    found_by_name = dict(zip(files, check_videos(videos, files, progress)))
+    reasons = {name: checked.reason for name, checked in found_by_name.items() if checked.reason}
+    doubtful = set(found.doubtful())
+    found.reject(name for name in reasons if name in doubtful)
+    if found.others:
+        log(f"ignored files that are not videos: {found.described_others}")
+    if torn := [(name, checked.missing) for name, checked in found_by_name.items() if checked.missing]:
+        log(torn_line(len(torn), *torn[0]))
+    return {name: reason for name, reason in reasons.items() if name not in doubtful}
 
 
 def _parts_of(out: Path, names: Mapping[str, str], log: Callable[[str], None]) -> dict[str, str]:

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from actrec.data.lists import Video, read_labels, read_list, write_labels, write
 from actrec.data.lists.find import find_videos
 from actrec.data.lists.labeling import class_counts
 from actrec.data.lists.splits import PARTS
-from actrec.data.video.probe import Checked, check_video
+from actrec.data.video.probe import check_videos
 from actrec.data.video.promise import torn_line
 from actrec.files import OutputError, atomic_file, writing
 from actrec.leftovers import remove_leftovers
-from actrec.system import lock_folder, num_cores
+from actrec.system import lock_folder
 from actrec.tools.make.choose_split import Split
 from actrec.tools.make.jobs import write_failed
 from actrec.tools.make.record import (
@@ -78,12 +77,6 @@ def videos_of(src: Path, dst: Path, say: Messages) -> list[str]:
         say(f"ignored files that are not videos: {others}")
     found.warn_unreadable(say)
     return names
-
-
-def check_videos(src: Path, names: Sequence[str]) -> list[Checked]:
-    """For each video of SRC whether it can be used, as far as its first picture tells."""
-    with ThreadPoolExecutor(num_cores()) as pool:
-        return list(pool.map(check_video, [src / name for name in names]))
 
 
 def check_fps(split: Split) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from actrec.data.limits import why_too_long
@@ -11,7 +13,7 @@ from actrec.data.video.container import MediaError, iter_decoded, iter_packets, 
 from actrec.data.video.orientation import Orientation
 from actrec.data.video.promise import check_complete
 from actrec.data.video.timestamps import PacketTimes
-from actrec.system import raise_if_exhausted
+from actrec.system import num_cores, raise_if_exhausted
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,26 @@ def check_video(path: str | os.PathLike[str]) -> Checked:
         raise_if_exhausted(path, error)
         return Checked(error.strerror or "no such file")
     return Checked(missing=missing)
+
+
+def check_videos(
+    src: str | os.PathLike[str], names: Sequence[str], progress: Callable[[int, int], None] | None = None
+) -> list[Checked]:
+    """For each file of a folder whether it can be used, as far as its first picture tells.
+
+    Args:
+        progress: Called after each file with the number of checked files and of all files.
+
+    Raises:
+        ExhaustedError: This process cannot open one more file.
+    """
+    found = []
+    with ThreadPoolExecutor(num_cores()) as pool:
+        for checked in pool.map(check_video, [os.path.join(src, name) for name in names]):
+            found.append(checked)
+            if progress:
+                progress(len(found), len(names))
+    return found
 
 
 def probe_video(path: str | os.PathLike[str]) -> Probe:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import functools
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,14 +11,21 @@ import pytest
 from actrec.config import SplitOptions
 from actrec.data.lists import read_labels, read_list
 from actrec.tools.lists.from_folders import make_folder_lists
+from tests.frame_extraction import make_video
 
 
 def touch(folder: Path, names: list[str]) -> Path:
     folder.mkdir(exist_ok=True)
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
+        (folder / name).write_bytes(tiny_video() if name.endswith(".mp4") else b"")
     return folder
+
+
+@functools.cache
+def tiny_video() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return make_video(Path(folder) / "1.mp4", frames=2).read_bytes()
 
 
 def lists_in(tmp_path):
@@ -99,6 +108,30 @@ def test_files_that_are_not_videos_take_no_place(tmp_path):
     )
 
 
+def test_files_that_only_look_like_videos_take_no_place(tmp_path):
+    src = touch(tmp_path / "videos", [f"{c}/{i}.mp4" for c in ("walk", "run") for i in range(5)])
+    broken = {"page.mp4": b"<html></html>", "empty.mp4": b"", "code.ts": b"let a = 1;\n", "cut.mp4": tiny_video()[:300]}
+    for name, content in broken.items():
+        (src / name).write_bytes(content)  # not even in a class folder: they say nothing about the layout
+        (src / "run" / name).write_bytes(content)
+    said = []
+    made = make_folder_lists(src, tmp_path / "out", log=said.append)
+    assert made.lists == {"train.txt": 8, "val.txt": 2}
+    assert made.missing == {"unknown part": 8}
+    with open(tmp_path / "out/missing.csv", newline="") as file:
+        reasons = {row["video"]: row["reason"] for row in csv.DictReader(file)}
+    assert set(reasons) == {*broken, *(f"run/{name}" for name in broken)}
+    assert reasons["run/page.mp4"] == "not a video, but a web page"
+    assert reasons["code.ts"] == "not a video, but a text file"
+
+
+def test_no_file_can_be_used(tmp_path):
+    (tmp_path / "videos/a").mkdir(parents=True)
+    (tmp_path / "videos/a/1.mp4").write_text("hello")
+    with pytest.raises(ValueError, match="none of the 1 video of .* can be used; the first: 'a/1.mp4': not a video"):
+        make_folder_lists(tmp_path / "videos", tmp_path / "out")
+
+
 def test_folders_train_and_val(tmp_path):
     names = ["train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4", "test/b/4.mp4"]
     make_folder_lists(touch(tmp_path / "videos", names), tmp_path / "out")
@@ -152,9 +185,8 @@ def test_folders_without_classes(tmp_path, names, message):
 
 
 def test_classes_that_differ_only_in_case_or_blanks_are_named(tmp_path):
-    for name in ("Run/1.mp4", "run/2.mp4", "walk_fast/3.mp4", "walk fast/4.mp4", "1.0/5.mp4", "10/6.mp4"):
-        (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "videos" / name).touch()
+    names = ["Run/1.mp4", "run/2.mp4", "walk_fast/3.mp4", "walk fast/4.mp4", "1.0/5.mp4", "10/6.mp4"]
+    touch(tmp_path / "videos", names)
     said: list[str] = []
     make_folder_lists(tmp_path / "videos", tmp_path / "lists", log=said.append)
     assert [line.partition(" have")[0] for line in said if "WARNING" in line] == [
@@ -164,9 +196,7 @@ def test_classes_that_differ_only_in_case_or_blanks_are_named(tmp_path):
 
 
 def test_a_list_that_cannot_be_read_is_named_before_it_is_replaced(tmp_path):
-    for name in ("run/1.mp4", "run/2.mp4"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+    touch(tmp_path, ["run/1.mp4", "run/2.mp4"])
     (tmp_path / "val.txt").write_bytes(b"run/1.mp4 0\n\xff\n")
     said: list[str] = []
     make_folder_lists(tmp_path, tmp_path, force=True, log=said.append)
