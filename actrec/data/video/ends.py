@@ -74,6 +74,13 @@ def _is_torn_ivf(file: BinaryIO, size: int) -> bool:
     return end > size
 
 
+def _is_torn_dv(file: BinaryIO, size: int) -> bool:
+    """IEC 61834-2: frames of 12 sequences (625 lines) or 10 (525 lines) of 12,000 bytes each."""
+    file.seek(0)
+    head = file.read(4)
+    return head.startswith(b"\x1f\x07\0") and size % (144_000 if head[3] & 0x80 else 120_000) > 0
+
+
 IS_TORN: dict[str, Callable[[BinaryIO, int], bool]] = {  # by FFmpeg's name of the container
     "ogg": _is_torn_ogg,
     "mpegts": _is_torn_transport_stream,
@@ -81,4 +88,5 @@ IS_TORN: dict[str, Callable[[BinaryIO, int], bool]] = {  # by FFmpeg's name of t
     "gif": _is_torn_gif,
     "mjpeg": _is_torn_mjpeg,
     "ivf": _is_torn_ivf,
+    "dv": _is_torn_dv,
 }

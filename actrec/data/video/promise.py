@@ -304,6 +304,47 @@ def _check_asf(file: BinaryIO, size: int, stream: av.VideoStream) -> _Verdict:
     return _judge("bytes", header + int.from_bytes(file.read(8), "little"), size)
 
 
+def _check_apng(file: BinaryIO, size: int, stream: av.VideoStream) -> _Verdict:
+    """PNG specification, third edition, section 11.3.6: the number of frames, and the chunks with which each begins."""
+    offset, promised, present = 8, 0, 0
+    while offset + 8 <= size:
+        file.seek(offset)
+        length, kind, value = struct.unpack(">I4sI", file.read(12).ljust(12, b"\0"))
+        offset += 12 + length
+        promised, present = value if kind == b"acTL" else promised, present + (kind == b"fcTL")
+        if kind == b"IEND":
+            return None
+    return _judge("frames", promised, max(0, present - (offset > size)))
+
+
+def _check_swf(file: BinaryIO, size: int, stream: av.VideoStream) -> _Verdict:
+    """Adobe's SWF specification 19, chapter 2: the size of the file, unless it is compressed."""
+    file.seek(0)
+    head = file.read(8)
+    return _judge("bytes", int.from_bytes(head[4:], "little"), size) if head.startswith(b"FWS") else None
+
+
+def _check_rm(file: BinaryIO, size: int, stream: av.VideoStream) -> _Verdict:
+    """The duration in the properties of a RealMedia file, in milliseconds."""
+    file.seek(0)
+    head = file.read(_HEAD)
+    at = head.find(b"PROP")
+    return int.from_bytes(head[at + 30 : at + 34], "big") / 1000 if at >= 0 else None
+
+
+def _check_y4m(file: BinaryIO, size: int, stream: av.VideoStream) -> _Verdict:
+    """A line of header, and frames with a line of header each, which is empty in all common files."""
+    file.seek(0)
+    begin = len(file.readline(_HEAD))
+    if file.readline(_HEAD) != b"FRAME\n" or (form := stream.codec_context.format) is None:
+        return None
+    width, height, length = stream.codec_context.width, stream.codec_context.height, len(b"FRAME\n")
+    for part in form.components:
+        sides = (form.chroma_width(width), form.chroma_height(height)) if part.is_chroma else (width, height)
+        length += sides[0] * sides[1] * ((part.bits + 7) // 8)
+    return Loss("its end is missing") if (size - begin) % length else None
+
+
 def _check_end(name: str) -> _Check:
     is_torn = IS_TORN[name]
     return lambda file, size, stream: Loss("its end is missing") if is_torn(file, size) else None
@@ -315,5 +356,9 @@ _CHECKS: dict[str, _Check] = {
     "avi": _check_avi,
     "flv": _check_flv,
     "asf": _check_asf,
+    "apng": _check_apng,
+    "swf": _check_swf,
+    "rm": _check_rm,
+    "yuv4mpegpipe": _check_y4m,
     **{name: _check_end(name) for name in IS_TORN},
 }

@@ -30,6 +30,8 @@ KINDS = {  # suffix, format, codec, encoder options, options of the container, w
     "mjpeg in avi": ("avi", "avi", "mjpeg", {}, {}, "60 frames"),
     "flv": ("flv", "flv", "flv", {}, {}, "bytes"),
     "wmv": ("wmv", "asf", "wmv2", {}, {}, "bytes"),
+    "apng": ("apng", "apng", "apng", {}, {}, "60 frames"),
+    "swf": ("swf", "swf", "flv", {}, {}, "bytes"),
 }
 
 
@@ -37,8 +39,8 @@ def make(path, kind):
     _, form, codec, options, container_options, _ = KINDS_AND_ENDS[kind]
     with av.open(str(path), "w", format=form, options=container_options) as file:
         stream = file.add_stream(codec, rate=25, options={"g": "12", **options})
-        stream.width, stream.height = WIDTH, HEIGHT
-        stream.pix_fmt = {"mjpeg": "yuvj420p", "gif": "rgb8"}.get(codec, "yuv420p")
+        stream.width, stream.height = (720, 576) if codec == "dvvideo" else (WIDTH, HEIGHT)
+        stream.pix_fmt = {"mjpeg": "yuvj420p", "gif": "rgb8", "apng": "rgb24"}.get(codec, "yuv420p")
         for n in range(FRAMES):
             file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(numbered(n)), format="rgb24")))
         file.mux(stream.encode(None))
@@ -82,6 +84,8 @@ ENDS = {  # containers that state no size: as `KINDS`
     "ogg": ("ogv", "ogg", "libvpx", VP9, {}),
     "gif": ("gif", "gif", "gif", {}, {}),
     "ivf": ("ivf", "ivf", "libvpx", VP9, {}),
+    "dv": ("dv", "dv", "dvvideo", {}, {}),
+    "y4m": ("y4m", "yuv4mpegpipe", "rawvideo", {}, {}),
     "raw mjpeg": ("mjpeg", "mjpeg", "mjpeg", {}, {}),
     "fragmented mp4": ("mp4", "mp4", "libx264", {}, {"movflags": "frag_keyframe+empty_moov"}),
     "live mkv": ("mkv", "matroska", "libx264", {}, {"live": "1"}),
@@ -89,6 +93,7 @@ ENDS = {  # containers that state no size: as `KINDS`
     "live flv": ("flv", "flv", "flv", {}, {"flvflags": "no_metadata"}),
 }
 KINDS_AND_ENDS = KINDS | {kind: (*made, "end") for kind, made in ENDS.items()}
+KINDS_AND_ENDS["rm"] = ("rm", "rm", "rv20", {}, {}, "2.4 seconds")
 
 
 @pytest.mark.parametrize("kind", ENDS)
@@ -107,6 +112,13 @@ def test_a_torn_end_is_named_where_no_size_is_stated(tmp_path, kind):
         found = probe_video(path)
         assert found.torn == (what_is_missing(path) is not None)
         assert part < 0.9 or found.frames >= 0.8 * FRAMES
+
+
+def test_a_cut_realmedia_file(tmp_path):
+    path = make(tmp_path / "a.rm", "rm")
+    assert (probe_video(path).frames, what_is_missing(path)) == (FRAMES, None)
+    with pytest.raises(MediaError, match=r"its header promises 2\.4 seconds, and 1\.\d+ are there"):
+        probe_video(cut(path, 0.6))
 
 
 def test_tables_at_the_end_are_not_missed(tmp_path):
