@@ -134,7 +134,8 @@ def epochs_of(checkpoint: Mapping[str, Any]) -> tuple[int, int] | None:
     """The epoch in which a checkpoint was saved, from 1, and the number of epochs of its run; None if unknown."""
     try:
         finished = checkpoint["progress"]["epoch"]
-        between = checkpoint["loader"] == {"epoch": finished, "step": 0}
+        loader = checkpoint["loader"]
+        between = (loader["epoch"], loader["step"]) == (finished, 0)
         found = finished + (0 if between else 1), checkpoint["config"]["optim"]["epochs"]
     except (KeyError, TypeError):
         return None

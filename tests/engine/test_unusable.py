@@ -242,6 +242,7 @@ def test_one_process_tells_the_other(tmp_path, dataset, groups):
         assert "training list: 12 videos, 4 skipped" in ended[0].stderr
     saved = [checkpoint.load(tmp_path / f"{n}/last.pt") for n in (1, 2)]
     assert [each["loader"]["left_out"] for each in saved] == [[2, 4, 5, 8]] * 2
+    assert [checkpoint.epochs_of(each) for each in saved] == [(3, 3)] * 2
     losses = [[row["loss"] for row in runlog.read(tmp_path / f"{n}", runlog.STEPS)] for n in (1, 2)]
     assert losses[1] == pytest.approx(losses[0], abs=1e-8)
     ended = groups.run(2, *arguments, "--run", tmp_path / "stopped", stop_after=3)
