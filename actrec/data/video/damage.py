@@ -14,9 +14,11 @@ from actrec.words import counted, some_of
 
 _MOST_NAMED = 10  # videos in a message
 # Errors that a decoder prints and that mean damage. Others are about references that a stream does not contain, as
-# after a cut, or about options of the stream.
+# after a cut, about options of the stream, or about what some encoders of MS-MPEG-4 do.
 _DAMAGE = re.compile(
-    r"crc|conceal|corrupt|damaged|overflow|out of bounds|outside the valid range|invalid|illegal|absent|error", re.I
+    r"crc|conceal|corrupt|damaged|(?<!ignoring )overflow|out of bounds|outside the valid range|invalid|illegal|"
+    r"absent|error",
+    re.I,
 )
 
 
