@@ -29,10 +29,10 @@ def test_continues_after_an_interrupt(videos, tmp_path, monkeypatch):
     src = videos(*names("a/{1,2,3,4,5,6}.mp4"))
     real, calls = extract_video, itertools.count(1)
 
-    def interrupted(path, folder, options, *, stop):
+    def interrupted(path, folder, options, **more):
         if next(calls) == 3:
             raise KeyboardInterrupt
-        return real(path, folder, options, stop=stop)
+        return real(path, folder, options, **more)
 
     monkeypatch.setattr(tool, "extract_video", interrupted)
     result = cli(src, tmp_path, "--short-side", 32, "--workers", 1)

@@ -141,7 +141,7 @@ def test_a_list_with_seconds_whose_video_vanishes_after_its_frames_were_extracte
 
     made = extract_frames(src, tmp_path, SMALL, workers=ONE, progress=progress)
     assert [path for path, _ in made.failed] == [str(src / "a" / "1.mp4")] * 2
-    assert all("the file cannot be opened any more" in reason for _, reason in made.failed)
+    assert all("the file can no longer be opened" in reason for _, reason in made.failed)
     assert rows(tmp_path / "train.txt") == [f"frames/a/{i} 3 6 0" for i in (0, 2, 3)]
 
 
