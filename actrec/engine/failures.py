@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from actrec.system import is_out_of_memory
 from actrec.words import counted, printable
 
+_RANGE = re.compile(r"( -?[\d.]+s?--?[\d.]+s?)?(#\d+)?$")  # at the end of a row's id, see `Video`
 _MEMORY = "a smaller --batch-size (with --accumulate), --size or --frames needs less"
 
 
@@ -50,6 +52,16 @@ def skipped_lines(
 
 
 def with_name(video: str, reason: str) -> str:
-    """Why a video cannot be used, in one line, with its name. The errors of files begin with their path already."""
-    start = reason.partition(": ")[0]
-    return printable(reason if start == video or start.endswith(f"/{video}") else f"{video}: {reason}")
+    """Why a video cannot be used, in one line, with its name. The errors of files begin with their path already.
+
+    Args:
+        video: The id of the row, with its range.
+        reason: The error, which may begin with the path of the video or of an image in its folder.
+    """
+    path, _, rest = reason.partition(": ")
+    for name in (video, _RANGE.sub("", video)):
+        if path == name or path.endswith(f"/{name}"):
+            return printable(f"{path}{video[len(name) :]}: {rest}")
+        if f"/{name}/" in f"/{path}":
+            return printable(reason)
+    return printable(f"{video}: {reason}")

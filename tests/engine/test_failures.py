@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from actrec.engine.failures import explain
+from actrec.engine.failures import explain, with_name
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,21 @@ def test_the_cpu_allocator_still_says_so():
 def test_our_own_mistakes_are_not_explained():
     assert explain(RuntimeError("shape '[2]' is invalid for input of size 3")) is None
     assert explain(ConnectionResetError("Connection closed by peer")) is None
+
+
+@pytest.mark.parametrize(
+    ("video", "reason", "line"),
+    [
+        ("f/a", "f/a: no such file", "f/a: no such file"),
+        ("f/a", "/data/f/a: no such file", "/data/f/a: no such file"),
+        ("f/a 1-31", "f/a: the list says frames 1 to 31", "f/a 1-31: the list says frames 1 to 31"),
+        ("v.mp4 0.5s-2s", "/d/v.mp4: the list says so", "/d/v.mp4 0.5s-2s: the list says so"),
+        ("v.mp4 31-60#2", "v.mp4: the list says so", "v.mp4 31-60#2: the list says so"),
+        ("f/a", "f/a/00006.png: the image is cut off", "f/a/00006.png: the image is cut off"),
+        ("f/a 2-9", "/d/f/a/00006.png: the image is cut off", "/d/f/a/00006.png: the image is cut off"),
+        ("a", "f/ba: no such file", "a: f/ba: no such file"),
+        ("f/a", "the memory is full", "f/a: the memory is full"),
+    ],
+)
+def test_the_path_of_a_video_is_named_once(video, reason, line):
+    assert with_name(video, reason) == line
