@@ -14,7 +14,7 @@ import numpy as np
 from actrec.data.flow import flow_videos
 from actrec.data.index import Index, build_index, cache_path, notices
 from actrec.data.lists import Video, advice, find_labels, label_columns, read_flips, read_labels, read_list
-from actrec.data.lists.labeling import range_of_counts, refuse_gaps, shared_videos
+from actrec.data.lists.labeling import contradict, range_of_counts, refuse_gaps, shared_videos
 from actrec.engine import runlog
 from actrec.engine.failures import skipped_lines
 from actrec.engine.runfolder import BEST, CHECKPOINTS, Data
@@ -100,9 +100,8 @@ def load_list(
             if looks := advice(path, "videos"):
                 raise ValueError(f"{error}\n{path}: {looks}") from None
             raise
-    if index.num_damaged:
-        records = counted(index.num_damaged, "damaged record")
-        log(f"{cache_path(path, flow=flow)}: {records}; the files of these were probed again")
+    if damage := index.why_probed_again:
+        log(damage)
     if index.cut:
         row, frames = next(iter(index.cut.items()))
         log(
@@ -195,8 +194,18 @@ def _tell_labels(train: IndexedList, val: IndexedList | None, classes: Sequence[
     if shared := list(shared_videos(train.videos, val.videos)):
         log(
             f"WARNING: {len(shared)} of {len(val.videos)} videos of {val.path} are also in {train.path}, such as "
-            f"{shared[0].id}: their validation scores say nothing about new videos"
+            f"{shared[0][0].id}: their validation scores say nothing about new videos"
         )
+    if differ := [(row, other) for row, other in shared if contradict(row, other)]:
+        row, other = differ[0]
+        log(
+            f"WARNING: {len(differ)} of these have other labels in {train.path}: {row.id} has {_labels(row)} in "
+            f"{val.path} and {_labels(other)} in {train.path}"
+        )
+
+
+def _labels(video: Video) -> str:
+    return ",".join(map(str, video.labels)) or "no label"
 
 
 def _usable_per_class(item: IndexedList, num_classes: int) -> list[int]:

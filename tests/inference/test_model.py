@@ -192,6 +192,8 @@ def test_the_epoch_of_a_checkpoint(trained):
     saved = checkpoint.load(trained / "last.pt")
     planned = saved["config"]["optim"]["epochs"]
     assert checkpoint.epochs_of(saved) == (planned, planned)
+    skipping = saved | {"loader": saved["loader"] | {"unusable": [3]}}
+    assert checkpoint.epochs_of(skipping) == (planned, planned)
     within = saved | {"progress": {"epoch": 0}, "loader": {"epoch": 0, "step": 3}}
     assert checkpoint.epochs_of(within) == (1, planned)
     validating = saved | {"progress": {"epoch": 0}, "loader": {"epoch": 1, "step": 0}}

@@ -156,6 +156,11 @@ def is_intact(record: np.void) -> bool:
     )
 
 
+def is_unusable(cache: Path | None) -> bool:
+    """Whether there is a cache of which nothing can be used: it is cut off, of another version, or not readable."""
+    return cache is not None and cache.exists() and _load(cache) is None
+
+
 def _load(cache: Path | None) -> np.ndarray | None:
     if cache is None or not cache.exists():
         return None

@@ -20,7 +20,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from actrec.data.index.cache import find_records, is_intact, merged, name_of, prefixes_of, read_quarantine, seals
+from actrec.data.index.cache import (
+    find_records,
+    is_intact,
+    is_unusable,
+    merged,
+    name_of,
+    prefixes_of,
+    read_quarantine,
+    seals,
+)
 from actrec.data.index.folders import describe_gaps
 from actrec.data.index.images import BrokenError
 from actrec.data.index.media import Media, Span, frame_numbers, span_of
@@ -41,6 +50,7 @@ from actrec.data.video.container import MediaError
 from actrec.files import atomic_write
 from actrec.leftovers import remove_leftovers
 from actrec.system import num_cores, raise_if_exhausted, total_memory
+from actrec.words import counted
 
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
 _SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
@@ -70,6 +80,7 @@ class Index(Sequence[Media]):
         cut: By row number, how many frames of its range are after the last frame of its file. Of checked rows.
         why_unsaved: The reason why the records could not be saved; None if they could.
         num_damaged: How many of the needed records in the cache were damaged. Their files are probed again.
+        is_rebuilt: There was a cache of which nothing could be used.
         certificates: Certificate by path, for files that were decoded to their end; None if the file did not earn one.
     """
 
@@ -90,6 +101,7 @@ class Index(Sequence[Media]):
         self._current = np.zeros(len(records), bool)  # files that were compared with their record
         self._trusted = np.zeros(len(records), bool)  # files with a record that was compared with its seal
         self.num_damaged = 0
+        self.is_rebuilt = False
         self._reasons: dict[int, str] = {}  # why a file cannot be used, by its number
         self._quarantine: dict[str, str] | None = None
         self._changed = False
@@ -459,6 +471,16 @@ class Index(Sequence[Media]):
             "contents": contents.hexdigest() if self.is_probed else None,
         }
 
+    @property
+    def why_probed_again(self) -> str | None:
+        """A line that says that the cache was damaged; None if it was not."""
+        if self.is_rebuilt:
+            return f"{self._cache}: damaged, of another version or not readable; all files were probed again"
+        if self.num_damaged:
+            records = counted(self.num_damaged, "damaged record")
+            return f"{self._cache}: {records}; the files of these were probed again"
+        return None
+
     def save(self) -> None:
         """Writes the cache if there is anything new. If it cannot be written, `why_unsaved` says so."""
         if self._cache is None or not self._changed:
@@ -507,6 +529,7 @@ def build_index(
     names = (name_of(videos[row].path, prefixes) for row in first_row.tolist())
     records = find_records(names, len(first_row), cache)
     index = Index(videos, records, file_of_row.astype(np.int32), first_row, cache, flow=flow, template=template)
+    index.is_rebuilt = is_unusable(cache)
     if len(first_row) > LAZY if lazy is None else lazy:
         return index
     index.probe_all(partial(run_in_threads, workers=workers, progress=progress), workers=workers)

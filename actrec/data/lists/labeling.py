@@ -104,16 +104,25 @@ def refuse_lost_classes(videos: Sequence[Video], unusable: Mapping[int, str], cl
         )
 
 
-def shared_videos(train: Sequence[Video], val: Sequence[Video]) -> Iterator[Video]:
-    """The rows of `val` that show frames of a row of `train`, also where a file has several names."""
+def shared_videos(train: Sequence[Video], val: Sequence[Video]) -> Iterator[tuple[Video, Video]]:
+    """The rows of `val` that show frames of a row of `train`, also where a file has several names.
+
+    Yields:
+        The row of `val`, and such a row of `train`: if there are several, one that contradicts it.
+    """
     file_of = functools.cache(_file_of if len(train) + len(val) <= _COMPARED_FILES else os.path.normpath)
     rows: dict[object, list[Video]] = {file_of(video.path): [] for video in val}
     for video in train:
         if (file := file_of(video.path)) in rows:
             rows[file].append(video)
     for video in val:
-        if any(_overlap(video, other) for other in rows[file_of(video.path)]):
-            yield video
+        if found := [other for other in rows[file_of(video.path)] if _overlap(video, other)]:
+            yield video, next((other for other in found if contradict(video, other)), found[0])
+
+
+def contradict(one: Video, other: Video) -> bool:
+    """Whether two rows of one file have the same range and different labels."""
+    return (one.start, one.stop) == (other.start, other.stop) and one.labels != other.labels
 
 
 def _file_of(path: str) -> object:

@@ -44,6 +44,7 @@ def test_flipped_bits(indexed):
         index = build_index(read_list(path), cache=cache)
         assert list(index) == expected
         noticed += index.num_damaged
+        assert (index.why_probed_again is not None) == (index.is_rebuilt or index.num_damaged > 0)
     assert noticed > 50
 
 
@@ -63,3 +64,16 @@ def test_a_crafted_or_short_cache(indexed):
     for data in (b"", b"\x93NUMPY", cache.read_bytes()[:200], b"what" * 100):
         cache.write_bytes(data)
         assert list(build_index(read_list(path), cache=cache)) == expected
+
+
+def test_a_cache_that_is_cut_off_is_named(indexed):
+    path, expected = indexed
+    cache = cache_path(path)
+    assert build_index(read_list(path), cache=cache).why_probed_again is None
+    cache.write_bytes(cache.read_bytes()[:200])
+    index = build_index(read_list(path), cache=cache)
+    assert (
+        index.why_probed_again == f"{cache}: damaged, of another version or not readable; all files were probed again"
+    )
+    assert list(index) == expected
+    assert build_index(read_list(path), cache=cache).why_probed_again is None

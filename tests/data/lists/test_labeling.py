@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from actrec.data.lists import Video
-from actrec.data.lists.labeling import class_counts, refuse_contradictions, refuse_gaps, shared_videos
+from actrec.data.lists.labeling import class_counts, contradict, refuse_contradictions, refuse_gaps, shared_videos
 
 
 def row(path, label=0, start=None, stop=None):
@@ -56,7 +56,18 @@ def test_videos_in_two_lists():
     train = [row("a"), row("b", 0, 0, 50), row("c", 0, 1.0, 2.0)]
     val = [row("a"), row("a", 0, 3, 5), row("b", 0, 49, 60), row("b", 0, 50, 60), row("c", 0, 1, 60), row("d")]
     val += [row("c", 0, 1.5, 9.0)]
-    assert [video.id for video in shared_videos(train, val)] == ["a None", "a 3", "b 49", "c 1.5"]
+    assert [video.id for video, _ in shared_videos(train, val)] == ["a None", "a 3", "b 49", "c 1.5"]
+
+
+def test_shared_videos_with_other_labels():
+    train = [row("a", 0), row("a", 1, 3, 5), row("b", 1)]
+    found = list(shared_videos(train, [row("a", 0, 3, 5), row("a", 0), row("b", 2), row("b", 2, 1, 9)]))
+    assert [(video.labels, other.labels, contradict(video, other)) for video, other in found] == [
+        ((0,), (1,), True),
+        ((0,), (0,), False),
+        ((2,), (1,), True),
+        ((2,), (1,), False),  # only a part of the video
+    ]
 
 
 def test_a_file_under_several_names_is_one_video(tmp_path):
@@ -70,7 +81,7 @@ def test_a_file_under_several_names_is_one_video(tmp_path):
         return Video(name, f"{tmp_path}/{name}", None, None, (label,))
 
     for name in ("./a", "x/../a", "link", "hard"):
-        assert [video.id for video in shared_videos([at("a", 0), at("b", 1)], [at(name, 0)])] == [name]
+        assert [video.id for video, _ in shared_videos([at("a", 0), at("b", 1)], [at(name, 0)])] == [name]
         refuse_contradictions([at("a", 0), at("b", 1), at(name, 0)])
         with pytest.raises(ValueError, match=f"a: two rows with the same frames \\(the other one is {name}\\) have"):
             refuse_contradictions([at("a", 0), at("b", 1), at(name, 1)])
