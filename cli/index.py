@@ -53,6 +53,8 @@ def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path |
             if verify:
                 with Bar("videos verified") as bar:
                     index_lists.verify_all(index, workers, bar.to)
+            for problem in index_lists.label_problems(path):
+                note(f"WARNING: {problem}")
             if damage := index.why_probed_again:
                 note(damage)
             index.find_broken()

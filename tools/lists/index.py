@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from actrec.data.index import Index, Media, build_index, cache_path, quarantine_path
-from actrec.data.lists import read_list
+from actrec.data.lists import find_labels, read_list
+from actrec.data.lists.labeling import refuse_contradictions, refuse_gaps
+from actrec.data.lists.videos import label_columns
 from actrec.data.video.promise import what_is_missing
 from actrec.tools.make.jobs import Progress, Workers, each, write_failed
 from actrec.words import counted
@@ -39,6 +41,26 @@ def probe_all(index: Index, workers: Workers, progress: Progress | None = None) 
         ClusterError: The cluster cannot be used.
     """
     index.probe_all(partial(each, workers=workers, progress=progress), workers=workers.count)
+
+
+def label_problems(path: Path) -> list[str]:
+    """What training refuses in the labels of a list with one label per row: contradictions and absurd numbers.
+
+    Raises:
+        OSError, ListError: The list cannot be read.
+    """
+    videos = read_list(path)
+    labels, per_row = label_columns(videos)
+    found = []
+    for check in (
+        lambda: refuse_contradictions(videos) if per_row.max() < 2 else None,
+        lambda: refuse_gaps(labels, str(path)) if find_labels(path.parent) is None else None,
+    ):
+        try:
+            check()
+        except ValueError as error:
+            found.append(str(error))
+    return found
 
 
 def verify_all(index: Index, workers: Workers, progress: Progress | None = None) -> None:

@@ -11,6 +11,7 @@ from actrec.data.index import index as index_module
 from actrec.data.lists import read_list
 from actrec.data.video.encode import VideoWriter
 from actrec.tools.lists import index as index_lists
+from actrec.tools.lists.index import label_problems
 from actrec.tools.make import jobs
 from actrec.tools.make.jobs import Workers
 
@@ -167,3 +168,14 @@ def test_wrong_usage(dataset, capsys, monkeypatch):
     assert invoke("index", dataset, "--workers", 2, "--cluster", "tcp://127.0.0.1:9") == 2
     assert invoke("index", dataset, "--cluster", "tcp://127.0.0.1:9") == 1
     assert "cluster tcp://127.0.0.1:9: no Dask scheduler answers there" in capsys.readouterr().err
+
+
+def test_label_problems(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("a.mp4 0\nb.mp4 1\na.mp4 1\nc.mp4 99999\n")
+    contradiction, gap = label_problems(path)
+    assert "two rows with the same frames" in contradiction
+    assert "expected one label" in contradiction
+    assert f"{path}: label 99999, but only 3 different labels occur" in gap
+    path.write_text("a.mp4 0\nb.mp4 1\n")
+    assert label_problems(path) == []
