@@ -23,6 +23,7 @@ from actrec.data.lists.line import FORMS, SEPARATORS, Dialect, Fields, LineParse
 from actrec.data.lists.spelling import existing_spelling
 from actrec.data.lists.videos import Builder
 from actrec.files import Problems
+from actrec.words import counted
 
 SAMPLE = 500  # rows that decide about the dialect
 _BLANK = re.compile(r"[^\S\t]")  # also U+00A0 and others that editors and web pages use in place of a plain one
@@ -66,12 +67,14 @@ def read_rows(
     Raises:
         ListError: There is a bad line, or no row.
     """
-    sample = _Sample()
+    sample, num_comments = _Sample(), 0
     for lines in blocks:
         sample.add([line for line in lines if line and not is_comment(line)])
+        num_comments += sum(map(is_comment, lines))
     if not sample.num_lines:
         if not len(problems):
-            problems.add(1, "the list is empty: expected one video on each line")
+            holds = f"holds only comments ({counted(num_comments, 'line')})" if num_comments else "is empty"
+            problems.add(1, f"the list {holds}: expected one video on each line")
         problems.raise_any()
     dialect = _choose(sample.lines, classes)
     rows, bad = _parse(blocks, LineParser(dialect, classes), exists)

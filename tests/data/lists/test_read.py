@@ -192,7 +192,7 @@ def test_label():
         ("a 1s 2s 0\nb 0.5 1.5 0\nc 1s 2s 0", "train.txt:2: 'b 0.5 1.5 0' does not end in two frame numbers and a la"),
         ("a 1 30\nb 1 30\nc x 30", "train.txt:3: 'c x 30' does not end in two frame numbers"),
         ("", "train.txt:1: the list is empty: expected one video on each line"),
-        ("# only\n\n", "train.txt:1: the list is empty"),
+        ("# only\n\n# this\n", "train.txt:1: the list holds only comments (2 lines): expected one video on each line"),
         (b"a 1 30 3\ncaf\xe9 1 30 3", "train.txt:2: byte 0xe9 at position 4 is not UTF-8: save the file as UTF-8"),
         (b"a 1 30 3\nb\0 1 30 3", "train.txt:2: the line holds a zero byte: expected text"),
         (b"\xff\xfea\0", "train.txt:1: the file is UTF-16: expected UTF-8"),
