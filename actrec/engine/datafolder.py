@@ -18,7 +18,6 @@ from actrec.data.lists.labeling import contradict, range_of_counts, refuse_gaps,
 from actrec.engine import runlog
 from actrec.engine.failures import skipped_lines
 from actrec.engine.runfolder import BEST, CHECKPOINTS, Data
-from actrec.words import counted
 
 _COMPARED = 2_000_000  # rows of lists that are compared with each other; more would delay the start by seconds
 
@@ -102,12 +101,8 @@ def load_list(
             raise
     if damage := index.why_probed_again:
         log(damage)
-    if index.cut:
-        row, frames = next(iter(index.cut.items()))
-        log(
-            f"{path}: {counted(len(index.cut), 'row')} cut at the last frame of the video; the first: {videos[row].id} "
-            f"names {counted(frames, 'frame')} too many"
-        )
+    if cut := index.describe_cut():
+        log(f"{path}: {cut}")
     if index.broken:
         reasons = [(videos[row].id, f"{videos[row].path}: {reason}") for row, reason in index.broken.items()]
         for line in skipped_lines(str(path), len(videos), reasons, named=10 if name_skipped else 0):

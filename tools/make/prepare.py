@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actrec.config import PrepareOptions, SplitOptions
+from actrec.data.index.index import build_index, run_in_threads
 from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.data.video.damage import damaged_line
 from actrec.tools.lists.layout import layout_of
@@ -157,7 +158,14 @@ def _prepare(
     each(_prepare_missing, queue, receive, workers, progress=progress, done=len(existing))
     if damaged:
         say(damaged_line(damaged))
-    lists, failed, table = target.finish(plan, src, reasons, _span, say)
+    usable = [row for rows in plan.rows.values() for row in rows if row.path not in reasons]
+    without_frames = _rows_without_frames(usable, results, say)
+
+    def span(row: Video) -> tuple[int | float | None, int | float | None] | str:
+        """Ranges stay as they are, because prepared videos have the same frames."""
+        return without_frames.get((row.path, row.start, row.stop)) or (row.start, row.stop)
+
+    lists, failed, table = target.finish(plan, src, reasons, span, say)
     return PreparedSet(
         done=len(made) - len(existing),
         skipped=len(existing),
@@ -180,9 +188,20 @@ def _sizes(path: Path, result: Path) -> Prepared:
     return Prepared(0, size_of(path), size_of(result))
 
 
-def _span(row: Video) -> tuple[int | float | None, int | float | None]:
-    """Ranges stay as they are, because prepared videos have the same frames."""
-    return row.start, row.stop
+def _rows_without_frames(
+    rows: Sequence[Video], results: Mapping[str, Path], say: Messages
+) -> dict[tuple[str, int | float | None, int | float | None], str]:
+    """{path, start and stop of a row whose range has no frames: the reason}. Says how many ranges are too long."""
+    ranges = {(row.path, row.start, row.stop): row for row in rows if row.start is not None or row.stop is not None}
+    videos = [Video(row.path, str(results[row.path]), row.start, row.stop, row.labels) for row in ranges.values()]
+    if not videos:
+        return {}
+    index = build_index(videos, lazy=True)  # it raises no error if no row can be used
+    index.probe_all(run_in_threads)
+    index.find_broken()
+    if cut := index.describe_cut():
+        say(cut)
+    return {key: index.broken[i] for i, key in enumerate(ranges) if i in index.broken}
 
 
 def split_of_lists(lists: Sequence[Path], dst: Path) -> Split:

@@ -288,6 +288,16 @@ class Index(Sequence[Media]):
         """The number of files that were found to be unusable by this process."""
         return len(self._reasons)
 
+    def describe_cut(self) -> str | None:
+        """How many rows name frames after the last frame of their file, of checked rows; None if there are none."""
+        if not self.cut:
+            return None
+        row, frames = next(iter(self.cut.items()))
+        return (
+            f"{counted(len(self.cut), 'row')} cut at the last frame of the video; the first: {self._videos[row].id} "
+            f"names {counted(frames, 'frame')} too many"
+        )
+
     def images_of_folders(self, what: Literal["missing", "unused"]) -> dict[str, int]:
         """How many images of the folders that were probed are missing in the numbering, or are no frames; by path."""
         counts = np.where(self._current & (self._records["kind"] != Kind.UNKNOWN), self._records[what], 0)

@@ -42,6 +42,21 @@ def tree(folder):
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
+def test_ranges_after_the_end(tmp_path, one_video):
+    """The video has 20 frames at 10 per second."""
+    (tmp_path / "list.txt").write_text(
+        f"{one_video} 1 300 0\n{one_video} 3 9 0\n{one_video} 31 60 0\n{one_video} 50s 60s 0\n"
+    )
+    made = run([tmp_path / "list.txt"], tmp_path / "out")
+    name = f"prepared/{one_video.parent.name}/video.mp4"
+    assert rows(tmp_path / "out/list.txt") == [f"{name} 1 300 0", f"{name} 3 9 0"]
+    assert "1 row cut at the last frame of the video" in " ".join(made.messages)
+    assert {reason for _, reason in made.failed} == {
+        "list list: the list says frames 31 to 60, but there are 1 to 20",
+        "list list: the list says 50 to 60 seconds, but the last frame ends at 2",
+    }
+
+
 # ---- folders ----
 
 
