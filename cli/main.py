@@ -109,6 +109,8 @@ def _explain(error: RuntimeError | MemoryError | ImportError) -> str | None:
     if isinstance(error, ImportError):  # the loader of shared libraries has no error of its own for a full memory
         is_full = "failed to map segment" in str(error) or "annot allocate memory" in str(error)
         return "the memory is full: a library cannot be loaded" if is_full else None
+    if "can't start new thread" in str(error):
+        return "no more threads can be started: raise the limit of memory (ulimit -v) or of processes (ulimit -u)"
     if "torch" not in sys.modules:
         return "the memory is full" if isinstance(error, MemoryError) else None
     from actrec.engine.failures import explain

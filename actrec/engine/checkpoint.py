@@ -20,7 +20,7 @@ from actrec import nets
 from actrec.config import Input
 from actrec.engine.stored import current_checkpoint
 from actrec.files import atomic_write
-from actrec.opening import check_regular, kind_of_file
+from actrec.opening import check_archive, check_regular, kind_of_file
 from actrec.system import is_systems_fault
 from actrec.words import printable
 
@@ -62,6 +62,7 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's about the protocol of a pickle
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        check_archive(path)
     except Exception as error:  # torch raises whatever the bytes lead it to
         if is_systems_fault(error):
             raise

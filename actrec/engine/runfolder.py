@@ -292,17 +292,31 @@ def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
     return None
 
 
-def refuse_other_data(run_dir: Path, data: Data) -> None:
-    """Raises ValueError if the run was started with other lists, classes or mirror images, and names what differs."""
-    if not (run_dir / DATA).exists():  # it was lost
-        write_json(run_dir / DATA, _describe_data(data), indent=2)
-    started = read_json(run_dir / DATA, dict)
-    different = [name for name, value in _describe_data(data).items() if not _same(started.get(name), value)]
+def refuse_other_data(run_dir: Path, data: Data) -> str | None:
+    """What to say if `data.json` is missing or damaged; it is written again. Otherwise None.
+
+    Raises:
+        ValueError: The run was started with other lists, classes or mirror images. The message names what differs.
+        OSError: The file cannot be read or written.
+    """
+    path, now = run_dir / DATA, _describe_data(data)
+    try:
+        started = read_json(path, dict)
+        problem = None if _is_description(started) else f"{path}: the file is damaged"
+    except FileNotFoundError:
+        started, problem = {}, f"{path}: the file is missing"
+    except ValueError as error:
+        started, problem = {}, str(error)
+    if problem is not None:
+        write_json(path, now, indent=2)
+        return f"WARNING: {problem}; it is written again, without a comparison with the data that the run began with"
+    different = [name for name, value in now.items() if not _same(started.get(name), value)]
     if different:
         raise ValueError(
             f"{run_dir} was started with other data ({', '.join(different)}): expected the same lists and labels to "
             "continue it"
         )
+    return None
 
 
 def refuse_other_config(run_dir: Path, started: dict[str, Any], recipe: Recipe, net_input: Input) -> None:
@@ -369,6 +383,17 @@ def _describe_data(data: Data) -> dict[str, Any]:
         "train": _describe_list(data.train_index),
         "val": _describe_list(data.val_index) if data.val_index is not None else None,
     }
+
+
+def _is_description(found: dict[str, Any]) -> bool:
+    """Whether a value has the form of `_describe_data`."""
+    lists = [found.get("train"), *([found["val"]] if found.get("val") is not None else [])]
+    return (
+        isinstance(found.get("classes"), list)
+        and "flip_map" in found
+        and "val" in found
+        and all(isinstance(one, dict) and isinstance(one.get("list"), str) for one in lists)
+    )
 
 
 def _describe_list(index: Index) -> dict[str, Any]:

@@ -376,7 +376,9 @@ class Trainer:
     def _continue(self, saved: dict[str, Any]) -> None:
         recipe, run_dir = self._recipe, self._dir
         dist.by_first(lambda: runfolder.refuse_other_config(run_dir, saved["config"], recipe, self._net.input))
-        dist.by_first(lambda: runfolder.refuse_other_data(run_dir, self._data))
+        lost = dist.by_first(lambda: runfolder.refuse_other_data(run_dir, self._data))
+        if lost is not None:
+            self._reporter.line(lost)
         changed = dist.by_first(lambda: runfolder.change_epochs(run_dir, saved, recipe.optim))
         if changed is not None:
             self._reporter.line(changed)

@@ -24,7 +24,7 @@ from actrec.files import show
 from actrec.nets import NETS, Layout
 from actrec.nets.backbone import Backbone
 from actrec.nets.outside import last_layer
-from actrec.opening import kind_of
+from actrec.opening import check_archive, kind_of
 from actrec.system import is_systems_fault
 
 # Entries of a checkpoint that can contain its weights, the first one that does.
@@ -238,6 +238,7 @@ def _read(path: Path) -> object:
             with torch.serialization.safe_globals(NUMPY_NUMBERS), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's about the protocol of a pickle
                 content = torch.load(path, map_location="cpu", weights_only=True)
+            check_archive(path)
     except Exception as error:  # for a damaged file, the unpickler can raise almost anything
         if is_systems_fault(error):
             raise

@@ -79,6 +79,7 @@ def test_a_missing_folder_for_json_is_wrong_usage_in_every_command(run, name, tm
         (FileNotFoundError("a.txt: no such file"), 1, "Error: a.txt: no such file"),
         (click.UsageError("--a without --b"), 2, "Error: --a without --b"),
         (MemoryError(), 1, "Error: the memory is full"),
+        (RuntimeError("can't start new thread"), 1, "Error: no more threads can be started: raise the limit of memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",

@@ -303,8 +303,15 @@ def test_resume_without_a_readable_config(run, inside):
         assert code == 0
         assert err[0] == "runs/r/config.json cannot be read: the options are those in runs/r/last.pt"
         assert (inside / "runs/r/config.json").read_text() == config
-    (inside / "runs/r/data.json").unlink()
-    assert run("train", "--resume", "--run", "r")[0] == 0
+    data = (inside / "runs/r/data.json").read_text()
+    for text in (None, data[:100], "{}", json.dumps(json.loads(data) | {"train": 5})):
+        (inside / "runs/r/data.json").unlink()
+        if text is not None:
+            (inside / "runs/r/data.json").write_text(text)
+        code, out, err = run("train", "--resume", "--run", "r")
+        assert code == 0
+        assert sum(line.startswith("WARNING: runs/r/data.json:") and "written again" in line for line in out + err) == 1
+        assert (inside / "runs/r/data.json").read_text() == data
     stored = json.loads(config)
     del stored["data"], stored["optim"]["warmup"]  # of an earlier version
     (inside / "runs/r/config.json").write_text(json.dumps(stored))

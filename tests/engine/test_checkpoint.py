@@ -6,13 +6,16 @@ import errno
 import os
 import shutil
 import signal
+import zipfile
 from dataclasses import replace
 
 import pytest
 import torch
 from engine.helpers import Notes, recipe, run, same, tiny, weights
 
+from actrec import nets
 from actrec.engine import checkpoint, runfolder, runlog
+from actrec.nets.weights import load_weights
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,33 @@ def test_a_torn_checkpoint_is_told_and_the_one_before_taken(tmp_path, data, unin
         (tmp_path / "run" / name).write_bytes(whole[:1000])
     with pytest.raises(ValueError, match=torn):
         run(tmp_path / "run", data, resume=True)
+
+
+def test_a_changed_bit_of_a_tensor_is_noticed(tmp_path, data):
+    run(tmp_path / "run", data)
+    path = tmp_path / "run/last.pt"
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+        middle = whole.index(archive.read(largest)) + largest.file_size // 2
+    path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 64]) + whole[middle + 1 :])
+    with pytest.raises(ValueError, match="last.pt: the file is damaged"):
+        checkpoint.load(path)
+    with pytest.raises(ValueError, match="last.pt is not a weights file, or is damaged"):
+        load_weights(nets.net("resnet3d_10", num_classes=2), path)
+    _, reporter = run(tmp_path / "run", data, resume=True)
+    assert reporter.lines[0].endswith("continuing from previous.pt")
+
+
+def test_a_file_without_checksums(tmp_path, data):
+    run(tmp_path / "run", data, recipe(epochs=1))
+    saved = torch.load(tmp_path / "run/last.pt", weights_only=True)
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(saved, tmp_path / "other.pt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert same(checkpoint.load(tmp_path / "other.pt")["state_dict"], saved["state_dict"])
 
 
 def test_a_checkpoint_that_cannot_be_read_is_not_torn(tmp_path, data, monkeypatch):
