@@ -47,6 +47,10 @@ class ForeignFile(ValueError):
     """A file is not a checkpoint of actrec that this version reads. It may contain weights."""
 
 
+class OtherVersion(ForeignFile):
+    """A checkpoint of actrec is in a format that this version does not read. It is not damaged."""
+
+
 def load(path: str | os.PathLike) -> dict[str, Any]:
     """Reads a checkpoint of actrec onto the CPU, with today's names of options (see `stored`).
 
@@ -75,7 +79,7 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
             f"{os.fspath(path)}: not a checkpoint of actrec; files of other tools are loaded as weights of a net"
         )
     if not isinstance(checkpoint["format"], int) or checkpoint["format"] not in _READABLE:
-        raise ForeignFile(
+        raise OtherVersion(
             f"{os.fspath(path)}: a checkpoint in format {checkpoint['format']}, this version reads formats "
             f"{_READABLE[0]} to {FORMAT}; only its weights can be loaded"
         )

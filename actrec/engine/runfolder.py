@@ -270,7 +270,7 @@ def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
         say: Called with a warning if `last.pt` is not used.
 
     Raises:
-        ValueError: All checkpoints are damaged, or none of them is of this version.
+        ValueError: All checkpoints are damaged, or the newest intact one is in a format of another version.
         OSError: A file cannot be read.
     """
     problems: dict[str, ValueError] = {}
@@ -279,6 +279,8 @@ def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
             found = checkpoint.load(run_dir / name)
         except FileNotFoundError:
             continue
+        except checkpoint.OtherVersion:  # an older checkpoint would undo the work of that version
+            raise
         except ValueError as error:
             problems[name] = error
             continue

@@ -95,6 +95,17 @@ def test_a_checkpoint_of_another_form(tmp_path, data):
         run(tmp_path, data, resume=True)
 
 
+def test_a_checkpoint_of_a_newer_version_is_kept(tmp_path, data):
+    run(tmp_path, data)
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)
+    torch.save(saved | {"format": 5}, tmp_path / "last.pt")
+    before = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(ValueError, match="last.pt: a checkpoint in format 5, this version reads"):
+        run(tmp_path, data, resume=True)
+    assert (tmp_path / "last.pt").read_bytes() == before
+    assert (tmp_path / "previous.pt").exists()
+
+
 def test_a_run_without_validation_that_ended_before_its_first_last_checkpoint(tmp_path, data, monkeypatch):
     alone, save = replace(data, val=None, val_index=None), runfolder.save
 
