@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +34,7 @@ class Orientation:
         if abs(picture.rotation - 90 * turns) > 1:  # FFmpeg's tolerance, too
             return cls()
         turns %= 4
-        side_data: Any = picture.side_data  # PyAV declares a mapping, but iterating gives its values
-        matrix = next((data for data in side_data if data.type.name == "DISPLAYMATRIX"), None)
+        matrix = next((data for data in _side_data_of(picture) if data.type.name == "DISPLAYMATRIX"), None)
         if matrix is None:
             return cls(turns)
         a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
@@ -55,3 +57,11 @@ class Orientation:
     def apply(self, image: np.ndarray) -> np.ndarray:
         """(H, W) or (H, W, C) as displayed, as a view."""
         return np.rot90(image[:, ::-1] if self.mirrored else image, self.quarter_turns)
+
+
+def _side_data_of(picture: av.VideoFrame) -> Iterator[Any]:
+    """Everything in order. Iterating gives values with PyAV 18, and the different types with PyAV 19."""
+    by_place: Any = picture.side_data
+    with contextlib.suppress(IndexError):
+        for place in itertools.count():
+            yield by_place[place]
