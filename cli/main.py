@@ -84,6 +84,10 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     open_standard_streams()
     try:
+        os.getcwd()
+    except FileNotFoundError:
+        _fail("the current folder was deleted: expected a folder that exists; change to another one")
+    try:
         with ends_at_interrupt():
             sys.exit(actrec.main(arguments, prog_name="actrec", standalone_mode=False) or 0)
     except click.Abort:

@@ -35,6 +35,15 @@ def test_toy(run, tmp_path):
     assert len(actrec.read_list(tmp_path / "toy/videos_train.txt")) == 8
 
 
+def test_a_deleted_folder_is_named(run, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, _, err = run("index", "a.txt")
+    assert code == 1
+    assert err == ["Error: the current folder was deleted: expected a folder that exists; change to another one"]
+
+
 def test_every_command_has_help_and_stands_in_the_docs(run):
     docs = (Path(__file__).parents[2] / "docs/cli.md").read_text()
     for name in COMMANDS:
