@@ -14,6 +14,18 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'es' if noun.endswith(('s', 'x', 'sh', 'tch')) else 's'}"
 
 
+def none_usable(number: int, noun: str = "video", where: str = "") -> str:
+    """The beginning of an error, to which the first name and its reason are added.
+
+    Args:
+        number: How many there are, of which none can be used.
+        where: Words after the noun, such as ` of videos/`.
+    """
+    if number == 1:
+        return f"the only {noun}{where} cannot be used: "
+    return f"none of the {counted(number, noun)}{where} can be used; the first: "
+
+
 def some_of(names: Sequence[str], most: int = 5) -> str:
     """The first names, with `, ...` if there are more."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -15,6 +15,7 @@ from actrec.cli.main import Group
 from actrec.cli.options import FILE, FOLDER, Command, config_options, limit_options, worker_options
 from actrec.cli.progress import Bar
 from actrec.config import Clip, SplitOptions, Views
+from actrec.files import show
 from actrec.tools.datasets.table import DATASETS, Dataset
 from actrec.words import counted
 
@@ -170,9 +171,13 @@ def _views(views: Views) -> str:
 def _summary(made: Made, out: Path) -> list[str]:
     lines = []
     missing = sum(made.missing.values())
-    if missing:
-        counts = ", ".join(f"{count:,} of {name}" for name, count in made.missing.items())
-        lines.append(f"missing: {counts}; each with its reason in {out / 'missing.csv'}")
+    if made.first_missing:
+        name, reason = made.first_missing
+        counts = ", ".join(
+            f"{count:,} of {part}" if part else f"{count:,} without a part" for part, count in made.missing.items()
+        )
+        all_reasons = f"; each with its reason in {out / 'missing.csv'}"
+        lines.append(f"missing: {counts}; the first: {show(name)}: {reason}{all_reasons}")
     lists = ", ".join(f"{name} {rows:,}" for name, rows in made.lists.items())
     number = sum(made.lists.values())
     return [

@@ -206,13 +206,18 @@ def change_epochs(run_dir: Path, saved: dict[str, Any], optim: config.Optim) -> 
     planned, asked = saved["config"]["optim"].get("epochs", config.Optim().epochs), optim.epochs
     if asked == planned:
         return None
+    finished, position = saved["progress"]["epoch"], saved["loader"]
+    if optim.schedule == "cosine" and asked < planned:
+        raise OptionError(
+            f"`epochs` {asked}, but {run_dir} was started with {planned}, of which {finished} are done: with "
+            f"`schedule` cosine, a run cannot be shortened; omit `epochs` to continue to epoch {planned}"
+        )
     if optim.schedule == "cosine":
         raise OptionError(
             f"`epochs` {asked}, but {run_dir} was started with {planned}: with `schedule` cosine, the learning rate of "
             f"every epoch depends on the number of epochs. To train longer, begin a new run with `weights` "
             f"{run_dir / LAST}"
         )
-    finished, position = saved["progress"]["epoch"], saved["loader"]
     begun = finished + ((position["epoch"], position["step"]) != (finished, 0))
     if asked < begun:
         raise OptionError(f"`epochs` {asked}, but {run_dir} has begun epoch {begun}: expected at least {begun}")

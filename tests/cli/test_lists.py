@@ -88,7 +88,10 @@ def test_probe(run, ucf):
     code, out, _ = run("lists", "ucf101", "splits", "--probe", "--min-frames", "5", "--out", "made", "--workers", "1")
     assert code == 0
     assert out[-1] == "2 videos of 2 classes -> made: train.txt 1, val.txt 1; 2 missing"
-    assert out[-2] == "missing: 2 of train.txt; each with its reason in made/missing.csv"
+    assert out[-2] == (
+        "missing: 2 of train.txt; the first: 'Archery/v_Archery_g08_c01.avi': 4 frames, fewer than 5; each with its "
+        "reason in made/missing.csv"
+    )
     rows = list(csv.reader((ucf / "made/missing.csv").read_text().splitlines()))[1:]
     assert [row[1] for row in rows] == ["Archery/v_Archery_g08_c01.avi", "Surfing/v_Surfing_g09_c01.avi"]
     assert rows[0] == ["train", "Archery/v_Archery_g08_c01.avi", "Archery", "4 frames, fewer than 5"]
@@ -161,6 +164,10 @@ def test_folders(run, ucf):
     code, out, _ = run("lists", "folders", "--val-fraction", "0.5")
     assert code == 1
     assert out[-1] == "3 videos of 2 classes -> .: train.txt 2, val.txt 1; 1 missing"
+    assert out[-2] == (
+        "missing: 1 without a part; the first: 'Surfing/v_Surfing_g09_c01.avi': not a video, but a text file; each "
+        "with its reason in missing.csv"
+    )
     assert ",Surfing/v_Surfing_g09_c01.avi,,not a video, but a text file" in (ucf / "missing.csv").read_text().replace(
         '"', ""
     )

@@ -225,7 +225,7 @@ def test_a_library_that_does_not_fit_into_memory(run, inside, monkeypatch):
         ("", "empty"),
         ("frames/train0 1 9 5\n", "train.txt:1: "),
         ("frames/train0 1 9 drak\n", "did you mean dark"),
-        ("frames/nowhere 1 9 0\n", "none of the 1 videos can be used; the first: "),
+        ("frames/nowhere 1 9 0\n", "the only video cannot be used: "),
     ],
 )
 def test_bad_lists(run, inside, text, said):

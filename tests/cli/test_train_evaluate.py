@@ -346,6 +346,13 @@ def test_more_epochs(run, inside):
         "Error: --epochs 2, but c was started with 1: with --schedule cosine, the learning rate of every epoch depends "
         "on the number of epochs. To train longer, begin a new run with --weights c/last.pt",
     )
+    assert run("train", *SMALL, *TINY, "--epochs", "2", "--run", "e")[0] == 0
+    code, _, err = run("train", "--resume", "--run", "e", "--epochs", "1")
+    assert (code, err[-1]) == (
+        2,
+        "Error: --epochs 1, but e was started with 2, of which 2 are done: with --schedule cosine, a run cannot be "
+        "shortened; omit --epochs to continue to epoch 2",
+    )
     assert run("train", *SMALL, *TINY, "--epochs", "1", "--run", "d", "--weights", "c/last.pt")[0] == 0
     assert run("train", "--resume", "--run", "d", "--weights", "c/last.pt")[0] == 0
 

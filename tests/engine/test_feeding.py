@@ -71,5 +71,5 @@ def test_long_gops_are_measured_as_such(tmp_path):
 def test_nothing_to_measure(tmp_path):
     (tmp_path / "a.mp4").write_text("no video")
     videos = [actrec.Video("a", str(tmp_path / "a.mp4"), None, None, (0,))]
-    with pytest.raises(ValueError, match="none of the 1 videos can be used"):
+    with pytest.raises(ValueError, match="the only video cannot be used"):
         measure(videos, "tsn_resnet18", actrec.Clip(frames=8), batch_size=1, size=32, seconds=0.1)

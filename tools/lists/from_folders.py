@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from actrec.config import SplitOptions
+from actrec.config import OptionError, SplitOptions
 from actrec.data.lists import Video, read_list
 from actrec.data.lists.find import FoundVideos, find_videos
 from actrec.data.lists.labels import why_no_class_name
@@ -17,7 +18,7 @@ from actrec.data.video.promise import torn_line
 from actrec.files import show
 from actrec.tools.lists.layout import Layout, class_of, layout_of
 from actrec.tools.lists.list_files import Made, refuse_old_lists, why_unwritable, write_lists
-from actrec.words import counted
+from actrec.words import counted, none_usable
 
 
 def make_folder_lists(
@@ -51,8 +52,7 @@ def make_folder_lists(
     names = [name for name in found.names if name not in broken]
     if not names and broken:
         first = next(iter(broken))
-        raise ValueError(f"none of the {counted(len(broken), 'video')} of {videos} can be used; the first: "
-                         f"{show(first)}: {broken[first]}")  # fmt: skip
+        raise ValueError(f"{none_usable(len(broken), where=f' of {videos}')}{show(first)}: {broken[first]}")
     if not names:
         raise ValueError(f"{videos} holds no video: expected {videos}/<class>/<video>")
     layout = layout_of(videos, names, split.class_level)
@@ -60,6 +60,7 @@ def make_folder_lists(
     root, prefix = os.path.abspath(videos), os.path.join(os.path.abspath(out), "")
     paths = [os.path.join(root, name) for name in names]
     reasons = [why_unwritable(path, prefix) or _unusable_class(label) for path, label in zip(paths, labels)]
+    tell_unusable_classes(labels, log)
     classes = sorted({label for label, reason in zip(labels, reasons) if not reason})
     others = sorted(set(labels) - set(classes))  # classes without a video that can be listed
     place = {name: number for number, name in enumerate(classes + others)}
@@ -118,6 +119,18 @@ def _parts_of(out: Path, names: Mapping[str, str], log: Callable[[str], None]) -
     return found
 
 
+def tell_unusable_classes(classes: Sequence[str], log: Callable[[str], None]) -> None:
+    """Logs which class folders have a name that no list can contain.
+
+    Args:
+        classes: The class of each video.
+    """
+    for name, number in sorted(Counter(classes).items()):
+        if reason := why_no_class_name(name):
+            log(f"WARNING: class folder {show(name)}: {counted(number, 'video')} left out, because the name {reason}: "
+                "rename the folder")  # fmt: skip
+
+
 def _unusable_class(name: str) -> str | None:
     return f"the name of its class {reason}" if (reason := why_no_class_name(name)) else None
 
@@ -156,6 +169,7 @@ def divide(
 
     Raises:
         ValueError: The regular expression for groups matches no name.
+        OptionError: A new split of all videos is asked for, but the folders determine the parts.
     """
     spelled: dict[str, str] = {}
     for name in sorted(set(layout.classes)):
@@ -164,6 +178,11 @@ def divide(
                 "class, give both folders the same name")  # fmt: skip
     if layout.parts is None:
         return _draw(names, labels, options, log, {} if options.reshuffle else known)
+    if options.reshuffle:
+        raise OptionError(
+            f"`reshuffle`: the split comes from the folders {', '.join(layout.part_folders)} of {src}, which are not "
+            "divided anew: omit `reshuffle`, or move the videos into class folders without these folders"
+        )
     return list(layout.parts), f"the folders {', '.join(layout.part_folders)} of {src}"
 
 

@@ -13,7 +13,7 @@ from actrec.data.lists.dialect import is_comment
 from actrec.data.lists.labeling import class_counts
 from actrec.data.lists.splits import PARTS
 from actrec.files import atomic_write, scratch_folder, show, stripped, write_csv, writing
-from actrec.words import printable
+from actrec.words import none_usable, printable
 
 # Files are replaced in this order. If the process is killed in between, the old lists do not match the new labels.txt,
 # and reading them raises an error.
@@ -27,13 +27,15 @@ class Made:
     Args:
         lists: {name of the list: number of rows}.
         num_classes: Number of lines of labels.txt.
-        missing: {name of the list: number of its videos in missing.csv}.
+        missing: {name of the list: number of its videos in missing.csv}. The name is "" for videos without a part.
+        first_missing: (name, reason) of the first video in missing.csv; None if there is none.
         table: Lines that say how many videos each class has, see `actrec.data.lists.labeling`.
     """
 
     lists: Mapping[str, int]
     num_classes: int
     missing: Mapping[str, int]
+    first_missing: tuple[str, str] | None
     table: tuple[str, ...]
 
 
@@ -66,9 +68,7 @@ def write_lists(
         OutputError: The folder cannot be written.
     """
     if not any(lists.values()):
-        raise ValueError(
-            f"none of the {len(missing)} videos can be used; the first: {show(missing[0][1])}: {missing[0][3]}"
-        )
+        raise ValueError(f"{none_usable(len(missing))}{show(missing[0][1])}: {missing[0][3]}")
     refuse_old_lists(out, force)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -83,8 +83,9 @@ def write_lists(
             else:
                 (out / name).unlink(missing_ok=True)
     counts = {f"{name}.txt": len(videos) for name, videos in lists.items() if videos}
-    missed = Counter(f"{part}.txt" if part else "unknown part" for part, *_ in missing)
-    return Made(counts, len(classes), missed, tuple(class_counts(lists, classes)))
+    missed = Counter(f"{part}.txt" if part else "" for part, *_ in missing)
+    first = (missing[0][1], missing[0][3]) if missing else None
+    return Made(counts, len(classes), missed, first, tuple(class_counts(lists, classes)))
 
 
 def _write_all(

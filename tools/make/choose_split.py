@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from actrec.config import SplitOptions
+from actrec.config import OptionError, SplitOptions
 from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.data.lists.labels import why_no_class_name
 from actrec.data.lists.spelling import existing_spelling
 from actrec.data.lists.splits import PARTS
 from actrec.files import ListError, show
-from actrec.tools.lists.from_folders import divide
+from actrec.tools.lists.from_folders import divide, tell_unusable_classes
 from actrec.tools.lists.layout import class_of, layout_of
 from actrec.tools.make.record import shown, who_wrote
 from actrec.words import counted
@@ -65,10 +65,16 @@ def choose_split(
 
     Raises:
         ValueError: A list or a file of class names is malformed, or contradicts the videos.
+        OptionError: A new split of all videos is asked for, but the split comes from lists.
     """
     classes = layout_of(src, names, options.class_level, strict=False).classes
     for folder in _search_path(src, dst):
         if lists := _split_lists(folder, src):
+            if options.reshuffle:
+                raise OptionError(
+                    f"`reshuffle`: the split comes from {' and '.join(map(str, lists.values()))}, and a list that is "
+                    "given is not divided anew: move these files away to draw a new split from the class folders"
+                )
             split = _split_by_lists(
                 lists, src, names, sorted(name for name in set(classes) if not why_no_class_name(name))
             )
@@ -179,6 +185,7 @@ def _split_by_folders(
     if len(refused) == len(names):
         raise ValueError(f"{src}: the name of the class {show(classes[0])} {reasons[0]}: expected other names")
     if refused:
+        tell_unusable_classes(classes, log)
         kept = [i for i, reason in enumerate(reasons) if not reason]
         names, classes = [names[i] for i in kept], [classes[i] for i in kept]
         parts = [layout.parts[i] for i in kept] if layout.parts is not None else None

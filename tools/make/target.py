@@ -214,8 +214,9 @@ class Target:
                 )
             if kept.exists() and kept.read_bytes() != path.read_bytes():
                 raise ValueError(
-                    f"{path} was not written by {self._kind.command}, and {kept.name} exists and differs: expected "
-                    "another DST, or one of the two files to be moved away"
+                    f"{path} (a list that {self._kind.command} did not write and would rename to {kept.name}) and "
+                    f"{kept} (the list that decides the split) differ: move away the one that you do not need, or type "
+                    "another DST"
                 )
             moves[path] = kept
         return moves

@@ -50,7 +50,7 @@ from actrec.data.video.container import MediaError
 from actrec.files import atomic_write
 from actrec.leftovers import remove_leftovers
 from actrec.system import num_cores, raise_if_exhausted, total_memory
-from actrec.words import counted
+from actrec.words import counted, none_usable
 
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
 _SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
@@ -545,9 +545,7 @@ def build_index(
     index.probe_all(partial(run_in_threads, workers=workers, progress=progress), workers=workers)
     index.find_broken(workers)
     if len(index.broken) == len(videos):
-        raise ValueError(
-            f"none of the {len(videos)} videos can be used; the first: {videos[0].path}: {index.broken[0]}"
-        )
+        raise ValueError(f"{none_usable(len(videos))}{videos[0].path}: {index.broken[0]}")
     return index
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from actrec.data.lists.row import Video
 from actrec.data.lists.videos import label_columns, number_files
 from actrec.files import show
-from actrec.words import counted
+from actrec.words import counted, none_usable
 
 _LISTED = 20  # classes that are listed one by one
 _COMPARED_FILES = 200_000  # files that are compared by what they are, not by name; more would take seconds
@@ -98,10 +98,8 @@ def refuse_lost_classes(videos: Sequence[Video], unusable: Mapping[int, str], cl
     total, num_lost = (np.bincount(found, minlength=len(classes)) for found in (labels, labels[lost[rows]]))
     for label in np.flatnonzero((total > 0) & (num_lost == total))[:1].tolist():
         first = int(rows[labels == label][0])
-        raise ValueError(
-            f"none of the {total[label]} training videos of the class {show(classes[label])} can be used; the first: "
-            f"{unusable[first]}"
-        )
+        of_class = f" of the class {show(classes[label])}"
+        raise ValueError(f"{none_usable(int(total[label]), 'training video', of_class)}{unusable[first]}")
 
 
 def shared_videos(train: Sequence[Video], val: Sequence[Video]) -> Iterator[tuple[Video, Video]]:

@@ -31,6 +31,7 @@ _NUM_COLUMNS: dict[Form, int] = {"range labels": 3, "range label": 3, "range": 2
 _MOST_COMMAS = 300  # of a line with labels that are joined by commas; each is a level of recursion
 _MOST_TEXTS = 200_000  # different cells of a column that are remembered
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_COMMA_TIME = re.compile(r"(?<![^\s;])(\d{1,9}),(\d{1,9})s(?![^\s;])", re.ASCII)
 _TIME = re.compile(r"(\d{1,9}(\.\d{0,9})?|\.\d{1,9})s", re.ASCII)
 
 
@@ -178,7 +179,10 @@ class LineParser:
     def _range(self, line: str, labels: Iterable[str]) -> Fields:
         head, *pair = self._cut(line, 2)
         if len(pair) < 2 or not all(map(is_bound, pair)):
-            raise Bad(lambda: f"{show(line)} does not end in two frame numbers: {self.expected}", columns=False)
+            raise Bad(
+                lambda: f"{show(line)} does not end in two frame numbers: {self.expected}{_point_hint(line)}",
+                columns=False,
+            )
         if times := [text for text in pair if text.endswith("s")]:
             return self._row(head, *_seconds(pair, len(times)), labels)
         start, end = map(int, pair)
@@ -203,7 +207,8 @@ class LineParser:
         if (pair := next(pairs, None)) is not None:
             return Bad(lambda: self.classes.unknown((self.separator or " ").join(words[pair + 2 :])))
         return Bad(
-            lambda: f"{show(line)} does not end in two frame numbers and a label: {self.expected}", columns=False
+            lambda: f"{show(line)} does not end in two frame numbers and a label: {self.expected}{_point_hint(line)}",
+            columns=False,
         )
 
     def _explain_label(self, line: str) -> str:
@@ -230,6 +235,12 @@ class _Memo(dict[str, Any]):
         if len(self) < _MOST_TEXTS:
             self[text] = value
         return value
+
+
+def _point_hint(line: str) -> str:
+    """What to write instead of a time with a decimal comma; empty if the line has no such time."""
+    found = _COMMA_TIME.search(line)
+    return f" (write {found[1]}.{found[2]}s instead of {found[0]})" if found else ""
 
 
 def is_bound(text: str) -> bool:

@@ -190,6 +190,8 @@ def test_label():
         ("a 1 3000000000 3", "train.txt:1: end 3000000000: expected at most 2147483647"),
         ("a 1 30 0\nb 1 30 0\nc 1 30 0\nd 1 3O 0", "train.txt:4: 'd 1 3O 0' does not end in two frame numbers and a"),
         ("a 1s 2s 0\nb 0.5 1.5 0\nc 1s 2s 0", "train.txt:2: 'b 0.5 1.5 0' does not end in two frame numbers and a la"),
+        ("a 1s 2s 0\nb 0.5s 2,5s 0\nc 1s 2s 0", r"as in most lines (write 2.5s instead of 2,5s)"),
+        ("a 1s 2s\nb 0.5s 2,5s\nc 1s 2s", r"as in most lines (write 2.5s instead of 2,5s)"),
         ("a 1 30\nb 1 30\nc x 30", "train.txt:3: 'c x 30' does not end in two frame numbers"),
         ("", "train.txt:1: the list is empty: expected one video on each line"),
         ("# only\n\n# this\n", "train.txt:1: the list holds only comments (2 lines): expected one video on each line"),

@@ -117,7 +117,7 @@ def test_files_that_only_look_like_videos_take_no_place(tmp_path):
     said = []
     made = make_folder_lists(src, tmp_path / "out", log=said.append)
     assert made.lists == {"train.txt": 8, "val.txt": 2}
-    assert made.missing == {"unknown part": 8}
+    assert made.missing == {"": 8}
     with open(tmp_path / "out/missing.csv", newline="") as file:
         reasons = {row["video"]: row["reason"] for row in csv.DictReader(file)}
     assert set(reasons) == {*broken, *(f"run/{name}" for name in broken)}
@@ -128,7 +128,7 @@ def test_files_that_only_look_like_videos_take_no_place(tmp_path):
 def test_no_file_can_be_used(tmp_path):
     (tmp_path / "videos/a").mkdir(parents=True)
     (tmp_path / "videos/a/1.mp4").write_text("hello")
-    with pytest.raises(ValueError, match="none of the 1 video of .* can be used; the first: 'a/1.mp4': not a video"):
+    with pytest.raises(ValueError, match="the only video of .* cannot be used: 'a/1.mp4': not a video"):
         make_folder_lists(tmp_path / "videos", tmp_path / "out")
 
 
@@ -142,9 +142,22 @@ def test_folders_train_and_val(tmp_path):
     }
 
 
+def test_reshuffle_is_refused_if_folders_decide(tmp_path):
+    src = touch(tmp_path / "videos", ["train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4"])
+    with pytest.raises(ValueError, match="reshuffle: the split comes from the folders train, val of .*: omit"):
+        make_folder_lists(src, tmp_path / "out", SplitOptions(reshuffle=True))
+    assert not (tmp_path / "out").exists()
+
+
 def test_folders_with_names_that_a_list_cannot_contain(tmp_path):
     names = ["line\nbreak/1.mp4", " blank /1.mp4", "a/1.mp4", "a/2.mp4", "a/3\n.mp4", "b/1.mp4", "b/2.mp4"]
-    made = make_folder_lists(touch(tmp_path / "videos", names), tmp_path / "out")
+    said = []
+    made = make_folder_lists(touch(tmp_path / "videos", names), tmp_path / "out", log=said.append)
+    why = "because the name begins or ends with a blank: rename the folder"
+    assert f"WARNING: class folder ' blank ': 1 video left out, {why}" in said
+    assert made.first_missing in [(" blank /1.mp4", "the name of its class begins or ends with a blank"),
+                                  ("a/3\n.mp4", "its path contains a line break"),
+                                  ("line\nbreak/1.mp4", "its path contains a line break")]  # fmt: skip
     assert read_labels(tmp_path / "out/labels.txt") == ["a", "b"]
     assert (made.num_classes, sum(made.lists.values()), sum(made.missing.values())) == (2, 4, 3)
     with open(tmp_path / "out/missing.csv", newline="") as file:

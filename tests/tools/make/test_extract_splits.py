@@ -145,10 +145,37 @@ def test_a_foreign_list_is_renamed(videos, tmp_path):
     assert not any("renamed to" in message for message in again.messages)
     assert rows(tmp_path / "train.txt") == ["frames/a/2 1 5 0"]
     (tmp_path / "train.txt").write_text("videos/a/1.mp4 0\n")
-    with pytest.raises(ValueError, match="videos_train.txt exists and differs"):
+    with pytest.raises(ValueError, match=r"/videos_train.txt \(the list that decides the split\) differ: move"):
         extract_frames(src, tmp_path, SMALL)
     assert (tmp_path / "videos_train.txt").read_text() == text
     assert rows(tmp_path / "train.txt") == ["videos/a/1.mp4 0"]
+
+
+@pytest.mark.parametrize("name", ["train.txt", "videos_train.txt"])
+def test_reshuffle_is_refused_if_lists_decide(videos, tmp_path, name):
+    src = videos("a/1.mp4", "a/2.mp4")
+    (tmp_path / name).write_text("videos/a/2.mp4 0\n")
+    with pytest.raises(ValueError, match=f"reshuffle: the split comes from {tmp_path}/{name}, .*move these files"):
+        extract_frames(src, tmp_path, SMALL, split=SplitOptions(reshuffle=True))
+    assert (tmp_path / name).read_text() == "videos/a/2.mp4 0\n"
+    assert not (tmp_path / "frames").exists()
+
+
+def test_lists_of_this_tool_are_drawn_anew(videos, tmp_path):
+    src = videos(*names("{a,b}/{1,2,3}.mp4"))
+    extract_frames(src, tmp_path, SMALL)
+    again = extract_frames(src, tmp_path, SMALL, split=SplitOptions(seed=1, reshuffle=True))
+    assert again.messages[0] == "split: drawn by class, 0.2 of the videos for validation, seed 1"
+
+
+def test_a_class_folder_with_an_unusable_name_is_told(videos, tmp_path):
+    src = videos("kicking /1.mp4", "kicking /2.mp4", "a/1.mp4", "b/1.mp4")
+    made = extract_frames(src, tmp_path, SMALL)
+    assert (
+        "WARNING: class folder 'kicking ': 2 videos left out, because the name begins or ends with a blank: "
+        "rename the folder"
+    ) in made.messages
+    assert len(made.failed) == 2
 
 
 def test_lists_of_this_tool_are_not_used_as_a_split(videos, tmp_path):
