@@ -782,7 +782,7 @@ class ConvertOptions(Settings):
     root: Path | None = opt(None, "Where the paths in A start.  [default: the folder of A]", metavar="DIR")
     target_root: Path | None = opt(
         None,
-        "Where the paths in B start.  [default: --root, or the folder of B]",
+        "Where the paths in B start.  [default: the folder of B; for formats of other tools --root, if it is given]",
         flag="--to-root",
         metavar="DIR",
     )

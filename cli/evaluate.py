@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, name_missing, note, refuse_overlap, refuse_videos
@@ -22,7 +23,9 @@ _SHOWN = 10  # confusions that are listed
 
 
 @click.command(cls=Command)
-@click.option("--list", "list_path", type=FILE, help="List to score.  [default: DATA/val.txt]")
+@click.option(
+    "--list", "list_path", type=FILE, help="List to score.  [default: the validation list of the run, or DATA/val.txt]"
+)
 @click.option("--out", type=OutputFile(make_folder=True),
               help="File for the scores.  [default: RUN/scores/<list>_<clips>x<crops>.npz]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a file that contains other scores.")
@@ -65,11 +68,14 @@ def command(
     from actrec.inference import score_files
     from actrec.report.analysis import Analysis
 
-    list_path = list_path or datafolder.find_list(choice.data, "val")
+    chosen = list_path is None
+    list_path = list_path or _list_of_run(choice) or datafolder.find_list(choice.data, "val")
     out = out or score_files.scores_path(choice.home, choice.path, list_path, choice.views, _changes(choice))
     _refuse_overlap(list_path, choice, out, reference_files=reference_files)
     click.get_current_context().with_resource(dist.joined(choice.device))
     model = choice.load()
+    if chosen and not dist.rank():
+        note(f"list: {list_path}")
     check_writable(out)
     with dist.first():
         found = datafolder.load_list(
@@ -114,6 +120,23 @@ def command(
         result=score_files.summary(result, out, fingerprint) | analysis.summary(),
         failed=bool(result.missing),
     )
+
+
+def _list_of_run(choice: ModelChoice) -> Path | None:
+    """The validation list of the run; None if it is unknown or missing, or if --data names another folder."""
+    from actrec.engine import runlog
+
+    given = click.get_current_context().get_parameter_source("data") is ParameterSource.COMMANDLINE
+    if given or choice.weights is not None:
+        return None
+    try:
+        found = runlog.val_list(choice.path.parent)
+    except FileNotFoundError:  # there is no run: a missing list is said first
+        return None
+    if found is not None and not found.is_file():
+        note(f"{found}, the validation list of the run, is missing")
+        return None
+    return found
 
 
 def _refuse_overlap(list_path: Path, choice: ModelChoice, out: Path, *, reference_files: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -125,10 +124,13 @@ def _fill_lists(params: dict[str, Any], given: set[str], stored: Any) -> None:
     Raises:
         UsageError: The dataset folder is not where it was.
     """
-    if not isinstance(stored, dict) or not all(isinstance(stored.get(name), str) for name in ("folder", "list")):
-        return  # a run of an earlier version
+    from actrec.engine import runlog
+
+    paths = runlog.list_paths(params["run_dir"], stored)
+    if paths is None:  # a run of an earlier version
+        return
     if "data" not in given:
-        params["data"] = Path(os.path.normpath(params["run_dir"] / stored["folder"]))
+        params["data"] = paths[0]
         if not params["data"].is_dir():
             raise click.UsageError(
                 f"{params['data']}: the dataset folder of {params['run_dir']} is missing: pass its new place with "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,7 +139,8 @@ def command(
         count = f"{counted(trained.num_videos, 'video')}, {trained.num_skipped:,} skipped"
         note(f"training list: {count}: {run_dir / runfolder.SKIPPED} lists them all")
     code = finish(_summary(trained, run_dir), json_path=json_path, result={"run": str(run_dir), **asdict(trained)})
-    note(f"next: actrec evaluate --run {run_dir}; actrec report {run_dir}")
+    shown = shlex.quote(str(run_dir))
+    note(f"next: actrec evaluate --run {shown}{' --list LIST' if val_path is None else ''}; actrec report {shown}")
     return code
 
 

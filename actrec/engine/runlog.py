@@ -97,6 +97,30 @@ def read_config(run: Path) -> dict[str, Any]:
     return current_options(read_json(run / CONFIG, dict))
 
 
+def list_paths(run: Path, stored: object) -> tuple[Path, Path, Path | None] | None:
+    """The dataset folder, the training list and the validation list of a run. They may not exist any more.
+
+    Args:
+        stored: The section `data` of its configuration.
+
+    Returns:
+        None for a run of an earlier version, which did not store them.
+    """
+    if not isinstance(stored, dict) or not all(isinstance(stored.get(name), str) for name in ("folder", "list")):
+        return None
+    folder, val = Path(os.path.normpath(run / stored["folder"])), stored.get("val_list")
+    return folder, folder / stored["list"], folder / val if isinstance(val, str) else None
+
+
+def val_list(run: Path) -> Path | None:
+    """The validation list of a run; None if it has none, or if that is unknown."""
+    try:
+        found = list_paths(run, read_config(run).get("data"))
+    except (OSError, ValueError):
+        return None
+    return found and found[2]
+
+
 def cut(run: Path, *, epoch: int, step: int) -> None:
     """Removes the rows of `epoch` and later epochs, and of steps after `step`: a resumed run writes them again."""
     _rewrite(run / NAME, [row for row in read(run) if is_count(row.get("epoch")) and row["epoch"] < epoch])

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from actrec import __version__, config
+from actrec.engine import runlog
 from actrec.files import ListError, atomic_write, read_json, writing
 from actrec.pipelines.augment import Augment
 from actrec.report import origins, scored, thumbnails
@@ -100,7 +101,8 @@ def entry(run: Run, *, data: Path, scores_path: Path | None, list_path: Path | N
         return Entry(run, data, problem=text)
     if model := origins.other_model(run, scores.content.made_from):
         return Entry(run, data, problem=f"{scores_path}: made from {model}, which is not a checkpoint of {run.path}")
-    source = thumbnails.find_source(list_path, scores.content, scores_path.stem, [data, scores_path.parent])
+    folders = [data, scores_path.parent, *([own.parent] if (own := runlog.val_list(run.path)) else [])]
+    source = thumbnails.find_source(list_path, scores.content, scores_path.stem, folders)
     return Entry(run, data, scores, source=source)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 
 import numpy as np
@@ -129,7 +130,7 @@ def test_evaluate_knows_of_several_labels_from_the_checkpoint(run, inside):
     arguments = ["evaluate", "--list", "several.txt", "--size", "32"]
     checkpoint.save("one.pt", saved)
     code, _, err = run(*arguments, "--checkpoint", "one.pt")
-    assert (code, err[-1][:55]) == (1, "Error: frames/val0 has 2 labels: expected one, except f")
+    assert (code, err[-1][:55]) == (1, "Error: frames/val0 has 2 labels: expected one, or a net")
     checkpoint.save("several.pt", saved | {"multi_label": True})
     code, out, _ = run(*arguments, "--checkpoint", "several.pt", "--out", "s.npz", "--json", "said.json")
     assert code == 0
@@ -383,3 +384,41 @@ def test_a_broken_video_is_named_once(run, inside):
     assert err[err.index(line) - 1] == "train.txt: 13 videos, 1 skipped:"
     assert "training list: 13 videos, 1 skipped: r/skipped.csv lists them all" in err
     assert [line.split(",")[0] for line in (inside / "r/skipped.csv").read_text().splitlines()] == ["video", "zero.avi"]
+
+
+def test_evaluate_scores_the_validation_list_of_the_run(run, inside, tmp_path, monkeypatch):
+    """The commands that `train` prints at its end work as they are, whatever lists it was given."""
+    (inside / "train.txt").rename(inside / "kin.txt")
+    (inside / "val.txt").rename(inside / "kin val.txt")
+    lists = ["--list", "kin.txt", "--val-list", "kin val.txt"]
+    code, _, err = run("train", *SMALL, *TINY, *lists, "--run", "runs/my run")
+    assert (code, err[-1]) == (0, "next: actrec evaluate --run 'runs/my run'; actrec report 'runs/my run'")
+    for command in err[-1].removeprefix("next: ").split("; "):
+        code, out, err = run(*shlex.split(command)[1:])
+        assert code == 0, err
+        if "evaluate" in command:
+            assert "list: kin val.txt" in err
+    assert (inside / "runs/my run/scores/kin val_1x1.npz").is_file()
+    assert run("evaluate", "--force")[0] == 0  # the newest run
+    code, _, err = run("evaluate", "--data", ".")
+    assert (code, err[-1][:33]) == (1, "Error: .: contains no val.txt; `a")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("evaluate", "--run", "data/runs/my run")
+    assert code == 0
+    assert "list: data/kin val.txt" in err
+
+
+def test_evaluate_of_a_run_without_a_known_validation_list(run, inside):
+    shutil.copy("val.txt", "other.txt")
+    assert run("train", *SMALL, *TINY, "--list", "train.txt", "--val-list", "other.txt", "--run", "runs/r")[0] == 0
+    (inside / "other.txt").unlink()
+    code, _, err = run("evaluate")
+    assert code == 0
+    assert {"other.txt, the validation list of the run, is missing", "list: val.txt"} <= set(err)
+    config = json.loads((inside / "runs/r/config.json").read_text())
+    del config["data"]  # a run of an earlier version
+    (inside / "runs/r/config.json").write_text(json.dumps(config))
+    code, _, err = run("evaluate")
+    assert (code, [line for line in err if "list" in line]) == (0, ["list: val.txt"])
+    code, _, err = run("train", *SMALL, *TINY, "--list", "train.txt", "--run", "runs/s")
+    assert (code, err[-1]) == (0, "next: actrec evaluate --run runs/s --list LIST; actrec report runs/s")

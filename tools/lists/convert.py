@@ -308,7 +308,8 @@ def _write_one(
         ValueError: The file does not read back with any separator.
     """
     (part, *more) = annotations.parts
-    root = _root(options.target_root or options.root or place.parent)
+    shared = None if target.name == "actrec" else options.root  # actrec reads paths relative to the folder of the list
+    root = _root(options.target_root or shared or place.parent)
     chosen = _SEPARATORS[options.separator] if options.separator else None
     settings = Options(root, annotations.names, "" if more else part, chosen)
     faults: list[str] = []

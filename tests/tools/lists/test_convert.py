@@ -106,7 +106,7 @@ def test_all_of_ut_interaction_in_one_file(tmp_path, shared_videos):
         made = convert(source, tmp_path / file, root=source)
         assert made.target == name
         assert made.rows == {"train": 83, "val": 37}
-        convert(tmp_path / file, tmp_path / f"{name}/{{part}}.txt", root=source)
+        convert(tmp_path / file, tmp_path / f"{name}/{{part}}.txt", root=source, target_root=source)
         for part in made.rows:
             assert [v.id.split(" ")[0] for v in read_list(tmp_path / name / f"{part}.txt")] == [
                 v.id for v in read_list(source / f"{part}.txt")

@@ -75,7 +75,8 @@ def test_times_stay_times_if_the_target_supports_them(tmp_path):
         made = convert(tmp_path / "train.txt", tmp_path / f"{name}/train.x", target=name, root=tmp_path)
         assert not any("became" in note for note in made.notes)
         labels = tmp_path / "labels.txt"
-        convert(tmp_path / f"{name}/train.x", tmp_path / f"{name}/train.txt", source=name, root=tmp_path, labels=labels)
+        there = {"root": tmp_path, "target_root": tmp_path}
+        convert(tmp_path / f"{name}/train.x", tmp_path / f"{name}/train.txt", source=name, labels=labels, **there)
         assert (tmp_path / f"{name}/train.txt").read_text() == (tmp_path / "train.txt").read_text()
     segment = {"segment": [30.025882995319815, 205.2318595943838], "label": "walk"}
     put(tmp_path / "x/a.json", json.dumps({"database": {"a": {"subset": "training", "annotations": [segment]}}}))
@@ -102,7 +103,7 @@ def test_a_folder_without_frame_rate_has_no_times(tmp_path, media):
 
 def test_rows_without_a_range_among_others_get_one(tmp_path, media):
     put(tmp_path / "train.csv", "path,start,end,label\nwalk/clip.mp4,,,1\nrun/folder,2,4,0\n")
-    convert(tmp_path / "train.csv", tmp_path / "train.txt", root=media)
+    convert(tmp_path / "train.csv", tmp_path / "train.txt", root=media, target_root=media)
     assert (tmp_path / "train.txt").read_text() == "walk/clip.mp4 1 12 1\nrun/folder 2 4 0\n"
 
 
