@@ -65,7 +65,11 @@ def test_killed_at_random_instants(tmp_path, dataset, kills):
             if len(reached) == kills:
                 break
             child = runs.start()
-            time.sleep(instants.uniform(0.8 * to_start, to_start + 3 * to_train / kills))
+            if len(reached) % 2:  # at the start or in training
+                time.sleep(instants.uniform(0.8 * to_start, to_start + 3 * to_train / kills))
+            else:  # in training, however slow this machine is at the moment
+                _wait_for_a_step(tmp_path / "killed", child)
+                time.sleep(instants.uniform(0, to_train / kills))
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
             if runs.exit_code() == 0:  # it had finished before: start again
@@ -86,6 +90,14 @@ def test_killed_at_random_instants(tmp_path, dataset, kills):
     assert steps[0] == steps[1]
     assert len(steps[0]) == 36
     assert not [path for path in (tmp_path / "killed").iterdir() if path.name.startswith(".actrec")]
+
+
+def _wait_for_a_step(run, child) -> None:
+    before, deadline = runlog.read(run, runlog.STEPS), time.monotonic() + TIMEOUT
+    with suppress(ProcessLookupError):
+        while runlog.read(run, runlog.STEPS) in ([], before) and time.monotonic() < deadline:
+            os.kill(child, 0)  # it is still running
+            time.sleep(0.01)
 
 
 def same(one, other) -> bool:

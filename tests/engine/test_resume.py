@@ -126,7 +126,10 @@ def test_a_stop_between_epochs(tmp_path, data):
 
 
 def test_one_process_has_a_run_folder(tmp_path, data):
-    with runfolder.held(tmp_path / "run"), pytest.raises(ValueError, match="run is in use: another process trains"):
+    with (
+        runfolder.held(tmp_path / "run"),
+        pytest.raises(ValueError, match="run is in use: another process is training"),
+    ):
         run(tmp_path / "run", data, tiny())
     assert not (tmp_path / "run").exists()
     run(tmp_path / "run", data, tiny())

@@ -125,8 +125,8 @@ def test_the_index_counts_them(rows):
 @pytest.mark.parametrize(
     ("image_range", "said"),
     [
-        (None, "2 videos of more than 8 bits: all values"),
-        ((5.0, 9.5), "2 videos of more than 8 bits: 5 to 9.5 is scaled"),
+        (None, "2 videos with more than 8 bits per value: the full range"),
+        ((5.0, 9.5), "2 videos with more than 8 bits per value: 5 to 9.5 is scaled"),
     ],
 )
 def test_a_list_of_them_is_named_once(rows, tmp_path, image_range, said):
