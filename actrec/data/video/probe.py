@@ -15,6 +15,8 @@ from actrec.data.video.promise import check_complete
 from actrec.data.video.timestamps import PacketTimes
 from actrec.system import num_cores, raise_if_exhausted
 
+_CHECKED = 1024  # packets after which the length of a video is compared with its limit
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -106,6 +108,11 @@ def check_videos(
     return found
 
 
+def _refuse_too_long(path: str | os.PathLike[str], packets: PacketTimes) -> None:
+    if reason := why_too_long(packets.num_frames):
+        raise MediaError(path, reason)
+
+
 def probe_video(path: str | os.PathLike[str]) -> Probe:
     """Demuxes the whole file and decodes its first picture.
 
@@ -116,10 +123,11 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
     with open_video(path) as (container, stream):
         missing = check_complete(path, container, stream)
         packets = PacketTimes(container, stream)
-        for packet in iter_packets(container, stream):
+        for number, packet in enumerate(iter_packets(container, stream)):
             packets.add(packet)
-            if reason := why_too_long(packets.num_frames):
-                raise MediaError(path, reason)
+            if not number % _CHECKED:
+                _refuse_too_long(path, packets)
+        _refuse_too_long(path, packets)
         found = packets.timing()
     with open_video(path) as (container, stream):
         first = next(iter_decoded(container, stream), None)
