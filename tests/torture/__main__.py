@@ -23,7 +23,7 @@ from torture.launch import TESTS, Launcher
 from torture.ledger import FAILURES, MEANING, Ledger
 
 KILLS, SHORT_KILLS = 60, 6
-EPOCHS, SHORT_EPOCHS = 100, 12
+EPOCHS, SHORT_EPOCHS = 100, 40
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

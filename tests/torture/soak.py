@@ -20,11 +20,11 @@ def soak(template: Path, folder: Path, launcher: Launcher, ledger: Ledger, epoch
     here = copy(template, folder)
     arguments = [argument if i == 0 or TRAIN[i - 1] != "--epochs" else epochs for i, argument in enumerate(TRAIN)]
     running = launcher.start(arguments, here, limit=600)
-    samples, over = [], threading.Event()
+    samples, over, log = [], threading.Event(), here / "new/run/log.jsonl"
 
     def watch() -> None:
         while not over.wait(0.02):
-            if (found := sample(running.pid)) is not None:
+            if log.exists() and (found := sample(running.pid)) is not None:  # after the first epoch
                 samples.append(found)
 
     watcher = threading.Thread(target=watch)
