@@ -79,10 +79,10 @@ def in_one_line(error: BaseException) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of an error message: the closest known names, those that contain it, or all of them if there are few."""
-    names = sorted(known)
+    names = sorted(other for other in known if len(other) <= 100)  # a message is one line
     folded = {other.casefold(): other for other in reversed(names)}
     close = [folded[other] for other in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)]
     close = close or [other for other in names if name and name.casefold() in other.casefold()][:3]
     if close:
         return f": did you mean {' or '.join(close)}?"
-    return f": expected one of {', '.join(names)}" if 0 < len(names) <= 40 else ""
+    return f": expected one of {', '.join(names)}" if 0 < len(names) <= 40 and sum(map(len, names)) <= 1000 else ""
