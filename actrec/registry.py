@@ -79,7 +79,7 @@ def in_one_line(error: BaseException) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of an error message: the closest known names, those that contain it, or all of them if there are few."""
-    names = sorted(other for other in known if len(other) <= 100)  # a message is one line
+    names = sorted(other for other in known if len(other) <= 100)  # longer ones would fill the terminal
     folded = {other.casefold(): other for other in reversed(names)}
     close = [folded[other] for other in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)]
     close = close or [other for other in names if name and name.casefold() in other.casefold()][:3]

@@ -204,7 +204,7 @@ def _lock(folder: Path) -> list[int]:
             except OSError:
                 if not handles:
                     raise
-                break  # a folder that cannot be written needs no lock: whoever writes there will report that
+                break  # a folder that cannot be written needs no lock: the command that writes there reports the error
             opened.callback(os.close, handles[-1])
             try:
                 fcntl.flock(handles[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -47,7 +47,7 @@ print("done", flush=True)
 
 @pytest.fixture
 def blocked(tmp_path):
-    """A video that blocks whoever opens it, and the process that says when that happens."""
+    """A video whose opening blocks, and the process that reports when a program opens it."""
     path = write(tmp_path / "b.mp4", [numbered(n) for n in range(5)])
     with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True) as holder:
         try:

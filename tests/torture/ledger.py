@@ -19,7 +19,7 @@ MEANING = {
     "hang": "no end within the time limit",
     "crash": "ended by a signal",
     "lost work": "after an interruption or a fault, the same command did not give the complete result",
-    "leftover": "temporary files, or child processes, were left behind",
+    "leftover": "temporary files, or child processes, remained after the command had ended",
 }
 
 
