@@ -15,6 +15,8 @@ if CUDA not in DALI:
 HAS_DALI = "platform_system == 'Linux' and (platform_machine == 'x86_64' or platform_machine == 'aarch64')"
 EXPORT = ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"]
 PROBE = ["scikit-learn>=1.6"]
+# s3fs and gcsfs are released together with fsspec and need exactly its version.
+REMOTE = ["fsspec>=2025.3", "s3fs>=2025.3", "gcsfs>=2025.3", "aiohttp>=3.11"]
 
 setup(
     name="actrec",
@@ -52,11 +54,14 @@ setup(
         "cluster": ["distributed>=2025.1"],
         "export": EXPORT,
         "probe": PROBE,
+        "remote": REMOTE,
         "dev": [
             *EXPORT,
             *PROBE,
+            *REMOTE,
             "distributed>=2025.1",
             "hypothesis>=6.130",
+            "moto[server]>=5.1",
             "mypy>=2.4",
             "packaging>=24",
             "pytest>=8",
