@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 try:
     import fcntl
@@ -101,6 +102,14 @@ def release_free_memory() -> None:
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
+    """Reads from an unbuffered file, in one call of the system if it has one. It may move the position in the file."""
+    if hasattr(os, "pread"):
+        return os.pread(file.fileno(), size, offset)
+    file.seek(offset)
+    return file.read(size)
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import av
 import numpy as np
@@ -16,6 +17,7 @@ from actrec.data.video.keyframes import KeyframeCheck
 from actrec.data.video.nal import NAL_CODECS, summarize_packet, x264_unit
 from actrec.data.video.orientation import Orientation
 from actrec.opening import open_regular
+from actrec.system import read_at
 
 # Decoders in which a keyframe resets everything. H.264 and HEVC keyframes qualify one by one: only IDR pictures do.
 # Those of VP8, VP9, AV1 and MJPEG are checked by their first bytes (`KeyframeCheck`).
@@ -23,6 +25,7 @@ from actrec.opening import open_regular
 _SEEKABLE = {"h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mjpeg"}
 _SAMPLED = (0, 4)  # the pictures of a group whose checksums are kept: the keyframe, and the fourth after it
 _MAX_GROUPS = 8  # groups of which checksums are kept
+_LARGEST_HEAD = 1 << 20  # bytes of packets that are kept to decode the first picture, which rarely needs more
 _MAX_HEADER = 64  # bytes between a packet's position, as the container gives it, and its first byte
 # A packet in a file. `droppable`: no other picture refers to its picture.
 _PACKET = np.dtype([("pts", "i8"), ("offset", "i8"), ("size", "i4"), ("droppable", "?")])
@@ -81,58 +84,38 @@ def file_version(file: BinaryIO) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-class Examiner:
-    """Observes a plain decode and judges whether the file may be entered at its keyframes. A context manager.
+class PacketExaminer:
+    """Observes the packets of a file, from the first to the last, and tells where it may be entered. A context manager.
 
-    A file earns a certificate if its decode gave exactly the timestamps of its packets, in order, without damage, if
-    all its pictures have one size, and if nothing that decoders remember changes between keyframes. A picture of
-    another size is shown in the size of the first one, which must be known, so such a file cannot be entered in the
-    middle.
-
-    Args:
-        strict: count all damage: hear what the decoder prints, and decode MJPEG a second time.
-
-    Attributes:
-        damage: how many packets or pictures had errors.
-        checksums: of some pictures after the first group, by frame number, for a test of the certificate.
+    Nothing that decoders remember may change between the keyframes. A picture of another size is shown in the size of
+    the first one, which must be known, so a file with such a picture cannot be entered in the middle.
     """
 
-    def __init__(self, path: str | os.PathLike[str], stream: av.VideoStream, *, strict: bool = False):
+    def __init__(self, path: str | os.PathLike[str], stream: av.VideoStream):
         self._path = path
         self._context = stream.codec_context
         self._codec = self._context.codec.canonical_name
         self._extradata = self._context.extradata or b""
         self._sound = self._codec in _SEEKABLE
-        self._strict = _strict_decoder(self._context) if strict and self._codec == "mjpeg" else None
-        self.damage = DamageCount(self._context.codec.name if strict else None)
         self._packets: list[tuple[int, int, int]] = []  # pts, offset and size in the file
         self._layers: list[tuple[bool, int]] = []  # of each packet: non-reference in its temporal layer; that layer
         self._keys: list[tuple[int, int]] = []  # pts, dts
-        self._key_pts: set[int] = set()
-        self._pictures: list[int | None] = []
         self._size: tuple[int, int] | None = None
         self._orientation = Orientation()
         self._sets: frozenset[bytes] | None = None  # parameter sets that each keyframe brings along
         self._x264 = b""  # what the first packet says of the encoder
         self._resets = KeyframeCheck(self._codec)
-        self._group, self._since, self._step = -1, 0, 1
-        self._samples: dict[int, dict[int, int]] = {}  # checksums by frame number, by number of the group
 
-    def __enter__(self) -> Examiner:
+    def __enter__(self) -> Self:
         self._file = open_regular(self._path, buffering=0)  # closed by __exit__
         self._version = file_version(self._file)
-        self.damage.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.damage.__exit__()
         self._file.close()
 
     def packet(self, packet: av.Packet) -> None:
-        """See `DecodeObserver`."""
-        self.damage.packet(packet)
-        if self._strict and packet.size and not _decodes(self._strict, packet):
-            self.damage.damaged()
+        """Takes the next packet."""
         if not self._sound or not packet.size:
             return
         if packet.pts is None or packet.is_discard or packet.is_corrupt or packet.has_sidedata("new_extradata"):
@@ -142,66 +125,46 @@ class Examiner:
         if self._codec in NAL_CODECS:
             nal = summarize_packet(data, self._codec, self._extradata)
             is_key = is_key and nal.is_idr
-            offset = self._offset(packet, data)
+            offset = self._offset(packet.pos, data)
             self._layers.append((nal.is_non_reference, nal.temporal_layer))
             self._check_parameter_sets(nal.parameter_sets, is_key)
             self._check_messages(nal.x264, nal.has_film_grain)
         elif is_key:
             is_key = self._resets(data)
-        self._packets.append((packet.pts, offset, packet.size))
+        self._packets.append((packet.pts, offset, len(data)))
         if is_key:
-            self._key_pts.add(packet.pts)
             self._keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
 
-    def picture(self, picture: av.VideoFrame) -> None:
-        """See `DecodeObserver`."""
-        self.damage.picture(picture)
-        self._pictures.append(picture.pts)
-        size = (picture.width, picture.height)
-        if self._size is None:
-            self._size, self._orientation = size, Orientation.of(picture)
-        self._sound = self._sound and picture.pts is not None and not picture.is_corrupt and size == self._size
-        if self._sound:
-            self._sample(picture)
+    def first_picture(self, picture: av.VideoFrame) -> None:
+        """Takes the first picture of a plain decode."""
+        self._size, self._orientation = (picture.width, picture.height), Orientation.of(picture)
+        self._sound = self._sound and picture.pts is not None and not picture.is_corrupt
+
+    @property
+    def is_first_picture_first(self) -> bool:
+        """Whether the first packet holds a picture that needs no other one, and is shown before all others."""
+        return bool(self._sound and self._keys) and self._keys[0][0] == self._packets[0][0] == min(self._packets)[0]
 
     def damaged(self) -> None:
-        """See `DecodeObserver`."""
+        """Is told that the file is torn."""
         self._sound = False
-        if not self._strict:
-            self.damage.damaged()
 
-    def certificate(self, *, proven: bool = False) -> Certificate | None:
-        """The certificate, or None if the file has not earned one.
+    def certificate(self) -> Certificate | None:
+        """What the packets say, if decoding them gives one picture each, in the order of their timestamps.
 
-        Args:
-            proven: the pictures were compared with the packets by an earlier decode.
+        None if the file may not be entered at its keyframes even then.
         """
-        pts = sorted({pts for pts, _, _ in self._packets})
-        if not self._sound or not self._keys or (self._pictures != pts and not proven):
+        pts = self._timestamps()
+        if not self._sound or self._size is None or not self._keys or self._keys[0][0] > pts[0]:
             return None
-        if len(self._packets) != len(pts) or self._keys[0][0] > pts[0]:
+        if len(self._packets) != len(pts):
             return None
         key_pts, key_dts = np.array(sorted(self._keys), np.int64).T
         preamble = x264_unit(self._x264, self._extradata) if self._x264 else b""
         return Certificate(np.array(pts, np.int64), key_pts, key_dts, *self._packets_in_file(), preamble)
 
-    @property
-    def checksums(self) -> dict[int, int]:
-        groups = sorted(self._samples)
-        chosen = {groups[0], groups[len(groups) // 2], groups[-1]} if groups else set()
-        return {frame: found for group in sorted(chosen) for frame, found in self._samples[group].items()}
-
-    def _sample(self, picture: av.VideoFrame) -> None:
-        """Keeps the checksums of some pictures of a few groups, which are spread over the video."""
-        self._since += 1
-        if picture.pts in self._key_pts:
-            self._group, self._since = self._group + 1, 0
-        if self._group < 1 or self._group % self._step or self._since not in _SAMPLED:
-            return
-        self._samples.setdefault(self._group, {})[len(self._pictures) - 1] = picture_checksum(picture)
-        if len(self._samples) > _MAX_GROUPS:
-            self._step *= 2
-            self._samples = {group: kept for group, kept in self._samples.items() if not group % self._step}
+    def _timestamps(self) -> list[int]:
+        return sorted({pts for pts, _, _ in self._packets})
 
     def _check_parameter_sets(self, sets: frozenset[bytes], is_key: bool) -> None:
         """A decoder that enters at a keyframe must know all parameter sets that a plain decode has met by then."""
@@ -218,13 +181,14 @@ class Examiner:
             self._x264 = x264 or b""
         self._sound = self._sound and not has_film_grain and (x264 is None or x264 == self._x264)
 
-    def _offset(self, packet: av.Packet, data: bytes) -> int:
+    def _offset(self, position: int | None, data: bytes) -> int:
         """Where a packet's bytes begin in the file; -1 if they are not stored in one piece."""
-        if packet.pos is None or packet.pos < 0:
+        if position is None or position < 0:
             return -1
-        self._file.seek(packet.pos)
-        found = self._file.read(len(data) + _MAX_HEADER).find(data)
-        return packet.pos + found if found >= 0 else -1
+        if read_at(self._file, position, len(data)) == data:  # as in MP4
+            return position
+        found = read_at(self._file, position, len(data) + _MAX_HEADER).find(data)
+        return position + found if found >= 0 else -1
 
     def _packets_in_file(self) -> tuple[np.ndarray | None, StreamInfo | None]:
         if self._codec not in NAL_CODECS or self._size is None:
@@ -250,6 +214,88 @@ class Examiner:
             orientation=self._orientation,
             file_version=self._version,
         )
+
+
+class Examiner(PacketExaminer):
+    """Observes a plain decode and judges whether the file may be entered at its keyframes. A context manager.
+
+    A file earns a certificate if its decode gave exactly the timestamps of its packets, in order, without damage, if
+    all its pictures have one size, and if its packets allow it (`PacketExaminer`).
+
+    Args:
+        strict: count all damage: hear what the decoder prints, and decode MJPEG a second time.
+
+    Attributes:
+        damage: how many packets or pictures had errors.
+        checksums: of some pictures after the first group, by frame number, for a test of the certificate.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], stream: av.VideoStream, *, strict: bool = False):
+        super().__init__(path, stream)
+        self._strict = _strict_decoder(self._context) if strict and self._codec == "mjpeg" else None
+        self.damage = DamageCount(self._context.codec.name if strict else None)
+        self._is_strict = strict
+        self._pictures: list[int | None] = []
+        self._key_pts: set[int] = set()
+        self._group, self._since, self._step = -1, 0, 1
+        self._samples: dict[int, dict[int, int]] = {}  # checksums by frame number, by number of the group
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.damage.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.damage.__exit__()
+        super().__exit__()
+
+    def packet(self, packet: av.Packet) -> None:
+        """See `DecodeObserver`."""
+        self.damage.packet(packet)
+        if self._strict and packet.size and not _decodes(self._strict, packet):
+            self.damage.damaged()
+        super().packet(packet)
+        if self._keys:
+            self._key_pts.add(self._keys[-1][0])
+
+    def picture(self, picture: av.VideoFrame) -> None:
+        """See `DecodeObserver`."""
+        self.damage.picture(picture)
+        self._pictures.append(picture.pts)
+        if self._size is None:
+            self.first_picture(picture)
+        size = (picture.width, picture.height)
+        self._sound = self._sound and picture.pts is not None and not picture.is_corrupt and size == self._size
+        if self._sound:
+            self._sample(picture)
+
+    def damaged(self) -> None:
+        """See `DecodeObserver`."""
+        super().damaged()
+        if not self._is_strict:
+            self.damage.damaged()
+
+    def certificate(self) -> Certificate | None:
+        """The certificate, or None if the file has not earned one."""
+        return super().certificate() if self._pictures == self._timestamps() else None
+
+    @property
+    def checksums(self) -> dict[int, int]:
+        groups = sorted(self._samples)
+        chosen = {groups[0], groups[len(groups) // 2], groups[-1]} if groups else set()
+        return {frame: found for group in sorted(chosen) for frame, found in self._samples[group].items()}
+
+    def _sample(self, picture: av.VideoFrame) -> None:
+        """Keeps the checksums of some pictures of a few groups, which are spread over the video."""
+        self._since += 1
+        if picture.pts in self._key_pts:
+            self._group, self._since = self._group + 1, 0
+        if self._group < 1 or self._group % self._step or self._since not in _SAMPLED:
+            return
+        self._samples.setdefault(self._group, {})[len(self._pictures) - 1] = picture_checksum(picture)
+        if len(self._samples) > _MAX_GROUPS:
+            self._step *= 2
+            self._samples = {group: kept for group, kept in self._samples.items() if not group % self._step}
 
 
 def _strict_decoder(context: av.VideoCodecContext) -> av.VideoCodecContext:
@@ -281,18 +327,55 @@ def droppable(layers: list[tuple[bool, int]]) -> list[bool]:
     return [non_reference and layer == top for non_reference, layer in layers]
 
 
+class Head:
+    """The first packets of a file, from which its first picture is decoded once all packets were seen."""
+
+    def __init__(self) -> None:
+        self._packets: list[av.Packet] = []
+        self._size = 0
+        self._is_whole = True
+
+    def add(self, packet: av.Packet) -> None:
+        """Takes the next packet."""
+        self._size += packet.size
+        self._is_whole = self._is_whole and self._size <= _LARGEST_HEAD
+        if self._is_whole:
+            self._packets.append(packet)
+
+    def first_picture(
+        self, path: str | os.PathLike[str], context: av.VideoCodecContext, examiner: PacketExaminer
+    ) -> av.VideoFrame | None:
+        """The first picture of a plain decode; None if nothing decodes.
+
+        Args:
+            path, context: the file, and its decoder, which has decoded nothing yet.
+            examiner: has seen all packets of the file.
+        """
+        is_short = examiner.is_first_picture_first
+        # The empty packet drains the decoder, which would otherwise wait for others, to reorder them.
+        for packet in [self._packets[0], av.Packet()] if is_short else self._packets:
+            with contextlib.suppress(av.error.FFmpegError):
+                for picture in context.decode(packet):
+                    return picture
+        if self._is_whole and not is_short:
+            return None
+        with open_video(path) as (container, stream):
+            return next(iter_decoded(container, stream), None)
+
+
 def load_certificate(path: str | os.PathLike[str]) -> Certificate | None:
     """The certificate of a file that has earned one before, by demuxing alone; None if it no longer looks like that.
 
     Raises:
         FileNotFoundError, MediaError: as `probe_video`.
     """
-    with open_video(path) as (container, stream):
-        first = next(iter_decoded(container, stream), None)
-    with open_video(path) as (container, stream), Examiner(path, stream) as examiner:
-        for packet in iter_packets(container, stream, examiner):
+    with open_video(path) as (container, stream), PacketExaminer(path, stream) as examiner:
+        head = Head()
+        for packet in iter_packets(container, stream):
             examiner.packet(packet)
+            head.add(packet)
+        first = head.first_picture(path, stream.codec_context, examiner)
         if first is None:
             return None
-        examiner.picture(first)
-        return examiner.certificate(proven=True)
+        examiner.first_picture(first)
+        return examiner.certificate()

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from actrec.data.limits import why_too_long
+from actrec.data.video.certificate import Head, PacketExaminer
 from actrec.data.video.color import color_name
 from actrec.data.video.container import MediaError, iter_decoded, iter_packets, open_video
 from actrec.data.video.orientation import Orientation
@@ -120,17 +121,18 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
         FileNotFoundError: there is no such file.
         MediaError: it is not a video that decodes, or it is cut off.
     """
-    with open_video(path) as (container, stream):
+    with open_video(path) as (container, stream), PacketExaminer(path, stream) as examiner:
         missing = check_complete(path, container, stream)
-        packets = PacketTimes(container, stream)
+        packets, head = PacketTimes(container, stream), Head()
         for number, packet in enumerate(iter_packets(container, stream)):
             packets.add(packet)
+            examiner.packet(packet)
+            head.add(packet)
             if not number % _CHECKED:
                 _refuse_too_long(path, packets)
         _refuse_too_long(path, packets)
         found = packets.timing()
-    with open_video(path) as (container, stream):
-        first = next(iter_decoded(container, stream), None)
+        first = head.first_picture(path, stream.codec_context, examiner)
         if first is None:
             raise MediaError(path, "no frame of its video stream decodes")
         orientation = Orientation.of(first)
