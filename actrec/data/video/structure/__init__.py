@@ -1,0 +1,80 @@
+"""Judges from the bytes of its packets what a plain decode of a file gives, without decoding a picture.
+
+A file is *proven* if a decode by FFmpeg from the start certainly gives exactly one picture per packet, with the
+timestamp of the packet, in ascending order of the timestamps, all of the same size, and if a decoder can begin with each
+of its sync packets and gives the same pictures from there on. Each module argues this for its codec. What is not argued
+is in doubt: such a file has to be decoded to its end to know, which is slower, but never wrong.
+
+What packets do not show is damage inside a picture. Such a picture comes out in its place, but FFmpeg repairs it from
+pictures before, so a decoder that begins later may repair it differently. FFmpeg marks the pictures that it repairs.
+"""
+
+from __future__ import annotations
+
+from actrec.data.video.keyframes import KeyframeCheck
+from actrec.data.video.nal import NAL_CODECS, summarize_packet
+from actrec.data.video.structure.facts import PacketFacts
+from actrec.data.video.structure.h264 import H264Check
+
+__all__ = ["PacketFacts", "StructureCheck"]
+
+# The names of FFmpeg's readers of files whose packets are judged. AVI and raw streams have no presentation times; the
+# picture order counts tell where FFmpeg has guessed them right. Readers that cut or join packets are not here.
+_CONTAINERS = frozenset({"mov", "matroska", "flv", "mpegts", "avi", "ivf", "h264", "hevc", "obu"})
+
+
+class StructureCheck:
+    """Sees all packets of a stream in the order of the file.
+
+    Args:
+        codec: FFmpeg's name of the codec or decoder, such as "h264".
+        extradata: of the container, before anything was decoded.
+        container: FFmpeg's name of the reader, such as "mov,mp4,m4a,3gp,3g2,mj2".
+        reorder_depth: of the opened stream, before anything was decoded.
+    """
+
+    def __init__(self, codec: str, extradata: bytes, container: str, reorder_depth: int):
+        self._num_packets = 0
+        self._reason = None
+        if container.split(",")[0] not in _CONTAINERS:
+            self._reason = "files of this kind are not judged by their structure"
+        self._check = H264Check(extradata, reorder_depth) if codec == "h264" else _Unjudged(codec, extradata)
+
+    def packet(self, data: bytes, pts: int, is_key: bool) -> PacketFacts:
+        """Takes the next packet. Never raises, whatever its bytes are.
+
+        Args:
+            is_key: the container marks it as a keyframe.
+        """
+        self._num_packets += 1
+        return self._check.packet(data, pts, is_key)
+
+    def doubt(self) -> str | None:
+        """Why the file is not proven, as a short phrase; None if it is. To be asked after the last packet."""
+        if not self._num_packets:
+            return "it has no packets"
+        return self._reason or self._check.doubt()
+
+
+class _Unjudged:
+    """Tells the facts of packets of which nothing is proven."""
+
+    def __init__(self, codec: str, extradata: bytes):
+        self._codec, self._extradata = codec, extradata
+        self._can_begin = KeyframeCheck(codec)
+
+    def packet(self, data: bytes, pts: int, is_key: bool) -> PacketFacts:
+        if self._codec not in NAL_CODECS:
+            return PacketFacts(is_key and self._can_begin(data))
+        nal = summarize_packet(data, self._codec, self._extradata)
+        return PacketFacts(
+            is_key and nal.is_idr,
+            nal.is_non_reference,
+            nal.temporal_layer,
+            nal.parameter_sets,
+            nal.x264,
+            nal.has_film_grain,
+        )
+
+    def doubt(self) -> str | None:
+        return f"{self._codec} is not judged by its structure"

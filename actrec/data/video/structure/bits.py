@@ -1,0 +1,133 @@
+"""Reads the bits of headers: fixed lengths, Exp-Golomb codes (ITU-T H.264 section 9.1), NAL units and their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+class DoubtError(Exception):
+    """Something of which nothing can be proven. The message says in a few words what."""
+
+
+class Bits:
+    """The bits of a header, from the first one on.
+
+    Args:
+        data: bytes without emulation prevention.
+        unused: bits at the end that do not count.
+    """
+
+    __slots__ = ("_bits", "left")
+
+    def __init__(self, data: bytes, unused: int = 0):
+        self._bits = int.from_bytes(data, "big") >> unused
+        self.left = 8 * len(data) - unused
+
+    def take(self, count: int) -> int:
+        """The next bits as a number. Raises `DoubtError` if there are not so many."""
+        left = self.left - count
+        if left < 0:
+            raise DoubtError("a header is cut off")
+        value = self._bits >> left
+        self._bits -= value << left
+        self.left = left
+        return value
+
+    def unsigned(self) -> int:
+        """ue(v): an unsigned Exp-Golomb code."""
+        bits = self._bits
+        left = 2 * bits.bit_length() - self.left - 1
+        if left < 0 or not bits:
+            raise DoubtError("a header is cut off")
+        value = bits >> left
+        self._bits = bits - (value << left)
+        self.left = left
+        return value - 1
+
+    def signed(self) -> int:
+        """se(v): a signed Exp-Golomb code."""
+        value = self.unsigned()
+        return (value + 1) // 2 if value & 1 else -(value // 2)
+
+    def at_most(self, largest: int) -> int:
+        """ue(v) that must not be larger."""
+        if (value := self.unsigned()) > largest:
+            raise DoubtError("a header holds a value that is not allowed")
+        return value
+
+    def within(self, smallest: int, largest: int) -> int:
+        """se(v) that must be in this range."""
+        if not smallest <= (value := self.signed()) <= largest:
+            raise DoubtError("a header holds a value that is not allowed")
+        return value
+
+
+def unescaped(data: bytes) -> bytes:
+    """Without emulation prevention (H.264 section 7.4.1)."""
+    return data.replace(b"\0\0\3", b"\0\0")
+
+
+def payload_bits(unit: bytes, header: int) -> Bits:
+    """The payload of a whole NAL unit without the bit that ends it (H.264 section 7.3.2.11).
+
+    Args:
+        header: bytes of the NAL unit header.
+    """
+    data = unescaped(unit)[header:].rstrip(b"\0")
+    if not data:
+        raise DoubtError("a NAL unit is empty")
+    last = data[-1]
+    return Bits(data, (last & -last).bit_length())
+
+
+def iter_messages(escaped: bytes) -> Iterator[tuple[int, bytes]]:
+    """(payload type, payload) of each message of an SEI unit (H.264 section 7.3.2.3.1, H.265 section 7.3.5).
+
+    Args:
+        escaped: the unit without its header.
+    """
+    data, i = unescaped(escaped), 0
+    while i + 2 < len(data):  # the last byte ends the unit
+        header = []
+        for _ in range(2):
+            start = i
+            while i < len(data) - 1 and data[i] == 255:
+                i += 1
+            header.append(255 * (i - start) + data[i])
+            i = min(i + 1, len(data) - 1)
+        yield header[0], data[i : i + header[1]]
+        i += header[1]
+
+
+def length_prefixed_units(data: bytes, size: int) -> list[tuple[int, int]]:
+    """(start, end) of each NAL unit of a packet in which a length of `size` bytes precedes each."""
+    units, i, total = [], 0, len(data)
+    while i < total:
+        start = i + size
+        i = start + int.from_bytes(data[i:start], "big")
+        # A unit that is shorter than its header makes FFmpeg's decoder guess another form of the packet.
+        if i - start < 2 or i > total:
+            raise DoubtError("the lengths in a packet do not add up")
+        # FFmpeg's decoder searches the units for start codes, too, and finds more units then.
+        if data.rfind(b"\0\0\1", start, i) >= 0:
+            raise DoubtError("a NAL unit contains a start code")
+        units.append((start, i))
+    return units
+
+
+def start_code_units(data: bytes) -> list[tuple[int, int]]:
+    """(start, end) of each NAL unit of a packet with start codes."""
+    units = []
+    start = data.find(b"\0\0\1") + 3
+    if start < 3 or data[: start - 3].strip(b"\0"):
+        raise DoubtError("a packet does not begin with a start code")
+    while True:
+        end = data.find(b"\0\0\1", start)
+        if end < 0:
+            units.append((start, len(data)))
+            break
+        units.append((start, end))
+        start = end + 3
+    if any(end - start < 2 for start, end in units):
+        raise DoubtError("a NAL unit is empty")
+    return units
