@@ -1,9 +1,9 @@
 """Judges from the bytes of its packets what a plain decode of a file gives, without decoding a picture.
 
 A file is *proven* if a decode by FFmpeg from the start certainly gives exactly one picture per packet, with the
-timestamp of the packet, in ascending order of the timestamps, all of the same size, and if a decoder can begin with each
-of its sync packets and gives the same pictures from there on. Each module argues this for its codec. What is not argued
-is in doubt: such a file has to be decoded to its end to know, which is slower, but never wrong.
+timestamp of the packet, in ascending order of the timestamps, all of the same size, and if a decoder can begin with
+each of its sync packets and gives the same pictures from there on. Each module argues this for its codec. What is not
+argued is in doubt: such a file has to be decoded to its end to know, which is slower, but never wrong.
 
 What packets do not show is damage inside a picture. Such a picture comes out in its place, but FFmpeg repairs it from
 pictures before, so a decoder that begins later may repair it differently. FFmpeg marks the pictures that it repairs.

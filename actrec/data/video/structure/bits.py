@@ -1,4 +1,4 @@
-"""Reads the bits of headers: fixed lengths, Exp-Golomb codes (ITU-T H.264 section 9.1), NAL units and their messages."""
+"""Reads the bits of headers, Exp-Golomb codes (ITU-T H.264 section 9.1), NAL units and their messages."""
 
 from __future__ import annotations
 

@@ -4,10 +4,10 @@ Sections are those of ITU-T H.264. FFmpeg means the H.264 decoder of libavcodec 
 options; the functions named here are its own. The argument:
 
 1. *Every packet gives exactly one picture.* A picture enters FFmpeg's list of pictures to be shown in
-   `h264_field_start`, and nothing that follows, such as damage in macroblocks, removes it again. That function is reached
-   if the header of the first slice parses (`h264_slice_header_parse`), so all of it is parsed here, with the same limits
-   (7.3.3). It is reached once, if no other slice of the packet begins at the first macroblock. Fields, redundant
-   pictures, data partitions and the units of the extensions for scalable and multiview video are not judged.
+   `h264_field_start`, and nothing that follows, such as damage in macroblocks, removes it again. That function is
+   reached if the header of the first slice parses (`h264_slice_header_parse`), so all of it is parsed here, with the
+   same limits (7.3.3). It is reached once, if no other slice of the packet begins at the first macroblock. Fields,
+   redundant pictures, data partitions and the units of the extensions for scalable and multiview video are not judged.
 2. *All pictures have one size*, and the decoder never starts anew, because there is one sequence parameter set (SPS),
    which the container's header holds, and the packets hold no parameter set but those in that header.
 3. *Nothing is missing before it is referred to.* `frame_num` advances by one after each reference picture (7.4.3), so
@@ -16,9 +16,9 @@ options; the functions named here are its own. The argument:
    the larger of the container's number and `num_reorder_frames` of the SPS, and which only grows.
    `h264_select_output_frame` adds the new picture to the list. If more than D are in it, it shows the one with the
    smallest count of the oldest period. (A period begins with an IDR picture; one in which a memory management control
-   operation 5 resets the counts is not judged.) A picture would be dropped, or shown too late, only if one with a larger
-   count of the same period had been shown before it. Then the D + 1 pictures that were in the list at that time had all
-   larger counts and came before it in decoding order. No picture has so many: `OutputOrder.delay` counts them.
+   operation 5 resets the counts is not judged.) A picture would be dropped, or shown too late, only if one with a
+   larger count of the same period had been shown before it. Then the D + 1 pictures that were in the list at that time
+   had all larger counts and came before it in decoding order. No picture has so many: `OutputOrder.delay` counts them.
    Periods do not mix: pictures of an earlier period are shown first, and the test for late pictures starts anew with
    an IDR picture. The counts are computed as FFmpeg does (8.2.1), of types 0 and 2.
 5. *The timestamps have the same order as the counts* in each period, and each period is later than the one before.
@@ -53,6 +53,7 @@ _P, _B, _I = 0, 1, 2  # slice types (table 7-6)
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 144})
 _OLD_PROFILES = frozenset({66, 77, 88})
 _MAX_PIXELS = 1 << 28  # far more than a decoder accepts here
+_SLICES = frozenset({_SLICE, _IDR_SLICE})
 # x264 names its build in the user data of its first packet. FFmpeg decodes what builds before 151 wrote as they meant
 # it, for example 4:4:4 with CABAC, and remembers the build until another message names one.
 _X264 = re.compile(rb"x264\s*-\s*core\s*(\d{1,9})")
@@ -230,7 +231,7 @@ def _parse_pps(unit: bytes, sets: dict[int, _Sps]) -> tuple[int, _Pps]:
 
 
 def _sets_of(extradata: bytes) -> list[bytes]:
-    """The parameter sets of the container's header: an avcC record (ISO/IEC 14496-15), or NAL units with start codes."""
+    """The parameter sets of the container's header: an avcC record (ISO/IEC 14496-15), or units with start codes."""
     if extradata[:1] != b"\x01":
         return [extradata[start:end].rstrip(b"\0") for start, end in start_code_units(extradata)]
     found, i = [], 5
@@ -309,15 +310,11 @@ class H264Check:
         for start, stop in units:
             header = data[start]
             kind = header & 31
-            if kind == _SLICE or kind == _IDR_SLICE:
+            if kind in _SLICES:
                 is_non_reference = is_non_reference and not header & 0x60
                 if first < 0:
                     first, begin, end, is_idr = header, start, stop, kind == _IDR_SLICE
-                elif (
-                    (header ^ first) & 31
-                    or data[start + 1] & 0x80
-                    or (not header & 0x60) != (not first & 0x60)
-                ):
+                elif (header ^ first) & 31 or data[start + 1] & 0x80 or (not header & 0x60) != (not first & 0x60):
                     is_uniform = False
             elif kind == _SEI:
                 for payload_type, payload in iter_messages(data[start + 1 : stop]):
