@@ -266,6 +266,38 @@ class Limits(Settings):
 
 
 @dataclass(frozen=True)
+class Storage(Settings):
+    """Where the bytes of remote videos are kept."""
+
+    cache: Path | None = opt(
+        None,
+        "Folder for what is read from URLs.  [default: actrec in $XDG_CACHE_HOME, or in ~/.cache]",
+        metavar="DIR",
+    )
+    cache_size: str = opt(
+        "50G",
+        "Largest size of this folder, such as 500M, 50G or 2T. What was not used for the longest time is removed.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.cache_bytes  # raises if the text is malformed
+
+    @property
+    def cache_bytes(self) -> int:
+        """`cache_size` in bytes.
+
+        Raises:
+            OptionError: it is malformed.
+        """
+        match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT]?)B?", self.cache_size.strip(), re.IGNORECASE)
+        size = float(match[1]) * 1000 ** " KMGT".index(match[2].upper() or " ") if match else 0.0
+        if not 1e6 <= size < 2**62:
+            raise OptionError(f"`cache_size` {self.cache_size!r}: expected a size such as 500M or 50G, at least 1M")
+        return int(size)
+
+
+@dataclass(frozen=True)
 class Net(Settings):
     """The net, and the options of nets that a user can set. None keeps the default of the family."""
 

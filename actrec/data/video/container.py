@@ -11,6 +11,8 @@ import av
 import av.logging
 from av.container import InputContainer
 
+from actrec.data.errors import ChangedError as ChangedError
+from actrec.data.errors import MediaError as MediaError
 from actrec.data.limits import limits, why_too_large
 from actrec.data.video.refused import why_no_video
 from actrec.opening import check_regular, open_regular
@@ -32,21 +34,6 @@ FORMATS = (
     "mjpeg,mpjpeg,smjpeg,gif,apng,yuv4mpegpipe,ivf,av1,obu,h261,h263,h264,hevc,vvc,evc,m4v,vc1,vc1test,"
     "cavsvideo,avs2,avs3,dirac,dnxhd,flic,bink,smk"
 )
-
-
-class MediaError(ValueError):
-    """A file that cannot be used. The message is one line: path, reason."""
-
-    def __init__(self, path: str | os.PathLike[str], reason: str):
-        super().__init__(f"{os.fspath(path)}: {reason}")
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type[MediaError], tuple[str, str]]:
-        return (type(self), (str(self).removesuffix(f": {self.reason}"), self.reason))
-
-
-class ChangedError(MediaError):
-    """A file is no longer the one that its certificate describes."""
 
 
 class DecodeObserver(Protocol):

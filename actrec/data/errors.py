@@ -1,0 +1,20 @@
+"""The errors that a file of a list can cause."""
+
+from __future__ import annotations
+
+import os
+
+
+class MediaError(ValueError):
+    """A file that cannot be used. The message is one line: path, reason."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str):
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[MediaError], tuple[str, str]]:
+        return (type(self), (str(self).removesuffix(f": {self.reason}"), self.reason))
+
+
+class ChangedError(MediaError):
+    """A file is no longer the one that its certificate describes."""

@@ -1,0 +1,119 @@
+"""What the path of a list names: a local file, a URL, or a member of a tar archive, `ARCHIVE::MEMBER`."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import parse_qsl, urlsplit
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters at least: C:// is a drive
+_CHAIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*::.*://", re.DOTALL)  # of fsspec: simplecache::s3://bucket/a.mp4
+_ARCHIVE = re.compile(r"\.(tar|tar\.\w{1,4}|tgz|tbz2?|txz|tzst)::", re.IGNORECASE)
+
+# Schemes of fsspec that name local files, other URLs, or nothing that is stored.
+REFUSED = {
+    *("file", "local", "memory", "dir", "data", "reference", "generic", "zip", "tar", "libarchive", "arrow_hdfs"),
+    *("simplecache", "filecache", "blockcache", "cached", "asynclocal", "async_wrapper", "lazyreference", "dask"),
+}
+_CONTAINER_AT = {"abfs", "abfss", "adl", "az", "wasb", "wasbs"}  # CONTAINER@ACCOUNT is a place there, not a user
+_SECRETS = re.compile(
+    r"(x-(amz|goog|ms|oss)-)?(signature|credential|security-token|sig|token)|(access|auth|id|sas|session)?[_-]?token|"
+    r"(aws|google|oss)?access(key)?(id)?|api[_-]?key|key-pair-id|password|passwd|pwd|secret|auth(orization)?|"
+    r"client[_-]?secret|jwt",
+    re.IGNORECASE,
+)
+
+
+def is_url(path: str) -> bool:
+    """Whether a path is a URL, or a member of an archive at a URL."""
+    return "://" in path and (_SCHEME.match(path) is not None or _CHAIN.match(path) is not None)
+
+
+def split_member(path: str) -> tuple[str, str | None]:
+    """(archive, member) of a path `ARCHIVE::MEMBER`; (path, None) of any other path.
+
+    A local file with such a name is not split.
+    """
+    if "::" not in path or not (found := _ARCHIVE.search(path)) or found.end() == len(path):
+        return path, None
+    if not is_url(path) and os.path.lexists(path):
+        return path, None
+    return path[: found.end() - 2], path[found.end() :]
+
+
+def is_remote(path: str | os.PathLike[str]) -> bool:
+    """Whether the bytes of a path come over the network."""
+    return is_url(os.fspath(path))
+
+
+def is_local(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is an ordinary one of the file system: neither a URL nor a member of an archive.
+
+    The disk is asked only for a path that contains `::`.
+    """
+    path = os.fspath(path)
+    return not is_url(path) and ("::" not in path or split_member(path)[1] is None)
+
+
+def join(folder: str | os.PathLike[str], path: str) -> str:
+    """A path of a list, relative to the folder of the list. URLs and absolute paths stay as they are."""
+    if is_url(path):
+        return path
+    folder = os.fspath(folder)
+    if is_url(folder):
+        return path if os.path.isabs(path) else f"{folder.rstrip('/')}/{path}"
+    return os.path.join(folder, path)
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of a URL, in lower case."""
+    found = _SCHEME.match(url)
+    return found[1].lower() if found else url.partition("::")[0].lower()
+
+
+def host_of(url: str) -> str:
+    """The host of a URL, or what stands there, such as a bucket."""
+    return url.partition("://")[2].partition("/")[0]
+
+
+def why_refused(path: str | os.PathLike[str]) -> str | None:
+    """Why a URL in a list is not opened; None if it may be, and for every path that is no URL.
+
+    Lists, logs and checkpoints keep paths, so a URL must not contain a secret. The answer repeats none.
+    """
+    path = os.fspath(path)
+    if not is_url(path):
+        return None
+    scheme = scheme_of(path)
+    if _CHAIN.match(path) and not _SCHEME.match(path):
+        return f"{scheme}:: in front of a URL is not supported: expected the URL alone; actrec has a cache of its own"
+    if scheme in REFUSED:
+        hint = "the path alone" if scheme in ("file", "local") else "the URL of a store, such as s3:// or https://"
+        return f"{scheme}:// is not supported: expected {hint}"
+    url = split_member(path)[0]
+    place = host_of(url)
+    if not place:
+        return f"there is nothing between {scheme}:// and the path: expected a host or a bucket"
+    if "@" in place and scheme not in _CONTAINER_AT:
+        return (
+            "a user or a password in a URL is not supported, because lists are copied: expected credentials in the "
+            "environment, or in the configuration of fsspec"
+        )
+    if any(_SECRETS.fullmatch(name) for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)):
+        return (
+            "a signature or token in a URL is not supported, because it expires and lists are copied: expected "
+            "credentials in the environment, or in the configuration of fsspec"
+        )
+    if scheme in ("http", "https") and urlsplit(url).fragment:
+        return "# begins a fragment, which is never sent to the server: expected %23 for a # in a name"
+    return None
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path for messages: without the user, the password and the query of a URL that was refused."""
+    path = os.fspath(path)
+    if why_refused(path) is None:
+        return path
+    before, mark, rest = path.partition("://")
+    place, slash, name = rest.partition("/")
+    return f"{before}{mark}{place.rpartition('@')[2]}{slash}{name.partition('?')[0]}"

@@ -1,0 +1,651 @@
+"""Reads objects at URLs by fsspec: several requests in flight, each with a time limit, repeated after passing faults.
+
+The requests of all threads run in the event loop of fsspec. Credentials come from the environment and from the
+configuration of fsspec only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import os
+import random
+import re
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from actrec.data.errors import MediaError
+from actrec.data.storage.paths import host_of, scheme_of, shown, why_refused
+from actrec.data.storage.ranges import LARGEST, split
+from actrec.registry import did_you_mean
+from actrec.system import raise_if_exhausted
+
+IN_FLIGHT = 8  # requests of this process at the same time
+TIMEOUT = 30.0  # seconds for which a request may wait for a connection, and for the next bytes
+_SLOWEST = 50e3  # bytes per second of a connection that is still waited for
+_PATIENCE = 90.0  # seconds after the first fault during which a request is repeated, if the host has answered before
+_PATIENCE_UNKNOWN = 15.0  # likewise, if the host has never answered: it may not exist
+_LEAST = 5  # attempts, whatever they take
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds
+_MOST_CHANGES = 3  # how often a download begins again because the object was replaced meanwhile
+
+_T = TypeVar("_T")
+
+
+class RemoteError(MediaError):
+    """An object that stays unreadable. The message is one line, without credentials and without the server's words."""
+
+
+class NoRangesError(Exception):
+    """The server sends whole objects only."""
+
+
+class ObjectChangedError(Exception):
+    """The object was replaced while it was read."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a server says of an object.
+
+    Args:
+        size: in bytes; None if the server does not say.
+        version: 63 bits of a hash of its size and ETag, or of its modification time where it has no ETag.
+        tag: its ETag, "" without one.
+        ranges: whether parts of it may be asked for.
+    """
+
+    size: int | None
+    version: int
+    tag: str
+    ranges: bool
+
+
+class Counters:
+    """What this process has read from URLs. All numbers but `requests` and `retries` are bytes.
+
+    Attributes:
+        needed: that callers asked for.
+        cached: of these, those that the cache had.
+        fetched: that came over the network.
+        requests: that were sent, with those for facts.
+        retries: requests that repeated a failed one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: Counter[str] = Counter()
+
+    def add(self, **values: int) -> None:
+        with self._lock:
+            self._values.update(values)
+
+    def snapshot(self) -> dict[str, int]:
+        with self._lock:
+            return {name: self._values[name] for name in ("needed", "cached", "fetched", "requests", "retries")}
+
+
+counters = Counters()
+
+
+# ---- requests of this process ----
+
+
+class _Process:
+    """The file systems of fsspec and the state of hosts, in one process. A forked process makes its own."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.stores: dict[tuple[str, str], Any] = {}
+        self.slots = asyncio.Semaphore(IN_FLIGHT)
+        self.answered: set[str] = set()  # hosts that have answered
+        self.silent: dict[str, float] = {}  # hosts that have not answered in time, and when
+
+
+_process = _Process()
+
+
+def _forget() -> None:
+    global _process
+    _process = _Process()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def _store(url: str) -> Any:
+    """The file system of a URL.
+
+    Raises:
+        ValueError: The scheme is unknown, a package is missing, or the URL is refused.
+    """
+    if reason := why_refused(url):
+        raise RemoteError(shown(url), reason)
+    key = (scheme_of(url), host_of(url))
+    with _process.lock:
+        if (store := _process.stores.get(key)) is None:
+            store = _process.stores[key] = _open_store(url, key[0])
+        return store
+
+
+def _open_store(url: str, scheme: str) -> Any:
+    try:
+        import fsspec
+    except ImportError:
+        raise RemoteError(url, "URLs need the package fsspec: pip install 'actrec[remote]'") from None
+    from fsspec.registry import known_implementations
+
+    try:
+        kind = fsspec.get_filesystem_class(scheme)
+    except ImportError as error:
+        package = re.search(r"[Ii]nstall \W*([\w.-]+)", str(error))
+        what = f"the package {package[1]}" if package else "a package that is missing"
+        raise RemoteError(url, f"{scheme}:// needs {what}: pip install 'actrec[remote]'") from None
+    except ValueError:
+        near = did_you_mean(scheme, sorted(known_implementations))
+        raise RemoteError(
+            url, f"{scheme}:// is unknown: expected s3://, gs://, https:// or another scheme of fsspec{near}"
+        ) from None
+    options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
+    if scheme in ("http", "https"):
+        options |= {"client_kwargs": {"trust_env": True}}  # the proxies of the environment
+    if scheme in ("s3", "s3a"):  # this module repeats requests itself
+        options |= {"config_kwargs": {"retries": {"total_max_attempts": 1}, "connect_timeout": TIMEOUT}}
+        options["config_kwargs"] |= {"read_timeout": TIMEOUT, "max_pool_connections": IN_FLIGHT}
+    known = fsspec.config.conf.get(scheme, {})
+    for name in ("client_kwargs", "config_kwargs"):
+        if name in options and name in known:
+            options[name] = options[name] | known[name]
+    try:
+        store = kind(**options)
+    except Exception as error:
+        raise RemoteError(url, f"{scheme}:// cannot be used here ({type(error).__name__})") from None
+    if hasattr(store, "retries"):
+        store.retries = 1
+    return store
+
+
+def _run(work: Callable[[], Awaitable[_T]]) -> _T:
+    """Runs a coroutine in the event loop of fsspec and waits for its result."""
+    from fsspec.asyn import get_loop
+
+    async def begun() -> _T:
+        return await work()
+
+    future: Future[_T] = asyncio.run_coroutine_threadsafe(begun(), get_loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+async def _repeated(url: str, work: Callable[[], Awaitable[_T]], *, size: int = 0) -> _T:
+    """The result of a request, which is repeated after faults that may pass.
+
+    Args:
+        size: Bytes that the request is expected to give, for its time limit.
+
+    Raises:
+        FileNotFoundError, PermissionError, IsADirectoryError, RemoteError: as the public functions do.
+    """
+    process, host = _process, host_of(url)
+    begun, attempts = time.monotonic(), 0
+    while True:
+        attempts += 1
+        try:
+            async with process.slots:
+                counters.add(requests=1, retries=int(attempts > 1))
+                result = await asyncio.wait_for(work(), 2 * TIMEOUT + size / _SLOWEST)
+            process.answered.add(host)
+            return result
+        except (NoRangesError, ObjectChangedError):
+            process.answered.add(host)
+            raise
+        except Exception as error:
+            fault = _fault(url, error)
+        if fault.answered:
+            process.answered.add(host)
+        if fault.final is not None:
+            raise fault.final from None
+        known = host in process.answered
+        spent = time.monotonic() - begun
+        patience = _PATIENCE if known else _PATIENCE_UNKNOWN
+        if not known and time.monotonic() - process.silent.get(host, -1e9) < _PATIENCE:
+            patience = 0.0
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempts - 1)) * random.uniform(0.5, 1.0)
+        pause = max(pause, min(fault.pause, 3 * _LONGEST_PAUSE))
+        if spent + pause > patience and (attempts >= _LEAST or not patience):
+            if not known:
+                process.silent[host] = time.monotonic()
+            times = f" after {attempts} attempts" if attempts > 1 else ""
+            raise RemoteError(url, f"{fault.reason}{times}") from None
+        await asyncio.sleep(pause)
+
+
+# ---- what went wrong ----
+
+
+class _HTTPStatusError(Exception):
+    def __init__(self, status: int, pause: float):
+        super().__init__(status)
+        self.status, self.pause = status, pause
+
+
+class _BrokenError(Exception):
+    """The answer is not what was asked for."""
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """Why a request failed.
+
+    Args:
+        reason: in words.
+        final: what to raise, if repeating the request would not help.
+        pause: seconds that the server asked to wait.
+        answered: whether the host has answered.
+    """
+
+    reason: str
+    final: Exception | None = None
+    pause: float = 0.0
+    answered: bool = False
+
+
+_PASSING_CODES = re.compile(
+    r"SlowDown|Throttl|RequestLimitExceeded|TooManyRequests|RequestTimeout$|Internal(Error|Failure)|ServiceUnavailable|"
+    r"ServerBusy|OperationAborted|BandwidthLimitExceeded|503|500",
+)
+_NO_CREDENTIALS = re.compile(
+    "NoCredentialsError|PartialCredentialsError|ProfileNotFound|DefaultCredentialsError|RefreshError|"
+    "TokenRetrievalError|NoAuthTokenError|UnauthorizedSSOTokenError|SSOTokenLoadError|ClientAuthenticationError"
+)
+_CUT = re.compile("ClientPayloadError|ContentLengthError|TransferEncodingError|IncompleteRead(Error)?")
+_BROKEN = re.compile(
+    "ServerDisconnectedError|ClientOSError|ConnectionClosedError|ResponseStreaming|ClientConnectionResetError|"
+    "IncompleteBody|HTTPClientError|ChecksumError"
+)
+_UNREACHED = re.compile(
+    "ClientConnector|ClientProxyConnection|EndpointConnectionError|ProxyConnectionError|TransportError"
+)
+_TIMED_OUT = re.compile("Timeout")
+_NETWORK = {
+    *(errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH),
+    *(errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.EHOSTDOWN, errno.EAGAIN, errno.EBUSY, errno.EIO),
+    *(getattr(errno, "EREMOTEIO", errno.EIO),),
+}
+
+
+def _fault(url: str, error: Exception) -> _Fault:
+    """What an error of a request means. No word of the error itself is taken over: it may contain secrets."""
+    chain = _chain(error)
+    for one in chain:
+        raise_if_exhausted(url, one)
+    names = {kind.__name__ for one in chain for kind in type(one).__mro__}
+    if any(map(_CUT.fullmatch, names)):  # first, because aiohttp gives some of them the status 400
+        return _Fault("the connection was broken", answered=True)
+    for one in chain:
+        if (status := _status_of(one)) is not None:
+            return _fault_of_status(url, *status)
+    if any(map(_NO_CREDENTIALS.fullmatch, names)):
+        return _Fault("", PermissionError(errno.EACCES, "no valid credentials were found in the environment", url))
+    if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
+        return _Fault("", RemoteError(url, "the certificate of the server is not valid"))
+    if "TooManyRedirects" in names:
+        return _Fault("", RemoteError(url, "the server redirects without end"))
+    if any(isinstance(one, _BrokenError) for one in chain):
+        return _Fault(str(error), answered=True)
+    for one in chain:
+        if isinstance(one, FileNotFoundError):
+            return _Fault("", FileNotFoundError(errno.ENOENT, "no such object", url), answered=True)
+        if isinstance(one, PermissionError):
+            return _Fault("", PermissionError(errno.EACCES, "the server refuses access", url), answered=True)
+        if isinstance(one, IsADirectoryError):
+            return _Fault("", IsADirectoryError(errno.EISDIR, "a folder, not a file", url), answered=True)
+    if any(isinstance(one, socket.gaierror) for one in chain) or "ClientConnectorDNSError" in names:
+        return _Fault("the host was not found")
+    if any(isinstance(one, TimeoutError) for one in chain) or any(map(_TIMED_OUT.search, names)):
+        return _Fault("the server did not answer in time")
+    if any(isinstance(one, ConnectionRefusedError) for one in chain):
+        return _Fault("the server refused the connection")
+    if any(map(_BROKEN.search, names)):
+        return _Fault("the connection was broken", answered=True)
+    if any(map(_UNREACHED.search, names)):
+        return _Fault("the server cannot be reached")
+    if any(isinstance(one, OSError) and (one.errno in _NETWORK or isinstance(one, ConnectionError)) for one in chain):
+        return _Fault("the connection was broken")
+    return _Fault("", RemoteError(url, f"the object cannot be read ({type(error).__name__})"))
+
+
+def _chain(error: BaseException) -> list[Exception]:
+    """An error and what caused it."""
+    found: list[Exception] = []
+    one: BaseException | None = error
+    while isinstance(one, Exception) and one not in found and len(found) < 10:
+        found.append(one)
+        inner = getattr(one, "os_error", None)
+        one = one.__cause__ or (inner if isinstance(inner, Exception) else None) or one.__context__
+    return found
+
+
+def _status_of(error: Exception) -> tuple[int, str, float] | None:
+    """(HTTP status, code, seconds to wait) that an error of any file system carries; None if it has none."""
+    if isinstance(error, _HTTPStatusError):
+        return error.status, "", error.pause
+    answer = getattr(error, "response", None)
+    if isinstance(answer, dict):  # botocore
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        code = str(answer.get("Error", {}).get("Code", ""))
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        if isinstance(status, int) and status >= 300:
+            return status, code, _seconds(headers.get("retry-after"))
+        return (503 if _PASSING_CODES.search(code) else 400, code, 0.0) if code else None
+    for name in ("status", "status_code", "code"):  # aiohttp, azure, gcsfs
+        number = getattr(error, name, None)
+        if isinstance(number, str) and number.isdigit():
+            number = int(number)
+        if isinstance(number, int) and 300 <= number < 600:
+            return number, "", 0.0
+    return None
+
+
+def _fault_of_status(url: str, status: int, code: str, pause: float) -> _Fault:
+    reason = f"the server answers {status}" + (f" {code}" if re.fullmatch(r"[A-Z][A-Za-z]{2,40}", code) else "")
+    if status in (408, 409, 423, 425, 429) or (status >= 500 and status not in (501, 505)):
+        return _Fault(reason, pause=pause, answered=True)
+    if _PASSING_CODES.search(code):
+        return _Fault(reason, pause=pause, answered=True)
+    final: Exception = RemoteError(url, reason)
+    if status in (404, 410):
+        final = FileNotFoundError(errno.ENOENT, "no such bucket" if code == "NoSuchBucket" else "no such object", url)
+    elif status in (401, 403, 407):
+        final = PermissionError(errno.EACCES, f"the server refuses access ({status}{code and ' ' + code})", url)
+    elif status in (412, 416):
+        final = ObjectChangedError()
+    return _Fault(reason, final, answered=True)
+
+
+def _seconds(text: object) -> float:
+    """The number of a header Retry-After; 0 for anything else, such as a date."""
+    with contextlib.suppress(TypeError, ValueError):
+        return max(0.0, float(text))  # type: ignore[arg-type]
+    return 0.0
+
+
+# ---- single requests ----
+
+
+def _inner(store: Any, url: str) -> str:
+    """The name of an object for its file system."""
+    return str(store._strip_protocol(scheme_of(url) + url[url.index("://") :]))
+
+
+def _is_http(store: Any) -> bool:
+    return "http" in (store.protocol if isinstance(store.protocol, tuple) else (store.protocol,))
+
+
+@contextlib.asynccontextmanager
+async def _http(store: Any, method: str, url: str, **headers: str) -> Any:
+    """The answer of a server, with a good status."""
+    import aiohttp
+
+    session = await store.set_session()
+    known = dict(store.kwargs)
+    known["headers"] = {**known.pop("headers", {}), "Accept-Encoding": "identity", **headers}
+    known.setdefault("timeout", aiohttp.ClientTimeout(total=None, connect=TIMEOUT, sock_read=TIMEOUT))
+    async with session.request(method, store.encode_url(_inner(store, url)), allow_redirects=True, **known) as answer:
+        if answer.status >= 300:
+            raise _HTTPStatusError(answer.status, _seconds(answer.headers.get("Retry-After")))
+        yield answer
+
+
+def version_of(tag: str, size: int | None) -> int:
+    data = repr((tag, size)).encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.sha256(data).digest()[:8], "big") >> 1
+
+
+def _tag_of(headers: Any) -> str:
+    return str(headers.get("ETag", "")).removeprefix("W/").strip()
+
+
+def _is_encoded(headers: Any) -> bool:
+    return headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
+
+
+def _http_facts_of(headers: Any, size: int | None, ranges: bool) -> Facts:
+    tag = _tag_of(headers)
+    version = version_of(tag or str(headers.get("Last-Modified") or headers.get("Content-MD5") or ""), size)
+    return Facts(size, version, tag, ranges)
+
+
+async def _http_head(store: Any, url: str) -> Facts | None:
+    """None if the server allows no HEAD requests, or does not tell the size."""
+    try:
+        async with _http(store, "HEAD", url) as answer:
+            length = answer.headers.get("Content-Length", "")
+            if not length.isdigit() or _is_encoded(answer.headers):
+                return None
+            return _http_facts_of(answer.headers, int(length), answer.headers.get("Accept-Ranges") != "none")
+    except _HTTPStatusError as error:
+        if error.status in (400, 401, 403, 405, 501):  # the GET request decides whether access is refused
+            return None
+        raise
+
+
+async def _http_first_byte(store: Any, url: str) -> Facts:
+    """The facts by a GET request."""
+    try:
+        async with _http(store, "GET", url, Range="bytes=0-0") as answer:
+            if answer.status == 206:
+                total = answer.headers.get("Content-Range", "").rpartition("/")[2]
+                return _http_facts_of(answer.headers, int(total) if total.isdigit() else None, True)
+            length = answer.headers.get("Content-Length", "")
+            is_known = length.isdigit() and not _is_encoded(answer.headers)
+            return _http_facts_of(answer.headers, int(length) if is_known else None, False)
+    except _HTTPStatusError as error:
+        if error.status == 416:  # an empty object has no first byte
+            return Facts(0, version_of("", 0), "", True)
+        raise
+
+
+_VERSIONS = (  # what file systems of fsspec call an ETag, a checksum or the time of the last change
+    *("ETag", "etag", "generation", "md5Hash", "content_md5", "checksum", "LastModified", "last_modified", "mtime"),
+    *("updated", "modified", "created"),
+)
+
+
+async def _facts(store: Any, url: str) -> Facts:
+    if _is_http(store):
+        head = await _repeated(url, lambda: _http_head(store, url))
+        return head or await _repeated(url, lambda: _http_first_byte(store, url))
+    info = await _repeated(url, lambda: _info(store, url))
+    if info.get("type") == "directory":
+        raise IsADirectoryError(errno.EISDIR, "a folder, not a file", url)
+    names = (
+        "ETag",
+        "etag",
+        "generation",
+        "md5Hash",
+        "content_md5",
+        "checksum",
+        "LastModified",
+        "last_modified",
+        "mtime",
+    )
+    tag = next((str(info[name]) for name in (*names, "updated", "modified", "created") if info.get(name)), "")
+    size = int(info["size"]) if info.get("size") is not None else None
+    return Facts(size, version_of(tag, size), tag, True)
+
+
+async def _info(store: Any, url: str) -> dict[str, Any]:
+    path = _inner(store, url)
+    if not store.async_impl:
+        return await asyncio.to_thread(store.info, path)
+    return await store._info(path, **({"refresh": True} if scheme_of(url) in ("s3", "s3a") else {}))
+
+
+async def _part(store: Any, url: str, start: int, size: int, tag: str) -> bytes:
+    """Exactly these bytes.
+
+    Args:
+        tag: ETag that the object must have; "" if that is unknown.
+    """
+    if not _is_http(store):
+        path = _inner(store, url)
+        if store.async_impl:
+            data = await store._cat_file(path, start=start, end=start + size)
+        else:
+            data = await asyncio.to_thread(store.cat_file, path, start=start, end=start + size)
+    else:
+        async with _http(store, "GET", url, Range=f"bytes={start}-{start + size - 1}") as answer:
+            if tag and (found := _tag_of(answer.headers)) and found != tag:
+                raise ObjectChangedError
+            if answer.status == 200 and not (start == 0 and answer.headers.get("Content-Length") == str(size)):
+                raise NoRangesError
+            if _is_encoded(answer.headers):
+                raise NoRangesError
+            wanted = f"bytes {start}-{start + size - 1}/"
+            if answer.status == 206 and not answer.headers.get("Content-Range", wanted).startswith(wanted):
+                if answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                    raise ObjectChangedError  # the object ends before
+                raise _BrokenError("the server sends other bytes than those that were asked for")
+            data = await answer.read()
+    if len(data) != size:
+        counters.add(fetched=len(data))
+        raise _BrokenError(f"the server sends {len(data):,} bytes in place of {size:,}")
+    counters.add(fetched=size)
+    return data
+
+
+# ---- what the other modules use ----
+
+
+def facts_of(url: str) -> Facts:
+    """What the server says of an object.
+
+    Raises:
+        FileNotFoundError, PermissionError, IsADirectoryError: as `os.stat` does.
+        RemoteError: The server cannot be reached, or the URL is refused.
+    """
+    store = _store(url)
+    return _run(lambda: _facts(store, url))
+
+
+def fetch(url: str, ranges: Sequence[tuple[int, int]], *, tag: str = "") -> list[bytes]:
+    """The bytes of some (offset, size) ranges, one request for each.
+
+    Args:
+        tag: ETag that the object must have; "" if that is unknown.
+
+    Raises:
+        FileNotFoundError, PermissionError, RemoteError: It cannot be read.
+        NoRangesError: The server sends whole objects only.
+        ObjectChangedError: The object has another ETag, or is shorter.
+    """
+    store = _store(url)
+
+    async def one(start: int, size: int) -> bytes:
+        return await _repeated(url, lambda: _part(store, url, start, size, tag), size=size)
+
+    async def all_of_them() -> list[bytes]:
+        tasks = [asyncio.ensure_future(one(start, size)) for start, size in ranges]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    return _run(all_of_them)
+
+
+def download(url: str, facts: Facts, offset: int, size: int | None, write: Callable[[bytes], object]) -> None:
+    """Passes the bytes of an object, or of a part of it, to `write`, in order.
+
+    Args:
+        facts: of the object.
+        size: of the part; None for an object of unknown size.
+        write: is called in other threads, one call at a time.
+
+    Raises:
+        FileNotFoundError, PermissionError, RemoteError: It cannot be read.
+        ObjectChangedError: The object is not the one of `facts`, also if it was replaced meanwhile.
+        OSError: what `write` raises.
+    """
+    store = _store(url)
+
+    async def parts() -> None:
+        assert size is not None
+        waiting: list[asyncio.Task[bytes]] = []
+        todo = split([(offset, size)])[::-1]
+        try:
+            while todo or waiting:
+                while todo and len(waiting) < IN_FLIGHT // 2:
+                    start, length = todo.pop()
+                    work = _repeated(url, _bound(_part, store, url, start, length, facts.tag), size=length)
+                    waiting.append(asyncio.ensure_future(work))
+                await asyncio.to_thread(write, await waiting[0])
+                del waiting[0]
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def stream() -> None:
+        """All of the object by one request. What came before a fault is read again and skipped."""
+        done = 0
+
+        async def attempt() -> None:
+            nonlocal done
+            position = 0
+            async for data in _stream(store, url, facts.tag):
+                position += len(data)
+                counters.add(fetched=len(data))
+                begin = position - len(data)
+                last = position if size is None else min(position, offset + size)
+                new = data[max(0, offset + done - begin) : max(0, last - begin)]
+                if new:
+                    await asyncio.to_thread(write, new)
+                    done += len(new)
+            if facts.size is not None and position != facts.size:
+                raise _BrokenError(f"the server sends {position:,} bytes in place of {facts.size:,}")
+
+        await _repeated(url, attempt, size=facts.size or 1 << 40)
+
+    async def all_of_it() -> None:
+        if facts.ranges and size is not None:
+            await parts()
+        else:
+            await stream()
+        if not facts.tag or not _is_http(store):  # the answers did not say which version they are from
+            now = await _facts(store, url)
+            if now.version != facts.version:
+                raise ObjectChangedError
+
+    _run(all_of_it)
+
+
+async def _stream(store: Any, url: str, tag: str) -> Any:
+    if _is_http(store):
+        async with _http(store, "GET", url) as answer:
+            if tag and (found := _tag_of(answer.headers)) and found != tag:
+                raise ObjectChangedError
+            async for data in answer.content.iter_chunked(LARGEST >> 3):
+                yield data
+    elif store.async_impl:
+        yield await store._cat_file(_inner(store, url))
+    else:
+        yield await asyncio.to_thread(store.cat_file, _inner(store, url))
+
+
+def _bound(function: Callable[..., Awaitable[_T]], *arguments: Any) -> Callable[[], Awaitable[_T]]:
+    return lambda: function(*arguments)

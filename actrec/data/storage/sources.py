@@ -1,0 +1,532 @@
+"""Reads source paths: local files, members of tar archives, and URLs through the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Generic, TypeVar, cast
+
+from actrec.config import Storage
+from actrec.data.errors import ChangedError, MediaError
+from actrec.data.storage import remote, tar
+from actrec.data.storage.cache import Cache, name_of, suffix_of
+from actrec.data.storage.paths import is_url, split_member
+from actrec.data.storage.ranges import Pieces, merged, split
+from actrec.data.storage.remote import Facts, NoRangesError, ObjectChangedError, RemoteError, counters
+from actrec.opening import open_regular
+from actrec.system import ExhaustedError
+
+_MOST_FACTS = 200_000  # objects of which this process remembers size and version
+_MOST_MEMBERS = 2_000_000  # of all archives of which this process remembers the tables
+_HEADERS = 4096  # bytes that are read of a remote archive at once: the small members next to a video fit into them
+_MOST_CHANGES = 3  # how often an object is fetched again because it was replaced meanwhile
+
+_Path = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `stat` says.
+
+    Args:
+        size: in bytes.
+        version: changes with the content: the time of the last change in ns, or 63 bits of a hash.
+    """
+
+    size: int
+    version: int
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A part of a local file.
+
+    Args:
+        path: of the file.
+        offset: where the part begins, in bytes.
+        size: of the part; None for all of the file.
+    """
+
+    path: str
+    offset: int
+    size: int | None
+
+
+_K, _V = TypeVar("_K"), TypeVar("_V")
+
+
+class _Recent(Generic[_K, _V]):
+    """The values that were used last. `weight` says what a value counts for."""
+
+    def __init__(self, most: int, weight: Callable[[_V], int] = lambda value: 1):
+        self._most, self._weight, self._total = most, weight, 0
+        self._values: OrderedDict[_K, _V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: _K) -> _V | None:
+        with self._lock:
+            if (value := self._values.get(key)) is not None:
+                self._values.move_to_end(key)
+            return value
+
+    def put(self, key: _K, value: _V) -> None:
+        with self._lock:
+            self._drop(key)
+            self._values[key] = value
+            self._total += self._weight(value)
+            while self._total > self._most and len(self._values) > 1:
+                self._total -= self._weight(self._values.popitem(last=False)[1])
+
+    def drop(self, key: _K) -> None:
+        with self._lock:
+            self._drop(key)
+
+    def _drop(self, key: _K) -> None:
+        if (old := self._values.pop(key, None)) is not None:
+            self._total -= self._weight(old)
+
+
+class _State:
+    """What this process knows of sources."""
+
+    def __init__(self, cache: Cache):
+        self.cache = cache
+        self.facts: _Recent[str, Facts] = _Recent(_MOST_FACTS)
+        self.tables: _Recent[tuple[str, int], tar.Table] = _Recent(_MOST_MEMBERS, lambda one: len(one.members) + 1)
+
+
+def _default_cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "actrec"
+
+
+_state: _State | None = None
+_state_lock = threading.Lock()
+
+
+def _get() -> _State:
+    global _state
+    with _state_lock:
+        if _state is None:
+            _state = _State(Cache(_default_cache() / "storage", Storage().cache_bytes))
+        return _state
+
+
+def configure(cache: Path | None, size: int) -> None:
+    """Where this process caches what it reads from URLs.
+
+    Args:
+        cache: A folder; None for the folder `actrec` in $XDG_CACHE_HOME, or in ~/.cache.
+        size: Largest number of bytes of all its files.
+    """
+    global _state
+    folder = _default_cache() if cache is None else Path(cache)
+    with _state_lock:
+        _state = _State(Cache(folder / "storage", size))
+
+
+def _forget() -> None:
+    """In a forked process, whose parent may have held a lock."""
+    global _state, _state_lock
+    _state_lock = threading.Lock()
+    if _state is not None:
+        _state = _State(Cache(_state.cache.folder, _state.cache.size))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+# ---- what is known of an object ----
+
+
+def _facts(url: str, *, anew: bool = False) -> Facts:
+    """What the server says of an object; asked once per process. The size is known."""
+    known = _get().facts
+    facts = None if anew else known.get(url)
+    if facts is None:
+        facts = remote.facts_of(url)
+        known.put(url, facts)
+    if facts.size is None:  # only fetching it tells
+        with _whole_object(url, facts) as (path, complete):
+            facts = replace(complete, size=os.path.getsize(path))
+        known.put(url, facts)
+    return facts
+
+
+def stat(path: _Path) -> Status:
+    """Size and version of a source. A server is asked once per object and process.
+
+    Raises:
+        OSError: As `os.stat` does: FileNotFoundError, PermissionError, ...
+        MediaError: The server cannot be reached (RemoteError), or the archive of a member cannot be used.
+    """
+    path = os.fspath(path)
+    archive, member = split_member(path)
+    if member is not None:
+        status = stat(archive)
+        offset, size = _table(archive).find(archive, member)
+        return Status(size, remote.version_of(f"{status.version} {offset}", size))
+    if is_url(path):
+        facts = _facts(path)
+        assert facts.size is not None
+        return Status(facts.size, facts.version)
+    found = os.stat(path)
+    return Status(found.st_size, found.st_mtime_ns)
+
+
+def refresh(path: _Path) -> None:
+    """Forgets what this process knows of an object, so that the server is asked again."""
+    _get().facts.drop(split_member(os.fspath(path))[0])
+
+
+# ---- members ----
+
+
+def list_members(archive: _Path) -> list[tuple[str, int, int]]:
+    """(name, offset, size) of the members of a local or remote tar archive, in the order of the archive.
+
+    Raises:
+        OSError: It is missing or cannot be read.
+        MediaError: It is not a plain tar archive, or it is cut off or damaged.
+    """
+    archive = os.fspath(archive)
+    table = _table(archive)
+    if table.damage:
+        raise MediaError(archive, f"the archive can be read up to {table.damage}")
+    return [(name, offset, size) for name, (offset, size) in table.members.items()]
+
+
+def _table(archive: str) -> tar.Table:
+    """The members of an archive: remembered, from the cache, or by a scan."""
+    state = _get()
+    status = stat(archive)
+    key = archive if is_url(archive) else os.path.abspath(archive)
+    if (table := state.tables.get((key, status.version ^ status.size))) is not None:
+        return table
+    name = name_of(f"members of {key}", status.version ^ status.size)
+    table = _stored_table(state.cache, name)
+    if table is None:
+        with state.cache.fetching(name):
+            table = _stored_table(state.cache, name)
+            if table is None:
+                table = _scanned(archive, status.size)
+                state.cache.add(name, _numbered(tar.to_bytes(table)))
+    state.tables.put((key, status.version ^ status.size), table)
+    return table
+
+
+def _numbered(data: bytes) -> list[tuple[int, bytes]]:
+    """Data with its length before it, for the cache."""
+    return [(0, len(data).to_bytes(8, "little") + data)]
+
+
+def _stored_table(cache: Cache, name: str) -> tar.Table | None:
+    (length,) = cache.read(name, [(0, 8)])
+    if length is None:
+        return None
+    (data,) = cache.read(name, [(8, int.from_bytes(length, "little"))])
+    try:
+        return None if data is None else tar.from_bytes(data)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _scanned(archive: str, size: int) -> tar.Table:
+    if not is_url(archive):
+        with open_regular(archive, buffering=1024) as file:
+            return tar.scan(archive, cast(io.BufferedReader, file), size)
+
+    def read(offset: int, length: int) -> bytes:
+        return read_ranges(archive, [(offset, length)])[0]
+
+    table = tar.scan(archive, tar.Sparse(read, size, _HEADERS), size)
+    before = _facts(archive)
+    if _facts(archive, anew=True).version != before.version:
+        raise ChangedError(archive, "the archive was replaced while it was read")
+    return table
+
+
+# ---- whole files ----
+
+
+@contextlib.contextmanager
+def local_file(path: _Path) -> Iterator[LocalFile]:
+    """The whole content of a source as a part of a local file, until the block ends.
+
+    A local file is returned as it is; nothing is read. A remote one is fetched into the cache, unless it is there.
+
+    Raises:
+        OSError: It is missing or cannot be read.
+        MediaError: It stays unreadable (RemoteError), it was replaced twice while it was fetched (ChangedError), or
+            its archive cannot be used.
+        ExhaustedError: There is no room for it on the disk.
+    """
+    path = os.fspath(path)
+    archive, member = split_member(path)
+    if not is_url(archive):
+        if member is None:
+            yield LocalFile(path, 0, None)
+        else:
+            yield LocalFile(archive, *_table(archive).find(archive, member))
+        return
+    facts = _facts(archive)
+    if member is None:
+        with _whole_object(archive, facts) as (local, _):
+            yield LocalFile(local, 0, None)
+        return
+    part = _table(archive).find(archive, member)
+    with _get().cache.whole(name_of(archive, facts.version), suffix_of(archive)) as whole:
+        if whole is not None:
+            yield LocalFile(str(whole), *part)
+            return
+    with _whole_object(path, facts, archive, part) as (local, _):
+        yield LocalFile(local, 0, None)
+
+
+@contextlib.contextmanager
+def _whole_object(
+    path: str, facts: Facts, url: str = "", part: tuple[int, int] | None = None
+) -> Iterator[tuple[str, Facts]]:
+    """A local file with an object, or with a part of it, and the facts of the object that was fetched.
+
+    Args:
+        path: the source.
+        url: of the object, if the source is a part of it.
+    """
+    cache, url, suffix = _get().cache, url or path, suffix_of(path)
+    for _ in range(_MOST_CHANGES):
+        name = name_of(path, facts.version)
+        with contextlib.ExitStack() as stack:
+            local = stack.enter_context(cache.whole(name, suffix))
+            if local is None:
+                with cache.fetching(name):
+                    local = stack.enter_context(cache.whole(name, suffix))
+                    if local is None:
+                        try:
+                            local = stack.enter_context(_fetched(cache, name, suffix, url, facts, part))
+                        except NoRangesError:
+                            facts = replace(facts, ranges=False)
+                            _get().facts.put(url, facts)
+                            continue
+                        except ObjectChangedError:
+                            refresh(url)
+                            if part is not None:
+                                raise ChangedError(path, "the archive was replaced while it was read") from None
+                            facts = remote.facts_of(url)
+                            _get().facts.put(url, facts)
+                            continue
+            yield str(local), facts
+            return
+    raise ChangedError(path, "the object is replaced again and again while it is read")
+
+
+def _fetched(
+    cache: Cache, name: str, suffix: str, url: str, facts: Facts, part: tuple[int, int] | None
+) -> AbstractContextManager[Path]:
+    offset, size = part or (0, facts.size)
+
+    def fill(file: int) -> int:
+        checksum = 0
+
+        def write(data: bytes) -> None:
+            nonlocal checksum
+            checksum = zlib.crc32(data, checksum)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(file, view) :]
+
+        try:
+            remote.download(url, facts, offset, size, write)
+        except OSError as error:
+            if error.filename is None and error.errno is not None:
+                raise ExhaustedError(cache.folder, f"there is no room for {url} ({error.strerror})") from None
+            raise
+        return checksum
+
+    if size is not None:
+        counters.add(needed=size)
+    return cache.store(name, suffix, fill, size)
+
+
+def open_bytes(path: _Path, *, buffering: int = -1) -> BinaryIO:
+    """Opens a source for reading bytes, seekable. What is remote is fetched into the cache first.
+
+    Args:
+        buffering: as for `open`: 0 opens without a buffer.
+
+    Raises:
+        OSError, MediaError, ExhaustedError: as `local_file`, and `open_regular` for a local file.
+    """
+    with local_file(path) as found:
+        file = open_regular(found.path, buffering=0 if found.size is not None else buffering)
+    if found.size is None:
+        return file
+    part = _Part(file, found.offset, found.size)
+    return cast(BinaryIO, part if buffering == 0 else io.BufferedReader(part))
+
+
+class _Part(io.RawIOBase):
+    """A part of an open file as a file of its own."""
+
+    def __init__(self, file: BinaryIO, offset: int, size: int):
+        self._file, self._offset, self._size, self._position = file, offset, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"negative seek position {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        room = max(0, min(len(buffer), self._size - self._position))
+        self._file.seek(self._offset + self._position)
+        done = self._file.readinto(memoryview(buffer)[:room])  # type: ignore[attr-defined]
+        self._position += done
+        return int(done)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+# ---- ranges ----
+
+
+def read_ranges(path: _Path, ranges: Sequence[tuple[int, int]], crcs: Sequence[int] | None = None) -> list[bytes]:
+    """The bytes of some (offset, size) ranges of a source, in the order of `ranges`.
+
+    A range that reaches past the end gives the bytes up to the end. What is remote comes from the cache, or in few
+    requests, and is then kept in the cache.
+
+    Args:
+        crcs: The `zlib.crc32` of each range. What differs is fetched once more.
+
+    Raises:
+        OSError: It is missing or cannot be read.
+        ChangedError: The bytes do not have these checksums: the object was changed.
+        MediaError: It stays unreadable (RemoteError), or its archive cannot be used.
+    """
+    path = os.fspath(path)
+    archive, member = split_member(path)
+    size: int | None = None
+    base = 0
+    if member is not None:
+        base, size = _table(archive).find(archive, member)
+    if not is_url(archive):
+        found = _read_local(archive, _within(ranges, base, size))
+        if crcs is not None and (bad := _different(found, crcs)):
+            raise ChangedError(path, _changed(ranges[bad[0]]))
+        return found
+    facts = _facts(archive)
+    wanted = _within(ranges, base, facts.size if size is None else size)
+    counters.add(needed=sum(length for _, length in wanted))
+    found = _read_remote(archive, facts, wanted, trusted=crcs is not None)
+    if crcs is not None and (bad := _different(found, crcs)):
+        again = _fetched_ranges(archive, facts, [wanted[i] for i in bad])
+        for i, data in zip(bad, again):
+            found[i] = data
+        if bad := _different(found, crcs):
+            refresh(archive)
+            raise ChangedError(path, _changed(ranges[bad[0]]))
+    return found
+
+
+def prefetch(path: _Path, ranges: Sequence[tuple[int, int]]) -> None:
+    """Fetches ranges of a source into the cache, for a later `read_ranges`. Raises the errors of `read_ranges`."""
+    if is_url(os.fspath(path)):
+        read_ranges(path, ranges)
+
+
+def _changed(part: tuple[int, int]) -> str:
+    return f"the file has changed: {part[1]:,} bytes at {part[0]:,} are not those of the index"
+
+
+def _within(ranges: Sequence[tuple[int, int]], base: int, size: int | None) -> list[tuple[int, int]]:
+    """Ranges of a part as ranges of the whole, cut off at the end of the part."""
+    if size is None:
+        return [(base + offset, length) for offset, length in ranges]
+    return [(base + min(offset, size), max(0, min(length, size - offset))) for offset, length in ranges]
+
+
+def _different(found: Sequence[bytes], crcs: Sequence[int]) -> list[int]:
+    return [i for i, (data, crc) in enumerate(zip(found, crcs, strict=True)) if zlib.crc32(data) != crc]
+
+
+def _read_local(path: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    with open_regular(path, buffering=0) as file:
+        found = []
+        for offset, length in ranges:
+            file.seek(offset)
+            parts = []
+            while length > 0 and (data := file.read(length)):
+                parts.append(data)
+                length -= len(data)
+            found.append(parts[0] if len(parts) == 1 else b"".join(parts))
+        return found
+
+
+def _read_remote(url: str, facts: Facts, ranges: Sequence[tuple[int, int]], *, trusted: bool) -> list[bytes]:
+    """The bytes of ranges of an object.
+
+    Args:
+        trusted: whether the caller has checksums, so that those of the cache need not be verified.
+    """
+    cache, name = _get().cache, name_of(url, facts.version)
+    with cache.whole(name, suffix_of(url)) as whole:
+        if whole is not None:
+            counters.add(cached=sum(length for _, length in ranges))
+            return _read_local(str(whole), ranges)
+    found = cache.read(name, ranges, check=not trusted)
+    missing = [i for i, data in enumerate(found) if data is None]
+    counters.add(cached=sum(len(data) for data in found if data is not None))
+    for i, data in zip(missing, _fetched_ranges(url, facts, [ranges[i] for i in missing])):
+        found[i] = data
+    return cast(list[bytes], found)
+
+
+def _fetched_ranges(url: str, facts: Facts, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Ranges by requests, which are then kept in the cache."""
+    parts = split(merged(ranges))
+    if not parts:
+        return [b""] * len(ranges)
+    try:
+        if not facts.ranges:
+            raise NoRangesError
+        pieces = [(start, data) for (start, _), data in zip(parts, remote.fetch(url, parts, tag=facts.tag))]
+    except NoRangesError:
+        _get().facts.put(url, replace(facts, ranges=False))
+        with _whole_object(url, replace(facts, ranges=False)) as (local, _):
+            return _read_local(local, ranges)
+    except ObjectChangedError:
+        refresh(url)
+        raise ChangedError(url, "the object was replaced, so it is not the one of the index") from None
+    _get().cache.add(name_of(url, facts.version), pieces)
+    known = Pieces(pieces)
+    return [cast(bytes, known.read(offset, length)) if length else b"" for offset, length in ranges]
+
+
+def statistics() -> dict[str, int]:
+    """What this process has read from URLs: bytes `needed`, `cached` and `fetched`, `requests` and `retries`."""
+    return counters.snapshot()
+
+
+__all__ = ["LocalFile", "RemoteError", "Status"]

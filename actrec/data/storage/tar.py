@@ -1,0 +1,201 @@
+"""Where the members of a tar archive are located in it.
+
+Formats: ustar, pax and GNU, with long names. If a name occurs twice, the last member of that name counts, as when the
+archive is unpacked. A hard link is the member that it names. Compressed archives and sparse members have no bytes that
+could be read where they are located, so they are refused.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from actrec.data.errors import MediaError
+from actrec.opening import kind_of
+
+_BLOCK = tarfile.BLOCKSIZE
+_LONGEST = 1 << 20  # bytes of a header with all its long names
+_MAGIC = b"actrec tar 1\n"
+
+
+@dataclass
+class Table:
+    """The members of an archive.
+
+    Args:
+        members: name: (offset, size) in bytes. `./` at the beginning of a name is left out.
+        refused: name: why it cannot be read.
+        damage: what is wrong with the archive; "" if it is complete.
+    """
+
+    members: dict[str, tuple[int, int]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    damage: str = ""
+
+    def find(self, archive: str, member: str) -> tuple[int, int]:
+        """(offset, size) of a member.
+
+        Raises:
+            FileNotFoundError: There is none of this name.
+            MediaError: It cannot be read in place.
+        """
+        name = _plain(member)
+        if (found := self.members.get(name)) is not None:
+            return found
+        if reason := self.refused.get(name):
+            raise MediaError(f"{archive}::{member}", reason)
+        if self.damage:
+            raise MediaError(f"{archive}::{member}", f"the archive has no such member before {self.damage}")
+        raise FileNotFoundError(2, "the archive has no such member", f"{archive}::{member}")
+
+
+def scan(archive: str, file: io.RawIOBase | io.BufferedIOBase, size: int) -> Table:
+    """Reads the headers of an archive and seeks from one to the next.
+
+    Args:
+        file: The archive, seekable.
+        size: of the archive, in bytes.
+
+    Raises:
+        MediaError: It is compressed, or no tar archive.
+    """
+    start = file.read(_BLOCK) or b""
+    _check_kind(archive, start)
+    file.seek(0)
+    table = Table()
+    try:
+        with tarfile.open(fileobj=_Bounded(file), mode="r:", encoding="utf-8", errors="surrogateescape") as tar:  # type: ignore[call-overload]
+            while (member := tar.next()) is not None:
+                _add(table, member, size)
+                tar.members.clear()  # they would fill the memory
+            end = tar.offset
+        file.seek(end)
+        after = file.read(_BLOCK) or b""
+        if len(after) < _BLOCK:
+            table.damage = f"its end at byte {size:,}, which is cut off"
+        elif after.strip(b"\0"):
+            table.damage = f"byte {end:,}, where it is damaged"
+    except (tarfile.TarError, ValueError, OverflowError):
+        table.damage = f"byte {min(file.tell(), size):,}, where it is cut off or damaged"
+    return table
+
+
+def _add(table: Table, member: tarfile.TarInfo, size: int) -> None:
+    name = _plain(member.name)
+    table.members.pop(name, None)
+    table.refused.pop(name, None)
+    if member.islnk():
+        target = _plain(member.linkname)
+        if target in table.members:
+            table.members[name] = table.members[target]
+        else:
+            table.refused[name] = f"a link to {target}, which the archive does not contain before it"
+    elif member.issym():
+        table.refused[name] = f"a symbolic link to {member.linkname}: expected the member itself"
+    elif member.issparse():
+        table.refused[name] = "a sparse member: expected an archive that was made without --sparse"
+    elif member.isreg():
+        if member.offset_data + member.size > size:
+            table.refused[name] = "the archive is cut off within this member"
+        else:
+            table.members[name] = (member.offset_data, member.size)
+
+
+def _plain(name: str) -> str:
+    while name.startswith("./"):
+        name = name[2:].lstrip("/")
+    return name
+
+
+def _check_kind(archive: str, start: bytes) -> None:
+    for mark, how in ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"), (b"\x28\xb5\x2f\xfd", "zstd")):
+        if start.startswith(mark):
+            raise MediaError(
+                archive, f"the archive is compressed with {how}, so its members cannot be read alone: expected a plain "
+                "tar archive; videos hardly shrink"
+            )  # fmt: skip
+    if len(start) < _BLOCK:
+        raise MediaError(archive, f"{len(start)} bytes are no tar archive")
+    if not start.strip(b"\0"):
+        return  # an empty archive
+    try:
+        tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        raise MediaError(archive, f"not a tar archive, but {kind_of(start) or 'something else'}") from None
+
+
+class _Bounded(io.RawIOBase):
+    """A file of which no header can read very much into the memory."""
+
+    def __init__(self, file: io.RawIOBase | io.BufferedIOBase):
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:  # type: ignore[override]
+        if not 0 <= size <= _LONGEST:
+            raise tarfile.ReadError("a header is too long")
+        return self._file.read(size) or b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+class Sparse(io.RawIOBase):
+    """A file of which blocks are read when they are needed, for headers that are far from each other.
+
+    Args:
+        read: gives the bytes of (offset, size).
+        size: of the file.
+        block: how many bytes are read at once.
+    """
+
+    def __init__(self, read: Callable[[int, int], bytes], size: int, block: int):
+        self._read, self._size, self._block = read, size, block
+        self._position, self._start, self._data = 0, 0, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:  # type: ignore[override]
+        size = max(0, min(size if size >= 0 else self._size, self._size - self._position))
+        skip = self._position - self._start
+        if skip < 0 or skip + size > len(self._data):
+            length = min(max(size, self._block), self._size - self._position)
+            self._start, self._data, skip = self._position, self._read(self._position, length) if length else b"", 0
+        self._position += size
+        return self._data[skip : skip + size]
+
+
+def to_bytes(table: Table) -> bytes:
+    """The table as it is stored."""
+    import json
+
+    value = {"members": table.members, "refused": table.refused, "damage": table.damage}
+    return _MAGIC + json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def from_bytes(data: bytes) -> Table:
+    """The reverse of `to_bytes`. Raises ValueError if it is something else."""
+    import json
+
+    if not data.startswith(_MAGIC):
+        raise ValueError("not a stored table")
+    value = json.loads(data[len(_MAGIC) :])
+    members = {name: (offset, size) for name, (offset, size) in value["members"].items()}
+    return Table(members, value["refused"], value["damage"])

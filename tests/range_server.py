@@ -1,0 +1,207 @@
+"""An HTTP server of objects on loopback, with latency and faults, for tests and benchmarks.
+
+with RangeServer({"a.mp4": data}, latency=0.05, failures=0.01) as server:
+    read(server.url("a.mp4"))
+    server.requests, server.sent
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import random
+import re
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from urllib.parse import quote, unquote
+
+FAULTS = ("503", "429", "500", "cut", "reset", "short")
+
+
+class RangeServer:
+    """Serves bytes by GET and HEAD, in a thread.
+
+    Args:
+        objects: The bytes by name. It may be changed while the server runs.
+        latency: Seconds before each answer.
+        failures: Fraction of requests that fail, each with the next one of `faults`.
+        faults: "503" and "429" (with Retry-After: 0), other status codes; "cut": the connection ends within the body;
+            "reset": before the answer; "short": fewer bytes than asked for, with a correct Content-Length; "stall": no
+            answer at all.
+        seed: of the requests that fail.
+        bandwidth: Bytes per second of each connection.
+        ranges: Whether Range is obeyed.
+        head: Status of the answer to HEAD requests, if they are not allowed.
+        etags, dates: Whether answers have an ETag, a Last-Modified.
+        lengths: Whether answers have a Content-Length; otherwise they are chunked.
+        encoding: Content-Encoding that answers claim to have, and have for gzip.
+
+    Attributes:
+        requests: number of requests, by method.
+        sent: bytes of all bodies.
+        log: (method, path, value of Range) of each request.
+        fail_next: faults of the next requests, before `failures` counts.
+        most: largest number of requests at the same time.
+    """
+
+    def __init__(
+        self,
+        objects: Mapping[str, bytes],
+        *,
+        latency: float = 0.0,
+        failures: float = 0.0,
+        faults: tuple[str, ...] = FAULTS,
+        seed: int = 0,
+        bandwidth: float = 0.0,
+        ranges: bool = True,
+        head: int = 200,
+        etags: bool = True,
+        dates: bool = True,
+        lengths: bool = True,
+        encoding: str = "",
+    ):
+        self.objects = dict(objects)
+        self.redirects: dict[str, str] = {}
+        self.latency, self.failures, self.bandwidth = latency, failures, bandwidth
+        self.ranges, self.head, self.etags, self.dates, self.lengths = ranges, head, etags, dates, lengths
+        self.encoding = encoding
+        self.fail_next: list[str] = []
+        self.log: list[tuple[str, str, str]] = []
+        self.requests: Counter[str] = Counter()
+        self.sent, self.most = 0, 0
+        self._faults, self._random = itertools.cycle(faults), random.Random(seed)
+        self._active = 0
+        self._port = 0
+        self._started = threading.Event()
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self._port}/{quote(name)}"
+
+    def reset(self) -> None:
+        """Counts from 0 again."""
+        self.log.clear()
+        self.requests.clear()
+        self.sent = self.most = 0
+
+    def __enter__(self) -> RangeServer:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self._started.wait(10)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=1000)
+        self._port = server.sockets[0].getsockname()[1]
+        self._started.set()
+        await self._stop.wait()
+        server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                self._active += 1
+                self.most = max(self.most, self._active)
+                try:
+                    if not await self._answer(head.decode("latin-1"), writer):
+                        return
+                finally:
+                    self._active -= 1
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    async def _answer(self, head: str, writer: asyncio.StreamWriter) -> bool:
+        """Answers a request. Whether the connection stays open."""
+        method, target, _ = head.split("\r\n", 1)[0].split(" ")
+        name = unquote(target.partition("?")[0].lstrip("/"))
+        asked = re.search(r"^range: *bytes=(\d+)-(\d*)\r$", head, re.IGNORECASE | re.MULTILINE)
+        self.requests[method] += 1
+        self.log.append((method, name, asked[0].strip() if asked else ""))
+        if self.latency:
+            await asyncio.sleep(self.latency)
+        fault = self.fail_next.pop(0) if self.fail_next else ""
+        if not fault and self.failures and self._random.random() < self.failures:
+            fault = next(self._faults)
+        if fault == "reset":
+            return False
+        if fault == "stall":
+            await asyncio.sleep(3600)
+        if fault.isdigit():
+            return await self._send(writer, method, int(fault), {"Retry-After": "0"}, b"a fault with secret words")
+        if name in self.redirects:
+            return await self._send(writer, method, 302, {"Location": self.redirects[name]}, b"")
+        if method == "HEAD" and self.head != 200:
+            return await self._send(writer, method, self.head, {}, b"")
+        if (data := self.objects.get(name)) is None:
+            return await self._send(writer, method, 404, {}, b"nothing here")
+        headers = {}
+        if self.etags:
+            headers["ETag"] = f'"{hashlib.md5(data).hexdigest()}"'
+        if self.dates:
+            headers["Last-Modified"] = "Sat, 28 Nov 2026 10:00:00 GMT"
+        status = 200
+        if self.encoding:
+            import gzip
+
+            headers["Content-Encoding"] = self.encoding
+            data = gzip.compress(data) if self.encoding == "gzip" else data
+        elif asked and self.ranges:
+            first, last = int(asked[1]), min(int(asked[2] or len(data) - 1), len(data) - 1)
+            if first >= len(data):
+                return await self._send(writer, method, 416, {"Content-Range": f"bytes */{len(data)}"}, b"")
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+            status, data = 206, data[first : last + 1]
+        if fault == "short":
+            data = data[: len(data) // 2]
+        return await self._send(writer, method, status, headers, data, cut=fault == "cut")
+
+    async def _send(
+        self,
+        writer: asyncio.StreamWriter,
+        method: str,
+        status: int,
+        headers: dict[str, str],
+        data: bytes,
+        *,
+        cut: bool = False,
+    ) -> bool:
+        headers = dict(headers)
+        chunked = not self.lengths and status < 300
+        headers |= {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(len(data))}
+        lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in headers.items())]
+        writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        if method == "HEAD":
+            await writer.drain()
+            return True
+        if cut:
+            data = data[: len(data) // 2]
+        self.sent += len(data)
+        if chunked:
+            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+        step = 1 << 16
+        for begin in range(0, len(data), step):
+            writer.write(data[begin : begin + step])
+            await writer.drain()
+            if self.bandwidth:
+                await asyncio.sleep(step / self.bandwidth)
+        await writer.drain()
+        return not cut
