@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,11 +106,33 @@ def release_free_memory() -> None:
 
 
 def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
-    """Reads from an unbuffered file, in one call of the system if it has one. It may move the position in the file."""
+    """Bytes of an unbuffered file; fewer at its end. Threads may read from one file at the same time.
+
+    This is one call of the system if it has one. Otherwise, the position in the file moves.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     if hasattr(os, "pread"):
         return os.pread(file.fileno(), size, offset)
-    file.seek(offset)
-    return file.read(size)
+    with _POSITION:
+        file.seek(offset)
+        return file.read(size)
+
+
+def write_at(file: BinaryIO, offset: int, data: bytes) -> None:
+    """Writes bytes to an unbuffered file.
+
+    Raises:
+        OSError: It cannot be written, or only a part of it.
+    """
+    with _POSITION:
+        file.seek(offset)
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+_POSITION = threading.Lock()
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:

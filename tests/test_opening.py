@@ -59,7 +59,7 @@ def test_what_commands_can_do_without_counts_as_missing(tmp_path, what):
     make(what, tmp_path / "list.txt.index.npy")
     make(what, tmp_path / "list.txt.quarantine.csv")
     make(what, tmp_path / "fps")
-    assert not find_records(["a"], 1, tmp_path / "list.txt.index.npy")["kind"].any()
+    assert not find_records(1, "a".format, tmp_path / "list.txt.index.npy")[0]["kind"]
     assert read_quarantine(tmp_path / "list.txt.index.npy") == {}
     assert _value_file(str(tmp_path), "fps") is None
 

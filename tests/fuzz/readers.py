@@ -95,7 +95,7 @@ def read_run(path: Path) -> None:
 def read_index(path: Path) -> None:
     """A cache of two files that do not exist: nothing in it may be believed."""
     names = ["a.mp4", "b.mp4"]
-    for record in find_records(names, 2, path):
+    for record in find_records(2, names.__getitem__, path):
         is_intact(record)
     try:
         build_index([Video.of(str(path.parent / name)) for name in names], cache=path, workers=1)

@@ -189,5 +189,5 @@ def test_a_file_of_an_old_encoder_is_entered_as_it_is_decoded_from_the_start(tmp
     for epoch, expected in enumerate(first):
         again.load_state_dict({"epoch": epoch, "step": 0})
         again.index.certificates.clear()
-        again.index._records["certified"] = Certified.NO  # it is decoded from the start
+        again.index._records.change(0, certified=Certified.NO)  # it is decoded from the start
         assert torch.equal(next(iter(again)).clips, expected[0])

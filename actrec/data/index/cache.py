@@ -1,19 +1,33 @@
-"""The index on disk: where it is stored, and how the records of a list are found in it."""
+"""The index on disk: where it is stored, how the records of a list are found in it, and how they are saved."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from actrec.data.index.probe import RECORD, Certified, Kind, Verified, checksum
+from actrec.data.index.records import (
+    BLOCK,
+    IN_MEMORY,
+    RecordFile,
+    Records,
+    Stored,
+    copy_records,
+    open_records,
+    read_header,
+)
 from actrec.data.times import LARGEST
+from actrec.files import atomic_write
 from actrec.opening import check_regular, open_regular
+from actrec.system import write_at
 
+_COMPARED = 100_000  # the names of longer caches are compared at some places only
+_SAMPLES = 1000
 _BLOCK = 1 << 20  # records that are sealed at once
 _FACTORS = np.random.Generator(np.random.PCG64(0)).integers(0, 2**63, 128, np.uint64) * np.uint64(2) + np.uint64(1)
 
@@ -52,69 +66,141 @@ def name_of(path: str, prefixes: Sequence[str]) -> str:
     return path.removeprefix(next(filter(path.startswith, prefixes), ""))
 
 
-def find_records(names: Iterable[str], count: int, cache: Path | None) -> np.ndarray:
-    """A record for each name, taken from the cache where it has one.
+def find_records(count: int, name_of: Callable[[int], str], cache: Path | None) -> Records:
+    """A record for each file of a list, taken from the cache where it has one.
 
-    A cache that is damaged, or was written by another version, counts as empty.
+    A cache that is damaged, or was written by another version, counts as empty. If the list has more than 100,000
+    files, a cache of as many is compared with it at a thousand places only: what is not noticed there costs time, since
+    the key of a record tells whether it belongs to a file, but the order of the records is not searched.
 
     Args:
-        names: `count` names of files.
-
-    Returns:
-        (count,) array of `RECORD`.
+        count: Number of files.
+        name_of: Returns the name of a file, by its number.
     """
-    sums = np.fromiter(map(checksum, names), np.uint32, count)
+
+    def sum_of(file: int) -> int:
+        return checksum(name_of(file))
+
     cached = _load(cache)
-    if cached is not None and np.array_equal(cached["name"], sums):
-        return cached  # of the same list: nothing is copied, or even read
-    records = np.zeros(count, RECORD)
-    records["name"] = sums
-    if cached is not None and len(cached):
-        found, place = _places(sums, cached)
-        records[found] = cached[place]
-    return records
+    if cached is None or (len(cached) == count and _is_same(cached, count, sum_of)):
+        return Records(count, cached, None, sum_of)
+    return Records(count, cached, _places_in(cached, _sums(count, sum_of)), sum_of)
 
 
-def _places(sums: np.ndarray, cached: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which names are in a cache, and the places where."""
-    order = np.argsort(cached["name"])
-    place = order[np.minimum(np.searchsorted(cached["name"][order], sums), len(order) - 1)]
-    found = np.flatnonzero(cached["name"][place] == sums)
-    return found, place[found]
+def _is_same(cached: Stored, count: int, sum_of: Callable[[int], int]) -> bool:
+    """Whether a cache has the records of these files in this order, judging by some of them if there are many."""
+    if count <= _COMPARED:
+        return np.array_equal(_names(cached), _sums(count, sum_of))
+    places = np.random.default_rng(0).integers(0, count, _SAMPLES).tolist()
+    return all(cached[i : i + 1]["name"][0] == sum_of(i) for i in (0, count - 1, *places))
 
 
-def merged(records: np.ndarray, cache: Path) -> np.ndarray:
-    """The records, and what another process has found out about the same files and stored in the cache since.
+def _sums(count: int, sum_of: Callable[[int], int]) -> np.ndarray:
+    return np.fromiter(map(sum_of, range(count)), np.uint32, count)
 
-    Two commands may use a list at the same time, and what `actrec index --verify` takes hours to find is not lost.
 
-    Returns:
-        `records` itself if there is nothing to add, otherwise a copy.
+def _names(cached: Stored) -> np.ndarray:
+    found = np.empty(len(cached), np.uint32)
+    for begin in range(0, len(cached), BLOCK):
+        found[begin : begin + BLOCK] = cached[begin : begin + BLOCK]["name"]
+    return found
+
+
+def _places_in(cached: Stored, sums: np.ndarray) -> np.ndarray:
+    """Where the record of each file is in a cache, (files,) int64; -1 if it has none."""
+    names = _names(cached)
+    if np.array_equal(names, sums):
+        return np.arange(len(sums))
+    if not len(names):
+        return np.full(len(sums), -1)
+    order = np.argsort(names)
+    place = order[np.minimum(np.searchsorted(names[order], sums), len(order) - 1)]
+    return np.where(names[place] == sums, place, -1)
+
+
+def save_records(records: Records, cache: Path, *, in_place: bool) -> None:
+    """Writes the records to the cache, with what another process has found out about the same files and stored there.
+
+    Two commands may use a list at the same time, and what `actrec index --verify` takes hours to find is not lost. The
+    records stay as they are while the index is used.
+
+    Args:
+        in_place: If the cache is long and has the same files, write only the records that changed, at their places. If
+            that is interrupted, the seal of a record tells that it is damaged. Otherwise the cache is replaced, and
+            processes that use it keep the one that they have opened.
+
+    Raises:
+        OSError: It cannot be written.
     """
-    cached = _load(cache)
-    if cached is None or not len(cached):
-        return records
-    if np.array_equal(cached["name"], records["name"]):
-        mine = place = np.arange(len(records))
-    else:
-        mine, place = _places(records["name"], cached)
-    ours = {name: records[name][mine] for name in ("key", "kind", "verified", "certified")}
-    theirs = {name: cached[name][place] for name in ours}
+    if in_place and _save_in_place(records, cache):
+        return
+    unsaved = records.unsaved()
+    with atomic_write(cache, "wb") as file:
+        if records.stored is None or records.place is not None:
+            sums = _sums(len(records), records.sum_of)
+        else:
+            sums = _names(records.stored)
+            sums[list(unsaved)] = [records.sum_of(number) for number in unsaved]
+        cached = _load(cache)
+        place = _places_in(cached, sums) if cached is not None else None
+        header = {"descr": np.lib.format.dtype_to_descr(RECORD), "fortran_order": False, "shape": (len(records),)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for part, block in records.blocks():
+            block["name"] = sums[part]
+            if cached is not None and place is not None:
+                theirs = np.zeros(len(block), RECORD)
+                copy_records(cached, place[part], theirs)
+                _merge(block, theirs)
+            block["seal"] = seals(block)
+            file.write(block.tobytes())
+    records.mark_saved(unsaved)
+
+
+def _save_in_place(records: Records, cache: Path) -> bool:
+    """Whether the changed records could be written to their places."""
+    unsaved = records.unsaved()
+    files = np.fromiter(unsaved, np.int64, len(unsaved))
+    try:
+        check_regular(cache)
+        with open(cache, "r+b", buffering=0) as file:
+            shape, dtype = read_header(file)
+            offset = file.tell()
+            if dtype != RECORD or shape[0] != len(records) or shape[0] * RECORD.itemsize <= IN_MEMORY:
+                return False
+            stored = RecordFile(file, offset, shape[0])
+            new = np.array(list(unsaved.values()), RECORD)
+            new["name"] = [records.sum_of(number) for number in unsaved]
+            old = np.zeros(len(new), RECORD)
+            copy_records(stored, files, old)
+            if not np.array_equal(old["name"], new["name"]):
+                return False  # of another list
+            merged = new.copy()
+            _merge(merged, old)
+            merged["seal"] = seals(merged)
+            for number, record in zip(files.tolist(), merged):
+                write_at(file, offset + number * RECORD.itemsize, record.tobytes())
+            os.fsync(file.fileno())
+            is_own = isinstance(records.stored, RecordFile) and records.place is None and records.stored.is_in(file)
+    except Exception:  # numpy parses the header as Python
+        return False
+    new["seal"] = merged["seal"]
+    records.mark_saved(unsaved, files[new == merged].tolist() if is_own else ())
+    return True
+
+
+def _merge(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Adds to records what others say of the same files, and ours do not. Zeros say nothing."""
     is_same = (ours["key"] == theirs["key"]).all(axis=1) & (ours["kind"] != Kind.UNKNOWN)
     is_new = (ours["kind"] == Kind.UNKNOWN) | (
         is_same & (ours["verified"] == Verified.UNKNOWN) & (theirs["verified"] != Verified.UNKNOWN)
     )
     is_certified = is_same & (ours["certified"] == Certified.UNKNOWN) & (theirs["certified"] != Certified.UNKNOWN)
     chosen = np.flatnonzero((is_new | is_certified) & (theirs["kind"] != Kind.UNKNOWN))
-    found = cached[place[chosen]]
+    found = theirs[chosen]
     is_whole = seals(found) == found["seal"]
     chosen, found = chosen[is_whole], found[is_whole]
-    if not len(chosen):
-        return records
-    records = records.copy()
-    records["certified"][mine[chosen]] = found["certified"]
-    records[mine[chosen][is_new[chosen]]] = found[is_new[chosen]]
-    return records
+    ours["certified"][chosen] = found["certified"]
+    ours[chosen[is_new[chosen]]] = found[is_new[chosen]]
 
 
 # Caches of older versions have only some fields of `RECORD`, three of them with other names until commit 23e24aa.
@@ -161,14 +247,15 @@ def is_unusable(cache: Path | None) -> bool:
     return cache is not None and cache.exists() and _load(cache) is None
 
 
-def _load(cache: Path | None) -> np.ndarray | None:
+def _load(cache: Path | None) -> np.ndarray | RecordFile | None:
     if cache is None or not cache.exists():
         return None
     try:
-        check_regular(cache)
-        records: np.ndarray = np.lib.format.open_memmap(cache, mode="c")  # changes stay in memory
+        records = open_records(cache)
     except Exception:  # numpy parses the header as Python, and raises whatever its bytes lead it to
         return None
+    if isinstance(records, RecordFile):
+        return records
     if records.dtype == _OLDEST_RECORD:
         records = records.view(_OLD_RECORD)
     if records.dtype == _OLD_RECORD:

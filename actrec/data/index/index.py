@@ -24,11 +24,10 @@ from actrec.data.index.cache import (
     find_records,
     is_intact,
     is_unusable,
-    merged,
     name_of,
     prefixes_of,
     read_quarantine,
-    seals,
+    save_records,
 )
 from actrec.data.index.folders import describe_gaps
 from actrec.data.index.images import BrokenError
@@ -43,11 +42,11 @@ from actrec.data.index.probe import (
     probe_path,
     verify_path,
 )
+from actrec.data.index.records import BLOCK, Records
 from actrec.data.limits import why_too_large, why_too_long
-from actrec.data.lists import Video, Videos, number_files
+from actrec.data.lists import Video, Videos, digest, number_files
 from actrec.data.video.certificate import Certificate, load_certificate
 from actrec.data.video.container import MediaError
-from actrec.files import atomic_write
 from actrec.leftovers import remove_leftovers
 from actrec.system import num_cores, raise_if_exhausted, total_memory
 from actrec.words import counted, none_usable
@@ -55,6 +54,7 @@ from actrec.words import counted, none_usable
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
 _SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
 _SAVE_EVERY = 30  # seconds of probing that a power cut may lose
+_SAVING = 20  # or this many times as long as saving takes
 Progress = Callable[[int, int], None]
 Receive = Callable[[tuple, Any, str | None], None]
 RunJobs = Callable[[Callable[..., Any], Sequence[tuple], Receive], None]
@@ -67,7 +67,7 @@ class Index(Sequence[Media]):
 
     Args:
         videos: The rows of the list.
-        records: (files,) array of `RECORD`.
+        records: The record of each file.
         file_of_row: (rows,) the number of each row's file.
         first_row: (files,) the first row of each file.
         cache: File to save the records to, or None.
@@ -87,7 +87,7 @@ class Index(Sequence[Media]):
     def __init__(
         self,
         videos: Sequence[Video],
-        records: np.ndarray,
+        records: Records,
         file_of_row: np.ndarray,
         first_row: np.ndarray,
         cache: Path | None,
@@ -181,8 +181,10 @@ class Index(Sequence[Media]):
     def with_rows(self, videos: Sequence[Video]) -> Index:
         """The index of other rows of the file of the first row, which is not probed again. It has no cache."""
         assert all(video.path == self._videos[0].path for video in videos)
+        records = Records(1, None, None, self._records.sum_of)
+        records[0] = self._records[0]
         other = Index(
-            videos, self._records[:1].copy(), np.zeros(len(videos), np.int32), np.zeros(1, np.int64), None,
+            videos, records, np.zeros(len(videos), np.int32), np.zeros(1, np.int64), None,
             flow=self.flow, template=self.template,
         )  # fmt: skip
         other._current[:], other._trusted[:] = self._current[:1], self._trusted[:1]
@@ -239,9 +241,12 @@ class Index(Sequence[Media]):
 
     def unverified_files(self) -> list[tuple[int, str, np.void]]:
         """(number, path, record) of each usable file that was not verified since it last changed."""
-        files = np.flatnonzero(self._records["verified"] != Verified.INTACT).tolist()
-        return [(file, self._file_path(file), self._records[file].copy()) for file in files
-                if file not in self._reasons]  # fmt: skip
+        return [
+            (part.start + i, self._file_path(part.start + i), block[i].copy())
+            for part, block in self._records.blocks()
+            for i in np.flatnonzero(block["verified"] != Verified.INTACT).tolist()
+            if part.start + i not in self._reasons
+        ]
 
     def find_broken(self, workers: int | None = None) -> None:
         """Fills `broken`, for all rows.
@@ -256,7 +261,7 @@ class Index(Sequence[Media]):
 
     def _read_timestamps(self, workers: int | None) -> None:
         """Finds the frames of rows in seconds, if the frames of their file are not shown equally long."""
-        variable = np.flatnonzero(self._records["variable"] & self._current)
+        variable = np.concatenate([files[block["variable"]] for files, block in self._probed()])
         if not len(variable):
             return
         files: dict[int, list[int]] = {}
@@ -300,8 +305,12 @@ class Index(Sequence[Media]):
 
     def images_of_folders(self, what: Literal["missing", "unused"]) -> dict[str, int]:
         """How many images of the folders that were probed are missing in the numbering, or are no frames; by path."""
-        counts = np.where(self._current & (self._records["kind"] != Kind.UNKNOWN), self._records[what], 0)
-        return {self._file_path(file): int(counts[file]) for file in np.flatnonzero(counts).tolist()}
+        found: dict[str, int] = {}
+        for files, block in self._probed():
+            counts = np.where(block["kind"] != Kind.UNKNOWN, block[what], 0)
+            chosen = np.flatnonzero(counts)
+            found |= {self._file_path(file): n for file, n in zip(files[chosen].tolist(), counts[chosen].tolist())}
+        return found
 
     def describe_gaps(self, path: str) -> str:
         """The numbers that are missing in the names of the images of a folder.
@@ -309,7 +318,8 @@ class Index(Sequence[Media]):
         Raises:
             MediaError: The folder has other images now.
         """
-        file = next(file for file in range(len(self._records)) if self._file_path(file) == path)
+        probed = (file for files, _ in self._probed() for file in files.tolist())
+        file = next(file for file in probed if self._file_path(file) == path)
         listing = listing_of(path, self._records[file], self.template)
         images = listing.read() if listing is not None else None
         return describe_gaps(images.numbers, images.step) if images else ""
@@ -326,39 +336,52 @@ class Index(Sequence[Media]):
 
     def torn_files(self) -> list[str]:
         """The paths of the files that were probed and lack their end, but can be used."""
-        is_usable = (self._records["kind"] == Kind.VIDEO) & (self._records["verified"] != Verified.BROKEN)
         return [
-            self._file_path(file) for file in np.flatnonzero(self._current & is_usable & self._records["torn"]).tolist()
+            self._file_path(file)
+            for files, block in self._probed()
+            for file in files[
+                (block["kind"] == Kind.VIDEO) & (block["verified"] != Verified.BROKEN) & block["torn"]
+            ].tolist()
         ]
 
     @property
     def num_deep(self) -> int:
         """The number of files that were probed and are images or gray videos of more than 8 bits per sample."""
-        records = self._records[self._current & (self._records["bits"] > 8)]
-        is_gray = np.char.startswith(records["pix_fmt"], b"gray")
-        return int((is_gray | (records["kind"] == Kind.FOLDER)).sum())
+        count = 0
+        for _, block in self._probed():
+            deep = block[block["bits"] > 8]
+            is_gray = np.char.startswith(deep["pix_fmt"], b"gray")
+            count += int((is_gray | (deep["kind"] == Kind.FOLDER)).sum())
+        return count
+
+    def _probed(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The numbers and the records of the files that this process has checked, in parts: at least one."""
+        files = np.flatnonzero(self._current)
+        for part in np.split(files, range(BLOCK, len(files), BLOCK)):
+            yield part, self._records.take(part)
 
     @contextlib.contextmanager
     def _saving(self) -> Iterator[Receive]:
         """Yields a function that records the results of jobs. They are saved now and then, and at the end."""
-        saved = time.monotonic()
+        saved, took = time.monotonic(), 0.0
 
         def receive(job: tuple, result: np.void | str | None, reason: str | None) -> None:
-            nonlocal saved
+            nonlocal saved, took
             if isinstance(result, str):
                 self._reject(job[0], result, until_changed=True)
             elif result is not None:
                 self._store(job[0], result)
             else:  # perhaps not the fault of the file
                 self._reject(job[0], reason or "unknown reason")
-            if time.monotonic() - saved > _SAVE_EVERY:
-                self.save()
+            if (begin := time.monotonic()) - saved > max(_SAVE_EVERY, _SAVING * took):
+                self.save(in_place=False)
                 saved = time.monotonic()
+                took = saved - begin
 
         try:
             yield receive
         finally:
-            self.save()
+            self.save(in_place=False)
 
     def _file_path(self, file: int) -> str:
         return self._videos[int(self._first_row[file])].path
@@ -375,9 +398,9 @@ class Index(Sequence[Media]):
         """Whether a file has a record and has not changed since. This takes one `stat`."""
         if not self._trusted[file]:
             self._trusted[file] = True
-            stored = self._records[file : file + 1]
-            if stored["kind"][0] != Kind.UNKNOWN and not is_intact(stored[0]):
-                stored["kind"], stored["verified"] = Kind.UNKNOWN, Verified.UNKNOWN
+            stored = self._records[file]
+            if stored["kind"] != Kind.UNKNOWN and not is_intact(stored):
+                self._records.change(file, kind=Kind.UNKNOWN, verified=Verified.UNKNOWN)
                 self.num_damaged += 1
         record, key = self._records[file], key_of(path, self.name(path), self.template)
         known = record["kind"] != Kind.UNKNOWN and key is not None and tuple(record["key"].tolist()) == key
@@ -402,10 +425,9 @@ class Index(Sequence[Media]):
         self._reasons[file] = reason
         self._current[file] = True
         if until_changed:
-            self._records[file]["verified"] = Verified.BROKEN
+            self._records.change(file, verified=Verified.BROKEN)
         else:
-            self._records[file]["kind"] = Kind.UNKNOWN  # the next command probes it again
-            self._records[file]["size"] = 0
+            self._records.change(file, kind=Kind.UNKNOWN, size=0)  # the next command probes it again
         self._changed = True
 
     def _why_unusable(self, file: int, path: str) -> str | None:
@@ -441,7 +463,8 @@ class Index(Sequence[Media]):
 
     def set_certificate(self, i: int, certificate: Certificate | None) -> None:
         """Keeps the certificate that decoding the file of a row to its end has given; None if it earned none."""
-        self._records[self._file_of_row[i]]["certified"] = Certified.NO if certificate is None else Certified.YES
+        earned = Certified.NO if certificate is None else Certified.YES
+        self._records.change(int(self._file_of_row[i]), certified=earned)
         self._changed = True
         self._hold(self._videos[i].path, certificate)
 
@@ -449,7 +472,7 @@ class Index(Sequence[Media]):
         """Drops the certificate of the file of a row, because the file has changed."""
         certificate = self.certificates.pop(self._videos[i].path, None)
         self._held -= certificate.nbytes if certificate is not None else 0
-        self._records[self._file_of_row[i]]["certified"] = Certified.UNKNOWN
+        self._records.change(int(self._file_of_row[i]), certified=Certified.UNKNOWN)
         self._changed = True
 
     def _hold(self, path: str, certificate: Certificate | None) -> None:
@@ -469,17 +492,17 @@ class Index(Sequence[Media]):
             contents: SHA-256 of the ids and of the number of bytes (files) or images (folders) of each row; None if
                 some rows were not checked (see `LAZY`).
         """
-        rows, contents = hashlib.sha256(), hashlib.sha256()
-        sizes = self._records["size"][self._file_of_row].tolist()
-        for video, size in zip(self._videos, sizes):
-            name = video.id.encode("utf-8", "surrogateescape")
-            rows.update(b"%s\0%s\n" % (name, f"{video.start}\0{video.stop}\0{video.labels}".encode()))
-            contents.update(b"%s\0%d\n" % (name, size))
         return {
             "videos": len(self),
-            "list": rows.hexdigest(),
-            "contents": contents.hexdigest() if self.is_probed else None,
+            "list": digest(self._videos),
+            "contents": self._digest_contents() if self.is_probed else None,
         }
+
+    def _digest_contents(self) -> str:
+        sizes, contents = np.concatenate([block["size"] for _, block in self._records.blocks()]), hashlib.sha256()
+        for video, size in zip(self._videos, sizes[self._file_of_row].tolist()):
+            contents.update(b"%s\0%d\n" % (video.id.encode("utf-8", "surrogateescape"), size))
+        return contents.hexdigest()
 
     @property
     def why_probed_again(self) -> str | None:
@@ -491,15 +514,16 @@ class Index(Sequence[Media]):
             return f"{self._cache}: {records}; the files of these were probed again"
         return None
 
-    def save(self) -> None:
-        """Writes the cache if there is anything new. If it cannot be written, `why_unsaved` says so."""
+    def save(self, *, in_place: bool = True) -> None:
+        """Writes the cache if there is anything new. If it cannot be written, `why_unsaved` says so.
+
+        Args:
+            in_place: Write only what is new, if the cache is long (see `save_records`).
+        """
         if self._cache is None or not self._changed:
             return
-        records = merged(self._records, self._cache)  # the index itself stays as it is while it is used
-        records["seal"] = seals(records)
         try:
-            with atomic_write(self._cache, "wb") as file:
-                np.save(file, records)
+            save_records(self._records, self._cache, in_place=in_place)
         except OSError as error:  # a read-only dataset has no cache: every command probes it again
             self.why_unsaved = f"{self._cache}: cannot be written ({error.strerror or error})"
         else:
@@ -536,9 +560,9 @@ def build_index(
         remove_leftovers([cache.parent])  # of a process that was killed while it saved its index
     file_of_row, first_row = number_files(videos)
     prefixes = prefixes_of(cache)
-    names = (name_of(videos[row].path, prefixes) for row in first_row.tolist())
-    records = find_records(names, len(first_row), cache)
-    index = Index(videos, records, file_of_row.astype(np.int32), first_row, cache, flow=flow, template=template)
+    records = find_records(len(first_row), lambda file: name_of(videos[int(first_row[file])].path, prefixes), cache)
+    file_of_row = file_of_row.astype(np.int32, copy=False)
+    index = Index(videos, records, file_of_row, first_row, cache, flow=flow, template=template)
     index.is_rebuilt = is_unusable(cache)
     if len(first_row) > LAZY if lazy is None else lazy:
         return index

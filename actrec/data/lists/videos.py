@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -108,6 +109,10 @@ class Videos(Sequence[Video]):
         return _number(
             lambda part: (text if text.startswith(b"/") else prefix + text for text in table.texts(part)), self._rows
         )
+
+    def digest(self) -> str:
+        """SHA-256 of the ids, ranges and labels of all rows."""
+        return _digest(self)
 
 
 class _Table:
@@ -261,6 +266,13 @@ def number_files(videos: Sequence[Video]) -> tuple[np.ndarray, np.ndarray]:
     return _number_by_dict((video.path for video in videos), len(videos))
 
 
+def digest(videos: Sequence[Video]) -> str:
+    """SHA-256 of the ids, ranges and labels of all rows."""
+    if isinstance(videos, Videos):
+        return videos.digest()
+    return _digest(videos)
+
+
 def check_labels(videos: Sequence[Video], num_classes: int, *, multi_label: bool = False) -> None:
     """Checks that every label has a class, and that no row has several labels unless `multi_label` is set.
 
@@ -282,6 +294,14 @@ def check_labels(videos: Sequence[Video], num_classes: int, *, multi_label: bool
         f"{video.id} has label {max(video.labels)}: expected at most {num_classes - 1} for "
         f"{counted(num_classes, 'class')}"
     )
+
+
+def _digest(videos: Iterable[Video]) -> str:
+    rows = hashlib.sha256()
+    for video in videos:
+        name = video.id.encode("utf-8", "surrogateescape")
+        rows.update(b"%s\0%s\n" % (name, f"{video.start}\0{video.stop}\0{video.labels}".encode()))
+    return rows.hexdigest()
 
 
 def _slice(part: range) -> slice:
