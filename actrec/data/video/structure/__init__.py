@@ -12,9 +12,9 @@ pictures before, so a decoder that begins later may repair it differently. FFmpe
 from __future__ import annotations
 
 from actrec.data.video.keyframes import KeyframeCheck
-from actrec.data.video.nal import NAL_CODECS, summarize_packet
 from actrec.data.video.structure.facts import PacketFacts
 from actrec.data.video.structure.h264 import H264Check
+from actrec.data.video.structure.hevc import HevcCheck
 
 __all__ = ["PacketFacts", "StructureCheck"]
 
@@ -38,7 +38,13 @@ class StructureCheck:
         self._reason = None
         if container.split(",")[0] not in _CONTAINERS:
             self._reason = "files of this kind are not judged by their structure"
-        self._check = H264Check(extradata, reorder_depth) if codec == "h264" else _Unjudged(codec, extradata)
+        self._check: H264Check | HevcCheck | _Unjudged
+        if codec == "h264":
+            self._check = H264Check(extradata, reorder_depth)
+        elif codec == "hevc":
+            self._check = HevcCheck(extradata)
+        else:
+            self._check = _Unjudged(codec)
 
     def packet(self, data: bytes, pts: int, is_key: bool) -> PacketFacts:
         """Takes the next packet. Never raises, whatever its bytes are.
@@ -57,24 +63,13 @@ class StructureCheck:
 
 
 class _Unjudged:
-    """Tells the facts of packets of which nothing is proven."""
+    """Tells which packets a decoder can begin with, of a codec of which nothing else is proven."""
 
-    def __init__(self, codec: str, extradata: bytes):
-        self._codec, self._extradata = codec, extradata
-        self._can_begin = KeyframeCheck(codec)
+    def __init__(self, codec: str):
+        self._codec, self._can_begin = codec, KeyframeCheck(codec)
 
     def packet(self, data: bytes, pts: int, is_key: bool) -> PacketFacts:
-        if self._codec not in NAL_CODECS:
-            return PacketFacts(is_key and self._can_begin(data))
-        nal = summarize_packet(data, self._codec, self._extradata)
-        return PacketFacts(
-            is_key and nal.is_idr,
-            nal.is_non_reference,
-            nal.temporal_layer,
-            nal.parameter_sets,
-            nal.x264,
-            nal.has_film_grain,
-        )
+        return PacketFacts(is_key and self._can_begin(data))
 
     def doubt(self) -> str | None:
         return f"{self._codec} is not judged by its structure"

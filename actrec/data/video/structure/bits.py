@@ -1,4 +1,4 @@
-"""Reads the bits of headers, Exp-Golomb codes (ITU-T H.264 section 9.1), NAL units and their messages."""
+"""Reads the bits of headers, Exp-Golomb codes (ITU-T H.264 section 9.1), and the messages of NAL units."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ class Bits:
         self._bits -= value << left
         self.left = left
         return value
+
+    def shows(self, count: int) -> int:
+        """The next bits, of which there must be so many, without taking them."""
+        return self._bits >> self.left - count
 
     def unsigned(self) -> int:
         """ue(v): an unsigned Exp-Golomb code."""
@@ -97,37 +101,3 @@ def iter_messages(escaped: bytes) -> Iterator[tuple[int, bytes]]:
             i = min(i + 1, len(data) - 1)
         yield header[0], data[i : i + header[1]]
         i += header[1]
-
-
-def length_prefixed_units(data: bytes, size: int) -> list[tuple[int, int]]:
-    """(start, end) of each NAL unit of a packet in which a length of `size` bytes precedes each."""
-    units, i, total = [], 0, len(data)
-    while i < total:
-        start = i + size
-        i = start + int.from_bytes(data[i:start], "big")
-        # A unit that is shorter than its header makes FFmpeg's decoder guess another form of the packet.
-        if i - start < 2 or i > total:
-            raise DoubtError("the lengths in a packet do not add up")
-        # FFmpeg's decoder searches the units for start codes, too, and finds more units then.
-        if data.rfind(b"\0\0\1", start, i) >= 0:
-            raise DoubtError("a NAL unit contains a start code")
-        units.append((start, i))
-    return units
-
-
-def start_code_units(data: bytes) -> list[tuple[int, int]]:
-    """(start, end) of each NAL unit of a packet with start codes."""
-    units = []
-    start = data.find(b"\0\0\1") + 3
-    if start < 3 or data[: start - 3].strip(b"\0"):
-        raise DoubtError("a packet does not begin with a start code")
-    while True:
-        end = data.find(b"\0\0\1", start)
-        if end < 0:
-            units.append((start, len(data)))
-            break
-        units.append((start, end))
-        start = end + 3
-    if any(end - start < 2 for start, end in units):
-        raise DoubtError("a NAL unit is empty")
-    return units

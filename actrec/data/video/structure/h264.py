@@ -34,17 +34,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from actrec.data.video.structure.bits import (
-    Bits,
-    DoubtError,
-    iter_messages,
-    length_prefixed_units,
-    payload_bits,
-    start_code_units,
-    unescaped,
-)
+from actrec.data.video.structure.bits import Bits, DoubtError, iter_messages, payload_bits, unescaped
 from actrec.data.video.structure.facts import PacketFacts
 from actrec.data.video.structure.order import OutputOrder
+from actrec.data.video.structure.units import UnitReader, prefix_size
 
 _SLICE, _IDR_SLICE, _SEI, _SPS, _PPS, _DELIMITER, _FILLER = 1, 5, 6, 7, 8, 9, 12  # types of NAL units (table 7-1)
 _USER_DATA, _FILM_GRAIN, _ORIENTATION = 5, 19, 47  # payload types of SEI messages
@@ -230,29 +223,13 @@ def _parse_pps(unit: bytes, sets: dict[int, _Sps]) -> tuple[int, _Pps]:
     return number, _Pps(cabac, has_bottom_order, num_refs, weighted_p, weighted_b, qp, has_deblocking)
 
 
-def _sets_of(extradata: bytes) -> list[bytes]:
-    """The parameter sets of the container's header: an avcC record (ISO/IEC 14496-15), or units with start codes."""
-    if extradata[:1] != b"\x01":
-        return [extradata[start:end].rstrip(b"\0") for start, end in start_code_units(extradata)]
-    found, i = [], 5
-    for mask in (31, 255):
-        count, i = (extradata[i] if i < len(extradata) else 0) & mask, i + 1
-        for _ in range(count):
-            start = i + 2
-            i = start + int.from_bytes(extradata[i:start], "big")
-            if not start < i <= len(extradata):
-                raise DoubtError("the container's header is cut off")
-            found.append(extradata[start:i].rstrip(b"\0"))
-    return found
-
-
 class H264Check:
     """See `StructureCheck`."""
 
     def __init__(self, extradata: bytes, depth: int):
         self.reason: str | None = None
         self._extradata, self._depth = extradata, depth
-        self._prefix = prefix_size(extradata)
+        self._units = UnitReader(extradata, "h264")
         self._known: set[bytes] = set()
         self._pps: dict[int, _Pps] = {}
         self._order = OutputOrder()
@@ -267,7 +244,7 @@ class H264Check:
 
     def _read_header(self) -> None:
         sets: dict[int, _Sps] = {}
-        for unit in dict.fromkeys(_sets_of(self._extradata)):
+        for unit in dict.fromkeys(self._units.header_units()):
             kind = unit[0] & 31
             if kind == _SPS:
                 number, sps = _parse_sps(unit)
@@ -291,16 +268,8 @@ class H264Check:
         return self.reason
 
     def packet(self, data: bytes, pts: int, is_key: bool) -> PacketFacts:
-        try:
-            if self._prefix:
-                units = length_prefixed_units(data, self._prefix)
-                if data[0] == 1 and data[2] == 0:  # FFmpeg takes it for a header in place of a packet
-                    raise DoubtError("a packet looks like a header")
-            else:
-                units = start_code_units(data)
-        except DoubtError as error:
-            self.reason = self.reason or str(error)
-            units = loose_units(data, self._prefix)
+        units, doubt = self._units.split(data)
+        self.reason = self.reason or doubt
         first = -1  # header of the first slice
         begin = end = 0
         is_idr = is_uniform = True
@@ -491,33 +460,6 @@ class H264Check:
         return high + low + min(bottom, 0)
 
 
-def prefix_size(extradata: bytes) -> int:
-    """The bytes of the length before each NAL unit; 0 if the units have start codes."""
-    if extradata[:1] != b"\x01":
-        return 0
-    return (extradata[4] & 3) + 1 if len(extradata) > 4 else 4
-
-
-def loose_units(data: bytes, size: int) -> list[tuple[int, int]]:
-    """(start, end) of NAL units of two bytes or more, as far as they can be found."""
-    units, total = [], len(data)
-    if size:
-        i = 0
-        while i + size + 1 < total:
-            length = int.from_bytes(data[i : i + size], "big")
-            units.append((i + size, min(total, i + size + max(length, 2))))
-            i += size + length
-    else:
-        i = data.find(b"\0\0\1")
-        while 0 <= i < total - 4:
-            after = data.find(b"\0\0\1", i + 3)
-            end = after if after > 0 else total
-            if end - i - 3 >= 2:
-                units.append((i + 3, end))
-            i = after
-    return units
-
-
 def x264_unit(name: bytes, extradata: bytes) -> bytes:
     """An SEI unit for the front of an H.264 packet, from which a decoder learns the build of x264.
 
@@ -527,5 +469,5 @@ def x264_unit(name: bytes, extradata: bytes) -> bytes:
     """
     payload = _X264_ID + name
     unit = bytes([_SEI, _USER_DATA, len(payload)]) + payload + b"\x80"
-    size = prefix_size(extradata)
+    size = prefix_size(extradata, "h264")
     return (len(unit).to_bytes(size, "big") if size else b"\0\0\0\1") + unit
