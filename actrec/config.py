@@ -749,6 +749,13 @@ class PrepareOptions(Settings):
         at_least=0.01,
         at_most=1000,
     )
+    shards: int | None = opt(
+        None,
+        "Write the videos into this many tar files in the layout of WebDataset, divided among the lists.",
+        metavar="N",
+        at_least=1,
+        at_most=999_999,
+    )
     upscale: bool = opt(False, "Also enlarge smaller videos to the short side.")
     encoder: Literal["auto", "cpu", "nvenc"] = opt("auto", "auto: NVENC if it works on this machine, else the CPU.")
     image_range: tuple[float, float] | None = _image_range()
@@ -828,6 +835,25 @@ class ConvertOptions(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_template(self.template)
+
+
+@dataclass(frozen=True)
+class ShardOptions(Settings):
+    """Which members of a tar shard are videos, and where their labels are."""
+
+    label: Literal["auto", "cls", "json", "txt", "folder", "none"] = opt(
+        "auto",
+        "Where the label of a sample is: in its .cls, .json or .txt member, or the name of its folder in the shard; "
+        "auto: .cls and .json.",
+    )
+    field: str | None = opt(
+        None, "Field of the JSON with the label; a.b is the field b of a.  [default: label, class and similar names]"
+    )
+    video: str | None = opt(
+        None,
+        "Suffix of the video in samples with several videos, such as mp4 or left.mp4.  [default: all of videos]",
+        metavar="SUFFIX",
+    )
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 class _Datasets(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*DATASETS, "folders", "convert"]
+        return [*DATASETS, "folders", "shards", "convert"]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in DATASETS:
             return _command(DATASETS.get(name))
-        if name == "convert":
-            return importlib.import_module("actrec.cli.lists_convert").command
+        if name in ("convert", "shards"):
+            return importlib.import_module(f"actrec.cli.lists_{name}").command
         return super().get_command(ctx, name)
 
 
@@ -51,7 +51,9 @@ def command(ctx: click.Context) -> int:
         for row in map(DATASETS.get, DATASETS)
     ]
     return finish(
-        *lines, f"{'folders':<{width}}   your classes  <class>/<video>, or train/<class>/<video> and val/<class>/…"
+        *lines,
+        f"{'folders':<{width}}   your classes  <class>/<video>, or train/<class>/<video> and val/<class>/…",
+        f"{'shards':<{width}}   your classes  tar files in the layout of WebDataset",
     )
 
 

@@ -51,6 +51,9 @@ def command(
     same frames as the originals, which is proven by decoding each file that was written. A table shows beforehand, for
     some of the videos, how size, decoding time and quality change.
 
+    With --shards N, the videos go into N tar files, DST/shards/train-000000.tar and so on, with their labels. The
+    lists name the members, and their index is written too.
+
     If you interrupt it, run the same command again to continue. Videos that cannot be decoded are listed in failed.csv,
     and so are those whose proof failed, which are moved to DST/quarantine. The exit code is then 1.
     """
@@ -83,4 +86,5 @@ def _summary(made: PreparedSet, dst: Path) -> str:
     why = f"; why: {dst / 'failed.csv'}" if made.failed else ""
     frames = f"{counted(made.frames, 'frame')}, " if made.frames else ""
     what = f"{frames}{made.before / 1e6:,.1f} MB -> {made.after / 1e6:,.1f} MB, {len(made.failed)} failed{why}"
-    return f"{counted(made.done + made.skipped, 'video')} -> {dst / 'prepared'}/ ({what}); {lists}"
+    folder = f"{counted(made.shards, 'shard')} in {dst / 'shards'}/" if made.shards else f"{dst / 'prepared'}/"
+    return f"{counted(made.done + made.skipped, 'video')} -> {folder} ({what}); {lists}"

@@ -42,13 +42,13 @@ def ucf(tmp_path, monkeypatch):
 def test_the_table(run):
     code, out, _ = run("lists")
     assert code == 0
-    assert [line.split()[0] for line in out] == [*DATASETS, "folders"]
+    assert [line.split()[0] for line in out] == [*DATASETS, "folders", "shards"]
     assert out[list(DATASETS).index("kinetics400")].split()[1:3] == ["400", "classes"]
     assert "; 3 splits" in out[list(DATASETS).index("ucf101")]
     assert "needs --classes FILE" in out[list(DATASETS).index("mini-moments")]
 
 
-@pytest.mark.parametrize("name", [*DATASETS, "folders"])
+@pytest.mark.parametrize("name", [*DATASETS, "folders", "shards"])
 def test_every_dataset_has_help(run, name):
     code, out, _ = run("lists", name, "--help")
     assert code == 0

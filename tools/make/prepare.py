@@ -6,10 +6,14 @@ lists of the same names are written for the prepared videos, with the same range
 A prepared video appears by a rename, after its frames have been compared with those of the original. Existing prepared
 videos are not encoded again. Therefore running the same command again continues an interrupted run. The file
 DST/.prepare.json records the same as .extract_frames.json. A file that fails the comparison goes to DST/quarantine/.
+
+With `shards`, the videos are packed into DST/shards/train-000000.tar and so on (`actrec.tools.make.shards`), and each
+list gets its index.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +24,17 @@ from actrec.config import PrepareOptions, SplitOptions
 from actrec.data.index.index import build_index, run_in_threads
 from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.data.video.damage import damaged_line
+from actrec.leftovers import remove_leftovers
+from actrec.tools.lists.index import probe_list
 from actrec.tools.lists.layout import layout_of
 from actrec.tools.make.choose_split import Split, choose_split
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first, size_of
 from actrec.tools.make.prepared_video import Prepared, encoders_for, prepare_video
-from actrec.tools.make.record import PREPARED, QUARANTINE, shown
+from actrec.tools.make.record import PREPARED, QUARANTINE, SHARDS, shown
 from actrec.tools.make.savings import Trade, cost, pick_sample, printable, psnr, table
+from actrec.tools.make.shards import STAGED, Shards, allot_members, check_number, finder, part_of
 from actrec.tools.make.target import Messages, Target, check_fps, videos_of
+from actrec.words import counted
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class PreparedSet:
         lists: {name of the list: number of rows}.
         messages: The messages that were logged.
         table: Lines that say how many videos each class has in each list.
+        shards: Number of tar files; 0 if each video is a file.
     """
 
     done: int
@@ -53,6 +62,7 @@ class PreparedSet:
     lists: Mapping[str, int]
     messages: tuple[str, ...]
     table: tuple[str, ...]
+    shards: int = 0
 
 
 def prepare(
@@ -91,7 +101,7 @@ def prepare(
         ValueError: There is no video, or something in SRC, in a list or in DST contradicts the options.
         OutputError, ClusterError: DST cannot be written, or the cluster cannot be used. The same call continues.
     """
-    with Target(Path(dst), PREPARED, options) as target:
+    with Target(Path(dst), SHARDS if options.shards else PREPARED, options) as target:
         return _prepare(target, src, Path(dst), options, split, sample, dry_run, workers, progress, Messages(log))
 
 
@@ -110,7 +120,7 @@ def _prepare(
     if isinstance(src, (str, os.PathLike)):
         src = Path(src)
         names = videos_of(src, dst, say)
-        broken = target.broken_videos(src, names, say)
+        broken = target.broken_videos(src, names, say, finder() if options.shards else Path.exists)
         plan = choose_split(src, dst, names, split, say, target.known_parts(), broken)
         broken |= plan.refused
         names = [name for name in names if name not in broken]
@@ -123,6 +133,15 @@ def _prepare(
         classes = [os.path.basename(os.path.dirname(name)) for name in names]
     if options.fps:
         check_fps(plan)
+    allot = None
+    if options.shards:
+        check_number(plan, options.shards)
+        parts = part_of(plan)
+        listed = [i for i, name in enumerate(names) if name in parts]
+        if len(listed) < len(names):
+            say(f"left out: {counted(len(names) - len(listed), 'video')} in no list of the split")
+        names, classes = [names[i] for i in listed], [classes[i] for i in listed]
+        allot = functools.partial(allot_members, parts=parts, number=options.shards)
     if not workers.cluster:
         say(f"encoder: {', or '.join(encoders_for(options))}")
     if dry_run:
@@ -130,8 +149,17 @@ def _prepare(
             say(printable(f"cannot be used: {src / name}: {reason}"))
         show_trade(src, names, options, sample, say)
         return None
-    results = target.begin(plan, names, classes, say)
-    existing = {name for name in names if results[name].is_file()}
+    results = target.begin(plan, names, classes, say, allot)
+    shards = Shards(target.folder, target.results, plan, names) if options.shards else None
+    files = {name: shards.staged(name) if shards else results[name] for name in names}
+
+    def size(name: str) -> int | None:
+        """The size of a prepared video; None if there is none."""
+        if shards:
+            return shards.size(name)
+        return size_of(files[name]) if files[name].is_file() else None
+
+    existing = {name: found for name in names if (found := size(name)) is not None}
     if existing:
         say(f"{len(existing)} of {len(names)} videos exist already")
     else:
@@ -139,25 +167,42 @@ def _prepare(
 
     quarantine = dst / QUARANTINE
     jobs = {
-        (src / name, results[name], quarantine / results[name].relative_to(target.folder), options): name
+        (src / name, files[name], quarantine / target.name_of(name), options): name
         for name in names
         if name not in existing
     }
-    made: list[Prepared] = [_sizes(src / name, results[name]) for name in existing]
+    made: list[Prepared] = [Prepared(0, size_of(src / name), found) for name, found in existing.items()]
     reasons, damaged = dict(broken), {}
+    queue = largest_first(jobs, lambda job: job[0])
+    waiting: dict[str, set[str]] = {}  # by shard: the videos that must be prepared before it is packed
+    if shards:
+        remove_leftovers([target.folder / STAGED, *{path.parent for path in files.values()}], say)
+        waiting = {shard: set(inside) for shard, inside in shards.by_shard(jobs.values()).items()}
+        shard_of = {name: shard for shard, inside in waiting.items() for name in inside}
+        queue.sort(key=lambda job: shard_of[jobs[job]])  # so that few shards are unfinished at a time
+
+    packed = {shard for shard, inside in waiting.items() if not inside and shards and shards.pack(shard)}
 
     def receive(job: tuple, result: Prepared | None, reason: str | None) -> None:
+        name = jobs[job]
         if result is not None:
             made.append(result)
             if result.damaged:
-                damaged[jobs[job]] = result.damaged
+                damaged[name] = result.damaged
         else:
-            reasons[jobs[job]] = str(reason)
+            reasons[name] = str(reason)
+        if shards:
+            waiting[shard_of[name]].discard(name)
+            if not waiting[shard_of[name]] and shards.pack(shard_of[name]):
+                packed.add(shard_of[name])
 
-    queue = largest_first(jobs, lambda job: job[0])
     each(_prepare_missing, queue, receive, workers, progress=progress, done=len(existing))
+    if shards:
+        shards.remove_empty_folders()
     if damaged:
         say(damaged_line(damaged))
+    if len(packed) < len(waiting):
+        say(f"{counted(len(waiting) - len(packed), 'shard')} not written: none of its videos could be prepared")
     usable = [row for rows in plan.rows.values() for row in rows if row.path not in reasons]
     without_frames = _rows_without_frames(usable, results, say)
 
@@ -166,6 +211,10 @@ def _prepare(
         return without_frames.get((row.path, row.start, row.stop)) or (row.start, row.stop)
 
     lists, failed, table = target.finish(plan, src, reasons, span, say)
+    for name in (name for name, rows in lists.items() if rows and shards):
+        index = probe_list(dst / name, workers)
+        if index.why_unsaved:
+            say(f"{index.why_unsaved}: the next command probes the videos again")
     return PreparedSet(
         done=len(made) - len(existing),
         skipped=len(existing),
@@ -176,6 +225,7 @@ def _prepare(
         lists=lists,
         messages=tuple(say),
         table=table,
+        shards=len(packed),
     )
 
 

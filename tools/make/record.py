@@ -15,7 +15,7 @@ from typing import Any
 from actrec.files import ListError, read_json, write_json, writing
 
 _LONGEST = 240  # bytes; longest name of a result. File systems allow 255, and a suffix may be appended.
-_ADDED = ("image_range", "template")  # options that older versions lacked
+_ADDED = ("image_range", "template", "shards")  # options that older versions lacked
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,19 @@ class Kind:
     @property
     def record(self) -> str:
         """Name of the record file in DST."""
-        return f".{self.command.replace('-', '_')}.json"
+        return f".{re.sub('[ -]+', '_', self.command)}.json"
 
 
 FRAMES = Kind("extract-frames", "extracted", "frames", "frames")
 PREPARED = Kind("prepare", "prepared", "videos", "prepared", ".mp4")
-KINDS = (FRAMES, PREPARED)
+SHARDS = Kind("prepare --shards", "prepared", "shards", "shards", ".mp4")
+KINDS = (FRAMES, PREPARED, SHARDS)
 QUARANTINE = "quarantine"  # folder to which prepare moves files that fail the comparison with their original
 
 
-def allot(names: Sequence[str], classes: Sequence[str], known: Mapping[str, str], suffix: str = "") -> dict[str, str]:
+def allot(
+    names: Sequence[str], classes: Sequence[str], known: Mapping[str, str], suffix: str = "", *, keys: bool = False
+) -> dict[str, str]:
     """Chooses a name for the result of each video.
 
     The name is <class>/<stem>. If this is taken, it is <class>/<file name>, then <class>/<path with `_` for `/`>, and
@@ -58,12 +61,13 @@ def allot(names: Sequence[str], classes: Sequence[str], known: Mapping[str, str]
         names: Names of the videos.
         classes: The class of each video.
         known: Names that earlier runs have chosen. A video keeps its name when other videos are added.
+        keys: Files in tar shards: their names hold no dot before the suffix, where the key of a sample ends.
 
     Returns:
         {name of the video: name of its result}, for all known and new videos.
     """
     folders = dict(known)
-    taken = {folder.casefold() for folder in known.values()} | {_clean(name).casefold() for name in classes if name}
+    taken = {folder.casefold() for folder in known.values()} | {clean(name).casefold() for name in classes if name}
     for name, class_name in zip(names, classes):
         if name in folders:
             continue
@@ -71,14 +75,15 @@ def allot(names: Sequence[str], classes: Sequence[str], known: Mapping[str, str]
         inside = name.replace("/", "_")
         choices = [(os.path.splitext(file)[0], ""), (file, ""), (inside, "")]
         choices += [(inside, f"_{i}") for i in range(2, len(folders) + 3)]
-        above = f"{_clean(class_name)}/" if class_name else ""
-        paths = (f"{above}{_clean(*choice)}{suffix}" for choice in choices)
+        above = f"{clean(class_name)}/" if class_name else ""
+        files = (clean(*choice) for choice in choices)
+        paths = (f"{above}{file.replace('.', '_') if keys else file}{suffix}" for file in files)
         folders[name] = next(path for path in paths if path.casefold() not in taken)
         taken.add(folders[name].casefold())
     return {name: folders[name] for name in (*known, *names)}
 
 
-def _clean(name: str, end: str = "") -> str:
+def clean(name: str, end: str = "") -> str:
     """A file name that a list can contain: valid text without `;` and control characters. It is not hidden.
 
     Args:

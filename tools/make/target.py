@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ from actrec.tools.make.record import (
 from actrec.words import counted
 
 Span = Callable[[Video], tuple[int | float | None, int | float | None] | str]
+Allot = Callable[[Sequence[str], Sequence[str], Mapping[str, str]], dict[str, str]]  # as `record.allot`
 
 
 class Messages(list[str]):
@@ -117,17 +119,31 @@ class Target:
                 self._record.write()
         self._lock.close()
 
-    def broken_videos(self, src: Path, names: Sequence[str], say: Messages) -> dict[str, str]:
+    def broken_videos(
+        self, src: Path, names: Sequence[str], say: Messages, exists: Callable[[Path], bool] = Path.exists
+    ) -> dict[str, str]:
         """{name of a video without a result: why it cannot be used}, as far as its first picture tells.
 
         Says how many of the others lack their end.
+
+        Args:
+            exists: Whether there is a result under a path.
         """
         results = self._record.videos
-        new = [name for name in names if name not in results or not (self.folder / results[name]).exists()]
+        new = [name for name in names if name not in results or not exists(self.folder / results[name])]
         found = dict(zip(new, check_videos(src, new)))
         if torn := [(name, checked.missing) for name, checked in found.items() if checked.missing]:
             say(torn_line(len(torn), *torn[0]))
         return {name: checked.reason for name, checked in found.items() if checked.reason}
+
+    @property
+    def results(self) -> Mapping[str, str]:
+        """{name of a video: name of its result}, of this run and of earlier ones."""
+        return self._record.videos
+
+    def name_of(self, name: str) -> str:
+        """The name of a video's result, without its shard."""
+        return self._record.videos[name].rpartition("::")[2]
 
     def known_parts(self) -> dict[str, str]:
         """{name of a video: its part} according to the lists that an earlier run wrote."""
@@ -154,8 +170,18 @@ class Target:
         record.options = wanted
         return record
 
-    def begin(self, split: Split, names: Sequence[str], classes: Sequence[str], say: Messages) -> dict[str, Path]:
+    def begin(
+        self,
+        split: Split,
+        names: Sequence[str],
+        classes: Sequence[str],
+        say: Messages,
+        allot_results: Allot | None = None,
+    ) -> dict[str, Path]:
         """Creates the folder of the results, and renames lists in DST that no tool wrote.
+
+        Args:
+            allot_results: Chooses the names of the results. Default: `allot`.
 
         Returns:
             {name of the video: path of its result}.
@@ -171,7 +197,8 @@ class Target:
             with writing(kept):
                 os.replace(path, kept)
             say(f"{shown(path)} was not written by {self._kind.command}: renamed to {kept.name}")
-        self._record.videos = allot(names, classes, self._record.videos, self._kind.suffix)
+        choose = allot_results or functools.partial(allot, suffix=self._kind.suffix)
+        self._record.videos = choose(names, classes, self._record.videos)
         self._record.write()
         remove_leftovers([self.folder, *(folder for folder in self.folder.iterdir() if folder.is_dir())], say)
         self._tell_left_out(split, names, say)

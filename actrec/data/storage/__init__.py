@@ -12,6 +12,7 @@ from actrec.data.storage.remote import RemoteError as RemoteError
 from actrec.data.storage.sources import LocalFile as LocalFile
 from actrec.data.storage.sources import Status as Status
 from actrec.data.storage.sources import configure as configure
+from actrec.data.storage.sources import list_archive as list_archive
 from actrec.data.storage.sources import list_members as list_members
 from actrec.data.storage.sources import local_file as local_file
 from actrec.data.storage.sources import open_bytes as open_bytes

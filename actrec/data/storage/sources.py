@@ -198,11 +198,20 @@ def list_members(archive: _Path) -> list[tuple[str, int, int]]:
         OSError: It is missing or cannot be read.
         MediaError: It is not a plain tar archive, or it is cut off or damaged.
     """
-    archive = os.fspath(archive)
-    table = _table(archive)
+    table = list_archive(archive)
     if table.damage:
         raise MediaError(archive, f"the archive can be read up to {table.damage}")
     return [(name, offset, size) for name, (offset, size) in table.members.items()]
+
+
+def list_archive(archive: _Path) -> tar.Table:
+    """The members of a local or remote tar archive, and what is wrong with it.
+
+    Raises:
+        OSError: It is missing or cannot be read.
+        MediaError: It is not a plain tar archive.
+    """
+    return _table(os.fspath(archive))
 
 
 def _table(archive: str) -> tar.Table:

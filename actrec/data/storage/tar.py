@@ -18,7 +18,7 @@ from actrec.opening import kind_of
 
 _BLOCK = tarfile.BLOCKSIZE
 _LONGEST = 1 << 20  # bytes of a header with all its long names
-_MAGIC = b"actrec tar 1\n"
+_MAGIC = b"actrec tar 2\n"
 
 
 @dataclass
@@ -29,11 +29,13 @@ class Table:
         members: name: (offset, size) in bytes. `./` at the beginning of a name is left out.
         refused: name: why it cannot be read.
         damage: what is wrong with the archive; "" if it is complete.
+        repeated: the names that occur more than once.
     """
 
     members: dict[str, tuple[int, int]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     damage: str = ""
+    repeated: list[str] = field(default_factory=list)
 
     def find(self, archive: str, member: str) -> tuple[int, int]:
         """(offset, size) of a member.
@@ -85,8 +87,9 @@ def scan(archive: str, file: io.RawIOBase | io.BufferedIOBase, size: int) -> Tab
 
 def _add(table: Table, member: tarfile.TarInfo, size: int) -> None:
     name = _plain(member.name)
-    table.members.pop(name, None)
-    table.refused.pop(name, None)
+    before = table.members.pop(name, None), table.refused.pop(name, None)
+    if before != (None, None) and name not in table.repeated:
+        table.repeated.append(name)
     if member.islnk():
         target = _plain(member.linkname)
         if target in table.members:
@@ -186,7 +189,7 @@ def to_bytes(table: Table) -> bytes:
     """The table as it is stored."""
     import json
 
-    value = {"members": table.members, "refused": table.refused, "damage": table.damage}
+    value = vars(table)
     return _MAGIC + json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
@@ -198,4 +201,4 @@ def from_bytes(data: bytes) -> Table:
         raise ValueError("not a stored table")
     value = json.loads(data[len(_MAGIC) :])
     members = {name: (offset, size) for name, (offset, size) in value["members"].items()}
-    return Table(members, value["refused"], value["damage"])
+    return Table(members, value["refused"], value["damage"], value["repeated"])
