@@ -11,16 +11,28 @@ pictures before, so a decoder that begins later may repair it differently. FFmpe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 from actrec.data.video.keyframes import KeyframeCheck
+from actrec.data.video.structure.av1 import Av1Check
 from actrec.data.video.structure.facts import PacketFacts
 from actrec.data.video.structure.h264 import H264Check
 from actrec.data.video.structure.hevc import HevcCheck
+from actrec.data.video.structure.vp8 import Vp8Check
+from actrec.data.video.structure.vp9 import Vp9Check
 
 __all__ = ["PacketFacts", "StructureCheck"]
 
 # The names of FFmpeg's readers of files whose packets are judged. AVI and raw streams have no presentation times; the
 # picture order counts tell where FFmpeg has guessed them right. Readers that cut or join packets are not here.
 _CONTAINERS = frozenset({"mov", "matroska", "flv", "mpegts", "avi", "ivf", "h264", "hevc", "obu"})
+
+
+class _Check(Protocol):
+    def packet(self, data: bytes, pts: int, is_key: bool) -> PacketFacts: ...
+
+    def doubt(self) -> str | None: ...
 
 
 class StructureCheck:
@@ -38,13 +50,15 @@ class StructureCheck:
         self._reason = None
         if container.split(",")[0] not in _CONTAINERS:
             self._reason = "files of this kind are not judged by their structure"
-        self._check: H264Check | HevcCheck | _Unjudged
-        if codec == "h264":
-            self._check = H264Check(extradata, reorder_depth)
-        elif codec == "hevc":
-            self._check = HevcCheck(extradata)
-        else:
-            self._check = _Unjudged(codec)
+        checks: dict[str, Callable[[], _Check]] = {
+            "h264": lambda: H264Check(extradata, reorder_depth),
+            "hevc": lambda: HevcCheck(extradata),
+            "vp8": Vp8Check,
+            "vp9": Vp9Check,
+            "av1": Av1Check,
+            "libdav1d": Av1Check,
+        }
+        self._check = checks.get(codec, lambda: _Unjudged(codec))()
 
     def packet(self, data: bytes, pts: int, is_key: bool) -> PacketFacts:
         """Takes the next packet. Never raises, whatever its bytes are.

@@ -385,7 +385,7 @@ class H264Check:
     @staticmethod
     def _skip_references(bits: Bits, kind: int, sps: _Sps, pps: _Pps) -> None:
         """Numbers of references, changes of their lists (section 7.3.3.1) and their weights (section 7.3.3.2)."""
-        counts = pps.num_refs
+        counts: tuple[int, ...] = pps.num_refs
         if bits.take(1):
             counts = bits.unsigned() + 1, bits.unsigned() + 1 if kind == _B else 1
         counts = counts[: kind + 1]  # one list for P, two for B

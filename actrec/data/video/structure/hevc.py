@@ -650,7 +650,7 @@ class HevcCheck:
         self, bits: Bits, slice_type: int, references: _References, has_temporal_prediction: bool, pps: _Pps
     ) -> None:
         """The part of a slice header that P and B slices have."""
-        counts = pps.num_refs
+        counts: tuple[int, ...] = pps.num_refs
         if bits.take(1):
             counts = bits.at_most(14) + 1, bits.at_most(14) + 1 if slice_type == _B else 1
         counts = counts if slice_type == _B else counts[:1]
