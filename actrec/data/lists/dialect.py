@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from actrec.data.lists.labels import Bad, Classes
 from actrec.data.lists.line import FORMS, SEPARATORS, Dialect, Fields, LineParser, is_bound
 from actrec.data.lists.spelling import existing_spelling
 from actrec.data.lists.videos import Builder
+from actrec.data.storage.paths import why_refused
 from actrec.files import Problems
 from actrec.words import counted
 
@@ -110,6 +112,9 @@ def _parse(
                 except Bad as error:
                     bad.append((number, line, error.explain))
                     continue
+            if "://" in row[0] and (reason := why_refused(row[0])):
+                bad.append((number, line, partial(str, reason)))
+                continue
             if "\\" in row[0] or not row[0].isascii():
                 row = (_respelled(row[0], exists, rows), *row[1:])
             found.append(row)

@@ -10,6 +10,7 @@ import numpy as np
 
 from actrec.data.lists.row import Video
 from actrec.data.lists.videos import label_columns, number_files
+from actrec.data.storage.paths import is_url, split_member
 from actrec.files import show
 from actrec.words import counted, none_usable
 
@@ -108,7 +109,7 @@ def shared_videos(train: Sequence[Video], val: Sequence[Video]) -> Iterator[tupl
     Yields:
         The row of `val`, and such a row of `train`: if there are several, one that contradicts it.
     """
-    file_of = functools.cache(_file_of if len(train) + len(val) <= _COMPARED_FILES else os.path.normpath)
+    file_of = functools.cache(_file_of if len(train) + len(val) <= _COMPARED_FILES else _name_of)
     rows: dict[object, list[Video]] = {file_of(video.path): [] for video in val}
     for video in train:
         if (file := file_of(video.path)) in rows:
@@ -124,12 +125,24 @@ def contradict(one: Video, other: Video) -> bool:
 
 
 def _file_of(path: str) -> object:
-    """Equal for the names of one file or folder: `a.mp4`, `./a.mp4`, symbolic and hard links."""
+    """Equal for the names of one file or folder: `a.mp4`, `./a.mp4`, symbolic and hard links.
+
+    Also for a member of an archive under several names of the archive. Different URLs are different files.
+    """
+    if is_url(path):
+        return path
+    archive, member = split_member(path)
+    if member is not None:
+        return _file_of(archive), os.path.normpath(member)
     try:
         found = os.stat(path)
     except (OSError, ValueError):
         return os.path.normpath(path)
     return found.st_dev, found.st_ino
+
+
+def _name_of(path: str) -> str:
+    return path if is_url(path) else os.path.normpath(path)
 
 
 def _overlap(one: Video, other: Video) -> bool:

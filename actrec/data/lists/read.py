@@ -13,6 +13,7 @@ from actrec.data.lists.dialect import read_rows
 from actrec.data.lists.foreign import advice
 from actrec.data.lists.labels import FILES, Classes, find_labels, read_labels
 from actrec.data.lists.videos import Videos
+from actrec.data.storage.paths import is_url, join, split_member
 from actrec.files import LineReader, ListError
 
 
@@ -24,7 +25,7 @@ def read_list(
     A line that begins with # and a blank is a comment, unless it reads like a row of a file that exists.
 
     Args:
-        root: Folder that relative paths are joined to. Default: the folder of the list.
+        root: Folder that relative paths are joined to. URLs are taken as they are. Default: the folder of the list.
         labels: Class names, in the order of their labels. Default: the names in `labels.txt` or `classes.txt` in the
             folder of the list, if there is such a file. If empty, labels are numbers, and every number is legal.
 
@@ -45,7 +46,7 @@ def read_list(
     prefix = prefix_of(path, root)
 
     def exists(name: str) -> bool:
-        return os.path.exists(name if name.startswith("/") else prefix + name)
+        return not is_url(name) and os.path.exists(split_member(join(prefix, name))[0])
 
     try:
         if found := advice(path):

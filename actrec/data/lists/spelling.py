@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
 
+from actrec.data.storage.paths import is_url, split_member
+
+_ONE_SLASH = re.compile("(?:^|/)(s3|gs|gcs|https?):/[^/]")
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _ODD_BLANK = re.compile(r"[^\S ]")
 _DRIVE = re.compile(r"(^|/)[A-Za-z]:[\\/]")
@@ -24,7 +28,7 @@ def existing_spelling(path: str, exists: Callable[[str], bool]) -> str | None:
     Returns:
         The other spelling; None if the path exists, or has no other spelling that does.
     """
-    if (path.isascii() and "\\" not in path) or exists(path):
+    if (path.isascii() and "\\" not in path) or is_url(path) or exists(path):
         return None
     return next(filter(exists, _others(path)), None)
 
@@ -40,6 +44,12 @@ def _others(path: str) -> Iterator[str]:
 
 def why_missing(path: str) -> str:
     """The reason why a file of a list is not found, with what is unusual in its path."""
+    if is_url(path):
+        is_video = "." in path.rpartition("/")[2]
+        return "no such object" + ("" if is_video else " (frame folders are read from the file system only)")
+    archive, member = split_member(path)
+    if member is not None and os.path.exists(archive):
+        return f"no such member of {archive}"
     hint = ""
     if _DRIVE.search(path):
         hint = "the path is one of Windows: expected a path of this system"
@@ -49,8 +59,8 @@ def why_missing(path: str) -> str:
         hint = f"the path contains the invisible character U+{ord(found[0]):04X}"
     elif found := _ODD_BLANK.search(path):
         hint = f"the path contains the special blank U+{ord(found[0]):04X}"
-    elif "://" in path or path.startswith(("http:/", "https:/")):
-        hint = "network addresses are not opened: expected the path of a file"
+    elif found := _ONE_SLASH.search(path):
+        hint = f"a URL begins with {found[1]}://"
     elif "/~" in path or path.startswith("~"):
         hint = "`~` has no meaning in a list: expected the whole path"
     elif path.rpartition("/")[2].endswith(('"', "'")):

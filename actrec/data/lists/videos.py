@@ -12,6 +12,7 @@ from typing import overload
 import numpy as np
 
 from actrec.data.lists.row import Video, bounds
+from actrec.data.storage.paths import is_url
 from actrec.files import show
 from actrec.words import counted
 
@@ -107,7 +108,11 @@ class Videos(Sequence[Video]):
         """
         prefix, table = self._table.prefix.encode("utf-8", "surrogatepass"), self._table
         return _number(
-            lambda part: (text if text.startswith(b"/") else prefix + text for text in table.texts(part)), self._rows
+            lambda part: (
+                text if text.startswith(b"/") or (b"://" in text and _is_url(text)) else prefix + text
+                for text in table.texts(part)
+            ),
+            self._rows,
         )
 
     def digest(self) -> str:
@@ -119,7 +124,7 @@ class _Table:
     """The columns of a list.
 
     Args:
-        prefix: Prepended to relative paths.
+        prefix: Prepended to relative paths, which URLs are not.
         text: The paths as written, UTF-8, one after the other.
         labels: The labels of all rows, one row after the other.
         rows: Array of `_ROW`.
@@ -152,7 +157,7 @@ class _Table:
                 start, stop = int(start), int(stop)
             yield Video(
                 self._shared_id(row, text, start, stop) if is_shared else text,
-                text if text.startswith("/") else self.prefix + text,
+                text if text.startswith("/") or ("://" in text and is_url(text)) else self.prefix + text,
                 start,
                 stop,
                 tuple(self.labels[label : label + num_labels].tolist()),
@@ -302,6 +307,10 @@ def _digest(videos: Iterable[Video]) -> str:
         name = video.id.encode("utf-8", "surrogateescape")
         rows.update(b"%s\0%s\n" % (name, f"{video.start}\0{video.stop}\0{video.labels}".encode()))
     return rows.hexdigest()
+
+
+def _is_url(text: bytes) -> bool:
+    return is_url(text.decode("utf-8", "surrogatepass"))
 
 
 def _slice(part: range) -> slice:

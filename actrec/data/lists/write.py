@@ -10,6 +10,7 @@ from actrec.data.lists.labels import NONE, Classes
 from actrec.data.lists.line import SEPARATORS
 from actrec.data.lists.read import classes_of, prefix_of
 from actrec.data.lists.row import Video, bounds
+from actrec.data.storage.paths import is_url
 from actrec.files import ListError, Problems, atomic_write, stripped
 
 
@@ -27,7 +28,7 @@ def write_list(
     Ids are not written: reading the list creates them from the paths.
 
     Args:
-        root, labels: As in `read_list`. Paths below `root` are written relative to it.
+        root, labels: As in `read_list`. Paths below `root` are written relative to it, URLs as they are.
         separator: A blank, `;`, a tab or a comma. None: the first of these four that can represent the videos.
         with_range: Whether to write start and end. Default: if any of the videos has them.
 
@@ -64,7 +65,7 @@ def _written(video: Video, prefix: str, with_range: bool) -> Video:
     text = video.path.removeprefix(prefix)
     if text.startswith("/"):  # the root is followed by two slashes
         text = video.path
-    if text == video.path and prefix and not text.startswith("/"):
+    if text == video.path and prefix and not text.startswith("/") and not is_url(text):
         raise ValueError(
             f"path {text!r} is relative and not below {prefix!r}: expected an absolute path, or another root"
         )

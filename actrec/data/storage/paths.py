@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from urllib.parse import parse_qsl, urlsplit
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters at least: C:// is a drive
@@ -117,3 +118,20 @@ def shown(path: str | os.PathLike[str]) -> str:
     before, mark, rest = path.partition("://")
     place, slash, name = rest.partition("/")
     return f"{before}{mark}{place.rpartition('@')[2]}{slash}{name.partition('?')[0]}"
+
+
+def absolute(path: str) -> str:
+    """A path that names the same in any folder. URLs stay as they are, and so do the names of members."""
+    return _with_archive(path, os.path.abspath)
+
+
+def resolved(path: str) -> str:
+    """An absolute path without symbolic links, as `os.path.realpath`."""
+    return _with_archive(path, os.path.realpath)
+
+
+def _with_archive(path: str, change: Callable[[str], str]) -> str:
+    if is_url(path):
+        return path
+    archive, member = split_member(path)
+    return change(archive) if member is None else f"{change(archive)}::{member}"

@@ -86,7 +86,7 @@ def test_a_carriage_return_within_a_line_is_a_part_of_it(tmp_path):
         ("/l/a\u00a0b.mp4", " (the path contains the special blank U+00A0)"),
         ("/l/~/a.mp4", " (`~` has no meaning in a list: expected the whole path)"),
         ('/l/"a.mp4"', " (nothing is quoted in a list: expected the path without quotation marks)"),
-        ("/l/https://x.org/a.mp4", " (network addresses are not opened: expected the path of a file)"),
+        ("/l/https:/x.org/a.mp4", " (a URL begins with https://)"),
     ],
 )
 def test_what_is_unusual_in_the_path_of_a_missing_file(path, hint):
