@@ -103,8 +103,8 @@ def load_list(
         log(damage)
     if cut := index.describe_cut():
         log(f"{path}: {cut}")
-    if index.broken:
-        reasons = [(videos[row].id, f"{videos[row].path}: {reason}") for row, reason in index.broken.items()]
+    if unusable := index.unusable:
+        reasons = [(videos[row].id, f"{videos[row].path}: {reason}") for row, reason in unusable.items()]
         for line in skipped_lines(str(path), len(videos), reasons, named=10 if name_skipped else 0):
             log(line)
     for line in notices([index], image_range):
@@ -206,7 +206,7 @@ def _labels(video: Video) -> str:
 def _usable_per_class(item: IndexedList, num_classes: int) -> list[int]:
     labels, per_row = label_columns(item.videos)
     usable = np.ones(len(item.videos), bool)
-    usable[list(item.index.broken)] = False
+    usable[list(item.index.unusable)] = False
     return np.bincount(labels[np.repeat(usable, per_row)], minlength=num_classes).tolist()
 
 

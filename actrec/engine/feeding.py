@@ -97,7 +97,7 @@ class Feeding:
 
 def spread(index: Index, number: int, batch_size: int) -> list[int]:
     """This many usable rows of a list, spread evenly over it, and repeated to fill a batch if there are too few."""
-    usable = [i for i in range(len(index)) if i not in index.broken]
+    usable = [i for i in range(len(index)) if i not in index.unusable]
     taken = [usable[int(i * len(usable) / number)] for i in range(number)] if number < len(usable) else usable
     return taken * -(-batch_size // len(taken))
 

@@ -106,9 +106,9 @@ def _probe(
     videos: list[Video], target: Format, workers: int | None, progress: Progress | None, template: str | None
 ) -> Index:
     index = build_index(videos, workers=workers, progress=progress, lazy=False, template=template)
-    if index.broken:
-        row, reason = next(iter(index.broken.items()))
-        raise ValueError(f"{len(index.broken)} of {len(videos)} videos cannot be used, and {target.name} needs their "
+    if unusable := index.unusable:
+        row, reason = next(iter(unusable.items()))
+        raise ValueError(f"{len(unusable)} of {len(videos)} videos cannot be used, and {target.name} needs their "
                          f"frames; the first: {videos[row].path}: {reason}")  # fmt: skip
     return index
 

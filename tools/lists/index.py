@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from actrec.data.index import Index, Media, build_index, cache_path, quarantine_path
+from actrec.data.index.index import num_threads
 from actrec.data.lists import find_labels, read_list
 from actrec.data.lists.labeling import refuse_contradictions, refuse_gaps
 from actrec.data.lists.videos import label_columns
@@ -40,7 +42,14 @@ def probe_all(index: Index, workers: Workers, progress: Progress | None = None) 
     Raises:
         ClusterError: The cluster cannot be used.
     """
-    index.probe_all(partial(each, workers=workers, progress=progress), workers=workers.count)
+
+    def run(function: Callable[..., Any], jobs: Sequence[tuple], receive: Callable[..., None]) -> None:
+        some = workers
+        if workers.cluster is None:
+            some = replace(workers, count=num_threads((path for _, path, *_ in jobs), workers.count))
+        each(function, jobs, receive, some, progress=progress)
+
+    index.probe_all(run, workers=workers.count)
 
 
 def label_problems(path: Path) -> list[str]:
@@ -126,7 +135,8 @@ class Summary:
 
 def usable(index: Index) -> list[Media]:
     """The media of all rows that can be used."""
-    return [index[i] for i in range(len(index)) if i not in index.broken]
+    unusable = index.unusable
+    return [index[i] for i in range(len(index)) if i not in unusable]
 
 
 def damaged(index: Index) -> dict[str, str]:
@@ -144,7 +154,7 @@ def summary(index: Index) -> Summary:
     found = usable(index)
     return Summary(
         videos=len(index),
-        broken=len(index.broken),
+        broken=len(index.unusable),
         frames=sum(m.frames for m in found),
         length=_spread([m.frames for m in found]),
         seconds=_spread([m.seconds for m in found if m.seconds]),

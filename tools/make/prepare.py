@@ -251,7 +251,7 @@ def _rows_without_frames(
     index.find_broken()
     if cut := index.describe_cut():
         say(cut)
-    return {key: index.broken[i] for i, key in enumerate(ranges) if i in index.broken}
+    return {key: index.unusable[i] for i, key in enumerate(ranges) if i in index.unusable}
 
 
 def split_of_lists(lists: Sequence[Path], dst: Path) -> Split:

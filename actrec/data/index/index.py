@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -42,15 +41,18 @@ from actrec.data.index.probe import (
     probe_path,
     verify_path,
 )
+from actrec.data.index.reach import Hosts, Unreachable
 from actrec.data.index.records import BLOCK, Records
 from actrec.data.limits import why_too_large, why_too_long
 from actrec.data.lists import Video, Videos, digest, number_files
+from actrec.data.storage import RemoteError, absolute, is_local, is_remote
 from actrec.data.video.certificate import Certificate, load_certificate
 from actrec.data.video.container import MediaError
 from actrec.leftovers import remove_leftovers
 from actrec.system import num_cores, raise_if_exhausted, total_memory
 from actrec.words import counted, none_usable
 
+_FETCHES = 16  # files of URLs that are asked for, or fetched, at the same time
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
 _SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
 _SAVE_EVERY = 30  # seconds of probing that a power cut may lose
@@ -103,6 +105,8 @@ class Index(Sequence[Media]):
         self.num_damaged = 0
         self.is_rebuilt = False
         self._reasons: dict[int, str] = {}  # why a file cannot be used, by its number
+        self._unreachable: dict[int, str] = {}  # why it could not be fetched when it was last tried
+        self._hosts = Hosts()
         self._quarantine: dict[str, str] | None = None
         self._changed = False
         self.why_unsaved: str | None = None
@@ -223,7 +227,7 @@ class Index(Sequence[Media]):
             workers: Threads that compare the files with their records; one per core by default.
         """
         files = self._outdated_files(workers)
-        jobs = [(file, os.path.abspath(path), self.name(path), self.flow, self.template) for file, path in files]
+        jobs = [(file, absolute(path), self.name(path), self.flow, self.template) for file, path in files]
         with self._saving() as receive:
             run(_probe_job, jobs, receive)
 
@@ -235,7 +239,7 @@ class Index(Sequence[Media]):
         Args:
             run: As in `probe_all`.
         """
-        jobs = [(file, os.path.abspath(path), record, self.template) for file, path, record in self.unverified_files()]
+        jobs = [(file, absolute(path), record, self.template) for file, path, record in self.unverified_files()]
         with self._saving() as receive:
             run(_verify_job, jobs, receive)
 
@@ -245,19 +249,33 @@ class Index(Sequence[Media]):
             (part.start + i, self._file_path(part.start + i), block[i].copy())
             for part, block in self._records.blocks()
             for i in np.flatnonzero(block["verified"] != Verified.INTACT).tolist()
-            if part.start + i not in self._reasons
+            if part.start + i not in self._reasons and part.start + i not in self._unreachable
         ]
 
     def find_broken(self, workers: int | None = None) -> None:
-        """Fills `broken`, for all rows.
+        """Fills `broken`, for all rows but those of files that could not be fetched.
 
         Args:
             workers: Threads that read the timestamps of files with a variable frame rate; one per core by default.
         """
         self._read_timestamps(workers)
+        unreachable = self._rows_of(self._unreachable) if self._unreachable else ()
         for i in range(len(self)):
-            with contextlib.suppress(MediaError):  # recorded in `broken`
-                self[i]
+            if i not in unreachable:
+                with contextlib.suppress(MediaError):  # recorded in `broken`
+                    self[i]
+
+    @property
+    def unusable(self) -> dict[int, str]:
+        """Reason by row number, for the `broken` rows and those of files that could not be fetched.
+
+        The latter say nothing about the files: accessing such a row tries again.
+        """
+        return {**self.broken, **self._rows_of(self._unreachable)} if self._unreachable else self.broken
+
+    def _rows_of(self, reasons: dict[int, str]) -> dict[int, str]:
+        rows = np.flatnonzero(np.isin(self._file_of_row, list(reasons))).tolist()
+        return {row: reasons[int(self._file_of_row[row])] for row in rows}
 
     def _read_timestamps(self, workers: int | None) -> None:
         """Finds the frames of rows in seconds, if the frames of their file are not shown equally long."""
@@ -365,9 +383,11 @@ class Index(Sequence[Media]):
         """Yields a function that records the results of jobs. They are saved now and then, and at the end."""
         saved, took = time.monotonic(), 0.0
 
-        def receive(job: tuple, result: np.void | str | None, reason: str | None) -> None:
+        def receive(job: tuple, result: np.void | str | Unreachable | None, reason: str | None) -> None:
             nonlocal saved, took
-            if isinstance(result, str):
+            if isinstance(result, Unreachable):
+                self._fail(job[0], job[1], result.reason)
+            elif isinstance(result, str):
                 self._reject(job[0], result, until_changed=True)
             elif result is not None:
                 self._store(job[0], result)
@@ -390,9 +410,21 @@ class Index(Sequence[Media]):
         """(number, path) of each file that has no record, or has changed."""
         files = range(len(self._records))
         paths = [self._file_path(file) for file in files]
-        with ThreadPoolExecutor(workers or num_cores()) as pool:
-            current = pool.map(self._is_current, files, paths)
-            return [found for found, known in zip(zip(files, paths), current) if not known]
+        with ThreadPoolExecutor(num_threads(paths, workers)) as pool:
+            try:
+                outdated = list(pool.map(self._is_outdated, files, paths))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return [found for found, is_outdated in zip(zip(files, paths), outdated) if is_outdated]
+
+    def _is_outdated(self, file: int, path: str) -> bool:
+        """Whether a file is to be probed: it can be reached, and has no record or has changed."""
+        try:
+            return not self._is_current(file, path)
+        except RemoteError as error:
+            self._fail(file, path, error.reason)
+            return False
 
     def _is_current(self, file: int, path: str) -> bool:
         """Whether a file has a record and has not changed since. This takes one `stat`."""
@@ -405,6 +437,9 @@ class Index(Sequence[Media]):
         record, key = self._records[file], key_of(path, self.name(path), self.template)
         known = record["kind"] != Kind.UNKNOWN and key is not None and tuple(record["key"].tolist()) == key
         self._current[file] = known
+        if key is not None and not is_local(path):
+            self._unreachable.pop(file, None)
+            self._hosts.reached(path)
         return known
 
     def _probe(self, file: int, path: str) -> None:
@@ -412,6 +447,8 @@ class Index(Sequence[Media]):
         if not self._is_current(file, path):
             try:
                 self._store(file, probe_path(path, self.name(path), flow=self.flow, template=self.template))
+            except RemoteError:  # the next access tries again
+                raise
             except MediaError as error:
                 self._reject(file, error.reason)
 
@@ -419,6 +456,16 @@ class Index(Sequence[Media]):
         self._records[file] = record
         self._changed = self._current[file] = self._trusted[file] = True
         self._reasons.pop(file, None)
+        self._unreachable.pop(file, None)
+
+    def _fail(self, file: int, path: str, reason: str) -> None:
+        """Notes that a file could not be fetched. Its record stays as it is.
+
+        Raises:
+            ValueError: Its host is given up.
+        """
+        self._unreachable[file] = reason
+        self._hosts.failed(path, reason)
 
     def _reject(self, file: int, reason: str, *, until_changed: bool = False) -> None:
         """Marks a file as unusable, for this process or for every command until the file changes."""
@@ -568,9 +615,15 @@ def build_index(
         return index
     index.probe_all(partial(run_in_threads, workers=workers, progress=progress), workers=workers)
     index.find_broken(workers)
-    if len(index.broken) == len(videos):
-        raise ValueError(f"{none_usable(len(videos))}{videos[0].path}: {index.broken[0]}")
+    if len(unusable := index.unusable) == len(videos):
+        raise ValueError(f"{none_usable(len(videos))}{videos[0].path}: {unusable[0]}")
     return index
+
+
+def num_threads(paths: Iterable[str], workers: int | None) -> int:
+    """Threads for work on some files: as many as asked for, or one per core; more if they wait for a network."""
+    count = workers or num_cores()
+    return max(count, _FETCHES) if any(map(is_remote, paths)) else count
 
 
 def run_in_threads(
@@ -587,7 +640,7 @@ def run_in_threads(
         workers: Number of threads; one per core by default.
         progress: Called with (done, total) after each job.
     """
-    with ThreadPoolExecutor(workers or num_cores()) as pool:
+    with ThreadPoolExecutor(num_threads((job[1] for job in jobs), workers)) as pool:
         try:
             outcomes = pool.map(partial(_outcome, function), jobs)
             for done, (job, (result, reason)) in enumerate(zip(jobs, outcomes), 1):
@@ -606,16 +659,25 @@ def _outcome(function: Callable[..., Any], job: tuple) -> tuple[Any, str | None]
         return None, error.reason
 
 
-def _probe_job(file: int, path: str, name: str, flow: bool, template: str | None, *, stop: object) -> np.void:
-    return probe_path(path, name, flow=flow, template=template)
+def _probe_job(
+    file: int, path: str, name: str, flow: bool, template: str | None, *, stop: object
+) -> np.void | Unreachable:
+    try:
+        return probe_path(path, name, flow=flow, template=template)
+    except RemoteError as error:
+        return Unreachable(error.reason)
 
 
-def _verify_job(file: int, path: str, record: np.void, template: str | None, *, stop: object) -> np.void | str:
+def _verify_job(
+    file: int, path: str, record: np.void, template: str | None, *, stop: object
+) -> np.void | str | Unreachable:
     """The new record, or why the file is broken."""
     try:
         return verify_path(path, record, template)
     except BrokenError as error:
         return error.reason
+    except RemoteError as error:
+        return Unreachable(error.reason)
 
 
 def fingerprint_line(fingerprint: dict[str, Any]) -> str:

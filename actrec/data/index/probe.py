@@ -12,13 +12,15 @@ from enum import IntEnum
 
 import numpy as np
 
+from actrec.data import storage
 from actrec.data.flow import UNFINISHED, y_of
 from actrec.data.index.folders import Listing, arrange
 from actrec.data.index.images import BrokenError, read_encoded, read_image
 from actrec.data.index.watched import decode_watched
 from actrec.data.lists.spelling import why_missing
+from actrec.data.storage import RemoteError, is_local
 from actrec.data.times import LARGEST
-from actrec.data.video.container import MediaError
+from actrec.data.video.container import MediaError, unreadable
 from actrec.data.video.probe import probe_video
 from actrec.data.video.promise import LEAST_PRESENT
 from actrec.data.video.read import verify_video
@@ -85,8 +87,22 @@ _LARGEST = {name: np.iinfo(RECORD[name]).max for name in ("first", "step", "miss
 def key_of(path: str, name: str, template: str | None = None) -> tuple[int, int] | None:
     """A hash of the name, size and modification time of a file or folder.
 
-    Of a folder, it includes its `fps` file and the template of its images. None if the path does not exist.
+    Of a folder, it includes its `fps` file and the template of its images. Of a URL and of a member of an archive, the
+    version that its storage states takes the place of the modification time. None if the path does not exist.
+
+    Raises:
+        RemoteError: A URL cannot be read.
     """
+    if not is_local(path):
+        try:
+            found = storage.stat(path)
+        except RemoteError:
+            raise
+        except (FileNotFoundError, IsADirectoryError, MediaError):
+            return None
+        except OSError as error:
+            raise unreadable(path, error) from None
+        return _hash_of(name, f"{found.size}\0{found.version}")
     try:
         stats = [os.stat(path)]
         if stat.S_ISDIR(stats[0].st_mode):
@@ -95,8 +111,12 @@ def key_of(path: str, name: str, template: str | None = None) -> tuple[int, int]
             name = name if template is None else f"{name}\0{template}"
     except OSError:
         return None
-    text = "\0".join([name, *(f"{found.st_size}\0{found.st_mtime_ns}" for found in stats)])
-    words = np.frombuffer(hashlib.blake2b(text.encode("utf-8", "surrogateescape")).digest()[:16], np.uint64)
+    return _hash_of(name, *(f"{found.st_size}\0{found.st_mtime_ns}" for found in stats))
+
+
+def _hash_of(*texts: str) -> tuple[int, int]:
+    digest = hashlib.blake2b("\0".join(texts).encode("utf-8", "surrogateescape")).digest()
+    words = np.frombuffer(digest[:16], np.uint64)
     return int(words[0]), int(words[1])
 
 
@@ -119,7 +139,9 @@ def probe_path(path: str, name: str, *, flow: bool = False, template: str | None
     record = np.zeros((), RECORD)
     record["name"], record["key"] = checksum(name), key_of(path, name, template) or (0, 0)
     with _reasons(path):
-        if flow:
+        if not is_local(path):
+            _probe_stored(path, record, flow=flow)
+        elif flow:
             _probe_flow(path, record, template)
         elif os.path.isdir(path):
             _probe_folder(path, record, os.listdir(path), Kind.FOLDER, template)
@@ -174,8 +196,7 @@ def _reasons(path: str) -> Iterator[None]:
         raise type(error)(path, error.reason.encode("utf-8", "backslashreplace").decode()) from None
     except OSError as error:
         raise_if_exhausted(path, error)
-        reason = error.strerror or str(error)
-        raise MediaError(path, reason.encode("utf-8", "backslashreplace").decode()) from None
+        raise unreadable(path, error) from None
 
 
 def numbers_of(record: np.void) -> range:
@@ -220,9 +241,18 @@ def _verify_folder(path: str, record: np.void, template: str | None) -> None:
         raise BrokenError(path, f"{len(reasons)} of {len(names)} images {are} broken; the first: {reasons[0]}")
 
 
+def _probe_stored(path: str, record: np.ndarray, *, flow: bool) -> None:
+    """Probes a URL, or a member of an archive."""
+    if flow:
+        raise MediaError(path, f"optical flow is read from folders of the file system only: {_FLOW_MADE}")
+    record["size"] = storage.stat(path).size
+    with storage.local_file(path):  # fetched once for all that follows
+        _probe_video(path, record)
+
+
 def _probe_video(path: str, record: np.ndarray) -> None:
     found = probe_video(path)
-    record["kind"], record["size"] = Kind.VIDEO, os.path.getsize(path)
+    record["kind"], record["size"] = Kind.VIDEO, record["size"] or os.path.getsize(path)
     record["first"] = record["step"] = 1
     for name, value in vars(found).items():
         record[name] = value

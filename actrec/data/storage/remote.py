@@ -18,7 +18,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -175,6 +175,50 @@ def _open_store(url: str, scheme: str) -> Any:
     return store
 
 
+class Requests:
+    """The requests of some threads, which another thread can end at once.
+
+    A thread takes part inside `with requests.of_this_thread():`. After `cancel`, its requests raise CancelledError.
+    """
+
+    _of_thread = threading.local()
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[Future[Any]] = set()
+        self._cancelled = False
+
+    @contextlib.contextmanager
+    def of_this_thread(self) -> Iterator[None]:
+        before, Requests._of_thread.requests = Requests.of_current_thread(), self
+        try:
+            yield
+        finally:
+            Requests._of_thread.requests = before
+
+    @staticmethod
+    def of_current_thread() -> Requests | None:
+        return getattr(Requests._of_thread, "requests", None)
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._cancelled = True
+            for future in self._running:
+                future.cancel()
+
+    @contextlib.contextmanager
+    def includes(self, future: Future[Any]) -> Iterator[None]:
+        with self._lock:
+            self._running.add(future)
+            if self._cancelled:
+                future.cancel()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(future)
+
+
 def _run(work: Callable[[], Awaitable[_T]]) -> _T:
     """Runs a coroutine in the event loop of fsspec and waits for its result."""
     from fsspec.asyn import get_loop
@@ -183,8 +227,10 @@ def _run(work: Callable[[], Awaitable[_T]]) -> _T:
         return await work()
 
     future: Future[_T] = asyncio.run_coroutine_threadsafe(begun(), get_loop())
+    requests = Requests.of_current_thread()
     try:
-        return future.result()
+        with requests.includes(future) if requests is not None else contextlib.nullcontext():
+            return future.result()
     except BaseException:
         future.cancel()
         raise

@@ -14,8 +14,9 @@ from av.container import InputContainer
 from actrec.data.errors import ChangedError as ChangedError
 from actrec.data.errors import MediaError as MediaError
 from actrec.data.limits import limits, why_too_large
+from actrec.data.storage import RemoteError, is_remote, local_file, open_bytes
 from actrec.data.video.refused import why_no_video
-from actrec.opening import check_regular, open_regular
+from actrec.opening import check_regular
 from actrec.system import raise_if_exhausted
 
 av.logging.set_level(None)  # FFmpeg prints nothing to stderr; what matters is raised or counted
@@ -61,22 +62,23 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, a
             `Limits.max_pixels` pixels; or it could not be read for `TIMEOUT` seconds.
     """
     path = os.fspath(path)
-    try:
-        found = check_regular(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"{path}: no such file") from None
-    except OSError as error:
-        raise MediaError(path, error.strerror or "cannot be read") from None
-    if not found.st_size:
-        raise MediaError(path, "the file is empty (0 bytes)")
-    try:
-        container = _open(path, **decoder_limit())
-    except av.error.ExitError as error:
-        raise decode_error(path, error) from None
-    except av.error.FFmpegError as error:
-        raise_if_exhausted(path, error)
-        raise MediaError(path, _why_not_opened(path, error)) from None
-    with container:
+    with contextlib.ExitStack() as opened:
+        try:
+            local = opened.enter_context(local_file(path))
+            size = local.size if local.size is not None else check_regular(local.path).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(f"{path}: no such file") from None
+        except OSError as error:
+            raise unreadable(path, error) from None
+        if not size:
+            raise MediaError(path, "the file is empty (0 bytes)")
+        try:
+            container = opened.enter_context(_open(path, **decoder_limit()))
+        except av.error.ExitError as error:
+            raise decode_error(path, error) from None
+        except av.error.FFmpegError as error:
+            raise_if_exhausted(path, error)
+            raise MediaError(path, _why_not_opened(path, error)) from None
         stream = video_stream(path, container)
         _check_size(path, stream)
         stream.codec_context.options = decoder_limit()  # the size may change later
@@ -89,11 +91,13 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, a
 
 
 def open_audio(path: str | os.PathLike[str]) -> tuple[InputContainer, av.AudioStream] | None:
-    """A local file and its best audio stream; None if it has none that FFmpeg knows. The caller closes the file."""
+    """A file and its best audio stream; None if it has none that FFmpeg knows. The caller closes the file."""
+    path = os.fspath(path)
     try:
-        check_regular(path)
-        container = _open(os.fspath(path), **decoder_limit())
-    except (av.error.FFmpegError, OSError):
+        with local_file(path) as local:  # once it is open, its content stays, whatever the cache removes
+            check_regular(local.path)
+            container = _open(path, **decoder_limit())
+    except (av.error.FFmpegError, OSError, MediaError):
         return None
     stream = container.streams.best("audio")
     if isinstance(stream, av.AudioStream) and stream.codec_context is not None:
@@ -103,21 +107,26 @@ def open_audio(path: str | os.PathLike[str]) -> tuple[InputContainer, av.AudioSt
 
 
 def _open(path: str, **options: str) -> InputContainer:
-    whitelists = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-    settings: dict[str, Any] = {"options": whitelists | options, "timeout": (TIMEOUT, TIMEOUT), **_METADATA}
-    try:
-        return av.open(f"file:{path}", "r", **settings)
-    except av.error.ArgumentError:
-        if not _is_raw_mjpeg(path):
-            raise
-        return av.open(f"file:{path}", "r", format="mjpeg", **settings)
+    with local_file(path) as local:
+        address, protocols = f"file:{local.path}", "file"
+        if local.size is not None:  # a part of a file; positions are relative to its start
+            address = f"subfile,,start,{local.offset},end,{local.offset + local.size},,:{address}"
+            protocols = "file,subfile"
+        whitelists = {"protocol_whitelist": protocols, "format_whitelist": FORMATS}
+        settings: dict[str, Any] = {"options": whitelists | options, "timeout": (TIMEOUT, TIMEOUT), **_METADATA}
+        try:
+            return av.open(address, "r", **settings)
+        except av.error.ArgumentError:
+            if not _is_raw_mjpeg(path):
+                raise
+            return av.open(address, "r", format="mjpeg", **settings)
 
 
 def _is_raw_mjpeg(path: str) -> bool:
     """FFmpeg may take its content for a sequence of images."""
     if not path.lower().endswith((".mjpeg", ".mjpg")):
         return False
-    with open_regular(path) as file:
+    with open_bytes(path) as file:
         return file.read(3) == b"\xff\xd8\xff"
 
 
@@ -147,6 +156,12 @@ def _check_size(path: str, stream: av.VideoStream) -> None:
             width, height = stated.width, stated.height
     if reason := why_too_large(width, height):
         raise MediaError(path, f"its frames are too large: {reason}")
+
+
+def unreadable(path: str | os.PathLike[str], error: OSError) -> MediaError:
+    """The error to raise for one of the system. That of a URL, such as refused access, says nothing about the file."""
+    reason = (error.strerror or str(error)).encode("utf-8", "backslashreplace").decode()
+    return (RemoteError if is_remote(path) else MediaError)(path, reason)
 
 
 def decode_error(path: str | os.PathLike[str], error: av.error.FFmpegError) -> MediaError:

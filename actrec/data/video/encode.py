@@ -94,7 +94,7 @@ class VideoWriter:
         pix_fmt: str = "yuv420p",
         color: Literal["bt601", "bt709"] = "bt601",
         full_range: bool = False,
-        sound_of: Path | None = None,
+        sound_of: str | os.PathLike[str] | None = None,
         sound_span: tuple[float, float] = (0.0, math.inf),
     ):
         self.path = Path(path)
@@ -259,7 +259,7 @@ class Sound:
         self._next = next(self._packets, None)
 
     @classmethod
-    def open(cls, path: Path, output: OutputContainer, start: float) -> Sound | None:
+    def open(cls, path: str | os.PathLike[str], output: OutputContainer, start: float) -> Sound | None:
         """Adds a stream to a file that is written. None if the source has no sound that can be used.
 
         Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -11,9 +12,9 @@ from typing import BinaryIO
 import av
 from av.container import InputContainer
 
+from actrec.data.storage import open_bytes
 from actrec.data.video.container import MediaError, iter_packets, open_video
 from actrec.data.video.ends import IS_TORN
-from actrec.opening import open_regular
 from actrec.words import counted, decimal
 
 LEAST_PRESENT = 0.9  # a video is broken if a smaller part of it is there
@@ -80,11 +81,12 @@ def torn_line(num: int, name: str, missing: str | None) -> str:
 
 
 def _loss(path: str | os.PathLike[str], container: InputContainer, stream: av.VideoStream) -> Loss | None:
-    check = _CHECKS.get(container.format.name.split(",")[0])
+    name = container.format.name.split(",")[0]
+    check = functools.partial(_check_avi, path) if name == "avi" else _CHECKS.get(name)
     if check is None:
         return None
-    with open_regular(path, buffering=0) as file:
-        found = check(file, os.fstat(file.fileno()).st_size, stream)
+    with open_bytes(path) as file:
+        found = check(file, file.seek(0, os.SEEK_END), stream)
     return _judge_duration(path, found) if isinstance(found, float) else found
 
 
@@ -255,7 +257,7 @@ def _vint_length(first: int) -> int:
     return 9 - first.bit_length()
 
 
-def _check_avi(file: BinaryIO, size: int, stream: av.VideoStream) -> _Verdict:
+def _check_avi(path: str | os.PathLike[str], file: BinaryIO, size: int, stream: av.VideoStream) -> _Verdict:
     """The RIFF chunks; OpenDML files have several."""
     end = 0
     while end + 8 <= size:
@@ -266,7 +268,7 @@ def _check_avi(file: BinaryIO, size: int, stream: av.VideoStream) -> _Verdict:
         end += 8 + length + length % 2
     if end <= size or not stream.frames:
         return None
-    with open_video(file.name) as (container, again):
+    with open_video(path) as (container, again):
         present = sum(packet.pos is not None for packet in iter_packets(container, again))
     return _judge("frames", stream.frames, present)
 
@@ -353,7 +355,6 @@ def _check_end(name: str) -> _Check:
 _CHECKS: dict[str, _Check] = {
     "mov": _check_mp4,
     "matroska": _check_matroska,
-    "avi": _check_avi,
     "flv": _check_flv,
     "asf": _check_asf,
     "apng": _check_apng,

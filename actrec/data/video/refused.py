@@ -6,7 +6,8 @@ import codecs
 import os
 import re
 
-from actrec.opening import kind_of, open_regular
+from actrec.data.storage import open_bytes
+from actrec.opening import kind_of
 
 _HEAD = 4096  # bytes
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]*")
@@ -27,7 +28,7 @@ def why_no_video(path: str | os.PathLike[str]) -> str | None:
     Raises:
         OSError: The file cannot be read.
     """
-    with open_regular(path) as file:
+    with open_bytes(path) as file:
         head = file.read(_HEAD)
     begin = head.removeprefix(codecs.BOM_UTF8).lstrip()
     found = (kind for pattern, kind in _TEXTS if re.match(pattern, begin, re.DOTALL | re.IGNORECASE))

@@ -24,6 +24,7 @@ import numpy as np
 from av.container import InputContainer
 
 from actrec.data.limits import why_too_long
+from actrec.data.storage import stat
 from actrec.data.times import LARGEST, FrameTimes, rounded_rate
 from actrec.data.video.container import MediaError, iter_packets, open_video
 from actrec.data.video.keyframes import HIDDEN
@@ -209,8 +210,8 @@ def frame_times(path: str | os.PathLike[str]) -> FrameTimes:
     Raises:
         FileNotFoundError, MediaError: As `probe_video`.
     """
-    found = os.stat(path)
-    return _frame_times(os.fspath(path), found.st_size, found.st_mtime_ns)
+    found = stat(os.fspath(path))
+    return _frame_times(os.fspath(path), found.size, found.version)
 
 
 @functools.lru_cache(maxsize=_CACHED)
