@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from actrec import config
 from actrec.cli.ending import finish, json_option, note
-from actrec.cli.options import FILE, Command, config_options, limit_options
+from actrec.cli.options import FILE, Command, config_options, limit_options, storage_options
 
 if TYPE_CHECKING:
     from actrec.engine.feeding import Feeding
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @config_options(config.Loader, only=("workers", "prefetch"))
 @config_options(config.Net, only=("temporal_stride",))
 @config_options(config.Run, only=("device",))
+@storage_options
 @limit_options
 def command(
     names: tuple[str, ...],

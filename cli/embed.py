@@ -49,7 +49,7 @@ _VIDEOS_OF_A_JOB = 8
 @json_option
 @model_options
 def command(
-    inputs: tuple[Path, ...],
+    inputs: tuple[Path | str, ...],
     out: Path,
     force: bool,
     windows_changes: dict[str, Any],
@@ -178,6 +178,7 @@ def _on_cluster(
     receive: Callable[[Part], None],
 ) -> None:
     """Embeds on the workers of a Dask scheduler, which must see the same files under the same paths."""
+    from actrec.data import storage
     from actrec.inference.embed import embed_job, remaining
     from actrec.tools.make.jobs import Workers, each
 
@@ -189,7 +190,7 @@ def _on_cluster(
     jobs = []
     for group in (rows[i : i + size] for i in range(0, len(rows), size)):
         videos = [task.videos[row] for row in group]
-        of_group = replace(task, videos=[video._replace(path=os.path.abspath(video.path)) for video in videos])
+        of_group = replace(task, videos=[video._replace(path=storage.absolute(video.path)) for video in videos])
         jobs.append((model, group, of_group))
 
     def take(job: tuple, result: Any, reason: str | None) -> None:

@@ -146,7 +146,7 @@ def tell(text: str) -> None:
     click.echo(printable_lines(text))
 
 
-def name_missing(what: str, missing: Mapping[str, str], total: int, inputs: Sequence[Path] = ()) -> list[str]:
+def name_missing(what: str, missing: Mapping[str, str], total: int, inputs: Sequence[Path | str] = ()) -> list[str]:
     """Names the videos that could not be used, with the reasons, on standard error.
 
     Args:
@@ -165,7 +165,7 @@ def name_missing(what: str, missing: Mapping[str, str], total: int, inputs: Sequ
     return count_missing(missing, total, inputs)
 
 
-def count_missing(missing: Mapping[str, str], total: int, inputs: Sequence[Path] = ()) -> list[str]:
+def count_missing(missing: Mapping[str, str], total: int, inputs: Sequence[Path | str] = ()) -> list[str]:
     """The lines that `name_missing` returns."""
     from actrec.data.lists import advice, read_list
     from actrec.inference.inputs import is_list

@@ -22,7 +22,7 @@ from actrec.cli.options import Command, InputPath
 @json_option
 @model_options(batches=False)
 def command(
-    path: Path,
+    path: Path | str,
     class_: str | None,
     layer: str | None,
     out: Path,

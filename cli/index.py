@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actrec.cli.ending import finish, json_option, note, refuse_overlap, resumable, tell
-from actrec.cli.options import FILE, Command, config_options, limit_options, worker_options
+from actrec.cli.options import FILE, Command, config_options, limit_options, storage_options, worker_options
 from actrec.config import Clip
 from actrec.words import counted
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @config_options(Clip, only=("template",))
 @json_option
 @worker_options
+@storage_options
 @limit_options
 def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path | None, workers: Workers) -> int:
     """Probe every video of a LIST and store the result next to it, as LIST.index.npy.
@@ -58,7 +59,7 @@ def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path |
             if damage := index.why_probed_again:
                 note(damage)
             index.find_broken()
-            for row, reason in index.broken.items():
+            for row, reason in index.unusable.items():
                 note(f"{index.path(row)}: {reason}")
             for path_of_video, damage in index_lists.damaged(index).items():
                 note(f"{path_of_video}: {damage}")

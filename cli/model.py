@@ -13,7 +13,16 @@ import click
 
 from actrec import config
 from actrec.cli.ending import note
-from actrec.cli.options import FILE, FOLDER, changed_flags, config_changes, config_options, data_option, limit_options
+from actrec.cli.options import (
+    FILE,
+    FOLDER,
+    changed_flags,
+    config_changes,
+    config_options,
+    data_option,
+    limit_options,
+    storage_options,
+)
 from actrec.cli.runs import run_folder
 from actrec.words import printable
 
@@ -138,6 +147,7 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
     @config_options(config.Loader, only=("workers", "prefetch") if scores and batches else ())
     @config_changes(config.Loss, "multi_label", default="as trained")
     @config_options(config.Run, only=("device",) if scores else ())
+    @(storage_options if scores else lambda function: function)
     @(limit_options if scores else lambda function: function)
     @config_changes(config.Net, "backbone", default="the net of the checkpoint", heading=_NET)
     @config_options(config.Net, without=("backbone",), heading=_NET)

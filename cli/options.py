@@ -17,6 +17,7 @@ import click
 
 from actrec import config
 from actrec.cli.ending import refuse_overlap
+from actrec.data.storage.paths import is_local, is_url, shown, why_refused
 from actrec.settings import OptionError, check_fields, field_types, without_none
 
 _HEADINGS = {  # of the dataclasses that are not called so
@@ -24,6 +25,7 @@ _HEADINGS = {  # of the dataclasses that are not called so
     "Frame": "Frames",
     "Limits": "Limits of videos",
     "Optim": "Optimizer and schedule",
+    "Storage": "Videos at URLs",
 }
 _ELSEWHERE = {  # flags as other tools call them
     **dict.fromkeys(("--net", "--model", "--arch"), "--backbone"),
@@ -38,7 +40,7 @@ _ELSEWHERE = {  # flags as other tools call them
 _DEFAULT = re.compile(r"\s*\[default: [^\]]*\]$")
 
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_LIVE = re.compile(r"(rtsps?|rtmps?|tcp|udp|rtp|srt)://", re.IGNORECASE)
 
 
 class NamedPath(click.Path):
@@ -56,6 +58,8 @@ class NamedPath(click.Path):
         kind = "folder" if self._folder else "file"
         if not isinstance(value, Path) and not value:
             self.fail(f"the name is empty: expected the name of a {kind}", param, ctx)
+        if isinstance(value, str) and is_url(value):
+            self.fail(f"{shown(value)} is a URL: expected the name of a {kind} of this machine", param, ctx)
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if self._folder and path.exists() and not path.is_dir():
             what, flag = _meaning(str(path), Path())
@@ -66,13 +70,17 @@ class NamedPath(click.Path):
 
 
 class InputPath(NamedPath):
-    """A path of videos. The address of a live source is wrong usage: `Path` would change its slashes."""
+    """A path of videos. A URL and a member of an archive stay texts, because `Path` would change their slashes."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and _ADDRESS.match(value):
-            self.fail("an address: expected a file or folder; for a live source, use `actrec predict --stream URL`",
+        if not isinstance(value, str) or is_local(value):
+            return super().convert(value, param, ctx)
+        if _LIVE.match(value):
+            self.fail("the address of a live source: expected a file or folder; use `actrec predict --stream URL`",
                       param, ctx)  # fmt: skip
-        return super().convert(value, param, ctx)
+        if reason := why_refused(value):
+            self.fail(f"{shown(value)}: {reason}", param, ctx)
+        return value
 
 
 FOLDER = NamedPath(folder=True)
@@ -223,6 +231,20 @@ def limit_options(function: Callable) -> Callable:
 
         with limited(limits):
             return function(*args, **flags)
+
+    return call
+
+
+def storage_options(function: Callable) -> Callable:
+    """Gives a command the flags of `config.Storage`, and uses them. It does not receive them."""
+
+    @config_options(config.Storage)
+    @functools.wraps(function)
+    def call(*args: Any, storage: config.Storage, **flags: Any) -> Any:
+        from actrec.data.storage import configure
+
+        configure(storage.cache, storage.cache_bytes)
+        return function(*args, **flags)
 
     return call
 

@@ -41,7 +41,7 @@ _TOPK = 5
 @click.option("--plot", type=OutputFile(SUFFIXES), help="With --timeline: write a picture of the classes over time.")
 @model_options
 def command(
-    inputs: tuple[Path, ...],
+    inputs: tuple[Path | str, ...],
     source: str | None,
     topk: int,
     csv_path: Path | None,

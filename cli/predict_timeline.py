@@ -58,7 +58,7 @@ def predict_timeline(
     *,
     topk: int,
     source: Path,
-    inputs: Sequence[Path],
+    inputs: Sequence[Path | str],
 ) -> int:
     """Scores windows over long videos, prints segments and writes files. Returns the exit code.
 

@@ -8,7 +8,7 @@ import click
 
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, note
-from actrec.cli.options import FILE, Command, config_options, data_option, limit_options
+from actrec.cli.options import FILE, Command, config_options, data_option, limit_options, storage_options
 from actrec.words import counted
 
 
@@ -26,6 +26,7 @@ from actrec.words import counted
 @data_option
 @json_option
 @config_options(config.Report)
+@storage_options
 @limit_options
 def command(
     names: tuple[str, ...],

@@ -12,7 +12,7 @@ import click
 import actrec
 from actrec import config
 from actrec.cli.ending import finish, json_option, note, refuse_overlap
-from actrec.cli.options import FILE, FOLDER, config_options, data_option, limit_options
+from actrec.cli.options import FILE, FOLDER, config_options, data_option, limit_options, storage_options
 from actrec.cli.resuming import TrainCommand
 from actrec.words import counted
 
@@ -55,6 +55,7 @@ class ListFile(click.Path):
 @config_options(
     config.Net, config.Clip, config.Frame, actrec.Augment, config.Loader, config.Optim, config.Loss, config.Run
 )
+@storage_options
 @limit_options
 def command(
     data: Path,

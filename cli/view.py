@@ -10,7 +10,7 @@ import click
 import actrec
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, name_missing, note, refuse_overlap, refuse_videos
-from actrec.cli.options import FILE, Command, changed_flags, config_options, data_option, limit_options
+from actrec.cli.options import FILE, Command, changed_flags, config_options, data_option, limit_options, storage_options
 from actrec.words import counted
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @config_options(config.Loader, only=("batch_size", "repeats", "balanced", "keep_last", "workers"))
 @config_options(config.Loss, only=("multi_label",))
 @config_options(config.Run, only=("seed", "device"))
+@storage_options
 @limit_options
 def command(
     list_path: Path | None,
@@ -98,7 +99,7 @@ def command(
             Data(found.videos, found.index, None, None, classes, flips), clip, fed, augment, loader, loss, run,
             num_videos=num_videos, epoch=epoch - 1, device=device,
         )  # fmt: skip
-    known = {found.videos[row].id for row in found.index.broken}  # the list has named them
+    known = {found.videos[row].id for row in found.index.unusable}  # the list has named them
     name_missing("not shown", {id_: why for id_, why in view.skipped.items() if id_ not in known}, len(found.videos))
     if not view.clips:
         raise ValueError(f"{list_path}: no video that can be shown")

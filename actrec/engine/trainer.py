@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -172,6 +172,7 @@ class Trainer:
         self._reporter.close()
         self._check_that_clips_came()
         self._leave_out_unusable()
+        self._tell_unreachable()
 
     def _update_weights(self, stop: threading.Event) -> tuple[bool, bool]:
         """Takes an optimizer step. Returns whether any process was asked to stop, and whether it is time to save."""
@@ -252,8 +253,8 @@ class Trainer:
     def _check_that_clips_came(self) -> None:
         if not self._state.clips:
             self._share_unusable()
-            id_, reason = next(iter(self._loader.skipped.items()))
-            raise ValueError(f"no training video could be decoded; {with_name(id_, reason)}")
+            reasons = self._loader.unreachable | self._loader.unusable
+            raise ValueError(f"no training video could be decoded; {with_name(*next(iter(self._named(reasons))))}")
 
     def _validation_due(self) -> bool:
         epoch, recipe = self._state.epoch + 1, self._recipe
@@ -327,19 +328,30 @@ class Trainer:
         if self._state.epoch + 1 < self._recipe.optim.epochs:
             self._check_usable()
         where, before = f"training list after epoch {self._state.epoch + 1}", len(self._told)
-        for line in skipped_lines(where, len(self._data.train), self._named(new), before=before):
+        named = self._named({row: unusable[row] for row in new})
+        for line in skipped_lines(where, len(self._data.train), named, before=before):
             self._reporter.line(line)
         self._told = set(unusable)
+
+    def _tell_unreachable(self) -> None:
+        """Tells which videos at URLs could not be fetched in the epoch. The next epoch tries them again."""
+        found: dict[int, str] = {}
+        for reasons in dist.gather(dict(sorted(self._loader.unreachable.items()))):
+            found |= reasons
+        if found:
+            where = f"training list in epoch {self._state.epoch + 1}, videos that could not be fetched this time"
+            for line in skipped_lines(where, len(self._data.train), self._named(found)):
+                self._reporter.line(line)
 
     def _list_unusable(self) -> None:
         """Lists the unusable videos in the run folder."""
         if (number := len(self._loader.unusable)) != self._num_listed:
-            listed = self._named(sorted(self._loader.unusable))
+            listed = self._named(dict(sorted(self._loader.unusable.items())))
             dist.by_first(lambda: runfolder.write_skipped(self._dir, listed))
             self._num_listed = number
 
-    def _named(self, rows: Sequence[int]) -> list[tuple[str, str]]:
-        return [(self._data.train[row].id, self._loader.unusable[row]) for row in rows]
+    def _named(self, reasons: Mapping[int, str]) -> list[tuple[str, str]]:
+        return [(self._data.train[row].id, reason) for row, reason in reasons.items()]
 
     def _steps_of_epoch(self) -> int:
         """Optimizer steps of the epoch that begins next, or continues."""

@@ -32,6 +32,7 @@ from torch import nn
 from actrec.config import Windows
 from actrec.data.index import Media
 from actrec.data.lists import Video
+from actrec.data.storage import resolved
 from actrec.data.video.container import MediaError
 from actrec.engine import dist
 from actrec.engine.devices import autocast
@@ -506,7 +507,7 @@ def fingerprint(model: Model, task: Task) -> dict[str, Any]:
     """Everything that features depend on, for JSON."""
     rows = hashlib.sha256()
     for video in task.videos:
-        rows.update(repr((video.id, os.path.realpath(video.path), video.start, video.stop)).encode("utf-8", "replace"))
+        rows.update(repr((video.id, resolved(video.path), video.start, video.stop)).encode("utf-8", "replace"))
     return {
         "weights": sha256(model.source),
         "net": f"{model.net.name} {model.net.options}",

@@ -9,16 +9,18 @@ from pathlib import Path
 
 from actrec.data.lists import Video, read_list
 from actrec.data.lists.find import find_videos, is_frame_folder
+from actrec.data.storage import is_local
 from actrec.files import ListError
 
 _LISTS = (".txt", ".csv")
 
 
-def find_inputs(inputs: Sequence[Path], *, labels: bool = False) -> list[Video]:
+def find_inputs(inputs: Sequence[Path | str], *, labels: bool = False) -> list[Video]:
     """The videos that some paths name, each once. The content of the videos is not checked.
 
     Args:
-        inputs: Video files; frame folders; folders that contain such files and folders at any depth; lists.
+        inputs: Video files; frame folders; folders that contain such files and folders at any depth; lists. URLs and
+            members of archives are texts.
         labels: Keep the labels of lists.
 
     Returns:
@@ -45,7 +47,10 @@ def _add(found: dict[str, Video], video: Video) -> None:
             return
 
 
-def _videos_of(path: Path) -> Sequence[Video]:
+def _videos_of(path: Path | str) -> Sequence[Video]:
+    if not is_local(path):
+        return [Video.of(path)]
+    path = Path(path)
     if path.is_dir():
         return _videos_in(path)
     if not is_list(path):
@@ -56,8 +61,11 @@ def _videos_of(path: Path) -> Sequence[Video]:
         raise ListError(f"{path}, which was read as a list, is malformed:\n{error}") from None
 
 
-def is_list(path: Path) -> bool:
+def is_list(path: Path | str) -> bool:
     """Whether a path is read as a list of videos: by the end of its name."""
+    if not is_local(path):
+        return False
+    path = Path(path)
     return path.suffix.lower() in _LISTS and path.is_file()
 
 

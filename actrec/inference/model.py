@@ -20,6 +20,7 @@ from actrec.config import Clip, Frame, Input, OptionError, Scoring, Views, Windo
 from actrec.data.index import Index, build_index, notices
 from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.data.score_file import numbers
+from actrec.data.storage import is_local
 from actrec.engine import checkpoint, dist
 from actrec.engine import evaluate as scores
 from actrec.engine.build import build_net
@@ -131,7 +132,7 @@ class Model:
         The scores are those of `evaluate`, bit for bit.
 
         Args:
-            videos: A video file or frame folder, or a sequence of them.
+            videos: A video file or frame folder, or a sequence of them. Also URLs, and members of archives.
             topk: Number of classes; 0: all.
 
         Raises:
@@ -519,7 +520,7 @@ def load(
 
 def _video(path: PathLike, row: Video | None = None) -> Video:
     """The row for a video file or frame folder, unless there is one already. Raises FileNotFoundError."""
-    if not os.path.exists(path):
+    if is_local(path) and not os.path.exists(path):
         raise FileNotFoundError(f"{os.fspath(path)}: no such file or folder")
     return row or Video.of(path)
 

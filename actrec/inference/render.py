@@ -67,7 +67,7 @@ def render(
         height=height,
         rate=Fraction(media.rate).limit_denominator(1001),
         time_base=_TIME_BASE,
-        sound_of=Path(media.path) if media.template is None else None,
+        sound_of=media.path if media.template is None else None,
         sound_span=_span(timeline, first[1] or 0.0),
     ) as video:
         pts = -1

@@ -30,13 +30,15 @@ from actrec.config import Clip, Input, OptionError, Views
 from actrec.data.index import Index, build_index
 from actrec.data.lists import Video
 from actrec.data.lists.videos import label_columns
+from actrec.data.storage import is_remote
 from actrec.data.video.container import MediaError
 from actrec.pipelines.batch import Batch as Batch
 from actrec.pipelines.batch import label_tensor
 from actrec.pipelines.dali.errors import DecodeError
 from actrec.pipelines.dali.routes import Decoder, Route, choose_route, pixels_route
 from actrec.pipelines.task import EvalTask, Task, TrainTask
-from actrec.pipelines.workers.decode import Failure, Plan, Request, Sample, fetch
+from actrec.pipelines.workers.ahead import Ahead, Group, then
+from actrec.pipelines.workers.decode import Failure, Plan, Planned, Request, Sample, fetch, fetch_bytes
 from actrec.pipelines.workers.finish import Finisher
 from actrec.pipelines.workers.threads import single_threaded_opencv
 from actrec.settings import check_fields, check_value, show
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 Dtype = Literal["float32", "float16"]
 
 _IN_FLIGHT = 2  # batches that DALI works on at the same time
+_OUTAGE = 32  # samples of URLs in a row that could not be fetched, after which the others are not tried
 _RELEASE = 256  # free memory is returned to the system after so many batches
 
 
@@ -65,6 +68,8 @@ class Loader:
         unusable: reason by row, for the rows of the list of which a sample was left out so far, and in training for
             those that the index knew to be unusable before. From the next epoch on, training does not draw them, even
             if their files can be read again. The rows that an epoch leaves out never change within it.
+        unreachable: in training, reason by row, for the rows with a URL that could not be fetched in this epoch, or in
+            the last one. They are left out of the epoch, and the next one tries them again.
         clamped: how many planned frames were after a video's last frame and became that one. If DALI decodes the
             video, they are counted only if it has a certificate: DALI does not tell how many frames a file has.
         decoded: how many pictures of video files the decode workers decoded so far, `delivered`: how many different
@@ -72,6 +77,8 @@ class Loader:
         encoded_bytes: size of the images, excerpts of videos and whole videos that DALI was given to decode so far.
         videos, clip, input, multi_label: of the task.
     """
+
+    _fetches_ahead = True
 
     def __init__(
         self,
@@ -109,6 +116,8 @@ class Loader:
         _check_memory(task, self.device, prefetch, getattr(torch, dtype))
         self.workers = workers or num_cores()
         self.unusable: dict[int, str] = {}
+        self.unreachable: dict[int, str] = {}
+        self._num_unreachable = 0  # since the last file of a URL that could be fetched
         if isinstance(task, TrainTask):
             known = self.index.broken.items()
             self.unusable = {row: str(MediaError(self.videos[row].path, reason)) for row, reason in known}
@@ -139,11 +148,15 @@ class Loader:
     def __iter__(self) -> Generator[Batch, None, None]:
         self._settle()
         epoch, first = self.epoch, self._step
+        if not first:
+            self.unreachable = {}
         fetching: deque[_Fetching] = deque()
-        with single_threaded_opencv():  # the decode workers are the parallelism
+        fetch_ahead = self._plan_and_fetch if self._fetches_ahead else None
+        with single_threaded_opencv(), Ahead(self.index.path, fetch_ahead) as ahead:  # the decode workers are parallel
             try:
-                yield from self._batches(fetching, epoch, first)
+                yield from self._batches(fetching, ahead, epoch, first)
             finally:  # also if the consumer stops early
+                ahead.stop()
                 wait([future for batch in fetching for future in batch.futures if not future.cancel()])
                 if (
                     self.epoch == epoch
@@ -213,13 +226,13 @@ class Loader:
         """Everything random about a sample. Raises MediaError if the video cannot be used."""
         return self.task.plan(epoch, row, repeat, self.index[row])
 
-    def _batches(self, fetching: deque[_Fetching], epoch: int, first: int) -> Iterator[Batch]:
+    def _batches(self, fetching: deque[_Fetching], ahead: Ahead, epoch: int, first: int) -> Iterator[Batch]:
         num_steps = len(self)
-        steps = iter(range(first, num_steps))
+        drawn = ahead.run(epoch, (self.task.draws(epoch, step).tolist() for step in range(first, num_steps)))
         launched: deque[_Launched] = deque()
         while True:
-            while len(fetching) < self._prefetch and (step := next(steps, None)) is not None:
-                fetching.append(self._submit(epoch, self.task.draws(epoch, step).tolist()))
+            while len(fetching) < self._prefetch and (step := next(drawn, None)) is not None:
+                fetching.append(self._submit(epoch, *step))
             # If DALI has no batch, wait for the workers. If it has one, launch another only if that is fetched already.
             while fetching and len(launched) < _IN_FLIGHT and (not launched or fetching[0].is_done()):
                 launched.append(self._launch(fetching.popleft()))
@@ -232,7 +245,7 @@ class Loader:
             ready = launched.popleft()
             batch = self._collect(ready)
             # Not earlier, so that what is known after a batch does not depend on how many were prepared ahead.
-            self.unusable |= {failure.row: failure.error for failure in ready.failures}
+            self._account_failures(ready)
             self._step += 1
             if self._step == num_steps:
                 self.epoch, self._step = epoch + 1, 0
@@ -240,17 +253,19 @@ class Loader:
 
     # The way of a batch: _submit (to the decode workers), _launch (what remains, to DALI), _collect.
 
-    def _submit(self, epoch: int, draws: list[list[int]]) -> _Fetching:
+    def _submit(self, epoch: int, draws: list[list[int]], groups: list[Group]) -> _Fetching:
         """Lets the decode workers fetch the draws (row, repeat) of a batch; those of one file together."""
         clips = self._memory(len(draws))
         slots: Sequence[torch.Tensor | None] = list(clips) if clips is not None else [None] * len(draws)
-        of_file: dict[str, list[int]] = {}
-        for place, (row, _) in enumerate(draws):
-            of_file.setdefault(self.videos[row].path, []).append(place)
-        places = list(of_file.values())
         with_slots = [Draw(row, repeat, slot) for (row, repeat), slot in zip(draws, slots)]
-        futures = [self._pool.submit(self._fetch, epoch, [with_slots[i] for i in group]) for group in places]
-        return _Fetching(clips, places, futures)
+        futures = []
+        for places, fetched in groups:
+            of_file = [with_slots[place] for place in places]
+            if fetched is None:
+                futures.append(self._pool.submit(self._fetch, epoch, of_file))
+            else:
+                futures.append(then(fetched, self._pool, functools.partial(self._decode, epoch, of_file)))
+        return _Fetching(clips, [places for places, _ in groups], futures)
 
     def _memory(self, num_videos: int) -> torch.Tensor | None:
         """Memory for the clips that the workers finish, (videos, views, T, H, W, C), or None if they finish none.
@@ -268,16 +283,34 @@ class Loader:
 
         `Sweep` replaces this method, and no other one but `__iter__`.
         """
+        return self._decode(epoch, draws, [self._plan(epoch, row, repeat) for row, repeat, _ in draws])
+
+    def _plan(self, epoch: int, row: int, repeat: int) -> Planned | Failure:
+        try:
+            media = self.index[row]
+        except (MediaError, OSError) as error:
+            return Failure.of(row, error)
+        return Planned(row, media, self.task.plan(epoch, row, repeat, media), self._choose_route(media))
+
+    def _plan_and_fetch(self, epoch: int, draws: list[list[int]]) -> list[Planned | Failure]:
+        """The plans of the draws (row, repeat) of one URL, in a fetch thread, after fetching what they need."""
+        planned = [self._plan(epoch, row, repeat) for row, repeat in draws]
+        good = [found for found in planned if isinstance(found, Planned)]
+        try:
+            fetch_bytes(good, self.index)
+        except (MediaError, OSError) as error:
+            return [Failure.of(found.row, error) if isinstance(found, Planned) else found for found in planned]
+        return planned
+
+    def _decode(self, epoch: int, draws: list[Draw], planned: list[Planned | Failure]) -> list[Sample | Failure]:
+        """The samples of one file, in a decode worker."""
         found: dict[int, Sample | Failure] = {}
         requests: dict[int, Request] = {}
-        for i, (row, repeat, slot) in enumerate(draws):
-            try:
-                media = self.index[row]
-            except (MediaError, OSError) as error:
-                found[i] = Failure(row, str(error))
-                continue
-            plan, route = self.task.plan(epoch, row, repeat, media), self._choose_route(media)
-            requests[i] = self._request(row, media, plan, route, slot)
+        for i, (draw, plan) in enumerate(zip(draws, planned)):
+            if isinstance(plan, Failure):
+                found[i] = plan
+            else:
+                requests[i] = self._request(*plan, draw.slot)
         found |= zip(requests, fetch(list(requests.values()), self.index, certify=self.task.should_certify(epoch)))
         return [found[i] for i in range(len(draws))]
 
@@ -310,6 +343,24 @@ class Loader:
                 assert self._feeder is not None
                 running.append((good_places, self._feeder.start(route, [samples[i] for i in good_places])))
         return _Launched(samples, clips, finished, running, failures)
+
+    def _account_failures(self, launched: _Launched) -> None:
+        """Notes which samples of a batch are left out, and why.
+
+        Raises:
+            MediaError: one URL after the other could not be fetched, so the rest of the epoch would be left out too.
+        """
+        passing = [failure for failure in launched.failures if failure.passing]
+        if any(is_remote(sample.media.path) for sample in launched.samples):
+            self._num_unreachable = 0
+        self._num_unreachable += len(passing)
+        keeps = isinstance(self.task, TrainTask)
+        for failure in launched.failures:
+            (self.unreachable if keeps and failure.passing else self.unusable)[failure.row] = failure.error
+        if self._num_unreachable >= _OUTAGE:
+            path = self.videos[passing[-1].row].path
+            reason = passing[-1].error.removeprefix(f"{path}: ")
+            raise MediaError(path, f"{reason} ({self._num_unreachable} URLs in a row could not be fetched)")
 
     def _account(self, sample: Sample) -> None:
         """Counts what a fetched sample needed."""

@@ -72,6 +72,8 @@ class Sweep(Loader):
         ValueError: as `eval_loader`; or a window of optical flow is shorter than six frames.
     """
 
+    _fetches_ahead = False  # the index has fetched the video
+
     def __init__(
         self,
         video: Video,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,16 +14,25 @@ from actrec.data.index import Index, Media
 from actrec.data.index.images import read_encoded, read_image
 from actrec.data.sampling.geometry import Box
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
+from actrec.data.storage import RemoteError, is_local, is_remote, local_file, open_bytes
 from actrec.data.video.color import Region
 from actrec.data.video.container import ChangedError, MediaError
 from actrec.data.video.excerpt import Excerpt, read_excerpt
 from actrec.data.video.read import read_frames
-from actrec.opening import open_regular
 from actrec.pipelines.dali.routes import Route
 from actrec.pipelines.workers.resize import resize
 from actrec.system import raise_if_exhausted
 
 Plan = TrainPlan | EvalPlan
+
+
+class Planned(NamedTuple):
+    """A draw of which it is decided what its sample needs."""
+
+    row: int
+    media: Media
+    plan: Plan
+    route: Route
 
 
 @dataclass(frozen=True)
@@ -62,10 +72,22 @@ class Sample:
 
 @dataclass(frozen=True)
 class Failure:
-    """A sample that cannot be used, and the reason."""
+    """A sample that cannot be used, and the reason.
+
+    Args:
+        passing: a URL could not be fetched, which says nothing about the file: it may be there the next time.
+    """
 
     row: int
     error: str
+    passing: bool = False
+
+    @classmethod
+    def of(cls, row: int, error: MediaError | OSError) -> Failure:
+        if isinstance(error, OSError) and error.filename and is_remote(error.filename):
+            is_gone = isinstance(error, FileNotFoundError | IsADirectoryError)
+            error = (MediaError if is_gone else RemoteError)(error.filename, error.strerror)
+        return cls(row, str(error), passing=isinstance(error, RemoteError))
 
 
 @dataclass(frozen=True)
@@ -86,6 +108,19 @@ class Request:
     box: Box
     shape: tuple[int, int]
     make_writer: Callable[[np.ndarray], Callable[[int, np.ndarray], None]] | None
+
+
+def fetch_bytes(planned: Sequence[Planned], index: Index) -> None:
+    """Fetches what some samples need of one URL into the cache, from where `fetch` takes it.
+
+    Raises:
+        MediaError: it cannot be fetched.
+    """
+    if not planned:
+        return
+    path = planned[0].media.path
+    with local_file(path):
+        pass
 
 
 def fetch(requests: Sequence[Request], index: Index, *, certify: bool) -> list[Sample | Failure]:
@@ -110,7 +145,7 @@ def _fetch_together(requests: list[Request], index: Index, *, certify: bool) -> 
         return list(fetch_pictures(requests, index, certify=certify))
     except (MediaError, OSError) as error:
         if len(requests) == 1:
-            return [Failure(requests[0].row, str(error))]
+            return [Failure.of(requests[0].row, error)]
     return [found for request in requests for found in _fetch_together([request], index, certify=certify)]
 
 
@@ -118,7 +153,7 @@ def _or_failure(fetch_one: Callable[[Request, Index], Sample], request: Request,
     try:
         return fetch_one(request, index)
     except (MediaError, OSError) as error:
-        return Failure(request.row, str(error))
+        return Failure.of(request.row, error)
 
 
 def fetch_encoded(request: Request, index: Index) -> Sample:
@@ -151,8 +186,8 @@ def _read_video(request: Request, index: Index, positions: np.ndarray) -> Excerp
 
 def _read_bytes(path: str) -> np.ndarray:
     try:
-        with open_regular(path, buffering=0) as file:
-            data = np.fromfile(file, np.uint8)
+        with open_bytes(path) as file:
+            data = np.frombuffer(file.read(), np.uint8)
     except OSError as error:
         raise_if_exhausted(path, error)
         raise MediaError(path, error.strerror or str(error)) from None
@@ -191,7 +226,7 @@ def fetch_pictures(requests: Sequence[Request], index: Index, *, certify: bool) 
         return [receiver.sample() for receiver in receivers]
     row = requests[0].row
     known, certificate = index.certificate(row)
-    certify = certify and not known
+    certify = certify and not known and is_local(first.path)
     read = functools.partial(read_frames, first.path, positions, receive, region=region, image_range=first.image_range)
     try:
         decoded = read(certificate, certify=certify)
