@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 @config_options(config.Loader, only=("workers", "prefetch"))
 @config_options(config.Net, only=("temporal_stride",))
 @config_options(config.Run, only=("device",))
-@storage_options
 @limit_options
+@storage_options
 def command(
     names: tuple[str, ...],
     list_path: Path | None,

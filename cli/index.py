@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 @config_options(Clip, only=("template",))
 @json_option
 @worker_options
-@storage_options
 @limit_options
+@storage_options
 def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path | None, workers: Workers) -> int:
     """Probe every video of a LIST and store the result next to it, as LIST.index.npy.
 

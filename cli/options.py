@@ -76,7 +76,7 @@ class InputPath(NamedPath):
         if not isinstance(value, str) or is_local(value):
             return super().convert(value, param, ctx)
         if _LIVE.match(value):
-            self.fail("the address of a live source: expected a file or folder; use `actrec predict --stream URL`",
+            self.fail("a live source: expected a video; for a live source, use `actrec predict --stream URL`",
                       param, ctx)  # fmt: skip
         if reason := why_refused(value):
             self.fail(f"{shown(value)}: {reason}", param, ctx)

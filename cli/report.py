@@ -26,8 +26,8 @@ from actrec.words import counted
 @data_option
 @json_option
 @config_options(config.Report)
-@storage_options
 @limit_options
+@storage_options
 def command(
     names: tuple[str, ...],
     more_names: tuple[str, ...],

@@ -55,8 +55,8 @@ class ListFile(click.Path):
 @config_options(
     config.Net, config.Clip, config.Frame, actrec.Augment, config.Loader, config.Optim, config.Loss, config.Run
 )
-@storage_options
 @limit_options
+@storage_options
 def command(
     data: Path,
     list_path: Path | None,

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 @config_options(config.Loader, only=("batch_size", "repeats", "balanced", "keep_last", "workers"))
 @config_options(config.Loss, only=("multi_label",))
 @config_options(config.Run, only=("seed", "device"))
-@storage_options
 @limit_options
+@storage_options
 def command(
     list_path: Path | None,
     out: Path,

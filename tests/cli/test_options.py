@@ -11,13 +11,13 @@ import actrec
 from actrec import config
 from actrec.cli import bench, evaluate, train, weights
 
-LIMITS = "Limits of videos"
-TRAIN = ["Options", "Net", "Clip", "Frames", "Augmentation", "Loader", "Optimizer and schedule", "Loss", "Run", LIMITS]
+LIMITS = ["Limits of videos", "Videos at URLs"]
+TRAIN = ["Options", "Net", "Clip", "Frames", "Augmentation", "Loader", "Optimizer and schedule", "Loss", "Run", *LIMITS]
 OPTIONS = ["Options", "Views", "Scoring", "Clip", "Frames", "Loader", "Loss", "Run"]
 COMMANDS = {
     "train": (train.command, TRAIN),
-    "evaluate": (evaluate.command, [*OPTIONS, LIMITS, "Net (only with --weights)"]),
-    "bench": (bench.command, ["Options", "Bench", "Clip", "Frames", "Loader", "Net", "Run", LIMITS]),
+    "evaluate": (evaluate.command, [*OPTIONS, *LIMITS, "Net (only with --weights)"]),
+    "bench": (bench.command, ["Options", "Bench", "Clip", "Frames", "Loader", "Net", "Run", *LIMITS]),
     "weights convert": (weights.convert, ["Options", "Weights", "Net"]),
 }
 
@@ -57,6 +57,7 @@ def test_a_flag_stands_under_the_heading_of_its_dataclass(run):
         config.Loss,
         config.Run,
         config.Limits,
+        config.Storage,
     )
     for kind, heading in zip(kinds, TRAIN[1:], strict=True):
         flags = {f.metadata.get("flag") or "--" + f.name.replace("_", "-") for f in fields(kind)}

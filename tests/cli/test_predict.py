@@ -71,7 +71,7 @@ def test_mistakes_end_in_one_line(run, here, tmp_path):
         (["a.mp4", "--data", "empty"], "pass a run with --run, or the folder of the dataset with --data"),
         (["a.mp4", "--checkpoint", "runs/tiny"], "--checkpoint runs/tiny is a folder: expected a file; pass a run f"),
         (["a.mp4", "--weights", "runs/tiny/best.pt"], "--weights runs/tiny/best.pt without --backbone: expected the"),
-        (["rtsp://u:secret@cam/1"], "an address: expected a file or folder; for a live source, use `actrec predict"),
+        (["rtsp://u:secret@cam/1"], "a live source: expected a video; for a live source, use `actrec predict"),
         (["a.mp4", "--timeline", "--topk", "2"], "--topk 2 with --timeline: it only sets the number of classes that"),
         (["a.mp4", "--weights", "runs/tiny/best.pt", "--backbone", "s3d"], "does not fit net 's3d'"),
         (["a.mp4", "--labels", "gone.txt"], "gone.txt: no such file"),

@@ -10,6 +10,7 @@ from typing import BinaryIO, Self
 import av
 import numpy as np
 
+from actrec.data.storage import local_file
 from actrec.data.video.color import picture_checksum
 from actrec.data.video.container import iter_decoded, iter_packets, open_video
 from actrec.data.video.damage import DamageCount
@@ -107,12 +108,16 @@ class PacketExaminer:
         self._resets = KeyframeCheck(self._codec)
 
     def __enter__(self) -> Self:
-        self._file = open_regular(self._path, buffering=0)  # closed by __exit__
-        self._version = file_version(self._file)
+        with contextlib.ExitStack() as opened:
+            found = opened.enter_context(local_file(self._path))
+            self._file = opened.enter_context(open_regular(found.path, buffering=0))
+            self._begin = found.offset
+            self._version = file_version(self._file)
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._opened.close()
 
     def packet(self, packet: av.Packet) -> None:
         """Takes the next packet."""
@@ -185,9 +190,9 @@ class PacketExaminer:
         """Where a packet's bytes begin in the file; -1 if they are not stored in one piece."""
         if position is None or position < 0:
             return -1
-        if read_at(self._file, position, len(data)) == data:  # as in MP4
+        if read_at(self._file, self._begin + position, len(data)) == data:  # as in MP4
             return position
-        found = read_at(self._file, position, len(data) + _MAX_HEADER).find(data)
+        found = read_at(self._file, self._begin + position, len(data) + _MAX_HEADER).find(data)
         return position + found if found >= 0 else -1
 
     def _packets_in_file(self) -> tuple[np.ndarray | None, StreamInfo | None]:

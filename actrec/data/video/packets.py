@@ -12,6 +12,7 @@ import av
 import numpy as np
 from av.container import InputContainer, OutputContainer
 
+from actrec.data.storage import is_local
 from actrec.data.video.certificate import Certificate, StreamInfo, file_version
 from actrec.data.video.container import ChangedError, decode_error, open_video
 from actrec.opening import open_regular
@@ -48,7 +49,7 @@ def open_packets(path: str | os.PathLike[str], certificate: Certificate) -> Iter
         MediaError: it cannot be opened or, inside the block, decoded.
         ChangedError: it is not the file that the certificate describes.
     """
-    if certificate.stream is None:
+    if certificate.stream is None or not is_local(path):
         with open_video(path) as (container, stream):
             yield _ContainerPackets(container, stream, certificate)
         return
