@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # For type checkers, which do not see names that __getattr__ 
     from actrec.data.lists import Videos as Videos
     from actrec.data.lists import read_list as read_list
     from actrec.data.sampling import samplers as samplers
+    from actrec.data.storage import configure_storage as configure_storage
     from actrec.engine.evaluate import evaluate as evaluate
     from actrec.inference.model import Model as Model
     from actrec.inference.model import load as load
@@ -46,6 +47,7 @@ _PUBLIC = {
     "Video": "actrec.data.lists",
     "Videos": "actrec.data.lists",
     "read_list": "actrec.data.lists",
+    "configure_storage": "actrec.data.storage",
     "augment": "actrec",
     "samplers": "actrec.data.sampling",
     "net": "actrec.nets",

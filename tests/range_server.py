@@ -43,6 +43,7 @@ class RangeServer:
         sent: bytes of all bodies.
         log: (method, path, value of Range) of each request.
         fail_next: faults of the next requests, before `failures` counts.
+        broken: names of objects of which all requests fail with 503.
         most: largest number of requests at the same time.
     """
 
@@ -68,6 +69,7 @@ class RangeServer:
         self.ranges, self.head, self.etags, self.dates, self.lengths = ranges, head, etags, dates, lengths
         self.encoding = encoding
         self.fail_next: list[str] = []
+        self.broken: set[str] = set()
         self.log: list[tuple[str, str, str]] = []
         self.requests: Counter[str] = Counter()
         self.sent, self.most = 0, 0
@@ -141,6 +143,7 @@ class RangeServer:
         fault = self.fail_next.pop(0) if self.fail_next else ""
         if not fault and self.failures and self._random.random() < self.failures:
             fault = next(self._faults)
+        fault = "503" if name in self.broken else fault
         if fault == "reset":
             return False
         if fault == "stall":

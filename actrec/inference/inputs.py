@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actrec.data.lists import Video, read_list
-from actrec.data.lists.find import find_videos, is_frame_folder
-from actrec.data.storage import is_local
+from actrec.data.lists.find import VIDEOS, find_videos, is_frame_folder
+from actrec.data.storage import is_local, list_members
+from actrec.data.video.container import MediaError
 from actrec.files import ListError
 
 _LISTS = (".txt", ".csv")
@@ -19,8 +20,8 @@ def find_inputs(inputs: Sequence[Path | str], *, labels: bool = False) -> list[V
     """The videos that some paths name, each once. The content of the videos is not checked.
 
     Args:
-        inputs: Video files; frame folders; folders that contain such files and folders at any depth; lists. URLs and
-            members of archives are texts.
+        inputs: Video files; frame folders; folders that contain such files and folders at any depth; tar archives of
+            video files; lists. URLs and members of archives are texts.
         labels: Keep the labels of lists.
 
     Returns:
@@ -48,6 +49,8 @@ def _add(found: dict[str, Video], video: Video) -> None:
 
 
 def _videos_of(path: Path | str) -> Sequence[Video]:
+    if os.fspath(path).lower().endswith(".tar") and (not is_local(path) or os.path.isfile(path)):
+        return _videos_of_archive(os.fspath(path))
     if not is_local(path):
         return [Video.of(path)]
     path = Path(path)
@@ -59,6 +62,18 @@ def _videos_of(path: Path | str) -> Sequence[Video]:
         return read_list(path)
     except ListError as error:
         raise ListError(f"{path}, which was read as a list, is malformed:\n{error}") from None
+
+
+def _videos_of_archive(archive: str) -> list[Video]:
+    try:
+        names = [name for name, _, _ in list_members(archive)]
+    except MediaError as error:
+        raise ValueError(str(error)) from None
+    except OSError as error:
+        raise type(error)(f"{archive}: {error.strerror or error}") from None
+    if not (videos := [name for name in names if os.path.splitext(name)[1].lower() in VIDEOS]):
+        raise ValueError(f"{archive}: contains no video: expected video files in the archive")
+    return [Video.of(f"{archive}::{name}") for name in videos]
 
 
 def is_list(path: Path | str) -> bool:

@@ -40,7 +40,7 @@ class Hosts:
             self._failed[host] += 1
             count = self._failed[host]
         if count >= GIVEN_UP:
-            raise ValueError(f"{host}: {count} files in a row could not be fetched; the last: {path}: {reason}")
+            raise ValueError(f"{host}: {GIVEN_UP} files in a row could not be fetched; the last: {path}: {reason}")
 
 
 def host_of(path: str) -> str:

@@ -15,6 +15,7 @@ from actrec.data.storage.remote import Requests as Requests
 from actrec.data.storage.sources import LocalFile as LocalFile
 from actrec.data.storage.sources import Status as Status
 from actrec.data.storage.sources import configure as configure
+from actrec.data.storage.sources import configure_storage as configure_storage
 from actrec.data.storage.sources import list_archive as list_archive
 from actrec.data.storage.sources import list_members as list_members
 from actrec.data.storage.sources import local_file as local_file

@@ -133,6 +133,22 @@ def configure(cache: Path | None, size: int) -> None:
         _state = _State(Cache(folder / "storage", size))
 
 
+def configure_storage(*, cache: _Path | None = None, cache_size: str = Storage.cache_size) -> None:
+    """Sets where this process keeps what it reads from URLs, as `--cache` and `--cache-size` do for the commands.
+
+        actrec.configure_storage(cache="/scratch/actrec", cache_size="200G")
+
+    Args:
+        cache: A folder, which several processes may share. Default: `actrec` in $XDG_CACHE_HOME, or in ~/.cache.
+        cache_size: Largest size of the folder. What was not used for the longest time is removed.
+
+    Raises:
+        ValueError: The size is malformed.
+    """
+    options = Storage(None if cache is None else Path(cache), cache_size)
+    configure(options.cache, options.cache_bytes)
+
+
 def _forget() -> None:
     """In a forked process, whose parent may have held a lock."""
     global _state, _state_lock

@@ -1,0 +1,190 @@
+"""Videos at URLs and in tar archives: the batches are those of local files, whatever the network does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tarfile
+import threading
+import time
+
+import numbered_videos
+import pytest
+import torch
+from range_server import RangeServer
+
+import actrec
+from actrec.config import Input
+from actrec.data import storage
+from actrec.data.index import build_index
+from actrec.data.storage import remote
+
+HALF = (0.5, 0.5, 0.5)
+INPUT = Input(mean=HALF, std=HALF, frames=4, size=32)
+NAMES = [*(f"{i}.mp4" for i in range(5)), "vp9.webm", "packed.avi"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Videos and an archive of them."""
+    root = tmp_path_factory.mktemp("videos")
+    for i, name in enumerate(NAMES):
+        frames = [numbered_videos.numbered(n) for n in range(20 + i)]
+        options = {"vp9.webm": {"codec": "libvpx-vp9"}, "packed.avi": {"codec": "mpeg4"}}.get(name, {"bframes": 2})
+        numbered_videos.write(root / name, frames, gop=8, **options)
+    with tarfile.open(root / "shard.tar", "w") as archive:
+        for name in NAMES:
+            archive.add(root / name, f"./{name}")
+    return root
+
+
+@pytest.fixture(scope="module")
+def objects(folder):
+    return {name: (folder / name).read_bytes() for name in (*NAMES, "shard.tar")}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(remote, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(remote, "_PATIENCE", 0.05)
+    monkeypatch.setattr(remote, "_PATIENCE_UNKNOWN", 0.05)
+    actrec.configure_storage(cache=tmp_path / "cache", cache_size="1G")
+    yield
+    actrec.configure_storage()
+
+
+def rows(paths):
+    return [actrec.Video(str(i), str(path), None, None, (i % 2,)) for i, path in enumerate(paths)]
+
+
+def train_loader(paths, **options):
+    return actrec.train_loader(rows(paths), actrec.Clip(), INPUT, **{"batch_size": 3, "workers": 2, **options})
+
+
+def batches(loader, epochs=1):
+    return [(b.rows, b.clips.clone(), b.labels) for _ in range(epochs) for b in loader]
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for (rows, clips, labels), (rows_, clips_, labels_) in zip(found, expected):
+        assert rows == rows_
+        assert torch.equal(clips, clips_)
+        assert torch.equal(labels, labels_)
+
+
+@pytest.mark.parametrize("decoder", ["workers", "dali"])
+def test_the_batches_are_those_of_local_files(folder, objects, decoder):
+    def load(place):
+        augment = actrec.Augment(grayscale=0.5) if decoder == "dali" else None
+        paths = [place(name) for name in NAMES]
+        found = batches(train_loader(paths, decoder=decoder, augment=augment, repeats=3), 2)
+        views = actrec.Views(clips=2, crops=1)
+        return found + batches(actrec.eval_loader(rows(paths), actrec.Clip(), INPUT, views=views, decoder=decoder))
+
+    expected = load(lambda name: folder / name)
+    assert_same(load(lambda name: f"{folder}/shard.tar::./{name}"), expected)
+    with RangeServer(objects, failures=0.1) as server:
+        assert_same(load(server.url), expected)
+        assert_same(load(lambda name: f"{server.url('shard.tar')}::{name}"), expected)
+        assert_same(load(lambda name: server.url(name) if name < "3" else folder / name), expected)
+    assert storage.statistics()["retries"]
+
+
+def test_a_missing_object_is_a_missing_file(objects):
+    with RangeServer(objects) as server:
+        loader = train_loader([*map(server.url, NAMES), server.url("gone.mp4")])
+        assert loader.skipped == {"7": f"{server.url('gone.mp4')}: no such object"}
+        assert sorted(row for b in batches(loader) for row in b[0]) != list(range(8))
+
+
+def test_what_could_not_be_fetched_is_tried_in_the_next_epoch(objects, tmp_path):
+    with RangeServer(objects) as server:
+        loader = train_loader(map(server.url, NAMES), batch_size=7)
+        expected = [batches(loader), batches(loader)]
+        actrec.configure_storage(cache=tmp_path / "empty")
+        loader = train_loader(map(server.url, NAMES), batch_size=7, index=build_index(rows(map(server.url, NAMES))))
+        actrec.configure_storage(cache=tmp_path / "empty too")
+        removed = server.objects.pop("2.mp4")
+        server.broken.add("2.mp4")
+        (found,) = batches(loader)
+        assert [row for row in expected[0][0][0] if row != 2] == found[0]
+        assert not loader.unusable
+        assert list(loader.unreachable) == [2]
+        assert "the server answers 503" in loader.unreachable[2]
+        assert loader.state_dict() == {"epoch": 1, "step": 0}
+        server.objects["2.mp4"] = removed
+        server.broken.clear()
+        assert_same(batches(loader), expected[1])
+        assert not loader.unreachable
+
+
+def test_an_index_keeps_what_it_knows_of_files_that_cannot_be_reached(objects, tmp_path):
+    with RangeServer(objects) as server:
+        videos = rows(map(server.url, NAMES))
+        known = build_index(videos, cache=tmp_path / "l.index.npy")
+        fingerprint = known.fingerprint()
+        server.broken |= set(NAMES[:2])
+        storage.configure_storage(cache=tmp_path / "empty")
+        index = build_index(videos, cache=tmp_path / "l.index.npy")
+        assert not index.broken
+        assert list(index.unusable) == [0, 1]
+        assert index.fingerprint() == fingerprint | {"contents": None}
+        server.broken.clear()
+        assert index[0] == known[0]
+        assert list(index.unusable) == [1]
+        storage.configure_storage(cache=tmp_path / "empty")
+        server.reset()
+        assert build_index(videos, cache=tmp_path / "l.index.npy").fingerprint() == fingerprint
+        assert set(server.requests) == {"HEAD"}  # nothing was probed again
+
+
+@pytest.mark.parametrize("what", ["refused", "busy"])
+def test_a_host_that_fails_is_given_up(objects, what):
+    server = RangeServer(objects)
+    with server if what == "busy" else contextlib.nullcontext():
+        server.broken |= {f"{i}.mp4" for i in range(1000)}
+        videos = rows(server.url(f"{i}.mp4") if what == "busy" else f"http://127.0.0.1:9/{i}.mp4" for i in range(1000))
+        begin = time.monotonic()
+        with pytest.raises(ValueError, match=r"http://127.0.0.1:\d+: 32 files in a row .*: the server"):
+            build_index(videos)
+        assert time.monotonic() - begin < 20
+        assert server.requests.total() < 1000
+
+
+def test_training_ends_when_nothing_can_be_fetched(objects, tmp_path):
+    with RangeServer(objects) as server:
+        loader = train_loader(map(server.url, NAMES), repeats=3, batch_size=21)
+        actrec.configure_storage(cache=tmp_path / "empty")
+        server.broken |= set(NAMES)
+        assert [len(b.rows) for b in loader] == [0]
+        with pytest.raises(ValueError, match=r"42 URLs in a row could not be fetched"):
+            batches(loader)
+
+
+def test_an_interrupt_ends_all_requests(objects, tmp_path):
+    with RangeServer(objects) as server:
+        index = build_index(rows(map(server.url, NAMES)))
+        actrec.configure_storage(cache=tmp_path / "empty")
+        server.latency = 30
+        iterator = iter(train_loader(map(server.url, NAMES), index=index, batch_size=1))
+        interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        interrupt.start()
+        begin = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            next(iterator)
+        assert time.monotonic() - begin < 3
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("actrec-fetch")]
+
+
+def test_a_closed_iterator_leaves_no_threads(objects, tmp_path):
+    with RangeServer(objects, latency=0.05) as server:
+        loader = train_loader(map(server.url, NAMES), batch_size=1)
+        iterator = iter(loader)
+        next(iterator)
+        assert [thread for thread in threading.enumerate() if thread.name.startswith("actrec-fetch")]
+        iterator.close()
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("actrec-fetch")]
+        assert len(batches(loader)) == len(NAMES)
