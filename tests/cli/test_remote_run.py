@@ -1,0 +1,142 @@
+"""A training from URLs and from members of archives is the training from local files, bit for bit."""
+
+from __future__ import annotations
+
+import logging
+import tarfile
+
+import numbered_videos
+import numpy as np
+import pytest
+import torch
+from range_server import RangeServer
+
+import actrec
+from actrec.data import storage
+from actrec.data.storage import remote
+
+TINY = ["--backbone", "resnet3d_10", "--widen", "0.125", "--frames", "4", "--size", "32", "--batch-size", "4"]
+NAMES = {"train": [f"c{i % 2}/t{i}.mp4" for i in range(8)], "val": [f"c{i % 2}/v{i}.mp4" for i in range(4)]}
+FILES = [*NAMES["train"], *NAMES["val"]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("videos")
+    for i, name in enumerate(FILES):
+        (root / name).parent.mkdir(exist_ok=True)
+        frames = [numbered_videos.numbered(n + 50 * (i % 2)) for n in range(16 + i)]
+        numbered_videos.write(root / name, frames, gop=6, bframes=2)
+    with tarfile.open(root / "shard.tar", "w") as archive:
+        for name in FILES:
+            archive.add(root / name, name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def objects(folder):
+    return {name: (folder / name).read_bytes() for name in (*FILES, "shard.tar")}
+
+
+@pytest.fixture(scope="module")
+def bucket(objects):
+    """An S3 bucket with the objects, on loopback."""
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server.start()
+    import boto3
+
+    host, port = server.get_host_and_port()
+    patch = pytest.MonkeyPatch()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "AKIDUMMY",
+        "AWS_SECRET_ACCESS_KEY": "very-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        patch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="k400")
+    for name, data in objects.items():
+        client.put_object(Bucket="k400", Key=name, Body=data)
+    yield "s3://k400/"
+    patch.undo()
+    server.stop()
+
+
+def make_lists(folder, prefix):
+    folder.mkdir()
+    for part, names in NAMES.items():
+        lines = [f"{prefix}{name} {name[1]}\n" for name in names]
+        (folder / f"{part}.txt").write_text("".join(lines))
+    (folder / "labels.txt").write_text("zero\none\n")
+
+
+def results(run, folder, cache):
+    """Everything that a training, an evaluation and an embedding give, but names and times."""
+    flags = ["--data", folder, "--cache", cache, "--cache-size", "100M"]
+    code, _, said = run("train", *flags, *TINY, "--epochs", "2", "--log-every", "1", "--run", folder / "run")
+    assert code == 0, said
+    code, out, _ = run("evaluate", *flags, "--run", folder / "run", "--out", folder / "scores.npz")
+    assert code == 0
+    assert run("embed", folder / "val.txt", *flags, "--run", folder / "run", "--out", folder / "e.npz")[0] == 0
+    saved = torch.load(folder / "run/last.pt", weights_only=True)
+    steps = (folder / "run/steps.jsonl").read_text().splitlines()
+    assert len(steps) == 4
+    arrays = [np.load(folder / "scores.npz")["scores"], np.load(folder / "e.npz")["features"]]
+    secrets = [path for path in folder.rglob("*") if path.is_file() and b"very-secret" in path.read_bytes()]
+    assert not secrets
+    return saved, steps, arrays, out[-1]
+
+
+def assert_equal(one, other):
+    assert type(one) is type(other)
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_equal(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for pair in zip(one, other):
+            assert_equal(*pair)
+    elif isinstance(one, (torch.Tensor, np.ndarray)):
+        assert one.dtype == other.dtype
+        assert one.shape == other.shape
+        assert (one == other).all()
+    else:
+        assert one == other
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return {}  # the results from local files, once they are known
+
+
+@pytest.mark.parametrize("place", ["members", "https", "members of https", "s3", "members of s3"])
+def test_a_run_from_anywhere_is_the_run_from_local_files(
+    run, request, folder, objects, places, expected, place, monkeypatch
+):
+    monkeypatch.setattr(remote, "_FIRST_PAUSE", 0.001)
+    if not expected:
+        make_lists(places / "local", f"{folder}/")
+        expected["local"] = results(run, places / "local", places / "cache of local")
+        assert not (places / "cache of local").exists()
+    with RangeServer(objects, failures=0.01 if place == "https" else 0.1) as server:
+        prefix = {
+            "members": f"{folder}/shard.tar::",
+            "https": server.url(""),
+            "members of https": f"{server.url('shard.tar')}::",
+            "s3": lambda: request.getfixturevalue("bucket"),
+            "members of s3": lambda: request.getfixturevalue("bucket") + "shard.tar::",
+        }[place]
+        make_lists(places / place, prefix() if callable(prefix) else prefix)
+        before = storage.statistics()
+        assert_equal(results(run, places / place, places / f"cache of {place}"), expected["local"])
+        assert place == "members" or storage.statistics()["fetched"] > before["fetched"]
+    actrec.configure_storage()
