@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import av
 import cv2
@@ -19,6 +19,7 @@ import torch
 from actrec.data.video.certificate import Certificate
 
 Box = tuple[int, int, int, int]  # x, y, w, h
+ROUNDING = 1.0  # mean difference of pixel values, of 255, up to which two pictures are the same one
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,56 @@ def torchcodec(seek_mode: str) -> Callable[[Job], list[np.ndarray]]:
     return decode
 
 
+def spdl(job: Job, filters: str = "format=pix_fmts=rgb24") -> list[np.ndarray]:
+    """Decode the packets from the keyframe before each frame, in one thread per call (SPDL's default).
+
+    Args:
+        filters: of FFmpeg, for each decoded frame.
+    """
+    import spdl.io
+
+    packets = spdl.io.demux_video(job.path)
+    positions, place = np.unique(np.minimum(job.frames, len(packets) - 1), return_inverse=True)
+    decoded = spdl.io.sample_decode_video(packets, positions.tolist(), filter_desc=filters)
+    frames = spdl.io.to_numpy(spdl.io.convert_frames(decoded))
+    return [frames[i] for i in place]
+
+
+def spdl_filtered(job: Job) -> list[np.ndarray]:
+    """Let FFmpeg also cut out and resize the box, or resize the whole frame, while it converts to RGB."""
+    scale = "scale={}:{}:flags=bilinear"
+    if job.resize:
+        return spdl(job, f"{scale.format(*job.resize)},format=pix_fmts=rgb24")
+    ((x, y, w, h),) = job.boxes
+    return spdl(job, f"crop={w}:{h}:{x}:{y}:exact=1,{scale.format(job.size, job.size)},format=pix_fmts=rgb24")
+
+
+def resized(job: Job, way: str) -> Job:
+    """What remains to be done with the frames of a way that lets the decoder resize."""
+    if way not in RESIZING:
+        return job
+    return replace(job, boxes=job.boxes if job.resize else [(0, 0, job.size, job.size)], resize=None)
+
+
+RESIZING = {"SPDL, resized by FFmpeg": "SPDL"}  # which way decodes the same frames without resizing them
 WAYS: dict[str, Callable[[Job], list[np.ndarray]]] = {
     "TorchCodec exact": torchcodec("exact"),
     "TorchCodec approximate": torchcodec("approximate"),
+    "SPDL": spdl,
+    "SPDL, resized by FFmpeg": spdl_filtered,
     "decord": decord,
     "plain PyAV": plain_pyav,
     "OpenCV": opencv,
 }
+
+
+def differs(way: str, job: Job) -> bool:
+    """Whether a way gives other pictures than a plain decode. It may convert them to RGB with another rounding."""
+    expected, found = plain_pyav(job), WAYS[RESIZING.get(way, way)](job)
+    return any(
+        a.shape != b.shape or np.abs(a.astype(np.int16) - b).mean() > ROUNDING
+        for a, b in zip(expected, found, strict=True)
+    )
 
 
 # ---- frame folders: a job's path is a printf-like template, its frames are numbers from 0 ----
@@ -205,7 +249,7 @@ class Maker:
             distinct, place = np.unique(job.frames, return_inverse=True)
             assert len(distinct) == len(frames)
             frames = [frames[i] for i in place]
-        return torch.from_numpy(finish(frames, job, table(self.mean, self.std)))
+        return torch.from_numpy(finish(frames, resized(job, self.way), table(self.mean, self.std)))
 
 
 # ---- the floor ----

@@ -11,13 +11,9 @@ resized originals, over the first 300 frames of a video.
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
 import math
 import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,6 +34,9 @@ from actrec.data.video.read import decode_frames, iter_pictures, read_frames
 from actrec.tools.make.extract_frames import extract_video
 from actrec.tools.make.prepared_video import prepare_video
 from actrec.tools.make.savings import psnr
+
+sys.path.insert(0, str(Path(__file__).parent))
+import pages
 
 GOPS = (1, 8, 16, 32)
 SIZE = 224
@@ -103,10 +102,11 @@ def main(paths, codec, clips, workers, turns, out) -> None:
     text = "\n".join(_markdown(ways))
     click.echo(text)
     if out:
-        name = f"prepare_{_hardware()}_{datetime.date.today():%Y%m}.md"
+        page = pages.page(out, "prepare")
         title = f"# `actrec prepare`: what it gains, {os.cpu_count()} CPU cores"
-        (out / name).write_text(f"{title}\n\n{_versions()}\n\n    {_command()}\n\n{text}\n", encoding="utf-8")
-        click.echo(out / name)
+        versions = pages.versions(("torch", "av", "opencv-python-headless", "numpy"))
+        page.write_text(f"{title}\n\n{versions}\n\n    {pages.command()}\n\n{text}\n", encoding="utf-8")
+        click.echo(page)
 
 
 # ---- the ways ----
@@ -240,25 +240,6 @@ def _default(ways: list[Way]) -> Way:
 
 def _ratio(above: dict[str, list[float]], below: dict[str, list[float]], kind: str) -> float:
     return statistics.median(a / b for a, b in zip(above[kind], below[kind]))
-
-
-def _hardware() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "cpu")
-    return f"{model.split()[1] if len(model.split()) > 1 else model}-{os.cpu_count()}core".lower()
-
-
-def _versions() -> str:
-    names = ("torch", "av", "opencv-python-headless", "numpy")
-    found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return f"{datetime.date.today()}, Python {platform.python_version()}, {found}; commit {commit.stdout.strip()}."
-
-
-def _command() -> str:
-    return "python benchmarks/prepare.py " + " ".join(
-        os.path.join("…", os.path.basename(word)) if os.path.sep in word else word for word in sys.argv[1:]
-    )
 
 
 if __name__ == "__main__":
