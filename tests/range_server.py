@@ -160,7 +160,7 @@ class RangeServer:
             return await self._send(writer, method, 404, {}, b"nothing here")
         headers = {}
         if self.etags:
-            headers["ETag"] = f'"{_md5(data)}"'
+            headers["ETag"] = self._etag(data)
         if self.dates:
             headers["Last-Modified"] = "Sat, 28 Nov 2026 10:00:00 GMT"
         status = 200
@@ -178,6 +178,9 @@ class RangeServer:
         if fault == "short":
             data = data[: len(data) // 2]
         return await self._send(writer, method, status, headers, data, cut=fault == "cut")
+
+    def _etag(self, data: bytes) -> str:
+        return f'"{_md5(data)}"'
 
     async def _send(
         self,

@@ -42,9 +42,14 @@ _MARK = b"seg\n"
 _BLOCK = 1 << 16  # bytes of a segment, because all of a segment is read to check a part of it
 _TOUCHED = 60.0  # seconds for which the time of the last use need not be exact
 _KEPT = 0.9  # of the largest size, when room is made
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_MOST_TABLES = 20_000  # objects of which the segments are remembered
+_LARGEST = 0.9  # of the largest size: larger objects are fetched whenever they are needed
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
+_MOST_SEGMENTS = 300_000  # of all objects, of which this process remembers where they are located
+_MOST_NAMES = 100_000  # files of which this process remembers that it has checked or used them
+_PAUSE = 10.0  # seconds without further attempts to write, after one failed
 _COPY = 1 << 20
+_UNFINISHED = "unfinished"  # folder of temporary files
+_BINARY = getattr(os, "O_BINARY", 0)  # of Windows
 
 
 class Cache:
@@ -58,9 +63,11 @@ class Cache:
     def __init__(self, folder: Path, size: int):
         self.folder, self.size = Path(folder), size
         self._lock = threading.Lock()
-        self._written = int(random.uniform(0, size / 100))  # since the last time that room was made
+        self._written = int(random.uniform(0, size / 200))  # since the last time that room was made
+        self._due = size // 200  # bytes after which room is made again
         self._tables: OrderedDict[str, _Table] = OrderedDict()
-        self._checked: dict[str, tuple[int, int, int]] = {}  # whole files whose checksum was right
+        self._num_segments = 0
+        self._checked: dict[str, tuple[int, int]] = {}  # whole files whose checksum was right: inode, size
         self._used: dict[str, float] = {}
         self._broken_until = 0.0  # nothing is written before, because the disk is full or cannot be written
 
@@ -74,7 +81,7 @@ class Cache:
         """
         found: list[bytes | None] = [None] * len(ranges)
         try:
-            file = os.open(self._path(name, "r"), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            file = os.open(self._path(name, "r"), os.O_RDONLY | _BINARY)
         except OSError:
             return found
         try:
@@ -106,15 +113,14 @@ class Cache:
     def _append(self, name: str, data: bytes) -> None:
         path = self._path(name, "r")
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)  # held for the time of one write
-            if os.fstat(file).st_nlink == 0:  # it was removed while this waited: the bytes are just not kept
-                return
+            if not _locked(file) or os.fstat(file).st_nlink == 0:  # it was removed while this waited
+                return  # the bytes are just not kept
             end = self._table(name, file).end
             if end == 0:
                 data = _HEADER + data
-            os.ftruncate(file, end)
+            os.ftruncate(file, end)  # a torn end
             try:
                 _write_at(file, data, end)
             except OSError:
@@ -128,9 +134,12 @@ class Cache:
         with self._lock:
             table = self._tables.setdefault(name, _Table())
             self._tables.move_to_end(name)
-            if len(self._tables) > _MOST_TABLES:
-                self._tables.popitem(last=False)
-        table.update(file)
+        added = table.update(file)
+        with self._lock:
+            if self._tables.get(name) is table:
+                self._num_segments += added
+            while self._num_segments > _MOST_SEGMENTS and len(self._tables) > 1:
+                self._num_segments -= len(self._tables.popitem(last=False)[1])
         return table
 
     # ---- whole objects ----
@@ -140,7 +149,7 @@ class Cache:
         """The file with a whole object, or None. It is not removed before the block ends."""
         path = self._path(name, "w", suffix)
         try:
-            file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            file = os.open(path, os.O_RDONLY | _BINARY)
         except OSError:
             yield None
             return
@@ -158,12 +167,12 @@ class Cache:
             found, now = os.fstat(file), os.stat(path)
             if not os.path.samestat(found, now):
                 return False
-            key = (found.st_ino, found.st_size, 0)
+            key = (found.st_ino, found.st_size)
             if self._checked.get(path.name) != key:
                 size, checksum = map(int, self._path(name, "s").read_text(encoding="ascii").split())
                 if found.st_size != size or _checksum(file) != checksum:
                     raise ValueError
-                self._checked[path.name] = key
+                self._remember(path, key)
         except OSError:
             return False
         except ValueError:  # damaged
@@ -192,95 +201,132 @@ class Cache:
         Raises:
             OSError: There is no room for it anywhere.
         """
-        folder, keep = self.folder / "unfinished", True
-        if time.monotonic() < self._broken_until or (size or 0) > self.size // 2:
-            keep = False
-        elif size:
-            self._count(size)
+        keep = time.monotonic() >= self._broken_until and (size or 0) <= _LARGEST * self.size
+        if keep and size:
+            self._count(size, expected=size)
+        file, path, checksum = self._filled(name, suffix, fill, size)
+        temporary = path
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary = temporary_path(folder / name)
-            file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        except OSError as error:
-            self._failed(error, size or 0)
-            keep = False
-            file, text = tempfile.mkstemp(prefix="actrec-", suffix=suffix)
-            temporary = Path(text)
-        try:
-            with contextlib.ExitStack() as stack:
-                stack.callback(os.close, file)
-                checksum = fill(file)
-                if not size:
-                    self._count(os.fstat(file).st_size)
-                if fcntl is not None:
-                    with contextlib.suppress(OSError):
-                        fcntl.flock(file, fcntl.LOCK_SH)
-                path = temporary
-                if keep:
-                    with contextlib.suppress(OSError):
-                        path = self._publish(name, suffix, file, temporary, checksum)
-                yield path
+            if fcntl is not None:
+                with contextlib.suppress(OSError):
+                    fcntl.flock(file, fcntl.LOCK_SH)
+            found = os.fstat(file)
+            if size is None:
+                self._count(found.st_size)
+            if keep and temporary.parent.name == _UNFINISHED and found.st_size <= _LARGEST * self.size:
+                with contextlib.suppress(OSError):
+                    path = self._publish(name, suffix, found, temporary, checksum)
+            yield path
         finally:
+            os.close(file)
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
-    def _publish(self, name: str, suffix: str, file: int, temporary: Path, checksum: int) -> Path:
-        path, found = self._path(name, "w", suffix), os.fstat(file)
+    def _filled(self, name: str, suffix: str, fill: Callable[[int], int], size: int | None) -> tuple[int, Path, int]:
+        """A new temporary file with an object: open, its path, the checksum. Tries again after it has made room."""
+        for attempt in range(3):
+            try:
+                file, path = self._temporary(name, suffix, anywhere=attempt == 2)
+            except OSError as error:
+                self._failed(error, size or 0)
+                continue
+            try:
+                return file, path, fill(file)
+            except BaseException as error:
+                os.close(file)
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+                if attempt == 2 or not isinstance(error, OSError) or error.errno not in _FULL:
+                    raise
+                self._failed(error, size or 0)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
+
+    def _temporary(self, name: str, suffix: str, *, anywhere: bool) -> tuple[int, Path]:
+        if anywhere:
+            file, text = tempfile.mkstemp(prefix="actrec-", suffix=suffix)
+            return file, Path(text)
+        folder = self.folder / _UNFINISHED
+        folder.mkdir(parents=True, exist_ok=True)
+        path = temporary_path(folder / name)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666), path
+
+    def _publish(self, name: str, suffix: str, found: os.stat_result, temporary: Path, checksum: int) -> Path:
+        path = self._path(name, "w", suffix)
         path.parent.mkdir(parents=True, exist_ok=True)
-        facts = temporary_path(self.folder / "unfinished" / name)
+        facts = temporary_path(self.folder / _UNFINISHED / name)
         facts.write_text(f"{found.st_size} {checksum}\n", encoding="ascii")
         os.replace(facts, self._path(name, "s"))
         os.replace(temporary, path)
-        self._checked[path.name] = (found.st_ino, found.st_size, 0)
+        self._remember(path, (found.st_ino, found.st_size))
         with contextlib.suppress(OSError):
             self._path(name, "r").unlink()  # the ranges are not needed any more
         return path
 
+    def _remember(self, path: Path, key: tuple[int, int]) -> None:
+        if len(self._checked) > _MOST_NAMES:
+            self._checked.clear()
+        self._checked[path.name] = key
+
     # ---- the size ----
 
-    def make_room(self) -> None:
-        """Removes what was not used for the longest time, if the files are larger than the largest size."""
+    def make_room(self, expected: int = 0) -> None:
+        """Removes what was not used for the longest time, if the files are larger than the largest size.
+
+        Args:
+            expected: bytes that are about to be written.
+        """
         with contextlib.suppress(OSError), lock_folder(self.folder / "cleaning"):
-            remove_leftovers([self.folder / "unfinished"])
-            files = sorted(_files(self.folder))
-            total = sum(size for _, size, _ in files)
-            if total <= 0.95 * self.size:
-                return
+            remove_leftovers([self.folder / _UNFINISHED])
+            for entry in _entries(self.folder / "fetching"):  # of processes that were killed
+                with contextlib.suppress(OSError), lock_folder(Path(entry.path)):
+                    pass
+            total = expected + sum(size for _, size, _ in _files(self.folder / _UNFINISHED))
+            total += self._remove_until(total, 0.95 * self.size, _KEPT * self.size)
+            with self._lock:
+                self._due = max(self.size // 200, int(self.size - total) // 8)
+
+    def _remove_until(self, others: int, most: float, kept: float) -> int:
+        """Removes the files that were not used for the longest time.
+
+        Args:
+            others: bytes that cannot be removed.
+            most: bytes at which nothing is removed.
+            kept: bytes that are kept otherwise.
+
+        Returns:
+            The bytes of the files that are left.
+        """
+        files = sorted(_objects(self.folder))
+        total = sum(size for _, size, _ in files)
+        if total + others > most:
             for _, size, path in files:
-                if total <= _KEPT * self.size:
+                if total + others <= kept:
                     break
                 if _remove(path):
                     total -= size
+        return total
 
-    def _count(self, size: int) -> None:
+    def _count(self, size: int, expected: int = 0) -> None:
         with self._lock:
             self._written += size
-            if is_due := self._written > self.size / 200:
+            if is_due := self._written > self._due:
                 self._written = 0
         if is_due:
-            self.make_room()
+            self.make_room(expected)
 
     def _failed(self, error: OSError, size: int) -> None:
-        """After a failed write: makes room on a full disk, and stops writing for a while if that does not help."""
+        """After a failed write: makes room on a full disk, and stops writing for a while."""
         if error.errno in _FULL:
-            self._shrink(size)
-        self._broken_until = time.monotonic() + 10
-
-    def _shrink(self, size: int) -> None:
-        with contextlib.suppress(OSError), lock_folder(self.folder / "cleaning"):
-            files = sorted(_files(self.folder))
-            wanted = max(4 * size, sum(one for _, one, _ in files) // 10)
-            for _, one, path in files:
-                if wanted <= 0:
-                    break
-                if _remove(path):
-                    wanted -= one
+            with contextlib.suppress(OSError), lock_folder(self.folder / "cleaning"):
+                total = sum(one for _, one, _ in _objects(self.folder))
+                self._remove_until(0, 0, total - max(2 * size, total // 20))
+        self._broken_until = time.monotonic() + _PAUSE
 
     def _touch(self, path: Path) -> None:
         now = time.time()
         if now - self._used.get(path.name, 0) < _TOUCHED:
             return
-        if len(self._used) > _MOST_TABLES:
+        if len(self._used) > _MOST_NAMES:
             self._used.clear()
         self._used[path.name] = now
         with contextlib.suppress(OSError):
@@ -311,17 +357,21 @@ class _Table:
         self._starts: list[int] = []
         self._segments: list[tuple[int, int, int, int]] = []  # offset, size, position, checksum; by offset
 
-    def update(self, file: int) -> None:
-        """Reads the headers of the segments that were added to an open file."""
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    def update(self, file: int) -> int:
+        """Reads the headers of the segments that were added to an open file. How many more segments are known."""
         found = os.fstat(file)
         with self._lock:
+            before = len(self._segments)
             if self._file != (found.st_dev, found.st_ino) or found.st_size < self.end:
                 self._file, self.end = (found.st_dev, found.st_ino), 0
                 self._starts, self._segments = [], []
-            if self.end == 0 and found.st_size >= len(_HEADER) and os.pread(file, len(_HEADER), 0) == _HEADER:
+            if self.end == 0 and found.st_size >= len(_HEADER) and _read_at(file, len(_HEADER), 0) == _HEADER:
                 self.end = len(_HEADER)
             while self.end and self.end + _SEGMENT.size <= found.st_size:
-                fields = os.pread(file, _SEGMENT.size, self.end)
+                fields = _read_at(file, _SEGMENT.size, self.end)
                 if len(fields) < _SEGMENT.size:
                     break
                 mark, offset, size, checksum, own = _SEGMENT.unpack(fields)
@@ -330,6 +380,7 @@ class _Table:
                     break
                 self._insert(offset, size, position, checksum)
                 self.end = position + size
+            return len(self._segments) - before
 
     def _insert(self, offset: int, size: int, position: int, checksum: int) -> None:
         i = bisect_left(self._starts, offset)
@@ -352,12 +403,12 @@ class _Table:
             if skip >= length:
                 return None
             if check:
-                data = os.pread(file, length, position)
+                data = _read_at(file, length, position)
                 if len(data) != length or zlib.crc32(data) != checksum:
                     return None
                 part = data[skip : skip + size]
             else:
-                part = os.pread(file, min(size, length - skip), position + skip)
+                part = _read_at(file, min(size, length - skip), position + skip)
                 if len(part) != min(size, length - skip):
                     return None
             parts.append(part)
@@ -374,35 +425,62 @@ def _segments(pieces: Sequence[tuple[int, bytes]]) -> Iterator[bytes]:
             yield part
 
 
+def _locked(file: int) -> bool:
+    """Locks an open file for this thread, which never needs it for longer than a write. Whether that succeeded."""
+    end = time.monotonic() + 2
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > end:  # its owner is stopped, or on another machine that is gone
+                return False
+        except OSError:  # the file system has no locks
+            return False
+        time.sleep(0.002)
+
+
+def _read_at(file: int, size: int, position: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(file, size, position)
+    os.lseek(file, position, os.SEEK_SET)
+    return os.read(file, size)
+
+
 def _write_at(file: int, data: bytes, position: int) -> None:
+    os.lseek(file, position, os.SEEK_SET)
     view = memoryview(data)
     while view:
-        done = os.pwrite(file, view, position)
-        view, position = view[done:], position + done
+        view = view[os.write(file, view) :]
 
 
 def _checksum(file: int) -> int:
     checksum, position = 0, 0
-    while data := os.pread(file, _COPY, position):
+    while data := _read_at(file, _COPY, position):
         checksum, position = zlib.crc32(data, checksum), position + len(data)
     return checksum
 
 
-def _files(folder: Path) -> Iterator[tuple[float, int, str]]:
+def _objects(folder: Path) -> Iterator[tuple[float, int, str]]:
     """(last use, bytes on the disk, path) of all files that may be removed."""
     for place in _entries(folder / "objects"):
-        entries = _entries(place.path)
-        whole = {_hash_of(entry.name) for entry in entries if entry.name.startswith("w-")}
-        for entry in entries:
-            with contextlib.suppress(OSError):
-                if entry.name.startswith("s-") and _hash_of(entry.name) in whole:
-                    continue  # is removed with its object
-                found = entry.stat(follow_symlinks=False)
-                yield found.st_mtime, found.st_size, entry.path
+        found = list(_files(place.path))
+        whole = {_hash_of(path): i for i, (_, _, path) in enumerate(found) if os.path.basename(path)[0] == "w"}
+        for used, size, path in found:
+            if os.path.basename(path)[0] != "s" or _hash_of(path) not in whole:  # it is removed with its object
+                yield used, size, path
 
 
-def _hash_of(name: str) -> str:
-    return name[2:].partition(".")[0]
+def _files(folder: Path | str) -> Iterator[tuple[float, int, str]]:
+    """(last change, bytes on the disk, path) of the files of a folder."""
+    for entry in _entries(folder):
+        with contextlib.suppress(OSError):
+            found = entry.stat(follow_symlinks=False)
+            yield found.st_mtime, max(found.st_size, 512 * getattr(found, "st_blocks", 0)), entry.path
+
+
+def _hash_of(path: str) -> str:
+    return os.path.basename(path)[2:].partition(".")[0]
 
 
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
@@ -423,8 +501,8 @@ def _remove(path: str) -> bool:
                 os.unlink(path)
             finally:
                 os.close(file)
-            folder, name = os.path.split(path)
-            os.unlink(os.path.join(folder, f"s-{_hash_of(name)}"))
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(os.path.dirname(path), f"s-{_hash_of(path)}"))
         else:
             os.unlink(path)
     except OSError:

@@ -29,7 +29,8 @@ from actrec.data.storage.ranges import LARGEST, split
 from actrec.registry import did_you_mean
 from actrec.system import raise_if_exhausted
 
-IN_FLIGHT = 8  # requests of this process at the same time
+IN_FLIGHT = 32  # requests of this process at the same time: 8 clips of several ranges
+_AHEAD = 4  # parts of a download at the same time
 TIMEOUT = 30.0  # seconds for which a request may wait for a connection, and for the next bytes
 _SLOWEST = 50e3  # bytes per second of a connection that is still waited for
 _PATIENCE = 90.0  # seconds after the first fault during which a request is repeated, if the host has answered before
@@ -162,10 +163,10 @@ def _open_store(url: str, scheme: str) -> Any:
     if scheme in ("s3", "s3a"):  # this module repeats requests itself
         options |= {"config_kwargs": {"retries": {"total_max_attempts": 1}, "connect_timeout": TIMEOUT}}
         options["config_kwargs"] |= {"read_timeout": TIMEOUT, "max_pool_connections": IN_FLIGHT}
-    known = fsspec.config.conf.get(scheme, {})
-    for name in ("client_kwargs", "config_kwargs"):
-        if name in options and name in known:
-            options[name] = options[name] | known[name]
+    for one in (kind.protocol,) if isinstance(kind.protocol, str) else kind.protocol:
+        for name, value in fsspec.config.conf.get(one, {}).items():
+            if name in options and isinstance(value, dict):
+                options[name] = options[name] | value
     try:
         store = kind(**options)
     except Exception as error:
@@ -415,7 +416,7 @@ def _fault_of_status(url: str, status: int, code: str, pause: float) -> _Fault:
     final: Exception = RemoteError(url, reason)
     if status in (404, 410):
         final = FileNotFoundError(errno.ENOENT, "no such bucket" if code == "NoSuchBucket" else "no such object", url)
-    elif status in (401, 403, 407):
+    elif status in (401, 403, 407) or code in ("ExpiredToken", "InvalidToken", "TokenRefreshRequired"):
         final = PermissionError(errno.EACCES, f"the server refuses access ({status}{code and ' ' + code})", url)
     elif status in (412, 416):
         final = ObjectChangedError()
@@ -549,7 +550,9 @@ async def _part(store: Any, url: str, start: int, size: int, tag: str) -> bytes:
     """
     if not _is_http(store):
         path = _inner(store, url)
-        if store.async_impl:
+        if hasattr(store, "_call_s3"):
+            data = await _s3_part(store, path, start, size, tag)
+        elif store.async_impl:
             data = await store._cat_file(path, start=start, end=start + size)
         else:
             data = await asyncio.to_thread(store.cat_file, path, start=start, end=start + size)
@@ -572,6 +575,21 @@ async def _part(store: Any, url: str, start: int, size: int, tag: str) -> bytes:
         raise _BrokenError(f"the server sends {len(data):,} bytes in place of {size:,}")
     counters.add(fetched=size)
     return data
+
+
+async def _s3_part(store: Any, path: str, start: int, size: int, tag: str) -> bytes:
+    """As `s3fs` reads a part, and compares the ETag."""
+    bucket, key, version = store.split_path(path)
+    which = {"VersionId": version} if version else {}
+    asked = f"bytes={start}-{start + size - 1}"
+    answer = await store._call_s3("get_object", Bucket=bucket, Key=key, Range=asked, **which)
+    body = answer["Body"]
+    try:
+        if tag and answer.get("ETag", tag) != tag:
+            raise ObjectChangedError
+        return bytes(await body.read())
+    finally:
+        body.close()
 
 
 # ---- what the other modules use ----
@@ -636,7 +654,7 @@ def download(url: str, facts: Facts, offset: int, size: int | None, write: Calla
         todo = split([(offset, size)])[::-1]
         try:
             while todo or waiting:
-                while todo and len(waiting) < IN_FLIGHT // 2:
+                while todo and len(waiting) < _AHEAD:
                     start, length = todo.pop()
                     work = _repeated(url, _bound(_part, store, url, start, length, facts.tag), size=length)
                     waiting.append(asyncio.ensure_future(work))
@@ -672,7 +690,9 @@ def download(url: str, facts: Facts, offset: int, size: int | None, write: Calla
             await parts()
         else:
             await stream()
-        if not facts.tag or not _is_http(store):  # the answers did not say which version they are from
+        if not facts.tag or not (
+            _is_http(store) or hasattr(store, "_call_s3")
+        ):  # the answers did not say which version they are from
             now = await _facts(store, url)
             if now.version != facts.version:
                 raise ObjectChangedError

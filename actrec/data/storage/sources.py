@@ -26,6 +26,7 @@ from actrec.system import ExhaustedError
 
 _MOST_FACTS = 200_000  # objects of which this process remembers size and version
 _MOST_MEMBERS = 2_000_000  # of all archives of which this process remembers the tables
+_MANY = 1000  # members of a local archive whose table is kept in the cache
 _HEADERS = 4096  # bytes that are read of a remote archive at once: the small members next to a video fit into them
 _MOST_CHANGES = 3  # how often an object is fetched again because it was replaced meanwhile
 
@@ -240,11 +241,12 @@ def _table(archive: str) -> tar.Table:
     name = name_of(f"members of {key}", status.version ^ status.size)
     table = _stored_table(state.cache, name)
     if table is None:
-        with state.cache.fetching(name):
+        with state.cache.fetching(name) if is_url(archive) else contextlib.nullcontext():
             table = _stored_table(state.cache, name)
             if table is None:
                 table = _scanned(archive, status.size)
-                state.cache.add(name, _numbered(tar.to_bytes(table)))
+                if is_url(archive) or len(table.members) >= _MANY:  # others are scanned at once
+                    state.cache.add(name, _numbered(tar.to_bytes(table)))
     state.tables.put((key, status.version ^ status.size), table)
     return table
 
@@ -349,6 +351,11 @@ def _whole_object(
                             facts = remote.facts_of(url)
                             _get().facts.put(url, facts)
                             continue
+                        except OSError as error:
+                            if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
+                                raise
+                            what = f"there is no room for {path}: {error.strerror}"
+                            raise ExhaustedError(cache.folder, what) from None
             yield str(local), facts
             return
     raise ChangedError(path, "the object is replaced again and again while it is read")
@@ -369,12 +376,7 @@ def _fetched(
             while view:
                 view = view[os.write(file, view) :]
 
-        try:
-            remote.download(url, facts, offset, size, write)
-        except OSError as error:
-            if error.filename is None and error.errno is not None:
-                raise ExhaustedError(cache.folder, f"there is no room for {url} ({error.strerror})") from None
-            raise
+        remote.download(url, facts, offset, size, write)
         return checksum
 
     if size is not None:
