@@ -175,7 +175,7 @@ class RangeServer:
                 return await self._send(writer, method, 416, {"Content-Range": f"bytes */{len(data)}"}, b"")
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
             status, data = 206, data[first : last + 1]
-        if fault == "short":
+        if fault == "short" and method == "GET":
             data = data[: len(data) // 2]
         return await self._send(writer, method, status, headers, data, cut=fault == "cut")
 

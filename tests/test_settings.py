@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import actrec
+from actrec import config
 from actrec.config import Clip, ExtractOptions, Frame, Input, Loader, Loss, Net, Optim, PrepareOptions, Run, Views
 from actrec.settings import OptionError, Settings, bounds, check_literal, opt
 
@@ -134,3 +135,17 @@ def test_names_are_spelled_as_asked():
     assert error.shown(lambda name: "--" + name.replace("_", "-")) == (
         "--batch-size 3 with --repeats 2: expected `other thing`"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("50G", 50 * 10**9), ("500M", 5 * 10**8), ("1.5t", 15 * 10**11), ("2 GB", 2 * 10**9), ("5000000", 5_000_000)],
+)
+def test_sizes_of_the_cache(text, size):
+    assert config.Storage(cache_size=text).cache_bytes == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "-5G", "50 Gigabyte", "nan", "0", "10K", "1e9", "5GiB", "9" * 30, "5P"])
+def test_wrong_sizes_of_the_cache(text):
+    with pytest.raises(OptionError, match="expected a size such as 500M or 50G"):
+        config.Storage(cache_size=text)

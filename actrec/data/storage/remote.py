@@ -270,7 +270,7 @@ async def _repeated(url: str, work: Callable[[], Awaitable[_T]], *, size: int = 
         patience = _PATIENCE if known else _PATIENCE_UNKNOWN
         if not known and time.monotonic() - process.silent.get(host, -1e9) < _PATIENCE:
             patience = 0.0
-        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempts - 1)) * random.uniform(0.5, 1.0)
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempts - 1, 20)) * random.uniform(0.5, 1.0)
         pause = max(pause, min(fault.pause, 3 * _LONGEST_PAUSE))
         if spent + pause > patience and (attempts >= _LEAST or not patience):
             if not known:
@@ -310,6 +310,7 @@ class _Fault:
     answered: bool = False
 
 
+_REFUSES, _CHECK = "the server refuses access", "check the credentials in the environment"
 _PASSING_CODES = re.compile(
     r"SlowDown|Throttl|RequestLimitExceeded|TooManyRequests|RequestTimeout$|Internal(Error|Failure)|ServiceUnavailable|"
     r"ServerBusy|OperationAborted|BandwidthLimitExceeded|503|500",
@@ -342,6 +343,8 @@ def _fault(url: str, error: Exception) -> _Fault:
     names = {kind.__name__ for one in chain for kind in type(one).__mro__}
     if any(map(_CUT.fullmatch, names)):  # first, because aiohttp gives some of them the status 400
         return _Fault("the connection was broken", answered=True)
+    if "TooManyRedirects" in names:
+        return _Fault("", RemoteError(url, "the server redirects without end"))
     for one in chain:
         if (status := _status_of(one)) is not None:
             return _fault_of_status(url, *status)
@@ -349,15 +352,13 @@ def _fault(url: str, error: Exception) -> _Fault:
         return _Fault("", PermissionError(errno.EACCES, "no valid credentials were found in the environment", url))
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
         return _Fault("", RemoteError(url, "the certificate of the server is not valid"))
-    if "TooManyRedirects" in names:
-        return _Fault("", RemoteError(url, "the server redirects without end"))
     if any(isinstance(one, _BrokenError) for one in chain):
         return _Fault(str(error), answered=True)
     for one in chain:
         if isinstance(one, FileNotFoundError):
             return _Fault("", FileNotFoundError(errno.ENOENT, "no such object", url), answered=True)
         if isinstance(one, PermissionError):
-            return _Fault("", PermissionError(errno.EACCES, "the server refuses access", url), answered=True)
+            return _Fault("", PermissionError(errno.EACCES, f"{_REFUSES}: {_CHECK}", url), answered=True)
         if isinstance(one, IsADirectoryError):
             return _Fault("", IsADirectoryError(errno.EISDIR, "a folder, not a file", url), answered=True)
     if any(isinstance(one, socket.gaierror) for one in chain) or "ClientConnectorDNSError" in names:
@@ -399,7 +400,8 @@ def _status_of(error: Exception) -> tuple[int, str, float] | None:
             return status, code, _seconds(headers.get("retry-after"))
         return (503 if _PASSING_CODES.search(code) else 400, code, 0.0) if code else None
     for name in ("status", "status_code", "code"):  # aiohttp, azure, gcsfs
-        number = getattr(error, name, None)
+        if (number := getattr(error, name, None)) is None:
+            continue
         if isinstance(number, str) and number.isdigit():
             number = int(number)
         if isinstance(number, int) and 300 <= number < 600:
@@ -417,7 +419,11 @@ def _fault_of_status(url: str, status: int, code: str, pause: float) -> _Fault:
     if status in (404, 410):
         final = FileNotFoundError(errno.ENOENT, "no such bucket" if code == "NoSuchBucket" else "no such object", url)
     elif status in (401, 403, 407) or code in ("ExpiredToken", "InvalidToken", "TokenRefreshRequired"):
-        final = PermissionError(errno.EACCES, f"the server refuses access ({status}{code and ' ' + code})", url)
+        final = PermissionError(
+            errno.EACCES,
+            f"{reason.replace('answers', 'refuses access:')}: check the credentials in the environment",
+            url,
+        )
     elif status in (412, 416):
         final = ObjectChangedError()
     return _Fault(reason, final, answered=True)

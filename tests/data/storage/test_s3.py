@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 
 import pytest
+from range_server import RangeServer
 
 from actrec.data import storage
+from actrec.data.errors import ChangedError
+from actrec.data.storage import remote
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto.server")
@@ -24,10 +27,8 @@ def server():
     server.stop()
 
 
-@pytest.fixture
-def bucket(server, monkeypatch, data):
-    import boto3
-
+def environment(monkeypatch, server):
+    remote._forget()  # file systems of another server
     for name, value in {
         "AWS_ENDPOINT_URL": server,
         "AWS_ACCESS_KEY_ID": "AKIDUMMY",
@@ -35,6 +36,13 @@ def bucket(server, monkeypatch, data):
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def bucket(server, monkeypatch, data):
+    import boto3
+
+    environment(monkeypatch, server)
     client = boto3.client("s3", endpoint_url=server)
     client.create_bucket(Bucket="videos")
     client.put_object(Bucket="videos", Key="k400/a ü #1.mp4", Body=data)
@@ -54,6 +62,43 @@ def test_an_object_of_s3(bucket, data):
     assert storage.stat(url) != before
     with storage.open_bytes(url.replace("s3://", "S3://")) as file:
         assert file.read() == data[::-1]
+
+
+@pytest.mark.parametrize("failures", [0.01, 0.3])
+def test_faults_of_s3(monkeypatch, data, failures):
+    """The paths of a bucket are those of S3, so a plain server with faults does."""
+    names = [f"videos/{i}.mp4" for i in range(5)]
+    with RangeServer(
+        dict.fromkeys(names, data), failures=failures, faults=("503", "429", "500", "cut", "reset")
+    ) as server:
+        environment(monkeypatch, server.url("").rstrip("/"))
+        for name in names:
+            url, ranges = f"s3://{name}", [(i * 290_000, 5000) for i in range(10)]
+            assert storage.read_ranges(url, ranges) == [data[offset : offset + size] for offset, size in ranges]
+            with storage.open_bytes(url) as file:
+                assert file.read() == data
+        assert server.requests["GET"] > 55
+
+
+def test_a_changed_object_of_s3(bucket, data, tmp_path):
+    url = "s3://videos/changed.mp4"
+    bucket.put_object(Bucket="videos", Key="changed.mp4", Body=data)
+    storage.stat(url)
+    bucket.put_object(Bucket="videos", Key="changed.mp4", Body=data[::-1])
+    with pytest.raises(ChangedError, match="replaced"):
+        storage.read_ranges(url, [(0, 10)])
+    bucket.put_object(Bucket="videos", Key="changed.mp4", Body=data[:1000])
+    with storage.open_bytes(url) as file:
+        assert file.read() == data[:1000]
+
+
+def test_wrong_credentials(monkeypatch):
+    with RangeServer({}, failures=1.0, faults=("403",)) as server:
+        environment(monkeypatch, server.url("").rstrip("/"))
+        with pytest.raises(PermissionError, match="check the credentials in the environment") as error:
+            storage.stat("s3://videos/a.mp4")
+        assert "very-secret" not in str(error.value)
+        assert "AKIDUMMY" not in str(error.value)
 
 
 def test_what_is_missing_or_forbidden(bucket, monkeypatch):

@@ -1,0 +1,225 @@
+"""Faults of servers and of the network, on a server that has them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import zlib
+
+import pytest
+from range_server import FAULTS, RangeServer
+
+from actrec.data import storage
+from actrec.data.errors import ChangedError
+from actrec.data.storage import remote
+
+pytest.importorskip("aiohttp")
+
+RANGES = [(0, 1000), (500_000, 70_000), (2_999_990, 100), (3_000_000, 5), (7, 0)]
+
+
+def right(url, data):
+    """Whether ranges, the whole object and the status of an object are right."""
+    crcs = [zlib.crc32(data[offset : offset + size]) for offset, size in RANGES]
+    found = storage.read_ranges(url, RANGES, crcs)
+    with storage.open_bytes(url) as file:
+        return (
+            file.read() == data
+            and found == [data[o : o + n] for o, n in RANGES]
+            and storage.stat(url).size == len(data)
+        )
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_passing_faults(data, fault):
+    with RangeServer({"a.mp4": data}) as server:
+        storage.stat(server.url("a.mp4"))
+        before = storage.statistics()
+        server.fail_next.extend([fault] * 3)
+        assert right(server.url("a.mp4"), data)
+        retries = storage.statistics()["retries"] - before["retries"]
+        assert retries == 3 or fault == "reset"  # aiohttp repeats some of these itself
+
+
+def test_a_server_that_does_not_answer(data, monkeypatch):
+    monkeypatch.setattr(remote, "TIMEOUT", 0.1)
+    with RangeServer({"a.mp4": data}) as server:
+        storage.stat(server.url("a.mp4"))
+        server.fail_next.extend(["stall", "stall"])
+        assert right(server.url("a.mp4"), data)
+
+
+def test_a_server_that_stays_broken(data, monkeypatch):
+    monkeypatch.setattr(remote, "_PATIENCE", 0.05)
+    with RangeServer({"a.mp4": data}, failures=1.0, faults=("503",)) as server:
+        url = server.url("a.mp4")
+        with pytest.raises(storage.RemoteError) as error:
+            storage.stat(url)
+        assert str(error.value).startswith(f"{url}: the server answers 503 after ")
+        assert "secret" not in str(error.value)
+        assert server.requests["HEAD"] >= 5
+
+
+def test_a_host_that_does_not_exist_is_given_up_soon(monkeypatch):
+    monkeypatch.setattr(remote, "_PATIENCE_UNKNOWN", 0.01)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/a.mp4"
+    before = storage.statistics()["requests"]
+    with pytest.raises(storage.RemoteError, match="refused the connection after 5 attempts"):
+        storage.stat(url)
+    with pytest.raises(storage.RemoteError, match="refused the connection"):
+        storage.stat(url)
+    assert storage.statistics()["requests"] == before + 6  # the second time only once
+    with pytest.raises(storage.RemoteError, match="the host was not found"):
+        storage.stat("http://nowhere.invalid/a.mp4")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ranges": False},
+        {"head": 405},
+        {"head": 403},
+        {"etags": False},
+        {"etags": False, "dates": False},
+        {"ranges": False, "lengths": False},
+        {"ranges": False, "lengths": False, "head": 405, "etags": False, "dates": False},
+        {"encoding": "gzip"},
+        {"encoding": "identity"},
+        {"latency": 0.01, "bandwidth": 100e6},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("failures", [0.0, 0.3])
+def test_odd_servers(data, options, failures):
+    with RangeServer({"a.mp4": data}, failures=failures, seed=1, **options) as server:
+        assert right(server.url("a.mp4"), data)
+        assert server.most <= remote.IN_FLIGHT
+
+
+def test_redirects(data):
+    with RangeServer({"a.mp4": data}) as server, RangeServer({}) as other:
+        other.redirects["b.mp4"] = server.url("a.mp4") + "?X-Amz-Signature=hunter2"
+        other.redirects["loop.mp4"] = other.url("loop.mp4")
+        other.redirects["none.mp4"] = server.url("none.mp4") + "?X-Amz-Signature=hunter2"
+        other.redirects["file.mp4"] = "file:///etc/passwd"
+        assert right(other.url("b.mp4"), data)
+        with pytest.raises(storage.RemoteError, match="redirects without end"):
+            storage.stat(other.url("loop.mp4"))
+        with pytest.raises(FileNotFoundError) as error:
+            storage.stat(other.url("none.mp4"))
+        assert "hunter2" not in str(error.value)
+        with pytest.raises(storage.RemoteError):
+            storage.open_bytes(other.url("file.mp4"))
+
+
+@pytest.mark.parametrize(("status", "kind"), [("401", PermissionError), ("403", PermissionError),
+                                              ("404", FileNotFoundError), ("410", FileNotFoundError),
+                                              ("400", storage.RemoteError), ("451", storage.RemoteError)])  # fmt: skip
+def test_what_is_not_repeated(data, status, kind):
+    with RangeServer({"a.mp4": data}, failures=1.0, faults=(status,)) as server:
+        with pytest.raises(kind) as error:
+            storage.stat(server.url("a.mp4"))
+        assert "secret" not in str(error.value)
+        assert sum(server.requests.values()) <= 2
+
+
+def test_an_object_that_changes_in_the_middle_of_a_download(data, monkeypatch):
+    monkeypatch.setattr("actrec.data.storage.ranges.LARGEST", 300_000)
+    for etags in (True, False):
+        with RangeServer({"a.mp4": data}, etags=etags, latency=0.02) as server:
+            url = server.url("a.mp4")
+            if not etags:
+                server.dates = False  # the size tells then
+            storage.stat(url)
+            threading.Timer(0.03, lambda: server.objects.update({"a.mp4": data[::-1] + b"x"})).start()
+            with storage.open_bytes(url) as file:
+                found = file.read()
+            assert found == data[::-1] + b"x"
+
+
+def test_an_object_that_changes_all_the_time(data):
+    with RangeServer({"a.mp4": data}) as server:
+        url = server.url("a.mp4")
+        storage.stat(url)
+        answer = server._answer
+
+        def changing(head, writer):
+            server.objects["a.mp4"] = os.urandom(1000)
+            return answer(head, writer)
+
+        server._answer = changing
+        with pytest.raises(ChangedError, match="again and again"):
+            storage.open_bytes(url)
+
+
+def test_bytes_that_were_damaged_on_the_way(data):
+    """The first answer is wrong, and the second is right."""
+    with RangeServer({"a.mp4": data}) as server:
+        url, ranges = server.url("a.mp4"), [(0, 1000), (2000, 1000)]
+        crcs = [zlib.crc32(data[offset : offset + size]) for offset, size in ranges]
+        storage.stat(url)
+        etag = server._etag(data)
+        server._etag = lambda found: etag
+        server.objects["a.mp4"] = bytes(len(data))
+        storage.prefetch(url, ranges)
+        server.objects["a.mp4"] = data
+        assert storage.read_ranges(url, ranges, crcs) == [data[:1000], data[2000:3000]]
+        server.reset()
+        assert storage.read_ranges(url, ranges, crcs) == [data[:1000], data[2000:3000]]
+        assert not server.requests
+        server.objects["a.mp4"] = bytes(len(data))
+        with pytest.raises(ChangedError, match="1,000 bytes at 9,000 are not those of the index"):
+            storage.read_ranges(url, [(9000, 1000)], [zlib.crc32(data[9000:10_000])])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_reads_too(data):
+    with RangeServer({"a.mp4": data}) as server:
+        url = server.url("a.mp4")
+        storage.stat(url)
+        child = os.fork()
+        if not child:
+            os._exit(0 if right(url, data) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert right(url, data)
+
+
+def test_threads_fetch_a_whole_object_once(data):
+    with RangeServer({"a.mp4": data}, latency=0.02) as server:
+        url, found = server.url("a.mp4"), []
+
+        def read():
+            with storage.open_bytes(url) as file:
+                found.append(file.read() == data)
+
+        threads = [threading.Thread(target=read) for _ in range(8)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        assert found == [True] * 8
+        assert server.sent == len(data)
+
+
+def test_few_bytes_and_requests(data):
+    """Neighbors are one request, and the bytes between the ranges are at most a tenth of what is needed."""
+    ranges = []
+    for group in range(8):
+        offset = group * 370_000
+        for i in range(10):
+            ranges.append((offset, 5000 + 100 * i))
+            offset += ranges[-1][1] + (300 if i % 3 else 0)
+    with RangeServer({"a.mp4": data}) as server:
+        storage.stat(server.url("a.mp4"))
+        server.reset()
+        storage.read_ranges(server.url("a.mp4"), ranges)
+        assert server.requests == {"GET": 8}
+        assert server.sent <= 1.10 * sum(size for _, size in ranges)
+
+
+def test_what_stays_in_messages(data):
+    """A message of an error has one line."""
+    with RangeServer({"a.mp4": data}, failures=1.0, faults=("400",)) as server, pytest.raises(ValueError) as error:
+        storage.stat(server.url("a\nb.mp4"))
+    assert "\n" not in str(error.value)
