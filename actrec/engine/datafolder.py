@@ -85,7 +85,7 @@ def load_list(
         name_skipped: whether up to ten of those that cannot be used are named.
     """
     flow = modality == "flow"
-    rows = read_list(path)
+    rows = read_list(path, cache=True)
     for line in rows.notices:
         log(f"{path}: {line}")
     videos: Sequence[Video] = rows

@@ -9,9 +9,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from actrec import config
 from actrec.config import Input, OptionError, Recipe
-from actrec.data.lists import Video, check_labels
+from actrec.data.lists import Video, check_labels, label_columns
 from actrec.data.lists.labeling import refuse_contradictions
 from actrec.engine import dist, runfolder
 from actrec.engine.reporting import Reporter, SilentReporter, TrainResult
@@ -98,8 +100,8 @@ def check_mixing(augment: config.Augment, loader: config.Loader) -> None:
 
 def check_labeled(videos: Sequence[Video]) -> None:
     """Raises ValueError for a video without a label."""
-    if not all(video.labels for video in videos):
-        raise ValueError(f"{next(v.id for v in videos if not v.labels)} has no label: training needs one per video")
+    for row in np.flatnonzero(label_columns(videos)[1] == 0)[:1].tolist():
+        raise ValueError(f"{videos[row].id} has no label: training needs one per video")
 
 
 @contextmanager

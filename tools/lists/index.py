@@ -31,7 +31,7 @@ def probe_list(path: Path, workers: Workers, progress: Progress | None = None, *
         OSError, ListError: the list cannot be read.
         ClusterError: the cluster cannot be used.
     """
-    index = build_index(read_list(path), cache=cache_path(path), lazy=True, template=template)
+    index = build_index(read_list(path, cache=True), cache=cache_path(path), lazy=True, template=template)
     probe_all(index, workers, progress)
     return index
 

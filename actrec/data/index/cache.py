@@ -167,7 +167,7 @@ def _save_in_place(records: Records, cache: Path) -> bool:
             offset = file.tell()
             if dtype != RECORD or shape[0] != len(records) or shape[0] * RECORD.itemsize <= IN_MEMORY:
                 return False
-            stored = RecordFile(file, offset, shape[0])
+            stored = RecordFile(file, offset, dtype, shape[0])
             new = np.array(list(unsaved.values()), RECORD)
             new["name"] = [records.sum_of(number) for number in unsaved]
             old = np.zeros(len(new), RECORD)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
+from actrec.data.column import Column
 from actrec.data.index.probe import RECORD
 from actrec.opening import open_regular
-from actrec.system import read_at
 
 BLOCK = 1 << 14  # records that are read at once
 IN_MEMORY = 64 << 20  # a larger cache stays on the disk
@@ -31,32 +30,14 @@ class Stored(Protocol):
     def __getitem__(self, part: slice, /) -> np.ndarray: ...
 
 
-class RecordFile:
-    """Records in a file, which stays open: the cache can be replaced meanwhile.
-
-    A memory map would be shorter. But the pages that were read count as memory of the process, and a process that reads
-    from the map of a file that another machine has cut off or replaced is killed.
-    """
-
-    def __init__(self, file: BinaryIO, offset: int, count: int):
-        self._file, self.offset, self._count = file, offset, count
-
-    def __len__(self) -> int:
-        return self._count
+class RecordFile(Column):
+    """Records that stay in the cache. What cannot be read any more counts as unknown: all zeros."""
 
     def __getitem__(self, part: slice) -> np.ndarray:
-        """The records from `start` to `stop`. What cannot be read any more counts as unknown: all zeros."""
-        begin, end, _ = part.indices(self._count)
-        size = (end - begin) * RECORD.itemsize
         try:
-            data = read_at(self._file, self.offset + begin * RECORD.itemsize, size)
+            return super().__getitem__(part)
         except OSError:
-            data = b""
-        return np.frombuffer(data if len(data) == size else data.ljust(size, b"\0"), RECORD)
-
-    def is_in(self, file: BinaryIO) -> bool:
-        """Whether another handle is of the same file."""
-        return os.path.samestat(os.fstat(self._file.fileno()), os.fstat(file.fileno()))
+            return np.zeros(len(range(len(self))[part]), self.dtype)
 
 
 def open_records(path: Path) -> np.ndarray | RecordFile:
@@ -70,10 +51,7 @@ def open_records(path: Path) -> np.ndarray | RecordFile:
         shape, dtype = read_header(file)
         if dtype != RECORD or shape[0] * dtype.itemsize <= IN_MEMORY:
             return np.fromfile(file, dtype, shape[0])
-        kept = open(os.dup(file.fileno()), "rb", buffering=0)  # noqa: SIM115
-        found = RecordFile(kept, file.tell(), shape[0])
-        weakref.finalize(found, kept.close)
-        return found
+        return RecordFile(file, file.tell(), dtype, shape[0])
 
 
 def read_header(file: BinaryIO) -> tuple[tuple[int], np.dtype]:

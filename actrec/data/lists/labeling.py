@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from actrec.data.lists.row import Video
-from actrec.data.lists.videos import label_columns, number_files
+from actrec.data.lists.videos import Videos, label_columns, number_files
 from actrec.data.storage.paths import is_url, split_member
 from actrec.files import show
 from actrec.words import counted, none_usable
@@ -54,7 +54,8 @@ def refuse_gaps(labels: np.ndarray, where: str) -> None:
         labels: All labels of the lists.
         where: For the message.
     """
-    found = np.unique(labels)
+    small = len(labels) and labels.max() < len(labels)
+    found = np.flatnonzero(np.bincount(labels)) if small else np.unique(labels)
     if len(found) and found[-1] >= 2 * len(found) + _SPARSE:
         raise ValueError(
             f"{where}: label {found[-1]}, but only {len(found)} different labels occur: expected labels from 0 to "
@@ -65,11 +66,15 @@ def refuse_gaps(labels: np.ndarray, where: str) -> None:
 def refuse_contradictions(videos: Sequence[Video]) -> None:
     """Raises ValueError for two rows with the same frames of a video and different labels, and names them."""
     files, first = number_files(videos)
+    copies = videos.files_with_copies() if isinstance(videos, Videos) else None
     if len(first) <= _COMPARED_FILES:
         numbers: dict[object, int] = {}
         same = [numbers.setdefault(_file_of(videos[row].path), len(numbers)) for row in first.tolist()]
         files = np.array(same, np.int64)[files]
+        copies = copies if len(numbers) == len(first) else None
     times = np.bincount(files)
+    if copies is not None:
+        times[np.setdiff1d(np.arange(len(times)), copies)] = 0
     known: dict[tuple[int, float | None, float | None], tuple[str, tuple[int, ...]]] = {}
     for row in np.flatnonzero(times[files] > 1).tolist():
         video = videos[row]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 
+from actrec.data.column import Column
 from actrec.data.lists.row import Video, bounds
 from actrec.data.storage.paths import is_url
 from actrec.files import show
@@ -18,7 +20,7 @@ from actrec.words import counted
 
 WHOLE, FRAMES, SECONDS = 0, 1, 2  # what the range of a row counts
 _UNITS = {type(None): WHOLE, int: FRAMES, float: SECONDS}
-_ROW = np.dtype(
+ROW = np.dtype(
     [
         ("offset", "i8"),  # of the path in the text
         ("length", "i4"),  # of the path, in bytes
@@ -30,6 +32,8 @@ _ROW = np.dtype(
     ]
 )
 _BLOCK = 4096  # rows that an iteration converts to Python objects at once
+_LARGE_BLOCK = 1 << 18  # rows of which columns are read at once
+_ROOTED = re.compile(rb"/|[A-Za-z][A-Za-z0-9+.-]*://")  # a path to which nothing is prepended
 # Paths that end like an id that is made from a path and a range: only they can be equal to such an id.
 _LIKE_AN_ID = re.compile(rb"(#\d+| [-\d.s]+)\Z")
 
@@ -94,18 +98,29 @@ class Videos(Sequence[Video]):
 
     def label_columns(self) -> tuple[np.ndarray, np.ndarray]:
         """The labels of all rows, (number of labels,) int64, and how many each row has, (rows,) int64."""
-        rows = self._table.rows[_slice(self._rows)]
-        counts = rows["num_labels"].astype(np.int64)
+        first, counts = np.empty(len(self), np.int64), np.empty(len(self), np.int64)
+        for i in range(0, len(self), _LARGE_BLOCK):
+            rows = self._table.rows[_slice(self._rows[i : i + _LARGE_BLOCK])]
+            first[i : i + len(rows)], counts[i : i + len(rows)] = rows["first_label"], rows["num_labels"]
+        if self._is_whole:  # the labels of the rows follow each other
+            return self._table.labels, counts
         ends = np.cumsum(counts)
-        places = np.repeat(rows["first_label"] - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
+        places = np.repeat(first - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
         return self._table.labels[places], counts
+
+    @property
+    def _is_whole(self) -> bool:
+        return self._rows == range(len(self._table.rows))
 
     def number_files(self) -> tuple[np.ndarray, np.ndarray]:
         """Numbers the files and folders in the order in which they first appear.
 
         Returns:
-            (rows,) int64, the number of each row's file, and (files,) int64, the first row of each file.
+            (rows,) integers, the number of each row's file, and (files,) integers, the first row of each file.
         """
+        facts = self._table.facts
+        if facts is not None and facts.is_uniform and self._is_whole:
+            return facts.numbers, facts.first
         prefix, table = self._table.prefix.encode("utf-8", "surrogatepass"), self._table
         return _number(
             lambda part: (
@@ -117,7 +132,34 @@ class Videos(Sequence[Video]):
 
     def digest(self) -> str:
         """SHA-256 of the ids, ranges and labels of all rows."""
-        return _digest(self)
+        facts = self._table.facts
+        return facts.digest if facts is not None and self._is_whole else _digest(self)
+
+    def files_with_copies(self) -> np.ndarray | None:
+        """The numbers of the files of which two rows have the same range; None if that is not known."""
+        facts = self._table.facts
+        if facts is None or not facts.is_uniform or not self._is_whole:
+            return None
+        return np.unique(facts.numbers[facts.copies[0]])
+
+
+class Facts(NamedTuple):
+    """What takes long to find out about the rows of a long list. Its cache has it.
+
+    Args:
+        numbers: (rows,) int32, the number of each row's path as written, in the order in which they first appear.
+        first: (paths,) int32, the first row of each.
+        copies: Rows that are neither the first nor the only one of their path and range, in ascending order, and their
+            numbers from 2; int32.
+        is_uniform: Two files are the same exactly where their paths are the same as written.
+        digest: See `Videos.digest`.
+    """
+
+    numbers: np.ndarray
+    first: np.ndarray
+    copies: tuple[np.ndarray, np.ndarray]
+    is_uniform: bool
+    digest: str
 
 
 class _Table:
@@ -127,13 +169,21 @@ class _Table:
         prefix: Prepended to relative paths, which URLs are not.
         text: The paths as written, UTF-8, one after the other.
         labels: The labels of all rows, one row after the other.
-        rows: Array of `_ROW`.
+        rows: Array of `ROW`.
+        facts: None if they are not known.
     """
 
-    __slots__ = ("_copies", "_ids", "_shared", "labels", "prefix", "rows", "text")
+    __slots__ = ("_copies", "_ids", "_shared", "facts", "labels", "prefix", "rows", "text")
 
-    def __init__(self, prefix: str, text: bytearray, labels: np.ndarray, rows: np.ndarray):
-        self.prefix, self.text, self.labels, self.rows = prefix, text, labels, rows
+    def __init__(
+        self,
+        prefix: str,
+        text: bytearray | Column,
+        labels: np.ndarray,
+        rows: np.ndarray | Column,
+        facts: Facts | None = None,
+    ):
+        self.prefix, self.text, self.labels, self.rows, self.facts = prefix, text, labels, rows, facts
         self._shared: np.ndarray | None = None  # rows with a path that other rows have too; None: not known yet
         self._copies: dict[int, int] = {}  # number of each row that is neither the first nor the only one of its id
         self._ids: list[str] | None = None  # only where a path looks like the id of another row
@@ -141,16 +191,25 @@ class _Table:
     def texts(self, part: range) -> Iterator[bytes]:
         """The paths of some rows as written."""
         for i in range(0, len(part), _BLOCK):
-            rows = self.rows[_slice(part[i : i + _BLOCK])]
-            for offset, length in zip(rows["offset"].tolist(), rows["length"].tolist()):
+            yield from self._texts_of(self.rows[_slice(part[i : i + _BLOCK])])
+
+    def _texts_of(self, rows: np.ndarray) -> Iterator[bytes]:
+        offsets, lengths = rows["offset"].tolist(), rows["length"].tolist()
+        begin, end = min(offsets), max(map(operator.add, offsets, lengths))
+        if end - begin > 2 * sum(lengths):  # the rows do not follow each other
+            for offset, length in zip(offsets, lengths):
                 yield bytes(self.text[offset : offset + length])
+            return
+        text = bytes(self.text[begin:end])
+        for offset, length in zip(offsets, lengths):
+            yield text[offset - begin : offset - begin + length]
 
     def videos(self, part: range) -> Iterator[Video]:
         shared = self._find_shared()
         rows = self.rows[_slice(part)]
-        for row, is_shared, values in zip(part, shared[_slice(part)].tolist(), rows.tolist()):
-            offset, length, unit, start, stop, label, num_labels = values
-            text = self.text[offset : offset + length].decode("utf-8", "surrogatepass")
+        parts = zip(part, shared[_slice(part)].tolist(), self._texts_of(rows), rows.tolist())
+        for row, is_shared, written, (_, _, unit, start, stop, label, num_labels) in parts:
+            text = written.decode("utf-8", "surrogatepass")
             if unit == WHOLE:
                 start = stop = None
             elif unit == FRAMES:
@@ -169,10 +228,18 @@ class _Table:
         name = _first_choice(text, start, stop)
         return f"{name}#{self._copies[row]}" if row in self._copies else name
 
-    def _find_shared(self) -> np.ndarray:
+    def _find_shared(self, numbers: np.ndarray | None = None) -> np.ndarray:
+        """Which rows have a path that other rows have too.
+
+        Args:
+            numbers: Of the paths, if they are known.
+        """
+        if self._shared is None and self.facts is not None:
+            self._copies = dict(zip(*(column.tolist() for column in self.facts.copies)))
+            self._shared = np.bincount(self.facts.numbers)[self.facts.numbers] > 1
         if self._shared is None:
             everything = range(len(self.rows))
-            numbers, _ = _number(self.texts, everything)
+            numbers = _number(self.texts, everything)[0] if numbers is None else numbers
             shared = np.bincount(numbers)[numbers] > 1
             if shared.any():
                 if any(map(_LIKE_AN_ID.search, self.texts(everything))):
@@ -182,7 +249,24 @@ class _Table:
             self._shared = shared
         return self._shared
 
+    def find_facts(self) -> Facts | None:
+        """What takes long to find out; None if a path looks like the id of another row, which is not kept."""
+        numbers, first = _number(self.texts, range(len(self.rows)))
+        self._find_shared(numbers)
+        if self._ids is not None:
+            return None
+        kinds = {_ROOTED.match(text) is None for text in self.texts(range(len(self.rows)))}
+        copies = np.array(sorted(self._copies.items()), np.int32).reshape(-1, 2)
+        return Facts(
+            numbers.astype(np.int32),
+            first.astype(np.int32),
+            (copies[:, 0], copies[:, 1]),
+            len(kinds) == 1,
+            _digest(Videos(self, range(len(self.rows)))),
+        )
+
     def _count_copies(self, chosen: np.ndarray, numbers: np.ndarray) -> dict[int, int]:
+        assert isinstance(self.rows, np.ndarray)  # of a list from a cache, this is known
         rows = self.rows[chosen]
         keys = (rows["stop"], rows["start"], rows["unit"], numbers[chosen])
         order = np.lexsort(keys)
@@ -194,6 +278,7 @@ class _Table:
         return dict(zip(chosen[order[again]].tolist(), (copies[again] + 1).tolist()))
 
     def _spans(self) -> Iterator[tuple[str, float | None, float | None]]:
+        assert isinstance(self.rows, np.ndarray)
         units, pairs = self.rows["unit"].tolist(), zip(self.rows["start"].tolist(), self.rows["stop"].tolist())
         for text, unit, (start, stop) in zip(self.texts(range(len(self.rows))), units, pairs):
             path = text.decode("utf-8", "surrogatepass")
@@ -224,7 +309,7 @@ class Builder:
         """Appends rows, given by column: paths as written, and ranges and labels as in `Video`."""
         text = "".join(paths)
         data = text.encode("utf-8", "surrogatepass")
-        rows = np.zeros(len(paths), _ROW)
+        rows = np.zeros(len(paths), ROW)
         texts = paths if len(data) == len(text) else [path.encode("utf-8", "surrogatepass") for path in paths]
         rows["length"] = np.fromiter(map(len, texts), np.int32, len(paths))
         rows["offset"] = len(self._text) + np.cumsum(rows["length"], dtype=np.int64) - rows["length"]
@@ -247,7 +332,7 @@ class Builder:
             prefix: Prepended to relative paths.
         """
         text, self._text = self._text, bytearray()
-        rows, self._rows = np.concatenate([np.zeros(0, _ROW), *self._rows]), []
+        rows, self._rows = np.concatenate([np.zeros(0, ROW), *self._rows]), []
         labels, self._labels = np.concatenate([np.zeros(0, np.int64), *self._labels]), []
         return Videos(_Table(prefix, text, labels, rows), range(len(rows)), self.num_comments, self.respelled)
 
@@ -285,11 +370,11 @@ def check_labels(videos: Sequence[Video], num_classes: int, *, multi_label: bool
         ValueError: Names the first row that fails.
     """
     labels, counts = label_columns(videos)
+    if labels.max(initial=-1) < num_classes and (multi_label or counts.max(initial=0) <= 1):
+        return
     wrong = np.repeat(np.arange(len(counts)), counts)[labels >= num_classes]
     if not multi_label:
         wrong = np.concatenate([wrong, np.flatnonzero(counts > 1)])
-    if not len(wrong):
-        return
     video = videos[int(wrong.min())]
     if len(video.labels) > 1 and not multi_label:
         raise ValueError(

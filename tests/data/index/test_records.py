@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from actrec.data import column
 from actrec.data.index import build_index, cache, records
 from actrec.data.index.probe import RECORD, Certified, Kind, Verified
 from actrec.data.lists import Video
@@ -54,8 +55,8 @@ def forbid_probing(monkeypatch):
 def test_records_are_read_one_by_one(rows, tmp_path, monkeypatch):
     path = indexed(rows, tmp_path)
     read = []
-    read_at = records.read_at
-    monkeypatch.setattr(records, "read_at", lambda *place: read.append(place[1:]) or read_at(*place))
+    read_at = column.read_at
+    monkeypatch.setattr(column, "read_at", lambda *place: read.append(place[1:]) or read_at(*place))
     forbid_probing(monkeypatch)
     index = build_index(rows, cache=path, lazy=True)
     compared = len(read)
@@ -114,9 +115,10 @@ def test_a_cache_that_became_another_one_is_replaced(rows, tmp_path, other):
     index.save()
     assert index.why_unsaved is None
     found = np.load(path)
-    assert found["name"].tolist() == [cache.checksum(row.id) for row in rows]
+    intact = 6 if other == "damaged" else 8  # records of a part that cannot be read are made again
+    assert found["name"][:intact].tolist() == [cache.checksum(row.id) for row in rows[:intact]]
     assert found["certified"].tolist() == [0, 0, Certified.NO, 0, 0, 0, 0, 0]
-    assert (found["kind"][:7] == Kind.VIDEO).all()
+    assert (found["kind"][:6] == Kind.VIDEO).all()
     assert (cache.seals(found) == found["seal"]).all()
 
 
