@@ -43,7 +43,10 @@ _COLUMNS: dict[str, np.dtype] = {
     "copies": np.dtype("i4"),
     "copy_numbers": np.dtype("i4"),
 }
-_SOURCES = ("cache", "dialect", "labels", "line", "read", "row", "spelling", "videos", "../../files", "../../words")
+_SOURCES = (
+    *("cache", "dialect", "labels", "line", "read", "row", "spelling", "videos"),
+    *("../storage/paths", "../../files", "../../words"),
+)
 
 
 class Questions:

@@ -33,7 +33,6 @@ ROW = np.dtype(
 )
 _BLOCK = 4096  # rows that an iteration converts to Python objects at once
 _LARGE_BLOCK = 1 << 18  # rows of which columns are read at once
-_ROOTED = re.compile(rb"/|[A-Za-z][A-Za-z0-9+.-]*://")  # a path to which nothing is prepended
 # Paths that end like an id that is made from a path and a range: only they can be equal to such an id.
 _LIKE_AN_ID = re.compile(rb"(#\d+| [-\d.s]+)\Z")
 
@@ -123,10 +122,7 @@ class Videos(Sequence[Video]):
             return facts.numbers, facts.first
         prefix, table = self._table.prefix.encode("utf-8", "surrogatepass"), self._table
         return _number(
-            lambda part: (
-                text if text.startswith(b"/") or (b"://" in text and _is_url(text)) else prefix + text
-                for text in table.texts(part)
-            ),
+            lambda part: (text if _is_rooted(text) else prefix + text for text in table.texts(part)),
             self._rows,
         )
 
@@ -255,7 +251,7 @@ class _Table:
         self._find_shared(numbers)
         if self._ids is not None:
             return None
-        kinds = {_ROOTED.match(text) is None for text in self.texts(range(len(self.rows)))}
+        kinds = {_is_rooted(text) for text in self.texts(range(len(self.rows)))}
         copies = np.array(sorted(self._copies.items()), np.int32).reshape(-1, 2)
         return Facts(
             numbers.astype(np.int32),
@@ -384,6 +380,11 @@ def check_labels(videos: Sequence[Video], num_classes: int, *, multi_label: bool
         f"{video.id} has label {max(video.labels)}: expected at most {num_classes - 1} for "
         f"{counted(num_classes, 'class')}"
     )
+
+
+def _is_rooted(text: bytes) -> bool:
+    """Whether nothing is prepended to a path."""
+    return text.startswith(b"/") or (b"://" in text and _is_url(text))
 
 
 def _digest(videos: Iterable[Video]) -> str:

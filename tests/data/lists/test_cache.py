@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import actrec
 from actrec.data.index import build_index
 from actrec.data.lists import cache, check_labels, digest, label_columns, number_files, read_list
 from actrec.data.lists.cache import rows_path
@@ -22,6 +26,8 @@ LISTS = {
     "seconds": "a.mp4 0s 1.25s 0\nb.mp4 1.5s 3s 1\n",
     "several labels": "a.mp4 1 30 0 1\nb.mp4 31 60 -\nc.mp4 1 2 2\n",
     "paths": "/x/a.mp4\n/x/b.mp4\n/x/a.mp4\n",
+    "urls": "s3://bucket/a.mp4 0\ns3://bucket/b.mp4 1\n",
+    "members": "s.tar::a.mp4 0\ns.tar::b.mp4 1\ns3://bucket/s.tar::a.mp4 1\n/x/a.mp4 0\n",
     "mixed roots": "{folder}/a.mp4 0\na.mp4 0\nb.mp4 1\n",
     "accents": "é.mp4 0\n中/文.mp4 1\nplain.mp4 2\n",
     "windows": "b\\c d.mp4 0\nb.mp4 1\r\n",
@@ -212,6 +218,25 @@ def test_another_version_reads_the_list_again(listed, monkeypatch):
     assert rows_path(path).read_bytes() == before
     read_list(path, cache=True)
     assert rows_path(path).read_bytes() != before
+
+
+def test_everything_that_reads_lists_is_part_of_the_version():
+    """A list that an older version has read may be read in another way now."""
+    program = "import sys, actrec.data.lists.read; print(*(getattr(m, '__file__', '') for m in sys.modules.values()))"
+    files = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split(
+        " "
+    )
+    package = Path(actrec.__file__).parent
+    used = {
+        Path(file.strip()).relative_to(package).as_posix()
+        for file in files
+        if Path(file.strip()).is_relative_to(package)
+    }
+    named = {os.path.normpath(f"data/lists/{name}.py") for name in cache._SOURCES}
+    assert named < used
+    lists = {name for name in used if name.startswith("data/lists/")}
+    others = {"__init__", "find", "foreign", "labeling", "splits", "write"}  # read no row, or use `read`
+    assert lists - named <= {f"data/lists/{name}.py" for name in others}
 
 
 def test_a_damaged_cache_is_ignored(listed):
