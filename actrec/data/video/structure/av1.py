@@ -3,7 +3,7 @@
 Sections are those of the AV1 bitstream specification. A packet holds the units (OBUs) of a temporal unit. dav1d shows a
 frame at once, whether it is new or was stored before, and FFmpeg gives it the timestamp of its packet. So each packet
 must have exactly one frame that is shown, of a stream with one sequence header and one spatial layer, and all frames
-must have one size: explicit sizes are compared, others follow from the sequence header or from references. A keyframe
+must have the size that this header states. A keyframe
 that is shown, with the sequence header in front of it, sets all that later frames refer to (7.20, 7.21). Film grain
 depends on the header of its frame and on what that refers to (6.8.20).
 
@@ -159,7 +159,7 @@ class Av1Check:
         self._order = PacketOrder()
         self._header: bytes | None = None
         self._sequence: _Sequence | None = None
-        self._size: tuple[int, int] | None = None
+        self._started = False
 
     def doubt(self) -> str | None:
         return self.reason
@@ -217,7 +217,7 @@ class Av1Check:
             kind, is_shown, is_resilient = _KEY, True, True
         else:
             if bits.take(1):
-                if self._size is None:
+                if not self._started:
                     raise DoubtError("it does not begin with a keyframe that resets the decoder")
                 return True, False
             kind, is_shown = bits.take(2), bool(bits.take(1))
@@ -226,7 +226,7 @@ class Av1Check:
             else:
                 bits.take(1)
             is_resilient = kind == _SWITCH or (kind == _KEY and is_shown) or bool(bits.take(1))
-        if self._size is None and not (kind == _KEY and is_shown):
+        if not self._started and not (kind == _KEY and is_shown):
             raise DoubtError("it does not begin with a keyframe that resets the decoder")
         bits.take(1)
         allows = bits.take(1) if sequence.screen_content == _CHOSEN_LATER else sequence.screen_content
@@ -273,9 +273,8 @@ class Av1Check:
         """Section 5.9.5."""
         sequence = self._sequence
         assert sequence is not None
-        size = sequence.size
         if has_size:
             size = bits.take(sequence.size_bits[0]) + 1, bits.take(sequence.size_bits[1]) + 1
-        if self._size not in (None, size):
-            raise DoubtError("its pictures have several sizes or formats")
-        self._size = size
+            if size != sequence.size:
+                raise DoubtError("its pictures have several sizes")
+        self._started = True

@@ -1,0 +1,95 @@
+"""Holds what `StructureCheck` claims of a file against what decoders make of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+
+from actrec.data.video.certificate import droppable
+from actrec.data.video.color import picture_checksum
+from actrec.data.video.container import iter_decoded, iter_packets, open_video
+from actrec.data.video.structure import StructureCheck
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A file, as its packets look.
+
+    Args:
+        doubt: why it is not proven; None if it is.
+        packets: (bytes, pts, whether a decoder can begin with it) of each.
+        droppable: whether each packet may be left out.
+        depth: how many pictures the container says are reordered.
+    """
+
+    doubt: str | None
+    packets: list[tuple[bytes, int, bool]]
+    droppable: list[bool]
+    codec: str
+    extradata: bytes | None
+    depth: int
+
+
+def judge(path: Path) -> Judged:
+    """Asks `StructureCheck`, and finds the doubts that packets themselves express."""
+    with open_video(path) as (container, stream):
+        context = stream.codec_context
+        depth, doubt = context.reorder_depth, None
+        check = StructureCheck(
+            context.codec.canonical_name, context.extradata or b"", container.format.name, context.reorder_depth
+        )
+        packets, layers = [], []
+        for packet in iter_packets(container, stream):
+            if not packet.size:
+                continue
+            if packet.pts is None or packet.is_discard or packet.is_corrupt or packet.has_sidedata("new_extradata"):
+                doubt = "a packet is marked"
+                break
+            facts = check.packet(bytes(packet), packet.pts, packet.is_keyframe)
+            packets.append((bytes(packet), packet.pts, facts.is_sync))
+            layers.append((facts.is_non_reference, facts.temporal_layer))
+        return Judged(doubt or check.doubt(), packets, droppable(layers), context.codec.name, context.extradata, depth)
+
+
+def decoded(path: Path) -> list[tuple[int | None, int, int, int]]:
+    """(pts, width, height, checksum) of each picture of a plain decode."""
+    with open_video(path) as (container, stream):
+        return [(p.pts, p.width, p.height, picture_checksum(p)) for p in iter_decoded(container, stream)]
+
+
+def check_claim(path: Path, judged: Judged) -> None:
+    """A proven file decodes to one picture per packet, in order, and in the same way from each sync packet on."""
+    if judged.doubt is not None:
+        return
+    pictures = decoded(path)
+    assert [pts for pts, *_ in pictures] == sorted({pts for _, pts, _ in judged.packets}), path
+    assert len(pictures) == len(judged.packets), path
+    assert len({(width, height) for _, width, height, _ in pictures}) == 1, path
+    check_entries(judged, {pts: found for pts, _, _, found in pictures})
+
+
+def check_entries(judged: Judged, expected: dict[int | None, int]) -> None:
+    """Entering at each sync packet, with and without what may be left out, gives the pictures of a plain decode."""
+    starts = [i for i, (_, _, is_sync) in enumerate(judged.packets) if is_sync]
+    assert not starts or not starts[0]
+    for start, end in zip(starts, [*starts[1:], len(judged.packets)], strict=True):
+        group = range(start, end)
+        for kept in (group, [i for i in group if not judged.droppable[i]]):
+            found = _decode([judged.packets[i] for i in kept], judged)
+            assert found == sorted((judged.packets[i][1], expected[judged.packets[i][1]]) for i in kept)
+
+
+def _decode(packets: list[tuple[bytes, int, bool]], judged: Judged) -> list[tuple[int | None, int]]:
+    """As `actrec.data.video.packets` does."""
+    context = av.CodecContext.create(judged.codec, "r")
+    assert isinstance(context, av.VideoCodecContext)
+    context.thread_count, context.thread_type = 1, "NONE"
+    context.reorder_depth, context.extradata = judged.depth, judged.extradata
+    found = []
+    for data, pts, is_key in packets:
+        packet = av.Packet(data)
+        packet.pts, packet.is_keyframe = pts, is_key
+        found += [(picture.pts, picture_checksum(picture)) for picture in context.decode(packet)]
+    return found + [(picture.pts, picture_checksum(picture)) for picture in context.decode(None)]
