@@ -32,8 +32,12 @@ class Judged:
     depth: int
 
 
-def judge(path: Path) -> Judged:
-    """Asks `StructureCheck`, and finds the doubts that packets themselves express."""
+def judge(path: Path, *, intact: bool = True) -> Judged:
+    """Asks `StructureCheck`, and finds the doubts that packets themselves express.
+
+    Args:
+        intact: as in `StructureCheck.doubt`.
+    """
     with open_video(path) as (container, stream):
         context = stream.codec_context
         depth, doubt = context.reorder_depth, None
@@ -50,7 +54,14 @@ def judge(path: Path) -> Judged:
             facts = check.packet(bytes(packet), packet.pts, packet.is_keyframe)
             packets.append((bytes(packet), packet.pts, facts.is_sync))
             layers.append((facts.is_non_reference, facts.temporal_layer))
-        return Judged(doubt or check.doubt(), packets, droppable(layers), context.codec.name, context.extradata, depth)
+        return Judged(
+            doubt or check.doubt(intact=intact),
+            packets,
+            droppable(layers),
+            context.codec.name,
+            context.extradata,
+            depth,
+        )
 
 
 def decoded(path: Path) -> list[tuple[int | None, int, int, int]]:

@@ -5,8 +5,11 @@ timestamp of the packet, in ascending order of the timestamps, all of the same s
 each of its sync packets and gives the same pictures from there on. Each module argues this for its codec. What is not
 argued is in doubt: such a file has to be decoded to its end to know, which is slower, but never wrong.
 
-What packets do not show is damage inside a picture. Such a picture comes out in its place, but FFmpeg repairs it from
-pictures before, so a decoder that begins later may repair it differently. FFmpeg marks the pictures that it repairs.
+What is not proven is how damaged pictures look. In H.264, HEVC and VP8, a picture with damage inside still comes out in
+its place, but FFmpeg repairs it with what it happens to have, so a decoder that begins later may repair it differently.
+FFmpeg marks most pictures that it repairs. In VP9 and AV1, decoders refuse such a picture, and also one of which the
+reference is another than it should be, because a packet is missing: that moves all later pictures by one. So these
+codecs stay in doubt, unless the caller knows that the file is intact.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ __all__ = ["PacketFacts", "StructureCheck"]
 # The names of FFmpeg's readers of files whose packets are judged. AVI and raw streams have no presentation times; the
 # picture order counts tell where FFmpeg has guessed them right. Readers that cut or join packets are not here.
 _CONTAINERS = frozenset({"mov", "matroska", "flv", "mpegts", "avi", "ivf", "h264", "hevc", "obu"})
+_REFUSED_IF_DAMAGED = frozenset({"vp9", "av1", "libdav1d"})
 
 
 class _Check(Protocol):
@@ -46,7 +50,7 @@ class StructureCheck:
     """
 
     def __init__(self, codec: str, extradata: bytes, container: str, reorder_depth: int):
-        self._num_packets = 0
+        self._codec, self._num_packets = codec, 0
         self._reason = None
         if container.split(",")[0] not in _CONTAINERS:
             self._reason = "files of this kind are not judged by their structure"
@@ -69,11 +73,18 @@ class StructureCheck:
         self._num_packets += 1
         return self._check.packet(data, pts, is_key)
 
-    def doubt(self) -> str | None:
-        """Why the file is not proven, as a short phrase; None if it is. To be asked after the last packet."""
+    def doubt(self, *, intact: bool = False) -> str | None:
+        """Why the file is not proven, as a short phrase; None if it is. To be asked after the last packet.
+
+        Args:
+            intact: it is known that no packet is damaged or missing.
+        """
         if not self._num_packets:
             return "it has no packets"
-        return self._reason or self._check.doubt()
+        found = self._reason or self._check.doubt()
+        if found is None and not intact and self._codec in _REFUSED_IF_DAMAGED:
+            return "damage inside its pictures would not be seen"
+        return found
 
 
 class _Unjudged:

@@ -246,6 +246,8 @@ class H264Check:
         sets: dict[int, _Sps] = {}
         for unit in dict.fromkeys(self._units.header_units()):
             kind = unit[0] & 31
+            if unit[0] & 0x80:
+                raise DoubtError("a NAL unit has a wrong header")
             if kind == _SPS:
                 number, sps = _parse_sps(unit)
                 sets[number] = self._sps = sps
@@ -279,6 +281,8 @@ class H264Check:
         for start, stop in units:
             header = data[start]
             kind = header & 31
+            if header & 0x80:
+                self.reason = self.reason or "a NAL unit has a wrong header"
             if kind in _SLICES:
                 is_non_reference = is_non_reference and not header & 0x60
                 if first < 0:
@@ -344,7 +348,7 @@ class H264Check:
             and by how much that of the bottom field is larger.
         """
         is_idr, is_reference = header & 31 == _IDR_SLICE, bool(header & 0x60)
-        if header & 0x80 or (is_idr and not is_reference):
+        if is_idr and not is_reference:
             raise DoubtError("a NAL unit has a wrong header")
         if bits.unsigned():
             raise DoubtError("a packet does not begin with the first macroblock")
