@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from actrec.data.lists import Video, read_list
 from actrec.data.lists.find import VIDEOS, find_videos, is_frame_folder
-from actrec.data.storage import is_local, list_members
-from actrec.data.video.container import MediaError
+from actrec.data.storage import is_local, is_remote, list_folder, list_members
 from actrec.files import ListError
 
+_T = TypeVar("_T")
 _LISTS = (".txt", ".csv")
 
 
@@ -21,7 +22,7 @@ def find_inputs(inputs: Sequence[Path | str], *, labels: bool = False) -> list[V
 
     Args:
         inputs: Video files; frame folders; folders that contain such files and folders at any depth; tar archives of
-            video files; lists. URLs and members of archives are texts.
+            video files; lists. URLs and members of archives are texts. A URL that ends with a slash is a folder.
         labels: Keep the labels of lists.
 
     Returns:
@@ -52,7 +53,7 @@ def _videos_of(path: Path | str) -> Sequence[Video]:
     if os.fspath(path).lower().endswith(".tar") and (not is_local(path) or os.path.isfile(path)):
         return _videos_of_archive(os.fspath(path))
     if not is_local(path):
-        return [Video.of(path)]
+        return _videos_at(path) if is_remote(path) and os.fspath(path).endswith("/") else [Video.of(path)]
     path = Path(path)
     if path.is_dir():
         return _videos_in(path)
@@ -65,15 +66,24 @@ def _videos_of(path: Path | str) -> Sequence[Video]:
 
 
 def _videos_of_archive(archive: str) -> list[Video]:
+    return _only_videos(archive, [f"{archive}::{name}" for name, _, _ in _listed(list_members, archive)])
+
+
+def _videos_at(url: str) -> list[Video]:
+    return _only_videos(url, _listed(list_folder, url))
+
+
+def _listed(list_them: Callable[[str], list[_T]], place: str) -> list[_T]:
     try:
-        names = [name for name, _, _ in list_members(archive)]
-    except MediaError as error:
-        raise ValueError(str(error)) from None
+        return list_them(place)
     except OSError as error:
-        raise type(error)(f"{archive}: {error.strerror or error}") from None
-    if not (videos := [name for name in names if os.path.splitext(name)[1].lower() in VIDEOS]):
-        raise ValueError(f"{archive}: contains no video: expected video files in the archive")
-    return [Video.of(f"{archive}::{name}") for name in videos]
+        raise type(error)(f"{place}: {error.strerror or error}") from None
+
+
+def _only_videos(place: str, paths: Sequence[str]) -> list[Video]:
+    if not (videos := [path for path in paths if os.path.splitext(path)[1].lower() in VIDEOS]):
+        raise ValueError(f"{place}: contains no video: expected video files")
+    return [Video.of(path) for path in videos]
 
 
 def is_list(path: Path | str) -> bool:

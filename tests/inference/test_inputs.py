@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tarfile
+
 import pytest
 
 from actrec.inference.inputs import find_inputs
@@ -32,3 +34,21 @@ def test_a_folder_of_images_is_a_video_and_a_folder_of_such_folders_is_not(tmp_p
     (tmp_path / "e").mkdir()
     with pytest.raises(ValueError, match="contains no video"):
         find_inputs([tmp_path / "e"])
+
+
+def test_a_tar_archive_and_its_members(tmp_path):
+    for name in ("a.mp4", "b.txt", "c.webm"):
+        (tmp_path / name).write_bytes(b"x")
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        for name in ("c.webm", "a.mp4", "b.txt"):
+            archive.add(tmp_path / name, f"./{name}")
+    with tarfile.open(tmp_path / "1.tar", "w") as archive:
+        archive.add(tmp_path / "b.txt", "b.txt")
+    tar = f"{tmp_path}/0.tar"
+    assert [v.path for v in find_inputs([tmp_path / "0.tar", f"{tar}::a.mp4"])] == [f"{tar}::c.webm", f"{tar}::a.mp4"]
+    with pytest.raises(ValueError, match=r"1\.tar: contains no video"):
+        find_inputs([tmp_path / "1.tar"])
+    (tmp_path / "2.tar").write_bytes(b"no archive" * 100)
+    with pytest.raises(ValueError, match=r"2\.tar: "):
+        find_inputs([tmp_path / "2.tar"])
+    assert [v.path for v in find_inputs([tmp_path / "gone.tar"])] == [f"{tmp_path}/gone.tar"]

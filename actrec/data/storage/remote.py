@@ -37,6 +37,7 @@ _PATIENCE = 90.0  # seconds after the first fault during which a request is repe
 _PATIENCE_UNKNOWN = 15.0  # likewise, if the host has never answered: it may not exist
 _LEAST = 5  # attempts, whatever they take
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds
+_LISTING = 1 << 28  # bytes that the list of a large folder may have
 _MOST_CHANGES = 3  # how often a download begins again because the object was replaced meanwhile
 
 _T = TypeVar("_T")
@@ -610,6 +611,28 @@ def facts_of(url: str) -> Facts:
     """
     store = _store(url)
     return _run(lambda: _facts(store, url))
+
+
+def list_folder(url: str) -> list[str]:
+    """The URLs of the objects in a folder, at any depth, in ascending order.
+
+    Raises:
+        FileNotFoundError, PermissionError: There is none, or access is refused.
+        RemoteError: The server cannot be reached or lists no folders, or the URL is refused.
+    """
+    store = _store(url)
+    if _is_http(store):
+        raise RemoteError(url, "a web server does not list its files: expected the URLs of videos")
+    folder = store._strip_protocol(url).rstrip("/") + "/"
+
+    async def names() -> list[str]:
+        found = store._find(folder) if store.async_impl else asyncio.to_thread(store.find, folder)
+        return list(await found)
+
+    found = _run(lambda: _repeated(url, names, size=_LISTING))
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, "no such folder", url)
+    return sorted(f"{url.rstrip('/')}/{name.removeprefix(folder)}" for name in found)
 
 
 def fetch(url: str, ranges: Sequence[tuple[int, int]], *, tag: str = "") -> list[bytes]:

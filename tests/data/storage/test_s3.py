@@ -10,6 +10,7 @@ from range_server import RangeServer
 from actrec.data import storage
 from actrec.data.errors import ChangedError
 from actrec.data.storage import remote
+from actrec.inference.inputs import find_inputs
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto.server")
@@ -109,3 +110,15 @@ def test_what_is_missing_or_forbidden(bucket, monkeypatch):
             storage.read_ranges(url, [(0, 10)])
     with pytest.raises(IsADirectoryError):
         storage.stat("s3://videos/k400")
+    with pytest.raises(FileNotFoundError):
+        storage.list_folder("s3://videos/k40/")
+
+
+def test_a_folder_of_s3_as_input(bucket):
+    for name in ("b/x.mp4", "b/c/y.AVI", "b/notes.txt", "bb.mp4"):
+        bucket.put_object(Bucket="videos", Key=name, Body=b"x")
+    found = [video.path for video in find_inputs(["s3://videos/b/"])]
+    assert found == ["s3://videos/b/c/y.AVI", "s3://videos/b/x.mp4"]
+    bucket.put_object(Bucket="videos", Key="n/notes.txt", Body=b"x")
+    with pytest.raises(ValueError, match="s3://videos/n/: contains no video"):
+        find_inputs(["s3://videos/n/"])
