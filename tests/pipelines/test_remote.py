@@ -179,6 +179,15 @@ def test_an_interrupt_ends_all_requests(objects, tmp_path):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("actrec-fetch")]
 
 
+def test_an_interrupt_ends_probing(objects):
+    with RangeServer(objects, latency=30) as server:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        begin = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            build_index(rows(map(server.url, NAMES)))
+        assert time.monotonic() - begin < 3
+
+
 def test_a_closed_iterator_leaves_no_threads(objects, tmp_path):
     with RangeServer(objects, latency=0.05) as server:
         loader = train_loader(map(server.url, NAMES), batch_size=1)

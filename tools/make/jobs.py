@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import cv2
 
 from actrec.config import Limits
 from actrec.data.limits import limits, set_limits
+from actrec.data.storage import cancelling_pool
 from actrec.data.video.container import MediaError
 from actrec.files import OutputError, write_csv, writing
 from actrec.system import ExhaustedError, num_cores, raise_if_exhausted
@@ -124,12 +125,11 @@ def _threads(count: int | None) -> Iterator[tuple[Executor, Callable[[], int], S
     count, stop, before = count or num_cores(), threading.Event(), cv2.getNumThreads()
     cv2.setNumThreads(1)  # one thread for each video: the pool uses all cores
     try:
-        with ThreadPoolExecutor(count) as pool:
+        with cancelling_pool(count) as pool:
             try:
                 yield pool, lambda: count, stop.is_set
             except BaseException:
                 stop.set()
-                pool.shutdown(cancel_futures=True)
                 raise
     finally:
         cv2.setNumThreads(before)

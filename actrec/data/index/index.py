@@ -45,7 +45,7 @@ from actrec.data.index.reach import Hosts, Unreachable
 from actrec.data.index.records import BLOCK, Records
 from actrec.data.limits import why_too_large, why_too_long
 from actrec.data.lists import Video, Videos, digest, number_files
-from actrec.data.storage import RemoteError, absolute, is_local, is_remote
+from actrec.data.storage import RemoteError, absolute, cancelling_pool, is_local, is_remote
 from actrec.data.video.certificate import Certificate, load_certificate
 from actrec.data.video.container import MediaError
 from actrec.leftovers import remove_leftovers
@@ -410,12 +410,8 @@ class Index(Sequence[Media]):
         """(number, path) of each file that has no record, or has changed."""
         files = range(len(self._records))
         paths = [self._file_path(file) for file in files]
-        with ThreadPoolExecutor(num_threads(paths, workers)) as pool:
-            try:
-                outdated = list(pool.map(self._is_outdated, files, paths))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        with cancelling_pool(num_threads(paths, workers)) as pool:
+            outdated = list(pool.map(self._is_outdated, files, paths))
         return [found for found, is_outdated in zip(zip(files, paths), outdated) if is_outdated]
 
     def _is_outdated(self, file: int, path: str) -> bool:
@@ -640,16 +636,12 @@ def run_in_threads(
         workers: Number of threads; one per core by default.
         progress: Called with (done, total) after each job.
     """
-    with ThreadPoolExecutor(num_threads((job[1] for job in jobs), workers)) as pool:
-        try:
-            outcomes = pool.map(partial(_outcome, function), jobs)
-            for done, (job, (result, reason)) in enumerate(zip(jobs, outcomes), 1):
-                receive(job, result, reason)
-                if progress:
-                    progress(done, len(jobs))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with cancelling_pool(num_threads((job[1] for job in jobs), workers)) as pool:
+        outcomes = pool.map(partial(_outcome, function), jobs)
+        for done, (job, (result, reason)) in enumerate(zip(jobs, outcomes), 1):
+            receive(job, result, reason)
+            if progress:
+                progress(done, len(jobs))
 
 
 def _outcome(function: Callable[..., Any], job: tuple) -> tuple[Any, str | None]:

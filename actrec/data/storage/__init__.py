@@ -13,6 +13,7 @@ from actrec.data.storage.paths import split_member as split_member
 from actrec.data.storage.paths import why_refused as why_refused
 from actrec.data.storage.remote import RemoteError as RemoteError
 from actrec.data.storage.remote import Requests as Requests
+from actrec.data.storage.remote import cancelling_pool as cancelling_pool
 from actrec.data.storage.remote import list_folder as list_folder
 from actrec.data.storage.sources import LocalFile as LocalFile
 from actrec.data.storage.sources import Status as Status

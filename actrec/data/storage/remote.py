@@ -19,7 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -180,7 +180,7 @@ def _open_store(url: str, scheme: str) -> Any:
 class Requests:
     """The requests of some threads, which another thread can end at once.
 
-    A thread takes part inside `with requests.of_this_thread():`. After `cancel`, its requests raise CancelledError.
+    A thread takes part from its call of `take_part` on. After `cancel`, its requests raise CancelledError.
     """
 
     _of_thread = threading.local()
@@ -190,17 +190,13 @@ class Requests:
         self._running: set[Future[Any]] = set()
         self._cancelled = False
 
-    @contextlib.contextmanager
-    def of_this_thread(self) -> Iterator[None]:
-        before, Requests._of_thread.requests = Requests.of_current_thread(), self
-        try:
-            yield
-        finally:
-            Requests._of_thread.requests = before
-
     @staticmethod
     def of_current_thread() -> Requests | None:
         return getattr(Requests._of_thread, "requests", None)
+
+    def take_part(self) -> None:
+        """Lets this thread take part for good."""
+        Requests._of_thread.requests = self
 
     def cancel(self) -> None:
         with self._lock:
@@ -219,6 +215,19 @@ class Requests:
         finally:
             with self._lock:
                 self._running.discard(future)
+
+
+@contextlib.contextmanager
+def cancelling_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads whose jobs and requests end at once when an error or an interrupt ends the block."""
+    requests = Requests()
+    with ThreadPoolExecutor(workers, initializer=requests.take_part) as pool:
+        try:
+            yield pool
+        except BaseException:
+            requests.cancel()
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _run(work: Callable[[], Awaitable[_T]]) -> _T:

@@ -72,15 +72,10 @@ class Ahead:
             future = None
             if self._fetch is not None and is_remote(path):
                 if self._pool is None:
-                    self._pool = ThreadPoolExecutor(FETCHES, thread_name_prefix="actrec-fetch")
-                future = self._pool.submit(self._run, epoch, [draws[place] for place in places])
+                    self._pool = ThreadPoolExecutor(FETCHES, "actrec-fetch", self._requests.take_part)
+                future = self._pool.submit(self._fetch, epoch, [draws[place] for place in places])
             groups.append((places, future))
         return groups
-
-    def _run(self, epoch: int, draws: list[list[int]]) -> Any:
-        assert self._fetch is not None
-        with self._requests.of_this_thread():
-            return self._fetch(epoch, draws)
 
 
 def then(before: Future[Any], pool: Executor, function: Callable[[Any], _T]) -> Future[_T]:
