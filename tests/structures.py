@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 
 from actrec.data.video.certificate import droppable
 from actrec.data.video.color import picture_checksum
 from actrec.data.video.container import iter_decoded, iter_packets, open_video
 from actrec.data.video.structure import StructureCheck
+
+
+def encode(path: Path, frames: Sequence[np.ndarray], codec: str, options: dict[str, str], pix_fmt: str = "yuv420p"):
+    """Writes a video of 25 frames per second with an encoder's own defaults."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width, _ = frames[0].shape
+        stream.pix_fmt = pix_fmt
+        for number, rgb in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+            picture.pts, picture.time_base = number, Fraction(1, 25)
+            file.mux(stream.encode(picture))
+        file.mux(stream.encode(None))
+    return path
 
 
 @dataclass(frozen=True)
