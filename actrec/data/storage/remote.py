@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import random
 import re
@@ -140,6 +141,10 @@ def _store(url: str) -> Any:
         return store
 
 
+# With this variable, gcsfs asks Google before each request which kind of bucket it is, unless it may know it.
+_ASKS_FIRST = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
+
+
 def _open_store(url: str, scheme: str) -> Any:
     try:
         import fsspec
@@ -158,6 +163,8 @@ def _open_store(url: str, scheme: str) -> Any:
         raise RemoteError(
             url, f"{scheme}:// is unknown: expected s3://, gs://, https:// or another scheme of fsspec{near}"
         ) from None
+    if scheme in ("gs", "gcs") and os.environ.get(_ASKS_FIRST, "").lower() != "true":
+        from gcsfs.core import GCSFileSystem as kind
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
     if scheme in ("http", "https"):
         options |= {"client_kwargs": {"trust_env": True}}  # the proxies of the environment
@@ -168,6 +175,8 @@ def _open_store(url: str, scheme: str) -> Any:
         for name, value in fsspec.config.conf.get(one, {}).items():
             if name in options and isinstance(value, dict):
                 options[name] = options[name] | value
+    for name in ("fsspec", "s3fs", "gcsfs", "aiobotocore", "botocore"):  # their warnings are not for the terminal
+        logging.getLogger(name).addHandler(logging.NullHandler())
     try:
         store = kind(**options)
     except Exception as error:
@@ -530,8 +539,9 @@ _VERSIONS = (  # what file systems of fsspec call an ETag, a checksum or the tim
 
 async def _facts(store: Any, url: str) -> Facts:
     if _is_http(store):
-        head = await _repeated(url, lambda: _http_head(store, url))
-        return head or await _repeated(url, lambda: _http_first_byte(store, url))
+        if (found := await _repeated(url, lambda: _http_head(store, url))) is not None:
+            return found
+        return await _repeated(url, lambda: _http_first_byte(store, url))
     info = await _repeated(url, lambda: _info(store, url))
     if info.get("type") == "directory":
         raise IsADirectoryError(errno.EISDIR, "a folder, not a file", url)

@@ -20,7 +20,7 @@ from actrec.data.storage import remote, tar
 from actrec.data.storage.cache import Cache, name_of, suffix_of
 from actrec.data.storage.paths import is_url, split_member
 from actrec.data.storage.ranges import Pieces, merged, split
-from actrec.data.storage.remote import Facts, NoRangesError, ObjectChangedError, RemoteError, counters
+from actrec.data.storage.remote import Facts, NoRangesError, ObjectChangedError, counters
 from actrec.opening import open_regular
 from actrec.system import ExhaustedError
 
@@ -61,7 +61,8 @@ class LocalFile:
     size: int | None
 
 
-_K, _V = TypeVar("_K"), TypeVar("_V")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class _Recent(Generic[_K, _V]):
@@ -554,6 +555,3 @@ def _fetched_ranges(url: str, facts: Facts, ranges: Sequence[tuple[int, int]]) -
 def statistics() -> dict[str, int]:
     """What this process has read from URLs: bytes `needed`, `cached` and `fetched`, `requests` and `retries`."""
     return counters.snapshot()
-
-
-__all__ = ["LocalFile", "RemoteError", "Status"]

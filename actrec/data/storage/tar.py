@@ -69,10 +69,10 @@ def scan(archive: str, file: io.RawIOBase | io.BufferedIOBase, size: int) -> Tab
     file.seek(0)
     table = Table()
     try:
-        with tarfile.open(fileobj=_Bounded(file), mode="r:", encoding="utf-8", errors="surrogateescape") as tar:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=_Bounded(file), mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
             while (member := tar.next()) is not None:
                 _add(table, member, size)
-                tar.members.clear()  # they would fill the memory
+                tar.members.clear()  # type: ignore[attr-defined] # they would fill the memory
             end = tar.offset
         file.seek(end)
         after = file.read(_BLOCK) or b""
@@ -136,7 +136,7 @@ class _Bounded(io.RawIOBase):
     def __init__(self, file: io.RawIOBase | io.BufferedIOBase):
         self._file = file
 
-    def read(self, size: int = -1) -> bytes:  # type: ignore[override]
+    def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _LONGEST:
             raise tarfile.ReadError("a header is too long")
         return self._file.read(size) or b""
@@ -175,7 +175,7 @@ class Sparse(io.RawIOBase):
     def tell(self) -> int:
         return self._position
 
-    def read(self, size: int = -1) -> bytes:  # type: ignore[override]
+    def read(self, size: int = -1) -> bytes:
         size = max(0, min(size if size >= 0 else self._size, self._size - self._position))
         skip = self._position - self._start
         if skip < 0 or skip + size > len(self._data):

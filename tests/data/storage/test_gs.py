@@ -1,0 +1,35 @@
+"""Objects of Google Cloud Storage, on a server that answers as it does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from range_server import RangeServer
+
+from actrec.data import storage
+from actrec.data.storage import remote
+
+pytest.importorskip("gcsfs")
+
+
+def test_an_object_of_gs(monkeypatch, data, capfd):
+    import fsspec
+
+    remote._forget()
+    monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
+    with RangeServer({}) as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url("").rstrip("/"))
+        server.objects["storage/v1/b/videos/o/k/a.mp4"] = json.dumps(
+            {"name": "k/a.mp4", "bucket": "videos", "size": str(len(data)), "etag": "CJ==", "generation": "7"}
+        ).encode()
+        server.objects["download/storage/v1/b/videos/o/k/a.mp4"] = data
+        url, ranges = "gs://videos/k/a.mp4", [(5, 50), (1_000_000, 70_000)]
+        assert storage.stat(url).size == len(data)
+        server.fail_next.append("503")
+        assert storage.read_ranges(url, ranges) == [data[offset : offset + size] for offset, size in ranges]
+        with storage.open_bytes(url) as file:
+            assert file.read() == data
+        with pytest.raises(FileNotFoundError, match="no such object"):
+            storage.stat("gs://videos/none.mp4")
+    assert capfd.readouterr().err == ""
