@@ -135,6 +135,16 @@ def write_at(file: BinaryIO, offset: int, data: bytes) -> None:
 _POSITION = threading.Lock()
 
 
+def lock_file(file: BinaryIO) -> None:
+    """Locks an open file for this process until it is closed, and waits for a process that holds the lock.
+
+    Does nothing where files cannot be locked.
+    """
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+
 def sync_folder(folder: str | os.PathLike[str]) -> None:
     """Makes sure that a rename in a folder survives a power cut. Does nothing where folders cannot be synced."""
     if fcntl is None:

@@ -18,3 +18,7 @@ class MediaError(ValueError):
 
 class ChangedError(MediaError):
     """A file is no longer the one that its certificate describes."""
+
+
+class SurpriseError(MediaError):
+    """Decoding a file from a keyframe gave something else than its certificate says."""

@@ -17,7 +17,6 @@ from actrec.data.index.images import read_image
 from actrec.data.lists import read_list
 from actrec.data.score_file import ScoreFile
 from actrec.data.video.container import MediaError
-from actrec.data.video.read import read_frames
 from actrec.system import num_cores
 
 _SIDE = 160  # pixels: longest side of a frame
@@ -118,8 +117,7 @@ def _frames(media: Media, index: Index, row: int, count: int) -> list[np.ndarray
     if media.template is not None:
         return [_shrink(read_image(media.image(position))) for position in positions.tolist()]
     found: dict[int, np.ndarray] = {}
-    _, certificate = index.certificate(row)
-    read_frames(media.path, positions, lambda i, rgb: found.update({i: _shrink(rgb)}), certificate)
+    index.read_frames(row, positions, lambda i, rgb: found.update({i: _shrink(rgb)}))
     return [found[i] for i in range(count)]
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import actrec
 from actrec.config import Input
 from actrec.data.index import build_index
+from actrec.data.index import index as index_module
 from actrec.data.lists import Video
-from actrec.data.video.probe import probe_video
+from actrec.data.video.probe import examine_video
 from actrec.pipelines.workers import decode
 
 HALF = (0.5, 0.5, 0.5)
@@ -81,7 +84,7 @@ def test_segments_of_one_file_in_a_batch_are_decoded_once(tmp_path, numbers, nam
     videos = [Video(str(i), str(path), *span, (i,)) for i, span in enumerate(spans)]
     clip, index = actrec.Clip(frames=5), build_index(videos)
     reads = []
-    for module, read in ((decode, "read_frames"), (decode, "read_image")):
+    for module, read in ((index_module, "read_frames"), (decode, "read_image")):
         real = getattr(module, read)
         monkeypatch.setattr(module, read, lambda *a, real=real, **k: reads.append(a[0]) or real(*a, **k))
     together = actrec.eval_loader(videos, clip, INPUT, views=actrec.Views(clips=2, crops=3), batch_size=5, index=index)
@@ -176,11 +179,11 @@ def test_no_file_stays_open(tmp_path, numbers, make_rows):
 
 
 def test_frames_past_the_end_become_the_last_and_are_counted(tmp_path, numbers, make_rows, monkeypatch):
-    probe = probe_video
-    monkeypatch.setattr(
-        "actrec.data.index.probe.probe_video",
-        lambda path: type(p := probe(path))(**{**p.__dict__, "frames": p.frames + 3}),
-    )
+    def examine(path):
+        probe, finding = examine_video(path)
+        return replace(probe, frames=probe.frames + 3), finding
+
+    monkeypatch.setattr("actrec.data.index.probe.examine_video", examine)
     videos = make_rows(numbers.video(tmp_path / "h264.mp4", frames=10))
     loader = actrec.eval_loader(videos, actrec.Clip(frames=13), INPUT, views=actrec.Views(crop_ratio=1))
     assert numbers.read(next(iter(loader)).clips)[0].tolist() == [*range(10), 9, 9, 9]

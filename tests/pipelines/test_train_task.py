@@ -59,7 +59,7 @@ def test_repeats_decode_a_file_once(media_rows, monkeypatch):
     reads = []
     read = read_frames
     monkeypatch.setattr(
-        "actrec.pipelines.workers.decode.read_frames", lambda path, *a, **k: reads.append(path) or read(path, *a, **k)
+        "actrec.data.index.index.read_frames", lambda path, *a, **k: reads.append(path) or read(path, *a, **k)
     )
     batches(media_rows[:3], batch_size=8, repeats=4, keep_last=True)
     assert sorted(reads) == sorted(video.path for video in media_rows[:3])

@@ -21,6 +21,7 @@ from actrec.data.index.records import (
     open_records,
     read_header,
 )
+from actrec.data.index.store import CertificateStore
 from actrec.data.times import LARGEST
 from actrec.files import atomic_write
 from actrec.opening import check_regular, open_regular
@@ -118,13 +119,14 @@ def _places_in(cached: Stored, sums: np.ndarray) -> np.ndarray:
     return np.where(names[place] == sums, place, -1)
 
 
-def save_records(records: Records, cache: Path, *, in_place: bool) -> None:
+def save_records(records: Records, cache: Path, store: CertificateStore, *, in_place: bool) -> None:
     """Writes the records to the cache, with what another process has found out about the same files and stored there.
 
     Two commands may use a list at the same time, and what `actrec index --verify` takes hours to find is not lost. The
     records stay as they are while the index is used.
 
     Args:
+        store: Where the certificates of the files are.
         in_place: If the cache is long and has the same files, write only the records that changed, at their places. If
             that is interrupted, the seal of a record tells that it is damaged. Otherwise the cache is replaced, and
             processes that use it keep the one that they have opened.
@@ -132,7 +134,7 @@ def save_records(records: Records, cache: Path, *, in_place: bool) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    if in_place and _save_in_place(records, cache):
+    if in_place and _save_in_place(records, cache, store):
         return
     unsaved = records.unsaved()
     with atomic_write(cache, "wb") as file:
@@ -147,16 +149,17 @@ def save_records(records: Records, cache: Path, *, in_place: bool) -> None:
         np.lib.format.write_array_header_1_0(file, header)
         for part, block in records.blocks():
             block["name"] = sums[part]
+            store.translate(block["packets"])
             if cached is not None and place is not None:
                 theirs = np.zeros(len(block), RECORD)
                 copy_records(cached, place[part], theirs)
-                _merge(block, theirs)
+                _merge(block, theirs, store)
             block["seal"] = seals(block)
             file.write(block.tobytes())
     records.mark_saved(unsaved)
 
 
-def _save_in_place(records: Records, cache: Path) -> bool:
+def _save_in_place(records: Records, cache: Path, store: CertificateStore) -> bool:
     """Whether the changed records could be written to their places."""
     unsaved = records.unsaved()
     files = np.fromiter(unsaved, np.int64, len(unsaved))
@@ -175,7 +178,8 @@ def _save_in_place(records: Records, cache: Path) -> bool:
             if not np.array_equal(old["name"], new["name"]):
                 return False  # of another list
             merged = new.copy()
-            _merge(merged, old)
+            store.translate(merged["packets"])
+            _merge(merged, old, store)
             merged["seal"] = seals(merged)
             for number, record in zip(files.tolist(), merged):
                 write_at(file, offset + number * RECORD.itemsize, record.tobytes())
@@ -188,19 +192,31 @@ def _save_in_place(records: Records, cache: Path) -> bool:
     return True
 
 
-def _merge(ours: np.ndarray, theirs: np.ndarray) -> None:
-    """Adds to records what others say of the same files, and ours do not. Zeros say nothing."""
-    is_same = (ours["key"] == theirs["key"]).all(axis=1) & (ours["kind"] != Kind.UNKNOWN)
-    is_new = (ours["kind"] == Kind.UNKNOWN) | (
-        is_same & (ours["verified"] == Verified.UNKNOWN) & (theirs["verified"] != Verified.UNKNOWN)
-    )
-    is_certified = is_same & (ours["certified"] == Certified.UNKNOWN) & (theirs["certified"] != Certified.UNKNOWN)
-    chosen = np.flatnonzero((is_new | is_certified) & (theirs["kind"] != Kind.UNKNOWN))
+def _merge(ours: np.ndarray, theirs: np.ndarray, store: CertificateStore) -> None:
+    """Adds to records what others say of the same files, and ours do not. Zeros say nothing.
+
+    Args:
+        store: With the certificates of both.
+    """
+    is_known = theirs["kind"] != Kind.UNKNOWN
+    is_same = is_known & (ours["key"] == theirs["key"]).all(axis=1) & (ours["kind"] != Kind.UNKNOWN)
+    is_verified = (ours["verified"] == Verified.UNKNOWN) & (theirs["verified"] != Verified.UNKNOWN)
+    is_new = is_known & ((ours["kind"] == Kind.UNKNOWN) | (is_same & is_verified))
+    # A certificate that another process has found to be wrong is wrong, unless a later decode has earned it.
+    is_refuted = (theirs["certified"] == Certified.NO) & (ours["verified"] == Verified.UNKNOWN)
+    is_open = np.isin(ours["certified"], (Certified.UNKNOWN, Certified.DOUBTED))
+    is_certified = is_same & (theirs["certified"] != Certified.UNKNOWN) & (is_open | is_refuted)
+    is_yes = np.where(is_certified, theirs["certified"], ours["certified"]) == Certified.YES
+    is_stored = is_same & is_yes & store.may_have(theirs["packets"]) & ~store.may_have(ours["packets"])
+    chosen = np.flatnonzero(is_new | is_certified | is_stored)
     found = theirs[chosen]
     is_whole = seals(found) == found["seal"]
     chosen, found = chosen[is_whole], found[is_whole]
-    ours["certified"][chosen] = found["certified"]
-    ours[chosen[is_new[chosen]]] = found[is_new[chosen]]
+    for name, is_theirs in (("certified", is_certified), ("packets", is_stored)):
+        taken = is_theirs[chosen]
+        ours[name][chosen[taken]] = found[name][taken]
+    taken = is_new[chosen]
+    ours[chosen[taken]] = found[taken]
 
 
 # Caches of older versions have only some fields of `RECORD`, three of them with other names until commit 23e24aa.
@@ -213,6 +229,7 @@ _OLD_TYPES = {"rate": "f4"}
 _OLD_RECORD = np.dtype(
     [(name, _OLD_TYPES.get(name, kind), *shape) for name, kind, *shape in RECORD.descr if name in _OLD_FIELDS]
 )
+_BEFORE_STORE = np.dtype([field for field in RECORD.descr if field[0] != "packets"])
 _OLDEST_RECORD = np.dtype([(_OLD_NAMES.get(name, name), *rest) for name, *rest in _OLD_RECORD.descr])
 
 
@@ -260,6 +277,8 @@ def _load(cache: Path | None) -> np.ndarray | RecordFile | None:
         records = records.view(_OLD_RECORD)
     if records.dtype == _OLD_RECORD:
         records = _complete(records)
+    if records.dtype == _BEFORE_STORE:
+        records = _extend(records)
     return records if records.dtype == RECORD and records.ndim == 1 else None
 
 
@@ -271,6 +290,15 @@ def _complete(old: np.ndarray) -> np.ndarray:
     records["step"] = 1
     records["kind"][old["verified"] != Verified.BROKEN] = Kind.UNKNOWN
     records["seal"] = seals(records)
+    return records
+
+
+def _extend(old: np.ndarray) -> np.ndarray:
+    """The records of a version that stored no certificates."""
+    records = np.zeros(len(old), RECORD)
+    for name in old.dtype.names or ():
+        records[name] = old[name]
+    records["seal"] = np.where(seals(old) == old["seal"], seals(records), 0)
     return records
 
 

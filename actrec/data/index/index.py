@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,8 +34,10 @@ from actrec.data.index.images import BrokenError
 from actrec.data.index.media import Media, Span, frame_numbers, span_of
 from actrec.data.index.probe import (
     Certified,
+    Found,
     Kind,
     Verified,
+    certified_of,
     key_of,
     listing_of,
     numbers_of,
@@ -43,11 +46,15 @@ from actrec.data.index.probe import (
 )
 from actrec.data.index.reach import Hosts, Unreachable
 from actrec.data.index.records import BLOCK, Records
+from actrec.data.index.store import CertificateStore, Place
 from actrec.data.limits import why_too_large, why_too_long
 from actrec.data.lists import Video, Videos, digest, number_files
 from actrec.data.storage import RemoteError, absolute, cancelling_pool, is_local, is_remote
-from actrec.data.video.certificate import Certificate, load_certificate
-from actrec.data.video.container import MediaError
+from actrec.data.video.certificate import Certificate, find_certificate
+from actrec.data.video.color import Region
+from actrec.data.video.container import ChangedError, MediaError, SurpriseError
+from actrec.data.video.packed import pack, unpack
+from actrec.data.video.read import Decoded, read_frames
 from actrec.leftovers import remove_leftovers
 from actrec.system import num_cores, raise_if_exhausted, total_memory
 from actrec.words import counted, none_usable
@@ -55,6 +62,7 @@ from actrec.words import counted, none_usable
 _FETCHES = 16  # files of URLs that are asked for, or fetched, at the same time
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
 _SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
+_AT_ONCE = 1 << 22  # bytes of certificates that are written to the disk together
 _SAVE_EVERY = 30  # seconds of probing that a power cut may lose
 _SAVING = 20  # or this many times as long as saving takes
 Progress = Callable[[int, int], None]
@@ -83,7 +91,9 @@ class Index(Sequence[Media]):
         why_unsaved: The reason why the records could not be saved; None if they could.
         num_damaged: How many of the needed records in the cache were damaged. Their files are probed again.
         is_rebuilt: There was a cache of which nothing could be used.
-        certificates: Certificate by path, for files that were decoded to their end; None if the file did not earn one.
+        certificates: Certificate by path, of files that were read; None if the file did not earn one.
+        surprises: By path, what was wrong when a certified file was decoded from a keyframe. Such files are decoded
+            from their start from then on.
     """
 
     def __init__(
@@ -113,11 +123,16 @@ class Index(Sequence[Media]):
         self._image_range: tuple[float, float] | None = None
         self._has_range = False
         self._held, self._room = 0, total_memory() // _SHARE
+        self._packed: dict[int, bytes] = {}  # by file, certificates that are not stored on disk
+        self._unstored = 0  # bytes of those that are to be stored
+        self._store = CertificateStore(cache) if cache is not None else None
+        self._lock = threading.Lock()
         self._spans: dict[int, Span] = {}  # by row, of those that needed the timestamps of their file
         self._unstamped: set[int] = set()  # files without timestamps that have rows in seconds
         self.broken: dict[int, str] = {}
         self.cut: dict[int, int] = {}
         self.certificates: dict[str, Certificate | None] = {}
+        self.surprises: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._videos)
@@ -193,6 +208,8 @@ class Index(Sequence[Media]):
         )  # fmt: skip
         other._current[:], other._trusted[:] = self._current[:1], self._trusted[:1]
         other._image_range = self._image_range
+        if (certificate := self.certificate(0)[1]) is not None:
+            other._hold(self._videos[0].path, certificate)
         return other
 
     def set_image_range(self, image_range: tuple[float, float] | None) -> None:
@@ -383,14 +400,14 @@ class Index(Sequence[Media]):
         """Yields a function that records the results of jobs. They are saved now and then, and at the end."""
         saved, took = time.monotonic(), 0.0
 
-        def receive(job: tuple, result: np.void | str | Unreachable | None, reason: str | None) -> None:
+        def receive(job: tuple, result: Found | str | Unreachable | None, reason: str | None) -> None:
             nonlocal saved, took
             if isinstance(result, Unreachable):
                 self._fail(job[0], job[1], result.reason)
             elif isinstance(result, str):
                 self._reject(job[0], result, until_changed=True)
             elif result is not None:
-                self._store(job[0], result)
+                self._record(job[0], result)
             else:  # perhaps not the fault of the file
                 self._reject(job[0], reason or "unknown reason")
             if (begin := time.monotonic()) - saved > max(_SAVE_EVERY, _SAVING * took):
@@ -401,6 +418,9 @@ class Index(Sequence[Media]):
         try:
             yield receive
         finally:
+            self._flush()
+            if self._store is not None and self._changed:
+                self._store.compact(block["packets"] for _, block in self._records.blocks())
             self.save(in_place=False)
 
     def _file_path(self, file: int) -> str:
@@ -442,17 +462,20 @@ class Index(Sequence[Media]):
         """Probes a file if it has no record, or has changed."""
         if not self._is_current(file, path):
             try:
-                self._store(file, probe_path(path, self.name(path), flow=self.flow, template=self.template))
+                self._record(file, probe_path(path, self.name(path), flow=self.flow, template=self.template))
             except RemoteError:  # the next access tries again
                 raise
             except MediaError as error:
                 self._reject(file, error.reason)
 
-    def _store(self, file: int, record: np.void) -> None:
-        self._records[file] = record
+    def _record(self, file: int, found: Found) -> None:
+        self._drop_certificate(file)
+        self._records[file] = found.record
         self._changed = self._current[file] = self._trusted[file] = True
         self._reasons.pop(file, None)
         self._unreachable.pop(file, None)
+        if found.packed is not None:
+            self._keep(file, found.packed)
 
     def _fail(self, file: int, path: str, reason: str) -> None:
         """Notes that a file could not be fetched. Its record stays as it is.
@@ -489,40 +512,144 @@ class Index(Sequence[Media]):
 
     # ---- certificates ----
 
+    def read_frames(
+        self,
+        i: int,
+        positions: np.ndarray,
+        receive: Callable[[int, np.ndarray], None],
+        *,
+        region: Region | None = None,
+        certify: bool = False,
+    ) -> Decoded:
+        """Decodes frames of the video file of a row by its certificate, or from its start where that does not work.
+
+        Args:
+            positions: ascending frame numbers of the file without repetition.
+            receive, region: as for `actrec.data.video.read.read_frames`. If it is called twice for the same frame, the
+                second picture counts.
+            certify: decode a file to its end if that tells whether it earns a certificate.
+
+        Raises:
+            MediaError, FileNotFoundError: the file cannot be read.
+        """
+        path = self._videos[i].path
+        read = partial(read_frames, path, positions, receive, region=region, image_range=self._image_range)
+        is_known, certificate = self.certificate(i)
+        certify = certify and not is_known
+        try:
+            decoded = read(certificate, certify=certify)
+        except ChangedError:
+            self.forget_certificate(i)
+            return read()
+        except SurpriseError as error:
+            self.revoke_certificate(i, error.reason)
+            return read()
+        if certify:
+            self.set_certificate(i, decoded.certificate)
+        return decoded
+
     def certificate(self, i: int) -> tuple[bool, Certificate | None]:
         """(whether it is known if the file of a row earns a certificate, the certificate if it does)."""
         file, path = int(self._file_of_row[i]), self._videos[i].path
         if path in self.certificates:
             return True, self.certificates[path]
-        certified = self._records[file]["certified"]
-        if certified != Certified.YES:
-            return bool(certified != Certified.UNKNOWN), None
+        record = self._records[file]
+        certified = record["certified"]
+        if certified in (Certified.NO, Certified.DOUBTED) or record["kind"] != Kind.VIDEO:
+            return bool(certified == Certified.NO), None
         if not self._is_current(file, path):
             self.forget_certificate(i)
             return False, None
-        certificate = load_certificate(path)
+        certificate = self._stored(file, record) if certified == Certified.YES else None
+        if certificate is None:  # it was not stored, or the record is one of an older version
+            finding = find_certificate(path)
+            if certified == Certified.UNKNOWN and certified_of(finding) == Certified.DOUBTED:
+                self._records.change(file, certified=Certified.DOUBTED)
+                self._changed = True
+                return False, None
+            self.set_certificate(i, finding.certificate)
+            return True, finding.certificate
         self._hold(path, certificate)
         return True, certificate
 
     def set_certificate(self, i: int, certificate: Certificate | None) -> None:
-        """Keeps the certificate that decoding the file of a row to its end has given; None if it earned none."""
-        earned = Certified.NO if certificate is None else Certified.YES
-        self._records.change(int(self._file_of_row[i]), certified=earned)
+        """Keeps the certificate that the file of a row has earned; None if it earned none."""
+        file = int(self._file_of_row[i])
+        self._drop_certificate(file)
+        self._records.change(file, certified=Certified.NO if certificate is None else Certified.YES)
         self._changed = True
         self._hold(self._videos[i].path, certificate)
+        if certificate is not None:
+            self._keep(file, pack(certificate))
 
     def forget_certificate(self, i: int) -> None:
         """Drops the certificate of the file of a row, because the file has changed."""
-        certificate = self.certificates.pop(self._videos[i].path, None)
-        self._held -= certificate.nbytes if certificate is not None else 0
-        self._records.change(int(self._file_of_row[i]), certified=Certified.UNKNOWN)
+        file = int(self._file_of_row[i])
+        self._drop_certificate(file)
+        self._records.change(file, certified=Certified.DOUBTED)
         self._changed = True
+
+    def revoke_certificate(self, i: int, reason: str) -> None:
+        """Drops the certificate of the file of a row until the file changes, because it has turned out to be wrong.
+
+        The file is not certified again by decoding it to its end: if it is damaged, each epoch would do that in vain.
+        """
+        file, path = int(self._file_of_row[i]), self._videos[i].path
+        if key_of(path, self.name(path), self.template) != tuple(self._records[file]["key"].tolist()):
+            self.forget_certificate(i)
+            return
+        self.set_certificate(i, None)
+        self.surprises[path] = reason
 
     def _hold(self, path: str, certificate: Certificate | None) -> None:
         size = certificate.nbytes if certificate is not None else 0
         if self._held + size <= self._room:
             self.certificates[path] = certificate
             self._held += size
+
+    def _drop_certificate(self, file: int) -> None:
+        certificate = self.certificates.pop(self._file_path(file), None)
+        self._held -= certificate.nbytes if certificate is not None else 0
+        with self._lock:
+            self._held -= len(self._packed.pop(file, b""))
+        if self._records[file]["packets"]["size"]:
+            self._records.change(file, packets=Place())
+
+    # ---- the certificates on disk ----
+
+    def _keep(self, file: int, packed: bytes) -> None:
+        """Keeps a certificate until it is stored on disk; where that is impossible, as long as there is room for it."""
+        is_storing = self._store is not None and self._store.why_unsaved is None
+        with self._lock:
+            if is_storing or self._held + len(packed) <= self._room:
+                self._packed[file] = packed
+                self._held += len(packed)
+                self._unstored += len(packed)
+        if is_storing and self._unstored > _AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Stores the certificates that are not stored yet."""
+        if self._store is None:
+            return
+        with self._lock:
+            places = self._store.append(list(self._packed.values())) if self._packed else None
+            if places is None:
+                return
+            for file, place in zip(self._packed, places):
+                self._records.change(file, packets=place)
+            self._held -= sum(map(len, self._packed.values()))
+            self._packed.clear()
+            self._unstored, self._changed = 0, True
+
+    def _stored(self, file: int, record: np.void) -> Certificate | None:
+        """The certificate of a file from memory or from the disk; None if it is in neither place."""
+        packed = self._packed.get(file)
+        if packed is None and self._store is not None:
+            packed = self._store.read(Place(*record["packets"].tolist()))
+        with contextlib.suppress(ValueError):
+            return unpack(packed) if packed is not None else None
+        return None
 
     # ---- the whole list ----
 
@@ -563,14 +690,15 @@ class Index(Sequence[Media]):
         Args:
             in_place: Write only what is new, if the cache is long (see `save_records`).
         """
-        if self._cache is None or not self._changed:
+        self._flush()
+        if self._cache is None or self._store is None or not self._changed:
             return
         try:
-            save_records(self._records, self._cache, in_place=in_place)
+            save_records(self._records, self._cache, self._store, in_place=in_place)
         except OSError as error:  # a read-only dataset has no cache: every command probes it again
             self.why_unsaved = f"{self._cache}: cannot be written ({error.strerror or error})"
         else:
-            self._changed, self.why_unsaved = False, None
+            self._changed, self.why_unsaved = False, self._store.why_unsaved
 
 
 def build_index(
@@ -653,7 +781,7 @@ def _outcome(function: Callable[..., Any], job: tuple) -> tuple[Any, str | None]
 
 def _probe_job(
     file: int, path: str, name: str, flow: bool, template: str | None, *, stop: object
-) -> np.void | Unreachable:
+) -> Found | Unreachable:
     try:
         return probe_path(path, name, flow=flow, template=template)
     except RemoteError as error:
@@ -662,8 +790,8 @@ def _probe_job(
 
 def _verify_job(
     file: int, path: str, record: np.void, template: str | None, *, stop: object
-) -> np.void | str | Unreachable:
-    """The new record, or why the file is broken."""
+) -> Found | str | Unreachable:
+    """What it has given, or why the file is broken."""
     try:
         return verify_path(path, record, template)
     except BrokenError as error:

@@ -9,6 +9,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +21,10 @@ from actrec.data.index.watched import decode_watched
 from actrec.data.lists.spelling import why_missing
 from actrec.data.storage import RemoteError, is_local
 from actrec.data.times import LARGEST
+from actrec.data.video.certificate import Finding
 from actrec.data.video.container import MediaError, unreadable
-from actrec.data.video.probe import probe_video
+from actrec.data.video.packed import pack
+from actrec.data.video.probe import examine_video
 from actrec.data.video.promise import LEAST_PRESENT
 from actrec.data.video.read import verify_video
 from actrec.opening import open_regular
@@ -35,9 +38,12 @@ class Kind(IntEnum):
 
 
 class Certified(IntEnum):
-    """Whether a video file earns a certificate (`actrec.data.video.certificate`). Decoding it to its end tells."""
+    """Whether a video file earns a certificate (`actrec.data.video.certificate`).
 
-    UNKNOWN, YES, NO = range(3)
+    DOUBTED: its packets do not tell; decoding it to its end does.
+    """
+
+    UNKNOWN, YES, NO, DOUBTED = range(4)
 
 
 class Verified(IntEnum):
@@ -76,6 +82,7 @@ RECORD = np.dtype(
         ("begins", "f8"),  # the time of a file's first frame in seconds
         ("variable", "?"),  # its frames are not shown equally long
         ("stamped", "?"),  # it has timestamps
+        ("packets", [("position", "u8"), ("size", "u4"), ("crc", "u4")]),  # where its certificate is (`store.Place`)
         ("seal", "u8"),  # of all other fields, in the cache: a record that was damaged on disk does not match
     ]
 )
@@ -125,7 +132,26 @@ def checksum(name: str) -> int:
     return zlib.crc32(name.encode("utf-8", "surrogateescape"))
 
 
-def probe_path(path: str, name: str, *, flow: bool = False, template: str | None = None) -> np.void:
+class Found(NamedTuple):
+    """What probing or verifying a file or folder has given.
+
+    Args:
+        record: One `RECORD`.
+        packed: The certificate of a video file, as bytes; None if it has none.
+    """
+
+    record: np.void
+    packed: bytes | None = None
+
+
+def certified_of(finding: Finding) -> Certified:
+    """Whether a video file earns a certificate, judging by its packets."""
+    if finding.certificate is None:
+        return Certified.NO
+    return Certified.YES if finding.doubt is None else Certified.DOUBTED
+
+
+def probe_path(path: str, name: str, *, flow: bool = False, template: str | None = None) -> Found:
     """Makes the record of a file or folder.
 
     Args:
@@ -138,19 +164,20 @@ def probe_path(path: str, name: str, *, flow: bool = False, template: str | None
     """
     record = np.zeros((), RECORD)
     record["name"], record["key"] = checksum(name), key_of(path, name, template) or (0, 0)
+    packed = None
     with _reasons(path):
         if not is_local(path):
-            _probe_stored(path, record, flow=flow)
+            packed = _probe_stored(path, record, flow=flow)
         elif flow:
             _probe_flow(path, record, template)
         elif os.path.isdir(path):
             _probe_folder(path, record, os.listdir(path), Kind.FOLDER, template)
         else:
-            _probe_video(path, record)
-    return record[()]  # type: ignore[return-value]
+            packed = _probe_video(path, record)
+    return Found(record[()], packed)  # type: ignore[arg-type]
 
 
-def verify_path(path: str, record: np.void, template: str | None = None) -> np.void:
+def verify_path(path: str, record: np.void, template: str | None = None) -> Found:
     """Decodes all of a file or folder.
 
     A video is broken if less than nine tenths of its frames decode without errors. If more do, the number of frames
@@ -162,13 +189,13 @@ def verify_path(path: str, record: np.void, template: str | None = None) -> np.v
         template: As for `probe_path`.
 
     Returns:
-        The new record.
+        The new record, and the certificate that the decode has earned.
 
     Raises:
         BrokenError: It is broken.
         MediaError: It cannot be read. The cause may be something other than the file.
     """
-    record = record.copy()
+    record, packed = record.copy(), None
     with _reasons(path):
         if record["kind"] == Kind.FOLDER:
             _verify_folder(path, record, template)
@@ -181,8 +208,9 @@ def verify_path(path: str, record: np.void, template: str | None = None) -> np.v
             record["damaged"] = decoded.damaged
             record["certified"] = Certified.NO if decoded.certificate is None else Certified.YES
             record["frames"] = decoded.decoded
+            packed = pack(decoded.certificate) if decoded.certificate is not None else None
     record["verified"] = Verified.INTACT
-    return record
+    return Found(record, packed)
 
 
 @contextlib.contextmanager
@@ -241,21 +269,24 @@ def _verify_folder(path: str, record: np.void, template: str | None) -> None:
         raise BrokenError(path, f"{len(reasons)} of {len(names)} images {are} broken; the first: {reasons[0]}")
 
 
-def _probe_stored(path: str, record: np.ndarray, *, flow: bool) -> None:
+def _probe_stored(path: str, record: np.ndarray, *, flow: bool) -> bytes | None:
     """Probes a URL, or a member of an archive."""
     if flow:
         raise MediaError(path, f"optical flow is read from folders of the file system only: {_FLOW_MADE}")
     record["size"] = storage.stat(path).size
     with storage.local_file(path):  # fetched once for all that follows
-        _probe_video(path, record)
+        return _probe_video(path, record)
 
 
-def _probe_video(path: str, record: np.ndarray) -> None:
-    found = probe_video(path)
+def _probe_video(path: str, record: np.ndarray) -> bytes | None:
+    """Returns the packed certificate, if the packets of the file earn one."""
+    found, finding = examine_video(path)
     record["kind"], record["size"] = Kind.VIDEO, record["size"] or os.path.getsize(path)
     record["first"] = record["step"] = 1
     for name, value in vars(found).items():
         record[name] = value
+    record["certified"] = certified_of(finding)
+    return pack(finding.certificate) if finding.certificate is not None and finding.doubt is None else None
 
 
 def _probe_flow(path: str, record: np.ndarray, template: str | None) -> None:

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import zlib
 from dataclasses import dataclass
 from typing import BinaryIO, Self
 
 import av
 import numpy as np
 
-from actrec.data.storage import local_file
+from actrec.data.storage import is_local, local_file
 from actrec.data.video.color import picture_checksum
 from actrec.data.video.container import iter_decoded, iter_packets, open_video
 from actrec.data.video.damage import DamageCount
-from actrec.data.video.keyframes import KeyframeCheck
-from actrec.data.video.nal import NAL_CODECS, summarize_packet, x264_unit
+from actrec.data.video.nal import x264_unit
 from actrec.data.video.orientation import Orientation
+from actrec.data.video.structure import StructureCheck
 from actrec.opening import open_regular
 from actrec.system import read_at
 
 # Decoders in which a keyframe resets everything. H.264 and HEVC keyframes qualify one by one: only IDR pictures do.
 # Those of VP8, VP9, AV1 and MJPEG are checked by their first bytes (`KeyframeCheck`).
 # MPEG-1, -2 and -4 do not qualify: open GOPs and packed B-frames leak across keyframes without an error.
-_SEEKABLE = {"h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mjpeg"}
+SEEKABLE = {"h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mjpeg"}
+DIRECT = {*SEEKABLE} - {"mjpeg"}  # what an MJPEG decoder does depends on more of the container than is kept here
 _SAMPLED = (0, 4)  # the pictures of a group whose checksums are kept: the keyframe, and the fourth after it
 _MAX_GROUPS = 8  # groups of which checksums are kept
 _LARGEST_HEAD = 1 << 20  # bytes of packets that are kept to decode the first picture, which rarely needs more
 _MAX_HEADER = 64  # bytes between a packet's position, as the container gives it, and its first byte
-# A packet in a file. `droppable`: no other picture refers to its picture.
-_PACKET = np.dtype([("pts", "i8"), ("offset", "i8"), ("size", "i4"), ("droppable", "?")])
+# A packet in a file. `droppable`: no other picture refers to its picture. It is found out for H.264 and HEVC only.
+PACKET = np.dtype([("pts", "i8"), ("offset", "i8"), ("size", "i4"), ("droppable", "?")])
 
 
 @dataclass(frozen=True)
@@ -60,23 +63,49 @@ class Certificate:
     Args:
         pts: timestamp of every frame, ascending; frame i of a plain decode has pts[i].
         key_pts, key_dts: timestamps of the keyframes, ascending.
-        packets: where each packet is located in the file, in decoding order (H.264 and HEVC only).
+        packets: where each packet is located in the file, in decoding order: an array of `PACKET`.
         stream: how to decode those packets; None if some are not stored in one piece.
         preamble: what a decoder that enters must read in front of the first packet: the file's first packet said it.
+        crcs: CRC-32 of each packet, for those that come over the network; None for the others.
     """
 
     pts: np.ndarray
     key_pts: np.ndarray
     key_dts: np.ndarray
-    packets: np.ndarray | None = None
+    packets: np.ndarray
     stream: StreamInfo | None = None
     preamble: bytes = b""
+    crcs: np.ndarray | None = None
+
+    @functools.cached_property
+    def place_of_frame(self) -> np.ndarray:
+        """For each frame the place of its packet in `packets`."""
+        return np.argsort(self.packets["pts"])
+
+    @functools.cached_property
+    def place_of_key(self) -> np.ndarray:
+        """For each keyframe the place of its packet in `packets`."""
+        return self.place_of_frame[np.searchsorted(self.pts, self.key_pts)]
 
     @property
     def nbytes(self) -> int:
         """The memory that it takes."""
-        arrays = (self.pts, self.key_pts, self.key_dts, self.packets)
+        arrays = (self.pts, self.key_pts, self.key_dts, self.packets, self.crcs, self.place_of_frame, self.place_of_key)
         return sum(array.nbytes for array in arrays if array is not None)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the packets of a file say about entering it.
+
+    Args:
+        certificate: of the file, if decoding it gives one picture per packet, in the order of the timestamps. None if
+            it may not be entered even then.
+        doubt: why that is not certain without decoding all of it; None if it is.
+    """
+
+    certificate: Certificate | None
+    doubt: str | None = None
 
 
 def file_version(file: BinaryIO) -> tuple[int, int]:
@@ -97,15 +126,18 @@ class PacketExaminer:
         self._context = stream.codec_context
         self._codec = self._context.codec.canonical_name
         self._extradata = self._context.extradata or b""
-        self._sound = self._codec in _SEEKABLE
+        self._sound = self._codec in SEEKABLE
         self._packets: list[tuple[int, int, int]] = []  # pts, offset and size in the file
+        self._crcs: list[int] | None = None if is_local(path) else []
         self._layers: list[tuple[bool, int]] = []  # of each packet: non-reference in its temporal layer; that layer
         self._keys: list[tuple[int, int]] = []  # pts, dts
         self._size: tuple[int, int] | None = None
         self._orientation = Orientation()
         self._sets: frozenset[bytes] | None = None  # parameter sets that each keyframe brings along
         self._x264 = b""  # what the first packet says of the encoder
-        self._resets = KeyframeCheck(self._codec)
+        container = stream.container.format.name
+        self._structure = StructureCheck(self._codec, self._extradata, container, self._context.reorder_depth)
+        self._reason: str | None = None  # for a doubt that lies in the container
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opened:
@@ -126,21 +158,20 @@ class PacketExaminer:
         if packet.pts is None or packet.is_discard or packet.is_corrupt or packet.has_sidedata("new_extradata"):
             self._sound = False
             return
-        is_key, offset, data = packet.is_keyframe, -1, bytes(packet)
-        if self._codec in NAL_CODECS:
-            nal = summarize_packet(data, self._codec, self._extradata)
-            is_key = is_key and nal.is_idr
-            offset = self._offset(packet.pos, data)
-            self._layers.append((nal.is_non_reference, nal.temporal_layer))
-            self._check_parameter_sets(nal.parameter_sets, is_key)
-            self._check_messages(nal.x264, nal.has_film_grain)
-        elif is_key:
-            is_key = self._resets(data)
-        self._packets.append((packet.pts, offset, len(data)))
-        if is_key:
-            self._keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+        pts, data = packet.pts, bytes(packet)
+        facts = self._structure.packet(data, pts, packet.is_keyframe)
+        self._check_parameter_sets(facts.parameter_sets, facts.is_sync)
+        self._check_messages(facts.x264, facts.has_film_grain)
+        self._layers.append((facts.is_non_reference, facts.temporal_layer))
+        self._packets.append((pts, self._offset(packet.pos, data), len(data)))
+        if self._crcs is not None:
+            self._crcs.append(zlib.crc32(data))
+        if facts.is_sync:
+            self._keys.append((pts, pts if packet.dts is None else packet.dts))
+        if self._reason is None and packet.has_sidedata("skip_samples"):
+            self._reason = "the container tells to skip samples"
 
-    def first_picture(self, picture: av.VideoFrame) -> None:
+    def picture(self, picture: av.VideoFrame) -> None:
         """Takes the first picture of a plain decode."""
         self._size, self._orientation = (picture.width, picture.height), Orientation.of(picture)
         self._sound = self._sound and picture.pts is not None and not picture.is_corrupt
@@ -166,7 +197,15 @@ class PacketExaminer:
             return None
         key_pts, key_dts = np.array(sorted(self._keys), np.int64).T
         preamble = x264_unit(self._x264, self._extradata) if self._x264 else b""
-        return Certificate(np.array(pts, np.int64), key_pts, key_dts, *self._packets_in_file(), preamble)
+        crcs = None if self._crcs is None else np.array(self._crcs, np.uint32)
+        return Certificate(np.array(pts, np.int64), key_pts, key_dts, *self._packets_in_file(), preamble, crcs)
+
+    def finding(self) -> Finding:
+        """What is known after the last packet and the first picture."""
+        return Finding(self.certificate(), self._doubt())
+
+    def _doubt(self) -> str | None:
+        return self._reason or self._structure.doubt()
 
     def _timestamps(self) -> list[int]:
         return sorted({pts for pts, _, _ in self._packets})
@@ -175,7 +214,8 @@ class PacketExaminer:
         """A decoder that enters at a keyframe must know all parameter sets that a plain decode has met by then."""
         if is_key and self._sets is None:
             self._sets = sets
-        self._sound = sets == self._sets if is_key else sets <= (self._sets or frozenset())
+        if not (sets == self._sets if is_key else sets <= (self._sets or frozenset())):
+            self._sound = False
 
     def _check_messages(self, x264: bytes | None, has_film_grain: bool) -> None:
         """A decoder that enters at a keyframe must know what a plain decode has learned of the encoder by then.
@@ -195,13 +235,12 @@ class PacketExaminer:
         found = read_at(self._file, self._begin + position, len(data) + _MAX_HEADER).find(data)
         return position + found if found >= 0 else -1
 
-    def _packets_in_file(self) -> tuple[np.ndarray | None, StreamInfo | None]:
-        if self._codec not in NAL_CODECS or self._size is None:
-            return None, None
-        packets = np.zeros(len(self._packets), _PACKET)
+    def _packets_in_file(self) -> tuple[np.ndarray, StreamInfo | None]:
+        assert self._size is not None
+        packets = np.zeros(len(self._packets), PACKET)
         packets["pts"], packets["offset"], packets["size"] = np.array(self._packets, np.int64).T
         packets["droppable"] = droppable(self._layers)
-        if (packets["offset"] < 0).any():
+        if (packets["offset"] < 0).any() or self._codec not in DIRECT:
             return packets, None
         context = self._context
         return packets, StreamInfo(
@@ -268,7 +307,7 @@ class Examiner(PacketExaminer):
         self.damage.picture(picture)
         self._pictures.append(picture.pts)
         if self._size is None:
-            self.first_picture(picture)
+            super().picture(picture)
         size = (picture.width, picture.height)
         self._sound = self._sound and picture.pts is not None and not picture.is_corrupt and size == self._size
         if self._sound:
@@ -368,19 +407,28 @@ class Head:
             return next(iter_decoded(container, stream), None)
 
 
-def load_certificate(path: str | os.PathLike[str]) -> Certificate | None:
-    """The certificate of a file that has earned one before, by demuxing alone; None if it no longer looks like that.
+def find_certificate(path: str | os.PathLike[str]) -> Finding:
+    """What the packets of a file say about entering it, by demuxing alone.
 
     Raises:
         FileNotFoundError, MediaError: as `probe_video`.
     """
     with open_video(path) as (container, stream), PacketExaminer(path, stream) as examiner:
         head = Head()
-        for packet in iter_packets(container, stream):
+        for packet in iter_packets(container, stream, examiner):
             examiner.packet(packet)
             head.add(packet)
         first = head.first_picture(path, stream.codec_context, examiner)
         if first is None:
-            return None
-        examiner.first_picture(first)
-        return examiner.certificate()
+            return Finding(None)
+        examiner.picture(first)
+        return examiner.finding()
+
+
+def load_certificate(path: str | os.PathLike[str]) -> Certificate | None:
+    """The certificate of a file that has earned one before; None if it no longer looks like that.
+
+    Raises:
+        FileNotFoundError, MediaError: as `probe_video`.
+    """
+    return find_certificate(path).certificate

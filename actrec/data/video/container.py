@@ -13,6 +13,7 @@ from av.container import InputContainer
 
 from actrec.data.errors import ChangedError as ChangedError
 from actrec.data.errors import MediaError as MediaError
+from actrec.data.errors import SurpriseError as SurpriseError
 from actrec.data.limits import limits, why_too_large
 from actrec.data.storage import RemoteError, is_remote, local_file, open_bytes
 from actrec.data.video.refused import why_no_video

@@ -16,8 +16,8 @@ import av
 import numpy as np
 
 from actrec.data.video.certificate import Certificate
-from actrec.data.video.container import ChangedError
-from actrec.data.video.packets import PacketSource, open_packets
+from actrec.data.video.container import SurpriseError
+from actrec.data.video.packets import PacketSource, open_packets, plan_runs
 
 _TICK = Fraction(1, 25)  # between two pictures of an excerpt: whole milliseconds, the unit of Matroska
 
@@ -50,31 +50,26 @@ def read_excerpt(path: str | os.PathLike[str], wanted: Sequence[int] | np.ndarra
     Raises:
         FileNotFoundError, MediaError: as `probe_video`.
         ChangedError: the file is not the one that the certificate describes.
+        SurpriseError: the file holds something else than its certificate says.
     """
     wanted = np.asarray(wanted, np.int64)
     last = len(certificate.pts) - 1
     pts = certificate.pts[np.minimum(wanted, last)]
-    with open_packets(path, certificate) as source:
-        packets = _needed_packets(source, certificate, pts)
+    # Droppable pictures are copied, too: it is not known whether all decoders in hardware manage without them.
+    runs = plan_runs(certificate, wanted, with_droppable=True)
+    packets: dict[int, av.Packet] = {}  # by timestamp, in decoding order
+    with open_packets(path, certificate, runs) as source:
+        for run in runs:
+            # A keyframe can come up twice: HEVC's leading pictures follow it, but are shown in the group before it.
+            for packet in source.packets(run):
+                assert packet.pts is not None
+                packets.setdefault(packet.pts, packet)
         copied = np.array(list(packets), np.int64)
         if not np.isin(pts, copied).all():
-            raise ChangedError(path, f"frame {wanted[~np.isin(pts, copied)][0]} is no longer where it was")
+            raise SurpriseError(path, f"frame {wanted[~np.isin(pts, copied)][0]} is not where it was")
         data = _remux(source, list(packets.values()), np.argsort(np.argsort(copied)))
     positions = np.searchsorted(np.sort(copied), pts)
     return Excerpt(data, positions.astype(np.int32), int((wanted > last).sum()))
-
-
-def _needed_packets(source: PacketSource, certificate: Certificate, pts: np.ndarray) -> dict[int, av.Packet]:
-    """Packets by timestamp, in decoding order."""
-    key_of = np.searchsorted(certificate.key_pts, pts, side="right") - 1
-    needed: dict[int, av.Packet] = {}
-    for key in np.unique(key_of).tolist():
-        # Droppable pictures are copied, too: it is not known whether all decoders in hardware manage without them.
-        # A keyframe can come up twice: HEVC's leading pictures follow it, but are shown in the group before it.
-        for packet in source.run(key, set(pts[key_of == key].tolist()), with_droppable=True):
-            assert packet.pts is not None
-            needed.setdefault(packet.pts, packet)
-    return needed
 
 
 def _remux(source: PacketSource, packets: list[av.Packet], ranks: np.ndarray) -> np.ndarray:

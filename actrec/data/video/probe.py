@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from actrec.data.limits import why_too_long
-from actrec.data.video.certificate import Head, PacketExaminer
+from actrec.data.video.certificate import Finding, Head, PacketExaminer
 from actrec.data.video.color import color_name
 from actrec.data.video.container import MediaError, iter_decoded, iter_packets, open_video
 from actrec.data.video.orientation import Orientation
@@ -115,7 +115,12 @@ def _refuse_too_long(path: str | os.PathLike[str], packets: PacketTimes) -> None
 
 
 def probe_video(path: str | os.PathLike[str]) -> Probe:
-    """Demuxes the whole file and decodes its first picture.
+    """What a file is. See `examine_video`, which raises the same errors."""
+    return examine_video(path)[0]
+
+
+def examine_video(path: str | os.PathLike[str]) -> tuple[Probe, Finding]:
+    """Demuxes the whole file once and decodes its first picture: what the file is, and where it may be entered.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -124,7 +129,7 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
     with open_video(path) as (container, stream), PacketExaminer(path, stream) as examiner:
         missing = check_complete(path, container, stream)
         packets, head = PacketTimes(container, stream), Head()
-        for number, packet in enumerate(iter_packets(container, stream)):
+        for number, packet in enumerate(iter_packets(container, stream, examiner)):
             packets.add(packet)
             examiner.packet(packet)
             head.add(packet)
@@ -137,7 +142,7 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
             raise MediaError(path, "no frame of its video stream decodes")
         orientation = Orientation.of(first)
         width, height = orientation.size(first.width, first.height)
-        return Probe(
+        probe = Probe(
             frames=packets.num_frames,
             width=width,
             height=height,
@@ -154,3 +159,5 @@ def probe_video(path: str | os.PathLike[str]) -> Probe:
             variable=found.times.borders is not None,
             stamped=found.stamped,
         )
+        examiner.picture(first)
+        return probe, examiner.finding()

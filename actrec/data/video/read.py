@@ -18,10 +18,10 @@ import numpy as np
 
 from actrec.data.video.certificate import Certificate, Examiner
 from actrec.data.video.color import Converter, Region, picture_checksum, to_bgr, to_yuv420, with_range
-from actrec.data.video.container import ChangedError, DecodeObserver, MediaError, iter_decoded, open_video
+from actrec.data.video.container import DecodeObserver, MediaError, SurpriseError, iter_decoded, open_video
 from actrec.data.video.damage import DamageCount
 from actrec.data.video.orientation import Orientation
-from actrec.data.video.packets import open_packets
+from actrec.data.video.packets import open_packets, plan_runs
 from actrec.data.video.promise import check_complete
 from actrec.data.video.timestamps import PictureTimes
 
@@ -186,6 +186,8 @@ def read_frames(
     Raises:
         FileNotFoundError, MediaError: as `probe_video`.
         ChangedError: the file is not the one that the certificate describes.
+        SurpriseError: decoding from a keyframe gave something else than the certificate says. `receive` may have got
+            some frames. Without the certificate, the file can be read.
     """
     wanted = np.asarray(wanted, np.int64)
     assert len(wanted)
@@ -313,31 +315,60 @@ def _holds(path: str | os.PathLike[str], certificate: Certificate, expected: dic
 
 
 def _read_runs(path: str | os.PathLike[str], wanted: np.ndarray, sink: _Sink, certificate: Certificate) -> Decoded:
-    """Enters the file at the keyframe before each wanted frame and skips the packets that no wanted frame needs."""
+    """Enters the file at the keyframe before each wanted frame and skips the packets that no wanted frame needs.
+
+    Every picture that comes out is checked, whether it is wanted or not.
+    """
     clamped = int((wanted >= len(certificate.pts)).sum())
-    pts = certificate.pts[np.minimum(wanted, len(certificate.pts) - 1)].tolist()
-    key_of = np.searchsorted(certificate.key_pts, pts, side="right") - 1
+    runs = plan_runs(certificate, wanted, with_droppable=False)
     decoded = place = 0
-    with open_packets(path, certificate) as source:
+    with open_packets(path, certificate, runs) as source:
         decoder = source.decoder()
-        if (stream := certificate.stream) is not None:
-            sink.expect(stream.width, stream.height, stream.orientation)
-        for key, count in zip(*np.unique(key_of, return_counts=True)):
-            stop = place + int(count)
-            run = source.run(int(key), set(pts[place:stop]), with_droppable=False)
-            for packet in itertools.chain(run, [None]):  # None drains what the decoder holds back to reorder it
-                for picture in decoder.decode(packet):
-                    decoded += 1
-                    first = place
-                    while (
-                        place < stop and picture.pts == pts[place]
-                    ):  # several times at the end, where they are clamped
-                        place += 1
-                    if place > first:
-                        sink.put(range(first, place), picture)
-            if place < stop:
-                raise ChangedError(path, f"frame {wanted[place]} is no longer where it was")
+        stream, size = certificate.stream, None
+        if stream is not None:
+            size = (stream.width, stream.height)
+            sink.expect(*size, stream.orientation)
+        for run in runs:
+            expected = iter(np.sort(certificate.packets["pts"][run.needed]).tolist())
+            stop = place + len(run.wanted)
+            for picture in _decode_run(path, source.packets(run), decoder):
+                size = size or (picture.width, picture.height)
+                if why := _why_surprising(picture, next(expected, None), size):
+                    raise SurpriseError(path, why)
+                decoded += 1
+                first = place
+                # several times at the end, where they are clamped
+                while place < stop and picture.pts == run.wanted[place - stop]:
+                    place += 1
+                if place > first:
+                    sink.put(range(first, place), picture)
+            if (missing := next(expected, None)) is not None:
+                raise SurpriseError(path, f"the picture with the timestamp {missing} is missing")
             depth = decoder.reorder_depth
             decoder.flush_buffers()
             decoder.reorder_depth = depth  # the flush resets it, and the decoder would then drop B-frames
     return Decoded(clamped, decoded)
+
+
+def _decode_run(
+    path: str | os.PathLike[str], packets: Iterator[av.Packet], decoder: av.VideoCodecContext
+) -> Iterator[av.VideoFrame]:
+    for packet in itertools.chain(packets, [None]):  # None drains what the decoder holds back to reorder it
+        try:
+            pictures = decoder.decode(packet)
+        except (av.error.ExitError, av.error.MemoryError):  # which say nothing about the file
+            raise
+        except av.error.FFmpegError as error:
+            raise SurpriseError(path, f"the decoder refused a packet ({error.strerror})") from None
+        yield from pictures
+
+
+def _why_surprising(picture: av.VideoFrame, pts: int | None, size: tuple[int, int]) -> str | None:
+    """What is wrong with a picture, given its timestamp and size according to the certificate; None if nothing is."""
+    if picture.pts != pts:
+        return f"a picture with the timestamp {picture.pts} in place of {pts}"
+    if picture.is_corrupt:
+        return f"the picture with the timestamp {pts} is damaged"
+    if (picture.width, picture.height) != size:
+        return f"a picture of {picture.width}x{picture.height} in place of {size[0]}x{size[1]}"
+    return None

@@ -16,9 +16,8 @@ from actrec.data.sampling.geometry import Box
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
 from actrec.data.storage import RemoteError, is_local, is_remote, local_file, open_bytes
 from actrec.data.video.color import Region
-from actrec.data.video.container import ChangedError, MediaError
+from actrec.data.video.container import ChangedError, MediaError, SurpriseError
 from actrec.data.video.excerpt import Excerpt, read_excerpt
-from actrec.data.video.read import read_frames
 from actrec.pipelines.dali.routes import Route
 from actrec.pipelines.workers.resize import resize
 from actrec.system import raise_if_exhausted
@@ -181,6 +180,8 @@ def _read_video(request: Request, index: Index, positions: np.ndarray) -> Excerp
             return read_excerpt(path, positions, certificate)
         except ChangedError:
             index.forget_certificate(request.row)
+        except SurpriseError as error:
+            index.revoke_certificate(request.row, error.reason)
     return Excerpt(_read_bytes(path), positions, clamped=0)  # DALI does not tell how many frames the file has
 
 
@@ -224,17 +225,8 @@ def fetch_pictures(requests: Sequence[Request], index: Index, *, certify: bool) 
         for i, position in enumerate(positions.tolist()):
             receive(i, region.cut(read_image(first.image(position), image_range=first.image_range)))
         return [receiver.sample() for receiver in receivers]
-    row = requests[0].row
-    known, certificate = index.certificate(row)
-    certify = certify and not known and is_local(first.path)
-    read = functools.partial(read_frames, first.path, positions, receive, region=region, image_range=first.image_range)
-    try:
-        decoded = read(certificate, certify=certify)
-    except ChangedError:
-        index.forget_certificate(row)
-        decoded = read()
-    if certify:
-        index.set_certificate(row, decoded.certificate)
+    row, certify = requests[0].row, certify and is_local(first.path)
+    decoded = index.read_frames(row, positions, receive, region=region, certify=certify)
     num_present = len(positions) - decoded.clamped
     samples = [receiver.sample(num_present) for receiver in receivers]
     samples[0] = replace(samples[0], decoded=decoded.decoded, delivered=len(positions))

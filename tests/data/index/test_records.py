@@ -77,7 +77,7 @@ def test_only_changed_records_are_written(rows, tmp_path):
     changed = np.flatnonzero(np.frombuffer(before, np.uint8) != np.frombuffer(after, np.uint8))
     begin = len(before) - 2 * RECORD.itemsize
     assert begin <= changed.min() <= changed.max() < begin + RECORD.itemsize
-    assert np.load(path)["certified"].tolist() == [Certified.UNKNOWN] * 6 + [Certified.NO, Certified.UNKNOWN]
+    assert np.load(path)["certified"].tolist() == [Certified.YES] * 6 + [Certified.NO, Certified.YES]
     assert not index._records._changed  # the file has it now
     assert index.certificate(6) == (True, None)
     again = build_index(rows, cache=path)
@@ -117,7 +117,7 @@ def test_a_cache_that_became_another_one_is_replaced(rows, tmp_path, other):
     found = np.load(path)
     intact = 6 if other == "damaged" else 8  # records of a part that cannot be read are made again
     assert found["name"][:intact].tolist() == [cache.checksum(row.id) for row in rows[:intact]]
-    assert found["certified"].tolist() == [0, 0, Certified.NO, 0, 0, 0, 0, 0]
+    assert found["certified"][:intact].tolist() == [1, 1, Certified.NO, 1, 1, 1, 1, 1][:intact]
     assert (found["kind"][:6] == Kind.VIDEO).all()
     assert (cache.seals(found) == found["seal"]).all()
 
@@ -130,7 +130,7 @@ def test_two_processes_add_to_the_same_file(rows, tmp_path):
         index.set_certificate(row, None)
     one.save()
     other.save()
-    assert np.load(path)["certified"].tolist() == [0, Certified.NO, Certified.NO, 0, 0, 0, 0, 0]
+    assert np.load(path)["certified"].tolist() == [1, Certified.NO, Certified.NO, 1, 1, 1, 1, 1]
     verified = np.load(path)
     verified["verified"][1] = Verified.INTACT
     verified["seal"] = cache.seals(verified)
