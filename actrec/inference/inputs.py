@@ -50,10 +50,11 @@ def _add(found: dict[str, Video], video: Video) -> None:
 
 
 def _videos_of(path: Path | str) -> Sequence[Video]:
-    if os.fspath(path).lower().endswith(".tar") and (not is_local(path) or os.path.isfile(path)):
-        return _videos_of_archive(os.fspath(path))
-    if not is_local(path):
-        return _videos_at(path) if is_remote(path) and os.fspath(path).endswith("/") else [Video.of(path)]
+    name = os.fspath(path)
+    if name.lower().endswith(".tar") and (not is_local(name) or os.path.isfile(name)):
+        return _videos_of_archive(name)
+    if not is_local(name):
+        return _videos_at(name) if is_remote(name) and name.endswith("/") else [Video.of(name)]
     path = Path(path)
     if path.is_dir():
         return _videos_in(path)

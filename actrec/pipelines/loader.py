@@ -264,7 +264,7 @@ class Loader:
             if fetched is None:
                 futures.append(self._pool.submit(self._fetch, epoch, of_file))
             else:
-                futures.append(then(fetched, self._pool, functools.partial(self._decode, epoch, of_file)))
+                futures.append(then(fetched, self._pool, functools.partial(self._decode_planned, epoch, of_file)))
         return _Fetching(clips, [places for places, _ in groups], futures)
 
     def _memory(self, num_videos: int) -> torch.Tensor | None:
@@ -283,7 +283,7 @@ class Loader:
 
         `Sweep` replaces this method, and no other one but `__iter__`.
         """
-        return self._decode(epoch, draws, [self._plan(epoch, row, repeat) for row, repeat, _ in draws])
+        return self._decode_planned(epoch, draws, [self._plan(epoch, row, repeat) for row, repeat, _ in draws])
 
     def _plan(self, epoch: int, row: int, repeat: int) -> Planned | Failure:
         try:
@@ -302,7 +302,9 @@ class Loader:
             return [Failure.of(found.row, error) if isinstance(found, Planned) else found for found in planned]
         return planned
 
-    def _decode(self, epoch: int, draws: list[Draw], planned: list[Planned | Failure]) -> list[Sample | Failure]:
+    def _decode_planned(
+        self, epoch: int, draws: list[Draw], planned: list[Planned | Failure]
+    ) -> list[Sample | Failure]:
         """The samples of one file, in a decode worker."""
         found: dict[int, Sample | Failure] = {}
         requests: dict[int, Request] = {}

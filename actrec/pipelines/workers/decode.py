@@ -85,7 +85,7 @@ class Failure:
     def of(cls, row: int, error: MediaError | OSError) -> Failure:
         if isinstance(error, OSError) and error.filename and is_remote(error.filename):
             is_gone = isinstance(error, FileNotFoundError | IsADirectoryError)
-            error = (MediaError if is_gone else RemoteError)(error.filename, error.strerror)
+            error = (MediaError if is_gone else RemoteError)(error.filename, error.strerror or "cannot be read")
         return cls(row, str(error), passing=isinstance(error, RemoteError))
 
 
