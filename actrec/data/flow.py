@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from actrec.data.lists import Video
+from actrec.data.storage import is_local, is_remote, split_member
 
 # An x image: prefix, digits, suffix. Other tools call the images `flow_x_00001.jpg` or `u_00001.jpg`.
 FLOW_IMAGE = re.compile(r"(.*?)([0-9]+)(\)?_x\.(?:jpe?g|png))", re.IGNORECASE | re.DOTALL)
@@ -54,10 +55,18 @@ def other_axis(prefix: str) -> str | None:
 def flow_folder(path: str, root: str | os.PathLike[str]) -> str:
     """The folder with the flow of a list row: the frame folder itself, or `flow/<path>` for a video file.
 
+    The flow of a member of an archive is in `flow/shards/000.tar/walk/a.mp4`, that of an object in
+    `flow/s3/bucket/walk/a.mp4`.
+
     Args:
         path: Path of the row, as `read_list` returns it.
         root: Folder of the list.
     """
+    if not is_local(path):
+        archive, member = split_member(path)
+        top = os.path.join(root, FOLDER) if is_remote(path) else flow_folder(archive, root)
+        names = f"{archive.replace('://', '/') if is_remote(path) else ''}/{member or ''}".split("/")
+        return os.path.join(top, *(name for name in names if name not in ("", ".", "..")))
     if os.path.isdir(path):
         return path
     inside = os.path.relpath(path, root)

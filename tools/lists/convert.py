@@ -20,6 +20,7 @@ from actrec.data.lists.formats.annotations import kind_of
 from actrec.data.lists.formats.tables import fits_cells
 from actrec.data.lists.labels import find_labels, read_labels, write_labels
 from actrec.data.lists.splits import PARTS
+from actrec.data.storage import may_exist, resolved
 from actrec.files import ListError, atomic_file, show, writing
 from actrec.registry import did_you_mean
 from actrec.tools.lists.fit import Losses, Progress, fit
@@ -235,13 +236,13 @@ def _renumber(annotations: Annotations, names: Sequence[str]) -> Callable[[tuple
 
 def _warnings(annotations: Annotations, *, guessed: bool) -> Iterable[str]:
     """Notes about rows that are legal but look like a mistake."""
-    files = {part: {os.path.realpath(entry.path) for entry in rows} for part, rows in annotations.parts.items()}
+    files = {part: {resolved(entry.path) for entry in rows} for part, rows in annotations.parts.items()}
     times = Counter(path for paths in files.values() for path in paths)
     if leaked := [path for path, count in times.items() if count > 1]:
         where = " and ".join(part or "the other rows" for part, paths in files.items() if leaked[0] in paths)
         yield f"leakage: {counted(len(leaked), 'file')} in several parts, such as {show(leaked[0])} in {where}"
     for part, rows in annotations.parts.items():
-        slashed = [entry.path for entry in rows if "\\" in entry.path and not os.path.exists(entry.path)]
+        slashed = [entry.path for entry in rows if "\\" in entry.path and not may_exist(entry.path)]
         if slashed:
             paths = counted(len(slashed), "path")
             yield f"{paths} with backslashes: no such file, also with slashes; the first: {show(slashed[0])}"

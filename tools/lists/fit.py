@@ -8,7 +8,6 @@ range or its unit, the videos are opened to determine it. Everything that the fo
 from __future__ import annotations
 
 import math
-import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from actrec.data.lists import Video
 from actrec.data.lists.formats import Entry, Format
 from actrec.data.lists.formats.annotations import frames_of, kind_of, stem_of, times_of
 from actrec.data.lists.line import MAX_FRAME
+from actrec.data.storage import is_remote, may_exist
 from actrec.data.times import FrameTimes
 from actrec.files import show
 from actrec.words import counted
@@ -95,11 +95,11 @@ def _needs_video(entry: Entry, unit: str) -> bool:
     """Whether the video has to be opened to convert the range of a row to this unit.
 
     It is necessary if the row has no range or no frame rate. Otherwise the video is opened if it exists, so that a
-    range does not end after the video.
+    range does not end after the video. An object at a URL is not, because it would be fetched.
     """
     if not unit or unit == kind_of(entry):
         return False
-    return entry.start is None or entry.fps is None or os.path.exists(entry.path)
+    return entry.start is None or entry.fps is None or (may_exist(entry.path) and not is_remote(entry.path))
 
 
 def _probe(

@@ -149,7 +149,7 @@ def _tell_empty(lists: Mapping[str, Sequence[Video]], classes: Sequence[str], lo
 
 
 def divide(
-    src: Path,
+    src: str | Path,
     names: Sequence[str],
     layout: Layout,
     labels: Sequence[int],

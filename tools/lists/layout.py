@@ -42,7 +42,7 @@ class _Reading:
         return "/".join([*(names.get(i, "<folder>") for i in range(max(names) + 1)), "<video>"])
 
 
-def layout_of(src: Path, names: Sequence[str], class_level: int | None = None, *, strict: bool = True) -> Layout:
+def layout_of(src: str | Path, names: Sequence[str], class_level: int | None = None, *, strict: bool = True) -> Layout:
     """Understands <class>/<video>, <part>/<class>/<video> and <class>/<part>/<video>, also with more folders around.
 
     Parts are called train or training; val, valid or validation; test or testing; in any case. They are parts if all
@@ -93,7 +93,7 @@ def layout_of(src: Path, names: Sequence[str], class_level: int | None = None, *
     return Layout(classes, [PART_NAMES[folder.lower()] for folder in folders], reading.described, called)
 
 
-def _called(src: Path, folders: Sequence[str]) -> tuple[str, ...]:
+def _called(src: str | Path, folders: Sequence[str]) -> tuple[str, ...]:
     """The folders of the parts, in the order of the parts. Raises ValueError if one is none, or two are the same."""
     by_part: dict[str, set[str]] = {}
     for folder in sorted(set(folders)):
@@ -110,7 +110,7 @@ def _called(src: Path, folders: Sequence[str]) -> tuple[str, ...]:
     return tuple(min(by_part[part]) for part in PARTS if part in by_part)
 
 
-def _refuse_classes_next_to_parts(src: Path, pieces: Sequence[Sequence[str]], levels: Sequence[set[str]]) -> None:
+def _refuse_classes_next_to_parts(src: str | Path, pieces: Sequence[Sequence[str]], levels: Sequence[set[str]]) -> None:
     """Raises ValueError if a folder such as `train` contains folders of the same names as those next to it."""
     for level, folders in enumerate(levels):
         for folder in sorted(folder for folder in folders if folder.lower() in PART_NAMES):
@@ -206,13 +206,13 @@ def _listed(folders: Sequence[str], most: int = 8) -> str:
     return ", ".join(map(show, folders[:most])) + (", …" if len(folders) > most else "")
 
 
-def _of(src: Path, some: Sequence[str], names: Sequence[str]) -> str:
+def _of(src: str | Path, some: Sequence[str], names: Sequence[str]) -> str:
     """`videos/a.mp4 is` or `2 of 9 videos, such as videos/a.mp4, are`."""
     first = os.path.join(src, some[0])
     return f"{first} is" if len(some) == 1 else f"{len(some)} of {len(names)} videos, such as {first}, are"
 
 
-def class_of(layout: Layout, src: Path, names: Sequence[str], *, otherwise: str = "") -> Sequence[str]:
+def class_of(layout: Layout, src: str | Path, names: Sequence[str], *, otherwise: str = "") -> Sequence[str]:
     """The class folder of each video.
 
     Args:

@@ -16,10 +16,12 @@ from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.data.lists.labels import why_no_class_name
 from actrec.data.lists.spelling import existing_spelling
 from actrec.data.lists.splits import PARTS
+from actrec.data.storage import absolute, may_exist
 from actrec.files import ListError, show
 from actrec.tools.lists.from_folders import divide, tell_unusable_classes
 from actrec.tools.lists.layout import class_of, layout_of
 from actrec.tools.make.record import shown, who_wrote
+from actrec.tools.make.source import Source
 from actrec.words import counted
 
 
@@ -47,7 +49,7 @@ class Split:
 
 
 def choose_split(
-    src: Path,
+    src: Source,
     dst: Path,
     names: list[str],
     options: SplitOptions,
@@ -67,7 +69,7 @@ def choose_split(
         ValueError: A list or a file of class names is malformed, or contradicts the videos.
         OptionError: A new split of all videos is asked for, but the split comes from lists.
     """
-    classes = layout_of(src, names, options.class_level, strict=False).classes
+    classes = layout_of(src.text, names, options.class_level, strict=False).classes
     for folder in _search_path(src, dst):
         if lists := _split_lists(folder, src):
             if options.reshuffle:
@@ -86,13 +88,13 @@ def choose_split(
     return split
 
 
-def _search_path(src: Path, dst: Path) -> list[Path]:
-    parent = Path(os.path.normpath(src / ".."))  # if SRC is a link, the folder of the link
-    folders = {os.path.realpath(folder): folder for folder in (parent, src, dst)}
-    return [folders[key] for key in dict.fromkeys(map(os.path.realpath, (dst, src, parent)))]
+def _search_path(src: Source, dst: Path) -> list[Path]:
+    places = [folder for folder in (dst, src.folder, src.parent) if folder is not None]
+    folders = {os.path.realpath(folder): folder for folder in reversed(places)}
+    return [folders[key] for key in dict.fromkeys(map(os.path.realpath, places))]
 
 
-def _split_lists(folder: Path, src: Path) -> dict[str, Path]:
+def _split_lists(folder: Path, src: Source) -> dict[str, Path]:
     """{part: list} of a folder; empty if the folder contains neither a training nor a validation list."""
     kept = {part: folder / f"videos_{part}.txt" for part in PARTS}
     plain = {part: folder / f"{part}.txt" for part in PARTS}
@@ -103,22 +105,22 @@ def _split_lists(folder: Path, src: Path) -> dict[str, Path]:
     return {}
 
 
-def _split_by_lists(lists: dict[str, Path], src: Path, names: list[str], classes: list[str]) -> Split:
+def _split_by_lists(lists: dict[str, Path], src: Source, names: list[str], classes: list[str]) -> Split:
     folder = next(iter(lists.values())).parent
     labels_file = find_labels(folder)
     labels = read_labels(labels_file) if labels_file else None
-    by_path = {os.path.abspath(src / name): name for name in names}
+    by_path = {absolute(src / name): name for name in names}
     rows: dict[str, list[Video]] = {}
-    missing, outside, respelled, bases = [], 0, 0, (folder, src)
+    missing, outside, respelled, bases = [], 0, 0, (Source(folder), src)
     for part, path in lists.items():
         rows[part] = []
         for video in _read_videos(path, labels, classes):
             if other := existing_spelling(video.path, lambda text: any(_in(by_path, bases, text))):
                 video, respelled = video._replace(path=other), respelled + 1
-            places = [os.path.abspath(base / video.path) for base in bases]
+            places = [absolute(base / video.path) for base in bases]
             if name := next(_in(by_path, bases, video.path), None):
                 rows[part].append(Video("", name, video.start, video.stop, video.labels))
-            elif any(map(os.path.exists, places)):
+            elif any(map(may_exist, places)):
                 outside += 1
             else:
                 missing.append((video.path, f"missing: {path.name} lists it, but the file does not exist"))
@@ -134,9 +136,9 @@ def _split_by_lists(lists: dict[str, Path], src: Path, names: list[str], classes
     return Split(origin, rows, labels, folder, tuple(missing), outside)
 
 
-def _in(by_path: Mapping[str, str], bases: Sequence[Path], text: str) -> Iterator[str]:
+def _in(by_path: Mapping[str, str], bases: Sequence[Source], text: str) -> Iterator[str]:
     """The names of the videos that a path of a list can mean."""
-    places = (os.path.abspath(base / text) for base in bases)
+    places = (absolute(base / text) for base in bases)
     return (by_path[place] for place in places if place in by_path)
 
 
@@ -171,15 +173,16 @@ def _names_of(rows: Mapping[str, list[Video]], classes: list[str]) -> list[str]:
 
 
 def _split_by_folders(
-    src: Path,
+    src: Source,
     dst: Path,
     names: list[str],
     options: SplitOptions,
     log: Callable[[str], None],
     known: Mapping[str, str],
 ) -> Split:
-    layout = layout_of(src, names, options.class_level)
-    classes = class_of(layout, src, names, otherwise=", or a train.txt with `path label` in each line")
+    layout = layout_of(src.text, names, options.class_level)
+    hint = "; `actrec lists shards` makes a list of its labels, for --list" if src.is_archive else ""
+    classes = class_of(layout, src.text, names, otherwise=f", or a train.txt with `path label` in each line{hint}")
     reasons = [why_no_class_name(name) for name in classes]
     refused = {name: f"the name of its class {reason}" for name, reason in zip(names, reasons) if reason}
     if len(refused) == len(names):
@@ -192,14 +195,14 @@ def _split_by_folders(
         layout = replace(layout, classes=classes, parts=parts)
     labels, folder = _labels_without_lists(src, dst, sorted(set(classes)))
     numbers = [labels.index(name) for name in classes]
-    chosen, origin = divide(src, names, layout, numbers, options, log, known)
+    chosen, origin = divide(src.text, names, layout, numbers, options, log, known)
     rows: dict[str, list[Video]] = {part: [] for part in PARTS if part in chosen}
     for name, part, number in zip(names, chosen, numbers):
         rows[part].append(Video("", name, None, None, (number,)))
     return Split(origin, rows, labels, folder, refused=refused)
 
 
-def _labels_without_lists(src: Path, dst: Path, classes: list[str]) -> tuple[list[str], Path | None]:
+def _labels_without_lists(src: Source, dst: Path, classes: list[str]) -> tuple[list[str], Path | None]:
     for folder in _search_path(src, dst):
         file = find_labels(folder)
         if file is None or not _tells_of(file, src):
@@ -211,7 +214,46 @@ def _labels_without_lists(src: Path, dst: Path, classes: list[str]) -> tuple[lis
     return classes, None
 
 
-def _tells_of(path: Path, src: Path) -> bool:
+def _tells_of(path: Path, src: Source) -> bool:
     """Whether a file can describe the videos of SRC. A list that a tool wrote describes its results only."""
     kind = who_wrote(path)
-    return kind is None or Path(os.path.realpath(src)).is_relative_to(os.path.realpath(path.parent / kind.folder))
+    if kind is None or src.is_remote:
+        return kind is None
+    return Path(os.path.realpath(src.text)).is_relative_to(os.path.realpath(path.parent / kind.folder))
+
+
+def split_of_lists(lists: Sequence[Path], dst: Path) -> Split:
+    """The rows of lists. Each list is one part, called like the list. The paths of the rows are absolute.
+
+    Raises:
+        FileNotFoundError: A list does not exist.
+        ValueError: A list is malformed (ListError), no video exists, two lists have the same name or different class
+            names, or a new list would replace a list.
+    """
+    rows: dict[str, list[Video]] = {}
+    missing, labels = [], {}
+    for path in lists:
+        part = path.stem
+        if part in rows:
+            raise ValueError(f"{path}: another list is also named {part}: expected lists with different names")
+        if os.path.realpath(path) == os.path.realpath(dst / f"{part}.txt"):
+            raise ValueError(f"{path}: the new list would replace this list: expected another DST")
+        rows[part] = []
+        for video in read_list(path):
+            name = absolute(video.path)
+            if may_exist(name):
+                rows[part].append(Video("", name, video.start, video.stop, video.labels))
+            else:
+                missing.append((video.path, f"missing: {path.name} lists it, but the file does not exist"))
+        file = find_labels(path.parent)
+        labels[path] = read_labels(file) if file else []
+    if len({tuple(names) for names in labels.values()}) > 1:
+        raise ValueError(
+            f"{' and '.join(map(str, lists))}: the class names in their folders differ: expected the same labels.txt"
+        )
+    if not any(rows.values()):
+        raise ValueError(
+            f"{' and '.join(map(str, lists))}: none of the listed videos exists, not even {missing[0][0]!r}; expected "
+            "paths of video files, relative to the folder of the list"
+        )
+    return Split(" and ".join(map(shown, lists)), rows, labels[lists[0]], lists[0].parent, tuple(missing))

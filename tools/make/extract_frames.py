@@ -21,7 +21,8 @@ tool from other lists.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +34,11 @@ from actrec.data.video.damage import DamageCount, damaged_line
 from actrec.data.video.timestamps import frame_times
 from actrec.files import OutputError
 from actrec.tools.lists.layout import layout_of
-from actrec.tools.make.choose_split import choose_split
+from actrec.tools.make.choose_split import choose_split, split_of_lists
 from actrec.tools.make.frame_folder import count_frames, extract_video
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first
 from actrec.tools.make.record import FRAMES
+from actrec.tools.make.source import Source, class_of_path
 from actrec.tools.make.target import Messages, Target, check_fps, videos_of
 
 
@@ -64,7 +66,7 @@ class Extracted:
 
 
 def extract_frames(
-    src: Path,
+    src: str | os.PathLike[str] | Sequence[Path],
     dst: Path,
     options: ExtractOptions = ExtractOptions(),  # noqa: B008 - frozen
     *,
@@ -76,7 +78,8 @@ def extract_frames(
     """Extracts all videos of SRC that are not in DST yet. Then it writes the lists, labels.txt and failed.csv.
 
     Args:
-        src: Folder of videos.
+        src: Folder or tar archive of videos, also at a URL; or lists of videos, which may name URLs and members of tar
+            archives.
         dst: Folder of the dataset; created if it is missing.
         options: Settings of the frames.
         split: How videos are divided if neither a list nor a folder decides.
@@ -85,40 +88,48 @@ def extract_frames(
         log: Called with each message.
 
     Raises:
-        FileNotFoundError: SRC is missing.
-        ValueError: SRC holds no video, or something in SRC or DST contradicts the options.
+        FileNotFoundError: SRC or a list is missing.
+        ValueError: There is no video, or something in SRC, in a list or in DST contradicts the options.
         OutputError, ClusterError: DST cannot be written, or the cluster cannot be used. The same call continues.
     """
     say = Messages(log)
-    names = videos_of(Path(src), Path(dst), say)
     with Target(Path(dst), FRAMES, options) as target:
-        return _extract(target, Path(src), Path(dst), names, options, split, workers, progress, say)
+        return _extract(target, src, Path(dst), options, split, workers, progress, say)
 
 
 def _extract(
     target: Target,
-    src: Path,
+    src: str | os.PathLike[str] | Sequence[Path],
     dst: Path,
-    names: list[str],
     options: ExtractOptions,
     split: SplitOptions,
     workers: Workers,
     progress: Progress | None,
     say: Messages,
 ) -> Extracted:
-    broken = target.broken_videos(src, names, say)
-    plan = choose_split(src, dst, names, split, say, target.known_parts(), broken)
-    broken |= plan.refused
-    names = [name for name in names if name not in broken]
+    broken: dict[str, str] = {}
+    if isinstance(src, (str, os.PathLike)):
+        source = Source(src)
+        names = videos_of(source, dst, say)
+        broken = target.broken_videos(source, names, say)
+        plan = choose_split(source, dst, names, split, say, target.known_parts(), broken)
+        broken |= plan.refused
+        names = [name for name in names if name not in broken]
+        classes = layout_of(source.text, names, split.class_level, strict=False).classes
+    else:
+        source = Source()
+        plan = split_of_lists([Path(path) for path in src], dst)
+        names = sorted({row.path for part in plan.rows.values() for row in part})
+        classes = list(map(class_of_path, names))
     if options.fps:
         check_fps(plan)
-    folders = target.begin(plan, names, layout_of(src, names, split.class_level, strict=False).classes, say)
+    folders = target.begin(plan, names, classes, say)
 
     counts = {name: count for name in names if (count := count_frames(folders[name], options.template))}
     skipped = len(counts)
     if skipped:
         say(f"{skipped} of {len(names)} videos exist already")
-    jobs = {(src / name, folders[name], options): name for name in names if name not in counts}
+    jobs = {(source / name, folders[name], options): name for name in names if name not in counts}
     reasons, damaged = dict(broken), {}
 
     def receive(job: tuple, result: tuple[int, int] | None, reason: str | None) -> None:
@@ -131,7 +142,7 @@ def _extract(
 
     @functools.cache
     def times(name: str) -> FrameTimes:
-        found = frame_times(src / name)
+        found = frame_times(source / name)
         return FrameTimes(counts[name], options.fps, found.begins) if options.fps else found.resized(counts[name])
 
     def span(row: Video) -> tuple[int, int] | str:
@@ -144,11 +155,11 @@ def _extract(
     each(_extract_missing, queue, receive, workers, progress=progress, done=skipped)
     if damaged:
         say(damaged_line(damaged))
-    lists, failed, table = target.finish(plan, src, reasons, span, say)
+    lists, failed, table = target.finish(plan, source, reasons, span, say)
     return Extracted(len(counts) - skipped, skipped, sum(counts.values()), tuple(failed), lists, tuple(say), table)
 
 
-def _extract_missing(path: Path, folder: Path, options: ExtractOptions, *, stop: Stop) -> tuple[int, int]:
+def _extract_missing(path: Path | str, folder: Path, options: ExtractOptions, *, stop: Stop) -> tuple[int, int]:
     """Extracts a video unless its folder exists: a cluster may run the same job twice, even at the same time.
 
     Returns:

@@ -16,7 +16,7 @@ from actrec.tools.make.jobs import Stop, Stopped
 
 
 def extract_video(
-    path: Path,
+    path: Path | str,
     folder: Path,
     options: ExtractOptions,
     *,

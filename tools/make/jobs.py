@@ -19,8 +19,9 @@ from typing import Any
 import cv2
 
 from actrec.config import Limits
+from actrec.data import storage
 from actrec.data.limits import limits, set_limits
-from actrec.data.storage import cancelling_pool
+from actrec.data.storage import absolute, cancelling_pool, is_local, is_remote
 from actrec.data.video.container import MediaError
 from actrec.files import OutputError, write_csv, writing
 from actrec.system import ExhaustedError, num_cores, raise_if_exhausted
@@ -115,8 +116,11 @@ def write_failed(path: Path, failed: Sequence[tuple[str, str]]) -> None:
             path.unlink(missing_ok=True)
 
 
-def largest_first(jobs: Iterable[tuple], path: Callable[[tuple], Path]) -> list[tuple]:
-    """Sorts jobs by the size of their files, so that no core processes a long video alone at the end."""
+def largest_first(jobs: Iterable[tuple], path: Callable[[tuple], Path | str]) -> list[tuple]:
+    """Sorts jobs by the size of their files, so that no core processes a long video alone at the end.
+
+    Objects at URLs come last: their servers are not asked for sizes.
+    """
     return sorted(jobs, key=lambda job: (-size_of(path(job)), str(path(job))))
 
 
@@ -180,6 +184,8 @@ def _within(limits: Limits, function: Callable[..., Any], *arguments: Any, stop:
 
 def _absolute(argument: Any) -> Any:
     """Workers have their own working directories, so paths must be absolute."""
+    if isinstance(argument, str) and not is_local(argument):
+        return absolute(argument)
     return Path(os.path.abspath(argument)) if isinstance(argument, Path) else argument
 
 
@@ -205,8 +211,9 @@ def _outcome(future: Future) -> tuple[Any, str | None]:
         raise ClusterError(
             "the cluster is lost; finished videos are kept: run the same command again to continue"
         ) from None
-    except FileNotFoundError:
-        return None, "missing: it was removed after the run began"
+    except FileNotFoundError as error:
+        is_file = error.filename is None or is_local(error.filename)
+        return None, "missing: it was removed after the run began" if is_file else f"missing: {error.strerror}"
     except MediaError as error:
         return None, error.reason
     except (OSError, ValueError, MemoryError, cv2.error) as error:
@@ -219,9 +226,11 @@ def _outcome(future: Future) -> tuple[Any, str | None]:
         return None, "every worker that tried it died: out of memory?"
 
 
-def size_of(path: Path) -> int:
-    """The size of a file in bytes; 0 if it is missing, which the job itself reports."""
+def size_of(path: Path | str) -> int:
+    """The size of a file in bytes; 0 if it is missing, which the job itself reports, and for a URL."""
+    if isinstance(path, str) and is_remote(path):
+        return 0
     try:
-        return path.stat().st_size
-    except OSError:
+        return storage.stat(path).size
+    except (OSError, MediaError):
         return 0

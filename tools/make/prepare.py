@@ -22,17 +22,18 @@ from pathlib import Path
 
 from actrec.config import PrepareOptions, SplitOptions
 from actrec.data.index.index import build_index, run_in_threads
-from actrec.data.lists import Video, find_labels, read_labels, read_list
+from actrec.data.lists import Video
 from actrec.data.video.damage import damaged_line
 from actrec.leftovers import remove_leftovers
 from actrec.tools.lists.index import probe_list
 from actrec.tools.lists.layout import layout_of
-from actrec.tools.make.choose_split import Split, choose_split
+from actrec.tools.make.choose_split import choose_split, split_of_lists
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first, size_of
 from actrec.tools.make.prepared_video import Prepared, encoders_for, prepare_video
-from actrec.tools.make.record import PREPARED, QUARANTINE, SHARDS, shown
+from actrec.tools.make.record import PREPARED, QUARANTINE, SHARDS
 from actrec.tools.make.savings import Trade, cost, pick_sample, printable, psnr, table
 from actrec.tools.make.shards import STAGED, Shards, allot_members, check_number, finder, part_of
+from actrec.tools.make.source import Source, class_of_path
 from actrec.tools.make.target import Messages, Target, check_fps, videos_of
 from actrec.words import counted
 
@@ -66,7 +67,7 @@ class PreparedSet:
 
 
 def prepare(
-    src: Path | Sequence[Path],
+    src: str | os.PathLike[str] | Sequence[Path],
     dst: Path,
     options: PrepareOptions = PrepareOptions(),  # noqa: B008 - frozen
     *,
@@ -83,7 +84,8 @@ def prepare(
     change.
 
     Args:
-        src: Folder of videos, or lists of videos.
+        src: Folder or tar archive of videos, also at a URL; or lists of videos, which may name URLs and members of tar
+            archives.
         dst: Folder of the dataset; created if it is missing.
         options: Settings of the prepared videos.
         split: How videos are divided if neither a list nor a folder decides.
@@ -107,7 +109,7 @@ def prepare(
 
 def _prepare(
     target: Target,
-    src: Path | Sequence[Path],
+    src: str | os.PathLike[str] | Sequence[Path],
     dst: Path,
     options: PrepareOptions,
     split: SplitOptions,
@@ -118,19 +120,19 @@ def _prepare(
     say: Messages,
 ) -> PreparedSet | None:
     if isinstance(src, (str, os.PathLike)):
-        src = Path(src)
-        names = videos_of(src, dst, say)
-        broken = target.broken_videos(src, names, say, finder() if options.shards else Path.exists)
-        plan = choose_split(src, dst, names, split, say, target.known_parts(), broken)
+        source = Source(src)
+        names = videos_of(source, dst, say)
+        broken = target.broken_videos(source, names, say, finder() if options.shards else Path.exists)
+        plan = choose_split(source, dst, names, split, say, target.known_parts(), broken)
         broken |= plan.refused
         names = [name for name in names if name not in broken]
-        classes = layout_of(src, names, split.class_level, strict=False).classes
+        classes = layout_of(source.text, names, split.class_level, strict=False).classes
     else:
         broken = {}
         plan = split_of_lists([Path(path) for path in src], dst)
-        src = Path()
+        source = Source()
         names = sorted({row.path for part in plan.rows.values() for row in part})
-        classes = [os.path.basename(os.path.dirname(name)) for name in names]
+        classes = list(map(class_of_path, names))
     if options.fps:
         check_fps(plan)
     allot = None
@@ -146,8 +148,8 @@ def _prepare(
         say(f"encoder: {', or '.join(encoders_for(options))}")
     if dry_run:
         for name, reason in broken.items():
-            say(printable(f"cannot be used: {src / name}: {reason}"))
-        show_trade(src, names, options, sample, say)
+            say(printable(f"cannot be used: {source / name}: {reason}"))
+        show_trade(source, names, options, sample, say)
         return None
     results = target.begin(plan, names, classes, say, allot)
     shards = Shards(target.folder, target.results, plan, names) if options.shards else None
@@ -163,15 +165,15 @@ def _prepare(
     if existing:
         say(f"{len(existing)} of {len(names)} videos exist already")
     else:
-        show_trade(src, names, options, sample, say)
+        show_trade(source, names, options, sample, say)
 
     quarantine = dst / QUARANTINE
     jobs = {
-        (src / name, files[name], quarantine / target.name_of(name), options): name
+        (source / name, files[name], quarantine / target.name_of(name), options): name
         for name in names
         if name not in existing
     }
-    made: list[Prepared] = [Prepared(0, size_of(src / name), found) for name, found in existing.items()]
+    made: list[Prepared] = [Prepared(0, size_of(source / name), found) for name, found in existing.items()]
     reasons, damaged = dict(broken), {}
     queue = largest_first(jobs, lambda job: job[0])
     waiting: dict[str, set[str]] = {}  # by shard: the videos that must be prepared before it is packed
@@ -210,7 +212,7 @@ def _prepare(
         """Ranges stay as they are, because prepared videos have the same frames."""
         return without_frames.get((row.path, row.start, row.stop)) or (row.start, row.stop)
 
-    lists, failed, table = target.finish(plan, src, reasons, span, say)
+    lists, failed, table = target.finish(plan, source, reasons, span, say)
     for name in (name for name, rows in lists.items() if rows and shards):
         index = probe_list(dst / name, workers)
         if index.why_unsaved:
@@ -229,12 +231,14 @@ def _prepare(
     )
 
 
-def _prepare_missing(path: Path, result: Path, quarantine: Path, options: PrepareOptions, *, stop: Stop) -> Prepared:
+def _prepare_missing(
+    path: Path | str, result: Path, quarantine: Path, options: PrepareOptions, *, stop: Stop
+) -> Prepared:
     """Prepares a video unless its file exists, because a cluster may run the same job twice."""
     return _sizes(path, result) if result.is_file() else prepare_video(path, result, quarantine, options, stop=stop)
 
 
-def _sizes(path: Path, result: Path) -> Prepared:
+def _sizes(path: Path | str, result: Path) -> Prepared:
     return Prepared(0, size_of(path), size_of(result))
 
 
@@ -254,53 +258,18 @@ def _rows_without_frames(
     return {key: index.unusable[i] for i, key in enumerate(ranges) if i in index.unusable}
 
 
-def split_of_lists(lists: Sequence[Path], dst: Path) -> Split:
-    """The rows of lists. Each list is one part, called like the list. The paths of the rows are absolute.
-
-    Raises:
-        FileNotFoundError: A list does not exist.
-        ValueError: A list is malformed (ListError), no video exists, two lists have the same name or different class
-            names, or the list of the prepared videos would replace a list.
-    """
-    rows: dict[str, list[Video]] = {}
-    missing, labels = [], {}
-    for path in lists:
-        part = path.stem
-        if part in rows:
-            raise ValueError(f"{path}: another list is also named {part}: expected lists with different names")
-        if os.path.realpath(path) == os.path.realpath(dst / f"{part}.txt"):
-            raise ValueError(f"{path}: the list of the prepared videos would replace this list: expected another DST")
-        rows[part] = []
-        for video in read_list(path):
-            name = os.path.abspath(video.path)
-            if os.path.exists(name):
-                rows[part].append(Video("", name, video.start, video.stop, video.labels))
-            else:
-                missing.append((video.path, f"missing: {path.name} lists it, but the file does not exist"))
-        file = find_labels(path.parent)
-        labels[path] = read_labels(file) if file else []
-    if len({tuple(names) for names in labels.values()}) > 1:
-        raise ValueError(
-            f"{' and '.join(map(str, lists))}: the class names in their folders differ: expected the same labels.txt"
-        )
-    if not any(rows.values()):
-        raise ValueError(
-            f"{' and '.join(map(str, lists))}: none of the listed videos exists, not even {missing[0][0]!r}; expected "
-            "paths of video files, relative to the folder of the list"
-        )
-    return Split(" and ".join(map(shown, lists)), rows, labels[lists[0]], lists[0].parent, tuple(missing))
-
-
-def show_trade(src: Path, names: Sequence[str], options: PrepareOptions, count: int, say: Messages) -> list[Trade]:
+def show_trade(source: Source, names: Sequence[str], options: PrepareOptions, count: int, say: Messages) -> list[Trade]:
     """Prepares `count` videos in a temporary folder and logs a table of their size, decode time and quality."""
     trades = []
     with tempfile.TemporaryDirectory() as folder:
-        for i, path in enumerate(pick_sample([src / name for name in names], count)):
+        paths = {source / name: name if source.text else name.rpartition("/")[2] for name in names}
+        for i, path in enumerate(pick_sample([*paths], count)):
             made = Path(folder, f"{i}.mp4")
             try:
                 prepare_video(path, made, Path(folder, "bad.mp4"), options)
-                name = os.path.relpath(path, src) if src.name else path.name
-                trades.append(Trade(name, cost(path), cost(made), psnr(path, made, options.fps, options.image_range)))
+                trades.append(
+                    Trade(paths[path], cost(path), cost(made), psnr(path, made, options.fps, options.image_range))
+                )
             except (OSError, ValueError) as error:
                 say(printable(f"sample: {error}"))
     for line in table(trades) if trades else ():

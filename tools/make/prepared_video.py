@@ -98,7 +98,7 @@ class Prepared:
 
 
 def prepare_video(
-    path: Path, target: Path, quarantine: Path, options: PrepareOptions, *, stop: Stop | None = None
+    path: Path | str, target: Path, quarantine: Path, options: PrepareOptions, *, stop: Stop | None = None
 ) -> Prepared:
     """Writes one prepared video. `target` appears complete and verified, or not at all.
 
@@ -137,7 +137,7 @@ def prepare_video(
 
 
 def _encode(
-    path: Path, made: Path, encoder: str, options: PrepareOptions, stop: Stop | None, damage: DamageCount
+    path: Path | str, made: Path, encoder: str, options: PrepareOptions, stop: Stop | None, damage: DamageCount
 ) -> np.ndarray:
     """Writes the file. Returns a thumbnail of each frame, as `_thumbnail` computes it."""
     pictures = iter_pictures(path, options.image_range, damage=damage)

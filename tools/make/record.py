@@ -71,8 +71,9 @@ def allot(
     for name, class_name in zip(names, classes):
         if name in folders:
             continue
-        file = name.rsplit("/", 1)[-1]
-        inside = name.replace("/", "_")
+        path = name.replace("::", "/")  # of a member of an archive
+        file = path.rsplit("/", 1)[-1]
+        inside = path.replace("/", "_")
         choices = [(os.path.splitext(file)[0], ""), (file, ""), (inside, "")]
         choices += [(inside, f"_{i}") for i in range(2, len(folders) + 3)]
         above = f"{clean(class_name)}/" if class_name else ""

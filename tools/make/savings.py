@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from actrec.tools.make.jobs import size_of
 
 _CLIPS = 3  # number of clips, from different places of a video
 _REPEATS = 3  # number of times that each clip is decoded
+_Path = TypeVar("_Path", Path, str, Path | str)
 _COMPARED = 300  # largest number of frames that are compared for the PSNR
 
 
@@ -52,7 +54,7 @@ class Trade:
     psnr: float
 
 
-def cost(path: Path) -> Cost:
+def cost(path: Path | str) -> Cost:
     """Measures a video file.
 
     Raises:
@@ -64,10 +66,10 @@ def cost(path: Path) -> Cost:
     sparse = samplers.uniform(num_frames=found.decoded, frames=8, clips=_CLIPS)
     dense = samplers.dense(num_frames=found.decoded, frames=32, stride=2, clips=_CLIPS)
     times = (_decode_ms(path, [np.unique(clip) for clip in clips], found.certificate) for clips in (sparse, dense))
-    return Cost(width, height, path.stat().st_size, *times)
+    return Cost(width, height, size_of(path), *times)
 
 
-def _decode_ms(path: Path, clips: Sequence[np.ndarray], certificate: Certificate | None) -> float:
+def _decode_ms(path: Path | str, clips: Sequence[np.ndarray], certificate: Certificate | None) -> float:
     """Milliseconds per clip in the fastest of `_REPEATS` rounds."""
     rounds = []
     for _ in range(_REPEATS):
@@ -78,7 +80,9 @@ def _decode_ms(path: Path, clips: Sequence[np.ndarray], certificate: Certificate
     return 1000 * min(rounds) / len(clips)
 
 
-def psnr(path: Path, made: Path, fps: float | None = None, image_range: tuple[float, float] | None = None) -> float:
+def psnr(
+    path: Path | str, made: Path, fps: float | None = None, image_range: tuple[float, float] | None = None
+) -> float:
     """PSNR in dB of the luma of a prepared video against the resized original, over the first frames."""
     errors = []
     pictures = resampled(iter_pictures(path, image_range), path=path, fps=fps)
@@ -92,7 +96,7 @@ def psnr(path: Path, made: Path, fps: float | None = None, image_range: tuple[fl
     return float(10 * np.log10(255**2 / max(np.mean(errors), 1e-3)))
 
 
-def pick_sample(paths: Sequence[Path], count: int) -> list[Path]:
+def pick_sample(paths: Sequence[_Path], count: int) -> list[_Path]:
     """Chooses `count` files, evenly spaced in the order of file sizes."""
     by_size = sorted(paths, key=lambda path: (size_of(path), str(path)))
     count = min(count, len(by_size))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from actrec.data.lists import Video, read_labels, read_list, write_labels, write_list
-from actrec.data.lists.find import find_videos
+from actrec.data.lists.find import find_stored_videos, find_videos
 from actrec.data.lists.labeling import class_counts
 from actrec.data.lists.splits import PARTS
 from actrec.data.video.probe import check_videos
@@ -32,6 +32,7 @@ from actrec.tools.make.record import (
     shown,
     who_wrote,
 )
+from actrec.tools.make.source import Source
 from actrec.words import counted
 
 Span = Callable[[Video], tuple[int | float | None, int | float | None] | str]
@@ -55,21 +56,24 @@ class Messages(list[str]):
             self._log(message)
 
 
-def videos_of(src: Path, dst: Path, say: Messages) -> list[str]:
+def videos_of(src: Source, dst: Path, say: Messages) -> list[str]:
     """Names of the videos in SRC, sorted. Results of earlier runs in DST are left out.
 
     Raises:
         FileNotFoundError: SRC is missing.
-        ValueError: SRC contains no video.
+        ValueError: SRC contains no video, or cannot be read.
     """
-    if not src.is_dir():
-        raise FileNotFoundError(
-            f"{src}: {'not a folder' if src.exists() else 'no such folder'}: expected a folder of videos"
-        )
-    made = [dst / QUARANTINE, *(dst / kind.folder for kind in KINDS)]
-    found = find_videos(src, frame_folders=False, skip=made)
-    doubtful = found.doubtful()
-    found.reject(name for name, checked in zip(doubtful, check_videos(src, doubtful)) if checked.reason)
+    if src.folder is None:
+        found = find_stored_videos(src.text)
+    else:
+        if not src.folder.is_dir():
+            raise FileNotFoundError(
+                f"{src}: {'not a folder' if src.folder.exists() else 'no such folder'}: expected a folder of videos"
+            )
+        made = [dst / QUARANTINE, *(dst / kind.folder for kind in KINDS)]
+        found = find_videos(src.folder, frame_folders=False, skip=made)
+        doubtful = found.doubtful()
+        found.reject(name for name, checked in zip(doubtful, check_videos(src.folder, doubtful)) if checked.reason)
     # Links that lead to no file, and folders that cannot be read, are reported as videos that failed.
     names = sorted([*found.names, *found.dangling, *found.unreadable])
     others = found.described_others
@@ -120,18 +124,20 @@ class Target:
         self._lock.close()
 
     def broken_videos(
-        self, src: Path, names: Sequence[str], say: Messages, exists: Callable[[Path], bool] = Path.exists
+        self, src: Source, names: Sequence[str], say: Messages, exists: Callable[[Path], bool] = Path.exists
     ) -> dict[str, str]:
         """{name of a video without a result: why it cannot be used}, as far as its first picture tells.
 
-        Says how many of the others lack their end.
+        Says how many of the others lack their end. Objects are not fetched for that: it is seen when they are used.
 
         Args:
             exists: Whether there is a result under a path.
         """
+        if src.is_remote:
+            return {}
         results = self._record.videos
         new = [name for name in names if name not in results or not exists(self.folder / results[name])]
-        found = dict(zip(new, check_videos(src, new)))
+        found = dict(zip(new, check_videos("", [os.fspath(src / name) for name in new])))
         if torn := [(name, checked.missing) for name, checked in found.items() if checked.missing]:
             say(torn_line(len(torn), *torn[0]))
         return {name: checked.reason for name, checked in found.items() if checked.reason}
@@ -257,12 +263,12 @@ class Target:
             )
 
     def finish(
-        self, split: Split, src: Path, reasons: Mapping[str, str], span: Span, say: Messages
+        self, split: Split, src: Source, reasons: Mapping[str, str], span: Span, say: Messages
     ) -> tuple[dict[str, int], list[tuple[str, str]], tuple[str, ...]]:
         """Writes labels.txt, flips.txt, the lists and failed.csv.
 
         Args:
-            src: Folder of the videos, from which their names start.
+            src: Where the names of the videos start.
             reasons: {name of a video without a result: reason}.
             span: Returns start and stop of a row in the new list, or the reason why the row has no frames.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from actrec.data.storage import is_local, is_remote, list_archive, list_folder
 from actrec.files import show
 from actrec.words import counted
 
@@ -108,6 +109,42 @@ def find_videos(
             queue += sorted(subfolders, reverse=True)  # so that the first name of a folder counts, on every machine
     for names in (found.names, found.dangling, found.unreadable):
         names.sort()
+    return found
+
+
+def is_archive(path: str | os.PathLike[str]) -> bool:
+    """Whether a path, given in place of a folder of videos, is a tar archive, local or at a URL."""
+    name = os.fspath(path)
+    return name.lower().endswith(".tar") and (not is_local(name) or os.path.isfile(name))
+
+
+def find_stored_videos(root: str) -> FoundVideos:
+    """Finds all videos in a tar archive, or in a folder of objects, by their suffixes. Hidden names are ignored.
+
+    Args:
+        root: Path or URL of an archive, or URL of a folder.
+
+    Raises:
+        OSError: It does not exist, or cannot be read.
+        MediaError: It is no plain tar archive, or the store cannot be read.
+    """
+    assert is_archive(root) or is_remote(root)
+    found = FoundVideos()
+    if is_archive(root):
+        table = list_archive(root)
+        names = list(table.members)
+        found.unreadable = [name for name in table.refused if _extension(name) in VIDEOS]
+    else:
+        prefix = root.rstrip("/") + "/"
+        names = [name for url in list_folder(root) if (name := url.removeprefix(prefix)) and not name.endswith("/")]
+    for name in names:
+        if any(part.startswith(".") for part in name.split("/")):
+            continue
+        if (extension := _extension(name)) in VIDEOS:
+            found.names.append(name)
+        else:
+            found.others[extension or "(no extension)"] += 1
+    found.names.sort()
     return found
 
 

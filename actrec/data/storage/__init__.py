@@ -7,6 +7,7 @@ from actrec.data.storage.paths import absolute as absolute
 from actrec.data.storage.paths import is_local as is_local
 from actrec.data.storage.paths import is_remote as is_remote
 from actrec.data.storage.paths import join as join
+from actrec.data.storage.paths import may_exist as may_exist
 from actrec.data.storage.paths import resolved as resolved
 from actrec.data.storage.paths import shown as shown
 from actrec.data.storage.paths import split_member as split_member

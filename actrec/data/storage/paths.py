@@ -120,14 +120,20 @@ def shown(path: str | os.PathLike[str]) -> str:
     return f"{before}{mark}{place.rpartition('@')[2]}{slash}{name.partition('?')[0]}"
 
 
-def absolute(path: str) -> str:
+def may_exist(path: str | os.PathLike[str]) -> bool:
+    """Whether a file or folder exists, or the archive of a member. True for every URL: no server is asked."""
+    path = os.fspath(path)
+    return is_url(path) or os.path.exists(split_member(path)[0])
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
     """A path that names the same in any folder. URLs stay as they are, and so do the names of members."""
-    return _with_archive(path, os.path.abspath)
+    return _with_archive(os.fspath(path), os.path.abspath)
 
 
-def resolved(path: str) -> str:
+def resolved(path: str | os.PathLike[str]) -> str:
     """An absolute path without symbolic links, as `os.path.realpath`."""
-    return _with_archive(path, os.path.realpath)
+    return _with_archive(os.fspath(path), os.path.realpath)
 
 
 def _with_archive(path: str, change: Callable[[str], str]) -> str:

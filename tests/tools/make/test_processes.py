@@ -27,6 +27,7 @@ COMMANDS = {
     "extract-frames": ("--short-side", 48),
     "prepare": ("--short-side", 48, "--encoder", "cpu", "--preset", "ultrafast", "--sample", 0),
 }
+COMMANDS["prepare --shards"] = (*COMMANDS["prepare"], "--shards", 3)
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +51,18 @@ def flow_list(src):
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder, hidden ones too, but the record, which has the paths' order."""
+    """Every file of a folder, hidden ones too, but the record, which has the paths' order, and the index, which has
+    times."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {
         str(p.relative_to(folder)): p.read_bytes()
         for p in files
-        if p.name not in (".prepare.json", ".extract_frames.json")
+        if p.name not in (".prepare.json", ".prepare_shards.json", ".extract_frames.json") and "index" not in p.name
     }
+
+
+def called(command: str, src: Path, dst: Path) -> tuple:
+    return (command.split()[0], src, dst, *COMMANDS[command])
 
 
 def refused(ended) -> bool:
@@ -68,9 +74,9 @@ def refused(ended) -> bool:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_two_commands_with_one_dst(forks, src, tmp_path, command):
-    forks.run((command, src, tmp_path / "right", *COMMANDS[command]))
+    forks.run(called(command, src, tmp_path / "right"))
     for i in range(3):
-        call = (command, src, tmp_path / str(i), *COMMANDS[command])
+        call = called(command, src, tmp_path / str(i))
         ended = forks.run(call, call, call)
         assert any(one.code == 0 for one in ended)
         assert all(one.code == 0 or refused(one) for one in ended), ended
@@ -175,8 +181,8 @@ def test_the_same_command_continues_after_kills(forks, src, flow_list, tmp_path,
     if command in COMMANDS:
         flow_list.unlink()
         out, right = tmp_path / "out", tmp_path / "right"
-        call = (command, src, out, *COMMANDS[command])
-        measured = (command, src, right, *COMMANDS[command])
+        call = called(command, src, out)
+        measured = called(command, src, right)
     else:
         out, right = src, tmp_path / "right"
         shutil.copytree(src, right)
@@ -220,9 +226,9 @@ def test_the_same_command_continues_after_a_full_disk(forks, src, flow_list, tmp
     folder, resize = disk
     if command in COMMANDS:
         flow_list.unlink()
-        call, right = (command, src, folder / "dst", *COMMANDS[command]), tmp_path / "right"
+        call, right = called(command, src, folder / "dst"), tmp_path / "right"
         out = folder / "dst"
-        forks.run((command, src, right, *COMMANDS[command]))
+        forks.run(called(command, src, right))
     else:
         right, out = tmp_path / "right", folder / "dst"
         shutil.copytree(src, right)

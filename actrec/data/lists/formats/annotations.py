@@ -14,6 +14,7 @@ from actrec.data.lists.labels import Bad
 from actrec.data.lists.line import MAX_FRAME
 from actrec.data.lists.spelling import existing_spelling
 from actrec.data.lists.splits import PART_NAMES
+from actrec.data.storage import join, may_exist, split_member
 from actrec.files import SHOWN, ListError, show
 from actrec.registry import Registry, did_you_mean
 
@@ -147,7 +148,7 @@ def times_of(entry: Entry) -> tuple[float, float]:
 
 def below(root: str, text: str) -> str:
     """The absolute path of a path in a list, in the spelling that exists."""
-    return os.path.join(root, existing_spelling(text, lambda name: os.path.exists(os.path.join(root, name))) or text)
+    return join(root, existing_spelling(text, lambda name: may_exist(join(root, name))) or text)
 
 
 def inside(root: str, path: str) -> str:
@@ -158,7 +159,7 @@ def inside(root: str, path: str) -> str:
 
 def stem_of(path: str) -> str:
     """The name of a frame folder, or of a video file without its suffix."""
-    name = path.rsplit("/", 1)[-1]
+    name = (split_member(path)[1] or path).rsplit("/", 1)[-1]
     stem, suffix = os.path.splitext(name)
     return stem if suffix.lower() in VIDEO_SUFFIXES else name
 
