@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from actrec.cli.ending import finish, note, resumable
-from actrec.cli.options import FILE, Command, config_options, data_option, limit_options, worker_options
+from actrec.cli.options import (
+    FILE,
+    Command,
+    config_options,
+    data_option,
+    limit_options,
+    storage_options,
+    worker_options,
+)
 from actrec.config import FlowOptions, Run
 from actrec.words import counted
 
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
 @config_options(Run, only=("device",))
 @worker_options
 @limit_options
+@storage_options
 def command(lists: tuple[Path, ...], data: Path, flowoptions: FlowOptions, run: Run, workers: Workers) -> int:
     """Compute the optical flow of the videos of LISTS (default: train.txt, val.txt and test.txt of --data).
 

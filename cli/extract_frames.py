@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from actrec.cli.ending import finish, note, resumable, tell
-from actrec.cli.options import FOLDER, Command, config_options, limit_options, worker_options
+from actrec.cli.options import (
+    FILE,
+    FOLDER,
+    SOURCE,
+    Command,
+    config_options,
+    limit_options,
+    source_and_target,
+    storage_options,
+    worker_options,
+)
 from actrec.config import ExtractOptions, SplitOptions
 from actrec.words import counted
 
@@ -17,18 +27,31 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("src", type=FOLDER, default="videos")
-@click.argument("dst", type=FOLDER, default=".")
+@click.argument("src", type=SOURCE, required=False)
+@click.argument("dst", type=FOLDER, required=False)
+@click.option("--list", "lists", multiple=True, type=FILE, metavar="FILE",
+              help="Extract the videos of this list, instead of SRC. May be repeated.")  # fmt: skip
 @config_options(ExtractOptions, SplitOptions)
 @worker_options
 @limit_options
-def command(src: Path, dst: Path, extractoptions: ExtractOptions, splitoptions: SplitOptions, workers: Workers) -> int:
+@storage_options
+def command(
+    src: Path | str | None,
+    dst: Path | None,
+    lists: tuple[Path, ...],
+    extractoptions: ExtractOptions,
+    splitoptions: SplitOptions,
+    workers: Workers,
+) -> int:
     """Extract the videos in SRC to frames in DST/frames/<class>/<video>/; labels.txt, train.txt and val.txt go to DST.
 
     \b
     SRC (default: videos) contains <class>/<video>, or <part>/<class>/<video> with
-    parts such as train and val, or any files that split lists name.
+    parts such as train and val, or any files that split lists name. It may also be
+    a tar file, or the URL of a tar file or of a folder (s3://bucket/videos).
     DST (default: .) is the dataset folder.
+    With --list the only argument is DST; a list of the same name is written
+    there, with the ranges and labels of the given one.
 
     The split comes from lists in DST, SRC or SRC's parent: videos_train.txt and videos_val.txt, or train.txt, val.txt
     (`path label` or `path start end label`). Without lists, it comes from folders called train, val or test. Otherwise,
@@ -41,16 +64,19 @@ def command(src: Path, dst: Path, extractoptions: ExtractOptions, splitoptions: 
     from actrec.cli.progress import Bar
     from actrec.tools.make.extract_frames import extract_frames
 
+    source, target = source_and_target(src, dst, lists, "frames")
     with resumable(), Bar("videos") as bar:
-        made = extract_frames(src, dst, extractoptions, split=splitoptions, workers=workers, progress=bar.to, log=tell)
+        made = extract_frames(
+            source, target, extractoptions, split=splitoptions, workers=workers, progress=bar.to, log=tell
+        )
     lists = ", ".join(f"{name} {rows:,}" for name, rows in made.lists.items())
-    why = f"; why: {dst / 'failed.csv'}" if made.failed else ""
+    why = f"; why: {target / 'failed.csv'}" if made.failed else ""
     frames = f"{counted(made.frames, 'frame')}, {len(made.failed)} failed{why}"
     code = finish(
         *made.table,
-        f"{counted(made.done + made.skipped, 'video')} -> {dst / 'frames'}/ ({frames}); {lists}",
+        f"{counted(made.done + made.skipped, 'video')} -> {target / 'frames'}/ ({frames}); {lists}",
         failed=bool(made.failed),
     )
     if made.lists.get("train.txt") and made.lists.get("val.txt"):
-        note(f"next: actrec train --data {dst}")
+        note(f"next: actrec train --data {target}")
     return code

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from actrec.cli.ending import finish, note
-from actrec.cli.options import FILE, Command, config_options
+from actrec.cli.options import FILE, Command, config_options, storage_options
 from actrec.config import ConvertOptions
 from actrec.data.lists.formats import FORMATS
 from actrec.words import counted
@@ -32,6 +32,7 @@ opened only if B needs frames or times that A does not contain.
 @config_options(ConvertOptions)
 @click.option("--force", is_flag=True, help="Replace existing lists B.")
 @click.option("--workers", type=click.IntRange(1), help="Number of videos opened at a time.  [default: one per core]")
+@storage_options
 def command(src: Path, dst: Path, convertoptions: ConvertOptions, force: bool, workers: int | None) -> int:
     from actrec.cli.progress import watched
     from actrec.tools.lists.convert import convert_lists

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actrec.cli.ending import OutputFile, finish, json_option, note
-from actrec.cli.options import Command, config_options
+from actrec.cli.options import Command, config_options, storage_options
 from actrec.config import ShardOptions
 from actrec.data.lists.labels import FILES
 from actrec.words import counted
@@ -28,6 +28,7 @@ _SHOWN = 5  # problems of each kind
 @click.option("--force", is_flag=True, help="Replace an existing list.")
 @click.option("--workers", type=click.IntRange(1), help="Number of shards read at a time.  [default: one per core]")
 @json_option
+@storage_options
 def command(
     shards: tuple[str, ...],
     out: Path,

@@ -83,7 +83,20 @@ class InputPath(NamedPath):
         return value
 
 
+class SourcePath(InputPath):
+    """A folder of videos, or a tar archive in its place; a text for a URL."""
+
+    def __init__(self) -> None:
+        super().__init__(folder=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, (str, Path)) and str(value).lower().endswith(".tar") and os.path.isfile(value):
+            return FILE.convert(value, param, ctx)
+        return super().convert(value, param, ctx)
+
+
 FOLDER = NamedPath(folder=True)
+SOURCE = SourcePath()
 FILE = NamedPath()
 cluster_option = click.option("--cluster", metavar="ADDRESS", help="Use the workers of the Dask scheduler at ADDRESS.")
 data_option = click.option("--data", type=FOLDER, default=".", show_default=True, help="Dataset folder.")
@@ -247,6 +260,21 @@ def storage_options(function: Callable) -> Callable:
         return function(*args, **flags)
 
     return call
+
+
+def source_and_target(
+    src: Path | str | None, dst: Path | None, lists: Sequence[Path], what: str
+) -> tuple[Path | str | Sequence[Path], Path]:
+    """Where a command takes videos from, and its dataset folder. With --list, the only argument is the folder.
+
+    Args:
+        what: The results, for the message.
+    """
+    if not lists:
+        return src or Path("videos"), dst or Path(".")
+    if dst or not src:
+        raise click.UsageError(f"with --list, expected one argument: DST, the folder for the {what} and their lists")
+    return lists, FOLDER.convert(src, None, None)
 
 
 def worker_options(function: Callable) -> Callable:

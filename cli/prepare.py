@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from actrec.cli.ending import finish, resumable, tell
-from actrec.cli.options import FILE, FOLDER, Command, config_options, limit_options, worker_options
+from actrec.cli.options import (
+    FILE,
+    FOLDER,
+    SOURCE,
+    Command,
+    config_options,
+    limit_options,
+    source_and_target,
+    storage_options,
+    worker_options,
+)
 from actrec.config import PrepareOptions, SplitOptions
 from actrec.words import counted
 
@@ -18,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("src", type=FOLDER, required=False)
+@click.argument("src", type=SOURCE, required=False)
 @click.argument("dst", type=FOLDER, required=False)
 @click.option("--list", "lists", multiple=True, type=FILE, metavar="FILE",
               help="Prepare the videos of this list, instead of SRC. May be repeated.")  # fmt: skip
@@ -28,8 +38,9 @@ if TYPE_CHECKING:
 @config_options(PrepareOptions, SplitOptions)
 @worker_options
 @limit_options
+@storage_options
 def command(
-    src: Path | None,
+    src: Path | str | None,
     dst: Path | None,
     lists: tuple[Path, ...],
     sample: int,
@@ -42,7 +53,8 @@ def command(
     train.txt and val.txt in DST.
 
     \b
-    SRC (default: videos) and the split are as for extract-frames.
+    SRC (default: videos) and the split are as for extract-frames: a folder, a tar
+    file, or the URL of one.
     DST (default: .) is the dataset folder.
     With --list the only argument is DST; a list of the same name is written
     there, with the ranges and labels of the given one.
@@ -60,10 +72,7 @@ def command(
     from actrec.cli.progress import Bar
     from actrec.tools.make.prepare import prepare
 
-    if lists and (dst or not src):
-        raise click.UsageError("with --list, expected one argument: DST, the folder for the videos and their lists")
-    source, target = (lists, src) if lists else (src or Path("videos"), dst or Path("."))
-    assert target is not None
+    source, target = source_and_target(src, dst, lists, "videos")
     with resumable(), Bar("videos") as bar:
         made = prepare(
             source,

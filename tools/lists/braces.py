@@ -8,7 +8,8 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
-from actrec.data.storage import is_remote
+from actrec.data.storage import is_remote, why_refused
+from actrec.data.storage.paths import shown
 
 MOST = 1_000_000  # shards of one pattern
 _SEQUENCE = re.compile(r"(-?\d{1,18})\.\.(-?\d{1,18})(?:\.\.(-?\d{1,18}))?", re.ASCII)
@@ -46,11 +47,13 @@ def find_shards(patterns: Sequence[str]) -> tuple[list[str], list[tuple[str, str
         The paths, and (path, reason) of those that do not exist. Whether a URL exists is not checked.
 
     Raises:
-        ValueError: A pattern means more than a million shards.
+        ValueError: A pattern means more than a million shards, or holds a secret.
     """
     found: dict[str, None] = {}
     missing: dict[str, str] = {}
     for pattern in patterns:
+        if reason := why_refused(pattern):
+            raise ValueError(f"{shown(pattern)}: {reason}")
         texts = [pattern] if os.path.isfile(pattern) else list(itertools.islice(expand_braces(pattern), MOST + 1))
         if len(texts) > MOST:
             raise ValueError(f"{pattern}: more than {MOST:,} shards: expected fewer")

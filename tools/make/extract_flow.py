@@ -29,6 +29,7 @@ from actrec.data.index import Media, build_index
 from actrec.data.index.images import read_image
 from actrec.data.index.probe import FPS
 from actrec.data.lists import Video, read_list
+from actrec.data.storage import is_local, may_exist
 from actrec.data.video.container import MediaError
 from actrec.data.video.read import iter_pictures
 from actrec.data.video.timestamps import frame_times
@@ -112,7 +113,10 @@ def extract_flow(
     root = folders.pop()
     sources = dict.fromkeys(video.path for path in lists for video in read_list(path))
     estimate = estimate or functools.partial(dis, preset=options.preset)
-    jobs = [(Path(source), Path(flow_folder(source, root)), options, estimate) for source in sources]
+    jobs = [
+        (Path(source) if is_local(source) else source, Path(flow_folder(source, root)), options, estimate)
+        for source in sources
+    ]
     _check_settings(root, plain_settings(options, method=method))
     remove_leftovers({folder.parent for _, folder, *_ in jobs})
     made: list[Flow] = []
@@ -134,11 +138,12 @@ def extract_flow(
 
 
 def flow_of_video(
-    source: Path, folder: Path, options: FlowOptions, estimate: Estimate, *, stop: Stop | None = None
+    source: Path | str, folder: Path, options: FlowOptions, estimate: Estimate, *, stop: Stop | None = None
 ) -> Flow:
     """Extracts the flow of a video file or a frame folder to `folder`, unless it exists.
 
     Args:
+        source: A string for a URL or a member of an archive.
         folder: Destination. It may be the folder of the frames, and may contain other files.
         stop: Called before each frame; True stops the extraction.
 
@@ -147,21 +152,22 @@ def flow_of_video(
         OutputError: A file or folder cannot be written.
         Stopped: `stop` returned True.
     """
-    if pairs := _count_pairs(folder, options.template if source.is_dir() else None):
+    is_folder = isinstance(source, Path) and source.is_dir()
+    if pairs := _count_pairs(folder, options.template if is_folder else None):
         return Flow(pairs, is_new=False)
-    if not source.exists():
+    if not may_exist(source):
         raise MediaError(source, "no such file or folder")
-    frames, missing = _frames_of(source, options.template) if source.is_dir() else (None, 0)
+    frames, missing = _frames_of(Path(source), options.template) if is_folder else (None, 0)
     try:
         return Flow(_write_flow(source, frames, folder, options, estimate, stop), is_new=True, missing=missing)
     except OutputError:
-        if frames and not source.is_dir():  # the flow would have been written there
+        if frames and not os.path.isdir(source):  # the flow would have been written there
             raise MediaError(source, "the folder was removed while its flow was extracted") from None
         raise
 
 
 def _write_flow(
-    source: Path, frames: Media | None, folder: Path, options: FlowOptions, estimate: Estimate, stop: Stop | None
+    source: Path | str, frames: Media | None, folder: Path, options: FlowOptions, estimate: Estimate, stop: Stop | None
 ) -> int:
     """Extracts the flow, and returns the number of pairs.
 
@@ -236,7 +242,7 @@ def _images(frames: Media, image_range: tuple[float, float] | None) -> Iterator[
         yield picture
 
 
-def _pictures(path: Path, options: FlowOptions) -> Iterator[np.ndarray]:
+def _pictures(path: Path | str, options: FlowOptions) -> Iterator[np.ndarray]:
     size = None
     for picture in iter_pictures(path, options.image_range):
         size = size or options.size(picture.width, picture.height)

@@ -255,7 +255,7 @@ def test_lists_that_are_refused(videos, tmp_path):
     for lists, dst, words in (
         ([x / "x.txt", z / "x.txt"], tmp_path / "out", "another list is also named x"),
         ([x / "x.txt", y / "y.txt"], tmp_path / "out", "the class names in their folders differ"),
-        ([x / "x.txt"], x, "the list of the prepared videos would replace this list: expected another DST"),
+        ([x / "x.txt"], x, "the new list would replace this list: expected another DST"),
         ([z / "x.txt"], tmp_path / "out", "none of the listed videos exists, not even .*nothing.mp4"),
     ):
         with pytest.raises(ValueError, match=words):
