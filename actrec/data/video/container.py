@@ -187,6 +187,13 @@ def video_stream(path: str, container: InputContainer) -> av.VideoStream:
     return stream
 
 
+def padded_packet(data: bytes) -> av.Packet:
+    """A packet of these bytes with zeros after them, which decoders may read. `av.Packet(data)` does not add zeros."""
+    packet = av.Packet(len(data))
+    packet.update(data)
+    return packet
+
+
 def iter_packets(
     container: InputContainer, stream: av.VideoStream, observer: DecodeObserver | None = None
 ) -> Iterator[av.Packet]:

@@ -40,7 +40,7 @@ class DamageCount:
 
     def __enter__(self) -> DamageCount:
         if self._decoder is not None:
-            _errors.enter()
+            _log.enter(av.logging.ERROR)
             self._capture = av.logging.Capture()
             self._messages = self._capture.__enter__()
         return self
@@ -49,7 +49,7 @@ class DamageCount:
         if self._capture is not None:
             self._take()
             self._capture.__exit__(None, None, None)
-            _errors.leave()
+            _log.leave(av.logging.ERROR)
 
     @property
     def num_damaged(self) -> int:
@@ -71,9 +71,30 @@ class DamageCount:
     def _take(self) -> None:
         """Counts the last packet if the decoder has complained of it."""
         self._num_complained += any(
-            name == self._decoder and _DAMAGE.search(message) is not None for _, name, message in self._messages
+            level <= av.logging.ERROR and name == self._decoder and _DAMAGE.search(message) is not None
+            for level, name, message in self._messages
         )
         self._messages.clear()
+
+
+class Complaints:
+    """Tells whether a decoder prints anything. A context manager, in which any thread may decode.
+
+    FFmpeg prints that it conceals missing parts of a picture as information, not as an error.
+    """
+
+    def __enter__(self) -> Complaints:
+        _log.enter(av.logging.INFO)
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        _log.leave(av.logging.INFO)
+
+    def decode(self, context: av.VideoCodecContext, packet: av.Packet) -> tuple[list[av.VideoFrame], bool]:
+        """The pictures that the decoder returns for a packet, and whether it printed anything."""
+        with av.logging.Capture() as messages:
+            pictures = context.decode(packet)
+        return pictures, bool(messages) and any(name == context.codec.name for _, name, _ in messages)
 
 
 def damaged_line(damaged: Mapping[str, int]) -> str:
@@ -86,33 +107,42 @@ def damaged_line(damaged: Mapping[str, int]) -> str:
     return f"{counted(len(damaged), 'video')} with frames that decode with errors, used as far as they decode: {named}"
 
 
-class _Errors:
-    """FFmpeg's messages of errors, which are turned on while anybody listens. Those of other threads are dropped."""
+class _Log:
+    """FFmpeg's messages, which are turned on while anybody listens. Those of other threads are dropped."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._listeners = 0
+        self._listeners: list[int] = []  # the levels up to which they listen
         self._before: tuple[int | None, bool] = (None, True)
         self._others: Any = None
 
-    def enter(self) -> None:
+    def enter(self, level: int) -> None:
+        """Turns on messages up to this level."""
         with self._lock:
-            self._listeners += 1
-            if self._listeners == 1:
+            if not self._listeners:
                 self._before = av.logging.get_level(), av.logging.get_skip_repeated()
                 self._others = av.logging.Capture(local=False)
                 self._others.__enter__()
                 av.logging.set_skip_repeated(False)
-                av.logging.set_level(av.logging.ERROR)
+            self._others.logs.clear()
+            self._listeners.append(level)
+            self._set_level()
 
-    def leave(self) -> None:
+    def leave(self, level: int) -> None:
         with self._lock:
-            self._listeners -= 1
-            if not self._listeners:
-                level, skip_repeated = self._before
-                av.logging.set_level(level)
-                av.logging.set_skip_repeated(skip_repeated)
-                self._others.__exit__(None, None, None)
+            self._listeners.remove(level)
+            if self._listeners:
+                self._set_level()
+                return
+            before, skip_repeated = self._before
+            av.logging.set_level(before)
+            av.logging.set_skip_repeated(skip_repeated)
+            self._others.__exit__(None, None, None)
+
+    def _set_level(self) -> None:
+        level = max(self._listeners)
+        if av.logging.get_level() != level:
+            av.logging.set_level(level)
 
 
-_errors = _Errors()
+_log = _Log()

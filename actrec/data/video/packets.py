@@ -15,7 +15,7 @@ from av.container import InputContainer, OutputContainer
 
 from actrec.data.storage import is_local, read_ranges
 from actrec.data.video.certificate import Certificate, StreamInfo, file_version
-from actrec.data.video.container import ChangedError, decode_error, decoder_limit, open_video
+from actrec.data.video.container import ChangedError, decode_error, decoder_limit, open_video, padded_packet
 from actrec.opening import open_regular
 from actrec.system import read_at
 
@@ -160,7 +160,7 @@ class _DirectPackets:
     def packets(self, run: Run) -> Iterator[av.Packet]:
         key_pts = int(self._certificate.key_pts[run.key])
         for pts, data in zip(self._certificate.packets["pts"][run.needed].tolist(), self._read(run)):
-            packet = av.Packet(self._certificate.preamble + data if pts == key_pts else data)
+            packet = padded_packet(self._certificate.preamble + data if pts == key_pts else data)
             packet.pts, packet.is_keyframe = pts, pts == key_pts
             yield packet
 
@@ -244,7 +244,7 @@ class _ContainerPackets:
 
 
 def _with_preamble(packet: av.Packet, preamble: bytes) -> av.Packet:
-    longer = av.Packet(preamble + bytes(packet))
+    longer = padded_packet(preamble + bytes(packet))
     longer.pts, longer.dts, longer.time_base = packet.pts, packet.dts, packet.time_base
     longer.is_keyframe, longer.stream = packet.is_keyframe, packet.stream
     return longer

@@ -16,6 +16,7 @@ from typing import Protocol
 import av
 import numpy as np
 
+from actrec.data.video import mpeg4
 from actrec.data.video.certificate import Certificate, Examiner
 from actrec.data.video.color import Converter, Region, picture_checksum, to_bgr, to_yuv420, with_range
 from actrec.data.video.container import DecodeObserver, MediaError, SurpriseError, iter_decoded, open_video
@@ -149,18 +150,18 @@ def iter_wanted(
         FileNotFoundError, MediaError: as `probe_video`.
     """
     convert, place, i, picture = Converter(region), 0, -1, None
-    with open_video(path) as (container, stream):
-        for i, picture in enumerate(iter_decoded(container, stream)):
+    with contextlib.closing(_iter_needed(path, wanted)) as pictures:
+        for i, picture in pictures:
             convert.see(picture)
             if i == wanted[place]:
                 yield i, convert(picture)
                 place += 1
                 if place == len(wanted):
                     return
-        if picture is None:
-            raise MediaError(path, "no frame of its video stream decodes")
-        if not place or wanted[place - 1] != i:
-            yield i, convert(picture)
+    if picture is None:
+        raise MediaError(path, "no frame of its video stream decodes")
+    if not place or wanted[place - 1] != i:
+        yield i, convert(picture)
 
 
 def read_frames(
@@ -271,31 +272,68 @@ class _Checksums(_Discard):
         self.found += [picture_checksum(picture)] * len(places)
 
 
+def _iter_needed(path: str | os.PathLike[str], wanted: np.ndarray) -> Generator[tuple[int, av.VideoFrame], None, None]:
+    """(frame number, picture) from the start of a file: the first, the wanted and the last frame, and some others.
+
+    Args:
+        wanted: frame numbers.
+    """
+    number = -1
+    with open_video(path) as (container, stream):
+        if not mpeg4.is_candidate(stream):
+            yield from enumerate(iter_decoded(container, stream))
+            return
+        with contextlib.suppress(mpeg4.Doubt):
+            for number, picture in mpeg4.iter_needed(container, stream, set(wanted.tolist())):
+                yield number, picture
+            return
+    with open_video(path) as (container, stream):
+        for i, picture in enumerate(iter_decoded(container, stream)):
+            if i > number:
+                yield i, picture
+
+
+def _read_needed(path: str | os.PathLike[str], wanted: np.ndarray, sink: _Sink) -> Decoded:
+    """Decodes a file from its start up to the last wanted frame."""
+    place, last, decoded = 0, None, 0
+    with contextlib.closing(_iter_needed(path, wanted)) as pictures:
+        for i, picture in pictures:
+            sink.see(picture)
+            last, decoded = picture, decoded + 1
+            if i == wanted[place]:
+                sink.put(range(place, place + 1), picture)
+                place += 1
+                if place == len(wanted):
+                    return Decoded(0, decoded)
+    if last is None:
+        raise MediaError(path, "no frame of its video stream decodes")
+    sink.put(range(place, len(wanted)), last)
+    return Decoded(len(wanted) - place, decoded)
+
+
 def _read_from_start(
     path: str | os.PathLike[str], wanted: np.ndarray, sink: _Sink, certify: bool, strict: bool = False
 ) -> Decoded:
+    """Decodes a file from its start: to its end if it is to be certified."""
+    if not certify:
+        return _read_needed(path, wanted, sink)
     place, last, decoded = 0, None, 0
-    with (
-        open_video(path) as (container, stream),
-        Examiner(path, stream, strict=strict) if certify else contextlib.nullcontext() as examiner,
-    ):
+    with open_video(path) as (container, stream), Examiner(path, stream, strict=strict) as examiner:
         for i, picture in enumerate(iter_decoded(container, stream, examiner)):
             sink.see(picture)
             if place < len(wanted) and i == wanted[place]:
                 sink.put(range(place, place + 1), picture)
                 place += 1
             last, decoded = picture, i + 1
-            if examiner is None and place == len(wanted):
-                break
         if last is None:
             raise MediaError(path, "no frame of its video stream decodes")
         clamped = len(wanted) - place
         if clamped:
             sink.put(range(place, len(wanted)), last)
-    certificate = examiner.certificate() if examiner else None
-    if examiner and certificate and not _holds(path, certificate, examiner.checksums):
+    certificate = examiner.certificate()
+    if certificate and not _holds(path, certificate, examiner.checksums):
         certificate = None
-    return Decoded(clamped, decoded, certificate, examiner.damage.num_damaged if examiner else 0)
+    return Decoded(clamped, decoded, certificate, examiner.damage.num_damaged)
 
 
 def _holds(path: str | os.PathLike[str], certificate: Certificate, expected: dict[int, int]) -> bool:
