@@ -242,7 +242,7 @@ class _Vops:
         """Section 6.2.5: the kind of a picture; its time in seconds and fractions, relative to others; is it coded."""
         found = int.from_bytes(data[start + 4 : start + 12].ljust(8, b"\0"), "big")
         left, seconds = 61, 0
-        while found >> left & 1:
+        while left and found >> left & 1:
             left, seconds = left - 1, seconds + 1
         left -= self._bits + 3
         if self._vol is None or left < 0:
