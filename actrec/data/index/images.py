@@ -45,7 +45,7 @@ def read_encoded(path: str) -> np.ndarray:
                 raise MediaError(
                     path, f"{num_bytes:,} bytes are more than an image of {limits().max_pixels:,} pixels needs"
                 )
-            data = np.fromfile(file, np.uint8)
+            data = np.frombuffer(file.read(), np.uint8)  # np.fromfile takes twice as long
     except FileNotFoundError:
         raise BrokenError(path, "the image is missing") from None
     except OSError as error:
