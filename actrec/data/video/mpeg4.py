@@ -77,6 +77,8 @@ def iter_needed(
                 single = packet if picture_data is None else padded_packet(picture_data)
                 try:
                     pictures, is_damaged = complaints.decode(context, single)
+                except (av.error.ExitError, av.error.MemoryError):  # which say nothing about the file
+                    raise
                 except av.error.FFmpegError:
                     raise Doubt from None
                 if is_damaged or (is_b and len(pictures) != 1):
