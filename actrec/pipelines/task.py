@@ -17,7 +17,7 @@ from actrec.config import FLOW_CHANNELS, Augment, Clip, Input, OptionError, View
 from actrec.data.index import Media
 from actrec.data.lists import Video, check_labels
 from actrec.data.sampling.geometry import Box
-from actrec.data.sampling.order import batch_slice, epoch_draws, single_labels
+from actrec.data.sampling.order import EpochDraws, batch_slice, single_labels
 from actrec.data.sampling.plan import EvalPlan, TrainPlan, check_sampling, plan_eval, plan_train
 from actrec.pipelines import augment as augmentations
 from actrec.words import counted
@@ -103,7 +103,7 @@ class TrainTask:
         self.num_steps = full + (1 if rest and self._keep_last else 0)
         self.num_clips = full * self.batch_size + (rest if self._keep_last else 0)
         draws_of = functools.partial(
-            epoch_draws,
+            EpochDraws,
             len(self.videos),
             seed=self._seed,
             repeats=self._repeats,

@@ -9,7 +9,7 @@ import torch
 import actrec
 from actrec.config import Input
 from actrec.data.index import build_index
-from actrec.data.sampling.order import epoch_draws
+from actrec.data.sampling.order import EpochDraws
 from actrec.data.video.read import read_frames
 from actrec.pipelines.loader import Loader
 from actrec.pipelines.task import TrainTask
@@ -116,7 +116,7 @@ def test_balanced_batches_are_what_was_drawn(media_rows, numbers):
     videos = [video._replace(labels=(int(i > 0),)) for i, video in enumerate(media_rows)]
     loader, found = batches(videos, epochs=3, batch_size=3, balanced=True, seed=7)
     for epoch in range(3):
-        draws = epoch_draws(6, seed=7, epoch=epoch, labels=np.array([0, 1, 1, 1, 1, 1]))
+        draws = EpochDraws(6, seed=7, epoch=epoch, labels=np.array([0, 1, 1, 1, 1, 1]))[:]
         of_epoch = found[2 * epoch : 2 * epoch + 2]
         assert [id_ for batch in of_epoch for id_ in batch.videos] == [videos[row].id for row, _ in draws]
         shown = np.concatenate([numbers.read(batch.clips) for batch in of_epoch])

@@ -13,18 +13,11 @@ from actrec.data.lists import Video, label_columns
 from actrec.data.sampling import streams
 
 
-def epoch_draws(
-    num_videos: int,
-    *,
-    seed: int,
-    epoch: int,
-    repeats: int = 1,
-    labels: np.ndarray | None = None,
-    left_out: Collection[int] = (),
-) -> np.ndarray:
-    """The clips of an epoch in order: ((num_videos - len(left_out)) * repeats, 2) int64.
+class EpochDraws:
+    """The clips of an epoch in order: (num_videos - number of rows left out) * repeats.
 
-    The columns are the row of the list, and how often that row was drawn before in this epoch.
+    A slice is (n, 2) int64: the row of the list, and how often that row was drawn before in this epoch. This takes 4
+    bytes per video, or 16 with class balance.
 
     Args:
         repeats: clips of each drawn video. They follow each other (repeated augmentation, Hoffer et al. 2020).
@@ -33,16 +26,36 @@ def epoch_draws(
         left_out: the rows that are not drawn, without repetition. Without class balance, the order of the other rows
             does not depend on them.
     """
-    usable = np.ones(num_videos, bool)
-    usable[list(left_out)] = False
-    if labels is None:
-        order = epoch_order(num_videos, seed=seed, epoch=epoch)
-        order = order[usable[order]]
-    else:
-        order = np.flatnonzero(usable)[balanced_rows(labels[usable], seed, epoch)]
-        order = order[epoch_order(len(order), seed=seed, epoch=epoch)]
-    rows = order.repeat(repeats)
-    return np.stack([rows, _times_before(rows)], axis=1)
+
+    def __init__(
+        self,
+        num_videos: int,
+        *,
+        seed: int,
+        epoch: int,
+        repeats: int = 1,
+        labels: np.ndarray | None = None,
+        left_out: Collection[int] = (),
+    ):
+        usable = np.ones(num_videos, bool)
+        usable[list(left_out)] = False
+        self._times: np.ndarray | None = None
+        if labels is None:
+            order = epoch_order(num_videos, seed=seed, epoch=epoch)
+            order = order[usable[order]] if len(left_out) else order
+        else:
+            order = np.flatnonzero(usable)[balanced_rows(labels[usable], seed, epoch)]
+            order = order[epoch_order(len(order), seed=seed, epoch=epoch)]
+            self._times = _times_before(order.repeat(repeats))
+        self._order, self._repeats = order.astype(np.int32) if num_videos < 2**31 else order, repeats
+
+    def __len__(self) -> int:
+        return len(self._order) * self._repeats
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        places = np.arange(*part.indices(len(self)))
+        rows = self._order[places // self._repeats].astype(np.int64)
+        return np.stack([rows, places % self._repeats if self._times is None else self._times[places]], axis=1)
 
 
 def epoch_order(num_videos: int, *, seed: int, epoch: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import os
 import pickle
@@ -222,16 +223,10 @@ def test_another_version_reads_the_list_again(listed, monkeypatch):
 
 def test_everything_that_reads_lists_is_part_of_the_version():
     """A list that an older version has read may be read in another way now."""
-    program = "import sys, actrec.data.lists.read; print(*(getattr(m, '__file__', '') for m in sys.modules.values()))"
-    files = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split(
-        " "
-    )
-    package = Path(actrec.__file__).parent
-    used = {
-        Path(file.strip()).relative_to(package).as_posix()
-        for file in files
-        if Path(file.strip()).is_relative_to(package)
-    }
+    program = "import sys, actrec.data.lists.read; print([getattr(m, '__file__', '') for m in sys.modules.values()])"
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    files, package = (Path(name) for name in ast.literal_eval(output) if name), Path(actrec.__file__).parent
+    used = {path.relative_to(package).as_posix() for path in files if path.is_relative_to(package)}
     named = {os.path.normpath(f"data/lists/{name}.py") for name in cache._SOURCES}
     assert named < used
     lists = {name for name in used if name.startswith("data/lists/")}

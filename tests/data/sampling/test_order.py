@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from actrec.data.lists import Video
-from actrec.data.sampling.order import batch_slice, epoch_draws, epoch_order, single_labels
+from actrec.data.sampling.order import EpochDraws, batch_slice, epoch_order, single_labels
 
 LABELS = np.array([3] * 50 + [0] * 7 + [9] * 3 + [5])  # 61 videos of 4 classes, one of them with a single video
+
+
+def epoch_draws(num_videos, **options):
+    return EpochDraws(num_videos, **options)[:]
 
 
 def balanced(epoch, **options):
@@ -141,3 +145,30 @@ def test_class_balance_among_the_rows_that_are_not_left_out():
         counts = np.bincount(LABELS[rows], minlength=10)
         assert sorted(counts[[0, 3, 5, 9]].tolist()) == [14, 14, 14, 15]
     assert balanced(0, left_out=()).tolist() == balanced(0).tolist()
+
+
+def test_a_part_of_the_draws():
+    for options in ({}, {"repeats": 3}, {"labels": LABELS, "repeats": 2}, {"left_out": (0, 5)}):
+        draws = EpochDraws(len(LABELS), seed=1, epoch=2, **options)
+        whole = draws[:]
+        assert len(whole) == len(draws)
+        assert whole.dtype == np.int64
+        for begin in range(0, len(draws), 7):
+            assert draws[begin : begin + 7].tolist() == whole[begin : begin + 7].tolist()
+        assert draws[len(draws) :].shape == (0, 2)
+
+
+@pytest.mark.parametrize("left_out", [(), range(0, 9_000, 100)])
+def test_64_processes_draw_every_video_once(left_out):
+    """8 machines with 8 GPUs each: what they draw in an epoch is complete and without repetition."""
+    num_videos, world, batch_size = 100_003, 64, 64 * 48
+    draws = EpochDraws(num_videos, seed=3, epoch=1, left_out=left_out)
+    found = []
+    for step in range(-(-len(draws) // batch_size)):
+        parts = [
+            draws[batch_slice(step, batch_size=batch_size, num_draws=len(draws), rank=rank, world=world)]
+            for rank in range(world)
+        ]
+        assert np.array_equal(np.concatenate(parts), draws[step * batch_size : (step + 1) * batch_size])
+        found += [rows[:, 0] for rows in parts]
+    assert np.array_equal(np.sort(np.concatenate(found)), np.setdiff1d(np.arange(num_videos), list(left_out)))
