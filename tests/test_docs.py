@@ -30,6 +30,7 @@ PAGES = {
     "docs/cli.md": 5,
     "docs/data.md": 5,
     "docs/training.md": 5,
+    "docs/storage.md": 5,
     "docs/after_training.md": 12,
     "docs/from_ibm.md": 60,
     "docs/from_hara.md": 80,
