@@ -145,8 +145,12 @@ class Cache:
     # ---- whole objects ----
 
     @contextlib.contextmanager
-    def whole(self, name: str, suffix: str) -> Iterator[Path | None]:
-        """The file with a whole object, or None. It is not removed before the block ends."""
+    def whole(self, name: str, suffix: str, *, check: bool = True) -> Iterator[Path | None]:
+        """The file with a whole object, or None. It is not removed before the block ends.
+
+        Args:
+            check: whether its checksum is verified, once per process.
+        """
         path = self._path(name, "w", suffix)
         try:
             file = os.open(path, os.O_RDONLY | _BINARY)
@@ -154,11 +158,11 @@ class Cache:
             yield None
             return
         try:
-            yield path if self._is_whole(path, name, file) else None
+            yield path if self._is_whole(path, name, file, check) else None
         finally:
             os.close(file)
 
-    def _is_whole(self, path: Path, name: str, file: int) -> bool:
+    def _is_whole(self, path: Path, name: str, file: int, check: bool) -> bool:
         """Locks an open file against its removal. Whether it has the size and checksum that were stored."""
         if fcntl is not None:
             with contextlib.suppress(OSError):  # the file system may have no locks
@@ -168,7 +172,7 @@ class Cache:
             if not os.path.samestat(found, now):
                 return False
             key = (found.st_ino, found.st_size)
-            if self._checked.get(path.name) != key:
+            if check and self._checked.get(path.name) != key:
                 size, checksum = map(int, self._path(name, "s").read_text(encoding="ascii").split())
                 if found.st_size != size or _checksum(file) != checksum:
                     raise ValueError
@@ -181,6 +185,12 @@ class Cache:
             return False
         self._touch(path)
         return True
+
+    def check_again(self, name: str, suffix: str) -> None:
+        """Removes the file with a whole object if it is damaged."""
+        self._checked.pop(self._path(name, "w", suffix).name, None)
+        with self.whole(name, suffix):
+            pass
 
     @contextlib.contextmanager
     def fetching(self, name: str) -> Iterator[None]:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 LARGEST = 8 << 20  # bytes of one request
-_OVERHEAD = 0.10  # the bytes between the ranges that are fetched too, as a fraction of the bytes that are needed
+_OVERHEAD = 0.13  # the bytes between the ranges that are fetched too, as a fraction of the bytes that are needed
 _WIDEST = 1 << 18  # bytes between two ranges that cost as much as a request: 20 ms at 100 Mbit/s
 
 
@@ -14,7 +14,7 @@ def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Few ranges, ascending and apart from each other, that contain all of the given ones.
 
     Neighbors are joined over a gap where that is cheaper than another request, the smallest gaps first, so that all
-    gaps together have at most a tenth of the bytes that are needed.
+    gaps together have at most 13 % of the bytes that are needed.
     """
     apart = _joined(ranges, frozenset())
     budget = _OVERHEAD * sum(size for _, size in apart)

@@ -164,7 +164,9 @@ def _open_store(url: str, scheme: str) -> Any:
             url, f"{scheme}:// is unknown: expected s3://, gs://, https:// or another scheme of fsspec{near}"
         ) from None
     if scheme in ("gs", "gcs") and os.environ.get(_ASKS_FIRST, "").lower() != "true":
-        from gcsfs.core import GCSFileSystem as kind
+        from gcsfs.core import GCSFileSystem
+
+        kind = GCSFileSystem
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
     if scheme in ("http", "https"):
         options |= {"client_kwargs": {"trust_env": True}}  # the proxies of the environment

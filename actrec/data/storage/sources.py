@@ -469,6 +469,7 @@ def read_ranges(path: _Path, ranges: Sequence[tuple[int, int]], crcs: Sequence[i
     counters.add(needed=sum(length for _, length in wanted))
     found = _read_remote(archive, facts, wanted, trusted=crcs is not None)
     if crcs is not None and (bad := _different(found, crcs)):
+        _get().cache.check_again(name_of(archive, facts.version), suffix_of(archive))
         again = _fetched_ranges(archive, facts, [wanted[i] for i in bad])
         for i, data in zip(bad, again):
             found[i] = data
@@ -519,7 +520,7 @@ def _read_remote(url: str, facts: Facts, ranges: Sequence[tuple[int, int]], *, t
         trusted: whether the caller has checksums, so that those of the cache need not be verified.
     """
     cache, name = _get().cache, name_of(url, facts.version)
-    with cache.whole(name, suffix_of(url)) as whole:
+    with cache.whole(name, suffix_of(url), check=not trusted) as whole:
         if whole is not None:
             counters.add(cached=sum(length for _, length in ranges))
             return _read_local(str(whole), ranges)

@@ -161,6 +161,7 @@ def test_an_object_larger_than_the_cache_exists_while_it_is_used(folder, data):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_two_processes_and_threads(folder, data):
     """Each reads only right bytes while all of them add and remove."""
 

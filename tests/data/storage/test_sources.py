@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import random
 import tarfile
 import zlib
+from pathlib import Path
 
 import pytest
 from range_server import RangeServer
 
 from actrec.data import storage
 from actrec.data.errors import ChangedError
+from actrec.system import ExhaustedError
 
 pytest.importorskip("aiohttp")
 
@@ -110,3 +114,74 @@ def test_a_missing_object():
         with pytest.raises(FileNotFoundError, match="no such object"):
             storage.stat(server.url("a.mp4"))
         assert sum(server.requests.values()) == 1
+
+
+def test_a_damaged_copy_in_the_cache(data, cache):
+    """Ranges with checksums are fetched anew, and the damaged copy is removed."""
+    ranges = [(0, 1000), (2_000_000, 1000)]
+    crcs = [zlib.crc32(one) for one in expected(data, ranges)]
+    with RangeServer({"a.mp4": data}) as server:
+        url = server.url("a.mp4")
+        with storage.local_file(url) as file:
+            path = Path(file.path)
+        path.write_bytes(bytes(len(data)))
+        assert storage.read_ranges(url, ranges, crcs) == expected(data, ranges)
+        assert not path.exists()
+        with storage.open_bytes(url) as opened:
+            assert opened.read() == data
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_processes_fetch_a_whole_object_once(data):
+    with RangeServer({"a.mp4": data}, latency=0.05) as server:
+        url = server.url("a.mp4")
+        children = []
+        for _ in range(3):
+            if not (child := os.fork()):
+                with storage.open_bytes(url) as file:
+                    os._exit(0 if file.read() == data else 1)
+            children.append(child)
+        assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 3
+        assert server.sent == len(data)
+
+
+def test_a_file_in_use_survives_a_full_cache(data, cache):
+    """FFmpeg opens a file several times by its name."""
+    with RangeServer({f"{i}.mp4": data[: 500_000 + i] for i in range(8)}) as server:
+        storage.configure(cache, 2_000_000)
+        with storage.local_file(server.url("0.mp4")) as held:
+            for i in range(1, 8):
+                with storage.local_file(server.url(f"{i}.mp4")) as file, open(file.path, "rb") as opened:
+                    assert opened.read() == data[: 500_000 + i]
+            assert Path(held.path).read_bytes() == data[:500_000]
+        assert sum(path.stat().st_size for path in cache.rglob("*") if path.is_file()) <= 2_000_000
+
+
+def test_a_cache_that_cannot_be_written(data, tmp_path):
+    (tmp_path / "file").write_text("")
+    storage.configure(tmp_path / "file", 1 << 30)
+    with RangeServer({"a.mp4": data}) as server:
+        url = server.url("a.mp4")
+        assert storage.read_ranges(url, [(5, 10)]) == [data[5:15]]
+        with storage.local_file(url) as file:
+            path = Path(file.path)
+            assert path.read_bytes() == data
+        assert not path.exists()
+        with storage.open_bytes(url) as opened:
+            assert opened.read() == data
+
+
+def test_a_full_disk(data, monkeypatch, cache):
+    """The run ends, because no other file would fit either."""
+
+    def refuse(file, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with RangeServer({"a.mp4": data}) as server:
+        url = server.url("a.mp4")
+        storage.stat(url)
+        monkeypatch.setattr("actrec.data.storage.sources.os.write", refuse)
+        with pytest.raises(ExhaustedError, match="there is no room for .*a.mp4: No space left on device"):
+            storage.open_bytes(url)
+        monkeypatch.undo()
