@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class Judged:
     droppable: list[bool]
     codec: str
     extradata: bytes | None
+    container: str
     depth: int
 
 
@@ -56,11 +57,9 @@ def judge(path: Path, *, intact: bool = True) -> Judged:
         intact: as in `StructureCheck.doubt`.
     """
     with open_video(path) as (container, stream):
-        context = stream.codec_context
-        depth, doubt = context.reorder_depth, None
-        check = StructureCheck(
-            context.codec.canonical_name, context.extradata or b"", container.format.name, context.reorder_depth
-        )
+        context, name, doubt = stream.codec_context, container.format.name, None
+        depth = context.reorder_depth
+        check = StructureCheck(context.codec.canonical_name, context.extradata or b"", name, depth)
         packets, layers = [], []
         for packet in iter_packets(container, stream):
             if not packet.size:
@@ -77,6 +76,7 @@ def judge(path: Path, *, intact: bool = True) -> Judged:
             droppable(layers),
             context.codec.name,
             context.extradata,
+            name,
             depth,
         )
 
@@ -105,19 +105,27 @@ def check_entries(judged: Judged, expected: dict[int | None, int]) -> None:
     for start, end in zip(starts, [*starts[1:], len(judged.packets)], strict=True):
         group = range(start, end)
         for kept in (group, [i for i in group if not judged.droppable[i]]):
-            found = _decode([judged.packets[i] for i in kept], judged)
-            assert found == sorted((judged.packets[i][1], expected[judged.packets[i][1]]) for i in kept)
+            found = decode(replace(judged, packets=[judged.packets[i] for i in kept]))
+            assert [(pts, checksum) for pts, _, checksum in found] == sorted(
+                (judged.packets[i][1], expected[judged.packets[i][1]]) for i in kept
+            )
 
 
-def _decode(packets: list[tuple[bytes, int, bool]], judged: Judged) -> list[tuple[int | None, int]]:
-    """As `actrec.data.video.packets` does."""
+def decode(judged: Judged) -> list[tuple[int | None, tuple[int, int], int]]:
+    """(pts, size, checksum) of each picture of its packets, decoded as `actrec.data.video.packets` does."""
     context = av.CodecContext.create(judged.codec, "r")
     assert isinstance(context, av.VideoCodecContext)
     context.thread_count, context.thread_type = 1, "NONE"
     context.reorder_depth, context.extradata = judged.depth, judged.extradata
     found = []
-    for data, pts, is_key in packets:
-        packet = av.Packet(data)
-        packet.pts, packet.is_keyframe = pts, is_key
-        found += [(picture.pts, picture_checksum(picture)) for picture in context.decode(packet)]
-    return found + [(picture.pts, picture_checksum(picture)) for picture in context.decode(None)]
+    for data, pts, is_key in [*judged.packets, (None, 0, False)]:
+        packet = None
+        if data is not None:
+            packet = av.Packet(data)
+            packet.pts, packet.is_keyframe = pts, is_key
+        try:
+            pictures = context.decode(packet)
+        except av.FFmpegError:
+            continue
+        found += [(picture.pts, (picture.width, picture.height), picture_checksum(picture)) for picture in pictures]
+    return found

@@ -6,7 +6,9 @@ options; the functions named here are its own. The argument:
 1. *Every packet gives exactly one picture.* A picture enters FFmpeg's list of pictures to be shown in
    `h264_field_start`, and nothing that follows, such as damage in macroblocks, removes it again. That function is
    reached if the header of the first slice parses (`h264_slice_header_parse`), so all of it is parsed here, with the
-   same limits (7.3.3). It is reached once, if no other slice of the packet begins at the first macroblock. Fields,
+   same limits (7.3.3). It is reached once, if no other slice of the packet begins at the first macroblock, and if the
+   lists of references of the first slice can be made (`ff_h264_build_ref_list`): they can, because a reference always
+   exists, and FFmpeg uses it in place of missing ones, and because the changes of the lists are within limits. Fields,
    redundant pictures, data partitions and the units of the extensions for scalable and multiview video are not judged.
 2. *All pictures have one size*, and the decoder never starts anew, because there is one sequence parameter set (SPS),
    which the container's header holds, and the packets hold no parameter set but those in that header.
@@ -398,9 +400,9 @@ class H264Check:
         for count in counts:
             if bits.take(1):
                 for _ in range(count + 1):
-                    if bits.at_most(3) == 3:
+                    if (operation := bits.at_most(3)) == 3:
                         break
-                    bits.unsigned()
+                    bits.at_most(31 if operation == 2 else (1 << sps.frame_num_bits) - 1)
                 else:
                     raise DoubtError("a header holds a value that is not allowed")
         if pps.weighted_b if kind == _B else pps.weighted_p:
