@@ -19,6 +19,7 @@ from actrec.config import Input
 from actrec.data import storage
 from actrec.data.index import build_index
 from actrec.data.storage import remote
+from actrec.data.video.packets import needed_ranges
 
 HALF = (0.5, 0.5, 0.5)
 INPUT = Input(mean=HALF, std=HALF, frames=4, size=32)
@@ -162,6 +163,56 @@ def test_training_ends_when_nothing_can_be_fetched(objects, tmp_path):
         assert [len(b.rows) for b in loader] == [0]
         with pytest.raises(ValueError, match=r"42 URLs in a row could not be fetched"):
             batches(loader)
+
+
+@pytest.mark.parametrize("decoder", ["workers", "dali"])
+@pytest.mark.parametrize("member", [False, True])
+def test_a_clip_fetches_the_packets_that_it_needs(tmp_path, decoder, member):
+    codec = "libx264" if decoder == "workers" else "libvpx"
+    name = "long.mp4" if decoder == "workers" else "long.webm"
+    frames = [numbered_videos.numbered(n) for n in range(240)]
+    numbered_videos.write(tmp_path / name, frames, gop=12, codec=codec)
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        archive.add(tmp_path / name, name)
+    stored = {one: (tmp_path / one).read_bytes() for one in (name, "shard.tar")}
+    with RangeServer(stored) as server:
+        (video,) = rows([f"{server.url('shard.tar')}::{name}" if member else server.url(name)])
+        index = build_index([video])
+        expected = batches(actrec.eval_loader(rows([tmp_path / name]), actrec.Clip(), INPUT, decoder=decoder))
+        actrec.configure_storage(cache=tmp_path / "empty")
+        loader = actrec.eval_loader([video], actrec.Clip(), INPUT, index=index, decoder=decoder)
+        if member:
+            storage.stat(video.path)  # reads the headers of the archive
+        server.reset()
+        assert_same(batches(loader), expected)
+        certificate = index.certificate(0)[1]
+        positions = loader.plan(0, 0).frames.ravel()
+        needed, _ = needed_ranges(certificate, sorted({*positions.tolist()}), with_droppable=decoder == "dali")
+        size = sum(length for _, length in needed)
+        assert size < len(stored[name]) / 2
+        assert server.sent <= 1.15 * size
+        assert server.requests["GET"] <= 4
+        server.reset()
+        assert_same(batches(loader), expected)
+        assert not server.requests  # everything came from the cache
+
+
+def test_an_object_that_changes_is_read_anew(folder, objects, tmp_path):
+    numbered_videos.write(tmp_path / "new.mp4", [numbered_videos.numbered(n + 90) for n in range(20)], gop=8, bframes=2)
+    with RangeServer(objects) as server:
+        videos = rows([server.url("0.mp4")])
+        index = build_index(videos, cache=tmp_path / "l.index.npy")
+        loader = actrec.eval_loader(videos, actrec.Clip(), INPUT, index=index)
+        old = batches(loader)
+        server.objects["0.mp4"] = (tmp_path / "new.mp4").read_bytes()
+        assert_same(batches(loader), old)  # from the cache, as the index has it
+        actrec.configure_storage(cache=tmp_path / "empty")
+        new = batches(actrec.eval_loader(rows([tmp_path / "new.mp4"]), actrec.Clip(), INPUT))
+        assert_same(batches(loader), new)
+        actrec.configure_storage(cache=tmp_path / "empty too")
+        again = build_index(videos, cache=tmp_path / "l.index.npy")
+        assert_same(batches(actrec.eval_loader(videos, actrec.Clip(), INPUT, index=again)), new)
+        assert again.fingerprint()["contents"] != index.fingerprint()["contents"]
 
 
 def test_an_interrupt_ends_all_requests(objects, tmp_path):

@@ -14,10 +14,11 @@ from actrec.data.index import Index, Media
 from actrec.data.index.images import read_encoded, read_image
 from actrec.data.sampling.geometry import Box
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
-from actrec.data.storage import RemoteError, is_local, is_remote, local_file, open_bytes
+from actrec.data.storage import RemoteError, is_remote, local_file, open_bytes, prefetch
 from actrec.data.video.color import Region
 from actrec.data.video.container import ChangedError, MediaError, SurpriseError
 from actrec.data.video.excerpt import Excerpt, read_excerpt
+from actrec.data.video.packets import needed_ranges
 from actrec.pipelines.dali.routes import Route
 from actrec.pipelines.workers.resize import resize
 from actrec.system import raise_if_exhausted
@@ -118,8 +119,19 @@ def fetch_bytes(planned: Sequence[Planned], index: Index) -> None:
     if not planned:
         return
     path = planned[0].media.path
-    with local_file(path):
-        pass
+    _, certificate = index.certificate(planned[0].row)
+    if certificate is None or certificate.stream is None:
+        with local_file(path):
+            return
+    for with_droppable in (False, True):  # DALI gets excerpts with all packets
+        wanted = [
+            wanted_frames(one.plan)[0] + one.media.start
+            for one in planned
+            if one.route.decoded_by_workers != with_droppable
+        ]
+        if wanted:
+            positions = np.unique(np.concatenate(wanted))
+            prefetch(path, needed_ranges(certificate, positions, with_droppable=with_droppable)[0])
 
 
 def fetch(requests: Sequence[Request], index: Index, *, certify: bool) -> list[Sample | Failure]:
@@ -225,7 +237,7 @@ def fetch_pictures(requests: Sequence[Request], index: Index, *, certify: bool) 
         for i, position in enumerate(positions.tolist()):
             receive(i, region.cut(read_image(first.image(position), image_range=first.image_range)))
         return [receiver.sample() for receiver in receivers]
-    row, certify = requests[0].row, certify and is_local(first.path)
+    row = requests[0].row
     decoded = index.read_frames(row, positions, receive, region=region, certify=certify)
     num_present = len(positions) - decoded.clamped
     samples = [receiver.sample(num_present) for receiver in receivers]
