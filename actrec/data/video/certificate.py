@@ -16,9 +16,8 @@ from actrec.data.storage import is_local, local_file
 from actrec.data.video.color import picture_checksum
 from actrec.data.video.container import iter_decoded, iter_packets, open_video
 from actrec.data.video.damage import DamageCount
-from actrec.data.video.nal import x264_unit
 from actrec.data.video.orientation import Orientation
-from actrec.data.video.structure import StructureCheck
+from actrec.data.video.structure import StructureCheck, x264_unit
 from actrec.opening import open_regular
 from actrec.system import read_at
 

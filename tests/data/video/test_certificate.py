@@ -29,7 +29,6 @@ from actrec.data.video.certificate import droppable, load_certificate
 from actrec.data.video.container import ChangedError, SurpriseError
 from actrec.data.video.excerpt import read_excerpt
 from actrec.data.video.keyframes import KeyframeCheck
-from actrec.data.video.nal import summarize_packet, x264_unit
 
 
 def test_a_size_change_with_sound_timestamps_earns_no_certificate(tmp_path):
@@ -199,12 +198,6 @@ def test_two_builds_of_x264_earn_no_certificate(tmp_path):
     assert certificate_of(named) is None
 
 
-@pytest.mark.parametrize("extradata", [b"\x01" + bytes(3) + b"\xff", b"\x01" + bytes(3) + b"\xfd", b""])
-def test_the_unit_with_the_build_is_read_back(extradata):
-    unit = x264_unit(b"x264 - core 148", extradata)
-    assert summarize_packet(unit, "h264", extradata).x264 == b"x264 - core 148"
-
-
 def test_keyframes_need_their_own_tables(tmp_path):
     """MJPEG: FFmpeg's decoder keeps the tables of the first packet."""
     frames = [numbered(n) for n in range(12)]
@@ -258,16 +251,6 @@ def test_the_test_of_a_certificate_decodes_little(tmp_path):
     assert set(frames % 12) == {0, 4}
     assert frames.min() >= 12
     assert frames.max() >= 120
-
-
-@pytest.mark.parametrize(
-    ("codec", "unit"), [("h264", b"\x06\x13\x02\x11\x22\x80"), ("hevc", b"\x4e\x01\x13\x01\x11\x80")]
-)
-def test_film_grain_is_seen(codec, unit):
-    """Its noise depends on the number of keyframes before."""
-    assert summarize_packet(b"\0\0\0\1" + unit, codec, b"").has_film_grain
-    other = unit.replace(b"\x13", b"\x05")
-    assert not summarize_packet(b"\0\0\0\1" + other, codec, b"").has_film_grain
 
 
 def test_film_grain_earns_no_certificate(tmp_path):

@@ -20,12 +20,12 @@ from typing import Protocol
 from actrec.data.video.keyframes import KeyframeCheck
 from actrec.data.video.structure.av1 import Av1Check
 from actrec.data.video.structure.facts import PacketFacts
-from actrec.data.video.structure.h264 import H264Check
+from actrec.data.video.structure.h264 import H264Check, x264_unit
 from actrec.data.video.structure.hevc import HevcCheck
 from actrec.data.video.structure.vp8 import Vp8Check
 from actrec.data.video.structure.vp9 import Vp9Check
 
-__all__ = ["PacketFacts", "StructureCheck"]
+__all__ = ["PacketFacts", "StructureCheck", "x264_unit"]
 
 # The names of FFmpeg's readers of files whose packets are judged. AVI and raw streams have no presentation times; the
 # picture order counts tell where FFmpeg has guessed them right. Readers that cut or join packets are not here.

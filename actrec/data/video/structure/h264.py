@@ -55,7 +55,7 @@ _X264 = re.compile(rb"x264\s*-\s*core\s*(\d{1,9})")
 _X264_ID = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef")
 _X264_CORRECT = 151
 # Bytes of a slice in which its header is looked for first, and then.
-_HEADS = (40, 2000)
+_HEADS = (16, 40, 2000)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ _B, _P, _I = 0, 1, 2  # slice types (table 7-7)
 _MAX_PIXELS = 1 << 28  # far more than a decoder accepts here
 _MAX_REFERENCES = 15
 # Bytes of a slice in which its header is looked for first, and then. It holds the places of all rows of blocks.
-_HEADS = (64, 8000)
+_HEADS = (16, 64, 8000)
 
 _References = list[tuple[int, bool]]  # difference of the picture order count; whether this picture itself refers to it
 

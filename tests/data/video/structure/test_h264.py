@@ -247,3 +247,20 @@ def test_facts():
         check.packet(x264_unit(b"x264 - core 120", extradata) + prefixed(NEXT[0]), 4, False).x264 == b"x264 - core 120"
     )
     assert check.packet(x264_unit(b"x264 - core 160", extradata) + prefixed(NEXT[0]), 5, False).x264 == b""
+
+
+@pytest.mark.parametrize("extradata", [avcc(sps(), pps()), b"\x01" + bytes(3) + b"\xfd", b""])
+def test_the_unit_with_the_build_is_read_back(extradata):
+    """The length in front of it has four or two bytes, or there is a start code."""
+    check = StructureCheck("h264", extradata, MP4, 0)
+    assert check.packet(x264_unit(b"x264 - core 148", extradata), 0, True).x264 == b"x264 - core 148"
+
+
+@pytest.mark.parametrize(
+    ("codec", "unit"), [("h264", b"\x06\x13\x02\x11\x22\x80"), ("hevc", b"\x4e\x01\x13\x01\x11\x80")]
+)
+def test_film_grain_is_seen(codec, unit):
+    """Its noise depends on the number of keyframes before."""
+    check = StructureCheck(codec, b"", "mpegts", 0)
+    assert check.packet(b"\0\0\0\1" + unit, 0, True).has_film_grain
+    assert not check.packet(b"\0\0\0\1" + unit.replace(b"\x13", b"\x05"), 0, True).has_film_grain
