@@ -62,6 +62,7 @@ def command(
     from actrec.cli.progress import Bar, watched
     from actrec.data import score_file
     from actrec.data.index import fingerprint_line
+    from actrec.data.index.notices import surprises_line
     from actrec.engine import datafolder, dist
     from actrec.engine import evaluate as scores
     from actrec.files import check_writable
@@ -96,6 +97,8 @@ def command(
         dist.by_first(lambda: score_file.refuse_other(out, origin))
     with Bar("videos", total=len(found.videos) if not dist.rank() else None) as bar:
         result = scores.check_scored(model.score(found.videos, index=found.index, progress=bar.add))
+    if found.index.surprises:
+        note(f"{list_path}: {surprises_line(found.index.surprises)}")
     if dist.rank():
         return 1 if result.missing else 0  # as the first process, which names them
     content = score_file.ScoreFile(result.ids, result.scores, result.labels, list(model.class_names), origin)

@@ -11,8 +11,10 @@ import av
 import cv2
 import numpy as np
 
+from actrec.data.video.certificate import find_certificate
 from actrec.data.video.color import to_rgb
 from actrec.data.video.encode import VideoWriter
+from actrec.data.video.packed import pack, unpack
 from actrec.data.video.read import read_frames
 
 BITS, BLOCK = 8, 16
@@ -93,6 +95,24 @@ def check_draws(path, expected, certificate, *, draws=5, frames=6):
         found, went = read(path, wanted, proof)
         assert checksums(found) == [expected[i] for i in wanted], (path.name, wanted, proof is not None)
         assert went.clamped == 0
+
+
+def check_first_pass(path, expected):
+    """Compares a plain decode with what is read by the certificate that a file earns while it is probed, in any order.
+
+    Returns:
+        Whether it earns one.
+    """
+    found = find_certificate(path)
+    if found.certificate is None or found.doubt is not None:
+        return False
+    certificate, count = unpack(pack(found.certificate)), len(expected)  # as it comes from the disk
+    assert len(certificate.pts) == count
+    backwards = [[i] for i in range(count - 1, -1, -max(1, count // 4))]
+    for wanted in ([0], [*range(0, count, 3)], [*range(count // 2, count)], *backwards):
+        assert checksums(read(path, wanted, certificate)[0]) == [expected[i] for i in wanted], (path.name, wanted)
+    check_draws(path, expected, certificate, draws=3)
+    return True
 
 
 X265 = {"x265-params": "log-level=error"}

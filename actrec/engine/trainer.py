@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from actrec.config import Input, Recipe
+from actrec.data.index.notices import surprises_line
 from actrec.data.lists.labeling import refuse_lost_classes
 from actrec.engine import checkpoint, dist, runfolder, runlog
 from actrec.engine.build import build_net, make_loaders
@@ -74,6 +75,7 @@ class Trainer:
         self._loader, self._val_loader = make_loaders(
             data, recipe.clip, self._net.input, recipe.augment, recipe.loader, recipe.loss, recipe.run, self._device
         )
+        self._surprises: dict[str, str] = {}  # of which the user was told: see `Index.surprises`
         self._told: set[int] = set()  # unusable rows that all processes know of, and the user
         self._num_listed = 0
         if saved is None:
@@ -173,6 +175,7 @@ class Trainer:
         self._check_that_clips_came()
         self._leave_out_unusable()
         self._tell_unreachable()
+        self._tell_surprises()
 
     def _update_weights(self, stop: threading.Event) -> tuple[bool, bool]:
         """Takes an optimizer step. Returns whether any process was asked to stop, and whether it is time to save."""
@@ -342,6 +345,16 @@ class Trainer:
             where = f"training list in epoch {self._state.epoch + 1}, videos that could not be fetched this time"
             for line in skipped_lines(where, len(self._data.train), self._named(found)):
                 self._reporter.line(line)
+
+    def _tell_surprises(self) -> None:
+        """Tells which videos were not what their certificates say, as far as that is new."""
+        found: dict[str, str] = {}
+        loaders = (self._loader, self._val_loader) if self._val_loader else (self._loader,)
+        for surprises in dist.gather({path: why for one in loaders for path, why in one.index.surprises.items()}):
+            found |= {path: why for path, why in surprises.items() if path not in self._surprises}
+        if found:
+            self._surprises.update(found)
+            self._reporter.line(surprises_line(found))
 
     def _list_unusable(self) -> None:
         """Lists the unusable videos in the run folder."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from actrec.data.index.index import Index
 from actrec.data.times import UNSTAMPED
@@ -22,6 +22,8 @@ def notices(indexes: Iterable[Index], image_range: tuple[float, float] | None) -
     if torn := list(dict.fromkeys(path for index in indexes for path in index.torn_files())):
         lines.append(torn_line(len(torn), torn[0], what_is_missing(torn[0])))
     lines += [f"{what}: {text}" for what, text in images_of(indexes).items()]
+    if surprises := {path: reason for index in indexes for path, reason in index.surprises.items()}:
+        lines.append(surprises_line(surprises))
     if num_unstamped := sum(index.num_unstamped for index in indexes):
         lines.append(f"{counted(num_unstamped, 'video')} {UNSTAMPED}")
     if num_deep := sum(index.num_deep for index in indexes):
@@ -31,6 +33,19 @@ def notices(indexes: Iterable[Index], image_range: tuple[float, float] | None) -
             scaled = "{:g} to {:g} is scaled to 0 to 255".format(*image_range)
         lines.append(f"{counted(num_deep, 'video')} with more than 8 bits per value: {scaled}")
     return lines
+
+
+def surprises_line(surprises: Mapping[str, str]) -> str:
+    """The message that some videos have turned out to differ from their certificates.
+
+    Args:
+        surprises: As `Index.surprises`.
+    """
+    path, reason = next(iter(surprises.items()))
+    return (
+        f"{counted(len(surprises), 'video')} decoded from the start from now on, because decoding from a keyframe did "
+        f"not give what the packets promise; the first: {path}: {reason}"
+    )
 
 
 def images_of(indexes: Iterable[Index]) -> dict[str, str]:
