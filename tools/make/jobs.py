@@ -21,7 +21,7 @@ import cv2
 from actrec.config import Limits
 from actrec.data import storage
 from actrec.data.limits import limits, set_limits
-from actrec.data.storage import absolute, cancelling_pool, is_local, is_remote
+from actrec.data.storage import absolute, cancelling_pool, is_local, is_remote, split_member
 from actrec.data.video.container import MediaError
 from actrec.files import OutputError, write_csv, writing
 from actrec.system import ExhaustedError, num_cores, raise_if_exhausted
@@ -96,7 +96,7 @@ def each(
                                    "the same command again to continue")  # fmt: skip
             for future in sorted(ended, key=_failed):  # results are kept, whatever the other jobs raise
                 job = running.pop(future)
-                result, reason = _outcome(future)
+                result, reason = _outcome(future, job)
                 done, failed = done + 1, failed + (reason is not None)
                 receive(job, result, reason)
                 if progress:
@@ -202,7 +202,7 @@ def _failed(future: Future) -> bool:
     return future.cancelled() or future.exception() is not None
 
 
-def _outcome(future: Future) -> tuple[Any, str | None]:
+def _outcome(future: Future, job: tuple) -> tuple[Any, str | None]:
     try:
         return future.result(), None
     except (OutputError, ExhaustedError):
@@ -211,9 +211,11 @@ def _outcome(future: Future) -> tuple[Any, str | None]:
         raise ClusterError(
             "the cluster is lost; finished videos are kept: run the same command again to continue"
         ) from None
-    except FileNotFoundError as error:
-        is_file = error.filename is None or is_local(error.filename)
-        return None, "missing: it was removed after the run began" if is_file else f"missing: {error.strerror}"
+    except FileNotFoundError:
+        if stored := next((one for one in job if isinstance(one, str) and not is_local(one)), None):
+            is_object = split_member(stored)[1] is None
+            return None, f"missing: {'no such object' if is_object else 'no such archive, or no such member in it'}"
+        return None, "missing: it was removed after the run began"
     except MediaError as error:
         return None, error.reason
     except (OSError, ValueError, MemoryError, cv2.error) as error:

@@ -111,3 +111,15 @@ def test_all_of_ut_interaction_in_one_file(tmp_path, shared_videos):
             assert [v.id.split(" ")[0] for v in read_list(tmp_path / name / f"{part}.txt")] == [
                 v.id for v in read_list(source / f"{part}.txt")
             ]
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if not FORMATS.get(name).needs_range])
+def test_urls_and_members_stay_as_they_are(name, tmp_path):
+    form = FORMATS.get(name)
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    lines = ["s3://b/k400/walk/1.mp4 0", "https://h/x/2.mp4 1", "shards/t-0.tar::walk/3.mp4 0",
+             "s3://b/t-1.tar::walk/4.mp4 1"]  # fmt: skip
+    (tmp_path / "train.txt").write_text("".join(f"{line}\n" for line in lines))
+    convert(tmp_path / "train.txt", tmp_path / f"train_{name}{form.suffix}", target=name, part="train")
+    convert(tmp_path / f"train_{name}{form.suffix}", tmp_path / "back.txt", source=name, part="train")
+    assert (tmp_path / "back.txt").read_text().splitlines() == lines

@@ -3,10 +3,13 @@ import gzip
 import os
 
 import pytest
+from range_server import RangeServer
 from shard_files import write_shard
 
 from actrec.config import ShardOptions
+from actrec.data import storage
 from actrec.data.lists import read_list
+from actrec.data.storage import remote
 from actrec.tools.lists.shards import make_shard_list, missing_path
 
 VIDEO = b"v" * 2000
@@ -15,7 +18,11 @@ VIDEO = b"v" * 2000
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    monkeypatch.setattr(remote, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(remote, "_LONGEST_PAUSE", 0.01)
+    storage.configure(tmp_path.with_name(f"{tmp_path.name} cache"), 1 << 30)
+    yield tmp_path
+    storage.configure(None, 1 << 30)
 
 
 def rows(path):
@@ -178,3 +185,29 @@ def test_lists_that_exist_and_nothing_usable(here):
     assert missing_path(here / "train.txt").exists()
     make_shard_list(["t.tar"], here / "train.txt", force=True)
     assert not missing_path(here / "train.txt").exists()  # it was about the list before
+
+
+# ---- shards at URLs ----
+
+
+def test_of_shards_at_urls_only_headers_and_labels_are_fetched(here):
+    size = 300_000
+    members = {f"{i}.{end}": text for i in range(6) for end, text in (("mp4", b"v" * size), ("cls", str(i)))}
+    objects = {f"k400/t-{i}.tar": write_shard(here / "t.tar", members).read_bytes() for i in (0, 2)}
+    with RangeServer(objects, failures=0.1) as server:
+        top = server.url("k400/")
+        made = make_shard_list([f"{top}t-{{0..2}}.tar"], here / "train.txt")
+        assert rows(here / "train.txt") == [f"{top}t-{shard}.tar::{i}.mp4 {i}" for shard in (0, 2) for i in range(6)]
+        assert made.problems == (("missing", f"{top}t-1.tar", "no such file"),)
+        assert server.sent < 2 * 6 * size / 10
+    assert [video.path for video in read_list(here / "train.txt")][0] == f"{top}t-0.tar::0.mp4"
+    for url in ("s3://me:secret@bucket/t-{0..1}.tar", "https://host/t.tar?X-Amz-Signature=secret"):
+        with pytest.raises(ValueError, match="not supported") as caught:
+            make_shard_list([url], here / "new.txt")
+        assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_does_not_answer(here, monkeypatch):
+    monkeypatch.setattr(remote, "_PATIENCE_UNKNOWN", 0.1)
+    with pytest.raises(ValueError, match=r"no sample of 1 shard can be used; the first: http://127.0.0.1:9/t.tar: the"):
+        make_shard_list(["http://127.0.0.1:9/t.tar"], here / "train.txt")
