@@ -69,12 +69,12 @@ def command(
         made = extract_frames(
             source, target, extractoptions, split=splitoptions, workers=workers, progress=bar.to, log=tell
         )
-    lists = ", ".join(f"{name} {rows:,}" for name, rows in made.lists.items())
+    written = ", ".join(f"{name} {rows:,}" for name, rows in made.lists.items())
     why = f"; why: {target / 'failed.csv'}" if made.failed else ""
     frames = f"{counted(made.frames, 'frame')}, {len(made.failed)} failed{why}"
     code = finish(
         *made.table,
-        f"{counted(made.done + made.skipped, 'video')} -> {target / 'frames'}/ ({frames}); {lists}",
+        f"{counted(made.done + made.skipped, 'video')} -> {target / 'frames'}/ ({frames}); {written}",
         failed=bool(made.failed),
     )
     if made.lists.get("train.txt") and made.lists.get("val.txt"):

@@ -116,7 +116,7 @@ def _agreed(values: Mapping[str, Any]) -> Stated | None:
     return Stated(numbers, names)
 
 
-def _labels(where: str, value: Any) -> tuple[int, ...] | tuple[str, ...]:
+def _labels(where: str, value: Any) -> tuple[int | str, ...]:
     """The labels of one value, all numbers or all names."""
     labels = [_label(where, one) for one in (value if isinstance(value, list) else [value])]
     if len({type(label) for label in labels}) > 1:

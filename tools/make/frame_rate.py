@@ -12,7 +12,7 @@ from actrec.data.video.read import Picture
 MAX_STILL = 600.0  # seconds; longest time that one picture is shown. A wrong timestamp must not fill the disk.
 
 
-def resampled(pictures: Iterable[Picture], *, path: Path, fps: float | None) -> Iterator[tuple[Picture, int]]:
+def resampled(pictures: Iterable[Picture], *, path: Path | str, fps: float | None) -> Iterator[tuple[Picture, int]]:
     """Yields (picture, number of frames that show it).
 
     Frame k shows the picture that is displayed k/fps seconds after the first picture. A picture without a timestamp

@@ -23,7 +23,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from actrec.config import OptionError
 from actrec.data.lists.labels import Classes
@@ -261,8 +261,9 @@ def _label_members(split: Split) -> dict[str, dict[str, bytes]]:
         names = [split.labels[label] for label in labels] if max(labels) < len(split.labels) else []
         is_named = bool(names) and not any(text in Classes() for text in names)  # a name like a number is no name
         if len(labels) > 1 or is_named:
-            value = {"label": list(labels)} | ({"class": names} if is_named else {})
-            value = {key: one[0] for key, one in value.items()} if len(labels) == 1 else value
+            value: dict[str, Any] = {"label": list(labels)} | ({"class": names} if is_named else {})
+            if len(labels) == 1:
+                value = {key: one[0] for key, one in value.items()}
             members[name]["json"] = json.dumps(value, ensure_ascii=False).encode()
     return members
 
@@ -296,7 +297,7 @@ def _read_at(file: BinaryIO, offset: int, size: int) -> bytes:
 
 
 def _write_tar(path: Path, content: Iterable[tuple[str, int, bytes | Path | int]], old: BinaryIO | None) -> None:
-    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT, copybufsize=_BLOCK) as tar:
+    with tarfile.TarFile(path, "w", format=tarfile.GNU_FORMAT, copybufsize=_BLOCK) as tar:
         for name, size, data in content:
             info = tarfile.TarInfo(name)
             info.size, info.mtime, info.mode = size, _MTIME, 0o644
