@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gzip
 import hashlib
 import itertools
 import random
@@ -38,7 +39,8 @@ class RangeServer:
         head: Status of the answer to HEAD requests, if they are not allowed.
         etags, dates: Whether answers have an ETag, a Last-Modified.
         lengths: Whether answers have a Content-Length; otherwise they are chunked.
-        encoding: Content-Encoding that answers claim to have, and have for gzip.
+        encoding: Content-Encoding that answers claim to have, and have for gzip. "if accepted": gzip, for clients that
+            accept it.
 
     Attributes:
         requests: number of requests, by method.
@@ -164,11 +166,10 @@ class RangeServer:
         if self.dates:
             headers["Last-Modified"] = "Sat, 28 Nov 2026 10:00:00 GMT"
         status = 200
-        if self.encoding:
-            import gzip
-
-            headers["Content-Encoding"] = self.encoding
-            data = gzip.compress(data) if self.encoding == "gzip" else data
+        accepts = re.search(r"^accept-encoding:.*(gzip|\*)", head, re.IGNORECASE | re.MULTILINE) is not None
+        if self.encoding and (self.encoding != "if accepted" or accepts):
+            headers["Content-Encoding"] = "gzip" if self.encoding == "if accepted" else self.encoding
+            data = gzip.compress(data, 1) if headers["Content-Encoding"] == "gzip" else data
         elif asked and self.ranges:
             first, last = int(asked[1]), min(int(asked[2] or len(data) - 1), len(data) - 1)
             if first >= len(data):

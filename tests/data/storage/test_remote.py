@@ -88,6 +88,7 @@ def test_a_host_that_does_not_exist_is_given_up_soon(monkeypatch):
         {"ranges": False, "lengths": False, "head": 405, "etags": False, "dates": False},
         {"encoding": "gzip"},
         {"encoding": "identity"},
+        {"encoding": "if accepted"},
         {"latency": 0.01, "bandwidth": 100e6},
     ],
     ids=str,
@@ -97,6 +98,8 @@ def test_odd_servers(data, options, failures):
     with RangeServer({"a.mp4": data}, failures=failures, seed=1, **options) as server:
         assert right(server.url("a.mp4"), data)
         assert server.most <= remote.IN_FLIGHT
+        if options == {"encoding": "if accepted"}:
+            assert any("=0-0" not in asked for _, _, asked in server.log if asked)  # it sends parts, uncompressed
 
 
 def test_redirects(data):
