@@ -3,6 +3,7 @@
 URLs are read by fsspec, through a cache on the disk. Only URLs that a list or a command line names are opened.
 """
 
+from actrec.data.storage.faults import RemoteError as RemoteError
 from actrec.data.storage.paths import absolute as absolute
 from actrec.data.storage.paths import is_local as is_local
 from actrec.data.storage.paths import is_remote as is_remote
@@ -12,7 +13,6 @@ from actrec.data.storage.paths import resolved as resolved
 from actrec.data.storage.paths import shown as shown
 from actrec.data.storage.paths import split_member as split_member
 from actrec.data.storage.paths import why_refused as why_refused
-from actrec.data.storage.remote import RemoteError as RemoteError
 from actrec.data.storage.remote import Requests as Requests
 from actrec.data.storage.remote import cancelling_pool as cancelling_pool
 from actrec.data.storage.remote import list_folder as list_folder

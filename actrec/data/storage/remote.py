@@ -10,12 +10,8 @@ import asyncio
 import contextlib
 import errno
 import hashlib
-import logging
 import os
 import random
-import re
-import socket
-import ssl
 import threading
 import time
 from collections import Counter
@@ -24,11 +20,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from actrec.data.errors import MediaError
+from actrec.data.storage.faults import (
+    BrokenError,
+    HTTPStatusError,
+    NoRangesError,
+    ObjectChangedError,
+    RemoteError,
+    fault_of,
+    seconds_of,
+)
 from actrec.data.storage.paths import host_of, scheme_of, shown, why_refused
 from actrec.data.storage.ranges import LARGEST, split
-from actrec.registry import did_you_mean
-from actrec.system import raise_if_exhausted
+from actrec.data.storage.stores import is_http, name_in, open_store
 
 IN_FLIGHT = 32  # requests of this process at the same time: 8 clips of several ranges
 _AHEAD = 4  # parts of a download at the same time
@@ -39,21 +42,8 @@ _PATIENCE_UNKNOWN = 15.0  # likewise, if the host has never answered: it may not
 _LEAST = 5  # attempts, whatever they take
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds
 _LISTING = 1 << 28  # bytes that the list of a large folder may have
-_MOST_CHANGES = 3  # how often a download begins again because the object was replaced meanwhile
 
 _T = TypeVar("_T")
-
-
-class RemoteError(MediaError):
-    """An object that stays unreadable. The message is one line, without credentials and without the server's words."""
-
-
-class NoRangesError(Exception):
-    """The server sends whole objects only."""
-
-
-class ObjectChangedError(Exception):
-    """The object was replaced while it was read."""
 
 
 @dataclass(frozen=True)
@@ -137,55 +127,8 @@ def _store(url: str) -> Any:
     key = (scheme_of(url), host_of(url))
     with _process.lock:
         if (store := _process.stores.get(key)) is None:
-            store = _process.stores[key] = _open_store(url, key[0])
+            store = _process.stores[key] = open_store(url, key[0], timeout=TIMEOUT, connections=IN_FLIGHT)
         return store
-
-
-# With this variable, gcsfs asks Google before each request which kind of bucket it is, unless it may know it.
-_ASKS_FIRST = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
-
-
-def _open_store(url: str, scheme: str) -> Any:
-    try:
-        import fsspec
-    except ImportError:
-        raise RemoteError(url, "URLs need the package fsspec: pip install 'actrec[remote]'") from None
-    from fsspec.registry import known_implementations
-
-    try:
-        kind = fsspec.get_filesystem_class(scheme)
-    except ImportError as error:
-        package = re.search(r"[Ii]nstall \W*([\w.-]+)", str(error))
-        what = f"the package {package[1]}" if package else "a package that is missing"
-        raise RemoteError(url, f"{scheme}:// needs {what}: pip install 'actrec[remote]'") from None
-    except ValueError:
-        near = did_you_mean(scheme, sorted(known_implementations))
-        raise RemoteError(
-            url, f"{scheme}:// is unknown: expected s3://, gs://, https:// or another scheme of fsspec{near}"
-        ) from None
-    if scheme in ("gs", "gcs") and os.environ.get(_ASKS_FIRST, "").lower() != "true":
-        from gcsfs.core import GCSFileSystem
-
-        kind = GCSFileSystem
-    options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
-    if scheme in ("http", "https"):
-        options |= {"client_kwargs": {"trust_env": True}}  # the proxies of the environment
-    if scheme in ("s3", "s3a"):  # this module repeats requests itself
-        options |= {"config_kwargs": {"retries": {"total_max_attempts": 1}, "connect_timeout": TIMEOUT}}
-        options["config_kwargs"] |= {"read_timeout": TIMEOUT, "max_pool_connections": IN_FLIGHT}
-    for one in (kind.protocol,) if isinstance(kind.protocol, str) else kind.protocol:
-        for name, value in fsspec.config.conf.get(one, {}).items():
-            if name in options and isinstance(value, dict):
-                options[name] = options[name] | value
-    for name in ("fsspec", "s3fs", "gcsfs", "aiobotocore", "botocore"):  # their warnings are not for the terminal
-        logging.getLogger(name).addHandler(logging.NullHandler())
-    try:
-        store = kind(**options)
-    except Exception as error:
-        raise RemoteError(url, f"{scheme}:// cannot be used here ({type(error).__name__})") from None
-    if hasattr(store, "retries"):
-        store.retries = 1
-    return store
 
 
 class Requests:
@@ -281,7 +224,7 @@ async def _repeated(url: str, work: Callable[[], Awaitable[_T]], *, size: int = 
             process.answered.add(host)
             raise
         except Exception as error:
-            fault = _fault(url, error)
+            fault = fault_of(url, error)
         if fault.answered:
             process.answered.add(host)
         if fault.final is not None:
@@ -301,172 +244,7 @@ async def _repeated(url: str, work: Callable[[], Awaitable[_T]], *, size: int = 
         await asyncio.sleep(pause)
 
 
-# ---- what went wrong ----
-
-
-class _HTTPStatusError(Exception):
-    def __init__(self, status: int, pause: float):
-        super().__init__(status)
-        self.status, self.pause = status, pause
-
-
-class _BrokenError(Exception):
-    """The answer is not what was asked for."""
-
-
-@dataclass(frozen=True)
-class _Fault:
-    """Why a request failed.
-
-    Args:
-        reason: in words.
-        final: what to raise, if repeating the request would not help.
-        pause: seconds that the server asked to wait.
-        answered: whether the host has answered.
-    """
-
-    reason: str
-    final: Exception | None = None
-    pause: float = 0.0
-    answered: bool = False
-
-
-_REFUSES, _CHECK = "the server refuses access", "check the credentials in the environment"
-_PASSING_CODES = re.compile(
-    r"SlowDown|Throttl|RequestLimitExceeded|TooManyRequests|RequestTimeout$|Internal(Error|Failure)|ServiceUnavailable|"
-    r"ServerBusy|OperationAborted|BandwidthLimitExceeded|503|500",
-)
-_NO_CREDENTIALS = re.compile(
-    "NoCredentialsError|PartialCredentialsError|ProfileNotFound|DefaultCredentialsError|RefreshError|"
-    "TokenRetrievalError|NoAuthTokenError|UnauthorizedSSOTokenError|SSOTokenLoadError|ClientAuthenticationError"
-)
-_CUT = re.compile("ClientPayloadError|ContentLengthError|TransferEncodingError|IncompleteRead(Error)?")
-_BROKEN = re.compile(
-    "ServerDisconnectedError|ClientOSError|ConnectionClosedError|ResponseStreaming|ClientConnectionResetError|"
-    "IncompleteBody|HTTPClientError|ChecksumError"
-)
-_UNREACHED = re.compile(
-    "ClientConnector|ClientProxyConnection|EndpointConnectionError|ProxyConnectionError|TransportError"
-)
-_TIMED_OUT = re.compile("Timeout")
-_NETWORK = {
-    *(errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH),
-    *(errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.EHOSTDOWN, errno.EAGAIN, errno.EBUSY, errno.EIO),
-    *(getattr(errno, "EREMOTEIO", errno.EIO),),
-}
-
-
-def _fault(url: str, error: Exception) -> _Fault:
-    """What an error of a request means. No word of the error itself is taken over: it may contain secrets."""
-    chain = _chain(error)
-    for one in chain:
-        raise_if_exhausted(url, one)
-    names = {kind.__name__ for one in chain for kind in type(one).__mro__}
-    if any(map(_CUT.fullmatch, names)):  # first, because aiohttp gives some of them the status 400
-        return _Fault("the connection was broken", answered=True)
-    if "TooManyRedirects" in names:
-        return _Fault("", RemoteError(url, "the server redirects without end"))
-    for one in chain:
-        if (status := _status_of(one)) is not None:
-            return _fault_of_status(url, *status)
-    if any(map(_NO_CREDENTIALS.fullmatch, names)):
-        return _Fault("", PermissionError(errno.EACCES, "no valid credentials were found in the environment", url))
-    if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
-        return _Fault("", RemoteError(url, "the certificate of the server is not valid"))
-    if any(isinstance(one, _BrokenError) for one in chain):
-        return _Fault(str(error), answered=True)
-    for one in chain:
-        if isinstance(one, FileNotFoundError):
-            return _Fault("", FileNotFoundError(errno.ENOENT, "no such object", url), answered=True)
-        if isinstance(one, PermissionError):
-            return _Fault("", PermissionError(errno.EACCES, f"{_REFUSES}: {_CHECK}", url), answered=True)
-        if isinstance(one, IsADirectoryError):
-            return _Fault("", IsADirectoryError(errno.EISDIR, "a folder, not a file", url), answered=True)
-    if any(isinstance(one, socket.gaierror) for one in chain) or "ClientConnectorDNSError" in names:
-        return _Fault("the host was not found")
-    if any(isinstance(one, TimeoutError) for one in chain) or any(map(_TIMED_OUT.search, names)):
-        return _Fault("the server did not answer in time")
-    if any(isinstance(one, ConnectionRefusedError) for one in chain):
-        return _Fault("the server refused the connection")
-    if any(map(_BROKEN.search, names)):
-        return _Fault("the connection was broken", answered=True)
-    if any(map(_UNREACHED.search, names)):
-        return _Fault("the server cannot be reached")
-    if any(isinstance(one, OSError) and (one.errno in _NETWORK or isinstance(one, ConnectionError)) for one in chain):
-        return _Fault("the connection was broken")
-    return _Fault("", RemoteError(url, f"the object cannot be read ({type(error).__name__})"))
-
-
-def _chain(error: BaseException) -> list[Exception]:
-    """An error and what caused it."""
-    found: list[Exception] = []
-    one: BaseException | None = error
-    while isinstance(one, Exception) and one not in found and len(found) < 10:
-        found.append(one)
-        inner = getattr(one, "os_error", None)
-        one = one.__cause__ or (inner if isinstance(inner, Exception) else None) or one.__context__
-    return found
-
-
-def _status_of(error: Exception) -> tuple[int, str, float] | None:
-    """(HTTP status, code, seconds to wait) that an error of any file system carries; None if it has none."""
-    if isinstance(error, _HTTPStatusError):
-        return error.status, "", error.pause
-    answer = getattr(error, "response", None)
-    if isinstance(answer, dict):  # botocore
-        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        code = str(answer.get("Error", {}).get("Code", ""))
-        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        if isinstance(status, int) and status >= 300:
-            return status, code, _seconds(headers.get("retry-after"))
-        return (503 if _PASSING_CODES.search(code) else 400, code, 0.0) if code else None
-    for name in ("status", "status_code", "code"):  # aiohttp, azure, gcsfs
-        if (number := getattr(error, name, None)) is None:
-            continue
-        if isinstance(number, str) and number.isdigit():
-            number = int(number)
-        if isinstance(number, int) and 300 <= number < 600:
-            return number, "", 0.0
-    return None
-
-
-def _fault_of_status(url: str, status: int, code: str, pause: float) -> _Fault:
-    reason = f"the server answers {status}" + (f" {code}" if re.fullmatch(r"[A-Z][A-Za-z]{2,40}", code) else "")
-    if status in (408, 409, 423, 425, 429) or (status >= 500 and status not in (501, 505)):
-        return _Fault(reason, pause=pause, answered=True)
-    if _PASSING_CODES.search(code):
-        return _Fault(reason, pause=pause, answered=True)
-    final: Exception = RemoteError(url, reason)
-    if status in (404, 410):
-        final = FileNotFoundError(errno.ENOENT, "no such bucket" if code == "NoSuchBucket" else "no such object", url)
-    elif status in (401, 403, 407) or code in ("ExpiredToken", "InvalidToken", "TokenRefreshRequired"):
-        final = PermissionError(
-            errno.EACCES,
-            f"{reason.replace('answers', 'refuses access:')}: check the credentials in the environment",
-            url,
-        )
-    elif status in (412, 416):
-        final = ObjectChangedError()
-    return _Fault(reason, final, answered=True)
-
-
-def _seconds(text: object) -> float:
-    """The number of a header Retry-After; 0 for anything else, such as a date."""
-    with contextlib.suppress(TypeError, ValueError):
-        return max(0.0, float(text))  # type: ignore[arg-type]
-    return 0.0
-
-
 # ---- single requests ----
-
-
-def _inner(store: Any, url: str) -> str:
-    """The name of an object for its file system."""
-    return str(store._strip_protocol(scheme_of(url) + url[url.index("://") :]))
-
-
-def _is_http(store: Any) -> bool:
-    return "http" in (store.protocol if isinstance(store.protocol, tuple) else (store.protocol,))
 
 
 @contextlib.asynccontextmanager
@@ -478,9 +256,9 @@ async def _http(store: Any, method: str, url: str, **headers: str) -> Any:
     known = dict(store.kwargs)
     known["headers"] = {**known.pop("headers", {}), "Accept-Encoding": "identity", **headers}
     known.setdefault("timeout", aiohttp.ClientTimeout(total=None, connect=TIMEOUT, sock_read=TIMEOUT))
-    async with session.request(method, store.encode_url(_inner(store, url)), allow_redirects=True, **known) as answer:
+    async with session.request(method, store.encode_url(name_in(store, url)), allow_redirects=True, **known) as answer:
         if answer.status >= 300:
-            raise _HTTPStatusError(answer.status, _seconds(answer.headers.get("Retry-After")))
+            raise HTTPStatusError(answer.status, seconds_of(answer.headers.get("Retry-After")))
         yield answer
 
 
@@ -511,7 +289,7 @@ async def _http_head(store: Any, url: str) -> Facts | None:
             if not length.isdigit() or _is_encoded(answer.headers):
                 return None
             return _http_facts_of(answer.headers, int(length), answer.headers.get("Accept-Ranges") != "none")
-    except _HTTPStatusError as error:
+    except HTTPStatusError as error:
         if error.status in (400, 401, 403, 405, 501):  # the GET request decides whether access is refused
             return None
         raise
@@ -527,7 +305,7 @@ async def _http_first_byte(store: Any, url: str) -> Facts:
             length = answer.headers.get("Content-Length", "")
             is_known = length.isdigit() and not _is_encoded(answer.headers)
             return _http_facts_of(answer.headers, int(length) if is_known else None, False)
-    except _HTTPStatusError as error:
+    except HTTPStatusError as error:
         if error.status == 416:  # an empty object has no first byte
             return Facts(0, version_of("", 0), "", True)
         raise
@@ -540,7 +318,7 @@ _VERSIONS = (  # what file systems of fsspec call an ETag, a checksum or the tim
 
 
 async def _facts(store: Any, url: str) -> Facts:
-    if _is_http(store):
+    if is_http(store):
         if (found := await _repeated(url, lambda: _http_head(store, url))) is not None:
             return found
         return await _repeated(url, lambda: _http_first_byte(store, url))
@@ -564,7 +342,7 @@ async def _facts(store: Any, url: str) -> Facts:
 
 
 async def _info(store: Any, url: str) -> dict[str, Any]:
-    path = _inner(store, url)
+    path = name_in(store, url)
     if not store.async_impl:
         return await asyncio.to_thread(store.info, path)
     return await store._info(path, **({"refresh": True} if scheme_of(url) in ("s3", "s3a") else {}))
@@ -576,8 +354,8 @@ async def _part(store: Any, url: str, start: int, size: int, tag: str) -> bytes:
     Args:
         tag: ETag that the object must have; "" if that is unknown.
     """
-    if not _is_http(store):
-        path = _inner(store, url)
+    if not is_http(store):
+        path = name_in(store, url)
         if hasattr(store, "_call_s3"):
             data = await _s3_part(store, path, start, size, tag)
         elif store.async_impl:
@@ -596,11 +374,11 @@ async def _part(store: Any, url: str, start: int, size: int, tag: str) -> bytes:
             if answer.status == 206 and not answer.headers.get("Content-Range", wanted).startswith(wanted):
                 if answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
                     raise ObjectChangedError  # the object ends before
-                raise _BrokenError("the server sends other bytes than those that were asked for")
+                raise BrokenError("the server sends other bytes than those that were asked for")
             data = await answer.read()
     if len(data) != size:
         counters.add(fetched=len(data))
-        raise _BrokenError(f"the server sends {len(data):,} bytes in place of {size:,}")
+        raise BrokenError(f"the server sends {len(data):,} bytes in place of {size:,}")
     counters.add(fetched=size)
     return data
 
@@ -642,7 +420,7 @@ def list_folder(url: str) -> list[str]:
         RemoteError: The server cannot be reached or lists no folders, or the URL is refused.
     """
     store = _store(url)
-    if _is_http(store):
+    if is_http(store):
         raise RemoteError(url, "a web server does not list its files: expected the URLs of videos")
     folder = store._strip_protocol(url).rstrip("/") + "/"
 
@@ -731,7 +509,7 @@ def download(url: str, facts: Facts, offset: int, size: int | None, write: Calla
                     await asyncio.to_thread(write, new)
                     done += len(new)
             if facts.size is not None and position != facts.size:
-                raise _BrokenError(f"the server sends {position:,} bytes in place of {facts.size:,}")
+                raise BrokenError(f"the server sends {position:,} bytes in place of {facts.size:,}")
 
         await _repeated(url, attempt, size=facts.size or 1 << 40)
 
@@ -740,9 +518,8 @@ def download(url: str, facts: Facts, offset: int, size: int | None, write: Calla
             await parts()
         else:
             await stream()
-        if not facts.tag or not (
-            _is_http(store) or hasattr(store, "_call_s3")
-        ):  # the answers did not say which version they are from
+        if not facts.tag or not (is_http(store) or hasattr(store, "_call_s3")):
+            # The answers did not tell from which version they are.
             now = await _facts(store, url)
             if now.version != facts.version:
                 raise ObjectChangedError
@@ -751,16 +528,16 @@ def download(url: str, facts: Facts, offset: int, size: int | None, write: Calla
 
 
 async def _stream(store: Any, url: str, tag: str) -> Any:
-    if _is_http(store):
+    if is_http(store):
         async with _http(store, "GET", url) as answer:
             if tag and (found := _tag_of(answer.headers)) and found != tag:
                 raise ObjectChangedError
             async for data in answer.content.iter_chunked(LARGEST >> 3):
                 yield data
     elif store.async_impl:
-        yield await store._cat_file(_inner(store, url))
+        yield await store._cat_file(name_in(store, url))
     else:
-        yield await asyncio.to_thread(store.cat_file, _inner(store, url))
+        yield await asyncio.to_thread(store.cat_file, name_in(store, url))
 
 
 def _bound(function: Callable[..., Awaitable[_T]], *arguments: Any) -> Callable[[], Awaitable[_T]]:

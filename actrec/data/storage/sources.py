@@ -18,9 +18,10 @@ from actrec.config import Storage
 from actrec.data.errors import ChangedError, MediaError
 from actrec.data.storage import remote, tar
 from actrec.data.storage.cache import Cache, name_of, suffix_of
+from actrec.data.storage.faults import NoRangesError, ObjectChangedError
 from actrec.data.storage.paths import is_url, split_member
 from actrec.data.storage.ranges import Pieces, merged, split
-from actrec.data.storage.remote import Facts, NoRangesError, ObjectChangedError, counters
+from actrec.data.storage.remote import Facts, counters
 from actrec.opening import open_regular
 from actrec.system import ExhaustedError
 

@@ -1,0 +1,76 @@
+"""The file systems of fsspec, as they are used here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from typing import Any
+
+from actrec.data.storage.faults import RemoteError
+from actrec.data.storage.paths import scheme_of
+from actrec.registry import did_you_mean
+
+# With this variable, gcsfs asks Google before each request which kind of bucket it is, unless it may know it.
+_ASKS_FIRST = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
+
+
+def open_store(url: str, scheme: str, *, timeout: float, connections: int) -> Any:
+    """A new file system of fsspec. Credentials come from the environment and from the configuration of fsspec.
+
+    Args:
+        timeout: seconds.
+        connections: the largest number at the same time.
+
+    Raises:
+        RemoteError: The scheme is unknown, or a package is missing.
+    """
+    try:
+        import fsspec
+    except ImportError:
+        raise RemoteError(url, "URLs need the package fsspec: pip install 'actrec[remote]'") from None
+    from fsspec.registry import known_implementations
+
+    try:
+        kind = fsspec.get_filesystem_class(scheme)
+    except ImportError as error:
+        package = re.search(r"[Ii]nstall \W*([\w.-]+)", str(error))
+        what = f"the package {package[1]}" if package else "a package that is missing"
+        raise RemoteError(url, f"{scheme}:// needs {what}: pip install 'actrec[remote]'") from None
+    except ValueError:
+        near = did_you_mean(scheme, sorted(known_implementations))
+        raise RemoteError(
+            url, f"{scheme}:// is unknown: expected s3://, gs://, https:// or another scheme of fsspec{near}"
+        ) from None
+    if scheme in ("gs", "gcs") and os.environ.get(_ASKS_FIRST, "").lower() != "true":
+        from gcsfs.core import GCSFileSystem
+
+        kind = GCSFileSystem
+    options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
+    if scheme in ("http", "https"):
+        options |= {"client_kwargs": {"trust_env": True}}  # the proxies of the environment
+    if scheme in ("s3", "s3a"):  # `remote` repeats requests itself
+        options |= {"config_kwargs": {"retries": {"total_max_attempts": 1}, "connect_timeout": timeout}}
+        options["config_kwargs"] |= {"read_timeout": timeout, "max_pool_connections": connections}
+    for one in (kind.protocol,) if isinstance(kind.protocol, str) else kind.protocol:
+        for name, value in fsspec.config.conf.get(one, {}).items():
+            if name in options and isinstance(value, dict):
+                options[name] = options[name] | value
+    for name in ("fsspec", "s3fs", "gcsfs", "aiobotocore", "botocore"):  # their warnings are not for the terminal
+        logging.getLogger(name).addHandler(logging.NullHandler())
+    try:
+        store = kind(**options)
+    except Exception as error:
+        raise RemoteError(url, f"{scheme}:// cannot be used here ({type(error).__name__})") from None
+    if hasattr(store, "retries"):
+        store.retries = 1
+    return store
+
+
+def name_in(store: Any, url: str) -> str:
+    """The name of an object for its file system."""
+    return str(store._strip_protocol(scheme_of(url) + url[url.index("://") :]))
+
+
+def is_http(store: Any) -> bool:
+    return "http" in (store.protocol if isinstance(store.protocol, tuple) else (store.protocol,))
