@@ -12,7 +12,16 @@ import click
 
 from actrec.cli.ending import finish, resumable, tell
 from actrec.cli.main import Group
-from actrec.cli.options import FILE, FOLDER, Command, config_options, limit_options, worker_options
+from actrec.cli.options import (
+    FILE,
+    FOLDER,
+    SOURCE,
+    Command,
+    config_options,
+    limit_options,
+    storage_options,
+    worker_options,
+)
 from actrec.cli.progress import Bar
 from actrec.config import Clip, SplitOptions, Views
 from actrec.files import show
@@ -143,16 +152,18 @@ def _kept(dataset: Dataset) -> str:
 
 
 @command.command(cls=Command, short_help="Lists of your own class folders.")
-@click.argument("videos", type=FOLDER, default="videos")
+@click.argument("videos", type=SOURCE, default="videos")
 @_out_options
 @config_options(SplitOptions)
 @limit_options
-def folders(videos: Path, out: Path, force: bool, splitoptions: SplitOptions) -> int:
+@storage_options
+def folders(videos: Path | str, out: Path, force: bool, splitoptions: SplitOptions) -> int:
     """Write the lists of VIDEOS/<class>/<video> to OUT, without changing the videos.
 
     The split comes from folders called train, val or test. Without such folders, the validation videos of each class
     are drawn at random, and videos of existing lists stay in their list. Videos are files or frame folders. The first
-    picture of every file is decoded: files that cannot be used are listed in missing.csv, with the reason.
+    picture of every file is decoded: files that cannot be used are listed in missing.csv, with the reason. VIDEOS may
+    also be a tar file, or the URL of a tar file or of a folder, from which no video is fetched.
     """
     from actrec.tools.lists.from_folders import make_folder_lists
 

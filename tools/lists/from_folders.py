@@ -10,19 +10,21 @@ from pathlib import Path
 
 from actrec.config import OptionError, SplitOptions
 from actrec.data.lists import Video, read_list
-from actrec.data.lists.find import FoundVideos, find_videos
+from actrec.data.lists.find import FoundVideos, find_stored_videos, find_videos
 from actrec.data.lists.labels import why_no_class_name
 from actrec.data.lists.splits import PARTS, stratified_split
+from actrec.data.storage import absolute
 from actrec.data.video.probe import check_videos
 from actrec.data.video.promise import torn_line
 from actrec.files import show
 from actrec.tools.lists.layout import Layout, class_of, layout_of
 from actrec.tools.lists.list_files import Made, refuse_old_lists, why_unwritable, write_lists
+from actrec.tools.make.source import Source
 from actrec.words import counted, none_usable
 
 
 def make_folder_lists(
-    videos: Path,
+    videos: str | os.PathLike[str],
     out: Path,
     split: SplitOptions = SplitOptions(),  # noqa: B008 - frozen
     *,
@@ -34,7 +36,7 @@ def make_folder_lists(
     """Writes the lists of VIDEOS/<class>/<video>, or of another layout that `layout_of` understands.
 
     Args:
-        videos: Folder of video files or frame folders.
+        videos: Folder of video files or frame folders; or a tar archive of videos, or the URL of an archive or folder.
         out, force, progress, log: As in `published.make_lists`.
         checked: Called with the number of files whose first picture was decoded, and of all files.
         split: How videos are divided if there are no folders train and val.
@@ -44,28 +46,34 @@ def make_folder_lists(
         OSError: Something cannot be read or written.
     """
     refuse_old_lists(out, force)
-    if not videos.is_dir():
-        raise FileNotFoundError(f"{videos}: no such folder: expected a folder of videos")
-    found = find_videos(videos, frame_folders=True, progress=progress)
+    source = Source(videos)
+    if source.folder is None:
+        found = find_stored_videos(source.text)
+    else:
+        if not source.folder.is_dir():
+            raise FileNotFoundError(f"{videos}: no such folder: expected a folder of videos")
+        found = find_videos(source.folder, frame_folders=True, progress=progress)
     found.warn_unreadable(log)
-    broken = _check_files(videos, found, checked, log)
+    broken = {} if source.is_remote else _check_files(source, found, checked, log)  # objects would be fetched for that
+    if source.is_remote and found.others:
+        log(f"ignored files that are not videos: {found.described_others}")
     names = [name for name in found.names if name not in broken]
     if not names and broken:
         first = next(iter(broken))
         raise ValueError(f"{none_usable(len(broken), where=f' of {videos}')}{show(first)}: {broken[first]}")
     if not names:
         raise ValueError(f"{videos} holds no video: expected {videos}/<class>/<video>")
-    layout = layout_of(videos, names, split.class_level)
-    labels = class_of(layout, videos, names)
-    root, prefix = os.path.abspath(videos), os.path.join(os.path.abspath(out), "")
-    paths = [os.path.join(root, name) for name in names]
+    layout = layout_of(source.text, names, split.class_level)
+    labels = class_of(layout, source.text, names)
+    prefix = os.path.join(os.path.abspath(out), "")
+    paths = [absolute(source / name) for name in names]
     reasons = [why_unwritable(path, prefix) or _unusable_class(label) for path, label in zip(paths, labels)]
     tell_unusable_classes(labels, log)
     classes = sorted({label for label, reason in zip(labels, reasons) if not reason})
     others = sorted(set(labels) - set(classes))  # classes without a video that can be listed
     place = {name: number for number, name in enumerate(classes + others)}
     known = _parts_of(out, dict(zip(paths, names)), log)
-    parts, origin = divide(videos, names, layout, [place[label] for label in labels], split, log, known)
+    parts, origin = divide(source.text, names, layout, [place[label] for label in labels], split, log, known)
     log(f"split: {origin}")
     lists: dict[str, list[Video]] = {part: [] for part in PARTS}
     missing = [("", name, "", "a link that leads to no file") for name in found.dangling]
@@ -82,11 +90,11 @@ def make_folder_lists(
 
 
 def _check_files(
-    videos: Path, found: FoundVideos, progress: Callable[[int, int], None] | None, log: Callable[[str], None]
+    source: Source, found: FoundVideos, progress: Callable[[int, int], None] | None, log: Callable[[str], None]
 ) -> dict[str, str]:
     """{name of a file that is called like a video: why it cannot be used}. Logs which files are no videos."""
-    files = [name for name in found.names if not (videos / name).is_dir()]
-    found_by_name = dict(zip(files, check_videos(videos, files, progress)))
+    files = [name for name in found.names if not os.path.isdir(source / name)]
+    found_by_name = dict(zip(files, check_videos("", [os.fspath(source / name) for name in files], progress)))
     reasons = {name: checked.reason for name, checked in found_by_name.items() if checked.reason}
     doubtful = set(found.doubtful())
     found.reject(name for name in reasons if name in doubtful)
@@ -114,7 +122,7 @@ def _parts_of(out: Path, names: Mapping[str, str], log: Callable[[str], None]) -
             log(f"WARNING: an existing list cannot be read, so its videos are divided anew: {fault}")
             continue
         for video in rows:
-            if name := names.get(os.path.abspath(video.path)):
+            if name := names.get(absolute(video.path)):
                 found[name] = part
     return found
 

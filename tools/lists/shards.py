@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actrec.config import ShardOptions
+from actrec.data.index.index import num_threads
 from actrec.data.lists import Video, find_labels, read_labels, write_labels, write_list
 from actrec.data.lists.find import VIDEOS
 from actrec.data.lists.labels import Bad, Classes
@@ -204,7 +205,8 @@ def _read_all(
     def receive(job: tuple, result: Shard | None, reason: str | None) -> None:
         shards[job[0]] = result or Shard((), (("unreadable", job[0], str(reason)),))
 
-    each(read_shard, [(path, options) for path in paths], receive, Workers(workers), progress=progress)
+    count = num_threads(paths, workers)
+    each(read_shard, [(path, options) for path in paths], receive, Workers(count), progress=progress)
     return [shards[path] for path in paths]
 
 

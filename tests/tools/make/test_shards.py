@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -98,6 +99,21 @@ def test_the_index_is_there_and_used(videos, tmp_path, monkeypatch):
         index = build_index(read_list(path), cache=cache_path(path))
         assert {index[i].frames for i in range(len(index))} == {6}
         assert not index.broken
+
+
+def test_a_copy_of_the_folder_needs_no_new_index(videos, tmp_path, monkeypatch):
+    run(videos(*NAMES), tmp_path / "out")
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")  # with modification times, as cp -a
+    shutil.rmtree(tmp_path / "out")
+    for name in ("probe_path", "find_certificate"):
+        monkeypatch.setattr(f"actrec.data.index.index.{name}", lambda *_, **__: pytest.fail("it is probed again"))
+    path = tmp_path / "copy/train.txt"
+    index = build_index(read_list(path), cache=cache_path(path))
+    assert [index.certificate(i)[1] is not None for i in range(10)] == [True] * 10
+    os.utime(tmp_path / "copy/shards/train-000000.tar", ns=(1, 1))
+    monkeypatch.undo()
+    index = build_index(read_list(path), cache=cache_path(path))
+    assert [index[i].frames for i in range(10)] == [6] * 10
 
 
 def test_the_same_bytes_with_any_number_of_workers(videos, tmp_path):

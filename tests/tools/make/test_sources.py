@@ -16,6 +16,7 @@ from actrec.config import ExtractOptions, FlowOptions, PrepareOptions, SplitOpti
 from actrec.data import storage
 from actrec.data.lists import read_list
 from actrec.data.storage import remote
+from actrec.tools.lists.from_folders import make_folder_lists
 from actrec.tools.make.extract_flow import extract_flow
 from actrec.tools.make.extract_frames import extract_frames
 from actrec.tools.make.prepare import prepare
@@ -147,6 +148,17 @@ def test_split_lists_of_an_archive(folder, tmp_path):
     assert (tmp_path / "train.txt").read_text() == "frames/run/1 1 3 0\nframes/walk/2 2 4 1\n"
     assert (tmp_path / "val.txt").read_text() == "frames/run/0 1 4 0\n"
     assert (made.done, len(made.failed)) == (6, 0)
+
+
+def test_lists_of_class_folders(folder, bucket, tmp_path):
+    made = make_folder_lists(folder, tmp_path / "local", HALF)
+    local = [(path.name, path.read_text()) for path in sorted((tmp_path / "local").iterdir())]
+    for src, prefix in ((f"{bucket}/k400/", f"{bucket}/k400/"), (f"{bucket}/all.tar", f"{bucket}/all.tar::"),
+                        (folder.parent / "all.tar", f"{folder.parent}/all.tar::")):  # fmt: skip
+        out = tmp_path / prefix.replace("/", "_")
+        assert make_folder_lists(src, out, HALF).lists == made.lists
+        found = [(path.name, path.read_text()) for path in sorted(out.iterdir())]
+        assert found == [(name, text.replace(f"{folder}/", prefix)) for name, text in local]
 
 
 # ---- lists ----
