@@ -77,11 +77,31 @@ def payload_bits(unit: bytes, header: int) -> Bits:
     Args:
         header: bytes of the NAL unit header.
     """
-    data = unescaped(unit)[header:].rstrip(b"\0")
+    data = _strictly_unescaped(unit)[header:].rstrip(b"\0")
     if not data:
         raise DoubtError("a NAL unit is empty")
     last = data[-1]
     return Bits(data, (last & -last).bit_length())
+
+
+def first_bits(data: bytes, begin: int, end: int, size: int, header: int) -> Bits:
+    """The beginning of the payload of a NAL unit, which is all of it if the unit is not larger.
+
+    Args:
+        data: a packet.
+        begin, end: of the unit in it.
+        size: bytes of the unit that are read.
+        header: bytes of the NAL unit header.
+    """
+    if begin + size >= end:
+        return payload_bits(data[begin:end], header)
+    return Bits(_strictly_unescaped(data[begin : begin + size])[header:])
+
+
+def _strictly_unescaped(data: bytes) -> bytes:
+    if b"\0\0\2" in data:  # FFmpeg's decoder may take it for the end of the unit
+        raise DoubtError("a NAL unit is not escaped")
+    return unescaped(data)
 
 
 def iter_messages(escaped: bytes) -> Iterator[tuple[int, bytes]]:

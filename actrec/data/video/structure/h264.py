@@ -36,7 +36,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from actrec.data.video.structure.bits import Bits, DoubtError, iter_messages, payload_bits, unescaped
+from actrec.data.video.structure.bits import Bits, DoubtError, first_bits, iter_messages, payload_bits
 from actrec.data.video.structure.facts import PacketFacts
 from actrec.data.video.structure.order import OutputOrder
 from actrec.data.video.structure.units import UnitReader, prefix_size
@@ -47,6 +47,7 @@ _PARAMETER_SETS = frozenset({7, 8, 13, 15})
 _P, _B, _I = 0, 1, 2  # slice types (table 7-6)
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 144})
 _OLD_PROFILES = frozenset({66, 77, 88})
+_MAX_DELAY = 15  # FFmpeg takes a picture that is shown before 16 earlier ones for the beginning of a period
 _MAX_PIXELS = 1 << 28  # far more than a decoder accepts here
 _SLICES = frozenset({_SLICE, _IDR_SLICE})
 # x264 names its build in the user data of its first packet. FFmpeg decodes what builds before 151 wrote as they meant
@@ -267,7 +268,7 @@ class H264Check:
             self._depth = max(self._depth, self._sps.delay)
 
     def doubt(self) -> str | None:
-        if self.reason is None and self._order.delay > self._depth:
+        if self.reason is None and self._order.delay > min(self._depth, _MAX_DELAY):
             return "pictures are reordered more than the file says"
         return self.reason
 
@@ -333,8 +334,7 @@ class H264Check:
         """Parses the first slice of a packet. Raises `DoubtError`."""
         for size in _HEADS:
             try:
-                head = data[begin + 1 : min(end, begin + size)]
-                parsed = self._parse_slice(Bits(unescaped(head)), data[begin])
+                parsed = self._parse_slice(first_bits(data, begin, end, size, 1), data[begin])
                 break
             except DoubtError:
                 if begin + size >= end or size == _HEADS[-1]:

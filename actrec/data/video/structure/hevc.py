@@ -25,7 +25,7 @@ from __future__ import annotations
 from bisect import insort
 from dataclasses import dataclass
 
-from actrec.data.video.structure.bits import Bits, DoubtError, iter_messages, payload_bits, unescaped
+from actrec.data.video.structure.bits import Bits, DoubtError, first_bits, iter_messages, payload_bits
 from actrec.data.video.structure.facts import PacketFacts
 from actrec.data.video.structure.units import UnitReader
 
@@ -538,8 +538,7 @@ class HevcCheck:
             raise DoubtError(f"it has NAL units of type {kind}")
         for size in _HEADS:
             try:
-                head = unescaped(data[begin : min(end, begin + size)])
-                order, references = self._parse_slice(Bits(head[2:]), kind)
+                order, references = self._parse_slice(first_bits(data, begin, end, size, 2), kind)
                 break
             except DoubtError:
                 if begin + size >= end or size == _HEADS[-1]:
