@@ -46,20 +46,20 @@ _LISTING = 1 << 28  # bytes that the list of a large folder may have
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What a server says of an object.
 
     Args:
         size: in bytes; None if the server does not say.
         version: 63 bits of a hash of its size and ETag, or of its modification time where it has no ETag.
-        tag: its ETag, "" without one.
+        tag: a hash of its ETag; 0 without one.
         ranges: whether parts of it may be asked for.
     """
 
     size: int | None
     version: int
-    tag: str
+    tag: int
     ranges: bool
 
 
@@ -271,6 +271,12 @@ def _tag_of(headers: Any) -> str:
     return str(headers.get("ETag", "")).removeprefix("W/").strip()
 
 
+def _check_tag(tag: int, found: str) -> None:
+    """Raises ObjectChangedError if an answer has another ETag than the facts."""
+    if tag and found and hash(found) != tag:
+        raise ObjectChangedError
+
+
 def _is_encoded(headers: Any) -> bool:
     return headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
 
@@ -278,7 +284,7 @@ def _is_encoded(headers: Any) -> bool:
 def _http_facts_of(headers: Any, size: int | None, ranges: bool) -> Facts:
     tag = _tag_of(headers)
     version = version_of(tag or str(headers.get("Last-Modified") or headers.get("Content-MD5") or ""), size)
-    return Facts(size, version, tag, ranges)
+    return Facts(size, version, hash(tag) if tag else 0, ranges)
 
 
 async def _http_head(store: Any, url: str) -> Facts | None:
@@ -307,7 +313,7 @@ async def _http_first_byte(store: Any, url: str) -> Facts:
             return _http_facts_of(answer.headers, int(length) if is_known else None, False)
     except HTTPStatusError as error:
         if error.status == 416:  # an empty object has no first byte
-            return Facts(0, version_of("", 0), "", True)
+            return Facts(0, version_of("", 0), 0, True)
         raise
 
 
@@ -325,20 +331,9 @@ async def _facts(store: Any, url: str) -> Facts:
     info = await _repeated(url, lambda: _info(store, url))
     if info.get("type") == "directory":
         raise IsADirectoryError(errno.EISDIR, "a folder, not a file", url)
-    names = (
-        "ETag",
-        "etag",
-        "generation",
-        "md5Hash",
-        "content_md5",
-        "checksum",
-        "LastModified",
-        "last_modified",
-        "mtime",
-    )
-    tag = next((str(info[name]) for name in (*names, "updated", "modified", "created") if info.get(name)), "")
+    tag = next((str(info[name]) for name in _VERSIONS if info.get(name)), "")
     size = int(info["size"]) if info.get("size") is not None else None
-    return Facts(size, version_of(tag, size), tag, True)
+    return Facts(size, version_of(tag, size), hash(tag) if "ETag" in info and tag else 0, True)
 
 
 async def _info(store: Any, url: str) -> dict[str, Any]:
@@ -348,11 +343,11 @@ async def _info(store: Any, url: str) -> dict[str, Any]:
     return await store._info(path, **({"refresh": True} if scheme_of(url) in ("s3", "s3a") else {}))
 
 
-async def _part(store: Any, url: str, start: int, size: int, tag: str) -> bytes:
+async def _part(store: Any, url: str, start: int, size: int, tag: int) -> bytes:
     """Exactly these bytes.
 
     Args:
-        tag: ETag that the object must have; "" if that is unknown.
+        tag: of the facts; 0 if they are unknown.
     """
     if not is_http(store):
         path = name_in(store, url)
@@ -364,8 +359,7 @@ async def _part(store: Any, url: str, start: int, size: int, tag: str) -> bytes:
             data = await asyncio.to_thread(store.cat_file, path, start=start, end=start + size)
     else:
         async with _http(store, "GET", url, Range=f"bytes={start}-{start + size - 1}") as answer:
-            if tag and (found := _tag_of(answer.headers)) and found != tag:
-                raise ObjectChangedError
+            _check_tag(tag, _tag_of(answer.headers))
             if answer.status == 200 and not (start == 0 and answer.headers.get("Content-Length") == str(size)):
                 raise NoRangesError
             if _is_encoded(answer.headers):
@@ -383,7 +377,7 @@ async def _part(store: Any, url: str, start: int, size: int, tag: str) -> bytes:
     return data
 
 
-async def _s3_part(store: Any, path: str, start: int, size: int, tag: str) -> bytes:
+async def _s3_part(store: Any, path: str, start: int, size: int, tag: int) -> bytes:
     """As `s3fs` reads a part, and compares the ETag."""
     bucket, key, version = store.split_path(path)
     which = {"VersionId": version} if version else {}
@@ -391,8 +385,7 @@ async def _s3_part(store: Any, path: str, start: int, size: int, tag: str) -> by
     answer = await store._call_s3("get_object", Bucket=bucket, Key=key, Range=asked, **which)
     body = answer["Body"]
     try:
-        if tag and answer.get("ETag", tag) != tag:
-            raise ObjectChangedError
+        _check_tag(tag, answer.get("ETag", ""))
         return bytes(await body.read())
     finally:
         body.close()
@@ -434,11 +427,11 @@ def list_folder(url: str) -> list[str]:
     return sorted(f"{url.rstrip('/')}/{name.removeprefix(folder)}" for name in found)
 
 
-def fetch(url: str, ranges: Sequence[tuple[int, int]], *, tag: str = "") -> list[bytes]:
+def fetch(url: str, ranges: Sequence[tuple[int, int]], *, tag: int = 0) -> list[bytes]:
     """The bytes of some (offset, size) ranges, one request for each.
 
     Args:
-        tag: ETag that the object must have; "" if that is unknown.
+        tag: of the facts; 0 if they are unknown.
 
     Raises:
         FileNotFoundError, PermissionError, RemoteError: It cannot be read.
@@ -527,11 +520,10 @@ def download(url: str, facts: Facts, offset: int, size: int | None, write: Calla
     _run(all_of_it)
 
 
-async def _stream(store: Any, url: str, tag: str) -> Any:
+async def _stream(store: Any, url: str, tag: int) -> Any:
     if is_http(store):
         async with _http(store, "GET", url) as answer:
-            if tag and (found := _tag_of(answer.headers)) and found != tag:
-                raise ObjectChangedError
+            _check_tag(tag, _tag_of(answer.headers))
             async for data in answer.content.iter_chunked(LARGEST >> 3):
                 yield data
     elif store.async_impl:

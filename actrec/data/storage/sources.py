@@ -25,7 +25,7 @@ from actrec.data.storage.remote import Facts, counters
 from actrec.opening import open_regular
 from actrec.system import ExhaustedError
 
-_MOST_FACTS = 200_000  # objects of which this process remembers size and version
+_MOST_FACTS = 1_000_000  # objects of which this process remembers size and version: 320 MB
 _MOST_MEMBERS = 2_000_000  # of all archives of which this process remembers the tables
 _MANY = 1000  # members of a local archive whose table is kept in the cache
 _HEADERS = 4096  # bytes that are read of a remote archive at once: the small members next to a video fit into them
@@ -102,7 +102,7 @@ class _State:
 
     def __init__(self, cache: Cache):
         self.cache = cache
-        self.facts: _Recent[str, Facts] = _Recent(_MOST_FACTS)
+        self.facts: _Recent[int, Facts] = _Recent(_MOST_FACTS)  # by the hash of the URL
         self.tables: _Recent[tuple[str, int], tar.Table] = _Recent(_MOST_MEMBERS, lambda one: len(one.members) + 1)
 
 
@@ -170,14 +170,14 @@ if hasattr(os, "register_at_fork"):
 def _facts(url: str, *, anew: bool = False) -> Facts:
     """What the server says of an object; asked once per process. The size is known."""
     known = _get().facts
-    facts = None if anew else known.get(url)
+    facts = None if anew else known.get(hash(url))
     if facts is None:
         facts = remote.facts_of(url)
-        known.put(url, facts)
+        known.put(hash(url), facts)
     if facts.size is None:  # only fetching it tells
         with _whole_object(url, facts) as (path, complete):
             facts = replace(complete, size=os.path.getsize(path))
-        known.put(url, facts)
+        known.put(hash(url), facts)
     return facts
 
 
@@ -204,7 +204,7 @@ def stat(path: _Path) -> Status:
 
 def refresh(path: _Path) -> None:
     """Forgets what this process knows of an object, so that the server is asked again."""
-    _get().facts.drop(split_member(os.fspath(path))[0])
+    _get().facts.drop(hash(split_member(os.fspath(path))[0]))
 
 
 # ---- members ----
@@ -344,14 +344,14 @@ def _whole_object(
                             local = stack.enter_context(_fetched(cache, name, suffix, url, facts, part))
                         except NoRangesError:
                             facts = replace(facts, ranges=False)
-                            _get().facts.put(url, facts)
+                            _get().facts.put(hash(url), facts)
                             continue
                         except ObjectChangedError:
                             refresh(url)
                             if part is not None:
                                 raise ChangedError(path, "the archive was replaced while it was read") from None
                             facts = remote.facts_of(url)
-                            _get().facts.put(url, facts)
+                            _get().facts.put(hash(url), facts)
                             continue
                         except OSError as error:
                             if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
@@ -543,7 +543,7 @@ def _fetched_ranges(url: str, facts: Facts, ranges: Sequence[tuple[int, int]]) -
             raise NoRangesError
         pieces = [(start, data) for (start, _), data in zip(parts, remote.fetch(url, parts, tag=facts.tag))]
     except NoRangesError:
-        _get().facts.put(url, replace(facts, ranges=False))
+        _get().facts.put(hash(url), replace(facts, ranges=False))
         with _whole_object(url, replace(facts, ranges=False)) as (local, _):
             return _read_local(local, ranges)
     except ObjectChangedError:
