@@ -29,6 +29,7 @@ DIRECT = {*SEEKABLE} - {"mjpeg"}  # what an MJPEG decoder does depends on more o
 _SAMPLED = (0, 4)  # the pictures of a group whose checksums are kept: the keyframe, and the fourth after it
 _MAX_GROUPS = 8  # groups of which checksums are kept
 _LARGEST_HEAD = 1 << 20  # bytes of packets that are kept to decode the first picture, which rarely needs more
+_BLOCK = 1 << 18  # bytes of the file that are read at a time to find packets in it
 _MAX_HEADER = 64  # bytes between a packet's position, as the container gives it, and its first byte
 # A packet in a file. `droppable`: no other picture refers to its picture. It is found out for H.264 and HEVC only.
 PACKET = np.dtype([("pts", "i8"), ("offset", "i8"), ("size", "i4"), ("droppable", "?")])
@@ -128,6 +129,7 @@ class PacketExaminer:
         self._sound = self._codec in SEEKABLE
         self._packets: list[tuple[int, int, int]] = []  # pts, offset and size in the file
         self._crcs: list[int] | None = None if is_local(path) else []
+        self._read, self._read_from = b"", 0  # a part of the file, and where it begins
         self._layers: list[tuple[bool, int]] = []  # of each packet: non-reference in its temporal layer; that layer
         self._keys: list[tuple[int, int]] = []  # pts, dts
         self._size: tuple[int, int] | None = None
@@ -154,7 +156,8 @@ class PacketExaminer:
         """Takes the next packet."""
         if not self._sound or not packet.size:
             return
-        if packet.pts is None or packet.is_discard or packet.is_corrupt or packet.has_sidedata("new_extradata"):
+        added = {part.data_type for part in packet.iter_sidedata()}
+        if packet.pts is None or packet.is_discard or packet.is_corrupt or "new_extradata" in added:
             self._sound = False
             return
         pts, data = packet.pts, bytes(packet)
@@ -167,7 +170,7 @@ class PacketExaminer:
             self._crcs.append(zlib.crc32(data))
         if facts.is_sync:
             self._keys.append((pts, pts if packet.dts is None else packet.dts))
-        if self._reason is None and packet.has_sidedata("skip_samples"):
+        if "skip_samples" in added:
             self._reason = "the container tells to skip samples"
 
     def picture(self, picture: av.VideoFrame) -> None:
@@ -229,10 +232,14 @@ class PacketExaminer:
         """Where a packet's bytes begin in the file; -1 if they are not stored in one piece."""
         if position is None or position < 0:
             return -1
-        if read_at(self._file, self._begin + position, len(data)) == data:  # as in MP4
+        at, size = position - self._read_from, len(data)
+        if at < 0 or at + size + _MAX_HEADER > len(self._read):
+            self._read_from, at = position, 0
+            self._read = read_at(self._file, self._begin + position, max(_BLOCK, size + _MAX_HEADER))
+        if self._read[at : at + size] == data:  # as in MP4
             return position
-        found = read_at(self._file, self._begin + position, len(data) + _MAX_HEADER).find(data)
-        return position + found if found >= 0 else -1
+        found = self._read.find(data, at, at + size + _MAX_HEADER)
+        return position + found - at if found >= 0 else -1
 
     def _packets_in_file(self) -> tuple[np.ndarray, StreamInfo | None]:
         assert self._size is not None
