@@ -277,6 +277,7 @@ class Storage(Settings):
     cache_size: str = opt(
         "50G",
         "Largest size of this folder, such as 500M, 50G or 2T. What was not used for the longest time is removed.",
+        metavar="SIZE",
     )
 
     def __post_init__(self) -> None:

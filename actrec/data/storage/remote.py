@@ -100,6 +100,7 @@ class _Process:
         self.lock = threading.Lock()
         self.stores: dict[tuple[str, str], Any] = {}
         self.slots = asyncio.Semaphore(IN_FLIGHT)
+        self.locks: dict[int, asyncio.Lock] = {}
         self.answered: set[str] = set()  # hosts that have answered
         self.silent: dict[str, float] = {}  # hosts that have not answered in time, and when
 
@@ -292,7 +293,7 @@ async def _http_head(store: Any, url: str) -> Facts | None:
     try:
         async with _http(store, "HEAD", url) as answer:
             length = answer.headers.get("Content-Length", "")
-            if not length.isdigit() or _is_encoded(answer.headers):
+            if not length.isdigit() or length == "0" or _is_encoded(answer.headers):  # some say 0 in place of nothing
                 return None
             return _http_facts_of(answer.headers, int(length), answer.headers.get("Accept-Ranges") != "none")
     except HTTPStatusError as error:
@@ -339,8 +340,15 @@ async def _facts(store: Any, url: str) -> Facts:
 async def _info(store: Any, url: str) -> dict[str, Any]:
     path = name_in(store, url)
     if not store.async_impl:
-        return await asyncio.to_thread(store.info, path)
+        return await _in_turn(store, store.info, path)
     return await store._info(path, **({"refresh": True} if scheme_of(url) in ("s3", "s3a") else {}))
+
+
+async def _in_turn(store: Any, function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
+    """Calls a function of a file system without coroutines. Such a one may have a single connection, as FTP has."""
+    lock = _process.locks.setdefault(id(store), asyncio.Lock())  # stores are kept as long as the process
+    async with lock:
+        return await asyncio.to_thread(function, *arguments, **options)
 
 
 async def _part(store: Any, url: str, start: int, size: int, tag: int) -> bytes:
@@ -356,7 +364,7 @@ async def _part(store: Any, url: str, start: int, size: int, tag: int) -> bytes:
         elif store.async_impl:
             data = await store._cat_file(path, start=start, end=start + size)
         else:
-            data = await asyncio.to_thread(store.cat_file, path, start=start, end=start + size)
+            data = await _in_turn(store, store.cat_file, path, start=start, end=start + size)
     else:
         async with _http(store, "GET", url, Range=f"bytes={start}-{start + size - 1}") as answer:
             _check_tag(tag, _tag_of(answer.headers))
@@ -418,7 +426,7 @@ def list_folder(url: str) -> list[str]:
     folder = store._strip_protocol(url).rstrip("/") + "/"
 
     async def names() -> list[str]:
-        found = store._find(folder) if store.async_impl else asyncio.to_thread(store.find, folder)
+        found = store._find(folder) if store.async_impl else _in_turn(store, store.find, folder)
         return list(await found)
 
     found = _run(lambda: _repeated(url, names, size=_LISTING))
@@ -529,7 +537,7 @@ async def _stream(store: Any, url: str, tag: int) -> Any:
     elif store.async_impl:
         yield await store._cat_file(name_in(store, url))
     else:
-        yield await asyncio.to_thread(store.cat_file, name_in(store, url))
+        yield await _in_turn(store, store.cat_file, name_in(store, url))
 
 
 def _bound(function: Callable[..., Awaitable[_T]], *arguments: Any) -> Callable[[], Awaitable[_T]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar, cast
 
-from actrec.config import Storage
+from actrec.config import OptionError, Storage
 from actrec.data.errors import ChangedError, MediaError
 from actrec.data.storage import remote, tar
 from actrec.data.storage.cache import Cache, name_of, suffix_of
@@ -129,9 +129,20 @@ def configure(cache: Path | None, size: int) -> None:
     Args:
         cache: A folder; None for the folder `actrec` in $XDG_CACHE_HOME, or in ~/.cache.
         size: Largest number of bytes of all its files.
+
+    Raises:
+        OptionError: `cache` is no folder, or cannot be created. A folder that cannot be written is only read.
     """
     global _state
     folder = _default_cache() if cache is None else Path(cache)
+    if cache is not None:
+        place = folder
+        while not os.path.lexists(place) and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise OptionError(f"`cache` {folder}: {place} is not a folder")
+        if place != folder and not os.access(place, os.W_OK | os.X_OK):
+            raise OptionError(f"`cache` {folder}: cannot be created, because {place} is read-only")
     with _state_lock:
         _state = _State(Cache(folder / "storage", size))
 
@@ -146,7 +157,7 @@ def configure_storage(*, cache: _Path | None = None, cache_size: str = Storage.c
         cache_size: Largest size of the folder. What was not used for the longest time is removed.
 
     Raises:
-        ValueError: The size is malformed.
+        ValueError: The size is malformed, or the folder cannot be created.
     """
     options = Storage(None if cache is None else Path(cache), cache_size)
     configure(options.cache, options.cache_bytes)

@@ -227,3 +227,31 @@ def test_what_stays_in_messages(data):
     with RangeServer({"a.mp4": data}, failures=1.0, faults=("400",)) as server, pytest.raises(ValueError) as error:
         storage.stat(server.url("a\nb.mp4"))
     assert "\n" not in str(error.value)
+
+
+def test_a_file_system_without_coroutines(data, monkeypatch):
+    import fsspec
+
+    from actrec.data.storage import paths
+
+    monkeypatch.setattr(paths, "REFUSED", paths.REFUSED - {"memory"})
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/videos/a.mp4", data)
+    assert right("memory://videos/a.mp4", data)
+    memory.pipe("/videos/a.mp4", data[::-1])
+    storage.refresh("memory://videos/a.mp4")
+    assert right("memory://videos/a.mp4", data[::-1])
+    with pytest.raises(FileNotFoundError):
+        storage.stat("memory://videos/none.mp4")
+    with pytest.raises(IsADirectoryError):
+        storage.stat("memory://videos")
+    memory.rm("/videos", recursive=True)
+
+
+def test_an_empty_object():
+    with RangeServer({"a.mp4": b""}) as server:
+        url = server.url("a.mp4")
+        assert storage.stat(url).size == 0
+        assert storage.read_ranges(url, [(0, 10), (5, 5)]) == [b"", b""]
+        with storage.open_bytes(url) as file:
+            assert file.read() == b""

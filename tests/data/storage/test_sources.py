@@ -159,8 +159,9 @@ def test_a_file_in_use_survives_a_full_cache(data, cache):
 
 
 def test_a_cache_that_cannot_be_written(data, tmp_path):
-    (tmp_path / "file").write_text("")
-    storage.configure(tmp_path / "file", 1 << 30)
+    storage.configure(tmp_path / "c", 1 << 30)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "storage").write_text("")
     with RangeServer({"a.mp4": data}) as server:
         url = server.url("a.mp4")
         assert storage.read_ranges(url, [(5, 10)]) == [data[5:15]]
@@ -185,3 +186,14 @@ def test_a_full_disk(data, monkeypatch, cache):
         with pytest.raises(ExhaustedError, match="there is no room for .*a.mp4: No space left on device"):
             storage.open_bytes(url)
         monkeypatch.undo()
+
+
+def test_a_cache_that_is_no_folder(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    for path in ("file", "file/below"):
+        with pytest.raises(ValueError, match="file is not a folder"):
+            storage.configure(tmp_path / path, 1 << 30)
+    monkeypatch.setattr(os, "access", lambda *given: False)
+    with pytest.raises(ValueError, match="cannot be created, because .* is read-only"):
+        storage.configure_storage(cache=tmp_path / "new")
+    storage.configure_storage(cache=tmp_path, cache_size="2G")
