@@ -82,6 +82,7 @@ class _Pps:
     has_chroma_qp: bool
     weighted_p: bool
     weighted_b: bool
+    most_entry_points: int
     has_entry_points: bool
     filters_across_slices: bool
     has_deblocking: bool
@@ -358,10 +359,12 @@ def _parse_pps(unit: bytes, found: dict[int, _Sps]) -> tuple[int, _Pps]:
     has_chroma_qp, weighted_p, weighted_b = bool(bits.take(1)), bool(bits.take(1)), bool(bits.take(1))
     bits.take(1)
     has_tiles, has_rows = bits.take(1), bits.take(1)
+    columns = rows = 1
     if has_tiles:
-        tiles = [bits.at_most(blocks - 1) for blocks in sps.blocks]
+        borders = [bits.at_most(blocks - 1) for blocks in sps.blocks]
+        columns, rows = borders[0] + 1, borders[1] + 1
         if not bits.take(1):
-            for num, blocks in zip(tiles, sps.blocks, strict=True):
+            for num, blocks in zip(borders, sps.blocks, strict=True):
                 if sum(bits.unsigned() + 1 for _ in range(num)) >= blocks:
                     raise DoubtError("a header holds a value that is not allowed")
         bits.take(1)
@@ -392,6 +395,7 @@ def _parse_pps(unit: bytes, found: dict[int, _Sps]) -> tuple[int, _Pps]:
         has_chroma_qp=has_chroma_qp,
         weighted_p=weighted_p,
         weighted_b=weighted_b,
+        most_entry_points=columns * (sps.blocks[1] if has_rows else rows) - 1,
         has_entry_points=bool(has_tiles or has_rows),
         filters_across_slices=across_slices,
         has_deblocking=has_deblocking,
@@ -637,7 +641,7 @@ class HevcCheck:
                 bits.within(-6, 6)
         if pps.filters_across_slices and (has_offsets or not no_deblocking):
             bits.take(1)
-        if pps.has_entry_points and (number := bits.at_most(65535)):
+        if pps.has_entry_points and (number := bits.at_most(min(pps.most_entry_points, 65535))):
             bits.take(number * (bits.at_most(31) + 1))
         if pps.has_extension:
             bits.take(8 * bits.at_most(256))
