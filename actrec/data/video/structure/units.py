@@ -24,9 +24,15 @@ class UnitReader:
 
     def header_units(self) -> list[bytes]:
         """The units in the container's header. Raises `DoubtError` if they cannot be found."""
-        if not self.prefix_size:
-            return [self._extradata[start:end].rstrip(b"\0") for start, end in _between_start_codes(self._extradata)]
+        found = self._units_of_header()
+        if any(len(unit) < 2 for unit in found):
+            raise DoubtError("a NAL unit is empty")
+        return found
+
+    def _units_of_header(self) -> list[bytes]:
         data = self._extradata
+        if not self.prefix_size:
+            return [data[start:end].rstrip(b"\0") for start, end in _between_start_codes(data)]
         if self._codec == "h264":  # avcC (ISO/IEC 14496-15, section 5.3.3.1.2)
             return self._header_arrays(5, [(1, 31), (1, 255)])
         if len(data) < 23:

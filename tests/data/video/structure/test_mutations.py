@@ -149,3 +149,29 @@ def sets_of(judged):
     """The parameter sets of a file's header, as units of a packet."""
     units = UnitReader(judged.extradata, judged.codec).header_units()
     return b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_nothing_raises(files, kind):
+    """Headers and packets of random bytes, and beginnings of real ones."""
+    original, rng = files[kind], random.Random(kind)
+    canonical = "av1" if original.codec == "libdav1d" else original.codec
+    for _ in range(400):
+        header = original.extradata or b""
+        header = flipped(rng, header, 0, len(header))[: rng.randrange(len(header) + 9)] if header else b""
+        check = StructureCheck(canonical, header, original.container, original.depth)
+        check.packet(original.packets[0][0], 0, True)
+        for number, (data, *_) in enumerate(original.packets[1:4]):
+            data = rng.choice([data[: rng.randrange(1, 60)], rng.randbytes(rng.randrange(1, 60)), bytes(number + 1)])
+            assert check.packet(data, number + 1, True) is not None
+        check.doubt()
+    for header in (
+        b"\x01",
+        b"\x01" * 40,
+        b"\x01" + bytes(40),
+        b"\0\0\1\0\0\1",
+        b"\x01\4\0\x1e\xff\xe1\0\2\0\0\1\0\2\0\0",
+    ):
+        check = StructureCheck(canonical, header, original.container, original.depth)
+        check.packet(original.packets[0][0], 0, True)
+        assert check.doubt() is not None or not original.extradata or canonical in ("vp8", "vp9", "av1")
