@@ -3,12 +3,12 @@
 Sections are those of the AV1 bitstream specification. A packet holds the units (OBUs) of a temporal unit. dav1d shows a
 frame at once, whether it is new or was stored before, and FFmpeg gives it the timestamp of its packet. So each packet
 must have exactly one frame that is shown, of a stream with one sequence header and one spatial layer, and all frames
-must have the size that this header states. A keyframe
-that is shown, with the sequence header in front of it, sets all that later frames refer to (7.20, 7.21). Film grain
-depends on the header of its frame and on what that refers to (6.8.20).
+must have the size that this header states. A keyframe that is shown, with the sequence header in front of it, sets all
+that later frames refer to (7.20, 7.21). Film grain depends on the header of its frame and on what that refers to
+(6.8.20).
 
-dav1d refuses a frame if the rest of its header or its tiles are damaged. That is not seen here, so this judgment is
-only proven for files without such damage.
+dav1d refuses a frame if the rest of its header or its tiles are damaged, or if they do not fit the references because a
+packet is missing. That is not seen here, so this judgment is only proven for files that are intact.
 """
 
 from __future__ import annotations

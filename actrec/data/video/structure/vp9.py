@@ -7,8 +7,8 @@ shown again, and both have the timestamp of the packet. FFmpeg refuses a frame i
 of the compressed header or of tiles are wrong (6.1, 6.4). All of that is checked here. A keyframe sets all references,
 probabilities, adjustments and segments. Frames that are intra-only change the colors for FFmpeg and are not judged.
 
-FFmpeg also refuses a frame with damage inside a tile if its entropy decoder runs past the end. That is not seen here,
-so this judgment is only proven for files without such damage.
+FFmpeg also refuses a frame if its entropy decoder runs past the end of a tile, because of damage or because a packet
+before is missing. That is not seen here, so this judgment is only proven for files that are intact.
 """
 
 from __future__ import annotations
