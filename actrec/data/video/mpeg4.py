@@ -156,10 +156,12 @@ class _Vops:
 
     def _headers(self, data: bytes) -> list[int]:
         """Reads the headers in front of pictures and returns where the pictures begin."""
-        if self._has_begun and data.startswith(_VOP_CODE):
+        if self._has_begun and data.startswith(_VOP_CODE):  # the usual cases, in a fraction of the time
             second = data.find(_ANY_CODE, 4)
             if second < 0:
                 return [0]
+            if data.startswith(_VOP_CODE, second) and data.find(_ANY_CODE, second + 4) < 0:
+                return [0, second]
         codes = [(found.start(), found[1][0]) for found in _START_CODE.finditer(data)]
         places, encoders = [], set()
         for (start, code), (end, _) in zip(codes, [*codes[1:], (len(data), 0)]):
@@ -242,7 +244,8 @@ class _Vops:
 
     def _header(self, data: bytes, start: int) -> tuple[int, int, int, int]:
         """Section 6.2.5: the kind of a picture; its time in seconds and fractions, relative to others; is it coded."""
-        found = int.from_bytes(data[start + 4 : start + 12].ljust(8, b"\0"), "big")
+        begin = data[start + 4 : start + 12]
+        found = int.from_bytes(begin if len(begin) == 8 else begin.ljust(8, b"\0"), "big")
         left, seconds = 61, 0
         while left and found >> left & 1:
             left, seconds = left - 1, seconds + 1
