@@ -62,6 +62,7 @@ from actrec.words import counted, none_usable
 _FETCHES = 16  # files of URLs that are asked for, or fetched, at the same time
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
 _SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
+_MOST_HELD = 1 << 30  # bytes; a process of a long list takes less than 2 GiB
 _AT_ONCE = 1 << 22  # bytes of certificates that are written to the disk together
 _SAVE_EVERY = 30  # seconds of probing that a power cut may lose
 _SAVING = 20  # or this many times as long as saving takes
@@ -122,7 +123,7 @@ class Index(Sequence[Media]):
         self.why_unsaved: str | None = None
         self._image_range: tuple[float, float] | None = None
         self._has_range = False
-        self._held, self._room = 0, total_memory() // _SHARE
+        self._held, self._room = 0, min(total_memory() // _SHARE, _MOST_HELD)
         self._packed: dict[int, bytes] = {}  # by file, certificates that are not stored on disk
         self._unstored = 0  # bytes of those that are to be stored
         self._store = CertificateStore(cache) if cache is not None else None
