@@ -259,3 +259,17 @@ def test_an_epoch_of_several_steps_per_update_and_nothing_broken_is_as_before(tm
     assert trained.num_skipped == 0
     assert checkpoint.load(tmp_path / "run/last.pt")["loader"] == {"epoch": 1, "step": 0}
     assert not (tmp_path / "run/skipped.csv").exists()
+
+
+def test_surprises_are_told_once(tmp_path, dataset):
+    data, seen = data_of(dataset), []
+
+    def surprise(step):
+        if step in (1, 4):
+            seen.append(f"{step}.mp4")
+            data.train_index.surprises[seen[-1]] = "the picture with the timestamp 512 is damaged"
+
+    _, reporter = run(tmp_path / "run", data, recipe(epochs=3), reporter=Notes(surprise))
+    told = [line for line in reporter.lines if "from the start from now on" in line]
+    assert [line.partition("; the first: ")[2].partition(":")[0] for line in told] == ["1.mp4", "4.mp4"]
+    assert all(line.startswith("1 video decoded from the start") for line in told)

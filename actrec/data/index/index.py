@@ -61,7 +61,7 @@ from actrec.words import counted, none_usable
 
 _FETCHES = 16  # files of URLs that are asked for, or fetched, at the same time
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
-_SHARE = 32  # certificates may fill this part of the memory (9 KiB for 300 frames); others are made again each time
+_SHARE = 32  # certificates may fill this part of the memory (10 KiB for 300 frames); others are read again each time
 _MOST_HELD = 1 << 30  # bytes; a process of a long list takes less than 2 GiB
 _AT_ONCE = 1 << 22  # bytes of certificates that are written to the disk together
 _SAVE_EVERY = 30  # seconds of probing that a power cut may lose

@@ -80,7 +80,7 @@ class Certificate:
     @functools.cached_property
     def place_of_frame(self) -> np.ndarray:
         """For each frame the place of its packet in `packets`."""
-        return np.argsort(self.packets["pts"])
+        return np.argsort(self.packets["pts"]).astype(np.int32)
 
     @functools.cached_property
     def place_of_key(self) -> np.ndarray:
