@@ -74,7 +74,9 @@ def refuse_contradictions(videos: Sequence[Video]) -> None:
         copies = copies if len(numbers) == len(first) else None
     times = np.bincount(files)
     if copies is not None:
-        times[np.setdiff1d(np.arange(len(times)), copies)] = 0
+        without = np.ones(len(times), bool)
+        without[copies] = False
+        times[without] = 0
     known: dict[tuple[int, float | None, float | None], tuple[str, tuple[int, ...]]] = {}
     for row in np.flatnonzero(times[files] > 1).tolist():
         video = videos[row]
