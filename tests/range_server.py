@@ -138,7 +138,7 @@ class RangeServer:
     async def _answer(self, head: str, writer: asyncio.StreamWriter) -> bool:
         """Answers a request. Whether the connection stays open."""
         method, target, _ = head.split("\r\n", 1)[0].split(" ")
-        name = unquote(target.partition("?")[0].lstrip("/"))
+        name = unquote(re.sub("^http://[^/]*", "", target).partition("?")[0].lstrip("/"))  # whole URLs come to a proxy
         asked = re.search(r"^range: *bytes=(\d+)-(\d*)\r$", head, re.IGNORECASE | re.MULTILINE)
         self.requests[method] += 1
         self.log.append((method, name, asked[0].strip() if asked else ""))

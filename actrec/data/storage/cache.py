@@ -120,7 +120,8 @@ class Cache:
             end = self._table(name, file).end
             if end == 0:
                 data = _HEADER + data
-            os.ftruncate(file, end)  # a torn end
+            if os.fstat(file).st_size > end:  # a torn end
+                os.ftruncate(file, end)
             try:
                 _write_at(file, data, end)
             except OSError:

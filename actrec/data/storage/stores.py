@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from typing import Any
+from urllib.request import getproxies
 
 from actrec.data.storage.faults import RemoteError
 from actrec.data.storage.paths import scheme_of
@@ -47,8 +48,8 @@ def open_store(url: str, scheme: str, *, timeout: float, connections: int) -> An
 
         kind = GCSFileSystem
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
-    if scheme in ("http", "https"):
-        options |= {"client_kwargs": {"trust_env": True}}  # the proxies of the environment
+    if scheme in ("http", "https") and getproxies():  # otherwise aiohttp would look for them at each request
+        options |= {"client_kwargs": {"trust_env": True}}
     if scheme in ("s3", "s3a"):  # `remote` repeats requests itself
         options |= {"config_kwargs": {"retries": {"total_max_attempts": 1}, "connect_timeout": timeout}}
         options["config_kwargs"] |= {"read_timeout": timeout, "max_pool_connections": connections}

@@ -255,3 +255,11 @@ def test_an_empty_object():
         assert storage.read_ranges(url, [(0, 10), (5, 5)]) == [b"", b""]
         with storage.open_bytes(url) as file:
             assert file.read() == b""
+
+
+def test_a_proxy_of_the_environment(data, monkeypatch):
+    """The proxy is a server of its own, which is asked in place of the host."""
+    with RangeServer({"a.mp4": data}) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url("").rstrip("/"))
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert storage.stat("http://videos.invalid/a.mp4").size == len(data)
