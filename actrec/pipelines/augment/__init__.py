@@ -183,7 +183,7 @@ def _taken() -> tuple[set[str], set[str]]:
     kinds: list[type] = [config.Augment, *registered()]
     names = {f.name for kind in kinds for f in dataclasses.fields(kind)}
     kinds += [kind for kind in field_types(config.Recipe).values() if kind is not config.Augment]
-    kinds += [config.Frame, config.Views, config.Limits]
+    kinds += [config.Frame, config.Views, config.Limits, config.Storage]
     flags = {flag for kind in kinds for f in dataclasses.fields(kind) for flag in _flags(f, field_types(kind)[f.name])}
     return names, flags | {*TRAIN_FLAGS, *VIEW_FLAGS}
 
