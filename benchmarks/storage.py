@@ -16,6 +16,7 @@ the server, except for S3.
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import shutil
@@ -24,7 +25,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -258,9 +259,10 @@ def packet_bytes(certificate: Certificate, frames: np.ndarray) -> int:
 @click.option("--rows", default=80, show_default=True, help="Of each list.")
 @click.option("--workers", default=len(os.sched_getaffinity(0)), show_default=True)
 @click.option("--turns", default=3, show_default=True)
+@click.option("--only", multiple=True, help="Only tables whose name contains this: places, forms, whole files.")
 @click.option("--s3/--no-s3", default=pages.is_installed("moto") and pages.is_installed("s3fs"), show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for storage_<hardware>_<yyyymm>.md.")
-def main(paths, slow, rows, workers, turns, s3, out) -> None:
+def main(paths, slow, rows, workers, turns, only, s3, out) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -270,14 +272,17 @@ def main(paths, slow, rows, workers, turns, s3, out) -> None:
         frames = _frame_folders(paths, rows, work)
         served = _served(forms, work / "served")
         server = Server(work / "served", s3)
-        text = []
+        tables: dict[str, Callable[[], list[str]]] = {}
         for name, clip in CLIPS.items():
             run = Run(name, clip, workers, turns, work / "caches", server)
-            text += run.places(served, server, s3)
-            text += run.forms(served, frames, server)
-        if slow:
-            name, clip = next(iter(CLIPS.items()))
-            text += Run(name, clip, workers, turns, work / "caches", server).whole_files(served, server)
+            tables[f"places, {name}"] = functools.partial(run.places, served, server, s3)
+            tables[f"forms, {name}"] = functools.partial(run.forms, served, frames, server)
+            if slow:
+                tables[f"whole files, {name}"] = functools.partial(run.whole_files, served, server)
+        text = []
+        for name, measure in tables.items():
+            if not only or any(part in name for part in only):
+                text += measure()
         server.stop()
     page = "\n".join(text)
     click.echo(page)
