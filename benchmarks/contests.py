@@ -39,18 +39,28 @@ class Contest:
 
     def run(self, turns: int) -> None:
         for contestant, ways in self.settings.items():
-            trials = {}
-            for way, turn in ways.items():
-                _rate(turn)  # warm: processes, page cache
-                trials[way] = _rate(turn)
-                click.echo(f"  trial  {contestant:<22} {way:<40} {trials[way]:8.2f} {self.unit}/s")
+            trials = {way: rate for way, turn in ways.items() if (rate := self._try(contestant, way, turn)) is not None}
             right = {way: rate for way, rate in trials.items() if not self._differs(way)} or trials
-            self.chosen[contestant] = max(right, key=right.__getitem__)
-        self.rates = {contestant: [] for contestant in self.settings}
+            if right:
+                self.chosen[contestant] = max(right, key=right.__getitem__)
+        self.rates = {contestant: [] for contestant in self.chosen}
         for _ in range(turns):
-            for contestant, ways in self.settings.items():
-                self.rates[contestant].append(_rate(ways[self.chosen[contestant]]))
+            for contestant, way in self.chosen.items():
+                self.rates[contestant].append(_rate(self.settings[contestant][way]))
         self.settings = {}  # processes of the peers end
+
+    def _try(self, contestant: str, way: str, turn: Turn) -> float | None:
+        """The rate of a way in a trial; None if a peer fails."""
+        try:
+            _rate(turn)  # warm: processes, page cache
+            rate = _rate(turn)
+        except Exception as error:  # each library has errors of its own
+            if contestant == self.base:
+                raise
+            click.echo(f"  trial  {contestant:<22} {way:<40} fails: {type(error).__name__}: {error}")
+            return None
+        click.echo(f"  trial  {contestant:<22} {way:<40} {rate:8.2f} {self.unit}/s")
+        return rate
 
     def ratio(self, contestant: str) -> float:
         return statistics.median(a / b for a, b in zip(self.rates[self.base], self.rates[contestant]))

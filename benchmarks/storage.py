@@ -352,15 +352,18 @@ class Run:
         lines = [
             f"### Forms of the videos: {self.clip_name}",
             "",
-            "| form | place | clips/s (median) | **speed relative to local originals** | KB per clip | MB of a video |",
-            "|---|---|---|---|---|---|",
+            "| form | place | clips/s (median) | **speed relative to local originals** | KB read per clip "
+            "| requests per clip | MB of a video |",
+            "|---|---|---|---|---|---|---|",
         ]
         for form, contestant in contestants:
             read = contestant.sent or contestant.needed
+            requests = f"{contestant.requests / len(contestant.paths):.1f}" if contestant.requests else ""
             per_clip = f"{read / len(contestant.paths) / 1e3:.0f}" if read else ""
             lines.append(
                 f"| {form.name} | {contestant.name} | {statistics.median(contestant.rates):.2f} | "
-                f"**{_ratio(contestant, base):.2f}** | {per_clip} | {form.size / len(form.files) / 1e6:.2f} |"
+                f"**{_ratio(contestant, base):.2f}** | {per_clip} | {requests} | "
+                f"{form.size / len(form.files) / 1e6:.2f} |"
             )
         return [*lines, ""]
 

@@ -66,12 +66,23 @@ def test_of_the_settings_of_a_peer_the_fastest_with_the_right_pictures_is_chosen
     def taking(seconds):
         return lambda: time.sleep(seconds) or 1
 
-    settings = {"actrec": {"only": taking(0.001)}, "peer": {"fast, wrong": taking(0.001), "right": taking(0.05)}}
+    def failing():
+        raise IndexError("frame 79")
+
+    settings = {
+        "actrec": {"only": taking(0.001)},
+        "peer": {"fails": failing, "fast, wrong": taking(0.001), "right": taking(0.05)},
+        "broken": {"fails": failing},
+    }
     contest = benchmark_module("contests").Contest(
         "clips", settings, different={"fast, wrong": (1, 5), "right": (0, 5)}
     )
     contest.run(1)
     assert contest.chosen == {"actrec": "only", "peer": "right"}
+    assert contest.rates.keys() == contest.chosen.keys()
+    contest.settings = {"actrec": {"only": failing}}
+    with pytest.raises(IndexError):
+        contest.run(1)
 
 
 def test_the_newest_torchcodec_that_loads_is_found(benchmark_module, monkeypatch, tmp_path):
