@@ -138,11 +138,11 @@ def _index(listed: Path) -> None:
     videos = actrec.read_list(listed)
     index = build_index(videos, cache=cache_path(listed), lazy=True)
     index[0]
-    records = index._records
-    records[1:] = records[0]
-    names = [index.name(video.path) for video in videos]
-    records["name"] = list(map(checksum, names))
-    records["key"] = [key_of(video.path, name) for video, name in zip(videos, names)]
+    record = index._records[0]
+    for file, video in enumerate(videos):
+        name = index.name(video.path)
+        record["name"], record["key"] = checksum(name), key_of(video.path, name)
+        index._records[file] = record
     index.save()
 
 

@@ -135,7 +135,7 @@ def _known(folder: Path) -> list[actrec.Video]:
 def write_index(listed: Path) -> None:
     """Writes what `actrec index` would write. In a long list, only the files that are drawn get a key that is right."""
     videos = actrec.read_list(listed)
-    template = np.array([probe_path(videos[0].path, "")])
+    template = np.array([probe_path(videos[0].path, "").record])
     num_drawn = len(videos) if len(videos) <= LAZY else BATCH * STEPS
     drawn = EpochDraws(len(videos), seed=SEED, epoch=0)[:num_drawn][:, 0]
     keys = {row: key_of(videos[row].path, videos[row].id) for row in [0, *drawn.tolist()]}
