@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actrec.data.storage.paths import is_url, shown
 from actrec.files import check_writable, write_json, writing
 from actrec.words import counted, printable_lines
 
@@ -37,6 +38,8 @@ class OutputFile(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not value:
             self.fail("the name is empty: expected the name of a file", param, ctx)
+        if isinstance(value, str) and is_url(value):
+            self.fail(f"{shown(value)} is a URL: expected the name of a file of this machine", param, ctx)
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if os.path.isdir(path):  # unlike Path.is_dir, it raises no error for an overlong name
             self.fail(f"{path} is a folder: expected the name of a file", param, ctx)

@@ -12,7 +12,7 @@ import click
 import actrec
 from actrec import config
 from actrec.cli.ending import finish, json_option, note, refuse_overlap
-from actrec.cli.options import FILE, FOLDER, config_options, data_option, limit_options, storage_options
+from actrec.cli.options import FILE, FOLDER, NamedPath, config_options, data_option, limit_options, storage_options
 from actrec.cli.resuming import TrainCommand
 from actrec.words import counted
 
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
     from actrec.engine.reporting import TrainResult
 
 
-class ListFile(click.Path):
+class ListFile(NamedPath):
     """A list. A folder and an empty name are refused."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not value or Path(value).is_dir():
