@@ -22,12 +22,22 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("lists", metavar="LIST...", nargs=-1, required=True, type=FILE)
 @click.option("--verify", is_flag=True, help="Decode every frame of every video, and quarantine broken videos.")
+@click.option("--from", "original", type=FILE, metavar="LIST",
+              help="List of the same videos in another place, such as before they were uploaded: what its index knows "
+              "of them is taken over, and they are not fetched.")  # fmt: skip
 @config_options(Clip, only=("template",))
 @json_option
 @worker_options
 @limit_options
 @storage_options
-def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path | None, workers: Workers) -> int:
+def command(
+    lists: tuple[Path, ...],
+    verify: bool,
+    original: Path | None,
+    clip: Clip,
+    json_path: Path | None,
+    workers: Workers,
+) -> int:
     """Probe every video of a LIST and store the result next to it, as LIST.index.npy.
 
     Every command does this by itself if the index is missing or a file has changed. The exit code is 1 if some videos
@@ -50,7 +60,9 @@ def command(lists: tuple[Path, ...], verify: bool, clip: Clip, json_path: Path |
             if verify:  # which may take hours
                 check_writable(quarantine_path(path))
             with Bar("videos") as bar:
-                index = index_lists.probe_list(path, workers, bar.to, template=clip.template)
+                index = index_lists.probe_list(
+                    path, workers, bar.to, template=clip.template, original=original, log=tell
+                )
             if verify:
                 with Bar("videos verified") as bar:
                     index_lists.verify_all(index, workers, bar.to)

@@ -21,10 +21,20 @@ from actrec.tools.make.jobs import Progress, Workers, each, write_failed
 from actrec.words import counted
 
 
-def probe_list(path: Path, workers: Workers, progress: Progress | None = None, *, template: str | None = None) -> Index:
+def probe_list(
+    path: Path,
+    workers: Workers,
+    progress: Progress | None = None,
+    *,
+    template: str | None = None,
+    original: Path | None = None,
+    log: Callable[[str], None] = lambda message: None,
+) -> Index:
     """The index of a list, after probing every video that it does not know yet. An interrupt keeps what was found.
 
     Args:
+        original: Another list, whose index knows the same videos in another place (`Index.take_over`).
+        log: Called with a message about these.
         template: As for `build_index`.
 
     Raises:
@@ -32,6 +42,11 @@ def probe_list(path: Path, workers: Workers, progress: Progress | None = None, *
         ClusterError: the cluster cannot be used.
     """
     index = build_index(read_list(path, cache=True), cache=cache_path(path), lazy=True, template=template)
+    if original is not None:
+        taken = index.take_over(
+            build_index(read_list(original), cache=cache_path(original), lazy=True), workers=workers.count
+        )
+        log(f"{path}: {counted(taken, 'video')} taken over from the index of {original}")
     probe_all(index, workers, progress)
     return index
 

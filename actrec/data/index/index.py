@@ -32,6 +32,7 @@ from actrec.data.index.cache import (
 from actrec.data.index.folders import describe_gaps
 from actrec.data.index.images import BrokenError
 from actrec.data.index.media import Media, Span, frame_numbers, span_of
+from actrec.data.index.moved import by_place, found_again, place_in_folder
 from actrec.data.index.probe import (
     Certified,
     Found,
@@ -248,6 +249,43 @@ class Index(Sequence[Media]):
         jobs = [(file, absolute(path), self.name(path), self.flow, self.template) for file, path in files]
         with self._saving() as receive:
             run(_probe_job, jobs, receive)
+
+    def take_over(self, other: Index, *, workers: int | None = None) -> int:
+        """Takes over what the index of another list knows of the same videos in another place.
+
+        This avoids fetching whole objects, for example after a folder was uploaded. The videos of this list must be at
+        URLs or members of archives, and those of the other list must be readable. `actrec.data.index.moved` says when
+        two videos are the same. All others stay as they are, and are probed later.
+
+        Args:
+            workers: Threads that compare them; one per core by default, and more if they wait for a network.
+
+        Returns:
+            The number of files.
+        """
+        files = [(file, path) for file, path in self._outdated_files(workers) if not is_local(path)]
+        known = by_place(map(other._file_path, range(len(other._records))))
+
+        def find(file: int, path: str) -> Found | None:
+            there = known.get(place_in_folder(path))
+            if there is None or not other._is_current(there, other._file_path(there)):
+                return None
+            record = other._records[there]
+            certificate = other._stored(there, record) if record["certified"] == Certified.YES else None
+            if certificate is None or record["verified"] == Verified.BROKEN:
+                return None
+            with contextlib.suppress(OSError, MediaError):  # probing tells what is wrong
+                return found_again(record, certificate, other._file_path(there), path, self.name(path))
+            return None
+
+        with cancelling_pool(num_threads((path for _, path in files), workers)) as pool:
+            taken = 0
+            for (file, _), found in zip(files, pool.map(find, *zip(*files)) if files else ()):
+                if found is not None:
+                    self._record(file, found)
+                    taken += 1
+        self.save()
+        return taken
 
     def verify_all(self, run: RunJobs) -> None:
         """Decodes every file that was not verified since it last changed. An interrupt keeps what was found.

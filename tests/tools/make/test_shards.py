@@ -5,12 +5,17 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from numbered_videos import numbered, write
+from range_server import RangeServer
 
 from actrec.config import OptionError, PrepareOptions
+from actrec.data import storage
 from actrec.data.index import build_index, cache_path
 from actrec.data.lists import read_list
+from actrec.data.video.read import read_frames
+from actrec.tools.lists.index import probe_list
 from actrec.tools.lists.shards import make_shard_list
 from actrec.tools.make import prepare as tool
 from actrec.tools.make import shards as packing
@@ -305,3 +310,44 @@ def test_all_videos_of_a_shard_fail(videos, tmp_path, monkeypatch):
 
 def _fail(*_, **__):
     raise ValueError("no luck")
+
+
+# ---- in another place ----
+
+
+def test_the_index_of_uploaded_shards_fetches_no_video(videos, tmp_path, monkeypatch):
+    src = videos(*NAMES)
+    run(src, tmp_path / "out")
+    shards = {path.name: path.read_bytes() for path in (tmp_path / "out/shards").iterdir()}
+    storage.configure(tmp_path / "cache", 1 << 30)
+    try:
+        with RangeServer({f"k400/{name}": data for name, data in shards.items()}) as server:
+            new = tmp_path / "new/train.txt"
+            make_shard_list([server.url("k400/") + "train-00000{0..1}.tar"], new)
+            before = server.sent
+            with monkeypatch.context() as patch:
+                patch.setattr("actrec.data.index.index.probe_path", lambda *_, **__: pytest.fail("it is probed"))
+                index = probe_list(new, Workers(2), original=tmp_path / "out/train.txt")
+            assert server.sent - before < sum(map(len, shards.values())) / 2
+            index = build_index(read_list(new), cache=cache_path(new))
+            local = build_index(read_list(tmp_path / "out/train.txt"), cache=cache_path(tmp_path / "out/train.txt"))
+            names = {video.path.partition("::")[2]: i for i, video in enumerate(read_list(tmp_path / "out/train.txt"))}
+            for i, video in enumerate(read_list(new)):
+                there = local[names[video.path.partition("::")[2]]]
+                assert (index[i].frames, index[i].width, index[i].gop) == (there.frames, there.width, there.gop)
+                _, certificate = index.certificate(i)
+                pictures, wanted = [], []
+                read_frames(video.path, [1, 4], lambda _, rgb, to=pictures: to.append(rgb.copy()), certificate)
+                read_frames(there.path, [1, 4], lambda _, rgb, to=wanted: to.append(rgb.copy()))
+                assert np.array_equal(pictures, wanted)
+            # A video of the same name and size with another header is not taken for the same.
+            other = bytearray(shards["train-000000.tar"])
+            other[520] ^= 1  # in the header of its first video
+            server.objects["k400/train-000000.tar"] = bytes(other)
+            storage.configure(tmp_path / "other cache", 1 << 30)
+            cache_path(new).unlink()
+            again = probe_list(new, Workers(2), original=tmp_path / "out/train.txt", log=(said := []).append)
+            assert said == [f"{new}: 9 videos taken over from the index of {tmp_path}/out/train.txt"]
+            assert len(again) == 10
+    finally:
+        storage.configure(None, 1 << 30)
