@@ -25,13 +25,14 @@ def judge_all(folder):
             continue
 
 
-@pytest.mark.parametrize("folder", ["peer", "odd"])
-def test_claims_about_real_files_hold(shared_videos, folder):
+@pytest.mark.parametrize(("folder", "least"), [("peer", 9), ("odd", 43), ("ut_interaction", 0)])
+def test_claims_about_real_files_hold(shared_videos, folder, least):
     proven = 0
     for path, judged in judge_all(shared_videos / folder):
         proven += judged.doubt is None
         check_claim(path, judged)
-    assert proven >= {"peer": 9, "odd": 43}[folder]
+    assert proven >= least
+    assert least or not proven  # MPEG-4 in AVI is not judged
 
 
 @pytest.mark.parametrize("folder", ["peer", "odd"])
