@@ -74,6 +74,19 @@ def test_probing_gives_certificates(rows, demuxed):
     assert not demuxed
 
 
+@pytest.mark.parametrize(("codec", "name"), [("libvpx", "a.webm"), ("libvpx-vp9", "a.webm"), ("libsvtav1", "a.mp4")])
+def test_what_packets_do_not_prove_is_left_to_a_decode(tmp_path, codec, name):
+    """Damaged pictures of VP8 are not marked, and look different if decoding starts at another keyframe."""
+    path = write(tmp_path / name, [numbered(n) for n in range(20)], gop=10, codec=codec)
+    index = build_index([video(path)])
+    assert index.certificate(0) == (False, None)
+    loader = actrec.train_loader([video(path)], actrec.Clip(frames=4), INPUT, batch_size=1, index=index)
+    list(loader)
+    known, certificate = index.certificate(0)
+    assert known
+    assert len(certificate.pts) == 20
+
+
 def test_later_processes_read_them_from_the_disk(rows, cache, demuxed):
     build_index(rows, cache=cache)
     size = store_of(cache).stat().st_size
