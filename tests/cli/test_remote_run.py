@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tarfile
 
@@ -139,4 +140,41 @@ def test_a_run_from_anywhere_is_the_run_from_local_files(
         before = storage.statistics()
         assert_equal(results(run, places / place, places / f"cache of {place}"), expected["local"])
         assert place == "members" or storage.statistics()["fetched"] > before["fetched"]
+    actrec.configure_storage()
+
+
+def test_a_video_that_cannot_be_fetched_is_no_broken_video(run, objects, tmp_path, monkeypatch):
+    for name, seconds in {"_FIRST_PAUSE": 0.001, "_LONGEST_PAUSE": 0.01, "_PATIENCE": 0.05}.items():
+        monkeypatch.setattr(remote, name, seconds)
+    with RangeServer(objects) as server:
+        make_lists(tmp_path / "d", server.url(""))
+        flags = ["--data", tmp_path / "d", "--run", tmp_path / "d/run"]
+        assert run("index", tmp_path / "d/train.txt", "--cache", tmp_path / "first")[0] == 0
+        lost = NAMES["train"][3]
+        server.broken.add(lost)
+        code, out, err = run(
+            "train",
+            *flags,
+            *TINY,
+            "--schedule",
+            "step",
+            "--lr-steps",
+            "9",
+            "--epochs",
+            "1",
+            "--cache",
+            tmp_path / "second",
+        )
+        assert code == 0
+        reason = f"  {server.url(lost)}: the server answers 503 after "
+        assert any("could not be fetched this time: 8 videos, 1 skipped:" in line for line in [*out, *err])
+        assert any(line.startswith(reason) for line in [*out, *err])
+        (epoch,) = map(json.loads, (tmp_path / "d/run/log.jsonl").read_text().splitlines())
+        assert epoch["skipped"] == 1
+        loader = torch.load(tmp_path / "d/run/last.pt", weights_only=True)["loader"]
+        assert loader == {"epoch": 1, "step": 0}
+        server.broken.clear()
+        code, _, err = run("train", *flags, "--resume", "--epochs", "2", "--cache", tmp_path / "third")
+        assert code == 0, err
+        assert json.loads((tmp_path / "d/run/log.jsonl").read_text().splitlines()[1])["skipped"] == 0
     actrec.configure_storage()
