@@ -15,6 +15,7 @@ from actrec.data.index.images import read_encoded, read_image
 from actrec.data.sampling.geometry import Box
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
 from actrec.data.storage import RemoteError, is_remote, local_file, open_bytes, prefetch
+from actrec.data.video.certificate import Certificate
 from actrec.data.video.color import Region
 from actrec.data.video.container import ChangedError, MediaError, SurpriseError
 from actrec.data.video.excerpt import Excerpt, read_excerpt
@@ -118,11 +119,19 @@ def fetch_bytes(planned: Sequence[Planned], index: Index) -> None:
     """
     if not planned:
         return
-    path = planned[0].media.path
-    _, certificate = index.certificate(planned[0].row)
-    if certificate is None or certificate.stream is None:
-        with local_file(path):
+    path, row = planned[0].media.path, planned[0].row
+    _, certificate = index.certificate(row)
+    if certificate is not None and certificate.stream is not None:
+        try:
+            _prefetch_packets(path, planned, certificate)
             return
+        except ChangedError:
+            index.forget_certificate(row)
+    with local_file(path):
+        pass
+
+
+def _prefetch_packets(path: str, planned: Sequence[Planned], certificate: Certificate) -> None:
     for with_droppable in (False, True):  # DALI gets excerpts with all packets
         wanted = [
             wanted_frames(one.plan)[0] + one.media.start
