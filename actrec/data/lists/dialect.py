@@ -110,7 +110,8 @@ def _parse(
                 try:
                     row = parser.parse(line)
                 except Bad as error:
-                    bad.append((number, line, error.explain))
+                    secret = why_refused(line.split()[0]) if "://" in line else None
+                    bad.append((number, line, partial(str, secret) if secret else error.explain))
                     continue
             if "://" in row[0] and (reason := why_refused(row[0])):
                 bad.append((number, line, partial(str, reason)))

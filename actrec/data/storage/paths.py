@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Callable
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote, urlsplit
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # two letters at least: C:// is a drive
 _CHAIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*::.*://", re.DOTALL)  # of fsspec: simplecache::s3://bucket/a.mp4
@@ -17,12 +18,13 @@ REFUSED = {
     *("simplecache", "filecache", "blockcache", "cached", "asynclocal", "async_wrapper", "lazyreference", "dask"),
 }
 _CONTAINER_AT = {"abfs", "abfss", "adl", "az", "wasb", "wasbs"}  # CONTAINER@ACCOUNT is a place there, not a user
+# Names in a query, as lower-case letters without marks between words.
 _SECRETS = re.compile(
-    r"(x-(amz|goog|ms|oss)-)?(signature|credential|security-token|sig|token)|(access|auth|id|sas|session)?[_-]?token|"
-    r"(aws|google|oss)?access(key)?(id)?|api[_-]?key|key-pair-id|password|passwd|pwd|secret|auth(orization)?|"
-    r"client[_-]?secret|jwt",
-    re.IGNORECASE,
+    r"token(?!s)|secret|passw|passphrase|pwd|signature|credential|jwt|bearer|hmac|auth(?!or(?!i))|accessid|keypairid|"
+    r"(access|account|api|license|private|shared|subscription)key|^(access|pass|sas|sig)$",
 )
+_QUERY = re.compile(r"[?&;]([^=&;?/]+)=?([^&;]*)")
+_USER = re.compile(r"[^/]*@|(?!arn:)[^/:\[\]]*:(?!\d*(/|$)).*@")  # a password may contain a slash
 
 
 def is_url(path: str) -> bool:
@@ -95,12 +97,12 @@ def why_refused(path: str | os.PathLike[str]) -> str | None:
     place = host_of(url)
     if not place:
         return f"there is nothing between {scheme}:// and the path: expected a host or a bucket"
-    if "@" in place and scheme not in _CONTAINER_AT:
+    if _USER.match(url.partition("://")[2]) and (scheme not in _CONTAINER_AT or ":" in place):
         return (
             "a user or a password in a URL is not supported, because lists are copied: expected credentials in the "
             "environment, or in the configuration of fsspec"
         )
-    if any(_SECRETS.fullmatch(name) for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)):
+    if any(itertools.starmap(_is_secret, _QUERY.findall(url))):
         return (
             "a signature or token in a URL is not supported, because it expires and lists are copied: expected "
             "credentials in the environment, or in the configuration of fsspec"
@@ -110,14 +112,22 @@ def why_refused(path: str | os.PathLike[str]) -> str | None:
     return None
 
 
+def _is_secret(name: str, value: str) -> bool:
+    return (
+        _SECRETS.search(re.sub("[^a-z]", "", unquote(name).lower())) is not None
+        or value.startswith("AIza")  # keys of Google
+    )
+
+
 def shown(path: str | os.PathLike[str]) -> str:
     """A path for messages: without the user, the password and the query of a URL that was refused."""
     path = os.fspath(path)
     if why_refused(path) is None:
         return path
     before, mark, rest = path.partition("://")
-    place, slash, name = rest.partition("/")
-    return f"{before}{mark}{place.rpartition('@')[2]}{slash}{name.partition('?')[0]}"
+    if _USER.match(rest):
+        rest = rest.rpartition("@")[2]
+    return f"{before}{mark}{re.split('[?;#]', rest)[0]}"
 
 
 def may_exist(path: str | os.PathLike[str]) -> bool:

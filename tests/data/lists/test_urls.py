@@ -71,6 +71,8 @@ def test_urls_that_no_list_may_have(tmp_path, url, words):
     assert text.startswith("train.txt:2: ")
     assert words in text
     assert "hush" not in text
+    lines = f"s3://bucket/a.mp4 1 5 0\ns3://bucket/b.mp4 1 5 0\ns3://bucket/c.mp4 1 5 1\n{url} x\n"
+    assert "hush" not in message(tmp_path, lines)  # also where the columns are wrong
 
 
 def test_the_same_member_under_two_names(tmp_path):
