@@ -124,25 +124,38 @@ def write_at(file: BinaryIO, offset: int, data: bytes) -> None:
     """Writes bytes to an unbuffered file.
 
     Raises:
-        OSError: It cannot be written, or only a part of it.
+        OSError: Not all of them can be written.
     """
     with _POSITION:
         file.seek(offset)
-        if file.write(data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_all(file, data)
+
+
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """Writes bytes to an unbuffered file, at its position.
+
+    Raises:
+        OSError: Not all of them can be written.
+    """
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 _POSITION = threading.Lock()
 
 
-def lock_file(file: BinaryIO) -> None:
+def lock_file(file: BinaryIO, *, shared: bool = False) -> None:
     """Locks an open file for this process until it is closed, and waits for a process that holds the lock.
 
     Does nothing where files cannot be locked.
+
+    Args:
+        shared: Others may share the lock.
     """
     if fcntl is not None:
         with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from actrec.files import atomic_write
 from actrec.opening import check_regular, open_regular
-from actrec.system import lock_file, read_at
+from actrec.system import lock_file, read_at, write_all
 
 _MAGIC = b"actrecP1"
 _HEADER = 16  # bytes: the magic number, and the position of the first byte of the file
@@ -171,9 +171,7 @@ def _first(file: BinaryIO) -> int | None:
 def _write(file: BinaryIO, data: bytes, length: int) -> None:
     """Appends to a file that was opened for that. If not all of it can be written, the file stays as it was."""
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) :]
+        write_all(file, data)
     except OSError:
         with contextlib.suppress(OSError):
             file.truncate(length)

@@ -27,9 +27,10 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from actrec.leftovers import remove_leftovers, temporary_path
-from actrec.system import lock_folder
+from actrec.system import lock_file, lock_folder, read_at, write_all
 
 try:
     import fcntl
@@ -49,7 +50,6 @@ _MOST_NAMES = 100_000  # files of which this process remembers that it has check
 _PAUSE = 10.0  # seconds without further attempts to write, after one failed
 _COPY = 1 << 20
 _UNFINISHED = "unfinished"  # folder of temporary files
-_BINARY = getattr(os, "O_BINARY", 0)  # of Windows
 
 
 class Cache:
@@ -80,20 +80,13 @@ class Cache:
             check: whether checksums are verified. A caller that has checksums of its own need not.
         """
         found: list[bytes | None] = [None] * len(ranges)
-        try:
-            file = os.open(self._path(name, "r"), os.O_RDONLY | _BINARY)
-        except OSError:
-            return found
-        try:
+        path = self._path(name, "r")
+        with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
             table = self._table(name, file)
             for i, (offset, size) in enumerate(ranges):
                 found[i] = table.read(file, offset, size, check)
-        except OSError:
-            return found
-        finally:
-            os.close(file)
-        if any(data is not None for data in found):
-            self._touch(self._path(name, "r"))
+            if any(data is not None for data in found):
+                self._touch(path)
         return found
 
     def add(self, name: str, pieces: Sequence[tuple[int, bytes]]) -> None:
@@ -113,24 +106,20 @@ class Cache:
     def _append(self, name: str, data: bytes) -> None:
         path = self._path(name, "r")
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
-        try:
-            if not _locked(file) or os.fstat(file).st_nlink == 0:  # it was removed while this waited
+        with open(path, "a+b", buffering=0) as file:
+            if not _locked(file) or os.fstat(file.fileno()).st_nlink == 0:  # it was removed while this waited
                 return  # the bytes are just not kept
             end = self._table(name, file).end
             if end == 0:
                 data = _HEADER + data
-            if os.fstat(file).st_size > end:  # a torn end
-                os.ftruncate(file, end)
+            file.truncate(end)  # a torn end
             try:
-                _write_at(file, data, end)
+                write_all(file, data)
             except OSError:
-                os.ftruncate(file, end)
+                file.truncate(end)
                 raise
-        finally:
-            os.close(file)
 
-    def _table(self, name: str, file: int) -> _Table:
+    def _table(self, name: str, file: BinaryIO) -> _Table:
         """The segments of an open file, with those that were added since the last time."""
         with self._lock:
             table = self._tables.setdefault(name, _Table())
@@ -154,22 +143,18 @@ class Cache:
         """
         path = self._path(name, "w", suffix)
         try:
-            file = os.open(path, os.O_RDONLY | _BINARY)
+            file = open(path, "rb", buffering=0)  # noqa: SIM115
         except OSError:
             yield None
             return
-        try:
+        with file:
             yield path if self._is_whole(path, name, file, check) else None
-        finally:
-            os.close(file)
 
-    def _is_whole(self, path: Path, name: str, file: int, check: bool) -> bool:
+    def _is_whole(self, path: Path, name: str, file: BinaryIO, check: bool) -> bool:
         """Locks an open file against its removal. Whether it has the size and checksum that were stored."""
-        if fcntl is not None:
-            with contextlib.suppress(OSError):  # the file system may have no locks
-                fcntl.flock(file, fcntl.LOCK_SH)
+        lock_file(file, shared=True)
         try:
-            found, now = os.fstat(file), os.stat(path)
+            found, now = os.fstat(file.fileno()), os.stat(path)
             if not os.path.samestat(found, now):
                 return False
             key = (found.st_ino, found.st_size)
@@ -202,11 +187,11 @@ class Cache:
             yield
 
     @contextlib.contextmanager
-    def store(self, name: str, suffix: str, fill: Callable[[int], int], size: int | None) -> Iterator[Path]:
+    def store(self, name: str, suffix: str, fill: Callable[[BinaryIO], int], size: int | None) -> Iterator[Path]:
         """A file that `fill` has filled. It is kept in the cache if there is room, and exists until the block ends.
 
         Args:
-            fill: writes to an open file, and returns the checksum of all that it has written.
+            fill: writes to an unbuffered file, and returns the checksum of all that it has written.
             size: number of bytes, if it is known.
 
         Raises:
@@ -218,10 +203,8 @@ class Cache:
         file, path, checksum = self._filled(name, suffix, fill, size)
         temporary = path
         try:
-            if fcntl is not None:
-                with contextlib.suppress(OSError):
-                    fcntl.flock(file, fcntl.LOCK_SH)
-            found = os.fstat(file)
+            lock_file(file, shared=True)
+            found = os.fstat(file.fileno())
             if size is None:
                 self._count(found.st_size)
             if keep and temporary.parent.name == _UNFINISHED and found.st_size <= _LARGEST * self.size:
@@ -229,11 +212,13 @@ class Cache:
                     path = self._publish(name, suffix, found, temporary, checksum)
             yield path
         finally:
-            os.close(file)
+            file.close()
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
-    def _filled(self, name: str, suffix: str, fill: Callable[[int], int], size: int | None) -> tuple[int, Path, int]:
+    def _filled(
+        self, name: str, suffix: str, fill: Callable[[BinaryIO], int], size: int | None
+    ) -> tuple[BinaryIO, Path, int]:
         """A new temporary file with an object: open, its path, the checksum. Tries again after it has made room."""
         for attempt in range(3):
             try:
@@ -244,7 +229,7 @@ class Cache:
             try:
                 return file, path, fill(file)
             except BaseException as error:
-                os.close(file)
+                file.close()
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
                 if attempt == 2 or not isinstance(error, OSError) or error.errno not in _FULL:
@@ -252,14 +237,14 @@ class Cache:
                 self._failed(error, size or 0)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
 
-    def _temporary(self, name: str, suffix: str, *, anywhere: bool) -> tuple[int, Path]:
+    def _temporary(self, name: str, suffix: str, *, anywhere: bool) -> tuple[BinaryIO, Path]:
         if anywhere:
             file, text = tempfile.mkstemp(prefix="actrec-", suffix=suffix)
-            return file, Path(text)
+            return open(file, "wb", buffering=0), Path(text)
         folder = self.folder / _UNFINISHED
         folder.mkdir(parents=True, exist_ok=True)
         path = temporary_path(folder / name)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666), path
+        return open(path, "xb", buffering=0), path
 
     def _publish(self, name: str, suffix: str, found: os.stat_result, temporary: Path, checksum: int) -> Path:
         path = self._path(name, "w", suffix)
@@ -371,18 +356,18 @@ class _Table:
     def __len__(self) -> int:
         return len(self._segments)
 
-    def update(self, file: int) -> int:
+    def update(self, file: BinaryIO) -> int:
         """Reads the headers of the segments that were added to an open file. How many more segments are known."""
-        found = os.fstat(file)
+        found = os.fstat(file.fileno())
         with self._lock:
             before = len(self._segments)
             if self._file != (found.st_dev, found.st_ino) or found.st_size < self.end:
                 self._file, self.end = (found.st_dev, found.st_ino), 0
                 self._starts, self._segments = [], []
-            if self.end == 0 and found.st_size >= len(_HEADER) and _read_at(file, len(_HEADER), 0) == _HEADER:
+            if self.end == 0 and found.st_size >= len(_HEADER) and read_at(file, 0, len(_HEADER)) == _HEADER:
                 self.end = len(_HEADER)
             while self.end and self.end + _SEGMENT.size <= found.st_size:
-                fields = _read_at(file, _SEGMENT.size, self.end)
+                fields = read_at(file, self.end, _SEGMENT.size)
                 if len(fields) < _SEGMENT.size:
                     break
                 mark, offset, size, checksum, own = _SEGMENT.unpack(fields)
@@ -401,7 +386,7 @@ class _Table:
         self._starts.insert(i, offset)
         self._segments.insert(i, (offset, size, position, checksum))
 
-    def read(self, file: int, offset: int, size: int, check: bool) -> bytes | None:
+    def read(self, file: BinaryIO, offset: int, size: int, check: bool) -> bytes | None:
         """The bytes of a range; None if not all of them are here, or a checksum is wrong."""
         parts = []
         while size > 0:
@@ -414,12 +399,12 @@ class _Table:
             if skip >= length:
                 return None
             if check:
-                data = _read_at(file, length, position)
+                data = read_at(file, position, length)
                 if len(data) != length or zlib.crc32(data) != checksum:
                     return None
                 part = data[skip : skip + size]
             else:
-                part = _read_at(file, min(size, length - skip), position + skip)
+                part = read_at(file, position + skip, min(size, length - skip))
                 if len(part) != min(size, length - skip):
                     return None
             parts.append(part)
@@ -436,7 +421,7 @@ def _segments(pieces: Sequence[tuple[int, bytes]]) -> Iterator[bytes]:
             yield part
 
 
-def _locked(file: int) -> bool:
+def _locked(file: BinaryIO) -> bool:
     """Locks an open file for this thread, which never needs it for longer than a write. Whether that succeeded."""
     end = time.monotonic() + 2
     while True:
@@ -451,24 +436,10 @@ def _locked(file: int) -> bool:
         time.sleep(0.002)
 
 
-def _read_at(file: int, size: int, position: int) -> bytes:
-    if hasattr(os, "pread"):
-        return os.pread(file, size, position)
-    os.lseek(file, position, os.SEEK_SET)
-    return os.read(file, size)
-
-
-def _write_at(file: int, data: bytes, position: int) -> None:
-    os.lseek(file, position, os.SEEK_SET)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
-
-
-def _checksum(file: int) -> int:
-    checksum, position = 0, 0
-    while data := _read_at(file, _COPY, position):
-        checksum, position = zlib.crc32(data, checksum), position + len(data)
+def _checksum(file: BinaryIO) -> int:
+    checksum = 0
+    while data := file.read(_COPY):
+        checksum = zlib.crc32(data, checksum)
     return checksum
 
 
@@ -506,12 +477,9 @@ def _remove(path: str) -> bool:
     """Removes a file, unless somebody has it in use."""
     try:
         if fcntl is not None and os.path.basename(path).startswith("w-"):
-            file = os.open(path, os.O_RDWR)
-            try:
+            with open(path, "r+b", buffering=0) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.unlink(path)
-            finally:
-                os.close(file)
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(os.path.dirname(path), f"s-{_hash_of(path)}"))
         else:

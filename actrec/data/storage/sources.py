@@ -23,7 +23,7 @@ from actrec.data.storage.paths import is_url, split_member
 from actrec.data.storage.ranges import Pieces, merged, split
 from actrec.data.storage.remote import Facts, counters
 from actrec.opening import open_regular
-from actrec.system import ExhaustedError
+from actrec.system import ExhaustedError, read_at, write_all
 
 _MOST_FACTS = 1_000_000  # objects of which this process remembers size and version: 320 MB
 _MOST_MEMBERS = 2_000_000  # of all archives of which this process remembers the tables
@@ -288,7 +288,7 @@ def _scanned(archive: str, size: int) -> tar.Table:
     def read(offset: int, length: int) -> bytes:
         return read_ranges(archive, [(offset, length)])[0]
 
-    table = tar.scan(archive, tar.Sparse(read, size, _HEADERS), size)
+    table = tar.scan(archive, io.BufferedReader(_Part(read, size), _HEADERS), size)
     before = _facts(archive)
     if _facts(archive, anew=True).version != before.version:
         raise ChangedError(archive, "the archive was replaced while it was read")
@@ -379,15 +379,13 @@ def _fetched(
 ) -> AbstractContextManager[Path]:
     offset, size = part or (0, facts.size)
 
-    def fill(file: int) -> int:
+    def fill(file: BinaryIO) -> int:
         checksum = 0
 
         def write(data: bytes) -> None:
             nonlocal checksum
             checksum = zlib.crc32(data, checksum)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(file, view) :]
+            write_all(file, data)
 
         remote.download(url, facts, offset, size, write)
         return checksum
@@ -410,15 +408,21 @@ def open_bytes(path: _Path, *, buffering: int = -1) -> BinaryIO:
         file = open_regular(found.path, buffering=0 if found.size is not None else buffering)
     if found.size is None:
         return file
-    part = _Part(file, found.offset, found.size)
+    part = _Part(lambda offset, size: read_at(file, found.offset + offset, size), found.size, file)
     return cast(BinaryIO, part if buffering == 0 else io.BufferedReader(part))
 
 
 class _Part(io.RawIOBase):
-    """A part of an open file as a file of its own."""
+    """A part of a source as a file of its own.
 
-    def __init__(self, file: BinaryIO, offset: int, size: int):
-        self._file, self._offset, self._size, self._position = file, offset, size, 0
+    Args:
+        read: gives the bytes of (offset, size) in the part.
+        size: of the part.
+        file: is closed with it.
+    """
+
+    def __init__(self, read: Callable[[int, int], bytes], size: int, file: BinaryIO | None = None):
+        self._read, self._size, self._file, self._position = read, size, file, 0
 
     def readable(self) -> bool:
         return True
@@ -438,13 +442,14 @@ class _Part(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         room = max(0, min(len(buffer), self._size - self._position))
-        self._file.seek(self._offset + self._position)
-        done = self._file.readinto(memoryview(buffer)[:room])  # type: ignore[attr-defined]
-        self._position += done
-        return int(done)
+        data = self._read(self._position, room) if room else b""
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         super().close()
 
 

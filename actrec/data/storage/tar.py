@@ -8,9 +8,8 @@ could be read where they are located, so they are refused.
 from __future__ import annotations
 
 import io
-import os
+import json
 import tarfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from actrec.data.errors import MediaError
@@ -148,55 +147,14 @@ class _Bounded(io.RawIOBase):
         return self._file.tell()
 
 
-class Sparse(io.RawIOBase):
-    """A file of which blocks are read when they are needed, for headers that are far from each other.
-
-    Args:
-        read: gives the bytes of (offset, size).
-        size: of the file.
-        block: how many bytes are read at once.
-    """
-
-    def __init__(self, read: Callable[[int, int], bytes], size: int, block: int):
-        self._read, self._size, self._block = read, size, block
-        self._position, self._start, self._data = 0, 0, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        size = max(0, min(size if size >= 0 else self._size, self._size - self._position))
-        skip = self._position - self._start
-        if skip < 0 or skip + size > len(self._data):
-            length = min(max(size, self._block), self._size - self._position)
-            self._start, self._data, skip = self._position, self._read(self._position, length) if length else b"", 0
-        self._position += size
-        return self._data[skip : skip + size]
-
-
 def to_bytes(table: Table) -> bytes:
     """The table as it is stored."""
-    import json
-
     value = vars(table)
     return _MAGIC + json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
 def from_bytes(data: bytes) -> Table:
     """The reverse of `to_bytes`. Raises ValueError if it is something else."""
-    import json
-
     if not data.startswith(_MAGIC):
         raise ValueError("not a stored table")
     value = json.loads(data[len(_MAGIC) :])

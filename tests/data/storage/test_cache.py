@@ -32,7 +32,7 @@ def file_of(folder, kind) -> Path:
 
 def stored(cache, name=NAME, content=b"whole" * 1000, suffix=".mp4"):
     def fill(file):
-        os.write(file, content)
+        file.write(content)
         return cache_module.zlib.crc32(content)
 
     with cache.store(name, suffix, fill, len(content)) as path:
@@ -200,7 +200,7 @@ while True:
     cache.add(name_of("a", i % 3), [(offset, data[offset : offset + 90_000])])
     def fill(file):
         for _ in range(100):
-            os.write(file, data[:10_000])
+            file.write(data[:10_000])
         return 1
     with cache.fetching(name_of("b", i)), cache.store(name_of("b", i), ".mp4", fill, 1_000_000):
         pass
@@ -259,7 +259,7 @@ def test_a_disk_that_cannot_be_written(folder, data, monkeypatch, number):
     def refuse(*arguments):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(cache_module, "_write_at", refuse)
+    monkeypatch.setattr(cache_module, "write_all", refuse)
     cache.add(NAME, [(0, data[:1000])])
     assert cache.read(NAME, [(0, 1000)]) == [None]
     if number == errno.EROFS:
@@ -281,7 +281,7 @@ def test_no_room_for_a_whole_object(folder, data):
         attempts.append(file)
         if len(attempts) < 3:
             raise OSError(errno.ENOSPC, "no space")
-        os.write(file, data)
+        file.write(data)
         return 5
 
     with cache.store(NAME, ".mp4", fill, len(data)) as path:

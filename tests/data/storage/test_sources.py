@@ -182,7 +182,7 @@ def test_a_full_disk(data, monkeypatch, cache):
     with RangeServer({"a.mp4": data}) as server:
         url = server.url("a.mp4")
         storage.stat(url)
-        monkeypatch.setattr("actrec.data.storage.sources.os.write", refuse)
+        monkeypatch.setattr("actrec.data.storage.sources.write_all", refuse)
         with pytest.raises(ExhaustedError, match="there is no room for .*a.mp4: No space left on device"):
             storage.open_bytes(url)
         monkeypatch.undo()
