@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from actrec.data.lists import Video, read_list
-from actrec.data.lists.find import VIDEOS, find_videos, is_frame_folder
+from actrec.data.lists.find import VIDEOS, find_videos, is_archive, is_frame_folder
 from actrec.data.storage import is_local, is_remote, list_folder, list_members
 from actrec.files import ListError
 
@@ -51,7 +51,7 @@ def _add(found: dict[str, Video], video: Video) -> None:
 
 def _videos_of(path: Path | str) -> Sequence[Video]:
     name = os.fspath(path)
-    if name.lower().endswith(".tar") and (not is_local(name) or os.path.isfile(name)):
+    if is_archive(name):
         return _videos_of_archive(name)
     if not is_local(name):
         return _videos_at(name) if is_remote(name) and name.endswith("/") else [Video.of(name)]

@@ -132,7 +132,7 @@ def make_shard_list(
     if not rows:
         _, path, reason = problems[0]
         raise ValueError(f"no sample of {counted(len(paths), 'shard')} can be used; the first: {path}: {reason}")
-    _write(out, rows, [] if given else classes, problems)
+    _write(out, rows, given, classes, problems)
     names = tuple(given or classes)
     labels = file or (out.with_name("labels.txt") if classes else None)
     used = len({row.path.partition("::")[0] for row in rows})
@@ -345,18 +345,20 @@ def _repeated(samples: Sequence[Sample]) -> list[str]:
 # ---- writing ----
 
 
-def _write(out: Path, rows: Sequence[Video], classes: Sequence[str], problems: Sequence[Problem]) -> None:
-    """Writes the list, labels.txt if there are class names, and the table of problems, together or not at all."""
+def _write(
+    out: Path, rows: Sequence[Video], given: Sequence[str], classes: Sequence[str], problems: Sequence[Problem]
+) -> None:
+    """Writes the list, labels.txt if there are new class names, and the table of problems, together or not at all."""
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    names = [out.name, *(["labels.txt"] if classes else [])]
+    names = [out.name]
     with scratch_folder(out) as scratch, writing(out):
-        if classes:
+        if classes and not given:
             write_labels(scratch / "labels.txt", classes)
+            names.append("labels.txt")
         try:
             root = os.path.abspath(out.parent)
-            found = classes or _known(out)
-            write_list(scratch / out.name, rows, root=root, labels=found, separator=None)
+            write_list(scratch / out.name, rows, root=root, labels=given or classes, separator=None)
         except ValueError as error:
             raise ValueError(str(error).replace(str(scratch), str(out.parent))) from None
         if problems:
@@ -367,8 +369,3 @@ def _write(out: Path, rows: Sequence[Video], classes: Sequence[str], problems: S
             missing_path(out).unlink(missing_ok=True)
         for name in reversed(names):  # the list comes last
             os.replace(scratch / name, out.with_name(name))
-
-
-def _known(out: Path) -> list[str]:
-    file = find_labels(out.parent)
-    return read_labels(file) if file else []

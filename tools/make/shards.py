@@ -28,6 +28,7 @@ from typing import Any, BinaryIO
 from actrec.config import OptionError
 from actrec.data.lists.labels import Classes
 from actrec.files import atomic_file, writing
+from actrec.system import read_at
 from actrec.tools.make.choose_split import Split
 from actrec.tools.make.record import SHARDS, allot, clean
 from actrec.words import counted
@@ -35,6 +36,8 @@ from actrec.words import counted
 STAGED = ".videos"  # folder of prepared videos that are in no shard yet, among the shards
 _MTIME = 315532800  # 1980-01-01; tar warns of times near 1970
 _BLOCK = 1 << 20  # bytes that are copied at a time
+
+_Content = tuple[str, int, bytes | Path | int]  # member, size, and its bytes, a file, or its place in the old shard
 
 
 def part_of(split: Split) -> dict[str, str]:
@@ -200,10 +203,8 @@ class Shards:
             self._packed[shard] = _read_members(self._folder / shard)
         return self._packed[shard]
 
-    def _content(
-        self, shard: str, names: Sequence[str], old: BinaryIO | None
-    ) -> Iterator[tuple[str, int, bytes | Path | int]]:
-        """(member, size, content) of a shard. The content is bytes, a file, or a place in the old shard."""
+    def _content(self, shard: str, names: Sequence[str], old: BinaryIO | None) -> Iterator[_Content]:
+        """What a shard has to hold."""
         before = self._members(shard)
         for name in names:
             member = self._member[name]
@@ -218,7 +219,7 @@ class Shards:
                 continue
             for suffix in ("cls", "json"):
                 if (label := before.get(f"{stem}.{suffix}")) and old is not None:
-                    yield label.name, label.size, _read_at(old, label.offset_data, label.size)
+                    yield label.name, label.size, read_at(old, label.offset_data, label.size)
 
 
 def staged_path(folder: Path, member: str) -> Path:
@@ -280,23 +281,16 @@ def _read_members(path: Path) -> dict[str, tarfile.TarInfo]:
         return {}
 
 
-def _is_equal(
-    content: Sequence[tuple[str, int, bytes | Path | int]], before: Mapping[str, tarfile.TarInfo], old: BinaryIO | None
-) -> bool:
+def _is_equal(content: Sequence[_Content], before: Mapping[str, tarfile.TarInfo], old: BinaryIO | None) -> bool:
     """Whether a shard holds exactly this content already."""
     if old is None or [(name, size) for name, size, _ in content] != [(one.name, one.size) for one in before.values()]:
         return False
     return all(
-        data == _read_at(old, before[name].offset_data, size) for name, size, data in content if isinstance(data, bytes)
+        data == read_at(old, before[name].offset_data, size) for name, size, data in content if isinstance(data, bytes)
     )
 
 
-def _read_at(file: BinaryIO, offset: int, size: int) -> bytes:
-    file.seek(offset)
-    return file.read(size)
-
-
-def _write_tar(path: Path, content: Iterable[tuple[str, int, bytes | Path | int]], old: BinaryIO | None) -> None:
+def _write_tar(path: Path, content: Iterable[_Content], old: BinaryIO | None) -> None:
     with tarfile.TarFile(path, "w", format=tarfile.GNU_FORMAT, copybufsize=_BLOCK) as tar:
         for name, size, data in content:
             info = tarfile.TarInfo(name)
@@ -312,7 +306,7 @@ def _write_tar(path: Path, content: Iterable[tuple[str, int, bytes | Path | int]
                     tar.addfile(info, file)
 
 
-def _compare(path: Path, content: Sequence[tuple[str, int, bytes | Path | int]]) -> None:
+def _compare(path: Path, content: Sequence[_Content]) -> None:
     """Raises OSError unless a new shard reads back with these members, before the files of its videos are removed."""
     found = [(member.name, member.size) for member in _read_members(path).values()]
     if found != [(name, size) for name, size, _ in content]:

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 
-from actrec.data.storage import split_member
+from actrec.data.storage.paths import host_of, scheme_of
 
 GIVEN_UP = 32  # files in a row that could not be fetched from a host, after which no other one is tried
 
@@ -27,7 +27,7 @@ class Hosts:
     def reached(self, path: str) -> None:
         """Notes that the host of a file has answered."""
         with self._lock:
-            self._failed.pop(host_of(path), None)
+            self._failed.pop(_place_of(path), None)
 
     def failed(self, path: str, reason: str) -> None:
         """Notes that a file could not be fetched.
@@ -35,7 +35,7 @@ class Hosts:
         Raises:
             ValueError: So many files in a row could not be fetched that others would fail too.
         """
-        host = host_of(path)
+        host = _place_of(path)
         with self._lock:
             self._failed[host] += 1
             count = self._failed[host]
@@ -43,7 +43,5 @@ class Hosts:
             raise ValueError(f"{host}: {GIVEN_UP} files in a row could not be fetched; the last: {path}: {reason}")
 
 
-def host_of(path: str) -> str:
-    """The scheme and the host, or the bucket, of a URL; of a member, those of its archive."""
-    scheme, _, rest = split_member(path)[0].partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}"
+def _place_of(url: str) -> str:
+    return f"{scheme_of(url)}://{host_of(url)}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import random
@@ -485,7 +486,7 @@ def download(url: str, facts: Facts, offset: int, size: int | None, write: Calla
             while todo or waiting:
                 while todo and len(waiting) < _AHEAD:
                     start, length = todo.pop()
-                    work = _repeated(url, _bound(_part, store, url, start, length, facts.tag), size=length)
+                    work = _repeated(url, functools.partial(_part, store, url, start, length, facts.tag), size=length)
                     waiting.append(asyncio.ensure_future(work))
                 await asyncio.to_thread(write, await waiting[0])
                 del waiting[0]
@@ -538,7 +539,3 @@ async def _stream(store: Any, url: str, tag: int) -> Any:
         yield await store._cat_file(name_in(store, url))
     else:
         yield await _in_turn(store, store.cat_file, name_in(store, url))
-
-
-def _bound(function: Callable[..., Awaitable[_T]], *arguments: Any) -> Callable[[], Awaitable[_T]]:
-    return lambda: function(*arguments)

@@ -55,7 +55,6 @@ class _Sps:
 
     profile: int
     chroma_format: int
-    separate_planes: bool
     block_size: int  # log2 of the size of a coding tree block
     smaller_blocks: int  # log2 of how much smaller coding blocks may be
     blocks: tuple[int, int]
@@ -85,7 +84,6 @@ class _Pps:
     most_entry_points: int
     has_entry_points: bool
     filters_across_slices: bool
-    has_deblocking: bool
     overrides_deblocking: bool
     no_deblocking: bool
     has_list_changes: bool
@@ -265,8 +263,7 @@ def _parse_sps(unit: bytes, max_layers: int) -> tuple[int, _Sps]:
     bits.take(1)
     profile = _parse_levels(bits, layers)
     number, chroma_format = bits.at_most(15), bits.at_most(3)
-    separate_planes = chroma_format == 3 and bool(bits.take(1))
-    if separate_planes:
+    if chroma_format == 3 and bits.take(1):
         raise DoubtError("it has separate color planes")
     width, height = bits.at_most(1 << 16), bits.at_most(1 << 16)
     if not 0 < width * height <= _MAX_PIXELS:
@@ -322,7 +319,6 @@ def _parse_sps(unit: bytes, max_layers: int) -> tuple[int, _Sps]:
     return number, _Sps(
         profile=profile,
         chroma_format=chroma_format,
-        separate_planes=separate_planes,
         block_size=block_size,
         smaller_blocks=smaller_blocks,
         blocks=(-(-width // side), -(-height // side)),
@@ -368,9 +364,9 @@ def _parse_pps(unit: bytes, found: dict[int, _Sps]) -> tuple[int, _Pps]:
                 if sum(bits.unsigned() + 1 for _ in range(num)) >= blocks:
                     raise DoubtError("a header holds a value that is not allowed")
         bits.take(1)
-    across_slices, has_deblocking = bool(bits.take(1)), bool(bits.take(1))
+    across_slices = bool(bits.take(1))
     overrides = no_deblocking = False
-    if has_deblocking:
+    if bits.take(1):
         overrides, no_deblocking = bool(bits.take(1)), bool(bits.take(1))
         if not no_deblocking:
             bits.within(-6, 6)
@@ -398,7 +394,6 @@ def _parse_pps(unit: bytes, found: dict[int, _Sps]) -> tuple[int, _Pps]:
         most_entry_points=columns * (sps.blocks[1] if has_rows else rows) - 1,
         has_entry_points=bool(has_tiles or has_rows),
         filters_across_slices=across_slices,
-        has_deblocking=has_deblocking,
         overrides_deblocking=overrides,
         no_deblocking=no_deblocking,
         has_list_changes=has_list_changes,
