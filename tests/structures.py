@@ -50,12 +50,8 @@ class Judged:
     depth: int
 
 
-def judge(path: Path, *, intact: bool = True) -> Judged:
-    """Asks `StructureCheck`, and finds the doubts that packets themselves express.
-
-    Args:
-        intact: as in `StructureCheck.doubt`.
-    """
+def judge(path: Path) -> Judged:
+    """Asks `StructureCheck`, and finds the doubts that packets themselves express."""
     with open_video(path) as (container, stream):
         context, name, doubt = stream.codec_context, container.format.name, None
         depth = context.reorder_depth
@@ -71,7 +67,7 @@ def judge(path: Path, *, intact: bool = True) -> Judged:
             packets.append((bytes(packet), packet.pts, facts.is_sync))
             layers.append((facts.is_non_reference, facts.temporal_layer))
         return Judged(
-            doubt or check.doubt(intact=intact),
+            doubt or check.doubt(),
             packets,
             droppable(layers),
             context.codec.name,

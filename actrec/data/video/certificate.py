@@ -26,8 +26,6 @@ from actrec.system import read_at
 # MPEG-1, -2 and -4 do not qualify: open GOPs and packed B-frames leak across keyframes without an error.
 SEEKABLE = {"h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mjpeg"}
 DIRECT = {*SEEKABLE} - {"mjpeg"}  # what an MJPEG decoder does depends on more of the container than is kept here
-# Decoders that do not mark damaged pictures, which look different if decoding starts at another keyframe.
-_UNMARKED = {"vp8"}
 _SAMPLED = (0, 4)  # the pictures of a group whose checksums are kept: the keyframe, and the fourth after it
 _MAX_GROUPS = 8  # groups of which checksums are kept
 _LARGEST_HEAD = 1 << 20  # bytes of packets that are kept to decode the first picture, which rarely needs more
@@ -206,12 +204,7 @@ class PacketExaminer:
 
     def finding(self) -> Finding:
         """What is known after the last packet and the first picture."""
-        return Finding(self.certificate(), self._doubt())
-
-    def _doubt(self) -> str | None:
-        if self._codec in _UNMARKED:
-            return "damage inside its pictures would not be seen"
-        return self._reason or self._structure.doubt()
+        return Finding(self.certificate(), self._reason or self._structure.doubt())
 
     def _timestamps(self) -> list[int]:
         return sorted({pts for pts, _, _ in self._packets})

@@ -7,9 +7,9 @@ argued is in doubt: such a file has to be decoded to its end to know, which is s
 
 What is not proven is how damaged pictures look. In H.264, HEVC and VP8, a picture with damage inside still comes out in
 its place, but FFmpeg repairs it with what it happens to have, so a decoder that begins later may repair it differently.
-FFmpeg marks most pictures that it repairs. In VP9 and AV1, decoders refuse such a picture, and also one of which the
-reference is another than it should be, because a packet is missing: that moves all later pictures by one. So these
-codecs stay in doubt, unless the caller knows that the file is intact.
+FFmpeg marks most pictures that it repairs, but none in VP8. In VP9 and AV1, decoders refuse such a picture, and also
+one of which the reference is another than it should be, because a packet is missing: that moves all later pictures by
+one. So these three codecs are not judged.
 """
 
 from __future__ import annotations
@@ -18,19 +18,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from actrec.data.video.keyframes import KeyframeCheck
-from actrec.data.video.structure.av1 import Av1Check
 from actrec.data.video.structure.facts import PacketFacts
 from actrec.data.video.structure.h264 import H264Check, x264_unit
 from actrec.data.video.structure.hevc import HevcCheck
-from actrec.data.video.structure.vp8 import Vp8Check
-from actrec.data.video.structure.vp9 import Vp9Check
 
 __all__ = ["PacketFacts", "StructureCheck", "x264_unit"]
 
 # The names of FFmpeg's readers of files whose packets are judged. AVI and raw streams have no presentation times; the
 # picture order counts tell where FFmpeg has guessed them right. Readers that cut or join packets are not here.
-_CONTAINERS = frozenset({"mov", "matroska", "flv", "mpegts", "avi", "ivf", "h264", "hevc", "obu"})
-_REFUSED_IF_DAMAGED = frozenset({"vp9", "av1", "libdav1d"})
+_CONTAINERS = frozenset({"mov", "matroska", "flv", "mpegts", "avi", "ivf", "h264", "hevc"})
 
 
 class _Check(Protocol):
@@ -50,17 +46,13 @@ class StructureCheck:
     """
 
     def __init__(self, codec: str, extradata: bytes, container: str, reorder_depth: int):
-        self._codec, self._num_packets = codec, 0
+        self._num_packets = 0
         self._reason = None
         if container.split(",")[0] not in _CONTAINERS:
             self._reason = "files of this kind are not judged by their structure"
         checks: dict[str, Callable[[], _Check]] = {
             "h264": lambda: H264Check(extradata, reorder_depth),
             "hevc": lambda: HevcCheck(extradata),
-            "vp8": Vp8Check,
-            "vp9": Vp9Check,
-            "av1": Av1Check,
-            "libdav1d": Av1Check,
         }
         self._check = checks.get(codec, lambda: _Unjudged(codec))()
 
@@ -73,18 +65,11 @@ class StructureCheck:
         self._num_packets += 1
         return self._check.packet(data, pts, is_key)
 
-    def doubt(self, *, intact: bool = False) -> str | None:
-        """Why the file is not proven, as a short phrase; None if it is. To be asked after the last packet.
-
-        Args:
-            intact: it is known that no packet is damaged or missing.
-        """
+    def doubt(self) -> str | None:
+        """Why the file is not proven, as a short phrase; None if it is. To be asked after the last packet."""
         if not self._num_packets:
             return "it has no packets"
-        found = self._reason or self._check.doubt()
-        if found is None and not intact and self._codec in _REFUSED_IF_DAMAGED:
-            return "damage inside its pictures would not be seen"
-        return found
+        return self._reason or self._check.doubt()
 
 
 class _Unjudged:

@@ -59,16 +59,3 @@ class OutputOrder:
             if not place:
                 raise DoubtError("a picture is shown much earlier than it is decoded")
             del orders[0], times[0]
-
-
-class PacketOrder:
-    """Checks that the timestamps of packets ascend, for decoders that show each picture at once."""
-
-    def __init__(self) -> None:
-        self._last: int | None = None
-
-    def add(self, time: int) -> None:
-        """Takes the timestamp of the next packet. Raises `DoubtError` if it is not later than the one before."""
-        if self._last is not None and time <= self._last:
-            raise DoubtError("the order of output is not the order of the timestamps")
-        self._last = time

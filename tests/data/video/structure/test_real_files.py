@@ -5,16 +5,15 @@ from structures import check_claim, judge
 
 from actrec.data.video.container import MediaError
 
-# Good files of H.264, HEVC, VP8, VP9 and AV1 that stay in doubt, and why.
+# Good files of H.264 and HEVC that stay in doubt, and why.
 DOUBTFUL = {
     "ntu_S001C001P001R001A001_rgb.avi": "the order of output is not the order of the timestamps",
-    "exo_roadtrip-vp92-10bit.webm": "a packet shows no picture",
     "raw_no_pts.h264": "a packet is marked",
     "exo_sef_slow_motion.mp4": "a packet is marked",
     "exo_dolbyVision-hdr.MOV": "a packet is marked",
     "torchcodec_discard_first_keyframe.mp4": "a packet is marked",
 }
-JUDGED = {"h264", "hevc", "vp8", "vp9", "libdav1d"}
+JUDGED = {"h264", "hevc"}
 
 
 def judge_all(folder):
@@ -25,7 +24,7 @@ def judge_all(folder):
             continue
 
 
-@pytest.mark.parametrize(("folder", "least"), [("peer", 9), ("odd", 43), ("ut_interaction", 0)])
+@pytest.mark.parametrize(("folder", "least"), [("peer", 8), ("odd", 35), ("ut_interaction", 0)])
 def test_claims_about_real_files_hold(shared_videos, folder, least):
     proven = 0
     for path, judged in judge_all(shared_videos / folder):
