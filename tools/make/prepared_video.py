@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from actrec.config import EncoderPreset, PrepareOptions
-from actrec.data.video.certificate import load_certificate
+from actrec.data.video.certificate import find_certificate
 from actrec.data.video.container import MediaError
 from actrec.data.video.damage import DamageCount
 from actrec.data.video.encode import EncoderError, VideoWriter, can_encode
@@ -231,7 +231,7 @@ def find_fault(made: Path, thumbnails: np.ndarray, options: PrepareOptions, stop
             last, size = picture.time, (picture.width, picture.height)
             if i < frames:
                 errors.append(_errors(_thumbnail(picture.yuv420(*size), size), thumbnails, i))
-        certificate = load_certificate(made)
+        certificate = find_certificate(made).certificate
     except MediaError as error:
         return error.reason
     if i + 1 != frames:

@@ -426,12 +426,3 @@ def find_certificate(path: str | os.PathLike[str]) -> Finding:
             return Finding(None)
         examiner.picture(first)
         return examiner.finding()
-
-
-def load_certificate(path: str | os.PathLike[str]) -> Certificate | None:
-    """The certificate of a file that has earned one before; None if it no longer looks like that.
-
-    Raises:
-        FileNotFoundError, MediaError: as `probe_video`.
-    """
-    return find_certificate(path).certificate

@@ -25,7 +25,7 @@ from numbered_videos import (
 )
 
 from actrec.data.video import certificate as certificates
-from actrec.data.video.certificate import droppable, load_certificate
+from actrec.data.video.certificate import droppable, find_certificate
 from actrec.data.video.container import ChangedError, SurpriseError
 from actrec.data.video.excerpt import read_excerpt
 from actrec.data.video.keyframes import KeyframeCheck
@@ -172,7 +172,7 @@ def test_the_build_of_x264_is_known_wherever_a_file_is_entered(tmp_path, contain
         assert certificate is None or b"x264 - core 120" in certificate.preamble
     if certificate is None:
         return
-    assert load_certificate(path).preamble == certificate.preamble
+    assert find_certificate(path).certificate.preamble == certificate.preamble
     with_container = replace(certificate, stream=None)
     for found in (certificate, with_container):
         check_draws(path, expected, found)

@@ -27,7 +27,7 @@ from numbered_videos import (
     write_grid,
 )
 
-from actrec.data.video.certificate import load_certificate
+from actrec.data.video.certificate import find_certificate
 from actrec.data.video.container import MediaError
 from actrec.data.video.probe import probe_video
 from actrec.data.video.read import Decoded, decode_frames, iter_frames
@@ -85,7 +85,7 @@ def test_planned_frames_are_delivered_frames(tmp_path, kind, container, shown):
     check_draws(path, checksums(expected), certificate)
     assert check_first_pass(path, checksums(expected)) == kind.startswith(("h264", "hevc"))
     if certificate is not None:
-        again = load_certificate(path)
+        again = find_certificate(path).certificate
         assert [x.tolist() for x in (again.pts, again.key_pts, again.key_dts)] == [
             x.tolist() for x in (certificate.pts, certificate.key_pts, certificate.key_dts)
         ]

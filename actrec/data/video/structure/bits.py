@@ -9,6 +9,12 @@ class DoubtError(Exception):
     """Something of which nothing can be proven. The message says in a few words what."""
 
 
+def allow(condition: bool) -> None:
+    """Raises `DoubtError` unless a condition holds that values of a header must meet."""
+    if not condition:
+        raise DoubtError("a header holds a value that is not allowed")
+
+
 class Bits:
     """The bits of a header, from the first one on.
 

@@ -36,9 +36,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from actrec.data.video.structure.bits import Bits, DoubtError, first_bits, iter_messages, payload_bits
+from actrec.data.video.structure.bits import Bits, DoubtError, allow, first_bits, iter_messages, payload_bits
 from actrec.data.video.structure.facts import PacketFacts
-from actrec.data.video.structure.order import OutputOrder
+from actrec.data.video.structure.order import OutputOrder, order_count
 from actrec.data.video.structure.units import UnitReader, prefix_size
 
 _SLICE, _IDR_SLICE, _SEI, _SPS, _PPS, _DELIMITER, _FILLER = 1, 5, 6, 7, 8, 9, 12  # types of NAL units (table 7-1)
@@ -238,7 +238,7 @@ class H264Check:
         self._order = OutputOrder()
         self._frame_num = self._offset = 0  # of the last picture, whatever it is
         self._reference_num = 0  # frame_num of the last reference picture
-        self._high, self._low = 0, 0  # parts of the order count of the last reference picture
+        self._anchor = 0  # the order count of the last reference picture
         self._started = False
         try:
             self._read_header()
@@ -381,8 +381,7 @@ class H264Check:
             self._check_marking(bits, is_idr)
         if kind != _I and pps.cabac:
             bits.at_most(2)
-        if not 0 <= pps.qp + bits.within(-200, 200) <= sps.largest_qp:
-            raise DoubtError("a header holds a value that is not allowed")
+        allow(0 <= pps.qp + bits.within(-200, 200) <= sps.largest_qp)
         if pps.has_deblocking and bits.at_most(2) != 1:
             bits.within(-6, 6)
             bits.within(-6, 6)
@@ -395,8 +394,7 @@ class H264Check:
         if bits.take(1):
             counts = bits.unsigned() + 1, bits.unsigned() + 1 if kind == _B else 1
         counts = counts[: kind + 1]  # one list for P, two for B
-        if max(counts) > 16:
-            raise DoubtError("a header holds a value that is not allowed")
+        allow(max(counts) <= 16)
         for count in counts:
             if bits.take(1):
                 for _ in range(count + 1):
@@ -444,7 +442,7 @@ class H264Check:
             self._order.reset()
             self._started = True
             self._frame_num = self._offset = self._reference_num = 0
-            self._high, self._low = 0, low
+            self._anchor = low
         elif not self._started:
             raise DoubtError("it does not begin with a keyframe that resets the decoder")
         elif frame_num != (self._reference_num + 1) % (1 << sps.frame_num_bits):
@@ -456,14 +454,10 @@ class H264Check:
             self._reference_num = frame_num
         if sps.order_type == 2:
             return 2 * (self._offset + frame_num) - (not is_reference)
-        high, half = self._high, 1 << sps.order_bits - 1
-        if low < self._low and self._low - low >= half:
-            high += 2 * half
-        elif low > self._low and low - self._low > half:
-            high -= 2 * half
+        order = order_count(low, self._anchor, sps.order_bits)
         if is_reference:
-            self._high, self._low = high, low
-        return high + low + min(bottom, 0)
+            self._anchor = order
+        return order + min(bottom, 0)
 
 
 def x264_unit(name: bytes, extradata: bytes) -> bytes:

@@ -25,8 +25,9 @@ from __future__ import annotations
 from bisect import insort
 from dataclasses import dataclass
 
-from actrec.data.video.structure.bits import Bits, DoubtError, first_bits, iter_messages, payload_bits
+from actrec.data.video.structure.bits import Bits, DoubtError, allow, first_bits, iter_messages, payload_bits
 from actrec.data.video.structure.facts import PacketFacts
+from actrec.data.video.structure.order import order_count
 from actrec.data.video.structure.units import UnitReader
 
 _IDR = frozenset({19, 20})  # types of NAL units (table 7-1)
@@ -162,8 +163,7 @@ def _parse_vps(unit: bytes) -> int:
         raise DoubtError("it has several layers")
     layers = bits.take(3) + 1
     bits.take(1)
-    if bits.take(16) != 0xFFFF or layers > 7:
-        raise DoubtError("a header holds a value that is not allowed")
+    allow(bits.take(16) == 0xFFFF and layers <= 7)
     _parse_levels(bits, layers)
     _parse_buffering(bits, layers)
     bits.take(6)
@@ -213,8 +213,7 @@ def _parse_references(bits: Bits, sets: list[_References], in_slice: bool) -> _R
                 delta += sign * (bits.at_most(32767) + 1)
                 entries.append((delta, bool(bits.take(1))))
     found = before + after
-    if len(found) > _MAX_REFERENCES or len({delta for delta, _ in found} - {0}) != len(found):
-        raise DoubtError("a header holds a value that is not allowed")
+    allow(len(found) <= _MAX_REFERENCES and len({delta for delta, _ in found} - {0}) == len(found))
     return found
 
 
@@ -258,8 +257,7 @@ def _parse_sps(unit: bytes, max_layers: int) -> tuple[int, _Sps]:
     bits = payload_bits(unit, 2)
     bits.take(4)
     layers = bits.take(3) + 1
-    if layers > max_layers:
-        raise DoubtError("a header holds a value that is not allowed")
+    allow(layers <= max_layers)
     bits.take(1)
     profile = _parse_levels(bits, layers)
     number, chroma_format = bits.at_most(15), bits.at_most(3)
@@ -282,10 +280,8 @@ def _parse_sps(unit: bytes, max_layers: int) -> tuple[int, _Sps]:
     transform = bits.at_most(3) + 2
     largest_transform = transform + bits.at_most(3)
     block_size = smallest + smaller_blocks
-    if not 4 <= block_size <= 6 or transform >= smallest or largest_transform > min(block_size, 5):
-        raise DoubtError("a header holds a value that is not allowed")
-    if width % (1 << smallest) or height % (1 << smallest):
-        raise DoubtError("a header holds a value that is not allowed")
+    allow(4 <= block_size <= 6 and transform < smallest and largest_transform <= min(block_size, 5))
+    allow(not width % (1 << smallest) and not height % (1 << smallest))
     bits.at_most(block_size - transform)
     bits.at_most(block_size - transform)
     if bits.take(1) and bits.take(1):
@@ -293,8 +289,7 @@ def _parse_sps(unit: bytes, max_layers: int) -> tuple[int, _Sps]:
     bits.take(1)
     has_offsets = bool(bits.take(1))
     if bits.take(1):
-        if max(bits.take(4), bits.take(4)) >= bit_depth:
-            raise DoubtError("a header holds a value that is not allowed")
+        allow(max(bits.take(4), bits.take(4)) < bit_depth)
         bits.at_most(2)
         bits.at_most(2)
         bits.take(1)
@@ -361,8 +356,7 @@ def _parse_pps(unit: bytes, found: dict[int, _Sps]) -> tuple[int, _Pps]:
         columns, rows = borders[0] + 1, borders[1] + 1
         if not bits.take(1):
             for num, blocks in zip(borders, sps.blocks, strict=True):
-                if sum(bits.unsigned() + 1 for _ in range(num)) >= blocks:
-                    raise DoubtError("a header holds a value that is not allowed")
+                allow(sum(bits.unsigned() + 1 for _ in range(num)) < blocks)
         bits.take(1)
     across_slices = bool(bits.take(1))
     overrides = no_deblocking = False
@@ -600,15 +594,13 @@ class HevcCheck:
             raise DoubtError("it has pictures that are not shown")
         order, references, has_temporal_prediction = 0, [], False
         if not is_idr:
-            order = self._order_count(bits.take(sps.order_bits))
+            order = order_count(bits.take(sps.order_bits), self._anchor, sps.order_bits)
             if not bits.take(1):
                 references = _parse_references(bits, sps.sets, in_slice=True)
-            elif not sps.sets:
-                raise DoubtError("a header holds a value that is not allowed")
             else:
+                allow(bool(sps.sets))
                 number = bits.take((len(sps.sets) - 1).bit_length())
-                if number >= len(sps.sets):
-                    raise DoubtError("a header holds a value that is not allowed")
+                allow(number < len(sps.sets))
                 references = sps.sets[number]
             if sps.has_long_term and ((sps.long_term and bits.unsigned()) or bits.unsigned()):
                 raise DoubtError("it has long-term references")
@@ -621,8 +613,7 @@ class HevcCheck:
                 has_offsets = bool(bits.take(1)) or has_offsets
         if slice_type != _I:
             self._skip_prediction(bits, slice_type, references, has_temporal_prediction, pps)
-        if not -6 * (sps.bit_depth - 8) <= pps.qp + bits.within(-200, 200) <= 51:
-            raise DoubtError("a header holds a value that is not allowed")
+        allow(-6 * (sps.bit_depth - 8) <= pps.qp + bits.within(-200, 200) <= 51)
         if pps.has_chroma_qp:
             bits.within(-12, 12)
             bits.within(-12, 12)
@@ -640,8 +631,7 @@ class HevcCheck:
             bits.take(number * (bits.at_most(31) + 1))
         if pps.has_extension:
             bits.take(8 * bits.at_most(256))
-        if not bits.take(1):
-            raise DoubtError("a header holds a value that is not allowed")
+        allow(bool(bits.take(1)))
         return order, references
 
     def _skip_prediction(
@@ -659,8 +649,7 @@ class HevcCheck:
             for count in counts:
                 if bits.take(1):
                     for _ in range(count):
-                        if bits.take((num - 1).bit_length()) >= num:
-                            raise DoubtError("a header holds a value that is not allowed")
+                        allow(bits.take((num - 1).bit_length()) < num)
         if slice_type == _B:
             bits.take(1)
         if pps.has_cabac_init:
@@ -686,14 +675,3 @@ class HevcCheck:
                     for _ in range(num):
                         bits.within(-128, 127)
                         bits.within(-4000, 4000)
-
-    def _order_count(self, low: int) -> int:
-        """The picture order count (section 8.3.1)."""
-        half = 1 << self._sps.order_bits - 1
-        before = self._anchor & (2 * half - 1)
-        high = self._anchor - before
-        if low < before and before - low >= half:
-            high += 2 * half
-        elif low > before and low - before > half:
-            high -= 2 * half
-        return high + low

@@ -9,6 +9,12 @@ from actrec.data.video.structure.bits import DoubtError
 _KEPT = 64  # pictures that are compared with a new one; decoders hold at most 16
 
 
+def order_count(low: int, before: int, num_bits: int) -> int:
+    """The picture order count with these low bits that is nearest to the one before (H.264 8.2.1.1, H.265 8.3.1)."""
+    half = 1 << num_bits - 1
+    return before + (low - before + half - 1) % (2 * half) - half + 1
+
+
 class OutputOrder:
     """Compares the order in which pictures are shown with their timestamps, while the packets come in decoding order.
 
