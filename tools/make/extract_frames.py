@@ -33,13 +33,10 @@ from actrec.data.video.container import MediaError
 from actrec.data.video.damage import DamageCount, damaged_line
 from actrec.data.video.timestamps import frame_times
 from actrec.files import OutputError
-from actrec.tools.lists.layout import layout_of
-from actrec.tools.make.choose_split import choose_split, split_of_lists
 from actrec.tools.make.frame_folder import count_frames, extract_video
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first
 from actrec.tools.make.record import FRAMES
-from actrec.tools.make.source import Source, class_of_path
-from actrec.tools.make.target import Messages, Target, check_fps, videos_of
+from actrec.tools.make.target import Messages, Target, check_fps
 
 
 @dataclass(frozen=True)
@@ -94,33 +91,19 @@ def extract_frames(
     """
     say = Messages(log)
     with Target(Path(dst), FRAMES, options) as target:
-        return _extract(target, src, Path(dst), options, split, workers, progress, say)
+        return _extract(target, src, options, split, workers, progress, say)
 
 
 def _extract(
     target: Target,
     src: str | os.PathLike[str] | Sequence[Path],
-    dst: Path,
     options: ExtractOptions,
     split: SplitOptions,
     workers: Workers,
     progress: Progress | None,
     say: Messages,
 ) -> Extracted:
-    broken: dict[str, str] = {}
-    if isinstance(src, (str, os.PathLike)):
-        source = Source(src)
-        names = videos_of(source, dst, say)
-        broken = target.broken_videos(source, names, say)
-        plan = choose_split(source, dst, names, split, say, target.known_parts(), broken)
-        broken |= plan.refused
-        names = [name for name in names if name not in broken]
-        classes = layout_of(source.text, names, split.class_level, strict=False).classes
-    else:
-        source = Source()
-        plan = split_of_lists([Path(path) for path in src], dst)
-        names = sorted({row.path for part in plan.rows.values() for row in part})
-        classes = list(map(class_of_path, names))
+    source, names, classes, plan, broken = target.choose(src, split, say)
     if options.fps:
         check_fps(plan)
     folders = target.begin(plan, names, classes, say)

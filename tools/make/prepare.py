@@ -26,15 +26,13 @@ from actrec.data.lists import Video
 from actrec.data.video.damage import damaged_line
 from actrec.leftovers import remove_leftovers
 from actrec.tools.lists.index import probe_list
-from actrec.tools.lists.layout import layout_of
-from actrec.tools.make.choose_split import choose_split, split_of_lists
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first, size_of
 from actrec.tools.make.prepared_video import Prepared, encoders_for, prepare_video
 from actrec.tools.make.record import PREPARED, QUARANTINE, SHARDS
 from actrec.tools.make.savings import Trade, cost, pick_sample, printable, psnr, table
-from actrec.tools.make.shards import STAGED, Shards, allot_members, check_number, finder, part_of
-from actrec.tools.make.source import Source, class_of_path
-from actrec.tools.make.target import Messages, Target, check_fps, videos_of
+from actrec.tools.make.shards import STAGED, Shards, allot_members, check_number, part_of
+from actrec.tools.make.source import Source
+from actrec.tools.make.target import Messages, Target, check_fps
 from actrec.words import counted
 
 
@@ -119,20 +117,7 @@ def _prepare(
     progress: Progress | None,
     say: Messages,
 ) -> PreparedSet | None:
-    if isinstance(src, (str, os.PathLike)):
-        source = Source(src)
-        names = videos_of(source, dst, say)
-        broken = target.broken_videos(source, names, say, finder() if options.shards else Path.exists)
-        plan = choose_split(source, dst, names, split, say, target.known_parts(), broken)
-        broken |= plan.refused
-        names = [name for name in names if name not in broken]
-        classes = layout_of(source.text, names, split.class_level, strict=False).classes
-    else:
-        broken = {}
-        plan = split_of_lists([Path(path) for path in src], dst)
-        source = Source()
-        names = sorted({row.path for part in plan.rows.values() for row in part})
-        classes = list(map(class_of_path, names))
+    source, names, classes, plan, broken = target.choose(src, split, say)
     if options.fps:
         check_fps(plan)
     allot = None

@@ -8,8 +8,9 @@ import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from actrec.config import SplitOptions
 from actrec.data.lists import Video, read_labels, read_list, write_labels, write_list
 from actrec.data.lists.find import find_stored_videos, find_videos
 from actrec.data.lists.labeling import class_counts
@@ -19,11 +20,13 @@ from actrec.data.video.promise import torn_line
 from actrec.files import OutputError, atomic_file, writing
 from actrec.leftovers import remove_leftovers
 from actrec.system import lock_folder
-from actrec.tools.make.choose_split import Split
+from actrec.tools.lists.layout import layout_of
+from actrec.tools.make.choose_split import Split, choose_split, split_of_lists
 from actrec.tools.make.jobs import write_failed
 from actrec.tools.make.record import (
     KINDS,
     QUARANTINE,
+    SHARDS,
     Kind,
     Record,
     allot,
@@ -32,11 +35,30 @@ from actrec.tools.make.record import (
     shown,
     who_wrote,
 )
-from actrec.tools.make.source import Source
+from actrec.tools.make.shards import finder
+from actrec.tools.make.source import Source, class_of_path
 from actrec.words import counted
 
 Span = Callable[[Video], tuple[int | float | None, int | float | None] | str]
 Allot = Callable[[Sequence[str], Sequence[str], Mapping[str, str]], dict[str, str]]  # as `record.allot`
+
+
+class Chosen(NamedTuple):
+    """The videos of a run.
+
+    Args:
+        source: Where their names start.
+        names: Of those that can be used, as far as their first picture tells.
+        classes: The class folder of each, from which its result gets its name.
+        split: How they are divided among lists.
+        broken: {name of another video: why it cannot be used}.
+    """
+
+    source: Source
+    names: list[str]
+    classes: Sequence[str]
+    split: Split
+    broken: dict[str, str]
 
 
 class Messages(list[str]):
@@ -123,19 +145,29 @@ class Target:
                 self._record.write()
         self._lock.close()
 
-    def broken_videos(
-        self, src: Source, names: Sequence[str], say: Messages, exists: Callable[[Path], bool] = Path.exists
-    ) -> dict[str, str]:
+    def choose(self, src: str | os.PathLike[str] | Sequence[Path], options: SplitOptions, say: Messages) -> Chosen:
+        """The videos of a folder, of an archive or of lists. Raises the errors of `videos_of` and `choose_split`."""
+        if not isinstance(src, (str, os.PathLike)):
+            split = split_of_lists([Path(path) for path in src], self._dst)
+            names = sorted({row.path for part in split.rows.values() for row in part})
+            return Chosen(Source(), names, list(map(class_of_path, names)), split, {})
+        source = Source(src)
+        names = videos_of(source, self._dst, say)
+        broken = self._broken_videos(source, names, say)
+        split = choose_split(source, self._dst, names, options, say, self._known_parts(), broken)
+        broken |= split.refused
+        names = [name for name in names if name not in broken]
+        classes = layout_of(source.text, names, options.class_level, strict=False).classes
+        return Chosen(source, names, classes, split, broken)
+
+    def _broken_videos(self, src: Source, names: Sequence[str], say: Messages) -> dict[str, str]:
         """{name of a video without a result: why it cannot be used}, as far as its first picture tells.
 
         Says how many of the others lack their end. Objects are not fetched for that: it is seen when they are used.
-
-        Args:
-            exists: Whether there is a result under a path.
         """
         if src.is_remote:
             return {}
-        results = self._record.videos
+        results, exists = self._record.videos, finder() if self._kind is SHARDS else Path.exists
         new = [name for name in names if name not in results or not exists(self.folder / results[name])]
         found = dict(zip(new, check_videos("", [os.fspath(src / name) for name in new])))
         if torn := [(name, checked.missing) for name, checked in found.items() if checked.missing]:
@@ -151,7 +183,7 @@ class Target:
         """The name of a video's result, without its shard."""
         return self._record.videos[name].rpartition("::")[2]
 
-    def known_parts(self) -> dict[str, str]:
+    def _known_parts(self) -> dict[str, str]:
         """{name of a video: its part} according to the lists that an earlier run wrote."""
         names = {os.path.abspath(self.folder / result): name for name, result in self._record.videos.items()}
         found: dict[str, str] = {}
