@@ -366,7 +366,9 @@ def _option(kind: type, f: dataclasses.Field, name: str, default: Any, text: str
         return click.option(flag, name, type=numbers, **arguments)
     if typing.get_origin(declared) is typing.Literal:
         return click.option(flag, name, type=Choice(typing.get_args(declared)), **arguments)
-    return click.option(flag, name, type=FILE if declared is Path else declared, **arguments)
+    if declared is Path:
+        declared = FOLDER if f.metadata["metavar"] == "DIR" else FILE
+    return click.option(flag, name, type=declared, **arguments)
 
 
 class Choice(click.Choice):
