@@ -20,7 +20,11 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
         (["predict", "a", "--json", "gs://b/r"], 2, "Error: Invalid value for '--json': gs://b/r is a URL: expected"),
         (["predict", "https://u:pw@h/a"], 2, "Error: Invalid value for '[INPUT...]': https://h/a: a user or a passw"),
         (["train", "--cache-size", "lots"], 2, "Error: --cache-size 'lots': expected a size such as 500M or 50G"),
-        (["train", "--cache", ""], 2, "Error: Invalid value for '--cache': the name is empty: expected the name of a fo"),
+        (
+            ["train", "--cache", ""],
+            2,
+            "Error: Invalid value for '--cache': the name is empty: expected the name of a fo",
+        ),
         (["train", "--cache", "labels.txt"], 2, "Error: Invalid value for '--cache': labels.txt is a file: expected"),
         (["train", "--list", "nowhere.txt"], 1, "Error: nowhere.txt: no such file"),
         (["train", "--backbone", "s4d"], 2, "Error: --backbone 's4d': there is no such net: did you mean s3d"),

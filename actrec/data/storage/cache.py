@@ -6,8 +6,9 @@ An object is a URL in one version. It may have two files in a folder of the cach
   under a lock. A reader takes the segments that are whole, so a torn end is ignored, and the next writer removes it.
 - `w-<name>.mp4`: the whole object, with its size and checksum in `s-<name>`. It is written under a temporary name.
 
-The time of the last change of a file is that of its last use. Whoever has written a hundredth of the largest size
-removes the files that were not used for the longest time.
+The time of the last change of a file is that of its last use. All processes append to the file `written`: a byte for
+each thousandth of the largest size. Whoever makes it 1000 bytes long removes the objects that were not used for the
+longest time, and shortens it by what may be written before the next time.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ _MOST_SEGMENTS = 300_000  # of all objects, of which this process remembers wher
 _MOST_NAMES = 100_000  # files of which this process remembers that it has checked or used them
 _PAUSE = 10.0  # seconds without further attempts to write, after one failed
 _COPY = 1 << 20
+_WRITTEN, _STEPS = "written", 1000
 _UNFINISHED = "unfinished"  # folder of temporary files
 
 
@@ -63,8 +65,8 @@ class Cache:
     def __init__(self, folder: Path, size: int):
         self.folder, self.size = Path(folder), size
         self._lock = threading.Lock()
-        self._written = int(random.uniform(0, size / 200))  # since the last time that room was made
-        self._due = size // 200  # bytes after which room is made again
+        self._step = max(1, size // _STEPS)
+        self._written = random.randrange(self._step)  # not noted yet; also many short commands are counted so
         self._tables: OrderedDict[str, _Table] = OrderedDict()
         self._num_segments = 0
         self._checked: dict[str, tuple[int, int]] = {}  # whole files whose checksum was right: inode, size
@@ -278,8 +280,8 @@ class Cache:
                     pass
             total = expected + sum(size for _, size, _ in _files(self.folder / _UNFINISHED))
             total += self._remove_until(total, 0.95 * self.size, _KEPT * self.size)
-            with self._lock:
-                self._due = max(self.size // 200, int(self.size - total) // 8)
+            due = max(_STEPS // 200, (self.size - total) // self._step // 2)
+            os.truncate(self.folder / _WRITTEN, max(1, _STEPS - due))
 
     def _remove_until(self, others: int, most: float, kept: float) -> int:
         """Removes the files that were not used for the longest time.
@@ -304,11 +306,20 @@ class Cache:
 
     def _count(self, size: int, expected: int = 0) -> None:
         with self._lock:
-            self._written += size
-            if is_due := self._written > self._due:
-                self._written = 0
-        if is_due:
+            steps, self._written = divmod(self._written + size, self._step)
+        if steps and self._is_due(min(steps, _STEPS)):
             self.make_room(expected)
+
+    def _is_due(self, steps: int) -> bool:
+        """Notes what was written. Whether all processes have written so much that room has to be made."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(self.folder / _WRITTEN, "ab", buffering=0) as file:
+                file.write(bytes(steps))
+                size = os.fstat(file.fileno()).st_size
+        except OSError:
+            return True
+        return size >= _STEPS or size == steps  # it is new
 
     def _failed(self, error: OSError, size: int) -> None:
         """After a failed write: makes room on a full disk, and stops writing for a while."""

@@ -136,6 +136,14 @@ def test_the_size_is_kept_and_what_was_used_last_stays(folder, data):
     assert used(folder) > 1_000_000
 
 
+def test_many_processes_keep_the_size_together(folder):
+    caches = [Cache(folder, 2_000_000) for _ in range(64)]  # a process has one each
+    for i in range(3000):
+        caches[i % len(caches)].add(name_of(str(i // 40), 0), [(i, bytes(3000))])
+        if i % 100 == 0:
+            assert used(folder) <= 2_200_000
+
+
 def test_a_file_in_use_is_not_removed(folder, data):
     cache = Cache(folder, 1_000_000)
     stored(cache, content=data[:100_000])
