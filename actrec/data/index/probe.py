@@ -218,8 +218,8 @@ def _reasons(path: str) -> Iterator[None]:
     """Turns what is wrong with a file or folder into a MediaError with a printable reason."""
     try:
         yield
-    except FileNotFoundError:
-        raise MediaError(path, why_missing(path)) from None
+    except FileNotFoundError as error:
+        raise MediaError(path, why_missing(path, error.strerror or "")) from None
     except MediaError as error:
         raise type(error)(path, error.reason.encode("utf-8", "backslashreplace").decode()) from None
     except OSError as error:

@@ -42,9 +42,15 @@ def _others(path: str) -> Iterator[str]:
             yield other
 
 
-def why_missing(path: str) -> str:
-    """The reason why a file of a list is not found, with what is unusual in its path."""
+def why_missing(path: str, said: str = "") -> str:
+    """The reason why a file of a list is not found, with what is unusual in its path.
+
+    Args:
+        said: the words of the error.
+    """
     if is_url(path):
+        if split_member(path)[1] is not None:
+            return said.replace("object", "archive") or "no such archive, or no such member in it"
         is_video = "." in path.rpartition("/")[2]
         return "no such object" + ("" if is_video else " (frame folders are read from the file system only)")
     archive, member = split_member(path)

@@ -91,3 +91,10 @@ def test_a_carriage_return_within_a_line_is_a_part_of_it(tmp_path):
 )
 def test_what_is_unusual_in_the_path_of_a_missing_file(path, hint):
     assert why_missing(path) == f"no such file or folder{hint}"
+
+
+def test_a_missing_member_of_a_remote_archive():
+    said = "the archive has no such member"
+    assert why_missing("s3://b/x.tar::a.mp4", said) == said
+    assert why_missing("s3://b/x.tar::a.mp4", "no such object") == "no such archive"
+    assert why_missing("s3://b/a.mp4", "no such object") == "no such object"
