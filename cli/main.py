@@ -20,7 +20,7 @@ COMMANDS = {  # name: one line for --help
     "extract-frames": "Turn videos into frame folders and lists.",
     "extract-flow": "Compute the optical flow of a list's videos.",
     "prepare": "Re-encode videos so that training decodes them fast.",
-    "lists": "Make the lists of a public dataset, or convert lists.",
+    "lists": "Make lists of public datasets, class folders and tar shards, and convert lists.",
     "index": "Probe every video of a list.",
     "train": "Train a net.",
     "evaluate": "Score a list with clips x crops.",

@@ -15,6 +15,7 @@ from range_server import RangeServer
 
 from actrec.data import storage
 from actrec.data.errors import ChangedError
+from actrec.data.storage import sources
 from actrec.system import ExhaustedError
 
 pytest.importorskip("aiohttp")
@@ -197,3 +198,12 @@ def test_a_cache_that_is_no_folder(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="cannot be created, because .* is read-only"):
         storage.configure_storage(cache=tmp_path / "new")
     storage.configure_storage(cache=tmp_path, cache_size="2G")
+
+
+def test_the_default_cache(cache_home, monkeypatch, tmp_path):
+    """It is in $XDG_CACHE_HOME, which for tests is no folder of the user."""
+    assert sources._default_cache() == cache_home / "actrec"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for home in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", home)
+        assert sources._default_cache() == tmp_path / ".cache" / "actrec"
