@@ -12,7 +12,7 @@ from actrec.cli.ending import OutputFile, finish, json_option, note
 from actrec.cli.options import Command, config_options, storage_options
 from actrec.config import ShardOptions
 from actrec.data.lists.labels import FILES
-from actrec.words import counted
+from actrec.words import counted, printable
 
 if TYPE_CHECKING:
     from actrec.tools.lists.shards import Made
@@ -76,7 +76,7 @@ def _problems(made: Made) -> list[str]:
     lines = []
     for kind, problems in groupby(sorted(made.problems, key=lambda problem: problem[0]), lambda problem: problem[0]):
         found = list(problems)
-        lines += [f"{path}: {reason}" for _, path, reason in found[:_SHOWN]]
+        lines += [printable(f"{path}: {reason}") for _, path, reason in found[:_SHOWN]]
         if len(found) > _SHOWN:
             lines.append(f"… {kind}: {len(found):,} in all")
     return lines

@@ -21,3 +21,14 @@ def test_the_command(run, tmp_path, monkeypatch):
     code, _, err = run("lists", "shards", "u.tar", "-o", "other.txt")
     assert (code, len(err)) == (1, 1)
     assert run("lists", "shards")[0] == 2
+
+
+def test_problems_are_one_line_each(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_shard(tmp_path / "t.tar", {"a.mp4": VIDEO, "b\nc.mp4": VIDEO})
+    code, _, err = run("lists", "shards", "t.tar", "-o", "train.txt")
+    assert code == 1
+    assert err[0] == "t.tar::b\\nc.mp4: its path contains a line break"
+    write_shard(tmp_path / "u.tar", {"b\nc.mp4": VIDEO})
+    code, _, err = run("lists", "shards", "u.tar", "-o", "other.txt")
+    assert (code, len(err)) == (1, 1)

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
-from actrec.data.storage import is_remote, why_refused
+from actrec.data.storage import absolute, is_remote, why_refused
 from actrec.data.storage.paths import shown
 
 MOST = 1_000_000  # shards of one pattern
@@ -49,7 +49,7 @@ def find_shards(patterns: Sequence[str]) -> tuple[list[str], list[tuple[str, str
     Raises:
         ValueError: A pattern means more than a million shards, or holds a secret.
     """
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}  # by the path in its shortest form
     missing: dict[str, str] = {}
     for pattern in patterns:
         if reason := why_refused(pattern):
@@ -59,12 +59,14 @@ def find_shards(patterns: Sequence[str]) -> tuple[list[str], list[tuple[str, str
             raise ValueError(f"{pattern}: more than {MOST:,} shards: expected fewer")
         for text in texts:
             if is_remote(text) or os.path.exists(text):
-                found[text] = None
-            elif paths := sorted(glob.glob(text)) if glob.has_magic(text) else []:
-                found |= dict.fromkeys(paths)
+                paths = [text]
             else:
+                paths = sorted(glob.glob(text)) if glob.has_magic(text) else []
+            for path in paths:
+                found.setdefault(absolute(path), path)
+            if not paths:
                 missing[text] = "no file has such a name" if glob.has_magic(text) else "no such file"
-    return list(found), list(missing.items())
+    return list(found.values()), list(missing.items())
 
 
 def _closing(text: str, begin: int) -> int | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actrec.config import ShardOptions
+from actrec.config import OptionError, ShardOptions
 from actrec.data.index.index import num_threads
 from actrec.data.lists import Video, find_labels, read_labels, write_labels, write_list
 from actrec.data.lists.find import VIDEOS
@@ -112,7 +112,9 @@ def make_shard_list(
 
     Raises:
         FileNotFoundError: No shard exists.
-        ValueError: The list exists, no sample can be used, or some samples state numbers and others names.
+        ValueError: The list exists, no sample can be used, some samples state numbers and others names, or another
+            process has written class names meanwhile.
+        OptionError: No sample has the wanted field.
         OutputError: The list cannot be written.
     """
     if os.path.lexists(out) and not force:
@@ -126,12 +128,15 @@ def make_shard_list(
     problems = [("missing", *found) for found in missing]
     problems += [problem for shard in shards for problem in shard.problems]
     samples = [sample for shard in shards for sample in shard.samples]
+    if options.field and samples and all(sample.stated is None for sample in samples):
+        raise OptionError(f"`field` {options.field!r}: no sample has such a field in its JSON")
     file = find_labels(out.parent)
     given = read_labels(file) if file else []
     rows, classes, notes = _labeled(samples, given, str(file), problems, os.path.join(os.path.abspath(out.parent), ""))
     if not rows:
         _, path, reason = problems[0]
-        raise ValueError(f"no sample of {counted(len(paths), 'shard')} can be used; the first: {path}: {reason}")
+        first = printable(f"{path}: {reason}")
+        raise ValueError(f"no sample of {counted(len(paths), 'shard')} can be used; the first: {first}")
     _write(out, rows, given, classes, problems)
     names = tuple(given or classes)
     labels = file or (out.with_name("labels.txt") if classes else None)
@@ -368,4 +373,20 @@ def _write(
         else:
             missing_path(out).unlink(missing_ok=True)
         for name in reversed(names):  # the list comes last
-            os.replace(scratch / name, out.with_name(name))
+            if name == "labels.txt":
+                _add_labels(scratch / name, out.with_name(name))
+            else:
+                os.replace(scratch / name, out.with_name(name))
+
+
+def _add_labels(made: Path, path: Path) -> None:
+    """Moves new class names to their place. Raises ValueError if another process has written some there meanwhile."""
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        if os.path.exists(path):
+            raise ValueError(f"{path} was written by another process just now: run this command again, so that both "
+                             "lists number the classes alike") from None  # fmt: skip
+        os.replace(made, path)  # a link that leads to no file
+    except OSError:  # the file system has no hard links
+        os.replace(made, path)

@@ -6,10 +6,11 @@ import pytest
 from range_server import RangeServer
 from shard_files import write_shard
 
-from actrec.config import ShardOptions
+from actrec.config import OptionError, ShardOptions
 from actrec.data import storage
 from actrec.data.lists import read_list
 from actrec.data.storage import remote
+from actrec.tools.lists import shards
 from actrec.tools.lists.shards import make_shard_list, missing_path
 
 VIDEO = b"v" * 2000
@@ -211,3 +212,34 @@ def test_a_server_that_does_not_answer(here, monkeypatch):
     monkeypatch.setattr(remote, "_PATIENCE_UNKNOWN", 0.1)
     with pytest.raises(ValueError, match=r"no sample of 1 shard can be used; the first: http://127.0.0.1:9/t.tar: the"):
         make_shard_list(["http://127.0.0.1:9/t.tar"], here / "train.txt")
+
+
+def test_two_commands_at_once_do_not_number_classes_differently(here, monkeypatch):
+    write_shard(here / "t.tar", {"a.mp4": VIDEO, "a.cls": "walk", "b.mp4": VIDEO, "b.cls": "run"})
+    write_shard(here / "v.tar", {"a.mp4": VIDEO, "a.cls": "walk"})
+
+    real = shards._labeled
+
+    def meanwhile(*arguments):
+        monkeypatch.setattr(shards, "_labeled", real)
+        make_shard_list(["v.tar"], here / "val.txt")
+        return real(*arguments)
+
+    monkeypatch.setattr(shards, "_labeled", meanwhile)
+    with pytest.raises(ValueError, match="another process"):
+        make_shard_list(["t.tar"], here / "train.txt")
+    assert rows(here / "labels.txt") == ["walk"]
+    assert sorted(path.name for path in here.iterdir()) == ["labels.txt", "t.tar", "v.tar", "val.txt"]
+
+
+def test_a_shard_under_several_names_counts_once(here):
+    write_shard(here / "t-0.tar", {"a.mp4": VIDEO, "a.cls": "1"})
+    made = make_shard_list(["t-*.tar", "./t-0.tar", "t-{0..0}.tar", str(here / "t-0.tar")], here / "train.txt")
+    assert (made.rows, made.shards, made.notes) == (1, 1, ())
+
+
+def test_a_field_that_no_sample_has(here):
+    write_shard(here / "t.tar", {"a.mp4": VIDEO, "a.json": '{"label": 1}'})
+    with pytest.raises(OptionError, match="lable"):
+        make_shard_list(["t.tar"], here / "train.txt", ShardOptions(field="lable"))
+    assert not (here / "train.txt").exists()
