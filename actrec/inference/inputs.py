@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from actrec.data.lists import Video, read_list
-from actrec.data.lists.find import VIDEOS, find_videos, is_archive, is_frame_folder
-from actrec.data.storage import is_local, is_remote, list_folder, list_members
+from actrec.data.lists.find import find_stored_videos, find_videos, is_archive, is_frame_folder
+from actrec.data.storage import is_local, is_remote
 from actrec.files import ListError
 
-_T = TypeVar("_T")
 _LISTS = (".txt", ".csv")
 
 
@@ -51,10 +49,10 @@ def _add(found: dict[str, Video], video: Video) -> None:
 
 def _videos_of(path: Path | str) -> Sequence[Video]:
     name = os.fspath(path)
-    if is_archive(name):
-        return _videos_of_archive(name)
+    if is_archive(name) or (is_remote(name) and name.endswith("/")):
+        return _videos_stored(name)
     if not is_local(name):
-        return _videos_at(name) if is_remote(name) and name.endswith("/") else [Video.of(name)]
+        return [Video.of(name)]
     path = Path(path)
     if path.is_dir():
         return _videos_in(path)
@@ -66,25 +64,17 @@ def _videos_of(path: Path | str) -> Sequence[Video]:
         raise ListError(f"{path}, which was read as a list, is malformed:\n{error}") from None
 
 
-def _videos_of_archive(archive: str) -> list[Video]:
-    return _only_videos(archive, [f"{archive}::{name}" for name, _, _ in _listed(list_members, archive)])
-
-
-def _videos_at(url: str) -> list[Video]:
-    return _only_videos(url, _listed(list_folder, url))
-
-
-def _listed(list_them: Callable[[str], list[_T]], place: str) -> list[_T]:
+def _videos_stored(place: str) -> list[Video]:
+    """The videos in a tar archive, or in a folder at a URL."""
     try:
-        return list_them(place)
+        found = find_stored_videos(place)
     except OSError as error:
         raise type(error)(f"{place}: {error.strerror or error}") from None
-
-
-def _only_videos(place: str, paths: Sequence[str]) -> list[Video]:
-    if not (videos := [path for path in paths if os.path.splitext(path)[1].lower() in VIDEOS]):
+    names = sorted([*found.names, *found.unreadable])  # the last ones fail when they are opened
+    if not names:
         raise ValueError(f"{place}: contains no video: expected video files")
-    return [Video.of(path) for path in videos]
+    before = f"{place}::" if is_archive(place) else f"{place.rstrip('/')}/"
+    return [Video.of(before + name) for name in names]
 
 
 def is_list(path: Path | str) -> bool:

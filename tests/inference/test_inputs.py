@@ -44,8 +44,15 @@ def test_a_tar_archive_and_its_members(tmp_path):
             archive.add(tmp_path / name, f"./{name}")
     with tarfile.open(tmp_path / "1.tar", "w") as archive:
         archive.add(tmp_path / "b.txt", "b.txt")
+    (tmp_path / "link.mp4").symlink_to("a.mp4")
+    with tarfile.open(tmp_path / "3.tar", "w") as archive:
+        for name in ("a.mp4", "link.mp4"):
+            archive.add(tmp_path / name, f"walk/{name}")
+        archive.add(tmp_path / "a.mp4", "walk/._a.mp4")  # a note of macOS, as in folders
+    names = ("walk/a.mp4", "walk/link.mp4")  # the link fails when it is opened
+    assert [v.path for v in find_inputs([tmp_path / "3.tar"])] == [f"{tmp_path}/3.tar::{name}" for name in names]
     tar = f"{tmp_path}/0.tar"
-    assert [v.path for v in find_inputs([tmp_path / "0.tar", f"{tar}::a.mp4"])] == [f"{tar}::c.webm", f"{tar}::a.mp4"]
+    assert [v.path for v in find_inputs([tmp_path / "0.tar", f"{tar}::a.mp4"])] == [f"{tar}::a.mp4", f"{tar}::c.webm"]
     with pytest.raises(ValueError, match=r"1\.tar: contains no video"):
         find_inputs([tmp_path / "1.tar"])
     (tmp_path / "2.tar").write_bytes(b"no archive" * 100)

@@ -77,7 +77,7 @@ def make_folder_lists(
     log(f"split: {origin}")
     lists: dict[str, list[Video]] = {part: [] for part in PARTS}
     missing = [("", name, "", "a link that leads to no file") for name in found.dangling]
-    missing += [("", name, "", "a folder that cannot be read") for name in found.unreadable]
+    missing += [("", name, "", f"a {found.unit} that cannot be read") for name in found.unreadable]
     missing += [("", name, "", reason) for name, reason in broken.items()]
     for name, path, part, label, reason in zip(names, paths, parts, labels, reasons):
         if reason:

@@ -360,7 +360,6 @@ def _write(
     with scratch_folder(out) as scratch, writing(out):
         if classes and not given:
             write_labels(scratch / "labels.txt", classes)
-            names.append("labels.txt")
         try:
             root = os.path.abspath(out.parent)
             write_list(scratch / out.name, rows, root=root, labels=given or classes, separator=None)
@@ -372,11 +371,10 @@ def _write(
             names.append(missing_path(out).name)
         else:
             missing_path(out).unlink(missing_ok=True)
+        if classes and not given:
+            _add_labels(scratch / "labels.txt", out.with_name("labels.txt"))
         for name in reversed(names):  # the list comes last
-            if name == "labels.txt":
-                _add_labels(scratch / name, out.with_name(name))
-            else:
-                os.replace(scratch / name, out.with_name(name))
+            os.replace(scratch / name, out.with_name(name))
 
 
 def _add_labels(made: Path, path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from actrec.data.errors import MediaError
 from actrec.data.storage import is_local, is_remote, list_archive, list_folder
 from actrec.files import show
 from actrec.words import counted
@@ -35,13 +36,15 @@ class FoundVideos:
         names: Names of the files that may be videos, and of the frame folders.
         others: {extension: number of files that cannot be videos}.
         dangling: Names of broken links.
-        unreadable: Names of folders that cannot be read.
+        unreadable: Names of folders that cannot be read; in an archive, of members.
+        unit: What these are.
     """
 
     names: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
     dangling: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    unit: str = "folder"
 
     @property
     def described_others(self) -> str:
@@ -61,8 +64,7 @@ class FoundVideos:
     def warn_unreadable(self, log: Callable[[str], None]) -> None:
         """Logs how many folders cannot be read, and how many links lead to no file."""
         if self.unreadable:
-            folders = counted(len(self.unreadable), "folder")
-            log(f"not readable: {folders}, such as {show(self.unreadable[0])}")
+            log(f"not readable: {counted(len(self.unreadable), self.unit)}, such as {show(self.unreadable[0])}")
         if self.dangling:
             log(f"{len(self.dangling)} links lead to no file, such as {show(self.dangling[0])}")
 
@@ -126,12 +128,16 @@ def find_stored_videos(root: str) -> FoundVideos:
 
     Raises:
         OSError: It does not exist, or cannot be read.
-        MediaError: It is no plain tar archive, or the store cannot be read.
+        MediaError: It is no plain tar archive, is cut off or damaged, or the store cannot be read.
     """
     assert is_archive(root) or is_remote(root)
     found = FoundVideos()
     if is_archive(root):
         table = list_archive(root)
+        if table.damage:  # it is unknown which videos are missing
+            raise MediaError(root, f"the archive can be read up to {table.damage}: expected all of it; `actrec lists "
+                             "shards` lists what can be read")  # fmt: skip
+        found.unit = "member"
         names = list(table.members)
         found.unreadable = [name for name in table.refused if _extension(name) in VIDEOS]
     else:

@@ -130,11 +130,25 @@ def test_sources_that_cannot_be_used(bucket, folder, tmp_path):
     (tmp_path / "text.tar").write_text("text " * 300)
     with pytest.raises(ValueError, match="not a tar archive"):
         extract_frames(tmp_path / "text.tar", tmp_path / "out", FRAMES)
+    whole = folder.parent / "all.tar"
+    (tmp_path / "cut.tar").write_bytes(whole.read_bytes()[: _second_member(whole)])
+    for make in (make_folder_lists, lambda src, dst: extract_frames(src, dst, FRAMES),
+                 lambda src, dst: prepare(src, dst, FAST, sample=0)):  # fmt: skip
+        with pytest.raises(
+            ValueError, match=r"cut\.tar: the archive can be read up to its end at byte .*: expected all"
+        ):
+            make(tmp_path / "cut.tar", tmp_path / "out")
     with tarfile.open(tmp_path / "flat.tar", "w") as archive:
         archive.add(folder / NAMES[0], "a.mp4")
     with pytest.raises(ValueError, match="in no class folder.*`actrec lists shards` makes a list of its labels"):
         extract_frames(tmp_path / "flat.tar", tmp_path / "out", FRAMES)
     assert not (tmp_path / "out").exists()
+
+
+def _second_member(path: Path) -> int:
+    """Where the second member of an archive begins."""
+    with tarfile.open(path) as archive:
+        return archive.getmembers()[1].offset
 
 
 def test_split_lists_of_an_archive(folder, tmp_path):
