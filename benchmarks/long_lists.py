@@ -2,8 +2,8 @@
 
     python benchmarks/long_lists.py --out docs/numbers/long_lists_<hardware>_<yyyymm>
 
-The lists have different paths, which lead to copies of one small video by symbolic links. The index and the cache of
-the rows are present, except in the last column. Needs 4 GB of free disk and 4 GB of memory for ten million rows.
+All paths of a list are different: they are symbolic links to copies of one small video. The index and the cache of the
+rows exist, unless the table says otherwise. Needs 4 GB of free disk and 4 GB of memory for ten million rows.
 """
 
 from __future__ import annotations
@@ -190,23 +190,23 @@ def table(found: dict[int, dict[str, float]]):
             cells.append(cell + (f" ({one[key] / base[key]:.2f}x)" if ratio and one is not base else ""))
         return f"| {name} | " + " | ".join(cells) + " |"
 
-    yield row("start of Python to the first batch", "start", 1, "s")
-    yield row("of which the list, its index and the first batch", "list", 1, "s")
-    yield row("start of `actrec train` to the checkpoint after the first step", "train", 1, "s")
-    yield row("start without cache and index", "absent", 1, "s")
+    yield row("from the start of Python to the first batch", "start", 1, "s")
+    yield row("of which: the list, its index and the first batch", "list", 1, "s")
+    yield row("from the start of `actrec train` to the checkpoint after the first step", "train", 1, "s")
+    yield row("to the first batch, without cache and index", "absent", 1, "s")
     yield row("memory of the list, index and order", "memory", 1, "MiB", digits=0)
     yield row("largest memory until the end of an epoch", "peak", 1, "MiB", digits=0)
-    yield row("**step**: wait for a batch of 16", "step", 1e3, "ms", True)
-    yield row("plans of a batch of 16", "plan", 1e3, "ms", True, 2)
-    yield row("draws of a batch", "draws", 1e6, "us", True)
-    yield row("beginning of an epoch (its order)", "epoch", 1, "s", digits=3)
-    yield row("what a checkpoint stores of the loader", "save", 1e6, "us")
+    yield row("**step**: waiting for a batch of 16", "step", 1e3, "ms", True)
+    yield row("planning a batch of 16", "plan", 1e3, "ms", True, 2)
+    yield row("drawing the rows of a batch", "draws", 1e6, "us", True)
+    yield row("drawing the order of an epoch", "epoch", 1, "s", digits=3)
+    yield row("getting the state of the loader for a checkpoint", "save", 1e6, "us")
     yield row("end of an epoch that found 16 certificates and 100 broken rows", "end", 1, "s", digits=3)
     yield row("size of the list", ".txt", 1e-6, "MB")
     yield row("size of its cache of rows", ".rows", 1e-6, "MB")
     yield row("size of its index", ".npy", 1e-6, "MB")
     yield ""
-    yield f"Python with torch, PyAV and a loader of 16 videos: {base['own']:.0f} MiB, not counted above."
+    yield f"Python with torch, PyAV and a loader of 16 videos needs {base['own']:.0f} MiB, which are not counted above."
 
 
 def plot(found: dict[int, dict[str, float]], path: Path) -> None:
