@@ -271,12 +271,12 @@ class Storage(Settings):
 
     cache: Path | None = opt(
         None,
-        "Folder for what is read from URLs.  [default: actrec in $XDG_CACHE_HOME, or in ~/.cache]",
+        "Folder of the cache for bytes that are read from URLs.  [default: actrec in $XDG_CACHE_HOME, or in ~/.cache]",
         metavar="DIR",
     )
     cache_size: str = opt(
         "50G",
-        "Largest size of this folder, such as 500M, 50G or 2T. What was not used for the longest time is removed.",
+        "Largest size of the cache, such as 500M, 50G or 2T. The least recently used files are removed first.",
         metavar="SIZE",
     )
 
@@ -752,7 +752,7 @@ class PrepareOptions(Settings):
     )
     shards: int | None = opt(
         None,
-        "Write the videos into this many tar files in the layout of WebDataset, divided among the lists.",
+        "Write the videos into this many tar archives in WebDataset format, divided among the lists.",
         metavar="N",
         at_least=1,
         at_most=999_999,

@@ -64,8 +64,9 @@ def command(
         actrec embed train.txt --out train.npz
         actrec embed videos/ --every 0.64 --layout opentad --out features/
 
-    LIST is a list, a video, a folder of videos, or a frame folder. The feature vector of a video is the input of the
-    net's last layer, averaged over the views. With --every, each window of a video has its own feature vector.
+    LIST is a list, a video, a folder or tar archive of videos, or a frame folder. Videos and archives can be URLs. The
+    feature vector of a video is the input of the net's last layer, averaged over the views. With --every, each window
+    of a video has its own feature vector.
 
     If you interrupt it, run the same command again to continue.
     """

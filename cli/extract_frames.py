@@ -47,11 +47,11 @@ def command(
 
     \b
     SRC (default: videos) contains <class>/<video>, or <part>/<class>/<video> with
-    parts such as train and val, or any files that split lists name. It may also be
-    a tar file, or the URL of a tar file or of a folder (s3://bucket/videos).
+    parts such as train and val, or any files that split lists name. It can also be
+    a tar archive, or the URL of a tar archive or of a folder (s3://bucket/videos).
     DST (default: .) is the dataset folder.
-    With --list the only argument is DST; a list of the same name is written
-    there, with the ranges and labels of the given one.
+    With --list, pass only DST. A list with the same name, ranges and labels is
+    written there.
 
     The split comes from lists in DST, SRC or SRC's parent: videos_train.txt and videos_val.txt, or train.txt, val.txt
     (`path label` or `path start end label`). Without lists, it comes from folders called train, val or test. Otherwise,

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 @click.argument("lists", metavar="LIST...", nargs=-1, required=True, type=FILE)
 @click.option("--verify", is_flag=True, help="Decode every frame of every video, and quarantine broken videos.")
 @click.option("--from", "original", type=FILE, metavar="LIST",
-              help="List of the same videos in another place, such as before they were uploaded: what its index knows "
-              "of them is taken over, and they are not fetched.")  # fmt: skip
+              help="List of the same videos in another place, such as the originals of uploaded videos. Their records "
+              "are copied from its index, so they are not fetched.")  # fmt: skip
 @config_options(Clip, only=("template",))
 @json_option
 @worker_options

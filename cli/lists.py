@@ -62,7 +62,7 @@ def command(ctx: click.Context) -> int:
     return finish(
         *lines,
         f"{'folders':<{width}}   your classes  <class>/<video>, or train/<class>/<video> and val/<class>/…",
-        f"{'shards':<{width}}   your classes  tar files in the layout of WebDataset",
+        f"{'shards':<{width}}   your classes  tar shards in WebDataset format",
     )
 
 
@@ -162,8 +162,8 @@ def folders(videos: Path | str, out: Path, force: bool, splitoptions: SplitOptio
 
     The split comes from folders called train, val or test. Without such folders, the validation videos of each class
     are drawn at random, and videos of existing lists stay in their list. Videos are files or frame folders. The first
-    picture of every file is decoded: files that cannot be used are listed in missing.csv, with the reason. VIDEOS may
-    also be a tar file, or the URL of a tar file or of a folder, from which no video is fetched.
+    picture of every file is decoded: files that cannot be used are listed in missing.csv, with the reason. VIDEOS can
+    also be a tar archive, the URL of a tar archive, or the URL of a folder. Videos at URLs are not fetched.
     """
     from actrec.tools.lists.from_folders import make_folder_lists
 

@@ -37,17 +37,20 @@ def command(
     workers: int | None,
     json_path: Path | None,
 ) -> int:
-    """Write the list of the videos in tar files, which stay as they are: rows `shards/train-000.tar::a.mp4 3`.
+    """Write the list of the videos in tar shards in WebDataset format.
 
     \b
-    A SHARD is a file, a URL (s3://bucket/train-000.tar) or several:
-        'train-{000..127}.tar'   'part-{a,b}/{0..9}.tar'   'train-*.tar'
+        actrec lists shards 'train-{000..127}.tar'
+        actrec lists shards 's3://bucket/k400/val-{0..9}.tar' -o val.txt
 
-    The members of a sample have the same name up to the first dot, as in WebDataset: a.mp4, a.cls, a.json. Labels are
-    numbers, or names of classes. The names are sorted and written to labels.txt, unless the folder of the list has
-    such a file already. Only headers and labels are read, no videos.
+    The shards are used as they are: a row of the list is `train-000.tar::a.mp4 3`. SHARD is a file or a URL. It can
+    have braces ('part-{a,b}/{0..9}.tar'). The name of a local file can also be a pattern ('train-*.tar').
 
-    What cannot be used is named, and listed in OUT.missing.csv; the exit code is then 1.
+    The members of a sample have the same name up to the first dot: a.mp4, a.cls, a.json. Labels are numbers, or names
+    of classes. The names are sorted and written to labels.txt, unless the folder of the list already has such a file.
+    The command reads only headers and labels, no videos.
+
+    Shards and samples that cannot be used are named and listed in OUT.missing.csv, and the exit code is 1.
     """
     from actrec.cli.progress import Bar
     from actrec.tools.lists.shards import make_shard_list, missing_path

@@ -63,8 +63,9 @@ def command(
         actrec predict match.mp4 --timeline --every 0.5 --plot match.png
         actrec predict --stream rtsp://camera/stream --every 0.5
 
-    INPUT is a video, a folder of videos, a frame folder, or a list. The net comes from the best checkpoint of the
-    newest run, unless you name another one. The scores are those of `actrec evaluate`, bit for bit.
+    INPUT is a video, a folder or tar archive of videos, a frame folder, or a list. Videos and archives can be URLs. The
+    net comes from the best checkpoint of the newest run, unless you name another one. The scores are those of `actrec
+    evaluate`, bit for bit.
 
     --timeline is for long videos. It prints segments, the parts of a video that show a class, as start, end, class and
     score.

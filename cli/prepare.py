@@ -54,17 +54,17 @@ def command(
 
     \b
     SRC (default: videos) and the split are as for extract-frames: a folder, a tar
-    file, or the URL of one.
+    archive, or the URL of one.
     DST (default: .) is the dataset folder.
-    With --list the only argument is DST; a list of the same name is written
-    there, with the ranges and labels of the given one.
+    With --list, pass only DST. A list with the same name, ranges and labels is
+    written there.
 
     The prepared videos have short GOPs, no B-frames, no sound, the rotation applied, and BT.601 colors. They have the
-    same frames as the originals, which is proven by decoding each file that was written. A table shows beforehand, for
-    some of the videos, how size, decoding time and quality change.
+    same frames as the originals, which is proven by decoding each file that was written. First, a table shows for
+    some of the videos how size, decoding time and quality change.
 
-    With --shards N, the videos go into N tar files, DST/shards/train-000000.tar and so on, with their labels. The
-    lists name the members, and their index is written too.
+    With --shards N, the videos and their labels are written into N tar archives, DST/shards/train-000000.tar and so
+    on. The rows of the lists name the members. The index of each list is written too.
 
     If you interrupt it, run the same command again to continue. Videos that cannot be decoded are listed in failed.csv,
     and so are those whose proof failed, which are moved to DST/quarantine. The exit code is then 1.

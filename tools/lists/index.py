@@ -46,7 +46,7 @@ def probe_list(
         taken = index.take_over(
             build_index(read_list(original), cache=cache_path(original), lazy=True), workers=workers.count
         )
-        log(f"{path}: {counted(taken, 'video')} taken over from the index of {original}")
+        log(f"{path}: the records of {counted(taken, 'video')} were copied from the index of {original}")
     probe_all(index, workers, progress)
     return index
 

@@ -105,8 +105,8 @@ def _agreed(values: Mapping[str, Any]) -> Stated | None:
             continue
         first, known = agreed.setdefault(type(labels[0]), (where, labels))
         if known != labels:
-            raise ValueError(f"contradicting labels: {first} is {_text(known)}, {where} is {_text(labels)}; --label or "
-                             "--field says which one counts")  # fmt: skip
+            raise ValueError(f"contradicting labels: {first} is {_text(known)}, {where} is {_text(labels)}; choose "
+                             "one with --label or --field")  # fmt: skip
     if not agreed:
         return Stated((), ()) if is_none else None
     numbers, names = (agreed[kind][1] if kind in agreed else None for kind in (int, str))

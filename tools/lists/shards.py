@@ -122,8 +122,8 @@ def make_shard_list(
     paths, missing = find_shards(patterns)
     if not paths:
         path, reason = missing[0]
-        more = f", nor are {len(missing) - 1:,} others" if len(missing) > 1 else ""
-        raise FileNotFoundError(f"{path}: {reason}{more}: expected tar files, such as 'train-{{000..127}}.tar'")
+        more = f" ({len(missing) - 1:,} more are missing)" if len(missing) > 1 else ""
+        raise FileNotFoundError(f"{path}: {reason}{more}: expected tar archives, such as 'train-{{000..127}}.tar'")
     shards = _read_all(paths, options, workers, progress)
     problems = [("missing", *found) for found in missing]
     problems += [problem for shard in shards for problem in shard.problems]
@@ -186,8 +186,8 @@ def read_shard(path: str, options: ShardOptions, *, stop: Stop | None = None) ->
             videos[key] = found[0]
         elif found:
             among = " and ".join(f".{suffix}" for suffix in found)
-            problems.append(("ambiguous", f"{path}::{key}", f"the sample has {len(found)} videos, {among}: --video "
-                             "says which one counts"))  # fmt: skip
+            problems.append(("ambiguous", f"{path}::{key}", f"the sample has {len(found)} videos, {among}: choose "
+                             "one with --video"))  # fmt: skip
         else:
             having = ", ".join(f".{suffix}" for suffix in suffixes)
             problems.append(("no video", f"{path}::{key}", f"the sample has no video, only {having}"))
@@ -273,7 +273,7 @@ def _labeled(
             problems.append(("bad name", sample.shown, reason))
             continue
         if sample.stated is None and is_labeled:
-            problems.append(("no label", sample.shown, "the sample has no label, and others have one"))
+            problems.append(("no label", sample.shown, "the sample has no label, but others have one"))
             continue
         try:
             labels = _numbers(sample.stated, classes, file) if sample.stated else ()
@@ -282,7 +282,7 @@ def _labeled(
         else:
             rows.append(Video(sample.path, sample.path, None, None, labels))
     if not is_labeled and rows:
-        notes.append("no sample has a label: the list has only paths. --label says where labels are")
+        notes.append("no sample has a label, so the list has only paths. If the labels are elsewhere, pass --label")
     return rows, list(names), notes
 
 
@@ -344,7 +344,7 @@ def _repeated(samples: Sequence[Sample]) -> list[str]:
     again = [key for key, count in times.items() if count > 1]
     if not again:
         return []
-    return [f"{counted(len(again), 'key')} in several shards, such as {show(again[0])}: these are rows of their own"]
+    return [f"{counted(len(again), 'key')} in several shards, such as {show(again[0])}: each sample is a row"]
 
 
 # ---- writing ----

@@ -43,8 +43,8 @@ def surprises_line(surprises: Mapping[str, str]) -> str:
     """
     path, reason = next(iter(surprises.items()))
     return (
-        f"{counted(len(surprises), 'video')} decoded from the start from now on, because decoding from a keyframe did "
-        f"not give what the packets promise; the first: {path}: {reason}"
+        f"{counted(len(surprises), 'video')} will be decoded from the start, because decoding from a keyframe did "
+        f"not give the expected pictures; the first: {path}: {reason}"
     )
 
 

@@ -86,7 +86,7 @@ def fault_of(url: str, error: Exception) -> Fault:
     if any(map(_CUT.fullmatch, names)):  # first, because aiohttp gives some of them the status 400
         return Fault("the connection was broken", answered=True)
     if "TooManyRedirects" in names:
-        return Fault("", RemoteError(url, "the server redirects without end"))
+        return Fault("", RemoteError(url, "the server redirects too often"))
     for one in chain:
         if (status := _status_of(one)) is not None:
             return _fault_of_status(url, *status)

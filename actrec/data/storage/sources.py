@@ -371,7 +371,7 @@ def _whole_object(
                             raise ExhaustedError(cache.folder, what) from None
             yield str(local), facts
             return
-    raise ChangedError(path, "the object is replaced again and again while it is read")
+    raise ChangedError(path, "the object was replaced several times while it was read")
 
 
 def _fetched(

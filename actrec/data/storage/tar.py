@@ -120,7 +120,7 @@ def _check_kind(archive: str, start: bytes) -> None:
                 "tar archive; videos hardly shrink"
             )  # fmt: skip
     if len(start) < _BLOCK:
-        raise MediaError(archive, f"{len(start)} bytes are no tar archive")
+        raise MediaError(archive, f"not a tar archive, but {len(start)} bytes")
     if not start.strip(b"\0"):
         return  # an empty archive
     try:

@@ -171,7 +171,7 @@ class PacketExaminer:
         if facts.is_sync:
             self._keys.append((pts, pts if packet.dts is None else packet.dts))
         if "skip_samples" in added:
-            self._reason = "the container tells to skip samples"
+            self._reason = "the container says that samples are skipped"
 
     def picture(self, picture: av.VideoFrame) -> None:
         """Takes the first picture of a plain decode."""

@@ -279,7 +279,7 @@ def test_a_damaged_picture_refutes_a_certificate(rows, cache, tmp_path):
     assert list(index.surprises) == [str(path)]
     assert "is damaged" in index.surprises[str(path)]
     (line,) = notices([index], None)
-    assert line.startswith("1 video decoded from the start from now on")
+    assert line.startswith("1 video will be decoded from the start")
     assert str(path) in line
     frames_of(index, 1, [12])
     assert len(index.surprises) == 1  # it is not certified again

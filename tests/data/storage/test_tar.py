@@ -136,7 +136,7 @@ def test_a_compressed_archive_is_refused(place, name):
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(b"", "0 bytes are no tar archive"), (b"x" * 2000, "not a tar archive"), (b"PK\x03\x04" * 300, "an archive")],
+    [(b"", "not a tar archive, but 0 bytes"), (b"x" * 2000, "not a tar archive"), (b"PK\x03\x04" * 300, "an archive")],
 )
 def test_what_is_no_archive(place, content, why):
     with pytest.raises(MediaError, match=why):

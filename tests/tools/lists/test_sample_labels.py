@@ -39,7 +39,7 @@ def test_labels(members, stated):
     [
         (
             {"cls": b"1", "json": {"label": 2}},
-            r"contradicting labels: .cls is '1', 'label' of .json is '2'; --label or",
+            r"contradicting labels: .cls is '1', 'label' of .json is '2'; choose one with --label or",
         ),
         ({"json": {"label": "a", "category": "b"}}, "'label' of .json is 'a', 'category' of .json is 'b'"),
         ({"json": {"label": [1, 2], "class_name": "a"}}, "is '1, 2' and 'class_name' of .json is 'a'"),

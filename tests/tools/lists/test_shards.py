@@ -97,7 +97,9 @@ def test_where_labels_are(here):
     write_shard(here / "t.tar", {"walk/a.mp4": VIDEO, "walk/a.txt": "7", "run/b.mp4": VIDEO, "run/b.txt": "5"})
     made = make_shard_list(["t.tar"], here / "plain.txt")
     assert rows(here / "plain.txt") == ["t.tar::walk/a.mp4", "t.tar::run/b.mp4"]
-    assert made.notes == ("no sample has a label: the list has only paths. --label says where labels are",)
+    assert made.notes == (
+        "no sample has a label, so the list has only paths. If the labels are elsewhere, pass --label",
+    )
     make_shard_list(["t.tar"], here / "txt.txt", ShardOptions(label="txt"))
     assert rows(here / "txt.txt") == ["t.tar::walk/a.mp4 7", "t.tar::run/b.mp4 5"]
     make_shard_list(["t.tar"], here / "folders/train.txt", ShardOptions(label="folder"))
@@ -125,10 +127,10 @@ def test_what_cannot_be_used_is_named(here):
     assert len(found) == len(made.problems) == 15
     assert found["t-0.tar::b"] == (
         "ambiguous",
-        "the sample has 2 videos, .mp4 and .webm: --video says which one counts",
+        "the sample has 2 videos, .mp4 and .webm: choose one with --video",
     )
     assert found["t-0.tar::c"] == ("no video", "the sample has no video, only .cls")
-    assert found["t-0.tar::d.mp4"] == ("no label", "the sample has no label, and others have one")
+    assert found["t-0.tar::d.mp4"] == ("no label", "the sample has no label, but others have one")
     assert found["t-0.tar::e"] == ("bad label", ".cls: label -1: expected 0 or more")
     assert found["t-0.tar::f"][0] == "bad label"
     assert found["t-0.tar::g\\nx.mp4"] == ("bad name", "its path contains a line break")
@@ -154,7 +156,7 @@ def test_names_that_occur_twice(here):
     made = make_shard_list(["t-{0,1}.tar"], here / "train.txt")
     assert rows(here / "train.txt") == ["t-0.tar::b.mp4 0", "t-1.tar::b.mp4 0"]
     assert problems(here / "train.txt") == [("twice", "t-0.tar::a.mp4", "the shard has two members of this name")]
-    assert made.notes == ("1 key in several shards, such as 'b': these are rows of their own",)
+    assert made.notes == ("1 key in several shards, such as 'b': each sample is a row",)
 
 
 def test_mixed_numbers_and_names(here):
@@ -174,7 +176,7 @@ def test_lists_that_exist_and_nothing_usable(here):
     (here / "train.txt").write_text("mine.mp4 1\n")
     with pytest.raises(ValueError, match="train.txt exists already: expected another name, or --force to replace it"):
         make_shard_list(["t.tar"], here / "train.txt")
-    with pytest.raises(FileNotFoundError, match="x-0.tar: no such file, nor are 2 others: expected tar files"):
+    with pytest.raises(FileNotFoundError, match=r"x-0.tar: no such file \(2 more are missing\): expected tar archives"):
         make_shard_list(["x-{0..2}.tar"], here / "new.txt")
     with pytest.raises(
         ValueError, match="no sample of 1 shard can be used; the first: u.tar::a: the sample has no vid"

@@ -347,7 +347,7 @@ def test_the_index_of_uploaded_shards_fetches_no_video(videos, tmp_path, monkeyp
             storage.configure(tmp_path / "other cache", 1 << 30)
             cache_path(new).unlink()
             again = probe_list(new, Workers(2), original=tmp_path / "out/train.txt", log=(said := []).append)
-            assert said == [f"{new}: 9 videos taken over from the index of {tmp_path}/out/train.txt"]
+            assert said == [f"{new}: the records of 9 videos were copied from the index of {tmp_path}/out/train.txt"]
             assert len(again) == 10
     finally:
         storage.configure(None, 1 << 30)
