@@ -125,15 +125,16 @@ def test_a_template_of_one_sequence(tmp_path, numbers):
         actrec.eval_loader([video], actrec.Clip(frames=8), INPUT, views=views, batch_size=1, index=index)
 
 
-def test_a_folder_that_loses_an_image_is_skipped_from_then_on(tmp_path, numbers):
+def test_a_folder_that_loses_an_image_is_skipped_from_then_on(tmp_path, numbers, monkeypatch):
     from actrec.data.index import folders
+    from actrec.data.recent import Recent
 
     video = write(tmp_path / "a", LAYOUTS["gaps"], numbers)
     other = write(tmp_path / "b", LAYOUTS["natural"], numbers)
     loader = actrec.train_loader([video, other], actrec.Clip(frames=6), INPUT, augment=WHOLE, batch_size=2)
     assert [len(batch) for batch in loader] == [2]
     (tmp_path / "a" / "img_00005.jpg").unlink()
-    folders._recent.__init__()
+    monkeypatch.setattr(folders, "_recent", Recent(1))
     (batch,) = loader
     assert batch.videos == ["b"]
     assert "images were added or removed" in loader.skipped["a"]

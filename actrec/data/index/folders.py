@@ -11,14 +11,13 @@ import functools
 import os
 import re
 import string
-import threading
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from actrec.data.flow import FLOW_IMAGE, PREFIXED_FLOW_IMAGE, is_y, other_axis, y_of
 from actrec.data.lists.find import VIDEOS
+from actrec.data.recent import Recent
 from actrec.data.video.container import MediaError
 from actrec.system import raise_if_exhausted
 from actrec.words import counted
@@ -367,7 +366,10 @@ class Listing:
         Raises:
             MediaError: The folder cannot be read, or has other images now.
         """
-        return _recent.get(self)
+        if (found := _recent.get(self)) is None:
+            found = self.list_images()
+            _recent.put(self, found)
+        return found
 
     def list_images(self) -> FolderImages:
         """As `read`, but lists the folder anew."""
@@ -383,30 +385,7 @@ class Listing:
         return found
 
 
-class _Recent:
-    """The images of the folders that were used last."""
-
-    def __init__(self) -> None:
-        self._found: OrderedDict[Listing, FolderImages] = OrderedDict()
-        self._lock, self._num_names = threading.Lock(), 0
-
-    def get(self, listing: Listing) -> FolderImages:
-        with self._lock:
-            if (found := self._found.get(listing)) is not None:
-                self._found.move_to_end(listing)
-                return found
-        found = listing.list_images()
-        with self._lock:
-            if listing not in self._found:
-                self._found[listing] = found
-                self._num_names += len(found.names)
-            while self._num_names > _MOST_NAMES and len(self._found) > 1:
-                _, dropped = self._found.popitem(last=False)
-                self._num_names -= len(dropped.names)
-        return found
-
-
-_recent = _Recent()
+_recent: Recent[Listing, FolderImages] = Recent(_MOST_NAMES, lambda images: len(images.names))
 
 
 def describe_gaps(numbers: Sequence[int], step: int, most: int = 3) -> str:

@@ -7,15 +7,15 @@ import io
 import os
 import threading
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Generic, TypeVar, cast
+from typing import BinaryIO, cast
 
 from actrec.config import OptionError, Storage
 from actrec.data.errors import ChangedError, MediaError
+from actrec.data.recent import Recent
 from actrec.data.storage import remote, tar
 from actrec.data.storage.cache import Cache, name_of, suffix_of
 from actrec.data.storage.faults import NoRangesError, ObjectChangedError
@@ -62,48 +62,13 @@ class LocalFile:
     size: int | None
 
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
-
-class _Recent(Generic[_K, _V]):
-    """The values that were used last. `weight` says what a value counts for."""
-
-    def __init__(self, most: int, weight: Callable[[_V], int] = lambda value: 1):
-        self._most, self._weight, self._total = most, weight, 0
-        self._values: OrderedDict[_K, _V] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: _K) -> _V | None:
-        with self._lock:
-            if (value := self._values.get(key)) is not None:
-                self._values.move_to_end(key)
-            return value
-
-    def put(self, key: _K, value: _V) -> None:
-        with self._lock:
-            self._drop(key)
-            self._values[key] = value
-            self._total += self._weight(value)
-            while self._total > self._most and len(self._values) > 1:
-                self._total -= self._weight(self._values.popitem(last=False)[1])
-
-    def drop(self, key: _K) -> None:
-        with self._lock:
-            self._drop(key)
-
-    def _drop(self, key: _K) -> None:
-        if (old := self._values.pop(key, None)) is not None:
-            self._total -= self._weight(old)
-
-
 class _State:
     """What this process knows of sources."""
 
     def __init__(self, cache: Cache):
         self.cache = cache
-        self.facts: _Recent[int, Facts] = _Recent(_MOST_FACTS)  # by the hash of the URL
-        self.tables: _Recent[tuple[str, int], tar.Table] = _Recent(_MOST_MEMBERS, lambda one: len(one.members) + 1)
+        self.facts: Recent[int, Facts] = Recent(_MOST_FACTS)  # by the hash of the URL
+        self.tables: Recent[tuple[str, int], tar.Table] = Recent(_MOST_MEMBERS, lambda one: len(one.members) + 1)
 
 
 def _default_cache() -> Path:

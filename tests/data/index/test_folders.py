@@ -12,6 +12,7 @@ from index_files import folder, video, write_image
 from actrec.config import Clip, ConvertOptions, FlowOptions
 from actrec.data.index import build_index, cache_path, folders, images_of, notices
 from actrec.data.index.folders import arrange
+from actrec.data.recent import Recent
 from actrec.data.video.container import MediaError
 
 EVEN = [f"frame{n:06d}.jpg" for n in range(1, 57, 5)]
@@ -196,12 +197,12 @@ def test_a_missing_image_takes_its_time(tmp_path):
     assert whole.borders.tolist() == pytest.approx([0, 0.1, 0.2, 0.5, 0.6, 0.9, 1.0, 1.1, 1.2])
 
 
-def test_a_folder_that_changes_is_noticed(tmp_path):
+def test_a_folder_that_changes_is_noticed(tmp_path, monkeypatch):
     path, cache = folder(tmp_path / "a", *GAPS), cache_path(tmp_path / "list.txt")
     index = build_index([video(path)], cache=cache)
     first = index[0]
     assert first.frames == 8
-    folders._recent.__init__()
+    monkeypatch.setattr(folders, "_recent", Recent(1))
     (path / "00006.jpg").unlink()
     with pytest.raises(MediaError, match="images were added or removed after the folder was probed"):
         first.image(0)
@@ -241,13 +242,12 @@ def test_deep_images_after_others_are_known(tmp_path):
 
 
 def test_memory_for_names_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "_MOST_NAMES", 20)
-    recent = folders._Recent()
+    recent = Recent(20, lambda images: len(images.names))
     monkeypatch.setattr(folders, "_recent", recent)
     rows = [video(folder(tmp_path / f"v{i}", *GAPS)) for i in range(5)]
     for media in build_index(rows):
         assert media.image(3).endswith("00006.jpg")
-    assert (len(recent._found), recent._num_names) == (2, 16)
+    assert (len(recent._values), recent._total) == (2, 16)
 
 
 @pytest.mark.parametrize(
