@@ -87,7 +87,7 @@ def each(
         while True:
             while len(running) < _AHEAD * max(width(), 1) and (job := next(queue, None)) is not None:
                 arguments = map(_absolute, job) if workers.cluster is not None else job
-                running[pool.submit(_within, limits(), function, *arguments, stop=stop)] = job
+                running[pool.submit(_within, limits(), storage.settings(), function, *arguments, stop=stop)] = job
             if not running:
                 return
             ended = wait(running, timeout=_PATIENCE, return_when=FIRST_COMPLETED).done
@@ -176,9 +176,13 @@ def _cluster(address: str) -> Iterator[tuple[Executor, Callable[[], int], Stop]]
             raise
 
 
-def _within(limits: Limits, function: Callable[..., Any], *arguments: Any, stop: Stop) -> Any:
-    """Calls a function with the limits of the process that submitted it, which is another one on a cluster."""
+def _within(
+    limits: Limits, cache: tuple[Path | None, int], function: Callable[..., Any], *arguments: Any, stop: Stop
+) -> Any:
+    """Calls a function with the settings of the process that submitted it, which is another one on a cluster."""
     set_limits(limits)
+    if storage.settings() != cache:
+        storage.configure(*cache)
     return function(*arguments, stop=stop)
 
 

@@ -27,5 +27,6 @@ from actrec.data.storage.sources import open_bytes as open_bytes
 from actrec.data.storage.sources import prefetch as prefetch
 from actrec.data.storage.sources import read_ranges as read_ranges
 from actrec.data.storage.sources import refresh as refresh
+from actrec.data.storage.sources import settings as settings
 from actrec.data.storage.sources import stat as stat
 from actrec.data.storage.sources import statistics as statistics

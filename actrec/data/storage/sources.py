@@ -77,6 +77,7 @@ def _default_cache() -> Path:
 
 
 _state: _State | None = None
+_settings: tuple[Path | None, int] = (None, Storage().cache_bytes)
 _state_lock = threading.Lock()
 
 
@@ -98,7 +99,7 @@ def configure(cache: Path | None, size: int) -> None:
     Raises:
         OptionError: `cache` is no folder, or cannot be created. A folder that cannot be written is only read.
     """
-    global _state
+    global _state, _settings
     folder = _default_cache() if cache is None else Path(cache)
     if cache is not None:
         place = folder
@@ -110,6 +111,12 @@ def configure(cache: Path | None, size: int) -> None:
             raise OptionError(f"`cache` {folder}: cannot be created, because {place} is read-only")
     with _state_lock:
         _state = _State(Cache(folder / "storage", size))
+        _settings = (None if cache is None else Path(os.path.abspath(cache)), size)
+
+
+def settings() -> tuple[Path | None, int]:
+    """The arguments of the last call of `configure`, for a process in another folder."""
+    return _settings
 
 
 def configure_storage(*, cache: _Path | None = None, cache_size: str = Storage.cache_size) -> None:

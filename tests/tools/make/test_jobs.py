@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from actrec.data import storage
 from actrec.data.video.read import MediaError
 from actrec.files import OutputError, atomic_file
 from actrec.tools.make import jobs
@@ -126,6 +127,22 @@ def test_relative_paths_are_those_of_the_caller(cluster, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = run(resolved, [(Path("a"),)], Workers(cluster=cluster[0]))
     assert found == {(Path("a"),): (str(tmp_path / "a"), None)}
+
+
+def cache_of(_, *, stop):
+    return storage.settings()
+
+
+def test_workers_use_the_cache_of_the_caller(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = storage.settings()
+    try:
+        storage.configure(Path("cache"), 5_000_000)
+        found = run(cache_of, [(1,)], Workers(cluster=cluster[0]))
+    finally:
+        storage.configure(*before)
+    assert found == {(1,): ((tmp_path / "cache", 5_000_000), None)}
+    assert run(cache_of, [(1,)], Workers(cluster=cluster[0])) == {(1,): (before, None)}
 
 
 def test_a_cluster_without_workers_is_an_error(cluster, tmp_path, monkeypatch):
