@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import tarfile
 
 import numbered_videos
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from range_server import RangeServer
+from s3_server import serve_bucket
 
 import actrec
 from actrec.data import storage
@@ -42,28 +42,8 @@ def objects(folder):
 @pytest.fixture(scope="module")
 def bucket(objects):
     """An S3 bucket with the objects, on loopback."""
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server.start()
-    import boto3
-
-    host, port = server.get_host_and_port()
-    patch = pytest.MonkeyPatch()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "AKIDUMMY",
-        "AWS_SECRET_ACCESS_KEY": "very-secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        patch.setenv(name, value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="k400")
-    for name, data in objects.items():
-        client.put_object(Bucket="k400", Key=name, Body=data)
-    yield "s3://k400/"
-    patch.undo()
-    server.stop()
+    with serve_bucket("k400", objects):
+        yield "s3://k400/"
 
 
 def make_lists(folder, prefix):

@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 from range_server import RangeServer
+from s3_server import serve_bucket, use_server
 
 from actrec.data import storage
 from actrec.data.errors import ChangedError
-from actrec.data.storage import remote
 from actrec.inference.inputs import find_inputs
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto.server")
 
 
-@pytest.fixture(scope="module")
-def server():
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-def environment(monkeypatch, server):
-    remote._forget()  # file systems of another server
-    for name, value in {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ACCESS_KEY_ID": "AKIDUMMY",
-        "AWS_SECRET_ACCESS_KEY": "very-secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-
-
 @pytest.fixture
-def bucket(server, monkeypatch, data):
-    import boto3
-
-    environment(monkeypatch, server)
-    client = boto3.client("s3", endpoint_url=server)
-    client.create_bucket(Bucket="videos")
-    client.put_object(Bucket="videos", Key="k400/a ü #1.mp4", Body=data)
-    return client
+def bucket(data):
+    with serve_bucket("videos", {"k400/a ü #1.mp4": data}) as client:
+        yield client
 
 
 def test_an_object_of_s3(bucket, data):
@@ -72,7 +42,7 @@ def test_faults_of_s3(monkeypatch, data, failures):
     with RangeServer(
         dict.fromkeys(names, data), failures=failures, faults=("503", "429", "500", "cut", "reset")
     ) as server:
-        environment(monkeypatch, server.url("").rstrip("/"))
+        use_server(monkeypatch, server.url("").rstrip("/"))
         for name in names:
             url, ranges = f"s3://{name}", [(i * 290_000, 5000) for i in range(10)]
             assert storage.read_ranges(url, ranges) == [data[offset : offset + size] for offset, size in ranges]
@@ -95,7 +65,7 @@ def test_a_changed_object_of_s3(bucket, data, tmp_path):
 
 def test_wrong_credentials(monkeypatch):
     with RangeServer({}, failures=1.0, faults=("403",)) as server:
-        environment(monkeypatch, server.url("").rstrip("/"))
+        use_server(monkeypatch, server.url("").rstrip("/"))
         with pytest.raises(PermissionError, match="check the credentials in the environment") as error:
             storage.stat("s3://videos/a.mp4")
         assert "very-secret" not in str(error.value)

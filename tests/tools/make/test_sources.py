@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import tarfile
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from numbered_videos import numbered, write
 from range_server import RangeServer
+from s3_server import serve_bucket
 
 from actrec.config import ExtractOptions, FlowOptions, PrepareOptions, SplitOptions
 from actrec.data import storage
@@ -43,32 +43,10 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bucket(folder):
     """The URL of a bucket of S3 on loopback, with the videos in `k400/` and the archive."""
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server.start()
-    import boto3
-
-    host, port = server.get_host_and_port()
-    patch = pytest.MonkeyPatch()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "AKIDUMMY",
-        "AWS_SECRET_ACCESS_KEY": "very-secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        patch.setenv(name, value)
-    remote._forget()  # file systems of another server
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="videos")
-    for name in NAMES:
-        client.put_object(Bucket="videos", Key=f"k400/{name}", Body=(folder / name).read_bytes())
-    client.put_object(Bucket="videos", Key="k400/notes.txt", Body=b"text")
-    client.put_object(Bucket="videos", Key="all.tar", Body=(folder.parent / "all.tar").read_bytes())
-    yield "s3://videos"
-    patch.undo()
-    remote._forget()
-    server.stop()
+    objects = {f"k400/{name}": (folder / name).read_bytes() for name in NAMES}
+    archive = (folder.parent / "all.tar").read_bytes()
+    with serve_bucket("videos", {**objects, "k400/notes.txt": b"text", "all.tar": archive}):
+        yield "s3://videos"
 
 
 @pytest.fixture(autouse=True)
