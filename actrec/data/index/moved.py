@@ -1,4 +1,4 @@
-"""Takes over what an index knows of videos that were copied to another place, such as object storage."""
+"""Reuses the records of videos that were copied to another place, such as object storage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from actrec.data.video.packed import pack
 
 
 def place_in_folder(path: str) -> tuple[str, str]:
-    """What the path of a video has in common with that of its copy: shard and member, or folder and file."""
+    """The part of a path that a video and its copy have in common: shard and member, or folder and file."""
     archive, member = split_member(path)
     if member is not None:
         return os.path.basename(archive), member
@@ -26,7 +26,7 @@ def place_in_folder(path: str) -> tuple[str, str]:
 
 
 def by_place(paths: Iterable[str]) -> dict[tuple[str, str], int]:
-    """{place in its folder: number} of the paths that differ from all others in it."""
+    """{place in its folder: number} of all paths whose place occurs only once."""
     found: dict[tuple[str, str], int] = {}
     several = set()
     for number, path in enumerate(paths):
@@ -37,7 +37,7 @@ def by_place(paths: Iterable[str]) -> dict[tuple[str, str], int]:
 
 
 def found_again(record: np.void, certificate: Certificate, path: str, copy: str, name: str) -> Found | None:
-    """What probing a copy would give; None if it is another video.
+    """The result that probing a copy would give; None if the copy is another video.
 
     The copy must have the same size, and the same bytes before the first packet and after the last one, where
     containers describe the video. The packets themselves are compared with their checksums whenever they are read.

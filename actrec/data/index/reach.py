@@ -1,4 +1,4 @@
-"""Files of URLs that cannot be fetched at the moment, which says nothing about the files."""
+"""Files at URLs that cannot be fetched at the moment. The files themselves may be intact."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from actrec.data.storage.paths import host_of, scheme_of
 
-GIVEN_UP = 32  # files in a row that could not be fetched from a host, after which no other one is tried
+GIVEN_UP = 32  # files in a row that could not be fetched from a host; after them, no other file is tried
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Hosts:
         self._lock, self._failed = threading.Lock(), Counter[str]()
 
     def reached(self, path: str) -> None:
-        """Notes that the host of a file has answered."""
+        """Records that a file of this host could be fetched."""
         with self._lock:
             self._failed.pop(_place_of(path), None)
 
     def failed(self, path: str, reason: str) -> None:
-        """Notes that a file could not be fetched.
+        """Records that a file could not be fetched.
 
         Raises:
-            ValueError: So many files in a row could not be fetched that others would fail too.
+            ValueError: `GIVEN_UP` files in a row could not be fetched, so other files would fail too.
         """
         host = _place_of(path)
         with self._lock:

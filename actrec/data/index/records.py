@@ -1,7 +1,7 @@
-"""The records of the files of a list: what the cache holds, and what this process has found out since.
+"""The records of the files of a list: those in the cache, and those that this process has changed since.
 
-The cache of a long list is neither read nor written as a whole: a record is read when it is needed. So starting, a step
-and the end of an epoch take as long for ten million files as for ten thousand.
+The cache of a long list is neither read nor written as a whole. A record is read when it is needed. So the start, a
+step and the end of an epoch take as long for ten million files as for ten thousand.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ IN_MEMORY = 64 << 20  # a larger cache stays on the disk
 
 
 class Stored(Protocol):
-    """Records in the order of a cache. A slice is an array of its own, or part of one that nobody changes."""
+    """Records in the order of a cache. A slice is a copy, or a view of an array that nobody changes."""
 
     def __len__(self) -> int: ...
 
@@ -31,7 +31,7 @@ class Stored(Protocol):
 
 
 class RecordFile(Column):
-    """Records that stay in the cache. What cannot be read any more counts as unknown: all zeros."""
+    """Records that stay on disk. A record that can no longer be read is returned as unknown: all zeros."""
 
     def __getitem__(self, part: slice) -> np.ndarray:
         try:
@@ -44,8 +44,8 @@ def open_records(path: Path) -> np.ndarray | RecordFile:
     """The records of an .npy file: as an array if they fit into memory, or are of another type.
 
     Raises:
-        Exception: The file cannot be read, or is no such file. numpy parses the header as Python, and raises whatever
-            its bytes lead it to.
+        Exception: The file cannot be read, or it is not an .npy file. numpy parses the header as Python code, so any
+            exception is possible.
     """
     with open_regular(path, buffering=0) as file:
         shape, dtype = read_header(file)
@@ -121,11 +121,11 @@ class Records:
             return {file: self._changed[file] for file in sorted(self._unsaved)}
 
     def mark_saved(self, saved: dict[int, np.void], stored: Iterable[int] = ()) -> None:
-        """Says that changed records were saved.
+        """Marks changed records as saved.
 
         Args:
             saved: What `unsaved` returned.
-            stored: The files among them of which `stored` has the same record now: it need not be kept.
+            stored: Those of these files whose records are now in `stored`, so that they need not be kept in memory.
         """
         with self._lock:
             self._unsaved.difference_update(file for file in saved if self._changed[file] is saved[file])

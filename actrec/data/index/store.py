@@ -1,7 +1,7 @@
 """The certificates of a list's files on disk: `<list>.index.packets`, next to the index whose records point into it.
 
-Certificates are only ever added. The checksum of each is part of the record of its file, so whatever is wrong with this
-file, such a certificate counts as missing, and is made again from the video.
+Certificates are only appended. The record of a file has the checksum of its certificate. If this file is damaged, a
+certificate with another checksum is treated as missing, and is made again from the video.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Place(NamedTuple):
     """Where a certificate is stored.
 
     Args:
-        position: The place in the file, plus the lengths of its earlier forms, each of which was replaced by a compact
-            one: what a record of that time names is seen to be gone.
+        position: The position in the file, plus the lengths of all earlier versions of the file that were replaced by
+            compact ones. Positions in earlier versions are therefore recognized as gone.
         size: In bytes; 0 if it is not stored.
         crc: CRC-32 of its bytes.
     """
@@ -41,7 +41,7 @@ class Place(NamedTuple):
 
 
 class CertificateStore:
-    """The file with the certificates of an index, which any number of processes may read and add to.
+    """The file with the certificates of an index. Any number of processes can read it and add to it.
 
     Places are given one by one, or as a structured array with the fields of `Place`.
 
@@ -49,7 +49,7 @@ class CertificateStore:
         cache: The file of the index.
 
     Attributes:
-        why_unsaved: The reason why certificates could not be added; None if they could. No other attempt is made.
+        why_unsaved: The reason why certificates could not be added; None if they could. There is no second attempt.
     """
 
     def __init__(self, cache: Path):
@@ -90,7 +90,7 @@ class CertificateStore:
     def append(self, packed: Sequence[bytes]) -> list[Place] | None:
         """Adds certificates. None if that is impossible.
 
-        Several processes may do so at the same time. What a killed process has left is never read.
+        Several processes can do so at the same time. Incomplete bytes of a killed process are never read.
         """
         if not self._is_useful or self.why_unsaved:
             return None
@@ -108,7 +108,7 @@ class CertificateStore:
         """Writes the file anew if more than half of it is not in use. If that fails, it stays as it was.
 
         Args:
-            places: Those that the records of the index name, in parts. From then on, `translate` knows the new ones.
+            places: The places in the records of the index, in parts. Afterwards, `translate` returns the new places.
         """
         with contextlib.suppress(OSError):
             if os.path.getsize(self.path) < _SMALLEST:
@@ -143,7 +143,7 @@ class CertificateStore:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[tuple[BinaryIO, int]]:
-    """Opens and locks the file, and makes it if it is missing or not one of these: (the file, its first position)."""
+    """Opens and locks the file: (the file, its first position). Creates it if it is missing or not such a file."""
     while True:
         with contextlib.suppress(FileNotFoundError):
             check_regular(path)

@@ -1,8 +1,9 @@
-"""The rows of a long list, as they were read: `<list>.rows` next to it.
+"""The parsed rows of a long list: `<list>.rows` next to it.
 
-Ten million lines take half a minute to read and to number, and the cache two seconds. It is used only for a list with
-exactly the same bytes and class names, and only by the version of actrec that wrote it. Whatever the file system was
-asked while the list was read is asked again. A cache that is damaged, or that cannot be written, is ignored.
+Parsing ten million lines takes half a minute, and reading this cache takes two seconds. The cache is used only for a
+list with exactly the same bytes and class names, and only by the version of actrec that wrote it. All questions that
+the file system was asked while the list was parsed are asked again. A cache that is damaged, or that cannot be written,
+is ignored.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def rows_path(list_path: str | os.PathLike[str]) -> Path:
 def load_rows(
     list_path: str | os.PathLike[str], classes: Classes, prefix: str, exists: Callable[[str], bool]
 ) -> Videos | None:
-    """The rows of a list from its cache; None if it has none that can be used.
+    """The rows of a list from its cache; None if there is no usable cache.
 
     Args:
         prefix: As for `Builder.finish`.
@@ -84,7 +85,7 @@ def load_rows(
             if any(exists(path) != answer for path, answer in header["asked"]):
                 return None
             return _videos(header, columns, classes, prefix)
-    except Exception:  # a stranger may have made the file, and its values may lead to any error
+    except Exception:  # the file may be manipulated, so any error is possible
         return None
 
 
@@ -94,7 +95,7 @@ def store_rows(
     """Stores the rows of a long list. Removes the cache of a list that is short now.
 
     Args:
-        digest: SHA-256 of the list before it was read. If the list has changed meanwhile, nothing is stored.
+        digest: SHA-256 of the list before it was read. If the list has changed since then, nothing is stored.
     """
     path = rows_path(list_path)
     with contextlib.suppress(OSError):  # a read-only dataset has no cache
@@ -187,7 +188,7 @@ def _version() -> str:
 
 
 def _identity(classes: Classes) -> str:
-    """Names all that the rows depend on, besides the list and the file system."""
+    """Identifies everything that the rows depend on, except the list and the file system."""
     return hashlib.sha256(json.dumps([_version(), sys.byteorder, classes.names]).encode()).hexdigest()
 
 
@@ -195,7 +196,7 @@ def _open(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Column]]:
     """The header and the columns of a cache, after its checksum was compared.
 
     Raises:
-        Exception: It is damaged, or no such file.
+        Exception: It is damaged, or it is not a cache of rows.
     """
     size = os.fstat(file.fileno()).st_size
     header, begin = _read_header(file)

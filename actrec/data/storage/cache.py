@@ -3,12 +3,12 @@
 An object is a URL in one version. It may have two files in a folder of the cache:
 
 - `r-<name>`: ranges of its bytes. A header is followed by segments (offset, size, checksums, bytes), which are appended
-  under a lock. A reader takes the segments that are whole, so a torn end is ignored, and the next writer removes it.
+  under a lock. A reader uses only complete segments. It ignores an incomplete end, and the next writer removes it.
 - `w-<name>.mp4`: the whole object, with its size and checksum in `s-<name>`. It is written under a temporary name.
 
-The time of the last change of a file is that of its last use. All processes append to the file `written`: a byte for
-each thousandth of the largest size. Whoever makes it 1000 bytes long removes the objects that were not used for the
-longest time, and shortens it by what may be written before the next time.
+The modification time of a file is the time of its last use. All processes append to the file `written`: one byte for
+each thousandth of the largest size that they write to the cache. The process that makes this file 1000 bytes long
+removes the least recently used objects. It then shortens the file by the bytes that may be written until the next time.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ except ImportError:
 _HEADER = b"actrec ranges 1\n"
 _SEGMENT = struct.Struct("<4sQIII")  # mark, offset, size, checksum of the bytes, checksum of the fields before
 _MARK = b"seg\n"
-_BLOCK = 1 << 16  # bytes of a segment, because all of a segment is read to check a part of it
-_TOUCHED = 60.0  # seconds for which the time of the last use need not be exact
-_KEPT = 0.9  # of the largest size, when room is made
-_LARGEST = 0.9  # of the largest size: larger objects are fetched whenever they are needed
+_BLOCK = 1 << 16  # largest segment in bytes; a whole segment is read to check a part of it
+_TOUCHED = 60.0  # seconds by which the stored time of the last use may be wrong
+_KEPT = 0.9  # fraction of the largest size that stays when room is made
+_LARGEST = 0.9  # fraction of the largest size; a larger object is not kept, but fetched whenever it is needed
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 _MOST_SEGMENTS = 300_000  # of all objects, of which this process remembers where they are located
 _MOST_NAMES = 100_000  # files of which this process remembers that it has checked or used them
-_PAUSE = 10.0  # seconds without further attempts to write, after one failed
+_PAUSE = 10.0  # seconds after a failed write in which no other write is tried
 _COPY = 1 << 20
 _WRITTEN, _STEPS = "written", 1000
 _UNFINISHED = "unfinished"  # folder of temporary files
@@ -71,7 +71,7 @@ class Cache:
         self._num_segments = 0
         self._checked: dict[str, tuple[int, int]] = {}  # whole files whose checksum was right: inode, size
         self._used: dict[str, float] = {}
-        self._broken_until = 0.0  # nothing is written before, because the disk is full or cannot be written
+        self._broken_until = 0.0  # nothing is written before this time, because the disk is full or read-only
 
     # ---- ranges ----
 
@@ -79,7 +79,7 @@ class Cache:
         """The bytes of these (offset, size) ranges; None for each that is not in the cache, or damaged.
 
         Args:
-            check: whether checksums are verified. A caller that has checksums of its own need not.
+            check: whether checksums are verified. A caller with its own checksums passes False.
         """
         found: list[bytes | None] = [None] * len(ranges)
         path = self._path(name, "r")
@@ -92,7 +92,7 @@ class Cache:
         return found
 
     def add(self, name: str, pieces: Sequence[tuple[int, bytes]]) -> None:
-        """Stores bytes of an object, as (offset, bytes). Does nothing where that is impossible."""
+        """Stores bytes of an object, as (offset, bytes). Does nothing if they cannot be stored."""
         if fcntl is None or time.monotonic() < self._broken_until:
             return
         data = b"".join(_segments(pieces))
@@ -122,7 +122,7 @@ class Cache:
                 raise
 
     def _table(self, name: str, file: BinaryIO) -> _Table:
-        """The segments of an open file, with those that were added since the last time."""
+        """The segments of an open file, including those that were added since the last call."""
         with self._lock:
             table = self._tables.setdefault(name, _Table())
             self._tables.move_to_end(name)
@@ -153,7 +153,7 @@ class Cache:
             yield path if self._is_whole(path, name, file, check) else None
 
     def _is_whole(self, path: Path, name: str, file: BinaryIO, check: bool) -> bool:
-        """Locks an open file against its removal. Whether it has the size and checksum that were stored."""
+        """Locks an open file against removal. Returns whether it has the size and checksum that were stored."""
         lock_file(file, shared=True)
         try:
             found, now = os.fstat(file.fileno()), os.stat(path)
@@ -182,7 +182,7 @@ class Cache:
 
     @contextlib.contextmanager
     def fetching(self, name: str) -> Iterator[None]:
-        """Makes other threads and processes wait that fetch the same whole object."""
+        """Makes other threads and processes wait if they are about to fetch the same whole object."""
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):  # where nothing can be locked, several may fetch it
                 stack.enter_context(lock_folder(self.folder / "fetching" / name, wait=float("inf")))
@@ -190,7 +190,7 @@ class Cache:
 
     @contextlib.contextmanager
     def store(self, name: str, suffix: str, fill: Callable[[BinaryIO], int], size: int | None) -> Iterator[Path]:
-        """A file that `fill` has filled. It is kept in the cache if there is room, and exists until the block ends.
+        """Creates a file with `fill`. It exists until the block ends, and stays in the cache if there is room.
 
         Args:
             fill: writes to an unbuffered file, and returns the checksum of all that it has written.
@@ -221,7 +221,7 @@ class Cache:
     def _filled(
         self, name: str, suffix: str, fill: Callable[[BinaryIO], int], size: int | None
     ) -> tuple[BinaryIO, Path, int]:
-        """A new temporary file with an object: open, its path, the checksum. Tries again after it has made room."""
+        """Fills a temporary file: (open file, path, checksum). If the disk is full, makes room and tries again."""
         for attempt in range(3):
             try:
                 file, path = self._temporary(name, suffix, anywhere=attempt == 2)
@@ -268,7 +268,7 @@ class Cache:
     # ---- the size ----
 
     def make_room(self, expected: int = 0) -> None:
-        """Removes what was not used for the longest time, if the files are larger than the largest size.
+        """Removes the least recently used files, if all files together are larger than the largest size.
 
         Args:
             expected: bytes that are about to be written.
@@ -284,12 +284,12 @@ class Cache:
             os.truncate(self.folder / _WRITTEN, max(1, _STEPS - due))
 
     def _remove_until(self, others: int, most: float, kept: float) -> int:
-        """Removes the files that were not used for the longest time.
+        """Removes the least recently used files.
 
         Args:
             others: bytes that cannot be removed.
-            most: bytes at which nothing is removed.
-            kept: bytes that are kept otherwise.
+            most: up to so many bytes, nothing is removed.
+            kept: bytes that stay if something is removed.
 
         Returns:
             The bytes of the files that are left.
@@ -349,16 +349,16 @@ def name_of(path: str, version: int) -> str:
 
 
 def suffix_of(path: str) -> str:
-    """The suffix of a path, if it is an ordinary one: FFmpeg knows some formats by it."""
+    """The suffix of a path, if it is an ordinary one. FFmpeg recognizes some formats by their suffix."""
     found = re.search(r"\.[A-Za-z0-9]{1,8}$", path)
     return found[0].lower() if found else ""
 
 
 class _Table:
-    """Where the bytes of an object are in its file of ranges. What was stored last counts."""
+    """Where the bytes of an object are in its file of ranges. Of overlapping segments, the last stored one is used."""
 
     def __init__(self) -> None:
-        self.end = 0  # of the segments that are whole
+        self.end = 0  # of the complete segments
         self._file = (0, 0)
         self._lock = threading.Lock()
         self._starts: list[int] = []
@@ -368,7 +368,7 @@ class _Table:
         return len(self._segments)
 
     def update(self, file: BinaryIO) -> int:
-        """Reads the headers of the segments that were added to an open file. How many more segments are known."""
+        """Reads the headers of the segments that were added to an open file. Returns how many were added."""
         found = os.fstat(file.fileno())
         with self._lock:
             before = len(self._segments)
@@ -433,7 +433,7 @@ def _segments(pieces: Sequence[tuple[int, bytes]]) -> Iterator[bytes]:
 
 
 def _locked(file: BinaryIO) -> bool:
-    """Locks an open file for this thread, which never needs it for longer than a write. Whether that succeeded."""
+    """Locks an open file for a write of this thread. Returns whether it is locked."""
     end = time.monotonic() + 2
     while True:
         try:
@@ -485,7 +485,7 @@ def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
 
 
 def _remove(path: str) -> bool:
-    """Removes a file, unless somebody has it in use."""
+    """Removes a file, unless a thread or process uses it."""
     try:
         if fcntl is not None and os.path.basename(path).startswith("w-"):
             with open(path, "r+b", buffering=0) as file:

@@ -14,7 +14,7 @@ from actrec.system import raise_if_exhausted
 
 
 class RemoteError(MediaError):
-    """An object that stays unreadable. The message is one line, without credentials and without the server's words."""
+    """An object that cannot be read after all retries. The message has no credentials and no text of the server."""
 
 
 class NoRangesError(Exception):
@@ -41,7 +41,7 @@ class Fault:
 
     Args:
         reason: in words.
-        final: what to raise, if repeating the request would not help.
+        final: what to raise if a retry would not help.
         pause: seconds that the server asked to wait.
         answered: whether the host has answered.
     """
@@ -78,7 +78,7 @@ _NETWORK = {
 
 
 def fault_of(url: str, error: Exception) -> Fault:
-    """What an error of a request means. No word of the error itself is taken over: it may contain secrets."""
+    """What an error of a request means. The text of the error is not used, because it may contain secrets."""
     chain = _chain(error)
     for one in chain:
         raise_if_exhausted(url, one)
@@ -130,7 +130,7 @@ def _chain(error: BaseException) -> list[Exception]:
 
 
 def _status_of(error: Exception) -> tuple[int, str, float] | None:
-    """(HTTP status, code, seconds to wait) that an error of any file system carries; None if it has none."""
+    """(HTTP status, code, seconds to wait) of an error of any file system; None if it has none."""
     if isinstance(error, HTTPStatusError):
         return error.status, "", error.pause
     answer = getattr(error, "response", None)
@@ -172,7 +172,7 @@ def _fault_of_status(url: str, status: int, code: str, pause: float) -> Fault:
 
 
 def seconds_of(text: object) -> float:
-    """The number of a header Retry-After; 0 for anything else, such as a date."""
+    """The number of seconds in a Retry-After header; 0 for anything else, such as a date."""
     with contextlib.suppress(TypeError, ValueError):
         return max(0.0, float(text))  # type: ignore[arg-type]
     return 0.0

@@ -1,4 +1,4 @@
-"""What the path of a list names: a local file, a URL, or a member of a tar archive, `ARCHIVE::MEMBER`."""
+"""What a path in a list names: a local file, a URL, or a member of a tar archive, `ARCHIVE::MEMBER`."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def split_member(path: str) -> tuple[str, str | None]:
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
-    """Whether the bytes of a path come over the network."""
+    """Whether the bytes of a path are fetched over the network."""
     return is_url(os.fspath(path))
 
 
 def is_local(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is an ordinary one of the file system: neither a URL nor a member of an archive.
+    """Whether a path is an ordinary path of the file system: neither a URL nor a member of an archive.
 
-    The disk is asked only for a path that contains `::`.
+    Only for a path that contains `::` is the file system asked.
     """
     path = os.fspath(path)
     return not is_url(path) and ("::" not in path or split_member(path)[1] is None)
@@ -80,9 +80,9 @@ def host_of(url: str) -> str:
 
 
 def why_refused(path: str | os.PathLike[str]) -> str | None:
-    """Why a URL in a list is not opened; None if it may be, and for every path that is no URL.
+    """The reason why a URL in a list is refused; None if it is not refused, or if the path is not a URL.
 
-    Lists, logs and checkpoints keep paths, so a URL must not contain a secret. The answer repeats none.
+    Lists, logs and checkpoints contain paths, so a URL must not contain a secret. The reason does not repeat it.
     """
     path = os.fspath(path)
     if not is_url(path):
@@ -137,7 +137,7 @@ def may_exist(path: str | os.PathLike[str]) -> bool:
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """A path that names the same in any folder. URLs stay as they are, and so do the names of members."""
+    """The absolute path. URLs stay as they are, and so do the names of members."""
     return _with_archive(os.fspath(path), os.path.abspath)
 
 

@@ -6,15 +6,15 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 LARGEST = 8 << 20  # bytes of one request
-_OVERHEAD = 0.13  # the bytes between the ranges that are fetched too, as a fraction of the bytes that are needed
-_WIDEST = 1 << 18  # bytes between two ranges that cost as much as a request: 20 ms at 100 Mbit/s
+_OVERHEAD = 0.13  # largest number of bytes that are fetched but not needed, as a fraction of the needed bytes
+_WIDEST = 1 << 18  # bytes of the widest gap to join; they cost as much as a request: 20 ms at 100 Mbit/s
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Few ranges, ascending and apart from each other, that contain all of the given ones.
+    """Merges ranges into few ranges, in ascending order, that contain all of the given ones.
 
-    Neighbors are joined over a gap where that is cheaper than another request, the smallest gaps first, so that all
-    gaps together have at most 13 % of the bytes that are needed.
+    Two neighbors are joined over the gap between them if this is cheaper than another request. The smallest gaps are
+    joined first, and all gaps together have at most 13 % of the needed bytes.
     """
     apart = _joined(ranges, frozenset())
     budget = _OVERHEAD * sum(size for _, size in apart)

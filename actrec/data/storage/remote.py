@@ -1,4 +1,4 @@
-"""Reads objects at URLs by fsspec: several requests in flight, each with a time limit, repeated after passing faults.
+"""Reads objects at URLs through fsspec: several requests in flight, with time limits, and retries after passing faults.
 
 The requests of all threads run in the event loop of fsspec. Credentials come from the environment and from the
 configuration of fsspec only.
@@ -34,28 +34,28 @@ from actrec.data.storage.paths import host_of, scheme_of, shown, why_refused
 from actrec.data.storage.ranges import LARGEST, split
 from actrec.data.storage.stores import is_http, name_in, open_store
 
-IN_FLIGHT = 32  # requests of this process at the same time: 8 clips of several ranges
-_AHEAD = 4  # parts of a download at the same time
+IN_FLIGHT = 32  # largest number of requests of this process at the same time; a clip may need several
+_AHEAD = 4  # parts of a download that are requested at the same time
 TIMEOUT = 30.0  # seconds for which a request may wait for a connection, and for the next bytes
-_SLOWEST = 50e3  # bytes per second of a connection that is still waited for
-_PATIENCE = 90.0  # seconds after the first fault during which a request is repeated, if the host has answered before
-_PATIENCE_UNKNOWN = 15.0  # likewise, if the host has never answered: it may not exist
-_LEAST = 5  # attempts, whatever they take
+_SLOWEST = 50e3  # bytes per second; a slower download is aborted
+_PATIENCE = 90.0  # seconds for which a request is retried, if the host has answered before
+_PATIENCE_UNKNOWN = 15.0  # the same for a host that has never answered, because it may not exist
+_LEAST = 5  # smallest number of attempts, even if they take longer than that
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds
-_LISTING = 1 << 28  # bytes that the list of a large folder may have
+_LISTING = 1 << 28  # assumed bytes of the list of a large folder, for its time limit
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a server says of an object.
+    """What a server says about an object.
 
     Args:
         size: in bytes; None if the server does not say.
-        version: 63 bits of a hash of its size and ETag, or of its modification time where it has no ETag.
-        tag: a hash of its ETag; 0 without one.
-        ranges: whether parts of it may be asked for.
+        version: 63 bits of a hash of its size and its ETag, or of its modification time if it has no ETag.
+        tag: a hash of its ETag; 0 if it has none.
+        ranges: whether the server answers range requests.
     """
 
     size: int | None
@@ -68,11 +68,11 @@ class Counters:
     """What this process has read from URLs. All numbers but `requests` and `retries` are bytes.
 
     Attributes:
-        needed: that callers asked for.
-        cached: of these, those that the cache had.
-        fetched: that came over the network.
-        requests: that were sent, with those for facts.
-        retries: requests that repeated a failed one.
+        needed: bytes that callers asked for.
+        cached: those of the needed bytes that were in the cache.
+        fetched: bytes that came over the network.
+        requests: number of requests, including those for facts.
+        retries: number of requests that repeated a failed one.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ def _store(url: str) -> Any:
 class Requests:
     """The requests of some threads, which another thread can end at once.
 
-    A thread takes part from its call of `take_part` on. After `cancel`, its requests raise CancelledError.
+    A thread joins by calling `take_part`. After `cancel`, the requests of these threads raise CancelledError.
     """
 
     _of_thread = threading.local()
@@ -151,7 +151,7 @@ class Requests:
         return getattr(Requests._of_thread, "requests", None)
 
     def take_part(self) -> None:
-        """Lets this thread take part for good."""
+        """Adds the current thread, until it ends."""
         Requests._of_thread.requests = self
 
     def cancel(self) -> None:
@@ -204,10 +204,10 @@ def _run(work: Callable[[], Awaitable[_T]]) -> _T:
 
 
 async def _repeated(url: str, work: Callable[[], Awaitable[_T]], *, size: int = 0) -> _T:
-    """The result of a request, which is repeated after faults that may pass.
+    """The result of a request, which is retried after faults that may pass.
 
     Args:
-        size: Bytes that the request is expected to give, for its time limit.
+        size: Expected bytes of the response, which decide the time limit.
 
     Raises:
         FileNotFoundError, PermissionError, IsADirectoryError, RemoteError: as the public functions do.
@@ -251,7 +251,7 @@ async def _repeated(url: str, work: Callable[[], Awaitable[_T]], *, size: int = 
 
 @contextlib.asynccontextmanager
 async def _http(store: Any, method: str, url: str, **headers: str) -> Any:
-    """The answer of a server, with a good status."""
+    """The response of a server. Raises HTTPStatusError unless its status is below 300."""
     import aiohttp
 
     session = await store.set_session()
@@ -346,7 +346,7 @@ async def _info(store: Any, url: str) -> dict[str, Any]:
 
 
 async def _in_turn(store: Any, function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
-    """Calls a function of a file system without coroutines. Such a one may have a single connection, as FTP has."""
+    """Calls a function of a file system that has no coroutines, one call at a time: FTP has a single connection."""
     lock = _process.locks.setdefault(id(store), asyncio.Lock())  # stores are kept as long as the process
     async with lock:
         return await asyncio.to_thread(function, *arguments, **options)
@@ -387,7 +387,7 @@ async def _part(store: Any, url: str, start: int, size: int, tag: int) -> bytes:
 
 
 async def _s3_part(store: Any, path: str, start: int, size: int, tag: int) -> bytes:
-    """As `s3fs` reads a part, and compares the ETag."""
+    """Reads a part as `s3fs` does, and compares the ETag."""
     bucket, key, version = store.split_path(path)
     which = {"VersionId": version} if version else {}
     asked = f"bytes={start}-{start + size - 1}"
@@ -473,7 +473,7 @@ def download(url: str, facts: Facts, offset: int, size: int | None, write: Calla
 
     Raises:
         FileNotFoundError, PermissionError, RemoteError: It cannot be read.
-        ObjectChangedError: The object is not the one of `facts`, also if it was replaced meanwhile.
+        ObjectChangedError: The object is not the one of `facts`, for example because it was replaced meanwhile.
         OSError: what `write` raises.
     """
     store = _store(url)
@@ -495,7 +495,7 @@ def download(url: str, facts: Facts, offset: int, size: int | None, write: Calla
                 task.cancel()
 
     async def stream() -> None:
-        """All of the object by one request. What came before a fault is read again and skipped."""
+        """The whole object by one request. After a fault, the bytes that were already written are read and skipped."""
         done = 0
 
         async def attempt() -> None:
@@ -521,7 +521,7 @@ def download(url: str, facts: Facts, offset: int, size: int | None, write: Calla
         else:
             await stream()
         if not facts.tag or not (is_http(store) or hasattr(store, "_call_s3")):
-            # The answers did not tell from which version they are.
+            # The responses did not state their version.
             now = await _facts(store, url)
             if now.version != facts.version:
                 raise ObjectChangedError

@@ -25,11 +25,11 @@ from actrec.data.storage.remote import Facts, counters
 from actrec.opening import open_regular
 from actrec.system import ExhaustedError, read_at, write_all
 
-_MOST_FACTS = 1_000_000  # objects of which this process remembers size and version: 320 MB
-_MOST_MEMBERS = 2_000_000  # of all archives of which this process remembers the tables
-_MANY = 1000  # members of a local archive whose table is kept in the cache
-_HEADERS = 4096  # bytes that are read of a remote archive at once: the small members next to a video fit into them
-_MOST_CHANGES = 3  # how often an object is fetched again because it was replaced meanwhile
+_MOST_FACTS = 1_000_000  # objects whose size and version this process remembers: 320 MB
+_MOST_MEMBERS = 2_000_000  # members, of all archives whose tables this process remembers
+_MANY = 1000  # a local archive with so many members has its table in the cache
+_HEADERS = 4096  # bytes of a remote archive that are read at once: the small members next to a video fit into them
+_MOST_CHANGES = 3  # how often an object is fetched again because it was replaced while it was fetched
 
 _Path = str | os.PathLike[str]
 
@@ -126,7 +126,7 @@ def configure_storage(*, cache: _Path | None = None, cache_size: str = Storage.c
 
     Args:
         cache: A folder, which several processes may share. Default: `actrec` in $XDG_CACHE_HOME, or in ~/.cache.
-        cache_size: Largest size of the folder. What was not used for the longest time is removed.
+        cache_size: Largest size of the folder. The least recently used files are removed first.
 
     Raises:
         ValueError: The size is malformed, or the folder cannot be created.
@@ -136,7 +136,7 @@ def configure_storage(*, cache: _Path | None = None, cache_size: str = Storage.c
 
 
 def _forget() -> None:
-    """In a forked process, whose parent may have held a lock."""
+    """Starts anew in a forked process, because its parent may have held a lock."""
     global _state, _state_lock
     _state_lock = threading.Lock()
     if _state is not None:
@@ -151,7 +151,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _facts(url: str, *, anew: bool = False) -> Facts:
-    """What the server says of an object; asked once per process. The size is known."""
+    """What the server says about an object, with its size. The server is asked once per process."""
     known = _get().facts
     facts = None if anew else known.get(hash(url))
     if facts is None:
@@ -217,7 +217,7 @@ def list_archive(archive: _Path) -> tar.Table:
 
 
 def _table(archive: str) -> tar.Table:
-    """The members of an archive: remembered, from the cache, or by a scan."""
+    """The members of an archive: from the memory of this process, from the cache, or from a scan."""
     state = _get()
     status = stat(archive)
     key = archive if is_url(archive) else os.path.abspath(archive)
@@ -272,14 +272,14 @@ def _scanned(archive: str, size: int) -> tar.Table:
 
 @contextlib.contextmanager
 def local_file(path: _Path) -> Iterator[LocalFile]:
-    """The whole content of a source as a part of a local file, until the block ends.
+    """The whole content of a source, as a part of a local file that exists until the block ends.
 
-    A local file is returned as it is; nothing is read. A remote one is fetched into the cache, unless it is there.
+    A local file is returned as it is, without reading it. A remote file is fetched into the cache if it is not there.
 
     Raises:
         OSError: It is missing or cannot be read.
-        MediaError: It stays unreadable (RemoteError), it was replaced twice while it was fetched (ChangedError), or
-            its archive cannot be used.
+        MediaError: It cannot be read after all retries (RemoteError), it was replaced several times while it was
+            fetched (ChangedError), or its archive cannot be used.
         ExhaustedError: There is no room for it on the disk.
     """
     path = os.fspath(path)
@@ -368,7 +368,7 @@ def _fetched(
 
 
 def open_bytes(path: _Path, *, buffering: int = -1) -> BinaryIO:
-    """Opens a source for reading bytes, seekable. What is remote is fetched into the cache first.
+    """Opens a source as a seekable binary file. A remote source is fetched into the cache first.
 
     Args:
         buffering: as for `open`: 0 opens without a buffer.
@@ -431,16 +431,16 @@ class _Part(io.RawIOBase):
 def read_ranges(path: _Path, ranges: Sequence[tuple[int, int]], crcs: Sequence[int] | None = None) -> list[bytes]:
     """The bytes of some (offset, size) ranges of a source, in the order of `ranges`.
 
-    A range that reaches past the end gives the bytes up to the end. What is remote comes from the cache, or in few
-    requests, and is then kept in the cache.
+    A range that reaches past the end gives the bytes up to the end. Bytes of remote sources come from the cache.
+    Missing ones are fetched in few requests and are then kept in the cache.
 
     Args:
-        crcs: The `zlib.crc32` of each range. What differs is fetched once more.
+        crcs: The `zlib.crc32` of each range. A range that differs is fetched once more.
 
     Raises:
         OSError: It is missing or cannot be read.
         ChangedError: The bytes do not have these checksums: the object was changed.
-        MediaError: It stays unreadable (RemoteError), or its archive cannot be used.
+        MediaError: It cannot be read after all retries (RemoteError), or its archive cannot be used.
     """
     path = os.fspath(path)
     archive, member = split_member(path)
@@ -522,7 +522,7 @@ def _read_remote(url: str, facts: Facts, ranges: Sequence[tuple[int, int]], *, t
 
 
 def _fetched_ranges(url: str, facts: Facts, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-    """Ranges by requests, which are then kept in the cache."""
+    """Fetches ranges and keeps them in the cache."""
     parts = split(merged(ranges))
     if not parts:
         return [b""] * len(ranges)

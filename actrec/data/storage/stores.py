@@ -1,4 +1,4 @@
-"""The file systems of fsspec, as they are used here."""
+"""Opens file systems of fsspec with the options that actrec needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from actrec.data.storage.faults import RemoteError
 from actrec.data.storage.paths import scheme_of
 from actrec.registry import did_you_mean
 
-# With this variable, gcsfs asks Google before each request which kind of bucket it is, unless it may know it.
+# If this variable is not "true", the plain file system of gcsfs is used: another one asks Google for the kind of bucket
+# before each request.
 _ASKS_FIRST = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
 
 

@@ -1,8 +1,8 @@
 """Where the members of a tar archive are located in it.
 
-Formats: ustar, pax and GNU, with long names. If a name occurs twice, the last member of that name counts, as when the
-archive is unpacked. A hard link is the member that it names. Compressed archives and sparse members have no bytes that
-could be read where they are located, so they are refused.
+Formats: ustar, pax and GNU, with long names. If a name occurs twice, the last member of that name is used, as when the
+archive is unpacked. A hard link is the member that it names. Compressed archives and sparse members are refused,
+because their content cannot be read as a range of the archive.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Table:
     """The members of an archive.
 
     Args:
-        members: name: (offset, size) in bytes. `./` at the beginning of a name is left out.
-        refused: name: why it cannot be read.
+        members: {name: (offset, size) in bytes}. `./` at the beginning of a name is left out.
+        refused: {name: the reason why the member cannot be read}.
         damage: what is wrong with the archive; "" if it is complete.
         repeated: the names that occur more than once.
     """
@@ -40,7 +40,7 @@ class Table:
         """(offset, size) of a member.
 
         Raises:
-            FileNotFoundError: There is none of this name.
+            FileNotFoundError: The archive has no such member.
             MediaError: It cannot be read in place.
         """
         name = _plain(member)
@@ -61,7 +61,7 @@ def scan(archive: str, file: io.RawIOBase | io.BufferedIOBase, size: int) -> Tab
         size: of the archive, in bytes.
 
     Raises:
-        MediaError: It is compressed, or no tar archive.
+        MediaError: It is compressed, or it is not a tar archive.
     """
     start = file.read(_BLOCK) or b""
     _check_kind(archive, start)
@@ -71,7 +71,7 @@ def scan(archive: str, file: io.RawIOBase | io.BufferedIOBase, size: int) -> Tab
         with tarfile.open(fileobj=_Bounded(file), mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
             while (member := tar.next()) is not None:
                 _add(table, member, size)
-                tar.members.clear()  # type: ignore[attr-defined] # they would fill the memory
+                tar.members.clear()  # type: ignore[attr-defined] # which would fill the memory
             end = tar.offset
         file.seek(end)
         after = file.read(_BLOCK) or b""
@@ -130,7 +130,7 @@ def _check_kind(archive: str, start: bytes) -> None:
 
 
 class _Bounded(io.RawIOBase):
-    """A file of which no header can read very much into the memory."""
+    """Limits how much of a file a header can make `tarfile` read into memory."""
 
     def __init__(self, file: io.RawIOBase | io.BufferedIOBase):
         self._file = file

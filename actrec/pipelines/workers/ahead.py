@@ -1,7 +1,7 @@
-"""Fetches what the next samples need of URLs, before they are decoded.
+"""Fetches the bytes at URLs that the next samples need, before they are decoded.
 
-Waiting for a network takes no processor. So a few threads wait, for more samples than the decode workers have, and the
-decode workers get samples whose bytes are in the cache. Files of the file system go to the decode workers directly.
+Waiting for a network needs no CPU time. So a few threads fetch the bytes of more samples than the decode workers work
+on, and the decode workers get samples whose bytes are in the cache. Local files go directly to the decode workers.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 from actrec.data.storage import Requests, is_remote
 
 FETCHES = 8  # files of URLs that are fetched at the same time
-_SAMPLES = 2 * FETCHES  # that are fetched before their batch is needed
+_SAMPLES = 2 * FETCHES  # samples whose fetch is started before their batch is needed
 _T = TypeVar("_T")
 
 Group = tuple[list[int], "Future[Any] | None"]  # places in a batch; what is fetched for them, None for local files
 
 
 class Ahead:
-    """The draws of the next batches, grouped by file, of which the URLs are being fetched. A context manager.
+    """The draws of the next batches, grouped by file, whose URLs are fetched in the background. A context manager.
 
     Args:
         path_of: the path of a row of the list.
@@ -50,7 +50,7 @@ class Ahead:
     def run(self, epoch: int, steps: Iterator[list[list[int]]]) -> Iterator[tuple[list[list[int]], list[Group]]]:
         """Yields the draws of each step and their groups.
 
-        As soon as a URL was drawn, it is ahead by as many steps as it takes for all threads to have work.
+        As soon as a URL was drawn, it takes draws in advance, so many that all fetch threads have work.
         """
         waiting: deque[tuple[list[list[int]], list[Group]]] = deque()
         while True:
@@ -79,7 +79,7 @@ class Ahead:
 
 
 def then(before: Future[Any], pool: Executor, function: Callable[[Any], _T]) -> Future[_T]:
-    """Calls a function with the result of another future, in a pool, which waits for nothing."""
+    """Calls a function in a pool with the result of another future. No thread of the pool waits for this future."""
     result: Future[_T] = Future()
 
     def call() -> None:
