@@ -21,7 +21,6 @@ from actrec.data.storage.sources import Status as Status
 from actrec.data.storage.sources import configure as configure
 from actrec.data.storage.sources import configure_storage as configure_storage
 from actrec.data.storage.sources import list_archive as list_archive
-from actrec.data.storage.sources import list_members as list_members
 from actrec.data.storage.sources import local_file as local_file
 from actrec.data.storage.sources import open_bytes as open_bytes
 from actrec.data.storage.sources import prefetch as prefetch

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from actrec.config import OptionError, Storage
-from actrec.data.errors import ChangedError, MediaError
+from actrec.data.errors import ChangedError
 from actrec.data.recent import Recent
 from actrec.data.storage import remote, tar
 from actrec.data.storage.cache import Cache, name_of, suffix_of
@@ -191,19 +191,6 @@ def refresh(path: _Path) -> None:
 
 
 # ---- members ----
-
-
-def list_members(archive: _Path) -> list[tuple[str, int, int]]:
-    """(name, offset, size) of the members of a local or remote tar archive, in the order of the archive.
-
-    Raises:
-        OSError: It is missing or cannot be read.
-        MediaError: It is not a plain tar archive, or it is cut off or damaged.
-    """
-    table = list_archive(archive)
-    if table.damage:
-        raise MediaError(archive, f"the archive can be read up to {table.damage}")
-    return [(name, offset, size) for name, (offset, size) in table.members.items()]
 
 
 def list_archive(archive: _Path) -> tar.Table:

@@ -66,7 +66,9 @@ def test_a_member_of_a_remote_archive(data):
     parts = [("clips/a.mp4", data[:1_000_000]), ("a.cls", b"7"), ("b.mp4", data[1_000_000:]), ("b.cls", b"8")]
     with RangeServer({"x.tar": tar_of(parts)}) as server:
         archive = server.url("x.tar")
-        assert [(name, size) for name, _, size in storage.list_members(archive)] == [(n, len(d)) for n, d in parts]
+        assert [(name, size) for name, (_, size) in storage.list_archive(archive).members.items()] == [
+            (n, len(d)) for n, d in parts
+        ]
         assert server.sent < 20_000
         for name, content in parts:
             path = f"{archive}::{name}"
