@@ -1,4 +1,4 @@
-"""Which shards `train-{000..127}.tar` means: braces as in bash and in WebDataset, and the patterns of `glob`."""
+"""Finds the shards that `train-{000..127}.tar` names: braces as in bash and WebDataset, and patterns of `glob`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LETTERS = re.compile(r"([a-zA-Z])\.\.([a-zA-Z])(?:\.\.(-?\d{1,18}))?", re.ASCII
 
 
 def expand_braces(text: str) -> Iterator[str]:
-    """Yields the texts that bash makes of one with braces, in the same order.
+    """Yields the texts to which bash expands a text with braces, in the same order.
 
-    `{a,b}` stands for each of the texts, `{000..127}` for the numbers with as many digits, and `{0..8..2}` and `{a..e}`
-    for sequences. Braces may be nested. Others, such as `{x}`, stay as they are.
+    `{a,b}` gives each of the texts, `{000..127}` the numbers with three digits, and `{0..8..2}` and `{a..e}` sequences.
+    Braces can be nested. Other braces, such as `{x}`, stay as they are.
     """
     for begin in (i for i, character in enumerate(text) if character == "{"):
         if (end := _closing(text, begin)) is None:
@@ -39,15 +39,15 @@ def expand_braces(text: str) -> Iterator[str]:
 
 
 def find_shards(patterns: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """The paths of shards that patterns mean, each once, in their order.
+    """The paths of the shards that patterns name, each once, in the order of the patterns.
 
-    A file whose name holds braces or `*` is found under its name. Local paths may hold the patterns of `glob`.
+    A file whose name contains braces or `*` is found by its name. Local paths can contain patterns of `glob`.
 
     Returns:
         The paths, and (path, reason) of those that do not exist. Whether a URL exists is not checked.
 
     Raises:
-        ValueError: A pattern means more than a million shards, or holds a secret.
+        ValueError: A pattern names more than a million shards, or contains a secret.
     """
     found: dict[str, str] = {}  # by the path in its shortest form
     missing: dict[str, str] = {}
@@ -80,7 +80,7 @@ def _closing(text: str, begin: int) -> int | None:
 
 
 def _alternatives(body: str) -> list[str]:
-    """The texts between the commas that are in no inner braces."""
+    """The texts between the commas, except commas in inner braces."""
     parts, depth = [""], 0
     for character in body:
         depth += (character == "{") - (character == "}")
@@ -92,7 +92,7 @@ def _alternatives(body: str) -> list[str]:
 
 
 def _sequence(body: str) -> Iterator[str] | None:
-    """The texts of `000..127` or `a..e`; None if it is no sequence."""
+    """The texts of `000..127` or `a..e`; None if the text is not a sequence."""
     if match := _SEQUENCE.fullmatch(body):
         is_padded = any(re.match(r"-?0\d", text) for text in match.group(1, 2))
         width = max(map(len, match.group(1, 2))) if is_padded else 0

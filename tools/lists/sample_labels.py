@@ -22,7 +22,7 @@ _NUMBERS = Classes()  # every number is a label, and no name is
 
 @dataclass(frozen=True)
 class Stated:
-    """What a sample says about its class. Two empty tuples: it says that it has none.
+    """What a sample says about its class. Two empty tuples mean that it says that it has no class.
 
     Args:
         numbers: Its labels; None if it states no numbers.
@@ -54,7 +54,7 @@ def read_labels_of(member: Mapping[str, bytes], folder: str, options: ShardOptio
         None if it states nothing.
 
     Raises:
-        ValueError: It states something that is no label, or several labels that contradict each other.
+        ValueError: It states something that is not a label, or labels that contradict each other.
     """
     values: dict[str, Any] = {}
     if options.label == "folder" and folder:

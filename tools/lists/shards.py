@@ -1,4 +1,4 @@
-"""Makes a list of the samples of tar shards in the layout of WebDataset.
+"""Makes a list of the samples of tar shards in WebDataset format.
 
 Members of a shard with the same name up to the first dot of the last part (the *key*) are one sample: `walk/a.mp4`,
 `walk/a.cls` and `walk/a.json`. Only the headers of the members and the small members with labels are read.
@@ -37,9 +37,9 @@ class Sample:
     """A video in a shard.
 
     Args:
-        path: The shard and the member, as a list has it.
-        shown: The same, as the user named the shard.
-        key: The name of the members without suffix.
+        path: The shard and the member, as in a list.
+        shown: The same for messages, with the shard as the user named it.
+        key: The name of its members without suffix.
         stated: What the sample says about its class; None if it says nothing.
     """
 
@@ -51,7 +51,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Shard:
-    """What one shard holds: the samples that can be used, and (kind, path, reason) of everything that cannot."""
+    """The usable samples of one shard, and (kind, path, reason) of everything in it that cannot be used."""
 
     samples: tuple[Sample, ...]
     problems: tuple[Problem, ...]
@@ -100,8 +100,8 @@ def make_shard_list(
     """Writes the list of the samples of shards, and labels.txt if the samples state names of classes.
 
     The rows are in the order of the shards and of the members in them. If the folder of the list has a file of class
-    names, the samples must state these classes. Otherwise, names are sorted and numbered from 0, unless samples state
-    their numbers too. What cannot be used is left out and written to `<list>.missing.csv`.
+    names, the samples must have these classes. Otherwise, names are sorted and numbered from 0, unless samples also
+    state the numbers. Shards and samples that cannot be used are left out and written to `<list>.missing.csv`.
 
     Args:
         patterns: Paths and URLs of shards, with braces and patterns of `glob`.
@@ -148,7 +148,7 @@ def make_shard_list(
 
 
 def read_shard(path: str, options: ShardOptions, *, stop: Stop | None = None) -> Shard:
-    """The samples of one shard. What cannot be used is no error, but a problem.
+    """The samples of one shard. What cannot be used is returned as a problem and raises no error.
 
     Args:
         stop: Called before the labels are read; True stops the work.
@@ -216,7 +216,7 @@ def _read_all(
 
 
 def _split(member: str) -> tuple[str, str]:
-    """(key, suffix) of a member. The key is empty if it has no suffix, or is hidden as are the notes of macOS."""
+    """(key, suffix) of a member. The key is empty if the member has no suffix or is hidden, like `._a.mp4` of macOS."""
     folder, slash, name = member.rpartition("/")
     stem, dot, suffix = name.partition(".")
     return (f"{folder}{slash}{stem}", suffix) if stem and dot and suffix else ("", "")
@@ -231,7 +231,7 @@ def _is_video(suffix: str, wanted: str | None) -> bool:
 def _read_labels(
     path: str, name: str, samples: Mapping[str, Mapping[str, tuple[int, int]]], options: ShardOptions
 ) -> tuple[dict[str, Stated | None], list[Problem]]:
-    """What the samples of a shard state, by key, and (kind, path, reason) of those that state no legal label."""
+    """What the samples of a shard state, by key, and (kind, path, reason) of those without a valid label."""
     found: dict[str, Stated | None] = {}
     problems: list[Problem] = []
     wanted = [(key, suffix) for key in samples for suffix in members_with_labels(samples[key], options)
@@ -287,7 +287,7 @@ def _labeled(
 
 
 def _numbers(stated: Stated, classes: Classes, file: str) -> tuple[int, ...]:
-    """The labels of a sample. Raises Bad if they are not among the classes, or not those of its names."""
+    """The labels of a sample. Raises Bad if they are not among the classes, or contradict the names of the sample."""
     numbers = None if stated.numbers is None else tuple(classes.label(str(number)) for number in stated.numbers)
     if stated.names is None or (numbers is not None and not classes.names):
         return numbers or ()
@@ -306,7 +306,7 @@ def _by(file: str) -> str:
 def _names(stated: Sequence[Stated]) -> list[str]:
     """The names of the classes in the order of their labels; empty if samples state only numbers.
 
-    The number that a name has in most samples counts.
+    If samples give several numbers for a name, the most frequent number is used.
 
     Raises:
         ValueError: Some samples state only numbers and others only names, so the numbers of the names are unknown.

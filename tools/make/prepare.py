@@ -49,7 +49,7 @@ class PreparedSet:
         lists: {name of the list: number of rows}.
         messages: The messages that were logged.
         table: Lines that say how many videos each class has in each list.
-        shards: Number of tar files; 0 if each video is a file.
+        shards: Number of tar shards; 0 if each video is a file.
     """
 
     done: int

@@ -1,13 +1,13 @@
-"""Packs the results of prepare into tar shards in the layout of WebDataset: `train-000000.tar` with `walk/a.mp4`,
-`walk/a.cls` and `walk/a.json`.
+"""Packs the results of prepare into tar shards in WebDataset format: `train-000000.tar` with `walk/a.mp4`, `walk/a.cls`
+and `walk/a.json`.
 
 Which shard a video goes to depends only on the names of the videos, so the same videos give the same bytes, in any
-order and with any number of workers. The shards of a list have equal numbers of videos, give or take one. Inside a
-shard, videos are in the order of a hash of their names, so that programs that read shards from start to end meet all
-classes. A shard is packed as soon as its last video is prepared, and then the files of its videos are removed.
+order and with any number of workers. The numbers of videos in the shards of a list differ by at most one. Inside a
+shard, videos are in the order of a hash of their names, so that programs that read a shard from start to end get mixed
+classes. A shard is packed as soon as its last video is prepared. Then the files of its videos are removed.
 
-What is in a shard already is read from the shard itself. So an interrupted run continues, and a shard that lacks a
-video, or has old labels, is packed anew from what it holds and what is new.
+The content of an existing shard is read from the shard itself, so an interrupted run can continue. A shard that lacks a
+video, or has old labels, is packed again from its old members and the new files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from actrec.tools.make.record import SHARDS, allot, clean
 from actrec.words import counted
 
 STAGED = ".videos"  # folder of prepared videos that are in no shard yet, among the shards
-_MTIME = 315532800  # 1980-01-01; tar warns of times near 1970
+_MTIME = 315532800  # 1980-01-01; tar warns about times near 1970
 _BLOCK = 1 << 20  # bytes that are copied at a time
 
 _Content = tuple[str, int, bytes | Path | int]  # member, size, and its bytes, a file, or its place in the old shard
@@ -79,7 +79,7 @@ def allot_members(
         {name of the video: shard and member}, for all known and new videos.
 
     Raises:
-        ValueError: The lists are other ones than in the earlier runs.
+        ValueError: The lists are not those of the earlier runs.
     """
     members = allot(names, classes, {name: path.partition("::")[2] for name, path in known.items()}, SHARDS.suffix,
                     keys=True)  # fmt: skip
@@ -114,7 +114,7 @@ def _stem(shard: str) -> str:
 
 
 def _num_shards(counts: Mapping[str, int], number: int) -> dict[str, int]:
-    """How many shards each part gets: as its number of videos, at least one, and no more than videos."""
+    """How many shards each part gets: in proportion to its videos, at least one, and at most one per video."""
     sizes = dict.fromkeys(counts, 1)
     for _ in range(number - len(counts)):
         open_ = [part for part in counts if sizes[part] < counts[part]]
@@ -163,9 +163,9 @@ class Shards:
         return found
 
     def pack(self, shard: str) -> bool:
-        """Writes a shard with all of its videos that exist, unless it is complete, and removes the files of these.
+        """Writes a shard with all existing videos that belong to it, unless it is complete. Then removes their files.
 
-        Videos that are in the shard and that this run does not know, because their originals are gone, stay in it.
+        Videos in the shard that this run does not know, because their originals are gone, stay in the shard.
 
         Returns:
             Whether the shard exists now. Without any video, there is none.
@@ -192,7 +192,7 @@ class Shards:
         return True
 
     def remove_empty_folders(self) -> None:
-        """Removes the folders of videos that are all in shards now. No video may be in work."""
+        """Removes the folders whose videos are all in shards now. No video may be in preparation."""
         for folder in (*{self.staged(name).parent for name in self._member}, self._folder / STAGED):
             with contextlib.suppress(OSError):  # not empty, or never made
                 folder.rmdir()
@@ -244,8 +244,8 @@ def finder() -> Callable[[Path], bool]:
 def _label_members(split: Split) -> dict[str, dict[str, bytes]]:
     """{name of a video: {suffix: content of the member with its labels}}, of rows of whole videos.
 
-    `.cls` holds the number of the class, as WebDataset has it, and `.json` also its name. A video with several labels
-    has only `.json`. Rows with ranges label parts of a video: they are in the list only.
+    `.cls` contains the number of the class, as in WebDataset, and `.json` contains the number and the name. A video
+    with several labels has only `.json`. Rows with ranges label parts of a video, so their labels are only in the list.
     """
     found: dict[str, set[tuple[int, ...]]] = {}
     ranged = set()
@@ -282,7 +282,7 @@ def _read_members(path: Path) -> dict[str, tarfile.TarInfo]:
 
 
 def _is_equal(content: Sequence[_Content], before: Mapping[str, tarfile.TarInfo], old: BinaryIO | None) -> bool:
-    """Whether a shard holds exactly this content already."""
+    """Whether a shard already has exactly this content."""
     if old is None or [(name, size) for name, size, _ in content] != [(one.name, one.size) for one in before.values()]:
         return False
     return all(
@@ -307,7 +307,7 @@ def _write_tar(path: Path, content: Iterable[_Content], old: BinaryIO | None) ->
 
 
 def _compare(path: Path, content: Sequence[_Content]) -> None:
-    """Raises OSError unless a new shard reads back with these members, before the files of its videos are removed."""
+    """Raises OSError unless a new shard reads back with these members. Called before files are removed."""
     found = [(member.name, member.size) for member in _read_members(path).values()]
     if found != [(name, size) for name, size, _ in content]:
         raise OSError(0, "the shard does not read back as it was written", os.fspath(path))

@@ -1,17 +1,17 @@
-"""Decodes MPEG-4 part 2 from the start without the B-pictures that nobody needs, bit-identical to a plain decode.
+"""Decodes MPEG-4 part 2 from the start, without the B-pictures that are not wanted, bit-identical to a plain decode.
 
-No picture refers to a B-picture, so leaving one out changes no other picture. Two things must still be certain:
+No picture refers to a B-picture, so leaving one out changes no other picture. Two questions remain:
 
-- **Which picture is it?** A decoder returns a B-picture as soon as it is decoded, so its frame number is the number of
-  pictures before it. Whether the decoder would return it follows from the headers (ISO/IEC 14496-2, sections 6.2.3 and
-  6.2.5), which are read here as FFmpeg's decoder reads them. Packed bitstreams, as XviD and DivX write them, have a P-
-  and a B-picture in one packet and an empty picture later; they are taken apart as the decoder does it.
-- **Does the decoder remember anything of it?** FFmpeg counts how pictures end, to detect encoders that do not pad them.
-  This count decides only how it judges the end of a picture, so it matters only if a picture does not end where it
-  should. The decoder is therefore told to expect proper ends (`bug=0`), and it prints a message about every picture
-  that ends otherwise. Encoders for which FFmpeg changes anything else are not accepted.
+- **What is the frame number of a B-picture?** A decoder returns a B-picture as soon as it is decoded, so its frame
+  number is the number of pictures before it. Whether the decoder would return it follows from the headers (ISO/IEC
+  14496-2, sections 6.2.3 and 6.2.5), which are read here as in FFmpeg's decoder. Packed bitstreams, which XviD and DivX
+  write, have a P- and a B-picture in one packet, and an empty picture later. They are split as in the decoder.
+- **Does a B-picture change the state of the decoder?** FFmpeg counts how pictures end, to detect encoders that do not
+  pad them. This count decides only how it judges the end of a picture, so it matters only if a picture ends in the
+  wrong place. The decoder is therefore told to expect correct ends (`bug=0`), and it prints a message about every
+  picture that ends otherwise. Encoders for which FFmpeg changes anything else are not accepted.
 
-Whatever is unusual raises `Doubt`, and the file must be decoded plainly.
+In all unusual cases, `Doubt` is raised, and the file must be decoded plainly.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _OTHER_ENCODER = re.compile(rb"DivX|XviD|Lavc|FFmpe|ffmpeg")
 
 
 class Doubt(Exception):
-    """The file has something that only a plain decode treats as FFmpeg does."""
+    """The file is unusual, so only a plain decode certainly gives the frames of FFmpeg."""
 
 
 def is_candidate(stream: av.VideoStream) -> bool:
@@ -55,14 +55,14 @@ def is_candidate(stream: av.VideoStream) -> bool:
 def iter_needed(
     container: InputContainer, stream: av.VideoStream, wanted: Set[int]
 ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """(frame number, picture) of the pictures of a plain decode, without B-pictures that are not wanted.
+    """Yields (frame number, picture) of a plain decode, without the B-pictures that are not wanted.
 
     Args:
         container, stream: as `open_video` gives them. Nothing was read from them.
         wanted: frame numbers.
 
     Raises:
-        Doubt: decode the file plainly. The pictures so far are right.
+        Doubt: The file must be decoded plainly. The pictures that were yielded are correct.
     """
     context, vops, number, is_last_missing = stream.codec_context, _Vops(stream), 0, False
     context.options = {**decoder_limit(), "bug": "0"}
@@ -94,7 +94,7 @@ def iter_needed(
 
 
 class _Vops:
-    """Takes packets apart into single pictures (VOPs), as FFmpeg's decoder does.
+    """Splits packets into single pictures (VOPs), as FFmpeg's decoder does.
 
     Attributes:
         may_skip: a B-picture may be left out.
@@ -140,7 +140,7 @@ class _Vops:
         return [(data[:second], is_b)]
 
     def _next_pending(self, data: bytes) -> bytes | None:
-        """What the decoder keeps of a packet in place of which it decodes the picture that it kept."""
+        """The picture that the decoder keeps from a packet, while it decodes the one that it kept before."""
         if not data.startswith(_VOP_CODE):
             if len(data) > _EMPTY_VOP or _ANY_CODE in data:
                 raise Doubt
@@ -258,7 +258,7 @@ class _Vops:
         return found >> 62, seconds, increment & (1 << self._bits) - 1, found >> left & 1
 
     def _follow(self, data: bytes, start: int) -> bool:
-        """Follows the times as the decoder does. Whether it is a B-picture, which the decoder then returns."""
+        """Follows the times as the decoder does. Returns whether this is a B-picture that the decoder returns."""
         kind, seconds, increment, is_coded = self._header(data, start)
         if kind != _B:
             self._last_base = self._base

@@ -1,4 +1,4 @@
-"""Certificates as bytes, to be stored: some four bytes per packet, and four more if it has a checksum."""
+"""Packs certificates into bytes: about four bytes per packet, and four more if the packet has a checksum."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actrec.data.video.certificate import DIRECT, PACKET, Certificate, StreamInf
 from actrec.data.video.orientation import Orientation
 
 _VERSION = 1
-_LARGEST = 1 << 28  # bytes to which a certificate may expand: some 40 million packets
+_LARGEST = 1 << 28  # bytes to which a certificate may expand: about 40 million packets
 
 
 def pack(certificate: Certificate) -> bytes:
@@ -51,7 +51,7 @@ def unpack(data: bytes) -> Certificate:
     """
     try:
         return _unpack(data)
-    except Exception as error:  # whatever the bytes lead zlib and numpy to
+    except Exception as error:  # zlib and numpy may raise any exception for damaged bytes
         raise ValueError(f"not a packed certificate ({error})") from error
 
 

@@ -1,15 +1,15 @@
-"""Judges from the bytes of its packets what a plain decode of a file gives, without decoding a picture.
+"""Predicts from the packets of a file what a plain decode gives, without decoding a picture.
 
-A file is *proven* if a decode by FFmpeg from the start certainly gives exactly one picture per packet, with the
-timestamp of the packet, in ascending order of the timestamps, all of the same size, and if a decoder can begin with
-each of its sync packets and gives the same pictures from there on. Each module argues this for its codec. What is not
-argued is in doubt: such a file has to be decoded to its end to know, which is slower, but never wrong.
+A file is *proven* if two statements certainly hold. First, a decode by FFmpeg from the start gives exactly one picture
+per packet, with the timestamp of the packet, in ascending order of the timestamps, all of the same size. Second, a
+decoder can start at each sync packet, and gives the same pictures from there on. Each module has the argument for its
+codec. All other files are *in doubt*: only a decode to the end can certify them, which is slower, but never wrong.
 
-What is not proven is how damaged pictures look. In H.264, HEVC and VP8, a picture with damage inside still comes out in
-its place, but FFmpeg repairs it with what it happens to have, so a decoder that begins later may repair it differently.
-FFmpeg marks most pictures that it repairs, but none in VP8. In VP9 and AV1, decoders refuse such a picture, and also
-one of which the reference is another than it should be, because a packet is missing: that moves all later pictures by
-one. So these three codecs are not judged.
+The look of damaged pictures is not proven. In H.264, HEVC and VP8, a picture with damage inside still comes out in its
+place. FFmpeg conceals the damage with the pictures that it has, so a decoder that starts later may conceal it
+differently. FFmpeg marks most of these pictures, but none in VP8. In VP9 and AV1, decoders refuse a damaged picture,
+and a picture whose reference is wrong because a packet is missing. This moves all later pictures by one. So VP8, VP9
+and AV1 are not judged.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from actrec.data.video.structure.hevc import HevcCheck
 
 __all__ = ["PacketFacts", "StructureCheck", "x264_unit"]
 
-# The names of FFmpeg's readers of files whose packets are judged. AVI and raw streams have no presentation times; the
-# picture order counts tell where FFmpeg has guessed them right. Readers that cut or join packets are not here.
+# The names of FFmpeg's demuxers whose packets are judged. AVI and raw streams have no presentation times, but the
+# picture order counts show whether FFmpeg has guessed them right. Demuxers that cut or join packets are not listed.
 _CONTAINERS = frozenset({"mov", "matroska", "flv", "mpegts", "avi", "ivf", "h264", "hevc"})
 
 
@@ -41,7 +41,7 @@ class StructureCheck:
     Args:
         codec: FFmpeg's name of the codec or decoder, such as "h264".
         extradata: of the container, before anything was decoded.
-        container: FFmpeg's name of the reader, such as "mov,mp4,m4a,3gp,3g2,mj2".
+        container: FFmpeg's name of the demuxer, such as "mov,mp4,m4a,3gp,3g2,mj2".
         reorder_depth: of the opened stream, before anything was decoded.
     """
 
@@ -57,7 +57,7 @@ class StructureCheck:
         self._check = checks.get(codec, lambda: _Unjudged(codec))()
 
     def packet(self, data: bytes, pts: int, is_key: bool) -> PacketFacts:
-        """Takes the next packet. Never raises, whatever its bytes are.
+        """Takes the next packet. Raises no exception for any bytes.
 
         Args:
             is_key: the container marks it as a keyframe.
@@ -66,14 +66,14 @@ class StructureCheck:
         return self._check.packet(data, pts, is_key)
 
     def doubt(self) -> str | None:
-        """Why the file is not proven, as a short phrase; None if it is. To be asked after the last packet."""
+        """Why the file is not proven, as a short phrase; None if it is. Call this after the last packet."""
         if not self._num_packets:
             return "it has no packets"
         return self._reason or self._check.doubt()
 
 
 class _Unjudged:
-    """Tells which packets a decoder can begin with, of a codec of which nothing else is proven."""
+    """Finds the packets at which a decoder can start, for codecs for which nothing else is proven."""
 
     def __init__(self, codec: str):
         self._codec, self._can_begin = codec, KeyframeCheck(codec)

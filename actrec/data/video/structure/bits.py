@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 class DoubtError(Exception):
-    """Something of which nothing can be proven. The message says in a few words what."""
+    """The file has a property for which nothing can be proven. The message names it in a few words."""
 
 
 def allow(condition: bool) -> None:
@@ -20,7 +20,7 @@ class Bits:
 
     Args:
         data: bytes without emulation prevention.
-        unused: bits at the end that do not count.
+        unused: bits at the end that are ignored.
     """
 
     __slots__ = ("_bits", "left")
@@ -40,7 +40,7 @@ class Bits:
         return value
 
     def shows(self, count: int) -> int:
-        """The next bits, of which there must be so many, without taking them."""
+        """The next bits, without taking them. The caller knows that there are enough bits."""
         return self._bits >> self.left - count
 
     def unsigned(self) -> int:
@@ -60,20 +60,20 @@ class Bits:
         return (value + 1) // 2 if value & 1 else -(value // 2)
 
     def at_most(self, largest: int) -> int:
-        """ue(v) that must not be larger."""
+        """A ue(v) of at most `largest`. Raises `DoubtError` if it is larger."""
         if (value := self.unsigned()) > largest:
             raise DoubtError("a header holds a value that is not allowed")
         return value
 
     def within(self, smallest: int, largest: int) -> int:
-        """se(v) that must be in this range."""
+        """A se(v) in this range. Raises `DoubtError` if it is not."""
         if not smallest <= (value := self.signed()) <= largest:
             raise DoubtError("a header holds a value that is not allowed")
         return value
 
 
 def unescaped(data: bytes) -> bytes:
-    """Without emulation prevention (H.264 section 7.4.1)."""
+    """The bytes without emulation prevention (H.264 section 7.4.1)."""
     return data.replace(b"\0\0\3", b"\0\0")
 
 
@@ -91,7 +91,7 @@ def payload_bits(unit: bytes, header: int) -> Bits:
 
 
 def first_bits(data: bytes, begin: int, end: int, size: int, header: int) -> Bits:
-    """The beginning of the payload of a NAL unit, which is all of it if the unit is not larger.
+    """The first bytes of the payload of a NAL unit, or the whole payload if it is smaller.
 
     Args:
         data: a packet.

@@ -3,32 +3,32 @@
 Sections are those of ITU-T H.264. FFmpeg means the H.264 decoder of libavcodec 62 with one thread and its default
 options; the functions named here are its own. The argument:
 
-1. *Every packet gives exactly one picture.* A picture enters FFmpeg's list of pictures to be shown in
-   `h264_field_start`, and nothing that follows, such as damage in macroblocks, removes it again. That function is
-   reached if the header of the first slice parses (`h264_slice_header_parse`), so all of it is parsed here, with the
-   same limits (7.3.3). It is reached once, if no other slice of the packet begins at the first macroblock, and if the
-   lists of references of the first slice can be made (`ff_h264_build_ref_list`): they can, because a reference always
-   exists, and FFmpeg uses it in place of missing ones, and because the changes of the lists are within limits. Fields,
-   redundant pictures, data partitions and the units of the extensions for scalable and multiview video are not judged.
-2. *All pictures have one size*, and the decoder never starts anew, because there is one sequence parameter set (SPS),
-   which the container's header holds, and the packets hold no parameter set but those in that header.
-3. *Nothing is missing before it is referred to.* `frame_num` advances by one after each reference picture (7.4.3), so
-   there is no gap, which FFmpeg would fill.
-4. *No picture is dropped and their order is that of their picture order counts.* FFmpeg holds back D pictures, which is
-   the larger of the container's number and `num_reorder_frames` of the SPS, and which only grows.
-   `h264_select_output_frame` adds the new picture to the list. If more than D are in it, it shows the one with the
-   smallest count of the oldest period. (A period begins with an IDR picture; one in which a memory management control
-   operation 5 resets the counts is not judged.) A picture would be dropped, or shown too late, only if one with a
-   larger count of the same period had been shown before it. Then the D + 1 pictures that were in the list at that time
-   had all larger counts and came before it in decoding order. No picture has so many: `OutputOrder.delay` counts them.
-   Periods do not mix: pictures of an earlier period are shown first, and the test for late pictures starts anew with
-   an IDR picture. The counts are computed as FFmpeg does (8.2.1), of types 0 and 2.
+1. *Every packet gives exactly one picture.* `h264_field_start` adds a picture to FFmpeg's list of pictures to be shown.
+   Nothing that follows, such as damage in macroblocks, removes it again. This function is reached if the header of the
+   first slice parses (`h264_slice_header_parse`), so the whole header is parsed here, with the same limits (7.3.3). It
+   is reached only once if no other slice of the packet begins at the first macroblock, and if the reference lists of
+   the first slice can be made (`ff_h264_build_ref_list`). They can be made, because a reference always exists, which
+   FFmpeg uses in place of missing ones, and because the changes of the lists are within limits. Fields, redundant
+   pictures, data partitions and the units of the scalable and multiview extensions are not judged.
+2. *All pictures have one size*, and the decoder never restarts. There is one sequence parameter set (SPS), in the
+   container's header, and packets contain only parameter sets that are also in that header.
+3. *No reference is missing.* `frame_num` advances by one after each reference picture (7.4.3), so there is no gap that
+   FFmpeg would fill.
+4. *No picture is dropped, and the output order is the order of the picture order counts.* FFmpeg holds back D pictures.
+   D is the larger of the container's number and `num_reorder_frames` of the SPS, and it only grows.
+   `h264_select_output_frame` adds the new picture to the list. If the list has more than D pictures, it shows the one
+   with the smallest count of the oldest period. (A period begins with an IDR picture. A period in which a memory
+   management control operation 5 resets the counts is not judged.) A picture would be dropped, or shown too late, only
+   if one with a larger count of the same period had been shown before it. Then the D + 1 pictures that were in the list
+   at that time all had larger counts and came before it in decoding order. No picture has so many:
+   `OutputOrder.delay` counts them. Periods do not mix: pictures of an earlier period are shown first, and the test for
+   late pictures restarts at an IDR picture. Counts of types 0 and 2 are computed as in FFmpeg (8.2.1).
 5. *The timestamps have the same order as the counts* in each period, and each period is later than the one before.
-   That decides whether a container states presentation times at all. AVI states none: FFmpeg invents them in decoding
-   order, so they contradict the counts wherever B-frames are.
-6. *IDR pictures reset the decoder.* `idr` drops all references, counts and frame numbers (8.2.1, 8.2.5.1). What is left
-   are parameter sets, which do not change, the build of x264, which `PacketFacts` tells, and film grain, which is not
-   judged. Contexts of entropy coding begin anew with each slice.
+   This also decides whether the presentation times of a container are real. AVI has none. FFmpeg assigns them in
+   decoding order, so they contradict the counts if there are B-frames.
+6. *IDR pictures reset the decoder.* `idr` drops all references, counts and frame numbers (8.2.1, 8.2.5.1). Three things
+   remain: parameter sets, which do not change; the build of x264, which is in `PacketFacts`; and film grain, which is
+   not judged. Contexts of entropy coding restart with each slice.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ _PARAMETER_SETS = frozenset({7, 8, 13, 15})
 _P, _B, _I = 0, 1, 2  # slice types (table 7-6)
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 144})
 _OLD_PROFILES = frozenset({66, 77, 88})
-_MAX_DELAY = 15  # FFmpeg takes a picture that is shown before 16 earlier ones for the beginning of a period
+_MAX_DELAY = 15  # FFmpeg treats a picture that is shown before 16 earlier ones as the beginning of a period
 _MAX_PIXELS = 1 << 28  # far more than a decoder accepts here
 _SLICES = frozenset({_SLICE, _IDR_SLICE})
-# x264 names its build in the user data of its first packet. FFmpeg decodes what builds before 151 wrote as they meant
-# it, for example 4:4:4 with CABAC, and remembers the build until another message names one.
+# x264 names its build in the user data of its first packet. For builds before 151, FFmpeg reproduces their faults, for
+# example in 4:4:4 with CABAC. It remembers the build until another message names one.
 _X264 = re.compile(rb"x264\s*-\s*core\s*(\d{1,9})")
 _X264_ID = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef")
 _X264_CORRECT = 151
-# Bytes of a slice in which its header is looked for first, and then.
+# Bytes of a slice in which its header is searched: at first, and if they were too few.
 _HEADS = (16, 40, 2000)
 
 
 @dataclass(frozen=True)
 class _Sps:
-    """What slice headers depend on of a sequence parameter set (section 7.3.2.1.1).
+    """The part of a sequence parameter set on which slice headers depend (section 7.3.2.1.1).
 
     Args:
         has_more_in_pps: picture parameter sets may continue with the transform size.
@@ -86,7 +86,7 @@ class _Sps:
 
 @dataclass(frozen=True)
 class _Pps:
-    """What slice headers depend on of a picture parameter set (section 7.3.2.2)."""
+    """The part of a picture parameter set on which slice headers depend (section 7.3.2.2)."""
 
     cabac: bool
     has_bottom_order: bool
@@ -124,7 +124,7 @@ def _parse_usability(bits: Bits, width: int, height: int) -> int | None:
     """Video usability information (section E.1.1). Returns `num_reorder_frames`."""
     if bits.take(1) and bits.take(8) == 255:
         across, down = bits.take(16), bits.take(16)
-        # FFmpeg's decoder starts anew with each picture if it takes the sample aspect ratio for impossible.
+        # FFmpeg's decoder restarts at each picture if the sample aspect ratio is impossible.
         if (across or down) and not (across and down and width * across // down and height * down // across):
             raise DoubtError("its sample aspect ratio is impossible")
     if bits.take(1):
@@ -461,7 +461,7 @@ class H264Check:
 
 
 def x264_unit(name: bytes, extradata: bytes) -> bytes:
-    """An SEI unit for the front of an H.264 packet, from which a decoder learns the build of x264.
+    """An SEI unit that tells a decoder the build of x264. It is put in front of an H.264 packet.
 
     Args:
         name: as in `PacketFacts.x264`.

@@ -3,21 +3,22 @@
 Sections are those of ITU-T H.265. FFmpeg means the HEVC decoder of libavcodec 62 with one thread and its default
 options; the functions named here are its own. The argument:
 
-1. *Every packet gives exactly one picture.* `hevc_frame_start` puts a picture into the buffer of decoded pictures
-   (DPB), and nothing that follows removes it before it is shown. That function is reached if the header of the first
-   slice parses (`hls_slice_header`), so all of it is parsed here with the same limits (7.3.6), and it succeeds if all
-   references are in the DPB: FFmpeg drops a picture of which one is missing. So the reference picture sets (8.3.2) are
-   followed here. Pictures that are marked as not shown, leading pictures that are skipped, keyframes that drop what was
-   not shown before, several layers and the ends of sequences are not judged. Nor are long-term references.
-2. *All pictures have one size*, and the decoder never starts anew, because there is one sequence parameter set (SPS),
-   which the container's header holds, and the packets hold no parameter set but those in that header.
-3. *Their order* is found by doing what FFmpeg does (`ff_hevc_output_frames`): an IDR picture shows all that is left;
-   then, after each picture, the one with the smallest picture order count (8.3.1) is shown while more pictures wait
-   than `sps_max_num_reorder_pics` says, or the DPB is fuller than `sps_max_dec_pic_buffering_minus1` says. The
-   timestamps have to ascend in that order. They still do if pictures are left out to which no other refers: fewer
-   pictures wait then, so none is shown earlier than before.
-4. *IDR pictures reset the decoder:* references, counts and the DPB. What is left are parameter sets, which do not
-   change, and film grain, which is not judged. Contexts of entropy coding begin anew with each slice.
+1. *Every packet gives exactly one picture.* `hevc_frame_start` puts a picture into the decoded picture buffer (DPB).
+   Nothing that follows removes it before it is shown. This function is reached if the header of the first slice parses
+   (`hls_slice_header`), so the whole header is parsed here, with the same limits (7.3.6). It succeeds if all references
+   are in the DPB, because FFmpeg drops a picture if one of its references is missing. So the reference picture sets
+   (8.3.2) are followed here. These are not judged: pictures that are marked as not shown, leading pictures that are
+   skipped, keyframes that drop pictures before they are shown, several layers, ends of sequences, and long-term
+   references.
+2. *All pictures have one size*, and the decoder never restarts. There is one sequence parameter set (SPS), in the
+   container's header, and packets contain only parameter sets that are also in that header.
+3. *The output order* is computed as in FFmpeg (`ff_hevc_output_frames`). An IDR picture makes the decoder show all
+   waiting pictures. After each picture, the waiting picture with the smallest picture order count (8.3.1) is shown, as
+   long as more pictures wait than `sps_max_num_reorder_pics` allows, or the DPB has more than
+   `sps_max_dec_pic_buffering_minus1` allows. The timestamps must ascend in this order. They also ascend if pictures
+   are left out to which no other picture refers: then fewer pictures wait, so none is shown earlier than before.
+4. *IDR pictures reset the decoder:* references, counts and the DPB. Two things remain: parameter sets, which do not
+   change, and film grain, which is not judged. Contexts of entropy coding restart with each slice.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _CRA = 21
 _LEADING = frozenset({6, 7, 8, 9})  # RADL and RASL
 _SKIPPED = frozenset({8, 9})  # RASL
 _SLICES = frozenset({*range(10), *_IDR, _CRA})
-_NO_ANCHORS = frozenset({0, 2, 4, *_LEADING})  # the count of the next picture does not follow from theirs
+_NO_ANCHORS = frozenset({0, 2, 4, *_LEADING})  # the count of the next picture is not derived from theirs
 _VPS, _SPS, _PPS = 32, 33, 34
 _PARAMETER_SETS = frozenset({_VPS, _SPS, _PPS})
 _SEI = frozenset({39, 40})
@@ -44,7 +45,8 @@ _USER_DATA, _FILM_GRAIN, _ORIENTATION = 4, 19, 47  # payload types of SEI messag
 _B, _P, _I = 0, 1, 2  # slice types (table 7-7)
 _MAX_PIXELS = 1 << 28  # far more than a decoder accepts here
 _MAX_REFERENCES = 15
-# Bytes of a slice in which its header is looked for first, and then. It holds the places of all rows of blocks.
+# Bytes of a slice in which its header is searched: at first, and if they were too few. The header may contain the
+# positions of all rows of blocks.
 _HEADS = (16, 64, 8000)
 
 _References = list[tuple[int, bool]]  # difference of the picture order count; whether this picture itself refers to it
@@ -52,7 +54,7 @@ _References = list[tuple[int, bool]]  # difference of the picture order count; w
 
 @dataclass(frozen=True)
 class _Sps:
-    """What slice headers and the output depend on of a sequence parameter set (section 7.3.2.2)."""
+    """The part of a sequence parameter set on which slice headers and the output depend (section 7.3.2.2)."""
 
     profile: int
     chroma_format: int
@@ -72,7 +74,7 @@ class _Sps:
 
 @dataclass(frozen=True)
 class _Pps:
-    """What slice headers depend on of a picture parameter set (section 7.3.2.3)."""
+    """The part of a picture parameter set on which slice headers depend (section 7.3.2.3)."""
 
     has_output_flag: bool
     extra_bits: int
@@ -421,7 +423,7 @@ class HevcCheck:
         self._known: set[bytes] = set()
         self._pps: dict[int, _Pps] = {}
         self._started = False
-        self._anchor = 0  # the picture order count from which the next one follows
+        self._anchor = 0  # the picture order count from which the next one is derived
         self._held: set[int] = set()  # the counts of the pictures that may be referred to
         self._disposable: dict[int, int] = {}  # temporal layers of the pictures to which their layer does not refer
         self._waiting: list[tuple[int, int]] = []  # counts and timestamps of the pictures that are not shown yet

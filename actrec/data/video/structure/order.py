@@ -1,4 +1,4 @@
-"""Whether pictures come out of a decoder that reorders them in the order of their timestamps."""
+"""Checks whether a decoder returns pictures in the order of their timestamps."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class OutputOrder:
     next one, in ascending order of their picture order counts.
 
     Attributes:
-        delay: the largest number of pictures that precede a picture in decoding order and follow it on the screen. A
-            decoder that holds back at least as many pictures shows all of them in order.
+        delay: the largest number of pictures that precede a picture in decoding order and follow it in output order.
+            A decoder that holds back at least as many pictures returns all of them in order.
     """
 
     def __init__(self) -> None:

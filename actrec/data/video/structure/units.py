@@ -53,7 +53,7 @@ class UnitReader:
         return found
 
     def split(self, data: bytes) -> tuple[_Places, str | None]:
-        """(start, end) of the NAL units of a packet, and why it is in doubt what FFmpeg finds in it, if it is."""
+        """(start, end) of the NAL units of a packet, and the reason if FFmpeg may find other units in it."""
         try:
             if not self.prefix_size:
                 return _between_start_codes(data), None
@@ -96,10 +96,10 @@ def _after_lengths(data: bytes, size: int) -> _Places:
     while i < total:
         start = i + size
         i = start + int.from_bytes(data[i:start], "big")
-        # A unit that is shorter than its header makes FFmpeg's decoder guess another form of the packet.
+        # If a unit is shorter than its header, FFmpeg's decoder may read the packet in the other form.
         if i - start < 2 or i > total:
             raise DoubtError("the lengths in a packet do not add up")
-        # FFmpeg's decoder searches the units for start codes, too, and finds more units then.
+        # FFmpeg's decoder also searches the units for start codes, and would find more units.
         if data.rfind(b"\0\0\1", start, i) >= 0:
             raise DoubtError("a NAL unit contains a start code")
         places.append((start, i))
