@@ -130,6 +130,11 @@ def shown(path: str | os.PathLike[str]) -> str:
     return f"{before}{mark}{re.split('[?;#]', rest)[0]}"
 
 
+def hide_secrets(url: str) -> str:
+    """A URL whose query shows no password, signature or token."""
+    return _QUERY.sub(lambda m: f"{m[0][: -len(m[2])]}***" if m[2] and _is_secret(m[1], m[2]) else m[0], url)
+
+
 def may_exist(path: str | os.PathLike[str]) -> bool:
     """Whether a file or folder exists, or the archive of a member. True for every URL: no server is asked."""
     path = os.fspath(path)

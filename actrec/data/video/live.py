@@ -20,6 +20,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 
+from actrec.data.storage.paths import hide_secrets
 from actrec.data.video.color import Converter, Region
 from actrec.data.video.container import MediaError, decoder_limit, video_stream
 from actrec.data.video.orientation import Orientation
@@ -397,8 +398,8 @@ class _Lag:
 
 
 def shown(source: str) -> str:
-    """A source for messages: an address without its password."""
-    return re.sub(r"(?<=://)([^/@:]*):[^/]*@", r"\1:***@", source)
+    """A source for messages: an address without its password, and without those of its query."""
+    return hide_secrets(re.sub(r"(?<=://)([^/@:]*):[^/]*@", r"\1:***@", source))
 
 
 def _parse(source: str) -> tuple[str, str | None, dict[str, str]]:

@@ -311,3 +311,5 @@ def test_missing_cameras_and_passwords():
         open_live("/dev/video987")
     assert shown("rtsp://me:secret@host:554/a") == "rtsp://me:***@host:554/a"
     assert shown("http://host:80/a@b") == "http://host:80/a@b"
+    assert shown("rtsp://host/a?channel=1&password=secret") == "rtsp://host/a?channel=1&password=***"
+    assert shown("http://host/a.m3u8?auth_token=secret&n=2") == "http://host/a.m3u8?auth_token=***&n=2"
