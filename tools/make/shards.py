@@ -245,9 +245,12 @@ def _label_members(split: Split) -> dict[str, dict[str, bytes]]:
     """{name of a video: {suffix: content of the member with its labels}}, of rows of whole videos.
 
     `.cls` contains the number of the class, as in WebDataset, and `.json` contains the number and the name. A video
-    with several labels has only `.json`. Rows with ranges label parts of a video, so their labels are only in the list.
+    with several labels has only `.json`, and so has a video without a label if others have one. Rows with ranges label
+    parts of a video, so their labels are only in the list.
     """
     found: dict[str, set[tuple[int, ...]]] = {}
+    parts = part_of(split)
+    labeled = {part for part, rows in split.rows.items() if any(row.labels for row in rows)}
     ranged = set()
     for row in (row for rows in split.rows.values() for row in rows):
         found.setdefault(row.path, set()).add(row.labels)
@@ -256,7 +259,10 @@ def _label_members(split: Split) -> dict[str, dict[str, bytes]]:
     members = {}
     for name, stated in found.items():
         labels = next(iter(stated))
-        if name in ranged or len(stated) > 1 or not labels:
+        if name in ranged or len(stated) > 1 or not (labels or parts[name] in labeled):
+            continue
+        if not labels:
+            members[name] = {"json": b'{"label": []}'}
             continue
         members[name] = {"cls": str(labels[0]).encode()} if len(labels) == 1 else {}
         names = [split.labels[label] for label in labels] if max(labels) < len(split.labels) else []

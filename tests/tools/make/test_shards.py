@@ -96,6 +96,17 @@ def test_the_list_of_the_shards_is_the_same(videos, tmp_path):
     assert (made.classes, made.problems) == (("run", "walk"), ())
 
 
+def test_the_list_of_the_shards_has_the_videos_without_a_label(videos, tmp_path):
+    src = videos("a/0.mp4", "a/1.mp4", "a/2.mp4")
+    for name, lines in (("train", "0.mp4 1,0\n{}1.mp4 -\n"), ("test", "2.mp4\n")):
+        (tmp_path / f"{name}.txt").write_text(f"{src}/a/" + lines.format(f"{src}/a/"))
+    run([tmp_path / "train.txt", tmp_path / "test.txt"], tmp_path / "packed", number=2)
+    for name, labels in (("train", {(1, 0), ()}), ("test", {()})):
+        made = make_shard_list([f"{tmp_path}/packed/shards/{name}-*.tar"], tmp_path / f"again/{name}.txt")
+        assert made.problems == ()
+        assert {video.labels for video in read_list(tmp_path / f"again/{name}.txt")} == labels
+
+
 def test_the_index_is_there_and_used(videos, tmp_path, monkeypatch):
     run(videos(*NAMES), tmp_path)
     monkeypatch.setattr("actrec.data.index.index.probe_path", lambda *_, **__: pytest.fail("it is probed again"))
@@ -135,9 +146,10 @@ def test_names_have_one_dot_and_several_labels_are_json(videos, tmp_path):
     )
     run([tmp_path / "mine.txt"], tmp_path / "out", 1)
     found = content(tmp_path / "out/shards/mine-000000.tar")
-    assert sorted(found) == ["a.b/ü 1.mp4", "a/r.cls", "a/r.mp4", "a/x_y.json", "a/x_y.mp4", "a/x_y_mp4.cls",
-                             "a/x_y_mp4.mp4"]  # fmt: skip
+    assert sorted(found) == ["a.b/ü 1.json", "a.b/ü 1.mp4", "a/r.cls", "a/r.mp4", "a/x_y.json", "a/x_y.mp4",
+                             "a/x_y_mp4.cls", "a/x_y_mp4.mp4"]  # fmt: skip
     assert json.loads(found["a/x_y.json"]) == {"label": [0, 1]}
+    assert json.loads(found["a.b/ü 1.json"]) == {"label": []}
     (tmp_path / "ranges.txt").write_text("videos/a/r.mp4 1 3 0\nvideos/a/r.mp4 4 6 1\nvideos/a/x_y.mp4 2 9 0\n")
     run([tmp_path / "ranges.txt"], tmp_path / "ranges", 2)
     lists = rows(tmp_path / "ranges/ranges.txt")
