@@ -26,6 +26,8 @@ from actrec.system import read_at
 # MPEG-1, -2 and -4 do not qualify: open GOPs and packed B-frames leak across keyframes without an error.
 SEEKABLE = {"h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mjpeg"}
 DIRECT = {*SEEKABLE} - {"mjpeg"}  # what an MJPEG decoder does depends on more of the container than is kept here
+# FFmpeg's VP8 decoder shows what was in its memory before where a packet ends too early, and does not tell it.
+_SILENT = {"vp8"}
 _SAMPLED = (0, 4)  # the pictures of a group whose checksums are kept: the keyframe, and the fourth after it
 _MAX_GROUPS = 8  # groups of which checksums are kept
 _LARGEST_HEAD = 1 << 20  # bytes of packets that are kept to decode the first picture, which rarely needs more
@@ -204,7 +206,10 @@ class PacketExaminer:
 
     def finding(self) -> Finding:
         """What is known after the last packet and the first picture."""
-        return Finding(self.certificate(), self._reason or self._structure.doubt())
+        doubt = self._reason or self._structure.doubt()
+        if doubt is None and self._structure.hides_damage:
+            doubt = "damage inside its pictures would not be seen"
+        return Finding(self.certificate(), doubt)
 
     def _timestamps(self) -> list[int]:
         return sorted({pts for pts, _, _ in self._packets})
@@ -274,14 +279,14 @@ class Examiner(PacketExaminer):
 
     Attributes:
         damage: how many packets or pictures had errors.
-        checksums: of some pictures after the first group, by frame number, for a test of the certificate.
+        checksums: of pictures after the first group, for a test of the certificate.
     """
 
     def __init__(self, path: str | os.PathLike[str], stream: av.VideoStream, *, strict: bool = False):
         super().__init__(path, stream)
         self._strict = _strict_decoder(self._context) if strict and self._codec == "mjpeg" else None
         self.damage = DamageCount(self._context.codec.name if strict else None)
-        self._is_strict = strict
+        self._is_strict, self._is_silent = strict, self._codec in _SILENT
         self._pictures: list[int | None] = []
         self._key_pts: set[int] = set()
         self._group, self._since, self._step = -1, 0, 1
@@ -327,20 +332,23 @@ class Examiner(PacketExaminer):
         return super().certificate() if self._pictures == self._timestamps() else None
 
     @property
-    def checksums(self) -> dict[int, int]:
+    def checksums(self) -> list[dict[int, int]]:
+        """Those of some groups of pictures, by frame number: of all, if the decoder does not tell of damage."""
         groups = sorted(self._samples)
-        chosen = {groups[0], groups[len(groups) // 2], groups[-1]} if groups else set()
-        return {frame: found for group in sorted(chosen) for frame, found in self._samples[group].items()}
+        is_sampled = groups and not self._is_silent
+        chosen = sorted({groups[0], groups[len(groups) // 2], groups[-1]}) if is_sampled else groups
+        return [self._samples[group] for group in chosen]
 
     def _sample(self, picture: av.VideoFrame) -> None:
         """Keeps the checksums of some pictures of a few groups, which are spread over the video."""
         self._since += 1
         if picture.pts in self._key_pts:
             self._group, self._since = self._group + 1, 0
-        if self._group < 1 or self._group % self._step or self._since not in _SAMPLED:
+        is_sampled = not self._group % self._step and self._since in _SAMPLED
+        if self._group < 1 or not (is_sampled or self._is_silent):
             return
         self._samples.setdefault(self._group, {})[len(self._pictures) - 1] = picture_checksum(picture)
-        if len(self._samples) > _MAX_GROUPS:
+        if len(self._samples) > _MAX_GROUPS and not self._is_silent:
             self._step *= 2
             self._samples = {group: kept for group, kept in self._samples.items() if not group % self._step}
 

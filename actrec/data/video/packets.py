@@ -139,7 +139,7 @@ class _DirectPackets:
         assert isinstance(context, av.VideoCodecContext)
         context.thread_count, context.thread_type = 1, "NONE"
         context.reorder_depth = self._stream.reorder_depth
-        context.options = decoder_limit()
+        context.options = _decoder_options(self._stream.codec)
         self._describe(context)
         return context
 
@@ -215,7 +215,9 @@ class _ContainerPackets:
         self._container, self._stream, self._certificate = container, stream, certificate
 
     def decoder(self) -> av.VideoCodecContext:
-        return self._stream.codec_context
+        context = self._stream.codec_context
+        context.options = _decoder_options(context.codec.name)
+        return context
 
     def add_stream(self, output: OutputContainer) -> av.VideoStream:
         return output.add_stream_from_template(self._stream, opaque=True)  # AV1 has no encoder of the decoder's name
@@ -241,6 +243,11 @@ class _ContainerPackets:
                 yield packet
             if not missing:
                 return
+
+
+def _decoder_options(codec: str) -> dict[str, str]:
+    """FFmpeg's HEVC decoder leaves what it shows in place of a damaged slice to chance, and tells it only if asked."""
+    return decoder_limit() | ({"err_detect": "explode"} if codec == "hevc" else {})
 
 
 def _with_preamble(packet: av.Packet, preamble: bytes) -> av.Packet:

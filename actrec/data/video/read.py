@@ -336,20 +336,21 @@ def _read_from_start(
     return Decoded(clamped, decoded, certificate, examiner.damage.num_damaged)
 
 
-def _holds(path: str | os.PathLike[str], certificate: Certificate, expected: dict[int, int]) -> bool:
-    """Whether entering a file at some keyframes gives the pictures of the plain decode.
+def _holds(path: str | os.PathLike[str], certificate: Certificate, groups: list[dict[int, int]]) -> bool:
+    """Whether entering a file at some keyframes, each with a new decoder, gives the pictures of the plain decode.
 
     Args:
-        expected: checksums of pictures by frame number.
+        groups: checksums of pictures by frame number, of each keyframe.
     """
-    if not expected:
-        return True
-    sink = _Checksums()
-    try:
-        _read_runs(path, np.array(list(expected), np.int64), sink, certificate)
-    except (MediaError, FileNotFoundError):
-        return False
-    return sink.found == list(expected.values())
+    for expected in groups:
+        sink = _Checksums()
+        try:
+            _read_runs(path, np.array(list(expected), np.int64), sink, certificate)
+        except (MediaError, FileNotFoundError):
+            return False
+        if sink.found != list(expected.values()):
+            return False
+    return True
 
 
 def _read_runs(path: str | os.PathLike[str], wanted: np.ndarray, sink: _Sink, certificate: Certificate) -> Decoded:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from numbered_videos import (
+    CLOSED_X265,
     HEIGHT,
     HIDDEN_VP9,
     VP9,
@@ -246,11 +247,51 @@ def test_the_test_of_a_certificate_decodes_little(tmp_path):
     with certificates.open_video(path) as (container, stream), certificates.Examiner(path, stream) as examiner:
         for _ in certificates.iter_decoded(container, stream, examiner):
             pass
-    frames = np.array(list(examiner.checksums))
+    frames = np.array([frame for group in examiner.checksums for frame in group])
     assert len(frames) == 6
     assert set(frames % 12) == {0, 4}
     assert frames.min() >= 12
     assert frames.max() >= 120
+
+
+def damage(path, number, begin, fill):
+    """A copy in which a packet ends with other bytes: those from the fraction `begin` on become `fill`."""
+
+    def change(i, data):
+        start = int(len(data) * begin)
+        return data[:start] + fill * (len(data) - start) if i == number else data
+
+    return copy_packets(path, path.with_name(f"damaged_{path.name}"), change)
+
+
+def test_vp8_shows_old_memory_in_place_of_what_is_missing(tmp_path):
+    path = write(tmp_path / "a.webm", [numbered(n) for n in range(24)], codec="libvpx", gop=4, options=VP9)
+    assert find_certificate(path).doubt is not None
+    assert certificate_of(path) is not None
+    damaged = damage(path, 9, 0.5, b"")
+    expected = checksums(plain_decode(damaged))
+    assert len(expected) == 24
+    assert checksums(read(damaged, [9], find_certificate(damaged).certificate)[0]) != [expected[9]]
+    assert certificate_of(damaged) is None
+
+
+def test_damaged_hevc_is_a_surprise(tmp_path):
+    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(30)], codec="libx265", gop=10, options=CLOSED_X265)
+    damaged = damage(path, 13, 0.5, b"\xff")
+    assert len(plain_decode(damaged)) == 30
+    found = find_certificate(damaged)
+    assert found.doubt is None
+    with pytest.raises(SurpriseError, match="the decoder refused a packet"):
+        read(damaged, [19], found.certificate)
+    read(damaged, [9], found.certificate)
+
+
+def test_what_damaged_cavlc_leaves_after_keyframes_is_in_doubt(tmp_path):
+    for cabac, doubt in ((1, None), (0, "damage inside its pictures would not be seen")):
+        options = {"x264-params": f"cabac={cabac}"}
+        path = write(tmp_path / f"{cabac}.mp4", [numbered(n) for n in range(30)], gop=10, options=options)
+        assert find_certificate(path).doubt == doubt
+        assert certificate_of(path) is not None
 
 
 def test_film_grain_earns_no_certificate(tmp_path):

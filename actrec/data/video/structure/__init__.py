@@ -7,9 +7,10 @@ codec. All other files are *in doubt*: only a decode to the end can certify them
 
 The look of damaged pictures is not proven. In H.264, HEVC and VP8, a picture with damage inside still comes out in its
 place. FFmpeg conceals the damage with the pictures that it has, so a decoder that starts later may conceal it
-differently. FFmpeg marks most of these pictures, but none in VP8. In VP9 and AV1, decoders refuse a damaged picture,
-and a picture whose reference is wrong because a packet is missing. This moves all later pictures by one. So VP8, VP9
-and AV1 are not judged.
+differently. FFmpeg marks these pictures in H.264, tells of most of them in HEVC if asked, and of none in VP8. A decoder
+of H.264 that meets an invalid code of CAVLC also keeps coefficients, and adds them to pictures after the next IDR
+picture: `StructureCheck.hides_damage`. In VP9 and AV1, decoders refuse a damaged picture, and a picture whose reference
+is wrong because a packet is missing. This moves all later pictures by one. So VP8, VP9 and AV1 are not judged.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ class _Check(Protocol):
     def packet(self, data: bytes, pts: int, is_key: bool) -> PacketFacts: ...
 
     def doubt(self) -> str | None: ...
+
+    @property
+    def hides_damage(self) -> bool: ...
 
 
 class StructureCheck:
@@ -71,9 +75,16 @@ class StructureCheck:
             return "it has no packets"
         return self._reason or self._check.doubt()
 
+    @property
+    def hides_damage(self) -> bool:
+        """Whether damage in a picture may change pictures after the next keyframe, where nothing tells of it."""
+        return self._check.hides_damage
+
 
 class _Unjudged:
     """Finds the packets at which a decoder can start, for codecs for which nothing else is proven."""
+
+    hides_damage = True
 
     def __init__(self, codec: str):
         self._codec, self._can_begin = codec, KeyframeCheck(codec)

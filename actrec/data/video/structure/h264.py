@@ -267,6 +267,11 @@ class H264Check:
         if self._sps.delay is not None:
             self._depth = max(self._depth, self._sps.delay)
 
+    @property
+    def hides_damage(self) -> bool:
+        """FFmpeg keeps coefficients of a macroblock in which a code of CAVLC is invalid, and adds them to another."""
+        return not all(pps.cabac for pps in self._pps.values())
+
     def doubt(self) -> str | None:
         if self.reason is None and self._order.delay > min(self._depth, _MAX_DELAY):
             return "pictures are reordered more than the file says"

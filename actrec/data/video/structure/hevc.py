@@ -416,6 +416,8 @@ def _parse_range_extension(bits: Bits, transform_skip: bool, sps: _Sps) -> bool:
 class HevcCheck:
     """See `StructureCheck`."""
 
+    hides_damage = False
+
     def __init__(self, extradata: bytes):
         self.reason: str | None = None
         self._units = UnitReader(extradata, "hevc")
