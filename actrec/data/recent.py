@@ -1,4 +1,4 @@
-"""A bounded memory for what was used last."""
+"""A bounded memory of the most recently used values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _V = TypeVar("_V")
 
 
 class Recent(Generic[_K, _V]):
-    """The values that were used last, for any number of threads.
+    """The most recently used values, for any number of threads.
 
     Args:
         most: sum of their weights, at least that of the last one.

@@ -54,7 +54,7 @@ def check_number(split: Split, number: int) -> None:
     counts = Counter(part_of(split).values())
     if number > counts.total():
         raise OptionError(
-            f"`shards` {number}: there are {counted(counts.total(), 'video')}: expected at most as many shards"
+            f"`shards` {number}: expected at most {counts.total()}, as there are {counted(counts.total(), 'video')}"
         )
     if number < len(counts):
         raise OptionError(

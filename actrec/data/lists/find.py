@@ -135,8 +135,8 @@ def find_stored_videos(root: str) -> FoundVideos:
     if is_archive(root):
         table = list_archive(root)
         if table.damage:  # it is unknown which videos are missing
-            raise MediaError(root, f"the archive can be read up to {table.damage}: expected all of it; `actrec lists "
-                             "shards` lists what can be read")  # fmt: skip
+            raise MediaError(root, f"the archive can be read up to {table.damage}: expected a complete archive; "
+                             "`actrec lists shards` lists the members that can be read")  # fmt: skip
         found.unit = "member"
         names = list(table.members)
         found.unreadable = [name for name in table.refused if _extension(name) in VIDEOS]

@@ -89,7 +89,7 @@ def why_refused(path: str | os.PathLike[str]) -> str | None:
         return None
     scheme = scheme_of(path)
     if _CHAIN.match(path) and not _SCHEME.match(path):
-        return f"{scheme}:: in front of a URL is not supported: expected the URL alone; actrec has a cache of its own"
+        return f"{scheme}:: in front of a URL is not supported: expected only the URL; actrec has its own cache"
     if scheme in REFUSED:
         hint = "the path alone" if scheme in ("file", "local") else "the URL of a store, such as s3:// or https://"
         return f"{scheme}:// is not supported: expected {hint}"

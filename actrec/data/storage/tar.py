@@ -117,7 +117,7 @@ def _check_kind(archive: str, start: bytes) -> None:
         if start.startswith(mark):
             raise MediaError(
                 archive, f"the archive is compressed with {how}, so its members cannot be read alone: expected a plain "
-                "tar archive; videos hardly shrink"
+                "tar archive. Compression hardly makes videos smaller"
             )  # fmt: skip
     if len(start) < _BLOCK:
         raise MediaError(archive, f"not a tar archive, but {len(start)} bytes")
