@@ -1,4 +1,4 @@
-"""A long array in a file, of which parts are read when they are needed."""
+"""A long array in a file. Parts of it are read when they are needed."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import os
 
 
 class MediaError(ValueError):
-    """A file that cannot be used. The message is one line: path, reason."""
+    """A file cannot be used. The message is one line: path and reason."""
 
     def __init__(self, path: str | os.PathLike[str], reason: str):
         super().__init__(f"{os.fspath(path)}: {reason}")
@@ -17,8 +17,8 @@ class MediaError(ValueError):
 
 
 class ChangedError(MediaError):
-    """A file is no longer the one that its certificate describes."""
+    """A file has changed since its certificate was made."""
 
 
 class SurpriseError(MediaError):
-    """Decoding a file from a keyframe gave something else than its certificate says."""
+    """Decoding a file from a keyframe gave other pictures than its certificate says."""

@@ -60,10 +60,10 @@ from actrec.leftovers import remove_leftovers
 from actrec.system import num_cores, raise_if_exhausted, total_memory
 from actrec.words import counted, none_usable
 
-_FETCHES = 16  # files of URLs that are asked for, or fetched, at the same time
+_FETCHES = 16  # files at URLs that are fetched, or whose facts are requested, at the same time
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
 _SHARE = 32  # certificates may fill this part of the memory (10 KiB for 300 frames); others are read again each time
-_MOST_HELD = 1 << 30  # bytes; a process of a long list takes less than 2 GiB
+_MOST_HELD = 1 << 30  # bytes of certificates; a process with a long list needs less than 2 GiB in all
 _AT_ONCE = 1 << 22  # bytes of certificates that are written to the disk together
 _SAVE_EVERY = 30  # seconds of probing that a power cut may lose
 _SAVING = 20  # or this many times as long as saving takes
@@ -251,7 +251,7 @@ class Index(Sequence[Media]):
             run(_probe_job, jobs, receive)
 
     def take_over(self, other: Index, *, workers: int | None = None) -> int:
-        """Takes over what the index of another list knows of the same videos in another place.
+        """Copies the records of the same videos in another place from the index of another list.
 
         This avoids fetching whole objects, for example after a folder was uploaded. The videos of this list must be at
         URLs or members of archives, and those of the other list must be readable. `actrec.data.index.moved` says when
@@ -325,7 +325,7 @@ class Index(Sequence[Media]):
     def unusable(self) -> dict[int, str]:
         """Reason by row number, for the `broken` rows and those of files that could not be fetched.
 
-        The latter say nothing about the files: accessing such a row tries again.
+        Files that could not be fetched may be intact: accessing such a row tries again.
         """
         return {**self.broken, **self._rows_of(self._unreachable)} if self._unreachable else self.broken
 
@@ -517,7 +517,7 @@ class Index(Sequence[Media]):
             self._keep(file, found.packed)
 
     def _fail(self, file: int, path: str, reason: str) -> None:
-        """Notes that a file could not be fetched. Its record stays as it is.
+        """Records that a file could not be fetched. Its record in the index stays as it is.
 
         Raises:
             ValueError: Its host is given up.
@@ -560,7 +560,7 @@ class Index(Sequence[Media]):
         region: Region | None = None,
         certify: bool = False,
     ) -> Decoded:
-        """Decodes frames of the video file of a row by its certificate, or from its start where that does not work.
+        """Decodes frames of the video file of a row with its certificate, or from its start if it has none.
 
         Args:
             positions: ascending frame numbers of the file without repetition.
@@ -612,7 +612,7 @@ class Index(Sequence[Media]):
         return True, certificate
 
     def set_certificate(self, i: int, certificate: Certificate | None) -> None:
-        """Keeps the certificate that the file of a row has earned; None if it earned none."""
+        """Stores the certificate of the file of a row; None if the file does not get one."""
         file = int(self._file_of_row[i])
         self._drop_certificate(file)
         self._records.change(file, certified=Certified.NO if certificate is None else Certified.YES)
@@ -629,7 +629,7 @@ class Index(Sequence[Media]):
         self._changed = True
 
     def revoke_certificate(self, i: int, reason: str) -> None:
-        """Drops the certificate of the file of a row until the file changes, because it has turned out to be wrong.
+        """Revokes the certificate of the file of a row until the file changes, because a picture did not match it.
 
         The file is not certified again by decoding it to its end: if it is damaged, each epoch would do that in vain.
         """
@@ -657,7 +657,7 @@ class Index(Sequence[Media]):
     # ---- the certificates on disk ----
 
     def _keep(self, file: int, packed: bytes) -> None:
-        """Keeps a certificate until it is stored on disk; where that is impossible, as long as there is room for it."""
+        """Keeps a certificate in memory until it is on disk. If it cannot be stored, keeps it while there is room."""
         is_storing = self._store is not None and self._store.why_unsaved is None
         with self._lock:
             if is_storing or self._held + len(packed) <= self._room:
@@ -830,7 +830,7 @@ def _probe_job(
 def _verify_job(
     file: int, path: str, record: np.void, template: str | None, *, stop: object
 ) -> Found | str | Unreachable:
-    """What it has given, or why the file is broken."""
+    """The result of a job, or the reason why the file is broken."""
     try:
         return verify_path(path, record, template)
     except BrokenError as error:

@@ -26,7 +26,7 @@ from actrec.system import read_at
 # MPEG-1, -2 and -4 do not qualify: open GOPs and packed B-frames leak across keyframes without an error.
 SEEKABLE = {"h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mjpeg"}
 DIRECT = {*SEEKABLE} - {"mjpeg"}  # what an MJPEG decoder does depends on more of the container than is kept here
-# FFmpeg's VP8 decoder shows what was in its memory before where a packet ends too early, and does not tell it.
+# If a packet ends too early, FFmpeg's VP8 decoder shows old content of its memory, without an error.
 _SILENT = {"vp8"}
 _SAMPLED = (0, 4)  # the pictures of a group whose checksums are kept: the keyframe, and the fourth after it
 _MAX_GROUPS = 8  # groups of which checksums are kept
@@ -68,7 +68,7 @@ class Certificate:
         packets: where each packet is located in the file, in decoding order: an array of `PACKET`.
         stream: how to decode those packets; None if some are not stored in one piece.
         preamble: what a decoder that enters must read in front of the first packet: the file's first packet said it.
-        crcs: CRC-32 of each packet, for those that come over the network; None for the others.
+        crcs: CRC-32 of each packet, if the file is at a URL or in an archive; None for other files.
     """
 
     pts: np.ndarray
@@ -102,8 +102,8 @@ class Finding:
 
     Args:
         certificate: of the file, if decoding it gives one picture per packet, in the order of the timestamps. None if
-            it may not be entered even then.
-        doubt: why that is not certain without decoding all of it; None if it is.
+            decoding may not start at its keyframes even then.
+        doubt: why this is not certain without decoding the whole file; None if it is certain.
     """
 
     certificate: Certificate | None
@@ -117,7 +117,7 @@ def file_version(file: BinaryIO) -> tuple[int, int]:
 
 
 class PacketExaminer:
-    """Observes the packets of a file, from the first to the last, and tells where it may be entered. A context manager.
+    """Reads the packets of a file, from first to last, and finds where decoding may start. A context manager.
 
     Nothing that decoders remember may change between the keyframes. A picture of another size is shown in the size of
     the first one, which must be known, so a file with such a picture cannot be entered in the middle.
@@ -186,11 +186,11 @@ class PacketExaminer:
         return bool(self._sound and self._keys) and self._keys[0][0] == self._packets[0][0] == min(self._packets)[0]
 
     def damaged(self) -> None:
-        """Is told that the file is torn."""
+        """Notes that the file is torn."""
         self._sound = False
 
     def certificate(self) -> Certificate | None:
-        """What the packets say, if decoding them gives one picture each, in the order of their timestamps.
+        """The certificate, if decoding gives one picture per packet, in the order of the timestamps.
 
         None if the file may not be entered at its keyframes even then.
         """
