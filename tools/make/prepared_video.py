@@ -282,6 +282,7 @@ def _first_wrong(errors: np.ndarray, cells: int, crf: int) -> int | None:
     twice as much for each increase of CRF by 6; and by less than half of the way to a neighbor that differs by more
     than that. Encoders update a block that changes little only later, which matters more if there are few cells.
     Frames that differ by less cannot be distinguished. In a still video, therefore, any order of frames is accepted.
+    The last frame may be twice as near to the one before: encoders spend least on it, because no other frame needs it.
 
     Args:
         errors: The results of `_errors`, shape (frames, 3).
@@ -291,5 +292,7 @@ def _first_wrong(errors: np.ndarray, cells: int, crf: int) -> int | None:
     step = 2 ** ((crf - 23) / 6)
     noise = np.pad(np.minimum(error, near), 8, mode="edge")
     noise = np.median(np.lib.stride_tricks.sliding_window_view(noise, 17), axis=1)
-    wrong = (crossed > 0.3 * step * _GRID / math.sqrt(cells) + np.minimum(noise, step)) | (error > 6 * step)
+    near_limit = np.full(len(errors), 0.3 * step * _GRID / math.sqrt(cells))
+    near_limit[-1] *= 2
+    wrong = (crossed > near_limit + np.minimum(noise, step)) | (error > 6 * step)
     return int(wrong.argmax()) if wrong.any() else None

@@ -126,6 +126,12 @@ def _order(member: str) -> bytes:
     return hashlib.blake2b(member.encode(), digest_size=16).digest()
 
 
+def row_order(path: str) -> tuple[str, bytes]:
+    """Sorts the members of the shards of a list as the shards contain them, so as `actrec lists shards` lists them."""
+    archive, _, member = path.rpartition("::")
+    return archive, _order(member)
+
+
 class Shards:
     """The shards in a folder.
 

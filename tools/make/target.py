@@ -35,7 +35,7 @@ from actrec.tools.make.record import (
     shown,
     who_wrote,
 )
-from actrec.tools.make.shards import finder
+from actrec.tools.make.shards import finder, row_order
 from actrec.tools.make.source import Source, class_of_path
 from actrec.words import counted
 
@@ -325,6 +325,8 @@ class Target:
                     continue
                 path = os.path.join(self._dst, self._kind.folder, self._record.videos[row.path])
                 videos.append(Video(path, path, *found, row.labels))
+            if self._kind is SHARDS:
+                videos.sort(key=lambda video: row_order(video.path))
             target = self._dst / f"{part}.txt"
             if videos:
                 self._write_list(target, videos, split.labels)

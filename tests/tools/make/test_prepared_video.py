@@ -307,6 +307,15 @@ def test_a_still_video_passes(tmp_path, crf):
         assert fault(tmp_path, range(20), [rgb[:16, :32] for rgb in frames], crf=crf) is None
 
 
+def test_the_last_frame_may_resemble_the_one_before():
+    errors = np.tile((0.35, 0.4, 0.0), (84, 1))
+    errors[-1] = 0.9, 0.43, 0.93  # of a video of the toy dataset
+    assert tool._first_wrong(errors, 224, 23) is None
+    assert tool._first_wrong(errors[::-1], 224, 23) == 0
+    errors[-1, 2] = 1.4
+    assert tool._first_wrong(errors, 224, 23) == 83
+
+
 def test_wrong_frame_counts_and_keyframes_are_detected(tmp_path):
     frames = list(moving(30))
     assert fault(tmp_path, range(29), frames) == "the file has 29 frames: expected 30"
