@@ -17,7 +17,7 @@ from actrec.data.video.color import picture_checksum
 from actrec.data.video.container import iter_decoded, iter_packets, open_video
 from actrec.data.video.damage import DamageCount
 from actrec.data.video.orientation import Orientation
-from actrec.data.video.structure import StructureCheck, x264_unit
+from actrec.data.video.structure import MISSING, StructureCheck, x264_unit
 from actrec.opening import open_regular
 from actrec.system import read_at
 
@@ -198,6 +198,8 @@ class PacketExaminer:
         if not self._sound or self._size is None or not self._keys or self._keys[0][0] > pts[0]:
             return None
         if len(self._packets) != len(pts):
+            return None
+        if self._structure.doubt() == MISSING:  # FFmpeg fills the gap with the last picture, which may be one to skip
             return None
         key_pts, key_dts = np.array(sorted(self._keys), np.int64).T
         preamble = x264_unit(self._x264, self._extradata) if self._x264 else b""

@@ -294,6 +294,18 @@ def test_what_damaged_cavlc_leaves_after_keyframes_is_in_doubt(tmp_path):
         assert certificate_of(path) is not None
 
 
+def test_h264_with_missing_pictures_earns_no_certificate(tmp_path):
+    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(40)], gop=20, bframes=2)
+    with av.open(str(path)) as own, av.open(str(tmp_path / "b.mkv"), "w") as out:
+        stream = out.add_stream_from_template(own.streams.video[0], opaque=True)
+        for i, packet in enumerate(own.demux(video=0)):
+            if packet.size and i not in (4, 5):
+                packet.stream = stream
+                out.mux(packet)
+    assert find_certificate(tmp_path / "b.mkv").doubt == "pictures are missing"
+    assert certificate_of(tmp_path / "b.mkv") is None
+
+
 def test_film_grain_earns_no_certificate(tmp_path):
     path = write(tmp_path / "a.mp4", [numbered(n) for n in range(20)], gop=10)
     assert certificate_of(path) is not None

@@ -20,10 +20,10 @@ from typing import Protocol
 
 from actrec.data.video.keyframes import KeyframeCheck
 from actrec.data.video.structure.facts import PacketFacts
-from actrec.data.video.structure.h264 import H264Check, x264_unit
+from actrec.data.video.structure.h264 import MISSING, H264Check, x264_unit
 from actrec.data.video.structure.hevc import HevcCheck
 
-__all__ = ["PacketFacts", "StructureCheck", "x264_unit"]
+__all__ = ["MISSING", "PacketFacts", "StructureCheck", "x264_unit"]
 
 # The names of FFmpeg's demuxers whose packets are judged. AVI and raw streams have no presentation times, but the
 # picture order counts show whether FFmpeg has guessed them right. Demuxers that cut or join packets are not listed.

@@ -48,6 +48,7 @@ _P, _B, _I = 0, 1, 2  # slice types (table 7-6)
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 144})
 _OLD_PROFILES = frozenset({66, 77, 88})
 _MAX_DELAY = 15  # FFmpeg treats a picture that is shown before 16 earlier ones as the beginning of a period
+MISSING = "pictures are missing"
 _MAX_PIXELS = 1 << 28  # far more than a decoder accepts here
 _SLICES = frozenset({_SLICE, _IDR_SLICE})
 # x264 names its build in the user data of its first packet. For builds before 151, FFmpeg reproduces their faults, for
@@ -443,7 +444,7 @@ class H264Check:
         sps = self._sps
         if is_idr:
             if frame_num:
-                raise DoubtError("pictures are missing")
+                raise DoubtError(MISSING)
             self._order.reset()
             self._started = True
             self._frame_num = self._offset = self._reference_num = 0
@@ -451,7 +452,7 @@ class H264Check:
         elif not self._started:
             raise DoubtError("it does not begin with a keyframe that resets the decoder")
         elif frame_num != (self._reference_num + 1) % (1 << sps.frame_num_bits):
-            raise DoubtError("pictures are missing")
+            raise DoubtError(MISSING)
         if frame_num < self._frame_num:
             self._offset += 1 << sps.frame_num_bits
         self._frame_num = frame_num
