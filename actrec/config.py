@@ -856,6 +856,11 @@ class ShardOptions(Settings):
         metavar="SUFFIX",
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.field is not None and self.label not in ("auto", "json"):
+            raise OptionError(f"`field` {self.field!r} with `label` {self.label}: only a .json member has fields")
+
 
 @dataclass(frozen=True)
 class WeightsOptions(Settings):

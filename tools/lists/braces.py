@@ -41,19 +41,22 @@ def expand_braces(text: str) -> Iterator[str]:
 def find_shards(patterns: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
     """The paths of the shards that patterns name, each once, in the order of the patterns.
 
-    A file whose name contains braces or `*` is found by its name. Local paths can contain patterns of `glob`.
+    A file whose name contains braces or `*` is found by its name. Only local paths can contain patterns of `glob`.
 
     Returns:
         The paths, and (path, reason) of those that do not exist. Whether a URL exists is not checked.
 
     Raises:
-        ValueError: A pattern names more than a million shards, or contains a secret.
+        ValueError: A pattern names more than a million shards, contains a secret, or is a URL with `*`.
     """
     found: dict[str, str] = {}  # by the path in its shortest form
     missing: dict[str, str] = {}
     for pattern in patterns:
         if reason := why_refused(pattern):
             raise ValueError(f"{shown(pattern)}: {reason}")
+        if is_remote(pattern) and "*" in pattern.partition("?")[0]:
+            raise ValueError(f"{pattern}: * stands for names only in local paths; expected braces in a URL, such as "
+                             "train-{000..127}.tar")  # fmt: skip
         texts = [pattern] if os.path.isfile(pattern) else list(itertools.islice(expand_braces(pattern), MOST + 1))
         if len(texts) > MOST:
             raise ValueError(f"{pattern}: more than {MOST:,} shards: expected fewer")

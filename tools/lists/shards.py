@@ -28,6 +28,7 @@ from actrec.tools.make.jobs import Progress, Stop, Stopped, Workers, each
 from actrec.words import counted, printable
 
 _LARGEST_LABEL = 1 << 20  # bytes of a member with a label
+_MOST_CLASSES = 100_000  # lines of a labels.txt that is made from names and numbers
 
 Problem = tuple[str, str, str]  # kind, path, reason
 
@@ -264,8 +265,8 @@ def _labeled(
 ) -> tuple[list[Video], list[str], list[str]]:
     """The rows of the list, the names of the classes, and notes. Adds to `problems` what is left out."""
     stated = [sample.stated for sample in samples if sample.stated is not None]
-    names = given or _names(stated)
-    classes = Classes(names)
+    classes = Classes(given)
+    number_of = {name: label for label, name in enumerate(given)} or _numbers_of_names(stated)
     is_labeled = bool(stated)
     rows, notes = [], []
     for sample in samples:
@@ -276,37 +277,55 @@ def _labeled(
             problems.append(("no label", sample.shown, "the sample has no label, but others have one"))
             continue
         try:
-            labels = _numbers(sample.stated, classes, file) if sample.stated else ()
+            labels = _numbers(sample.stated, classes, number_of) if sample.stated else ()
         except Bad as bad:
-            problems.append(("bad label", sample.shown, bad.explain()))
+            by = f" (classes of {file})" if given else ""
+            problems.append(("bad label", sample.shown, f"{bad.explain()}{by}"))
         else:
             rows.append(Video(sample.path, sample.path, None, None, labels))
     if not is_labeled and rows:
         notes.append("no sample has a label, so the list has only paths. If the labels are elsewhere, pass --label")
-    return rows, list(names), notes
+    if given or not number_of:
+        return rows, list(given), notes
+    most = max([*number_of.values(), *(label for row in rows for label in row.labels)]) + 1
+    if most > _MOST_CLASSES:
+        notes.append(f"no class names are written: labels go up to {most - 1:,}, but only {len(number_of):,} have a "
+                     f"name: expected labels below {_MOST_CLASSES:,}")  # fmt: skip
+        return rows, [], notes
+    name_of = {label: name for name, label in number_of.items()}
+    if len(name_of) < most:
+        without = next(label for label in range(most) if label not in name_of)
+        notes.append(f"{counted(most - len(name_of), 'label')} without a name, such as {without}: labels.txt has "
+                     "the number in place of the name")  # fmt: skip
+    return rows, [name_of.get(label, str(label)) for label in range(most)], notes
 
 
-def _numbers(stated: Stated, classes: Classes, file: str) -> tuple[int, ...]:
+def _numbers(stated: Stated, classes: Classes, number_of: Mapping[str, int]) -> tuple[int, ...]:
     """The labels of a sample. Raises Bad if they are not among the classes, or contradict the names of the sample."""
     numbers = None if stated.numbers is None else tuple(classes.label(str(number)) for number in stated.numbers)
-    if stated.names is None or (numbers is not None and not classes.names):
+    if stated.names is None:
         return numbers or ()
-    named = classes.labels(stated.names)
+    others = "" if classes.names else " in other samples"
+    if not classes.names and (unknown := [name for name in stated.names if name not in number_of]):
+        if numbers is None:
+            raise Bad(lambda: f"class {show(unknown[0])}: no sample states its number, but others state numbers")
+        number = numbers[stated.names.index(unknown[0])]
+        names = [name for name, label in number_of.items() if label == number]
+        other = f"{number} is {show(names[0])}" if names else f"{show(unknown[0])} is not"
+        raise Bad(lambda: f"contradicting labels: it says {number} and {show(unknown[0])}, but {other}{others}")
+    named = classes.labels(stated.names) if classes.names else tuple(number_of[name] for name in stated.names)
     if numbers is not None and numbers != named:
         where = ", ".join(f"{name!r} is {label}" for name, label in zip(stated.names, named))
         texts = ",".join(map(str, numbers))
-        raise Bad(lambda: f"contradicting labels: it says {texts}, but {where} {_by(file)}")
+        raise Bad(lambda: f"contradicting labels: it says {texts}, but {where}{others}")
     return named
 
 
-def _by(file: str) -> str:
-    return "in other samples" if file == "None" else f"by {file}"
+def _numbers_of_names(stated: Sequence[Stated]) -> dict[str, int]:
+    """The label of each class with a name; empty if samples state only numbers.
 
-
-def _names(stated: Sequence[Stated]) -> list[str]:
-    """The names of the classes in the order of their labels; empty if samples state only numbers.
-
-    If samples give several numbers for a name, the most frequent number is used.
+    If samples give several numbers for a name, the most frequent number is used. If no sample states both, the names
+    are sorted and numbered from 0.
 
     Raises:
         ValueError: Some samples state only numbers and others only names, so the numbers of the names are unknown.
@@ -325,17 +344,14 @@ def _names(stated: Sequence[Stated]) -> list[str]:
                 f"labels are numbers in {counted(numbered, 'sample')} and names in others, such as {show(every[0])}: "
                 "expected a labels.txt with all classes next to the list, or --label or --field"
             )
-        return every
+        return {name: label for label, name in enumerate(every)}
     number_of: dict[str, int] = {}
     taken: set[int] = set()
     for (name, number), _ in sorted(pairs.items(), key=lambda found: (-found[1], found[0])):
         if name not in number_of and number not in taken:
             number_of[name] = number
             taken.add(number)
-    largest = max([*taken, *(number for one in stated for number in one.numbers or ())])
-    if len(taken) <= largest or set(every) - number_of.keys():
-        return []  # not every number has a name
-    return sorted(number_of, key=number_of.__getitem__)
+    return number_of
 
 
 def _repeated(samples: Sequence[Sample]) -> list[str]:

@@ -64,7 +64,7 @@ def test_class_names(here):
     made = make_shard_list(["v.tar"], here / "val.txt")
     assert (rows(here / "labels.txt"), rows(here / "val.txt")) == (["shake it", "walk"], ["v.tar::c.mp4 1"])
     assert problems(here / "val.txt") == [
-        ("bad label", "v.tar::d.mp4", "unknown class 'wallk': did you mean walk?"),
+        ("bad label", "v.tar::d.mp4", f"unknown class 'wallk': did you mean walk? (classes of {here}/labels.txt)"),
     ]  # fmt: skip
 
 
@@ -82,6 +82,47 @@ def test_names_with_numbers(here):
     (found,) = problems(here / "train.txt")
     assert found[:2] == ("bad label", "t.tar::z.mp4")
     assert "contradicting labels: it says 0, but 'run' is 1 in other samples" in found[2]
+
+
+def test_contradictions_are_found_if_a_number_has_no_name(here):
+    """Labels that count from 1, or a class without a sample, are no reason to drop the names or the check."""
+
+    def shard(name, *labels):
+        members = {}
+        for i, (number, text) in enumerate(labels):
+            members |= {f"{i}.mp4": VIDEO, f"{i}.cls": number, f"{i}.json": f'{{"label": "{text}"}}'}
+        write_shard(here / name, members)
+
+    shard("t.tar", ("1", "dog"), ("1", "dog"), ("2", "dog"), ("1", "cat"), ("3", "cow"))
+    made = make_shard_list(["t.tar"], here / "train.txt")
+    assert rows(here / "labels.txt") == ["0", "dog", "2", "cow"]
+    assert [row.split()[1] for row in rows(here / "train.txt")] == ["1", "1", "3"]
+    assert [reason for _, _, reason in made.problems] == [
+        "contradicting labels: it says 2, but 'dog' is 1 in other samples",
+        "contradicting labels: it says 1 and 'cat', but 1 is 'dog' in other samples",
+    ]
+    assert made.notes == ("2 labels without a name, such as 0: labels.txt has the number in place of the name",)
+    shard("v.tar", ("1", "dog"), ("2", "dog"))
+    made = make_shard_list(["v.tar"], here / "val.txt")
+    assert [reason for _, _, reason in made.problems] == [
+        f"contradicting labels: it says 2, but 'dog' is 1 (classes of {here}/labels.txt)"
+    ]
+    shard("many.tar", ("1000000", "dog"), ("1", "cat"), ("2", "cat"))
+    made = make_shard_list(["many.tar"], here / "many/train.txt")
+    assert (made.rows, made.classes, len(made.problems)) == (2, (), 1)
+    assert made.notes[0].startswith("no class names are written: labels go up to 1,000,000, but only 2 have a name")
+    write_shard(here / "some.tar", {"a.mp4": VIDEO, "a.cls": "0", "a.json": '"dog"', "b.mp4": VIDEO, "b.cls": "cow"})
+    made = make_shard_list(["some.tar"], here / "some/train.txt")
+    assert [reason for _, _, reason in made.problems] == [
+        "class 'cow': no sample states its number, but others state numbers"
+    ]
+
+
+def test_options_and_urls_that_cannot_be(here):
+    with pytest.raises(OptionError, match="field 'x' with label cls: only a .json member has fields"):
+        ShardOptions(label="cls", field="x")
+    with pytest.raises(ValueError, match=r"val-\*.tar: \* stands for names only in local paths; expected braces"):
+        make_shard_list(["s3://b/val-*.tar"], here / "train.txt")
 
 
 def test_several_labels(here):
