@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.request import getproxies
 
-from actrec.data.storage.faults import RemoteError
+from actrec.data.storage.faults import RemoteError, fault_of
 from actrec.data.storage.paths import scheme_of
 from actrec.registry import did_you_mean
 
 # If this variable is not "true", the plain file system of gcsfs is used: another one asks Google for the kind of bucket
 # before each request.
 _ASKS_FIRST = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
+
+_OWN = {"http", "https", "s3", "s3a", "gs", "gcs"}  # schemes whose packages `actrec[remote]` installs
+_INSTALLED = {"aiohttp", "s3fs", "gcsfs"}
 
 
 def open_store(url: str, scheme: str, *, timeout: float, connections: int) -> Any:
@@ -36,9 +41,7 @@ def open_store(url: str, scheme: str, *, timeout: float, connections: int) -> An
     try:
         kind = fsspec.get_filesystem_class(scheme)
     except ImportError as error:
-        package = re.search(r"[Ii]nstall \W*([\w.-]+)", str(error))
-        what = f"the package {package[1]}" if package else "a package that is missing"
-        raise RemoteError(url, f"{scheme}:// needs {what}: pip install 'actrec[remote]'") from None
+        raise RemoteError(url, f"{scheme}:// needs {_missing(known_implementations.get(scheme, {}), error)}") from None
     except ValueError:
         near = did_you_mean(scheme, sorted(known_implementations))
         raise RemoteError(
@@ -49,6 +52,10 @@ def open_store(url: str, scheme: str, *, timeout: float, connections: int) -> An
 
         kind = GCSFileSystem
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
+    if scheme not in _OWN:  # the host and the port, for example, without which some cannot be made
+        options |= kind._get_kwargs_from_urls(url)
+    if scheme == "ftp":
+        kind = type(kind)("FTP", (kind,), {"ftp": io.BytesIO()})  # its __del__ closes this, if it has no connection
     if scheme in ("http", "https") and getproxies():  # otherwise aiohttp would look for them at each request
         options |= {"client_kwargs": {"trust_env": True}}
     if scheme in ("s3", "s3a"):  # `remote` repeats requests itself
@@ -63,10 +70,31 @@ def open_store(url: str, scheme: str, *, timeout: float, connections: int) -> An
     try:
         store = kind(**options)
     except Exception as error:
+        if isinstance(error, OSError):  # some connect at once
+            fault = fault_of(url, error)
+            raise (fault.final or RemoteError(url, fault.reason)) from None
         raise RemoteError(url, f"{scheme}:// cannot be used here ({type(error).__name__})") from None
     if hasattr(store, "retries"):
         store.retries = 1
     return store
+
+
+def _missing(known: Mapping[str, str], error: ImportError) -> str:
+    """The package that a scheme of fsspec needs, and how to install it.
+
+    Args:
+        known: what the registry of fsspec says of the scheme.
+        error: of its import.
+    """
+    package = known.get("class", "fsspec").partition(".")[0]
+    if package == "fsspec":  # only the text names what is missing
+        text = f"{known.get('err', '')} {error}"
+        found = re.search(r"""[Ii]nstall (?:the )?["']?([\w-]+)|requires ["']?([\w-]+)""", text)
+        if found is None:
+            return "a package that is missing"
+        package = found[1] or found[2]
+    name = "actrec[remote]" if package in _INSTALLED else package
+    return f"the package {package}: pip install '{name}'"
 
 
 def name_in(store: Any, url: str) -> str:

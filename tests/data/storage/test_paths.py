@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import socket
 
 import pytest
 
 from actrec.data import storage
+from actrec.data.storage import remote
 from actrec.data.storage.paths import is_url, shown
 
 
@@ -165,12 +168,39 @@ def test_a_missing_package(monkeypatch):
         storage.stat("newstore://bucket/a.mp4")
 
 
-def test_a_missing_package_of_a_scheme(monkeypatch):
+@pytest.mark.parametrize(
+    ("scheme", "package", "installed"),
+    [
+        ("abfs", "adlfs", "adlfs"),
+        ("hf", "huggingface_hub", "huggingface_hub"),
+        ("oci", "ocifs", "ocifs"),
+        ("gdrive", "gdrive_fsspec", "gdrive_fsspec"),
+        ("sftp", "paramiko", "paramiko"),
+        ("smb", "smbprotocol", "smbprotocol"),
+        ("s3", "s3fs", "actrec[remote]"),
+    ],
+)
+def test_a_missing_package_of_a_scheme(monkeypatch, scheme, package, installed):
     import fsspec
+    from fsspec.registry import known_implementations
 
     def missing(scheme):
-        raise ImportError("Please install ocifs to access OCI")
+        raise ImportError(known_implementations[scheme]["err"])
 
     monkeypatch.setattr(fsspec, "get_filesystem_class", missing)
-    with pytest.raises(storage.RemoteError, match="oci:// needs the package ocifs"):
-        storage.stat("oci://bucket/a.mp4")
+    monkeypatch.setattr(remote, "_process", remote._Process())
+    with pytest.raises(storage.RemoteError) as error:
+        storage.stat(f"{scheme}://bucket/a.mp4")
+    assert str(error.value).endswith(f"{scheme}:// needs the package {package}: pip install '{installed}'")
+
+
+def test_schemes_that_are_opened_with_their_host(monkeypatch, capfd):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setattr(remote, "_PATIENCE_UNKNOWN", 0.01)
+    for scheme in ("ftp", "webhdfs"):
+        with pytest.raises(storage.RemoteError, match="refused the connection|did not answer in time"):
+            storage.stat(f"{scheme}://{host}/a.mp4")
+    gc.collect()
+    assert capfd.readouterr().err == ""
