@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import random
 import re
@@ -49,9 +50,13 @@ _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 _MOST_SEGMENTS = 300_000  # of all objects, of which this process remembers where they are located
 _MOST_NAMES = 100_000  # files of which this process remembers that it has checked or used them
 _PAUSE = 10.0  # seconds after a failed write in which no other write is tried
+_WAIT = 2.0  # seconds to wait for others that make room; the bytes of this process may have come too late for them
 _COPY = 1 << 20
 _WRITTEN, _STEPS = "written", 1000
 _UNFINISHED = "unfinished"  # folder of temporary files
+
+_told: set[Path] = set()  # folders of which this process has said that they cannot be written
+logger = logging.getLogger(__name__)
 
 
 class Cache:
@@ -71,6 +76,7 @@ class Cache:
         self._num_segments = 0
         self._checked: dict[str, tuple[int, int]] = {}  # whole files whose checksum was right: inode, size
         self._used: dict[str, float] = {}
+        self._over = False  # objects in use left the cache larger than its size when room was made
         self._broken_until = 0.0  # nothing is written before this time, because the disk is full or read-only
 
     # ---- ranges ----
@@ -149,8 +155,12 @@ class Cache:
         except OSError:
             yield None
             return
-        with file:
-            yield path if self._is_whole(path, name, file, check) else None
+        try:
+            with file:
+                yield path if self._is_whole(path, name, file, check) else None
+        finally:
+            if self._over:
+                self.make_room()
 
     def _is_whole(self, path: Path, name: str, file: BinaryIO, check: bool) -> bool:
         """Locks an open file against removal. Returns whether it has the size and checksum that were stored."""
@@ -203,20 +213,21 @@ class Cache:
         if keep and size:
             self._count(size, expected=size)
         file, path, checksum = self._filled(name, suffix, fill, size)
-        temporary = path
+        temporary, stored = path, 0
         try:
             lock_file(file, shared=True)
             found = os.fstat(file.fileno())
-            if size is None:
-                self._count(found.st_size)
             if keep and temporary.parent.name == _UNFINISHED and found.st_size <= _LARGEST * self.size:
                 with contextlib.suppress(OSError):
                     path = self._publish(name, suffix, found, temporary, checksum)
+                    stored = found.st_size
             yield path
         finally:
             file.close()
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+            if stored:  # again, because room was made before the objects of other threads existed
+                self._count(stored, wait=_WAIT)
 
     def _filled(
         self, name: str, suffix: str, fill: Callable[[BinaryIO], int], size: int | None
@@ -267,19 +278,21 @@ class Cache:
 
     # ---- the size ----
 
-    def make_room(self, expected: int = 0) -> None:
+    def make_room(self, expected: int = 0, *, wait: float = 0) -> None:
         """Removes the least recently used files, if all files together are larger than the largest size.
 
         Args:
             expected: bytes that are about to be written.
+            wait: seconds to wait for another thread or process that is making room. Then nothing is done.
         """
-        with contextlib.suppress(OSError), lock_folder(self.folder / "cleaning"):
+        with contextlib.suppress(OSError), lock_folder(self.folder / "cleaning", wait=wait):
             remove_leftovers([self.folder / _UNFINISHED])
             for entry in _entries(self.folder / "fetching"):  # of processes that were killed
                 with contextlib.suppress(OSError), lock_folder(Path(entry.path)):
                     pass
             total = expected + sum(size for _, size, _ in _files(self.folder / _UNFINISHED))
             total += self._remove_until(total, 0.95 * self.size, _KEPT * self.size)
+            self._over = total > self.size
             due = max(_STEPS // 200, (self.size - total) // self._step // 2)
             os.truncate(self.folder / _WRITTEN, max(1, _STEPS - due))
 
@@ -304,11 +317,11 @@ class Cache:
                     total -= size
         return total
 
-    def _count(self, size: int, expected: int = 0) -> None:
+    def _count(self, size: int, expected: int = 0, *, wait: float = 0) -> None:
         with self._lock:
             steps, self._written = divmod(self._written + size, self._step)
-        if steps and self._is_due(min(steps, _STEPS)):
-            self.make_room(expected)
+        if (steps and self._is_due(min(steps, _STEPS))) or self._over:
+            self.make_room(expected, wait=wait)
 
     def _is_due(self, steps: int) -> bool:
         """Notes what was written. Whether all processes have written so much that room has to be made."""
@@ -328,6 +341,12 @@ class Cache:
                 total = sum(one for _, one, _ in _objects(self.folder))
                 self._remove_until(0, 0, total - max(2 * size, total // 20))
         self._broken_until = time.monotonic() + _PAUSE
+        with self._lock:
+            is_new = self.folder not in _told
+            _told.add(self.folder)
+        if is_new:
+            what = error.strerror or type(error).__name__
+            logger.warning(f"the cache {self.folder.parent} cannot be written ({what}): the work continues without it")
 
     def _touch(self, path: Path) -> None:
         now = time.time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
@@ -162,6 +163,37 @@ def test_a_file_in_use_is_not_removed(folder, data):
     assert not list((folder / "objects").rglob("s-*"))
 
 
+def test_objects_of_threads_leave_the_cache_within_its_size(folder, data):
+    cache, size = Cache(folder, 1_000_000), 150_000
+    started = threading.Barrier(12)
+
+    def fetch(i):
+        def fill(file):
+            started.wait()  # nobody has written anything when room is made
+            file.write(data[:size])
+            return cache_module.zlib.crc32(data[:size])
+
+        with cache.store(name_of("t", i), ".mp4", fill, size):
+            pass
+
+    threads = [threading.Thread(target=fetch, args=(i,)) for i in range(12)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert 0 < used(folder / "objects") <= 1_000_000
+
+
+def test_the_size_is_kept_after_objects_in_use_are_closed(folder, data):
+    cache = Cache(folder, 1_000_000)
+    names = [name_of("u", i) for i in range(10)]
+    with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as fetched:
+            for name in names:
+                fetched.enter_context(cache.store(name, ".mp4", lambda file: file.write(data[:150_000]), 150_000))
+                assert stack.enter_context(cache.whole(name, ".mp4"))
+        assert used(folder / "objects") > 1_000_000
+    assert 0 < used(folder / "objects") <= 1_000_000
+
+
 def test_an_object_larger_than_the_cache_exists_while_it_is_used(folder, data):
     cache = Cache(folder, 1_000_000)
     stored(cache, content=data)
@@ -313,6 +345,17 @@ def test_a_folder_that_cannot_be_created(tmp_path, data):
     assert stored(cache)
     with cache.fetching(NAME):
         assert whole(cache) is None
+
+
+def test_a_cache_that_cannot_be_written_is_named_once(tmp_path, data, caplog):
+    (tmp_path / "file").write_text("")
+    for _ in range(2):
+        cache = Cache(tmp_path / "file" / "storage", 1 << 30)
+        cache.add(NAME, [(0, data[:10])])
+        assert stored(cache)
+    place = tmp_path / "file"
+    expected = f"the cache {place} cannot be written (Not a directory): the work continues without it"
+    assert caplog.messages == [expected]
 
 
 @pytest.mark.parametrize("missing", ["fcntl", "pread"])
