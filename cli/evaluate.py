@@ -86,7 +86,7 @@ def command(
             image_range=model.clip.image_range,
             template=model.clip.template,
             watch=watched,
-            log=note,
+            log=dist.only_first(note),  # all processes find the same
             name_skipped=False,  # all are named at the end
         )
     refuse_videos(found.videos)

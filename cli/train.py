@@ -108,7 +108,7 @@ def command(
             image_range=clip.image_range,
             template=clip.template,
             watch=watched,
-            log=note,
+            log=dist.only_first(note),  # all processes find the same
         )
     if run_dir is None:
         named = net.backbone.replace(":", ".") + ("_flow" if clip.modality == "flow" else "")

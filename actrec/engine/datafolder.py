@@ -18,6 +18,7 @@ from actrec.data.lists.labeling import contradict, range_of_counts, refuse_gaps,
 from actrec.engine import runlog
 from actrec.engine.failures import skipped_lines
 from actrec.engine.runfolder import BEST, CHECKPOINTS, Data
+from actrec.words import some_of
 
 _COMPARED = 2_000_000  # rows of lists that are compared with each other; more would delay the start by seconds
 
@@ -181,7 +182,10 @@ def _tell_labels(train: IndexedList, val: IndexedList | None, classes: Sequence[
             counts = _usable_per_class(item, len(classes))
             log(f"{item.path}: {range_of_counts(counts, classes)}")
     if classes == [str(label) for label in range(len(classes))] and 0 not in label_columns(train.videos)[0]:
-        log(f"WARNING: no video of {train.path} has the label 0: labels count from 0, so this class has no videos")
+        empty = np.flatnonzero(np.bincount(label_columns(train.videos)[0], minlength=len(classes)) == 0).tolist()
+        which = f"label {empty[0]}" if len(empty) == 1 else f"labels {some_of(list(map(str, empty)))}"
+        so = "this class has" if len(empty) == 1 else "these classes have"
+        log(f"WARNING: no video of {train.path} has the {which}: labels count from 0, so {so} no videos")
     if len(classes) == 1 and label_columns(train.videos)[1].all():  # with several labels, a video may have none
         log(f"WARNING: {train.path} has a single class: a net that always answers {classes[0]} is always right")
     if val is None or len(train.videos) + len(val.videos) > _COMPARED:

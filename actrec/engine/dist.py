@@ -89,6 +89,11 @@ def first() -> Iterator[None]:
         distributed.barrier()
 
 
+def only_first(function: Callable[[str], None]) -> Callable[[str], None]:
+    """The function in the first process. In the others, one that does nothing."""
+    return (lambda text: None) if rank() else function
+
+
 def share(value: Any) -> Any:
     """The value that the first process passes."""
     if world() == 1:

@@ -359,7 +359,11 @@ class Trainer:
     def _list_unusable(self) -> None:
         """Lists the unusable videos in the run folder."""
         if (number := len(self._loader.unusable)) != self._num_listed:
-            listed = self._named(dict(sorted(self._loader.unusable.items())))
+            videos = self._data.train
+            listed = [
+                (videos[row].id, reason.removeprefix(f"{videos[row].path}: "))
+                for row, reason in sorted(self._loader.unusable.items())
+            ]
             dist.by_first(lambda: runfolder.write_skipped(self._dir, listed))
             self._num_listed = number
 

@@ -84,6 +84,17 @@ def test_a_process_without_any_clip(tmp_path, dataset, groups):
     assert [each["loader"] for each in saved] == [{"epoch": 2, "step": 0, "left_out": [3]}] * 2
 
 
+def test_lists_are_described_once(tmp_path, dataset, groups):
+    lines = (dataset / "train.txt").read_text().splitlines()[:4]
+    (tmp_path / "list.txt").write_text("".join(f"{dataset}/{line}\n" for line in lines) + "none 1 9 0\n")
+    (tmp_path / "labels.txt").write_text("dark\nbright\n")
+    options = ("--list", tmp_path / "list.txt", "--data", dataset, "--run", tmp_path / "run")
+    ended = groups.run(2, "train", *options, *SMALL, "--epochs", "1")
+    assert [process.stderr.count("list.txt: 5 videos, 1 skipped") for process in ended] == [1, 0], ended
+    ended = groups.run(2, "evaluate", *options, "--out", tmp_path / "out.npz")
+    assert [process.stderr.count("list.txt: 5 videos, 1 skipped") for process in ended] == [1, 0], ended
+
+
 def test_two_processes_continue_what_one_began(tmp_path, dataset, groups):
     """With the same global batches and synchronized norms in float64, the losses are nearly the same."""
     train(groups, 1, dataset, tmp_path / "whole", "--epochs", "2", *EXACT)

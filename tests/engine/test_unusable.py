@@ -69,6 +69,8 @@ def test_stopped_or_killed_and_continued_is_the_same_run(tmp_path, broken, name)
     assert (trained.num_videos, trained.num_skipped) == (12, 3)
     assert sorted(trained.skipped) == ["frames/train3", "frames/train6", "frames/train7"]
     assert reporter.lines.count("training list after epoch 1: 12 videos, 3 skipped, 2 of them new:") == 1
+    for video, reason in runfolder.read_skipped(tmp_path / "whole").items():
+        assert not reason.startswith(str(broken / video) + ": ")
     saved = checkpoint.load(tmp_path / "whole/last.pt")
     assert saved["loader"] == {"epoch": 3, "step": 0, "left_out": [3, 6, 7]}
     steps = {"plain": [5, 4, 4], "repeats": [6, 5, 5], "balanced": [5, 4, 4]}[name]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from actrec.data.lists.find import is_archive
 from actrec.data.lists.splits import PART_NAMES, PARTS
 from actrec.files import show
 
@@ -81,12 +82,12 @@ def layout_of(src: str | Path, names: Sequence[str], class_level: int | None = N
     if reading.part is None:
         return Layout(classes, None, reading.described)
     if outside := [name for name, piece in zip(names, pieces) if len(piece) <= reading.part]:
-        raise ValueError(f"{_of(src, outside, names)} in no folder of a part: expected {src}/{reading.described}")
+        raise ValueError(f"{_of(src, outside, names)} in no folder of a part: expected {_in(src, reading.described)}")
     folders = [piece[reading.part] for piece in pieces]
     if outside := [n for n, f, c in zip(names, folders, classes) if not c and f.lower() in PART_NAMES]:
         raise ValueError(
             f"{_of(src, outside, names)} in a folder of a part, but in no class folder: expected "
-            f"{src}/{reading.described}, or --class-level {reading.part + 1} if "
+            f"{_in(src, reading.described)}, or --class-level {reading.part + 1} if "
             f"{_listed(sorted(levels[reading.part]))} are classes"
         )
     called = _called(src, folders)
@@ -208,8 +209,13 @@ def _listed(folders: Sequence[str], most: int = 8) -> str:
 
 def _of(src: str | Path, some: Sequence[str], names: Sequence[str]) -> str:
     """`videos/a.mp4 is` or `2 of 9 videos, such as videos/a.mp4, are`."""
-    first = os.path.join(src, some[0])
+    first = _in(src, some[0])
     return f"{first} is" if len(some) == 1 else f"{len(some)} of {len(names)} videos, such as {first}, are"
+
+
+def _in(src: str | Path, name: str) -> str:
+    """How a list names a video of a folder or an archive."""
+    return f"{src}::{name}" if is_archive(src) else os.path.join(src, name)
 
 
 def class_of(layout: Layout, src: str | Path, names: Sequence[str], *, otherwise: str = "") -> Sequence[str]:
@@ -222,5 +228,7 @@ def class_of(layout: Layout, src: str | Path, names: Sequence[str], *, otherwise
         ValueError: A video is in no class folder.
     """
     if outside := [name for name, klass in zip(names, layout.classes) if not klass]:
-        raise ValueError(f"{_of(src, outside, names)} in no class folder: expected {src}/{layout.described}{otherwise}")
+        raise ValueError(
+            f"{_of(src, outside, names)} in no class folder: expected {_in(src, layout.described)}{otherwise}"
+        )
     return layout.classes

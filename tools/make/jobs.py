@@ -121,7 +121,7 @@ def largest_first(jobs: Iterable[tuple], path: Callable[[tuple], Path | str]) ->
 
     Objects at URLs come last: their servers are not asked for sizes.
     """
-    return sorted(jobs, key=lambda job: (-size_of(path(job)), str(path(job))))
+    return sorted(jobs, key=lambda job: (-local_size(path(job)), str(path(job))))
 
 
 @contextlib.contextmanager
@@ -233,10 +233,13 @@ def _outcome(future: Future, job: tuple) -> tuple[Any, str | None]:
 
 
 def size_of(path: Path | str) -> int:
-    """The size of a file in bytes; 0 if it is missing, which the job itself reports, and for a URL."""
-    if isinstance(path, str) and is_remote(path):
-        return 0
+    """The size of a file or object in bytes; 0 if it is missing, which the job itself reports."""
     try:
         return storage.stat(path).size
     except (OSError, MediaError):
         return 0
+
+
+def local_size(path: Path | str) -> int:
+    """The size of a file in bytes; 0 if it is missing, and for a URL, whose server is not asked."""
+    return 0 if isinstance(path, str) and is_remote(path) else size_of(path)

@@ -23,6 +23,7 @@ from pathlib import Path
 from actrec.config import PrepareOptions, SplitOptions
 from actrec.data.index.index import build_index, run_in_threads
 from actrec.data.lists import Video
+from actrec.data.storage import is_remote
 from actrec.data.video.damage import damaged_line
 from actrec.leftovers import remove_leftovers
 from actrec.tools.lists.index import probe_list
@@ -44,7 +45,8 @@ class PreparedSet:
         done: Number of videos that this run prepared.
         skipped: Number of videos that were prepared before.
         frames: Number of frames of the videos that this run prepared.
-        before, after: Size in bytes of the originals and of the prepared videos, together.
+        before, after: Size in bytes of the originals and of the prepared videos, together. Videos from URLs that were
+            prepared before count in neither.
         failed: (path, reason) of everything that failed, as in failed.csv.
         lists: {name of the list: number of rows}.
         messages: The messages that were logged.
@@ -158,7 +160,10 @@ def _prepare(
         for name in names
         if name not in existing
     }
-    made: list[Prepared] = [Prepared(0, size_of(source / name), found) for name, found in existing.items()]
+    made: list[Prepared] = [
+        Prepared(0, 0, 0) if is_remote(source / name) else Prepared(0, size_of(source / name), found)
+        for name, found in existing.items()  # servers are not asked for the sizes of what exists
+    ]
     reasons, damaged = dict(broken), {}
     queue = largest_first(jobs, lambda job: job[0])
     waiting: dict[str, set[str]] = {}  # by shard: the videos that must be prepared before it is packed

@@ -14,7 +14,7 @@ from actrec.data.sampling import samplers
 from actrec.data.video.certificate import Certificate
 from actrec.data.video.read import decode_frames, iter_pictures, read_frames
 from actrec.tools.make.frame_rate import resampled
-from actrec.tools.make.jobs import size_of
+from actrec.tools.make.jobs import local_size, size_of
 
 _CLIPS = 3  # number of clips, from different places of a video
 _REPEATS = 3  # number of times that each clip is decoded
@@ -98,7 +98,7 @@ def psnr(
 
 def pick_sample(paths: Sequence[_Path], count: int) -> list[_Path]:
     """Chooses `count` files, evenly spaced in the order of file sizes."""
-    by_size = sorted(paths, key=lambda path: (size_of(path), str(path)))
+    by_size = sorted(paths, key=lambda path: (local_size(path), str(path)))
     count = min(count, len(by_size))
     return [by_size[(2 * i + 1) * len(by_size) // (2 * count)] for i in range(count)]
 

@@ -52,6 +52,7 @@ class Fault:
     answered: bool = False
 
 
+FOLDER = "a folder, not a file: a URL of a folder ends with /"
 _REFUSES, _CHECK = "the server refuses access", "check the credentials in the environment"
 _PASSING_CODES = re.compile(
     r"SlowDown|Throttl|RequestLimitExceeded|TooManyRequests|RequestTimeout$|Internal(Error|Failure)|ServiceUnavailable|"
@@ -102,7 +103,7 @@ def fault_of(url: str, error: Exception) -> Fault:
         if isinstance(one, PermissionError):
             return Fault("", PermissionError(errno.EACCES, f"{_REFUSES}: {_CHECK}", url), answered=True)
         if isinstance(one, IsADirectoryError):
-            return Fault("", IsADirectoryError(errno.EISDIR, "a folder, not a file", url), answered=True)
+            return Fault("", IsADirectoryError(errno.EISDIR, FOLDER, url), answered=True)
     if any(isinstance(one, socket.gaierror) for one in chain) or "ClientConnectorDNSError" in names:
         return Fault("the host was not found")
     if any(isinstance(one, TimeoutError) for one in chain) or any(map(_TIMED_OUT.search, names)):

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from actrec.data.storage.faults import (
+    FOLDER,
     BrokenError,
     HTTPStatusError,
     NoRangesError,
@@ -332,7 +333,7 @@ async def _facts(store: Any, url: str) -> Facts:
         return await _repeated(url, lambda: _http_first_byte(store, url))
     info = await _repeated(url, lambda: _info(store, url))
     if info.get("type") == "directory":
-        raise IsADirectoryError(errno.EISDIR, "a folder, not a file", url)
+        raise IsADirectoryError(errno.EISDIR, FOLDER, url)
     tag = next((str(info[name]) for name in _VERSIONS if info.get(name)), "")
     size = int(info["size"]) if info.get("size") is not None else None
     return Facts(size, version_of(tag, size), hash(tag) if "ETag" in info and tag else 0, True)

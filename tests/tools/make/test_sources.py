@@ -118,6 +118,8 @@ def test_sources_that_cannot_be_used(bucket, folder, tmp_path):
             make(tmp_path / "cut.tar", tmp_path / "out")
     with tarfile.open(tmp_path / "flat.tar", "w") as archive:
         archive.add(folder / NAMES[0], "a.mp4")
+    with pytest.raises(ValueError, match=r"flat\.tar::a\.mp4 is in no class folder: expected .*flat\.tar::<class>/"):
+        make_folder_lists(tmp_path / "flat.tar", tmp_path / "out")
     with pytest.raises(ValueError, match="in no class folder.*`actrec lists shards` makes a list of its labels"):
         extract_frames(tmp_path / "flat.tar", tmp_path / "out", FRAMES)
     assert not (tmp_path / "out").exists()
@@ -171,6 +173,8 @@ def test_lists_with_members_and_urls(folder, right, bucket, tmp_path):
         if tool is extract_frames:
             wanted = [line.rsplit(" ", 1)[0] + f" 1 {4 + i} {line[-1]}" for i, line in enumerate(wanted)]
         assert (out / "mine.txt").read_text().splitlines() == wanted
+        if tool is prepare:
+            assert made.before == sum((folder / video).stat().st_size for video in NAMES[:4])
         found = {os.path.basename(path): reason for path, reason in made.failed}
         assert found == {
             "x.mp4": "missing: no such object",
