@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -61,14 +62,13 @@ def open_store(url: str, scheme: str, *, timeout: float, connections: int) -> An
     if scheme in ("s3", "s3a"):  # `remote` repeats requests itself
         options |= {"config_kwargs": {"retries": {"total_max_attempts": 1}, "connect_timeout": timeout}}
         options["config_kwargs"] |= {"read_timeout": timeout, "max_pool_connections": connections}
-    for one in (kind.protocol,) if isinstance(kind.protocol, str) else kind.protocol:
-        for name, value in fsspec.config.conf.get(one, {}).items():
-            if name in options and isinstance(value, dict):
-                options[name] = options[name] | value
+    for name, value in _configured(kind).items():
+        if name in options and isinstance(value, dict):
+            options[name] = options[name] | value
     for name in ("fsspec", "s3fs", "gcsfs", "aiobotocore", "botocore"):  # their warnings are not for the terminal
         logging.getLogger(name).addHandler(logging.NullHandler())
     try:
-        store = kind(**options)
+        store = _gs_store(kind, options) if scheme in ("gs", "gcs") else kind(**options)
     except Exception as error:
         if isinstance(error, OSError):  # some connect at once
             fault = fault_of(url, error)
@@ -77,6 +77,32 @@ def open_store(url: str, scheme: str, *, timeout: float, connections: int) -> An
     if hasattr(store, "retries"):
         store.retries = 1
     return store
+
+
+def _gs_store(kind: Any, options: dict[str, Any]) -> Any:
+    """A file system of gcsfs with the first credentials that are found.
+
+    By itself, gcsfs also asks the metadata server of Google for minutes, although "google_default" has found no such
+    server.
+    """
+    from google.auth.exceptions import GoogleAuthError
+
+    if "token" not in _configured(kind):
+        for token in ("google_default", "cache"):
+            with contextlib.suppress(GoogleAuthError, ValueError):
+                return kind(**options, token=token)
+        options = options | {"token": "anon"}
+    return kind(**options)
+
+
+def _configured(kind: Any) -> dict[str, Any]:
+    """The options of a file system in the configuration of fsspec."""
+    from fsspec.config import conf
+
+    found: dict[str, Any] = {}
+    for one in (kind.protocol,) if isinstance(kind.protocol, str) else kind.protocol:
+        found |= conf.get(one, {})
+    return found
 
 
 def _missing(known: Mapping[str, str], error: ImportError) -> str:

@@ -33,3 +33,20 @@ def test_an_object_of_gs(monkeypatch, data, capfd):
         with pytest.raises(FileNotFoundError, match="no such object"):
             storage.stat("gs://videos/none.mp4")
     assert capfd.readouterr().err == ""
+
+
+def test_the_metadata_server_is_not_asked_again(monkeypatch, tmp_path):
+    """Without credentials, the object is read as anybody may read it."""
+    import google.auth
+    from gcsfs.credentials import GoogleCredentials
+
+    def none(**options):
+        raise google.auth.exceptions.DefaultCredentialsError
+
+    monkeypatch.setattr(google.auth, "default", none)
+    asked: list[object] = []
+    monkeypatch.setattr(GoogleCredentials, "_connect_cloud", asked.append)
+    monkeypatch.setattr(GoogleCredentials, "tokens", {})
+    monkeypatch.setattr(remote, "_process", remote._Process())
+    assert remote._store("gs://videos/a.mp4").credentials.method == "anon"
+    assert not asked
