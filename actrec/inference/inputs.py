@@ -10,6 +10,7 @@ from pathlib import Path
 from actrec.data.lists import Video, read_list
 from actrec.data.lists.find import find_stored_videos, find_videos, is_archive, is_frame_folder
 from actrec.data.storage import is_local, is_remote
+from actrec.data.storage.faults import RemoteError
 from actrec.files import ListError
 
 _LISTS = (".txt", ".csv")
@@ -34,7 +35,13 @@ def find_inputs(inputs: Sequence[Path | str], *, labels: bool = False) -> list[V
     """
     found: dict[str, Video] = {}
     for path in inputs:
-        for video in _videos_of(path):
+        try:
+            videos = _videos_of(path)
+        except (FileNotFoundError, PermissionError, RemoteError):
+            if is_local(path) or len(inputs) == 1:
+                raise
+            videos = [Video.of(os.fspath(path))]  # it fails when it is opened; the others are used
+        for video in videos:
             _add(found, video if labels else video._replace(labels=()))
     return list(found.values())
 

@@ -274,4 +274,4 @@ def test_surprises_are_told_once(tmp_path, dataset):
     _, reporter = run(tmp_path / "run", data, recipe(epochs=3), reporter=Notes(surprise))
     told = [line for line in reporter.lines if "will be decoded from the start" in line]
     assert [line.partition("; the first: ")[2].partition(":")[0] for line in told] == ["1.mp4", "4.mp4"]
-    assert all(line.startswith("1 video decoded from the start") for line in told)
+    assert all(line.startswith("1 video will be decoded from the start") for line in told)

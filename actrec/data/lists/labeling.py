@@ -26,6 +26,8 @@ def class_counts(lists: Mapping[str, Sequence[Video]], classes: Sequence[str]) -
         lists: {part: rows}.
     """
     parts = [part for part, videos in lists.items() if videos]
+    if not parts:
+        return []
     counts = {part: np.bincount(label_columns(lists[part])[0], minlength=len(classes)) for part in parts}
     if len(classes) > _LISTED:
         return [f"{part}: {range_of_counts(counts[part].tolist(), classes)}" for part in parts]

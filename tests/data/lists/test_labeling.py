@@ -86,3 +86,7 @@ def test_a_file_under_several_names_is_one_video(tmp_path):
         with pytest.raises(ValueError, match=f"a: two rows with the same frames \\(the other one is {name}\\) have"):
             refuse_contradictions([at("a", 0), at("b", 1), at(name, 1)])
     assert not list(shared_videos([at("a", 0)], [at("b", 0)]))
+
+
+def test_no_table_without_videos():
+    assert class_counts({"train": [], "val": []}, ["run", "walk"]) == []

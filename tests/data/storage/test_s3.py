@@ -92,3 +92,5 @@ def test_a_folder_of_s3_as_input(bucket):
     bucket.put_object(Bucket="videos", Key="n/notes.txt", Body=b"x")
     with pytest.raises(ValueError, match="s3://videos/n/: contains no video"):
         find_inputs(["s3://videos/n/"])
+    names = ["s3://videos/none/", "s3://videos/none.tar", "s3://nobucket/none.tar"]
+    assert [video.path for video in find_inputs([*names, "good.mp4"])] == [*names, "good.mp4"]
