@@ -7,7 +7,9 @@ import errno
 import re
 import socket
 import ssl
+import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 from actrec.data.errors import MediaError
 from actrec.system import raise_if_exhausted
@@ -173,7 +175,9 @@ def _fault_of_status(url: str, status: int, code: str, pause: float) -> Fault:
 
 
 def seconds_of(text: object) -> float:
-    """The number of seconds in a Retry-After header; 0 for anything else, such as a date."""
+    """The seconds from now that a Retry-After header states, as a number or as a date; 0 for anything else."""
     with contextlib.suppress(TypeError, ValueError):
         return max(0.0, float(text))  # type: ignore[arg-type]
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        return max(0.0, parsedate_to_datetime(str(text)).timestamp() - time.time())
     return 0.0

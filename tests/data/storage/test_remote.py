@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 import zlib
+from email.utils import formatdate
 
 import pytest
 from range_server import FAULTS, RangeServer
@@ -13,6 +15,7 @@ from range_server import FAULTS, RangeServer
 from actrec.data import storage
 from actrec.data.errors import ChangedError
 from actrec.data.storage import remote
+from actrec.data.storage.faults import seconds_of
 
 pytest.importorskip("aiohttp")
 
@@ -263,3 +266,10 @@ def test_a_proxy_of_the_environment(data, monkeypatch):
         monkeypatch.setenv("http_proxy", proxy.url("").rstrip("/"))
         monkeypatch.delenv("no_proxy", raising=False)
         assert storage.stat("http://videos.invalid/a.mp4").size == len(data)
+
+
+def test_pauses_that_servers_ask_for():
+    assert seconds_of("7") == 7
+    assert 90 < seconds_of(formatdate(time.time() + 100, usegmt=True)) <= 100
+    assert seconds_of("Sat, 28 Nov 2020 10:00:00 GMT") == 0
+    assert seconds_of("soon") == seconds_of(None) == 0
