@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+
+import av
 
 from actrec.data.limits import why_too_long
 from actrec.data.video.certificate import Finding, Head, PacketExaminer
@@ -17,6 +19,7 @@ from actrec.data.video.timestamps import PacketTimes
 from actrec.system import num_cores, raise_if_exhausted
 
 _CHECKED = 1024  # packets after which the length of a video is compared with its limit
+_BLOCK = 4 << 20  # bytes of packets that are read at once
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,23 @@ def _refuse_too_long(path: str | os.PathLike[str], packets: PacketTimes) -> None
         raise MediaError(path, reason)
 
 
+def _blocks(packets: Iterator[av.Packet]) -> Iterator[list[av.Packet]]:
+    """The packets in groups of at most `_CHECKED` packets and not many more than `_BLOCK` bytes.
+
+    PyAV releases the GIL to read a packet. If each packet were judged as soon as it is read, threads that probe files
+    at the same time would wait for each other twice per packet.
+    """
+    block: list[av.Packet] = []
+    size = 0
+    for packet in packets:
+        block.append(packet)
+        size += packet.size
+        if len(block) == _CHECKED or size > _BLOCK:
+            yield block
+            block, size = [], 0
+    yield block
+
+
 def probe_video(path: str | os.PathLike[str]) -> Probe:
     """What a file is. See `examine_video`, which raises the same errors."""
     return examine_video(path)[0]
@@ -129,13 +149,12 @@ def examine_video(path: str | os.PathLike[str]) -> tuple[Probe, Finding]:
     with open_video(path) as (container, stream), PacketExaminer(path, stream) as examiner:
         missing = check_complete(path, container, stream)
         packets, head = PacketTimes(container, stream), Head()
-        for number, packet in enumerate(iter_packets(container, stream, examiner)):
-            packets.add(packet)
-            examiner.packet(packet)
-            head.add(packet)
-            if not number % _CHECKED:
-                _refuse_too_long(path, packets)
-        _refuse_too_long(path, packets)
+        for block in _blocks(iter_packets(container, stream, examiner)):
+            for packet in block:
+                packets.add(packet)
+                examiner.packet(packet)
+                head.add(packet)
+            _refuse_too_long(path, packets)
         found = packets.timing()
         first = head.first_picture(path, stream.codec_context, examiner)
         if first is None:
