@@ -11,6 +11,7 @@ import contextlib
 import errno
 import functools
 import hashlib
+import logging
 import os
 import random
 import threading
@@ -35,13 +36,16 @@ from actrec.data.storage.paths import host_of, scheme_of, shown, why_refused
 from actrec.data.storage.ranges import LARGEST, split
 from actrec.data.storage.stores import is_http, name_in, open_store
 
+logger = logging.getLogger(__name__)
+
 IN_FLIGHT = 32  # largest number of requests of this process at the same time; a clip may need several
 _AHEAD = 4  # parts of a download that are requested at the same time
 TIMEOUT = 30.0  # seconds for which a request may wait for a connection, and for the next bytes
 _SLOWEST = 50e3  # bytes per second; a slower download is aborted
 _PATIENCE = 90.0  # seconds for which a request is retried, if the host has answered before
 _PATIENCE_UNKNOWN = 15.0  # the same for a host that has never answered, because it may not exist
-_LEAST = 5  # smallest number of attempts, even if they take longer than that
+_LEAST = 5  # smallest number of attempts, even if they take longer than that, if the host has answered before
+_NOTICE = 10.0  # seconds without an answer after which a warning names the host
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds
 _LISTING = 1 << 28  # assumed bytes of the list of a large folder, for its time limit
 
@@ -105,6 +109,19 @@ class _Process:
         self.locks: dict[int, asyncio.Lock] = {}
         self.answered: set[str] = set()  # hosts that have answered
         self.silent: dict[str, float] = {}  # hosts that have not answered in time, and when
+        self.named: set[str] = set()  # hosts with an outage that a warning has named
+
+    def has_answered(self, host: str) -> None:
+        self.answered.add(host)
+        self.silent.pop(host, None)
+        if host in self.named:
+            self.named.discard(host)
+            logger.warning("%s answers again", host)
+
+    def tell_outage(self, host: str, reason: str) -> None:
+        if host not in self.named:
+            self.named.add(host)
+            logger.warning("%s does not answer (%s): each request is retried for %g seconds", host, reason, _PATIENCE)
 
 
 _process = _Process()
@@ -221,29 +238,31 @@ async def _repeated(url: str, work: Callable[[], Awaitable[_T]], *, size: int = 
             async with process.slots:
                 counters.add(requests=1, retries=int(attempts > 1))
                 result = await asyncio.wait_for(work(), 2 * TIMEOUT + size / _SLOWEST)
-            process.answered.add(host)
+            process.has_answered(host)
             return result
         except (NoRangesError, ObjectChangedError):
-            process.answered.add(host)
+            process.has_answered(host)
             raise
         except Exception as error:
             fault = fault_of(url, error)
         if fault.answered:
-            process.answered.add(host)
+            process.has_answered(host)
         if fault.final is not None:
             raise fault.final from None
         known = host in process.answered
         spent = time.monotonic() - begun
         patience = _PATIENCE if known else _PATIENCE_UNKNOWN
-        if not known and time.monotonic() - process.silent.get(host, -1e9) < _PATIENCE:
+        if not fault.answered and time.monotonic() - process.silent.get(host, -1e9) < _PATIENCE:
             patience = 0.0
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempts - 1, 20)) * random.uniform(0.5, 1.0)
         pause = max(pause, min(fault.pause, 3 * _LONGEST_PAUSE))
-        if spent + pause > patience and (attempts >= _LEAST or not patience):
-            if not known:
+        if spent + pause > patience and (attempts >= _LEAST or not patience or (not known and spent > 2 * patience)):
+            if not fault.answered:
                 process.silent[host] = time.monotonic()
             times = f" after {attempts} attempts" if attempts > 1 else ""
             raise RemoteError(url, f"{fault.reason}{times}") from None
+        if known and spent > _NOTICE and not fault.answered:
+            process.tell_outage(host, fault.reason)
         await asyncio.sleep(pause)
 
 
