@@ -38,8 +38,7 @@ def command(src: Path, dst: Path, convertoptions: ConvertOptions, force: bool, w
     from actrec.tools.lists.convert import convert_lists
 
     if (root := convertoptions.root) is not None and not root.is_dir():
-        problem = "a file" if root.exists() else "no such folder"
-        raise click.UsageError(f"--root {root}: {problem}; expected the folder in which the paths of A start")
+        raise click.UsageError(f"--root {root}: no such folder; expected the folder in which the paths of A start")
     with watched() as progress:
         made = convert_lists(src, dst, convertoptions, force=force, workers=workers, progress=progress)
     for text in made.notes:

@@ -39,6 +39,7 @@ def test_an_unknown_flag_is_wrong_usage(run, name):
 
 def test_which_commands_write_json():
     assert WITH_JSON == [
+        "lists shards",
         "index",
         "train",
         "evaluate",
