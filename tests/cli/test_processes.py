@@ -136,7 +136,7 @@ def test_too_few_descriptors_end_the_run_and_no_video_counts_as_unusable(forks, 
     options = ("--run", here / "runs" / "tiny", "--device", "cpu", "--workers", 8)
     modules = ("actrec.inference.model", "actrec.engine.train", "actrec.pipelines.loader")
     codes = set()
-    for limit in (9, 11):
+    for limit in (7, 11):
         with Forks(*modules, limits={"RLIMIT_NOFILE": limit}) as few:
             for number, call in enumerate(
                 [
