@@ -631,7 +631,7 @@ class Index(Sequence[Media]):
     def revoke_certificate(self, i: int, reason: str) -> None:
         """Revokes the certificate of the file of a row until the file changes, because a picture did not match it.
 
-        The file is not certified again by decoding it to its end: if it is damaged, each epoch would do that in vain.
+        The file is not decoded to its end to certify it again: for a damaged file, every epoch would repeat that.
         """
         file, path = int(self._file_of_row[i]), self._videos[i].path
         if key_of(path, self.name(path), self.template) != tuple(self._records[file]["key"].tolist()):

@@ -140,7 +140,7 @@ class PacketExaminer:
         self._x264 = b""  # what the first packet says of the encoder
         container = stream.container.format.name
         self._structure = StructureCheck(self._codec, self._extradata, container, self._context.reorder_depth)
-        self._reason: str | None = None  # for a doubt that lies in the container
+        self._reason: str | None = None  # why the container alone puts the file in doubt
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opened:
