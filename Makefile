@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test slow torture gpu lint newest wheel setup clean
+.PHONY: demo test slow torture gpu lint docs newest wheel setup clean
 
 demo: $(READY)
 	$(BIN)/python docs/examples/demo.py demo
@@ -28,6 +28,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The documentation site, in site/. A broken link or anchor is an error.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # index and extract-frames on Python 3.12 with the newest releases of their dependencies.
 newest:
 	.ci/newest
@@ -45,4 +50,4 @@ $(READY): setup.py constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info demo
+	rm -rf $(VENV) build *.egg-info demo site

@@ -55,6 +55,7 @@ setup(
         "export": EXPORT,
         "probe": PROBE,
         "remote": REMOTE,
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1.0"],
         "dev": [
             *EXPORT,
             *PROBE,

@@ -1,0 +1,27 @@
+"""Documents the options of actrec's dataclasses, such as `frames: int = opt(16, "Frames of a clip.")`.
+
+mkdocstrings reads the code without running it, so it would show this call. This extension shows the default and the
+help text of the option instead. `mkdocs.yml` names it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import Any
+
+from griffe import Attribute, Class, Docstring, ExprCall, Extension
+
+
+class Options(Extension):
+    """Takes the default and the docstring of an attribute from the metadata of its dataclass field."""
+
+    def on_attribute_instance(self, *, attr: Attribute, **_: Any) -> None:
+        owner = attr.parent
+        if not (isinstance(attr.value, ExprCall) and isinstance(owner, Class) and "Settings" in map(str, owner.bases)):
+            return
+        kind = getattr(importlib.import_module(owner.module.path), owner.name)
+        field = {f.name: f for f in dataclasses.fields(kind)}.get(attr.name)
+        if field is not None and (text := field.metadata.get("help")):
+            attr.value = repr(field.default)
+            attr.docstring = Docstring(" ".join(text.split()), parent=attr)
