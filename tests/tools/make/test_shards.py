@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import tarfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -202,26 +203,45 @@ def test_shards_have_equal_numbers_of_videos(counts):
 # ---- continuing ----
 
 
-def test_continues_after_an_interrupt_and_needs_little_room(videos, tmp_path, monkeypatch):
+def test_few_prepared_videos_wait_for_slow_packing(videos, tmp_path, monkeypatch):
+    """While a shard is packed, the worker prepares only the jobs that were handed out to it before."""
+    src = videos(*NAMES)
+    real_prepare, real_pack, prepared, staged = tool.prepare_video, packing.Shards.pack, threading.Semaphore(0), []
+
+    def prepare_one(*args, **more):
+        found = real_prepare(*args, **more)
+        prepared.release()
+        return found
+
+    def slow(self, shard):
+        while prepared.acquire(timeout=0.2):  # until the worker has nothing to do; if it is slow, it prepares less
+            pass
+        staged.append(sum(path.is_file() for path in (tmp_path / "shards/.videos").rglob("*.mp4")))
+        return real_pack(self, shard)
+
+    monkeypatch.setattr(tool, "prepare_video", prepare_one)
+    monkeypatch.setattr(packing.Shards, "pack", slow)
+    run(src, tmp_path, 4, workers=Workers(1))
+    assert len(staged) == 4
+    assert max(staged) <= 4 + 3  # the largest shard, and what else was handed out when its last video ended
+
+
+def test_continues_after_an_interrupt(videos, tmp_path, monkeypatch):
     src = videos(*NAMES)
     run(src, tmp_path / "right", 4)
-    real, prepared, most = tool.prepare_video, [], 0
+    real, prepared = tool.prepare_video, []
 
-    def limited(path, target, *args, **more):
-        nonlocal most
+    def limited(path, *args, **more):
         if len(prepared) == 8:
             raise KeyboardInterrupt
         prepared.append(path)
-        found = real(path, target, *args, **more)
-        most = max(most, sum(one.is_file() for one in (tmp_path / "out/shards/.videos").rglob("*.mp4")))
-        return found
+        return real(path, *args, **more)
 
     monkeypatch.setattr(tool, "prepare_video", limited)
     with pytest.raises(KeyboardInterrupt):
         run(src, tmp_path / "out", 4, workers=Workers(1))
     shards = {path.name: path.stat() for path in (tmp_path / "out/shards").glob("*.tar")}
     assert len(shards) == 2
-    assert most <= 4  # a shard, and one that is begun
     monkeypatch.setattr(tool, "prepare_video", real)
     made = run(src, tmp_path / "out", 4)
     assert (made.done, made.skipped) == (4, 8)
