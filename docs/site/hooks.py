@@ -42,7 +42,8 @@ def _options_of(group: click.Group, name: str, path: str) -> Iterator[str]:
     yield f"    {path} {' '.join(command.collect_usage_pieces(context))}\n"
     records = [record for p in command.get_params(context) if (record := p.get_help_record(context)) is not None]
     for flags, text in records:
-        yield f"`{flags}`\n:   {_escaped(text) or 'No description.'}\n"
+        if text:  # most arguments have none: the line above shows them
+            yield f"`{flags}`\n:   {_escaped(text)}\n"
     if isinstance(command, click.Group):
         for sub in command.list_commands(context):
             yield from _options_of(command, sub, f"{path} {sub}")
