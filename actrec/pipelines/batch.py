@@ -55,15 +55,17 @@ def label_tensor(labels: Sequence[Sequence[int]], num_classes: int | None) -> to
 class Buffers:
     """Reuses the memory of large tensors once nothing refers to them any more.
 
-    Fresh memory costs more than filling it, because the system clears every page first.
+    Fresh memory costs more than filling it, because the system clears every page first. So no more is used than is
+    needed, and the piece that was given back last is the first to be used again. It is torch's memory: numpy asks for
+    large pages, which can cost several times more than small ones (see docs/numbers/first_epoch_*), and torch only if
+    `THP_MEM_ALLOC_ENABLE` is set.
 
     Args:
         keep: how many unused pieces of memory are kept.
-        ahead: allocate that many with the first one, so that a run that does not fit into memory fails at its start.
     """
 
-    def __init__(self, keep: int, *, ahead: bool = False):
-        self._keep, self._ahead = keep, ahead
+    def __init__(self, keep: int):
+        self._keep = keep
         self._free: deque[np.ndarray] = deque()  # its methods are atomic: any thread may give memory back
 
     def take(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
@@ -73,13 +75,9 @@ class Buffers:
             return torch.empty(shape, dtype=dtype)
         memory = None
         while self._free and (memory is None or len(memory) < size):
-            memory = self._free.popleft()
+            memory = self._free.pop()
         if memory is None or len(memory) < size:
-            memory = np.empty(size, np.uint8)
-            if self._ahead:
-                # Writing makes the system provide the memory.
-                self._free.extend(np.full(size, 0, np.uint8) for _ in range(self._keep - 1))
-                self._ahead = False
+            memory = torch.empty(size, dtype=torch.uint8).numpy()
         lent = memory[:]  # lives as long as a tensor that uses it
         weakref.finalize(lent, self._give_back, memory).atexit = False
         return torch.frombuffer(lent, dtype=dtype, count=math.prod(shape)).reshape(shape)

@@ -132,14 +132,7 @@ class Loader:
         # On a CPU without augmentations of pixels, the workers finish the clips that they decode, in the memory of the
         # batch. DALI is needed for everything else, and for what it decodes itself.
         self._workers_finish = not on_gpu and not task.changes_pixels
-        self._finisher = Finisher(
-            task.input,
-            dtype=dtype,
-            channels_last=channels_last,
-            keep=prefetch + 2,
-            ahead=task.num_views == 1,
-            flow=flow,
-        )
+        self._finisher = Finisher(task.input, dtype=dtype, channels_last=channels_last, keep=prefetch + 2, flow=flow)
         self._feeder: Feeder | None = None
         if decoder == "dali" or not self._workers_finish:
             self._feeder = _dali_feeder(task, self.device, self.workers, dtype, budget)

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import gc
+import mmap
+import re
+from pathlib import Path
 
+import pytest
 import torch
 
 from actrec.pipelines.batch import Buffers
@@ -44,8 +48,40 @@ def test_no_more_is_kept_than_asked():
     assert len(buffers._free) == 2
 
 
-def test_memory_is_taken_ahead_if_asked():
-    buffers = Buffers(keep=3, ahead=True)
+def test_the_memory_given_back_last_is_used_first():
+    buffers = Buffers(keep=3)
     taken = [buffers.take((10,), torch.float32) for _ in range(3)]
-    assert len({tensor.data_ptr() for tensor in taken}) == 3
-    assert len(buffers._free) == 0
+    addresses = [tensor.data_ptr() for tensor in taken]
+    for place in (2, 0, 1):
+        taken[place] = torch.empty(0)
+        gc.collect()
+    again = [buffers.take((10,), torch.float32) for _ in range(3)]
+    assert [tensor.data_ptr() for tensor in again] == [addresses[1], addresses[0], addresses[2]]
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says how memory is mapped")
+def test_pages_are_small_and_not_used_before_they_are_written():
+    buffers, before = Buffers(keep=4), resident()
+    taken = buffers.take((64 << 20,), torch.uint8)
+    taken[: 1 << 20] = 1
+    assert resident() - before < 8 << 20
+    assert "hg" not in flags_of_mapping(
+        taken[32 << 20 :].data_ptr()
+    )  # MADV_HUGEPAGE, which numpy sets for arrays of this size
+
+
+def resident() -> int:
+    """The resident memory of this process in bytes."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
+
+
+def flags_of_mapping(address: int) -> list[str]:
+    """The flags (`VmFlags`) of the mapping of this process that contains an address."""
+    lines = Path("/proc/self/smaps").read_text(encoding="utf-8", errors="replace").splitlines()
+    is_inside = False
+    for line in lines:
+        if header := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            is_inside = int(header[1], 16) <= address < int(header[2], 16)
+        elif is_inside and line.startswith("VmFlags:"):
+            return line.split()[1:]
+    raise AssertionError("no mapping has this address")

@@ -28,12 +28,9 @@ class Finisher:
     Args:
         flow: the pictures are optical flow: mirroring also changes the sign of x.
         keep: the memory of so many batches is kept for later ones.
-        ahead: allocate the memory of all of them with the first.
     """
 
-    def __init__(
-        self, net_input: Input, *, dtype: str, channels_last: bool, keep: int, ahead: bool, flow: bool = False
-    ):
+    def __init__(self, net_input: Input, *, dtype: str, channels_last: bool, keep: int, flow: bool = False):
         self._input, self._flow = net_input, flow
         self._size, self._channels = net_input.size, len(net_input.mean)
         num_pixels = math.gcd(net_input.size, _ROWS) * net_input.size
@@ -41,7 +38,7 @@ class Finisher:
         self._scale = np.tile([1 / (255 * s) for s in net_input.std], num_pixels).astype(np.float32)
         self._dtype = getattr(torch, dtype)
         self._channels_last = channels_last
-        self._buffers = Buffers(keep=keep, ahead=ahead)
+        self._buffers = Buffers(keep=keep)
 
     def batch(self, num_videos: int, views: int, frames: int) -> torch.Tensor:
         """Memory for clips, viewed as (N, views, T, H, W, C)."""

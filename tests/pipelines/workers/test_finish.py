@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 
 
 def finished(samples, **options):
-    finisher = Finisher(INPUT, **{"dtype": "float32", "channels_last": True, "keep": 2, "ahead": False, **options})
+    finisher = Finisher(INPUT, **{"dtype": "float32", "channels_last": True, "keep": 2, **options})
     views = len(samples[0].plan.crops) * len(samples[0].gather)
     clips = finisher.batch(len(samples), views, samples[0].gather.shape[1])
     for sample, out in zip(samples, clips):
