@@ -1,9 +1,10 @@
-"""Progress: a bar on a terminal, plain lines elsewhere."""
+"""Progress: a bar on a terminal and in a notebook, and at most one line every 30 seconds in a log file or pipe."""
 
 from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,39 +13,61 @@ from tqdm import tqdm
 
 from actrec.words import printable_lines
 
-_QUIET = 5  # seconds: work that takes less prints no lines
+INTERVAL = 30  # seconds between two lines, over all bars of the process
+_last_line: float | None = None  # when the last line was printed; at first: when the first bar was created
+
+
+def _bar_class() -> type[tqdm] | None:
+    """The kind of bar that standard error can show; None if it can only show lines."""
+    if sys.stderr.isatty():
+        return tqdm
+    if "ipykernel" not in sys.modules:  # the module of Jupyter's kernels, which also run in editors and on Colab
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a notebook without ipywidgets: tqdm then draws the bar as text
+        from tqdm.auto import tqdm as auto
+    return auto
 
 
 class Bar:
-    """A progress bar. Without a terminal it prints a line after each tenth, once the work has taken some seconds.
+    """A progress bar. Where no bar can be shown, it prints a line when the last line of any bar is 30 seconds old.
 
     Args:
-        what: what is counted ("videos").
+        what: What is counted ("videos").
+        total: How many there are; None if that is not known yet.
+        title: What the work is a part of ("epoch 3/50"), if that must be said.
     """
 
-    def __init__(self, what: str, total: int | None = None):
-        self._what, self._total, self._done, self._tenth = what, total, 0, 0
+    def __init__(self, what: str, total: int | None = None, *, title: str = ""):
+        global _last_line
+        self._what, self._total, self._title, self._done = what, total, title, 0
         self._began = time.monotonic()
+        _last_line = self._began if _last_line is None else _last_line
         self._before: int | None = None  # what was done before the first call
-        self._bar = tqdm(total=total, unit=f" {what}", leave=False) if sys.stderr.isatty() else None
+        kind = _bar_class()
+        self._bar = kind(total=total, unit=f" {what}", desc=title or None, leave=False) if kind is not None else None
 
-    def add(self, count: int = 1) -> None:
-        self.to(self._done + count)
+    def add(self, count: int = 1, text: str = "") -> None:
+        self.to(self._done + count, text=text)
 
-    def to(self, done: int, total: int | None = None, failed: int = 0) -> None:
-        """Sets the bar. What the first call reports was done before, and does not count for the rate."""
+    def to(self, done: int, total: int | None = None, failed: int = 0, *, text: str = "") -> None:
+        """Sets the bar. What the first call reports was done before, and does not count for the rate.
+
+        Args:
+            failed: How many of those that are done have failed.
+            text: Further figures, such as a loss.
+        """
         self._total = total if total is not None else self._total
         if self._before is None:
             self._begin(done)
+        shown = ", ".join(filter(None, (text, f"{failed} failed" if failed else "")))
         if self._bar is not None:
             self._bar.total = self._total
-            if failed:
-                self._bar.set_postfix_str(f"{failed} failed", refresh=False)
+            if shown:
+                self._bar.set_postfix_str(shown, refresh=False)
             self._bar.update(done - self._done)
-        elif self._total and self._total >= 10 and done * 10 // self._total > self._tenth:
-            self._tenth = done * 10 // self._total
-            if time.monotonic() - self._began > _QUIET:
-                click.echo(self._line(done, failed), err=True)
+        elif done > self._done:
+            self._print(done, shown)
         self._done = done
 
     def _begin(self, done: int) -> None:
@@ -52,13 +75,18 @@ class Bar:
         if self._bar is not None:
             self._bar.n = self._bar.initial = done
 
-    def _line(self, done: int, failed: int) -> str:
-        """The line for output without a terminal: done, rate, time left, failures."""
-        rate = (done - (self._before or 0)) / max(time.monotonic() - self._began, 1e-9)
-        line = f"{self._what}: {done}/{self._total}"
+    def _print(self, done: int, shown: str) -> None:
+        """Prints a line if it is time to: what is done, rate, time left, failures."""
+        global _last_line
+        now = time.monotonic()
+        if _last_line is not None and now - _last_line < INTERVAL:
+            return
+        _last_line = now
+        rate = (done - (self._before or 0)) / max(now - self._began, 1e-9)
+        line = f"{self._title} {self._what}".lstrip() + f": {done}" + (f"/{self._total}" if self._total else "")
         if self._total is not None and done < self._total and rate:
             line += f", {rate:.3g}/s, {tqdm.format_interval((self._total - done) / rate)} left"
-        return line + (f", {failed} failed" if failed else "")
+        click.echo(line + (f", {shown}" if shown else ""), err=True)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -72,14 +100,12 @@ class Bar:
 
 
 class TrainReporter:
-    """Shows a training run: one line per epoch, and a bar on a terminal or a line every 30 s without one."""
+    """Shows a training run: one line per epoch, and a bar for the steps and for the validation of the epoch."""
 
-    def __init__(self):
-        self._bar: tqdm | None = None
-        self._printed = time.monotonic()
-        self._where = ""
-        self._done = self._steps = self._before = 0
-        self._began = self._printed
+    def __init__(self) -> None:
+        self._bar: Bar | None = None
+        self._title = ""
+        self._validates = False
 
     def line(self, text: str) -> None:
         self.close()
@@ -87,33 +113,23 @@ class TrainReporter:
 
     def epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None:
         self.close()
-        self._where, self._steps, self._done = f"epoch {epoch + 1}/{epochs}", steps, done
-        self._began, self._before = time.monotonic(), done
-        if sys.stderr.isatty():
-            self._bar = tqdm(total=steps, initial=done, desc=self._where, unit="step", leave=False)
+        self._title = f"epoch {epoch + 1}/{epochs}"
+        self._bar, self._validates = Bar("steps", steps, title=self._title), False
+        self._bar.to(done)
 
     def step(self, *, loss: float, top1: float, clips_per_second: float, waiting: float) -> None:
-        self._done += 1
-        text = f"{clips_per_second:.1f} clips/s waiting {100 * waiting:.0f} %"
+        text = f"{clips_per_second:.1f} clips/s, waiting {100 * waiting:.0f} %"
         if loss == loss:
-            text = f"loss {loss:.3f} top-1 {top1:.1f} {text}"
+            text = f"loss {loss:.3f}, top-1 {top1:.1f}, {text}"
         if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
-            self._bar.update()
-        elif time.monotonic() - self._printed > 30:
-            self._printed = time.monotonic()
-            each = (self._printed - self._began) / (self._done - self._before)
-            left = tqdm.format_interval(each * (self._steps - self._done))
-            click.echo(f"{self._where} step {self._done}/{self._steps}  {text}  {left} left", err=True)
+            self._bar.add(text=text)
 
     def validation(self, videos: int, done: int) -> None:
-        if sys.stderr.isatty():
-            if self._bar is None:
-                self._bar = tqdm(total=videos, desc=f"{self._where} validation", unit="video", leave=False)
-            self._bar.update(done - self._bar.n)
-        elif time.monotonic() - self._printed > 30:
-            self._printed = time.monotonic()
-            click.echo(f"{self._where} validation {done}/{videos}", err=True)
+        if self._bar is None or not self._validates:
+            self.close()
+            self._bar, self._validates = Bar("videos", videos, title=f"{self._title} validation"), True
+            self._bar.to(0)
+        self._bar.to(done)
 
     def close(self) -> None:
         if self._bar is not None:
