@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test slow torture gpu lint docs newest wheel setup clean
+.PHONY: demo test slow torture gpu lint docs nets newest wheel setup clean
 
 demo: $(READY)
 	$(BIN)/python docs/examples/demo.py demo
@@ -32,6 +32,11 @@ lint: $(READY)
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# After a change of a net: measures all nets for the table that `actrec nets` shows, and writes docs/nets.md.
+nets: $(READY)
+	$(BIN)/python -m actrec.nets.catalog
+	$(BIN)/python -m actrec nets --markdown > docs/nets.md
 
 # index and extract-frames on Python 3.12 with the newest releases of their dependencies.
 newest:

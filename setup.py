@@ -31,7 +31,8 @@ setup(
         *(f"actrec.{name}" for name in find_packages(include=["cli", "cli.*", "tools", "tools.*"])),
     ],
     package_data={
-        "actrec.nets": ["mini_benchmark.csv"],
+        "actrec": ["py.typed"],
+        "actrec.nets": ["known_nets.json", "mini_benchmark.csv"],
         "actrec.report": ["templates/*", "echarts/*"],
         "actrec.tools.datasets": ["mini_kinetics400.txt", "mini_ssv2.txt"],
     },

@@ -13,9 +13,16 @@ A public name loads its module when it is first used: `import actrec` imports ne
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# In a clone, the folders cli and tools are beside this one; setup.py installs them as actrec.cli and actrec.tools. This
+# finds them if Python is started in the clone's root, where the clone's folder actrec hides an installed package.
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
+if not os.path.isdir(os.path.join(_FOLDER, "cli")):
+    __path__.append(os.path.dirname(_FOLDER))
 
 if TYPE_CHECKING:  # For type checkers, which do not see names that __getattr__ finds.
     from actrec import augment as augment

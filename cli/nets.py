@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,11 @@ import click
 
 from actrec.cli.ending import finish, json_option
 from actrec.cli.options import Command, flags_of_net
+from actrec.registry import did_you_mean
 from actrec.words import counted
 
 if TYPE_CHECKING:
-    from actrec.nets.catalog import Details
+    from actrec.known_nets import Details
 
 
 @click.command(cls=Command)
@@ -39,32 +41,31 @@ def command(name: str | None, benchmark: bool, markdown: bool, json_path: Path |
 
 
 def _families() -> tuple[list[str], list[dict[str, Any]]]:
-    from actrec.nets import catalog
+    from actrec.known_nets import known_nets
 
-    families = catalog.families()
+    families = known_nets().families
     width = max(len(family.label) for family in families)
     lines = []
     for family in families:
-        entry = family.entry
         lines.append(
-            f"{family.label:<{width}}  {entry.input.frames:>2} x {entry.input.size}x{entry.input.size}  {entry.paper}  "
-            f"weights: {', '.join(catalog.layouts_of(entry))}"
+            f"{family.label:<{width}}  {family.input.frames:>2} x {family.input.size}x{family.input.size}  "
+            f"{family.paper}  weights: {', '.join(family.weights)}"
         )
     return lines, [
         {
             "names": family.names,
-            "paper": family.entry.paper,
-            "input": asdict(family.entry.input),
-            "weights": catalog.layouts_of(family.entry),
+            "paper": family.paper,
+            "input": asdict(family.input),
+            "weights": family.weights,
         }
         for family in families
     ]
 
 
 def _net(name: str) -> tuple[list[str], dict[str, Any]]:
-    from actrec.nets import catalog
+    from actrec.known_nets import accuracy
 
-    net = catalog.describe(name)
+    net = _details(name)
     own = net.input
     lines = [f"{net.name}  {net.paper}"]
     lines.append(
@@ -82,8 +83,22 @@ def _net(name: str) -> tuple[list[str], dict[str, Any]]:
     if net.published:
         lines.append("published:")
     for published in net.published:
-        lines.append(f"  {catalog.accuracy(published)}")
+        lines.append(f"  {accuracy(published)}")
     return lines, asdict(net)
+
+
+def _details(name: str) -> Details:
+    """Details of one of actrec's own nets from the stored table, or of another net, which is measured."""
+    from actrec.known_nets import known_nets
+
+    known = known_nets().nets
+    if name in known:
+        return known[name]
+    if ":" not in name and "actrec.nets" not in sys.modules:  # no program has registered other nets
+        raise ValueError(f"unknown net {name!r}{did_you_mean(name, known)}")
+    from actrec.nets import catalog
+
+    return catalog.describe(name)
 
 
 def _clips(net: Details) -> str:
@@ -101,27 +116,22 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 
 def _benchmark(name: str | None) -> tuple[list[str], list[dict[str, Any]]]:
-    from actrec.cli.progress import Bar
-    from actrec.nets import NETS, published
+    from actrec.known_nets import known_nets
 
-    rows = published.rows()
+    rows = known_nets().mini_benchmark
     if name is not None:
-        NETS.get(name)
-        having = sorted({row.net for row in rows})
-        rows = [row for row in rows if row.net == name]
+        _details(name)
+        having = sorted({row["net"] for row in rows})
+        rows = [row for row in rows if row["net"] == name]
         if not rows:
             raise ValueError(f"nothing of net {name!r} in the mini benchmark: expected one of {', '.join(having)}")
-    costs = []
-    with Bar("rows", total=len(rows)) as bar:
-        for row in rows:
-            costs.append(published.measured(row))
-            bar.add()
     lines = [f"{'dataset':<16} {'net':<16} frames stride  top-1  top-5   GFLOPs  M params"]
-    for row, cost in zip(rows, costs):
-        stride = "yes" if row.options["temporal_stride"] else "no"
-        others = "".join(f"  {option}={value}" for option, value in row.options.items() if option != "temporal_stride")
+    for row in rows:
+        options = dict(row["options"])
+        stride = "yes" if options.pop("temporal_stride") else "no"
+        others = "".join(f"  {option}={value}" for option, value in options.items())
         lines.append(
-            f"{row.dataset:<16} {row.net:<16} {row.frames:>6} {stride:>6} {row.top1:>6.2f} {row.top5:>6.2f} "
-            f"{cost.flops / 1e9:>8.2f} {cost.params / 1e6:>9.2f}{others}"
+            f"{row['dataset']:<16} {row['net']:<16} {row['frames']:>6} {stride:>6} {row['top1']:>6.2f} "
+            f"{row['top5']:>6.2f} {row['flops'] / 1e9:>8.2f} {row['params'] / 1e6:>9.2f}{others}"
         )
-    return lines, [asdict(row) | asdict(cost) for row, cost in zip(rows, costs)]
+    return lines, rows

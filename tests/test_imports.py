@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "actrec.figures": {"actrec.files"},
     "actrec.settings": {"actrec.registry"},
     "actrec.config": {"actrec.settings"},
+    "actrec.known_nets": {"actrec.config"},
     "actrec.data": {"actrec.files", "actrec.config", "actrec.registry", "actrec.words"},
     "actrec.pipelines": {
         "actrec.data",
@@ -37,7 +38,7 @@ MAY_IMPORT = {
         "actrec.words",
     },
     "actrec.augment": {"actrec.pipelines"},
-    "actrec.nets": {"actrec.config", "actrec.settings", "actrec.registry", "actrec.files"},
+    "actrec.nets": {"actrec.config", "actrec.settings", "actrec.registry", "actrec.files", "actrec.known_nets"},
     "actrec.engine": {
         "actrec.pipelines",
         "actrec.nets",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ def installed(tmp_path_factory) -> Path:
     work = tmp_path_factory.mktemp("wheel")
     source = work / "source"
     source.mkdir()
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(ROOT / name, source)
     for name in ("actrec", "cli", "tools"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -37,6 +38,45 @@ def test_a_wheel_contains_every_module_and_nothing_else(installed):
         "actrec" / path.relative_to(ROOT) for name in ("cli", "tools") for path in (ROOT / name).rglob("*.py")
     }
     assert {path.relative_to(installed) for path in (installed / "actrec").rglob("*.py")} == sources
+
+
+def test_a_wheel_contains_the_mark_of_typed_packages_and_the_table_of_nets(installed):
+    assert (installed / "actrec/py.typed").is_file()
+    assert (installed / "actrec/nets/known_nets.json").read_bytes() == (
+        ROOT / "actrec/nets/known_nets.json"
+    ).read_bytes()
+
+
+def test_type_checkers_see_the_types_of_an_installed_package(installed, tmp_path):
+    (tmp_path / "user.py").write_text(
+        "import actrec\n"
+        "reveal_type(actrec.read_list('train.txt'))\n"
+        "reveal_type(actrec.Clip(frames=8).stride)\n"
+        "actrec.Clip(frame=8)\n"
+        "actrec.trian_loader\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--cache-dir", tmp_path / "cache", "--no-site-packages", "--follow-imports",
+         "silent", "--ignore-missing-imports", "user.py"],
+        cwd=tmp_path, env={**os.environ, "MYPYPATH": str(installed)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert 'Revealed type is "actrec.data.lists.videos.Videos"' in done.stdout
+    assert 'Revealed type is "int"' in done.stdout
+    assert 'Unexpected keyword argument "frame" for "Clip"' in done.stdout
+    assert 'Module has no attribute "trian_loader"' in done.stdout
+    assert "Found 2 errors in 1 file" in done.stdout
+
+
+def test_a_clone_works_where_it_hides_an_installed_package(installed):
+    """As after `pip install .`: no editable install, and Python is started in the root of the clone."""
+    for arguments in (
+        ["-m", "actrec", "--version"],
+        ["-c", "import actrec.cli.train, actrec.tools.make.toy as module"],
+    ):
+        code = [sys.executable, "-S", *arguments]  # -S: without the .pth files of an editable install
+        folders = [folder for folder in sys.path if folder.endswith("site-packages")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(installed), *folders])}
+        subprocess.run(code, cwd=ROOT, env=environment, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("folder", ["actrec/report/templates", "actrec/report/echarts"])

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from actrec import config
 from actrec.config import Input
@@ -83,8 +84,28 @@ def outline(name: str, **options: Any) -> Backbone:
     Raises:
         ValueError: as for `net`.
     """
-    with torch.device("cpu" if NETS.get(name).outside else "meta"):
+    if NETS.get(name).outside:
+        with torch.device("cpu"):
+            return net(name, **options)
+    with torch.device("meta"), _Unfilled():
         return net(name, **options)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Tensors without values are not filled with random values: for that, torch would load its compiler first."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _FILLING or getattr(func, "__module__", None) == "torch.nn.init":
+            tensor = args[0] if args else kwargs["tensor"]
+            if tensor.is_meta:
+                return tensor
+        return func(*args, **kwargs)
+
+
+_FILLING = (torch.Tensor.normal_, torch.Tensor.uniform_)
 
 
 def register(

@@ -1,59 +1,22 @@
-"""Facts about all nets: families, cost, limits, weights."""
+"""Facts about all nets: families, cost, limits, weights.
+
+`python -m actrec.nets.catalog` writes the facts about actrec's own nets to a table (`actrec.known_nets`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import re
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
 
 from actrec import nets
-from actrec.config import Input
-from actrec.nets import NETS, Entry, OptionValue, Published
+from actrec.files import atomic_write
+from actrec.known_nets import TABLE, Details, Family
+from actrec.nets import NETS, Entry
 from actrec.nets.profile import profile
-
-
-@dataclass(frozen=True)
-class Family:
-    """Nets that differ only in depth.
-
-    Args:
-        label: for example `tsn_resnet{18,34,50}`.
-        names: the names of the nets, ordered by depth.
-        entry: the entry of the first net. The others differ only in `build`, `forms` and `published`.
-    """
-
-    label: str
-    names: tuple[str, ...]
-    entry: Entry
-
-
-@dataclass(frozen=True)
-class Details:
-    """What `actrec nets NAME` shows.
-
-    Args:
-        params: number of weights and biases, for the default number of classes.
-        flops: multiply-adds of the convolutions for one clip of `input`.
-        min_frames, min_size: frames and pixels of the smallest clip that the net accepts with its default options.
-        frames_multiple: the number of frames of a clip must be a multiple of this.
-        exact: the net accepts only clips of `min_frames` and `min_size`.
-        options: the options and their defaults.
-        weights: the layouts of weights files that the net reads.
-        layers: the outermost layers that have weights, in the order in which they are applied.
-    """
-
-    name: str
-    paper: str
-    params: int
-    flops: int
-    input: Input
-    min_frames: int
-    min_size: int
-    frames_multiple: int
-    exact: bool
-    options: Mapping[str, OptionValue]
-    weights: tuple[str, ...]
-    layers: tuple[str, ...]
-    published: tuple[Published, ...]
+from actrec.nets.weights import COUNTERS
 
 
 def families() -> list[Family]:
@@ -69,7 +32,8 @@ def families() -> list[Family]:
     for (stem, *_), group in groups.items():
         depths, names = zip(*sorted(group.items()))
         label = f"{stem}{{{','.join(map(str, depths))}}}" if len(names) > 1 else names[0]
-        found.append(Family(label, names, NETS.get(names[0])))
+        entry = NETS.get(names[0])
+        found.append(Family(label, names, entry.paper, entry.input, layouts_of(entry), entry.options))
     return found
 
 
@@ -100,12 +64,41 @@ def layouts_of(entry: Entry) -> tuple[str, ...]:
     return ("actrec", *entry.weights)
 
 
-def accuracy(published: Published) -> str:
-    """One line: the dataset, the accuracy and the protocol."""
-    values = {"top-1": published.top1, "top-5": published.top5}
-    shown = ", ".join(f"{name} {value:.2f}" for name, value in values.items() if value is not None)
-    crops = " clips x crops" if "x" in published.views else ""
-    size = f"{published.size}x{published.size}"
-    return (
-        f"{published.dataset} {shown} ({published.frames} frames, {published.views}{crops}, {size}; {published.source})"
-    )
+def pattern_of(name: str) -> str:
+    """The name of a tensor with all numbers replaced: `layer#.#.conv#.weight`."""
+    return re.sub(r"\d+", "#", name)
+
+
+def facts() -> dict[str, Any]:
+    """The table of all nets, measured. This takes seconds, because every net is built on torch's `meta` device."""
+    from actrec.nets import published
+
+    return {
+        "families": [asdict(family) for family in families()],
+        "nets": {name: asdict(describe(name)) for name in NETS},
+        "tensor_names": {name: dict(sorted(Counter(map(pattern_of, tensor_names(name))).items())) for name in NETS},
+        "mini_benchmark": [asdict(row) | asdict(published.measured(row)) for row in published.rows()],
+    }
+
+
+def tensor_names(name: str) -> list[str]:
+    """The names of the tensors of a net with its default options, without the counters of batch normalization."""
+    return [key for key in nets.outline(name).state_dict() if not re.fullmatch(COUNTERS, key)]
+
+
+def table(facts: dict[str, Any]) -> str:
+    """The content of the file: each net in a line of its own, so that a new net changes few lines."""
+    parts = []
+    for part, rows in facts.items():
+        if isinstance(rows, dict):
+            lines = [f"{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items()]
+        else:
+            lines = [json.dumps(row) for row in rows]
+        begin, end = "{}" if isinstance(rows, dict) else "[]"
+        parts.append(f"{json.dumps(part)}: {begin}\n" + ",\n".join(lines) + f"\n{end}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+if __name__ == "__main__":
+    with atomic_write(TABLE) as file:
+        file.write(table(facts()))

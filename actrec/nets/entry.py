@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from actrec.config import Input
-
-OptionValue = bool | int | float | str | None
+from actrec.known_nets import OptionValue as OptionValue
+from actrec.known_nets import Published as Published
 
 
 @dataclass(frozen=True)
@@ -27,28 +27,6 @@ class Layout:
     renames: Mapping[str, str] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
     fresh: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Published:
-    """An accuracy that was published for a net's weights, in percent.
-
-    Args:
-        dataset: the dataset on which it was measured.
-        top1, top5: None where only the other one was published.
-        frames: frames of a clip. For TSN and TSM these are the segments of the video.
-        views: clips x crops of a video, such as `10x3`, or a number of clips.
-        size: height and width of the crops in pixels.
-        source: who published it.
-    """
-
-    dataset: str
-    top1: float | None
-    top5: float | None
-    frames: int
-    views: str
-    size: int
-    source: str
 
 
 @dataclass(frozen=True)

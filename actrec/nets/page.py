@@ -8,8 +8,7 @@ import textwrap
 from collections.abc import Iterable
 
 from actrec import config
-from actrec.nets import catalog
-from actrec.nets.catalog import Family
+from actrec.known_nets import Family, accuracy, known_nets
 from actrec.nets.outside import DEFAULT_INPUT
 
 WIDTH = 100  # columns of the text
@@ -29,7 +28,7 @@ LAYOUT_HELP = {
 TEXT = """\
 # Nets
 
-<!-- Written by `actrec nets --markdown`. A test compares this file with its output. -->
+<!-- Written by `make nets`. A test compares this file with its output. -->
 
 ```
 actrec nets                            # all nets, one line per family
@@ -109,8 +108,8 @@ gives the net a shorter name for the current process.
 
 
 def markdown() -> str:
-    """The page. This takes seconds, because every net is built on torch's `meta` device and measured."""
-    families = catalog.families()
+    """The page, from the stored table of nets."""
+    families = known_nets().families
     return TEXT.format(
         nets=_nets(families),
         layouts=_layouts(families),
@@ -122,7 +121,7 @@ def markdown() -> str:
 
 def _nets(families: Iterable[Family]) -> str:
     """The table of all nets."""
-    details = [catalog.describe(name) for family in families for name in family.names]
+    details = [known_nets().nets[name] for family in families for name in family.names]
     return _table(
         ("net", "paper", "parameters", "FLOPs", "input", "layouts besides actrec", "published"),
         [
@@ -133,7 +132,7 @@ def _nets(families: Iterable[Family]) -> str:
                 f"{net.flops / 1e9:.2f} G",
                 f"{net.input.frames} x {net.input.size}x{net.input.size}",
                 ", ".join(net.weights[1:]) or "–",
-                "<br>".join(_linked(catalog.accuracy(each)) for each in net.published) or "–",
+                "<br>".join(_linked(accuracy(each)) for each in net.published) or "–",
             )
             for net in details
         ],
@@ -146,14 +145,14 @@ def _layouts(families: Iterable[Family]) -> str:
     for layout, text in LAYOUT_HELP.items():
         parts += [f"### {layout}", _wrapped(text)]
         if layout != "actrec":
-            readers = _listed(family for family in families if layout in family.entry.weights)
+            readers = _listed(family for family in families if layout in family.weights)
             parts.append(_wrapped(f"Read by {readers}."))
     return "\n\n".join(parts)
 
 
 def _options(families: Iterable[Family]) -> str:
     """The table of all options, in the order of their flags."""
-    taken = {option for family in families for option in family.entry.options}
+    taken = {option for family in families for option in family.options}
     rows = [(f"`{o}`", OPTION_HELP[o], _defaults(o, families)) for o in OPTION_HELP if o in taken]
     return _table(("option", "meaning", "default"), rows)
 
@@ -162,8 +161,8 @@ def _defaults(option: str, families: Iterable[Family]) -> str:
     """Each default value with the families that have it."""
     by_default: dict[str, list[Family]] = {}
     for family in families:
-        if option in family.entry.options:
-            by_default.setdefault(str(family.entry.options[option]), []).append(family)
+        if option in family.options:
+            by_default.setdefault(str(family.options[option]), []).append(family)
     return "<br>".join(f"{default}: {_listed(having)}" for default, having in by_default.items())
 
 

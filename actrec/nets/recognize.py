@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 from torch import Tensor
 
 from actrec import nets
+from actrec.known_nets import known_nets
 from actrec.nets import NETS, Layout, OptionValue
 from actrec.nets.backbone import Backbone
+from actrec.nets.catalog import pattern_of
 from actrec.nets.weights import (
     COUNTERS,
     READERS,
@@ -103,7 +106,7 @@ def recognize(path: str | Path, name: str | None = None, **options: OptionValue)
         nearest = (0, f"{named['name']}, which is not part of actrec: pass --backbone {named['name']}")
     if name is not None and named is not None and named["name"] == name and not options:
         options = _unusual(name, {k: v for k, v in named["options"].items() if k in NETS.get(name).options})
-    by_prefix = unwrapped(tensors)
+    by_prefix = unwrapped({key: tensor.to("meta") for key, tensor in tensors.items()})  # only shapes are compared
     for net in _nets(by_prefix.values()) if name is None else _forms(name, options):
         for (prefix, named_tensors), (layout, names) in itertools.product(
             by_prefix.items(), _layouts(net.name).items()
@@ -142,6 +145,8 @@ def recognize(path: str | Path, name: str | None = None, **options: OptionValue)
 def _nets(by_prefix: Collection[Mapping[str, Tensor]]) -> Iterator[Backbone]:
     """All forms of each net that shares enough names with the file."""
     for name in NETS.names():
+        if not _may_share(name, by_prefix):
+            continue
         forms = _forms(name, {})
         net = next(forms)
         own = {key for key in net.state_dict() if not re.fullmatch(COUNTERS, key)}
@@ -150,6 +155,21 @@ def _nets(by_prefix: Collection[Mapping[str, Tensor]]) -> Iterator[Backbone]:
         if shared >= SHARED * len(own):
             yield net
             yield from forms
+
+
+def _may_share(name: str, by_prefix: Collection[Mapping[str, Tensor]]) -> bool:
+    """False only if the net cannot share enough names with the file, which the stored table of nets tells.
+
+    A net and a file share at most as many names of a pattern (`layer#.#.conv#.weight`) as each of them has.
+    """
+    own = known_nets().tensor_names.get(name)
+    if own is None:  # a net that the user registered
+        return True
+    for tensors, layout in itertools.product(by_prefix, _layouts(name).values()):
+        of_file = Counter(map(pattern_of, renamed_tensors(tensors, layout)))
+        if sum(min(count, of_file[pattern]) for pattern, count in own.items()) >= SHARED * sum(own.values()):
+            return True
+    return False
 
 
 def _forms(name: str, options: Mapping[str, OptionValue]) -> Iterator[Backbone]:

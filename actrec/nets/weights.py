@@ -375,7 +375,9 @@ def _place(
         match.problems.append(f"{target} is {tensor.dtype}, expected {own.dtype}")
     else:
         if expected != wanted:
-            tensor = (tensor / wanted[2]).unsqueeze(2).expand(wanted)
+            # Dividing a tensor without values would make torch load its compiler.
+            divided = tensor if tensor.is_meta else tensor / wanted[2]
+            tensor = divided.unsqueeze(2).expand(wanted)
             done.append("repeated in time")
         match.found[target] = tensor
         if done:

@@ -59,4 +59,4 @@ def test_every_layout_and_every_option_is_explained():
 
 
 def test_the_page_of_nets_is_up_to_date():
-    assert PAGE.read_text(encoding="utf-8") == page.markdown(), "actrec nets --markdown > docs/nets.md"
+    assert PAGE.read_text(encoding="utf-8") == page.markdown(), "make nets"

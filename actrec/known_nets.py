@@ -1,0 +1,142 @@
+"""Facts about actrec's own nets, from a stored table: `actrec nets` shows them without loading torch.
+
+The table is `nets/known_nets.json`. `make nets` measures the nets and writes it; a test compares it with them.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actrec.config import Input
+
+TABLE = Path(__file__).parent / "nets" / "known_nets.json"
+OptionValue = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Published:
+    """An accuracy that was published for a net's weights, in percent.
+
+    Args:
+        dataset: the dataset on which it was measured.
+        top1, top5: None where only the other one was published.
+        frames: frames of a clip. For TSN and TSM these are the segments of the video.
+        views: clips x crops of a video, such as `10x3`, or a number of clips.
+        size: height and width of the crops in pixels.
+        source: who published it.
+    """
+
+    dataset: str
+    top1: float | None
+    top5: float | None
+    frames: int
+    views: str
+    size: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """Nets that differ only in depth.
+
+    Args:
+        label: for example `tsn_resnet{18,34,50}`.
+        names: the names of the nets, ordered by depth.
+        paper: where the nets were published.
+        input: the input that they expect.
+        weights: the layouts of weights files that they read.
+        options: their options and the defaults.
+    """
+
+    label: str
+    names: tuple[str, ...]
+    paper: str
+    input: Input
+    weights: tuple[str, ...]
+    options: Mapping[str, OptionValue]
+
+
+@dataclass(frozen=True)
+class Details:
+    """What `actrec nets NAME` shows.
+
+    Args:
+        params: number of weights and biases, for the default number of classes.
+        flops: multiply-adds of the convolutions for one clip of `input`.
+        min_frames, min_size: frames and pixels of the smallest clip that the net accepts with its default options.
+        frames_multiple: the number of frames of a clip must be a multiple of this.
+        exact: the net accepts only clips of `min_frames` and `min_size`.
+        options: the options and their defaults.
+        weights: the layouts of weights files that the net reads.
+        layers: the outermost layers that have weights, in the order in which they are applied.
+    """
+
+    name: str
+    paper: str
+    params: int
+    flops: int
+    input: Input
+    min_frames: int
+    min_size: int
+    frames_multiple: int
+    exact: bool
+    options: Mapping[str, OptionValue]
+    weights: tuple[str, ...]
+    layers: tuple[str, ...]
+    published: tuple[Published, ...]
+
+
+@dataclass(frozen=True)
+class KnownNets:
+    """The table.
+
+    Args:
+        families: all nets.
+        nets: by name.
+        tensor_names: for each net, patterns of the names of its tensors (see `nets.catalog.pattern_of`), and how many
+            names each of them stands for.
+        mini_benchmark: the rows of `nets.published`, with parameters and FLOPs as measured.
+    """
+
+    families: tuple[Family, ...]
+    nets: Mapping[str, Details]
+    tensor_names: Mapping[str, Mapping[str, int]]
+    mini_benchmark: list[dict[str, Any]]
+
+
+@functools.cache
+def known_nets() -> KnownNets:
+    """The table as it is stored."""
+    stored = json.loads(TABLE.read_text(encoding="utf-8"))
+    return KnownNets(
+        families=tuple(Family(**_typed(family)) for family in stored["families"]),
+        nets={name: Details(**_typed(net)) for name, net in stored["nets"].items()},
+        tensor_names=stored["tensor_names"],
+        mini_benchmark=stored["mini_benchmark"],
+    )
+
+
+def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a family or net, with tuples in the place of lists, and dataclasses in the place of dicts."""
+    typed = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    own = {name: tuple(value) if isinstance(value, list) else value for name, value in fields["input"].items()}
+    typed["input"] = Input(**own)
+    if "published" in fields:
+        typed["published"] = tuple(Published(**published) for published in fields["published"])
+    return typed
+
+
+def accuracy(published: Published) -> str:
+    """One line: the dataset, the accuracy and the protocol."""
+    values = {"top-1": published.top1, "top-5": published.top5}
+    shown = ", ".join(f"{name} {value:.2f}" for name, value in values.items() if value is not None)
+    crops = " clips x crops" if "x" in published.views else ""
+    size = f"{published.size}x{published.size}"
+    return (
+        f"{published.dataset} {shown} ({published.frames} frames, {published.views}{crops}, {size}; {published.source})"
+    )
