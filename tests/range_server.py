@@ -36,6 +36,9 @@ class RangeServer:
         seed: of the requests that fail.
         bandwidth: Bytes per second of each connection.
         ranges: Whether Range is obeyed.
+        several: What is sent if several ranges are asked for: "multipart", "whole" (status 200), "first" (only the
+            first range), "one" (a single range that contains all of them), "backwards" (multipart, the last range
+            first), "garbled" (multipart with a part that is not what it says), or a status code.
         head: Status of the answer to HEAD requests, if they are not allowed.
         etags, dates: Whether answers have an ETag, a Last-Modified.
         lengths: Whether answers have a Content-Length; otherwise they are chunked.
@@ -61,6 +64,7 @@ class RangeServer:
         seed: int = 0,
         bandwidth: float = 0.0,
         ranges: bool = True,
+        several: str = "multipart",
         head: int = 200,
         etags: bool = True,
         dates: bool = True,
@@ -71,7 +75,7 @@ class RangeServer:
         self.redirects: dict[str, str] = {}
         self.latency, self.failures, self.bandwidth = latency, failures, bandwidth
         self.ranges, self.head, self.etags, self.dates, self.lengths = ranges, head, etags, dates, lengths
-        self.encoding = encoding
+        self.encoding, self.several = encoding, several
         self.fail_next: list[str] = []
         self.broken: set[str] = set()
         self.log: list[tuple[str, str, str]] = []
@@ -139,7 +143,7 @@ class RangeServer:
         """Answers a request. Whether the connection stays open."""
         method, target, _ = head.split("\r\n", 1)[0].split(" ")
         name = unquote(re.sub("^http://[^/]*", "", target).partition("?")[0].lstrip("/"))  # whole URLs come to a proxy
-        asked = re.search(r"^range: *bytes=(\d+)-(\d*)\r$", head, re.IGNORECASE | re.MULTILINE)
+        asked = re.search(r"^range: *bytes=(\d+)-(\d*)((?:,\d+-\d+)*)\r$", head, re.IGNORECASE | re.MULTILINE)
         self.requests[method] += 1
         self.log.append((method, name, asked[0].strip() if asked else ""))
         if self.latency:
@@ -170,8 +174,14 @@ class RangeServer:
         if self.encoding and (self.encoding != "if accepted" or accepts):
             headers["Content-Encoding"] = "gzip" if self.encoding == "if accepted" else self.encoding
             data = gzip.compress(data, 1) if headers["Content-Encoding"] == "gzip" else data
+        elif asked and self.ranges and asked[3] and self.several not in ("first", "one"):
+            if self.several.isdigit():
+                return await self._send(writer, method, int(self.several), {}, b"")
+            if self.several != "whole":
+                status, data = 206, self._multipart(data, re.findall(r"(\d+)-(\d+)", asked[0]), headers)
         elif asked and self.ranges:
-            first, last = int(asked[1]), min(int(asked[2] or len(data) - 1), len(data) - 1)
+            stop = re.findall(r"\d+", asked[0])[-1] if self.several == "one" else asked[2]
+            first, last = int(asked[1]), min(int(stop or len(data) - 1), len(data) - 1)
             if first >= len(data):
                 return await self._send(writer, method, 416, {"Content-Range": f"bytes */{len(data)}"}, b"")
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
@@ -179,6 +189,19 @@ class RangeServer:
         if fault == "short" and method == "GET":
             data = data[: len(data) // 2]
         return await self._send(writer, method, status, headers, data, cut=fault == "cut")
+
+    def _multipart(self, data: bytes, asked: list[tuple[str, str]], headers: dict[str, str]) -> bytes:
+        """The parts that were asked for, as RFC 9110 describes them."""
+        headers["Content-Type"] = 'multipart/byteranges; boundary="a:b"'
+        parts = []
+        for first, last in asked:
+            part = data[int(first) : int(last) + 1]
+            place = f"{first}-{int(first) + len(part) - 1}/{len(data)}"
+            if self.several == "garbled" and len(parts) == 1:
+                part = part[1:]
+            head = f"--a:b\r\nContent-Type: video/mp4\r\nContent-Range: bytes {place}\r\n\r\n"
+            parts.append(head.encode() + part + b"\r\n")
+        return b"\r\n" + b"".join(parts[::-1] if self.several == "backwards" else parts) + b"--a:b--\r\n"
 
     def _etag(self, data: bytes) -> str:
         return f'"{_md5(data)}"'

@@ -23,6 +23,10 @@ class NoRangesError(Exception):
     """The server sends whole objects only."""
 
 
+class SeveralRangesError(Exception):
+    """The server does not send several ranges in one answer."""
+
+
 class ObjectChangedError(Exception):
     """The object was replaced while it was read."""
 

@@ -17,7 +17,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -29,16 +29,19 @@ from actrec.data.storage.faults import (
     NoRangesError,
     ObjectChangedError,
     RemoteError,
+    SeveralRangesError,
     fault_of,
     seconds_of,
 )
 from actrec.data.storage.paths import host_of, scheme_of, shown, why_refused
-from actrec.data.storage.ranges import LARGEST, split
+from actrec.data.storage.ranges import LARGEST, Pieces, grouped, merged, parse_multipart, split
 from actrec.data.storage.stores import is_http, name_in, open_store
 
 logger = logging.getLogger(__name__)
 
-IN_FLIGHT = 32  # largest number of requests of this process at the same time; a clip may need several
+IN_FLIGHT = 96  # largest number of requests of this process at the same time; a clip may need fifty; aiohttp allows 100
+_MOST_RANGES = 100  # in one request; Apache refuses more than 200, and some servers limit a header to 4 KB
+_REFUSALS = 3  # answers without the ranges that were asked for, in a row, after which a host gets one range per request
 _AHEAD = 4  # parts of a download that are requested at the same time
 TIMEOUT = 30.0  # seconds for which a request may wait for a connection, and for the next bytes
 _SLOWEST = 50e3  # bytes per second; a slower download is aborted
@@ -110,6 +113,7 @@ class _Process:
         self.answered: set[str] = set()  # hosts that have answered
         self.silent: dict[str, float] = {}  # hosts that have not answered in time, and when
         self.named: set[str] = set()  # hosts with an outage that a warning has named
+        self.refusals: Counter[str] = Counter()  # by host: requests for several ranges that failed, in a row
 
     def has_answered(self, host: str) -> None:
         self.answered.add(host)
@@ -240,7 +244,7 @@ async def _repeated(url: str, work: Callable[[], Awaitable[_T]], *, size: int = 
                 result = await asyncio.wait_for(work(), 2 * TIMEOUT + size / _SLOWEST)
             process.has_answered(host)
             return result
-        except (NoRangesError, ObjectChangedError):
+        except (NoRangesError, ObjectChangedError, SeveralRangesError):
             process.has_answered(host)
             raise
         except Exception as error:
@@ -406,6 +410,43 @@ async def _part(store: Any, url: str, start: int, size: int, tag: int) -> bytes:
     return data
 
 
+async def _several(store: Any, url: str, ranges: Sequence[tuple[int, int]], tag: int) -> list[tuple[int, bytes]]:
+    """Exactly these ranges, by one request: (offset, bytes) of each.
+
+    Not every server answers such a request (RFC 9110, section 14.2), and some ignore it or send other ranges.
+
+    Raises:
+        SeveralRangesError: The answer does not contain all ranges.
+    """
+    asked = ",".join(f"{start}-{start + size - 1}" for start, size in ranges)
+    most = sum(size for _, size in ranges) + 1000 * len(ranges)
+    body = bytearray()
+    try:
+        async with _http(store, "GET", url, Range=f"bytes={asked}") as answer:
+            _check_tag(tag, _tag_of(answer.headers))
+            if answer.status != 206 or _is_encoded(answer.headers) or (answer.content_length or 0) > most:
+                raise SeveralRangesError
+            async for data in answer.content.iter_any():
+                body += data
+                if len(body) > most:
+                    raise SeveralRangesError
+            kind, place = answer.headers.get("Content-Type", ""), answer.headers.get("Content-Range", "")
+    except HTTPStatusError as error:
+        if error.status == 501 or (
+            400 <= error.status < 500 and error.status not in (404, 408, 409, 410, 423, 425, 429)
+        ):
+            raise SeveralRangesError from None  # a request for one range shows whether access is refused
+        raise
+    finally:
+        counters.add(fetched=len(body))
+    pieces = Pieces(parse_multipart(kind, place, bytes(body)))
+    found = [(start, pieces.read(start, size)) for start, size in ranges]
+    complete = [(start, data) for start, data in found if data is not None]
+    if len(complete) < len(ranges):
+        raise SeveralRangesError
+    return complete
+
+
 async def _s3_part(store: Any, path: str, start: int, size: int, tag: int) -> bytes:
     """Reads a part as `s3fs` does, and compares the ETag."""
     bucket, key, version = store.split_path(path)
@@ -456,8 +497,11 @@ def list_folder(url: str) -> list[str]:
     return sorted(f"{url.rstrip('/')}/{name.removeprefix(folder)}" for name in found)
 
 
-def fetch(url: str, ranges: Sequence[tuple[int, int]], *, tag: int = 0) -> list[bytes]:
-    """The bytes of some (offset, size) ranges, one request for each.
+def fetch(url: str, ranges: Sequence[tuple[int, int]], *, tag: int = 0) -> list[tuple[int, bytes]]:
+    """The bytes of some (offset, size) ranges and of small gaps between them, as (offset, bytes), ascending.
+
+    A web server is asked for many ranges by one request. If it does not answer such requests, the ranges are merged
+    into few, and each of them is one request.
 
     Args:
         tag: of the facts; 0 if they are unknown.
@@ -467,20 +511,43 @@ def fetch(url: str, ranges: Sequence[tuple[int, int]], *, tag: int = 0) -> list[
         NoRangesError: The server sends whole objects only.
         ObjectChangedError: The object has another ETag, or is shorter.
     """
-    store = _store(url)
+    store, process, host = _store(url), _process, host_of(url)
 
-    async def one(start: int, size: int) -> bytes:
-        return await _repeated(url, lambda: _part(store, url, start, size, tag), size=size)
+    async def one(start: int, size: int) -> list[tuple[int, bytes]]:
+        return [(start, await _repeated(url, lambda: _part(store, url, start, size, tag), size=size))]
 
-    async def all_of_them() -> list[bytes]:
-        tasks = [asyncio.ensure_future(one(start, size)) for start, size in ranges]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
+    async def several(group: list[tuple[int, int]]) -> list[tuple[int, bytes]]:
+        if len(group) == 1:
+            return await one(*group[0])
+        size = sum(length for _, length in group)
+        return await _repeated(url, lambda: _several(store, url, group, tag), size=size)
+
+    async def all_of_them() -> list[tuple[int, bytes]]:
+        if is_http(store) and process.refusals[host] < _REFUSALS:
+            try:
+                groups = list(grouped(split(merged(ranges, one_request=True)), _MOST_RANGES))
+                found = await _together([several(group) for group in groups])
+            except SeveralRangesError:
+                process.refusals[host] += 1
+            else:
+                if any(len(group) > 1 for group in groups):
+                    process.refusals[host] = 0
+                return found
+        return await _together([one(*part) for part in split(merged(ranges))])
 
     return _run(all_of_them)
+
+
+async def _together(works: Sequence[Coroutine[Any, Any, list[_T]]]) -> list[_T]:
+    """The results of all, in order. After an error of one, the others are cancelled."""
+    if len(works) == 1:
+        return await works[0]
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return [one for found in await asyncio.gather(*tasks) for one in found]
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def download(url: str, facts: Facts, offset: int, size: int | None, write: Callable[[bytes], object]) -> None:

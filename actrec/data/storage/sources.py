@@ -20,7 +20,7 @@ from actrec.data.storage import remote, tar
 from actrec.data.storage.cache import Cache, name_of, suffix_of
 from actrec.data.storage.faults import NoRangesError, ObjectChangedError
 from actrec.data.storage.paths import is_url, split_member
-from actrec.data.storage.ranges import Pieces, merged, split
+from actrec.data.storage.ranges import Pieces
 from actrec.data.storage.remote import Facts, counters
 from actrec.opening import open_regular
 from actrec.system import ExhaustedError, read_at, write_all
@@ -510,13 +510,12 @@ def _read_remote(url: str, facts: Facts, ranges: Sequence[tuple[int, int]], *, t
 
 def _fetched_ranges(url: str, facts: Facts, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
     """Fetches ranges and keeps them in the cache."""
-    parts = split(merged(ranges))
-    if not parts:
+    if not any(length for _, length in ranges):
         return [b""] * len(ranges)
     try:
         if not facts.ranges:
             raise NoRangesError
-        pieces = [(start, data) for (start, _), data in zip(parts, remote.fetch(url, parts, tag=facts.tag))]
+        pieces = remote.fetch(url, ranges, tag=facts.tag)
     except NoRangesError:
         _get().facts.put(hash(url), replace(facts, ranges=False))
         with _whole_object(url, replace(facts, ranges=False)) as (local, _):
