@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 class _Datasets(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*DATASETS, "folders", "shards", "convert"]
+        return [*DATASETS, "folders", "shards", "convert", "flips"]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in DATASETS:
             return _command(DATASETS.get(name))
-        if name in ("convert", "shards"):
+        if name in ("convert", "flips", "shards"):
             return importlib.import_module(f"actrec.cli.lists_{name}").command
         return super().get_command(ctx, name)
 

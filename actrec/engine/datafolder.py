@@ -13,7 +13,16 @@ import numpy as np
 
 from actrec.data.flow import flow_videos
 from actrec.data.index import Index, build_index, cache_path, notices
-from actrec.data.lists import Video, advice, find_labels, label_columns, read_flips, read_labels, read_list
+from actrec.data.lists import (
+    Video,
+    advice,
+    find_labels,
+    label_columns,
+    mirror,
+    read_flips,
+    read_labels,
+    read_list,
+)
 from actrec.data.lists.labeling import contradict, range_of_counts, refuse_gaps, shared_videos
 from actrec.engine import runlog
 from actrec.engine.failures import skipped_lines
@@ -171,6 +180,7 @@ def training_data(
         val_index=val.index if val is not None else None,
         classes=classes,
         flip_map=flip_map(train_path, classes),
+        flips_from_names=not (train_path.parent / mirror.FILE).exists(),
         sources=(folder, train_path, val_list),
     )
 
@@ -303,6 +313,9 @@ def new_run(folder: Path, net: str) -> Path:
 
 
 def flip_map(path: Path, classes: Sequence[str]) -> tuple[int, ...] | None:
-    """`flips.txt` next to a list, None if there is none."""
-    flips = path.parent / "flips.txt"
-    return read_flips(flips, classes) if flips.exists() else None
+    """`flips.txt` next to a list. Without it, a map that mirrors no class with a direction in its name, such as left.
+
+    None if all classes are mirrored.
+    """
+    flips = path.parent / mirror.FILE
+    return read_flips(flips, classes) if flips.exists() else mirror.unmirrored(classes)

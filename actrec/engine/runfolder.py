@@ -45,6 +45,7 @@ class Data:
         val: None trains without validation; then the last epoch is the best.
         classes: The name of each label.
         flip_map: For each label the label of its mirror image, -1 if it has none.
+        flips_from_names: There is no `flips.txt`: `flip_map` was made from the names of the classes.
         sources: The dataset folder, the training list and the validation list, if they are files. The configuration of
             a run stores them, so that `--resume` finds them.
     """
@@ -56,6 +57,7 @@ class Data:
     classes: Sequence[str]
     flip_map: Sequence[int] | None = None
     sources: tuple[Path, Path, Path | None] | None = None
+    flips_from_names: bool = False
 
 
 @contextlib.contextmanager
@@ -297,6 +299,21 @@ def newest(run_dir: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
     if problems:
         raise next(iter(problems.values()))
     return None
+
+
+def stored_flips(run_dir: Path, data: Data) -> Sequence[int] | None:
+    """The flip map to continue a run with: without a `flips.txt`, it is the one that the run began with.
+
+    What is concluded from the names of the classes may differ between versions. Earlier ones mirrored all classes.
+    """
+    if not data.flips_from_names:
+        return data.flip_map
+    try:
+        stored = read_json(run_dir / DATA, dict)["flip_map"]
+    except (OSError, ValueError, KeyError):
+        return data.flip_map
+    is_map = isinstance(stored, list) and len(stored) == len(data.classes) and all(type(one) is int for one in stored)
+    return tuple(stored) if is_map else None if stored is None else data.flip_map
 
 
 def refuse_other_data(run_dir: Path, data: Data) -> str | None:

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,9 @@ def train(
         saved = dist.by_first(lambda: runfolder.newest(run_dir, reporter.line)) if resume else None
         if resume and saved is None:
             reporter.line(f"{run_dir} has no checkpoint to continue from: beginning a new run")
+        if saved is not None:
+            stored = dist.by_first(lambda: runfolder.stored_flips(run_dir, data))
+            data = replace(data, flip_map=stored)
         if saved is None and not dist.rank():
             stack.enter_context(runfolder.removed_if_set_up_fails(run_dir))
         trainer = Trainer(
