@@ -164,8 +164,10 @@ class PacketExaminer:
             return
         pts, data = packet.pts, bytes(packet)
         facts = self._structure.packet(data, pts, packet.is_keyframe)
-        self._check_parameter_sets(facts.parameter_sets, facts.is_sync)
-        self._check_messages(facts.x264, facts.has_film_grain)
+        if facts.is_sync or facts.parameter_sets:
+            self._check_parameter_sets(facts.parameter_sets, facts.is_sync)
+        if not self._packets or facts.x264 is not None or facts.has_film_grain:
+            self._check_messages(facts.x264, facts.has_film_grain)
         self._layers.append((facts.is_non_reference, facts.temporal_layer))
         self._packets.append((pts, self._offset(packet.pos, data), len(data)))
         if self._crcs is not None:

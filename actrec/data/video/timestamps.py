@@ -139,6 +139,8 @@ _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
 
 def _without_gaps(ticks: Sequence[int | None]) -> np.ndarray | None:
     """Timestamps, those that are missing interpolated; None if more than half of them are missing."""
+    if None not in ticks:
+        return np.array(ticks, np.float64) if ticks else None
     known = [(i, tick) for i, tick in enumerate(ticks) if tick is not None]
     if len(known) * 2 <= len(ticks):
         return None

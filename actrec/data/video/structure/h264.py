@@ -5,7 +5,7 @@ options; the functions named here are its own. The argument:
 
 1. *Every packet gives exactly one picture.* `h264_field_start` adds a picture to FFmpeg's list of pictures to be shown.
    Nothing that follows, such as damage in macroblocks, removes it again. This function is reached if the header of the
-   first slice parses (`h264_slice_header_parse`), so the whole header is parsed here, with the same limits (7.3.3). It
+   first slice parses (`h264_slice_header_parse`), so the whole header is read here, with the same limits (7.3.3). It
    is reached only once if no other slice of the packet begins at the first macroblock, and if the reference lists of
    the first slice can be made (`ff_h264_build_ref_list`). They can be made, because a reference always exists, which
    FFmpeg uses in place of missing ones, and because the changes of the lists are within limits. Fields, redundant
@@ -34,10 +34,11 @@ options; the functions named here are its own. The argument:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
-from actrec.data.video.structure.bits import Bits, DoubtError, allow, first_bits, iter_messages, payload_bits
+from actrec.data.video.structure.bits import Bits, DoubtError, allow, first_bits, iter_messages
 from actrec.data.video.structure.facts import PacketFacts
+from actrec.data.video.structure.h264_sets import Pps, Sps, parse_pps, parse_sps
+from actrec.data.video.structure.h264_slices import OrdinarySlices
 from actrec.data.video.structure.order import OutputOrder, order_count
 from actrec.data.video.structure.units import UnitReader, prefix_size
 
@@ -45,11 +46,8 @@ _SLICE, _IDR_SLICE, _SEI, _SPS, _PPS, _DELIMITER, _FILLER = 1, 5, 6, 7, 8, 9, 12
 _USER_DATA, _FILM_GRAIN, _ORIENTATION = 5, 19, 47  # payload types of SEI messages
 _PARAMETER_SETS = frozenset({7, 8, 13, 15})
 _P, _B, _I = 0, 1, 2  # slice types (table 7-6)
-_HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 144})
-_OLD_PROFILES = frozenset({66, 77, 88})
 _MAX_DELAY = 15  # FFmpeg treats a picture that is shown before 16 earlier ones as the beginning of a period
 MISSING = "pictures are missing"
-_MAX_PIXELS = 1 << 28  # far more than a decoder accepts here
 _SLICES = frozenset({_SLICE, _IDR_SLICE})
 # x264 names its build in the user data of its first packet. For builds before 151, FFmpeg reproduces their faults, for
 # example in 4:4:4 with CABAC. It remembers the build until another message names one.
@@ -58,173 +56,9 @@ _X264_ID = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef")
 _X264_CORRECT = 151
 # Bytes of a slice in which its header is searched: at first, and if they were too few.
 _HEADS = (16, 40, 2000)
-
-
-@dataclass(frozen=True)
-class _Sps:
-    """The part of a sequence parameter set on which slice headers depend (section 7.3.2.1.1).
-
-    Args:
-        has_more_in_pps: picture parameter sets may continue with the transform size.
-        delay: `num_reorder_frames`; None if it is not stated.
-        qp_range: largest quantization parameter.
-    """
-
-    chroma_format: int
-    frame_num_bits: int
-    order_type: int
-    order_bits: int
-    frames_only: bool
-    direct_8x8: bool
-    has_more_in_pps: bool
-    delay: int | None
-    bit_depth: int
-
-    @property
-    def largest_qp(self) -> int:
-        return 51 + 6 * (self.bit_depth - 8)
-
-
-@dataclass(frozen=True)
-class _Pps:
-    """The part of a picture parameter set on which slice headers depend (section 7.3.2.2)."""
-
-    cabac: bool
-    has_bottom_order: bool
-    num_refs: tuple[int, int]
-    weighted_p: bool
-    weighted_b: bool
-    qp: int
-    has_deblocking: bool
-
-
-def _skip_scaling_lists(bits: Bits, count: int) -> None:
-    """Section 7.3.2.1.1.1."""
-    for number in range(count):
-        if not bits.take(1):
-            continue
-        last = following = 8
-        for _ in range(16 if number < 6 else 64):
-            if following:
-                following = (last + bits.within(-128, 127)) & 255
-            last = following or last
-
-
-def _skip_buffering(bits: Bits) -> None:
-    """Hypothetical reference decoder parameters (section E.1.2)."""
-    count = bits.at_most(31) + 1
-    bits.take(8)
-    for _ in range(count):
-        bits.unsigned()
-        bits.unsigned()
-        bits.take(1)
-    bits.take(20)
-
-
-def _parse_usability(bits: Bits, width: int, height: int) -> int | None:
-    """Video usability information (section E.1.1). Returns `num_reorder_frames`."""
-    if bits.take(1) and bits.take(8) == 255:
-        across, down = bits.take(16), bits.take(16)
-        # FFmpeg's decoder restarts at each picture if the sample aspect ratio is impossible.
-        if (across or down) and not (across and down and width * across // down and height * down // across):
-            raise DoubtError("its sample aspect ratio is impossible")
-    if bits.take(1):
-        bits.take(1)
-    if bits.take(1):
-        bits.take(4)
-        if bits.take(1):
-            bits.take(24)
-    if bits.take(1):
-        bits.at_most(5)
-        bits.at_most(5)
-    if bits.take(1):
-        bits.take(65)
-    has_buffering = 0
-    for _ in range(2):
-        if bits.take(1):
-            _skip_buffering(bits)
-            has_buffering = 1
-    bits.take(has_buffering + 1)
-    if not bits.take(1):
-        return None
-    bits.take(1)
-    for _ in range(4):
-        bits.at_most(30)
-    delay = bits.at_most(16)
-    bits.at_most(30)
-    return delay
-
-
-def _parse_sps(unit: bytes) -> tuple[int, _Sps]:
-    """(its number, what it says). Raises `DoubtError` for all that FFmpeg refuses, and more."""
-    bits = payload_bits(unit, 1)
-    profile, constraints = bits.take(8), bits.take(8)
-    bits.take(8)
-    number = bits.at_most(31)
-    chroma_format, bit_depth = 1, 8
-    if profile in _HIGH_PROFILES:
-        chroma_format = bits.at_most(3)
-        if chroma_format == 3 and bits.take(1):
-            raise DoubtError("it has separate color planes")
-        bit_depth = 8 + bits.at_most(6)
-        if bits.unsigned() != bit_depth - 8 or bit_depth in (11, 13):
-            raise DoubtError("its bit depth is unusual")
-        bits.take(1)
-        if bits.take(1):
-            _skip_scaling_lists(bits, 12 if chroma_format == 3 else 8)
-    frame_num_bits = 4 + bits.at_most(12)
-    order_type, order_bits = bits.at_most(2), 0
-    if order_type == 1:
-        raise DoubtError("its picture order counts are of type 1")
-    if order_type == 0:
-        order_bits = 4 + bits.at_most(12)
-    bits.at_most(16)  # number of reference frames
-    bits.take(1)  # gaps in frame_num are allowed: a file that has none may say so
-    width, height = 16 * (bits.at_most(8190) + 1), 16 * (bits.at_most(8190) + 1)
-    frames_only = bool(bits.take(1))
-    if not frames_only:
-        height *= 2
-        bits.take(1)
-    if width * height > _MAX_PIXELS:
-        raise DoubtError("its pictures are too large")
-    direct_8x8 = bool(bits.take(1))
-    if bits.take(1):
-        across = 1 if chroma_format in (0, 3) else 2
-        down = (1 if chroma_format != 1 else 2) * (1 if frames_only else 2)
-        cropped = [bits.at_most(8190) for _ in range(4)]
-        if across * (cropped[0] + cropped[1]) >= width or down * (cropped[2] + cropped[3]) >= height:
-            raise DoubtError("it crops the whole picture")
-    delay = _parse_usability(bits, width, height) if bits.take(1) else None
-    has_more = not (profile in _OLD_PROFILES and constraints & 0xE0)
-    return number, _Sps(
-        chroma_format, frame_num_bits, order_type, order_bits, frames_only, direct_8x8, has_more, delay, bit_depth
-    )
-
-
-def _parse_pps(unit: bytes, sets: dict[int, _Sps]) -> tuple[int, _Pps]:
-    """(its number, what it says). Raises `DoubtError` for all that FFmpeg refuses, and more."""
-    bits = payload_bits(unit, 1)
-    number, owner = bits.at_most(255), bits.at_most(31)
-    if (sps := sets.get(owner)) is None:
-        raise DoubtError("a parameter set is missing")
-    cabac, has_bottom_order = bool(bits.take(1)), bool(bits.take(1))
-    if bits.unsigned():
-        raise DoubtError("it has several slice groups")
-    num_refs = bits.at_most(31) + 1, bits.at_most(31) + 1
-    weighted_p, weighted_b = bool(bits.take(1)), bits.take(2) == 1
-    qp = 26 + bits.within(-200, 200) + 6 * (sps.bit_depth - 8)
-    bits.within(-200, 200)
-    bits.within(-12, 12)
-    has_deblocking = bool(bits.take(1))
-    bits.take(1)
-    if bits.take(1):
-        raise DoubtError("it allows redundant pictures")
-    if bits.left and sps.has_more_in_pps:
-        transform_8x8 = bits.take(1)
-        if bits.take(1):
-            _skip_scaling_lists(bits, 6 + (6 if sps.chroma_format == 3 else 2) * transform_8x8)
-        bits.within(-12, 12)
-    return number, _Pps(cabac, has_bottom_order, num_refs, weighted_p, weighted_b, qp, has_deblocking)
+_FACTS = tuple(
+    tuple(PacketFacts(is_sync, is_non_reference) for is_non_reference in (False, True)) for is_sync in (False, True)
+)
 
 
 class H264Check:
@@ -235,7 +69,7 @@ class H264Check:
         self._extradata, self._depth = extradata, depth
         self._units = UnitReader(extradata, "h264")
         self._known: set[bytes] = set()
-        self._pps: dict[int, _Pps] = {}
+        self._pps: dict[int, Pps] = {}
         self._order = OutputOrder()
         self._frame_num = self._offset = 0  # of the last picture, whatever it is
         self._reference_num = 0  # frame_num of the last reference picture
@@ -247,16 +81,16 @@ class H264Check:
             self.reason = str(error)
 
     def _read_header(self) -> None:
-        sets: dict[int, _Sps] = {}
+        sets: dict[int, Sps] = {}
         for unit in dict.fromkeys(self._units.header_units()):
             kind = unit[0] & 31
             if unit[0] & 0x80:
                 raise DoubtError("a NAL unit has a wrong header")
             if kind == _SPS:
-                number, sps = _parse_sps(unit)
+                number, sps = parse_sps(unit)
                 sets[number] = self._sps = sps
             elif kind == _PPS:
-                number, pps = _parse_pps(unit, sets)
+                number, pps = parse_pps(unit, sets)
                 if number in self._pps:
                     raise DoubtError("two parameter sets have the same number")
                 self._pps[number] = pps
@@ -265,6 +99,8 @@ class H264Check:
             self._known.add(unit)
         if len(sets) != 1 or sum(unit[0] & 31 == _SPS for unit in self._known) != 1:
             raise DoubtError("the container's header does not hold one sequence parameter set")
+        self._num_frame_nums = 1 << self._sps.frame_num_bits
+        self._ordinary = OrdinarySlices(self._sps, self._pps)
         if self._sps.delay is not None:
             self._depth = max(self._depth, self._sps.delay)
 
@@ -280,17 +116,17 @@ class H264Check:
 
     def packet(self, data: bytes, pts: int, is_key: bool) -> PacketFacts:
         units, doubt = self._units.split(data)
-        self.reason = self.reason or doubt
+        if doubt is not None:
+            self.reason = self.reason or doubt
         first = -1  # header of the first slice
         begin = end = 0
-        is_idr = is_uniform = True
-        is_non_reference = True
+        is_idr = is_uniform = is_non_reference = True
         sets: list[bytes] = []
         x264, has_film_grain = None, False
         for start, stop in units:
             header = data[start]
             kind = header & 31
-            if header & 0x80:
+            if header > 127:
                 self.reason = self.reason or "a NAL unit has a wrong header"
             if kind in _SLICES:
                 is_non_reference = is_non_reference and not header & 0x60
@@ -327,26 +163,24 @@ class H264Check:
                 self._picture(data, begin, end, pts)
             except DoubtError as error:
                 self.reason = str(error)
-        return PacketFacts(
-            is_key and is_idr and first >= 0,
-            is_non_reference and first >= 0,
-            0,
-            frozenset(sets),
-            x264,
-            has_film_grain,
-        )
+        is_sync, is_non_reference = is_key and is_idr and first >= 0, is_non_reference and first >= 0
+        if sets or x264 is not None or has_film_grain:
+            return PacketFacts(is_sync, is_non_reference, 0, frozenset(sets), x264, has_film_grain)
+        return _FACTS[is_sync][is_non_reference]
 
     def _picture(self, data: bytes, begin: int, end: int, pts: int) -> None:
         """Parses the first slice of a packet. Raises `DoubtError`."""
-        for size in _HEADS:
-            try:
-                parsed = self._parse_slice(first_bits(data, begin, end, size, 1), data[begin])
-                break
-            except DoubtError:
-                if begin + size >= end or size == _HEADS[-1]:
-                    raise
-        order = self._order_count(*parsed)
-        self._order.add(order, pts)
+        parsed = self._ordinary.read(data, begin, end)
+        if parsed is None:
+            for size in _HEADS:
+                try:
+                    parsed = self._parse_slice(first_bits(data, begin, end, size, 1), data[begin])
+                    break
+                except DoubtError:
+                    if begin + size >= end or size == _HEADS[-1]:
+                        raise
+        assert parsed is not None
+        self._order.add(self._order_count(*parsed), pts)
 
     def _parse_slice(self, bits: Bits, header: int) -> tuple[bool, bool, int, int, int]:
         """The header of a slice (section 7.3.3).
@@ -394,7 +228,7 @@ class H264Check:
         return is_idr, is_reference, frame_num, low, bottom
 
     @staticmethod
-    def _skip_references(bits: Bits, kind: int, sps: _Sps, pps: _Pps) -> None:
+    def _skip_references(bits: Bits, kind: int, sps: Sps, pps: Pps) -> None:
         """Numbers of references, changes of their lists (section 7.3.3.1) and their weights (section 7.3.3.2)."""
         counts: tuple[int, ...] = pps.num_refs
         if bits.take(1):
@@ -441,7 +275,6 @@ class H264Check:
 
     def _order_count(self, is_idr: bool, is_reference: bool, frame_num: int, low: int, bottom: int) -> int:
         """The picture order count (section 8.2.1)."""
-        sps = self._sps
         if is_idr:
             if frame_num:
                 raise DoubtError(MISSING)
@@ -451,19 +284,19 @@ class H264Check:
             self._anchor = low
         elif not self._started:
             raise DoubtError("it does not begin with a keyframe that resets the decoder")
-        elif frame_num != (self._reference_num + 1) % (1 << sps.frame_num_bits):
+        elif frame_num != (self._reference_num + 1) % self._num_frame_nums:
             raise DoubtError(MISSING)
         if frame_num < self._frame_num:
-            self._offset += 1 << sps.frame_num_bits
+            self._offset += self._num_frame_nums
         self._frame_num = frame_num
         if is_reference:
             self._reference_num = frame_num
-        if sps.order_type == 2:
+        if self._sps.order_type == 2:
             return 2 * (self._offset + frame_num) - (not is_reference)
-        order = order_count(low, self._anchor, sps.order_bits)
+        order = order_count(low, self._anchor, self._sps.order_bits)
         if is_reference:
             self._anchor = order
-        return order + min(bottom, 0)
+        return order + bottom if bottom < 0 else order
 
 
 def x264_unit(name: bytes, extradata: bytes) -> bytes:
