@@ -27,10 +27,9 @@ import torch
 
 from actrec import config
 from actrec.config import Clip, Input, OptionError, Views
-from actrec.data.index import Index, build_index
+from actrec.data.index import Index, build_index, reach
 from actrec.data.lists import Video
 from actrec.data.lists.videos import label_columns
-from actrec.data.storage import is_remote
 from actrec.data.video.container import MediaError
 from actrec.pipelines.batch import Batch as Batch
 from actrec.pipelines.batch import label_tensor
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
 Dtype = Literal["float32", "float16"]
 
 _IN_FLIGHT = 2  # batches that DALI works on at the same time
-_OUTAGE = 32  # samples of URLs in a row that could not be fetched, after which the others are not tried
 _RELEASE = 256  # free memory is returned to the system after so many batches
 
 
@@ -75,6 +73,8 @@ class Loader:
         decoded: how many pictures of video files the decode workers decoded so far, `delivered`: how many different
             ones of them were needed. What DALI decodes is not counted.
         encoded_bytes: size of the images, excerpts of videos and whole videos that DALI was given to decode so far.
+        raises_in_outage: whether an epoch ends with an error if a host of URLs is given up (`actrec.data.index.reach`).
+            By default only in training. Otherwise, its other videos are in `unusable`.
         videos, clip, input, multi_label: of the task.
     """
 
@@ -117,7 +117,7 @@ class Loader:
         self.workers = workers or num_cores()
         self.unusable: dict[int, str] = {}
         self.unreachable: dict[int, str] = {}
-        self._num_unreachable = 0  # since the last file of a URL that could be fetched
+        self.raises_in_outage = isinstance(task, TrainTask)
         if isinstance(task, TrainTask):
             known = self.index.broken.items()
             self.unusable = {row: str(MediaError(self.videos[row].path, reason)) for row, reason in known}
@@ -140,6 +140,7 @@ class Loader:
 
     def __iter__(self) -> Generator[Batch, None, None]:
         self._settle()
+        reach.try_again()
         epoch, first = self.epoch, self._step
         if not first:
             self.unreachable = {}
@@ -286,7 +287,21 @@ class Loader:
         return Planned(row, media, self.task.plan(epoch, row, repeat, media), self._choose_route(media))
 
     def _plan_and_fetch(self, epoch: int, draws: list[list[int]]) -> list[Planned | Failure]:
-        """The plans of the draws (row, repeat) of one URL, in a fetch thread, after fetching what they need."""
+        """The plans of the draws (row, repeat) of one URL, in a fetch thread, after fetching what they need.
+
+        If its host is given up, nothing is fetched.
+        """
+        path = self.videos[draws[0][0]].path
+        if reason := reach.why_given_up(path):
+            return [Failure(row, f"{path}: {reason}", passing=True) for row, _ in draws]
+        found = self._plan_and_try(epoch, draws)
+        if bad := next((one for one in found if isinstance(one, Failure) and one.passing), None):
+            reach.failed(path, bad.error.removeprefix(f"{path}: "))
+        else:
+            reach.reached(path)
+        return found
+
+    def _plan_and_try(self, epoch: int, draws: list[list[int]]) -> list[Planned | Failure]:
         planned = [self._plan(epoch, row, repeat) for row, repeat in draws]
         good = [found for found in planned if isinstance(found, Planned)]
         try:
@@ -343,19 +358,15 @@ class Loader:
         """Notes which samples of a batch are left out, and why.
 
         Raises:
-            MediaError: one URL after the other could not be fetched, so the rest of the epoch would be left out too.
+            MediaError: the host of a URL was given up, and an epoch without its videos would not be right.
         """
-        passing = [failure for failure in launched.failures if failure.passing]
-        if any(is_remote(sample.media.path) for sample in launched.samples):
-            self._num_unreachable = 0
-        self._num_unreachable += len(passing)
-        keeps = isinstance(self.task, TrainTask)
         for failure in launched.failures:
-            (self.unreachable if keeps and failure.passing else self.unusable)[failure.row] = failure.error
-        if self._num_unreachable >= _OUTAGE:
-            path = self.videos[passing[-1].row].path
-            reason = passing[-1].error.removeprefix(f"{path}: ")
-            raise MediaError(path, f"{reason} ({self._num_unreachable} URLs in a row could not be fetched)")
+            is_passing = failure.passing and isinstance(self.task, TrainTask)
+            (self.unreachable if is_passing else self.unusable)[failure.row] = failure.error
+        for failure in launched.failures if self.raises_in_outage else ():
+            path = self.videos[failure.row].path
+            if failure.passing and (reason := reach.why_given_up(path)):
+                raise MediaError(path, reason)
 
     def _account(self, sample: Sample) -> None:
         """Counts what a fetched sample needed."""

@@ -24,6 +24,7 @@ from actrec.config import FLOW_CHANNELS, FLOW_PAIRS, Clip, Input, Views, Windows
 from actrec.data.index import Media, build_index
 from actrec.data.index.images import read_image
 from actrec.data.index.probe import FPS
+from actrec.data.index.reach import fetching
 from actrec.data.lists import Video
 from actrec.data.lists.row import bounds
 from actrec.data.sampling.plan import EvalPlan
@@ -92,7 +93,8 @@ class Sweep(Loader):
         flow = clip.modality == "flow"
         index = build_index([video], lazy=True, flow=flow, template=clip.template)
         index.set_image_range(clip.image_range)
-        self.media: Media = index[0]
+        with fetching(video.path):
+            self.media: Media = index[0]
         clip = clip if clip.frames is not None else replace(clip, frames=net_input.frames)
         self.frame_times = _times(self.media)
         self.ranges = _ranges(self.media, self.frame_times, windows, clip)

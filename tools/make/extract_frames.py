@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actrec.config import ExtractOptions, SplitOptions
+from actrec.data.index.reach import fetching
 from actrec.data.lists import Video
 from actrec.data.times import FrameTimes
 from actrec.data.video.container import MediaError
@@ -151,7 +152,7 @@ def _extract_missing(path: Path | str, folder: Path, options: ExtractOptions, *,
     if count := count_frames(folder, options.template):
         return count, 0
     try:
-        with DamageCount() as damage:
+        with fetching(path), DamageCount() as damage:
             return extract_video(path, folder, options, stop=stop, damage=damage), damage.num_damaged
     except OutputError:
         if count := count_frames(folder, options.template):  # of the other worker, which was faster

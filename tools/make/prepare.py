@@ -22,6 +22,7 @@ from pathlib import Path
 
 from actrec.config import PrepareOptions, SplitOptions
 from actrec.data.index.index import build_index, run_in_threads
+from actrec.data.index.reach import fetching
 from actrec.data.lists import Video
 from actrec.data.storage import is_remote
 from actrec.data.video.damage import damaged_line
@@ -225,7 +226,10 @@ def _prepare_missing(
     path: Path | str, result: Path, quarantine: Path, options: PrepareOptions, *, stop: Stop
 ) -> Prepared:
     """Prepares a video unless its file exists, because a cluster may run the same job twice."""
-    return _sizes(path, result) if result.is_file() else prepare_video(path, result, quarantine, options, stop=stop)
+    if result.is_file():
+        return _sizes(path, result)
+    with fetching(path):
+        return prepare_video(path, result, quarantine, options, stop=stop)
 
 
 def _sizes(path: Path | str, result: Path) -> Prepared:

@@ -45,7 +45,7 @@ from actrec.data.index.probe import (
     probe_path,
     verify_path,
 )
-from actrec.data.index.reach import Hosts, Unreachable
+from actrec.data.index.reach import Unreachable, fetching
 from actrec.data.index.records import BLOCK, Records
 from actrec.data.index.store import CertificateStore, Place
 from actrec.data.limits import why_too_large, why_too_long
@@ -118,7 +118,6 @@ class Index(Sequence[Media]):
         self.is_rebuilt = False
         self._reasons: dict[int, str] = {}  # why a file cannot be used, by its number
         self._unreachable: dict[int, str] = {}  # why it could not be fetched when it was last tried
-        self._hosts = Hosts()
         self._quarantine: dict[str, str] | None = None
         self._changed = False
         self.why_unsaved: str | None = None
@@ -441,8 +440,8 @@ class Index(Sequence[Media]):
 
         def receive(job: tuple, result: Found | str | Unreachable | None, reason: str | None) -> None:
             nonlocal saved, took
-            if isinstance(result, Unreachable):
-                self._fail(job[0], job[1], result.reason)
+            if isinstance(result, Unreachable):  # its record stays as it is
+                self._unreachable[job[0]] = result.reason
             elif isinstance(result, str):
                 self._reject(job[0], result, until_changed=True)
             elif result is not None:
@@ -476,9 +475,10 @@ class Index(Sequence[Media]):
     def _is_outdated(self, file: int, path: str) -> bool:
         """Whether a file is to be probed: it can be reached, and has no record or has changed."""
         try:
-            return not self._is_current(file, path)
+            with fetching(path):
+                return not self._is_current(file, path)
         except RemoteError as error:
-            self._fail(file, path, error.reason)
+            self._unreachable[file] = error.reason
             return False
 
     def _is_current(self, file: int, path: str) -> bool:
@@ -494,7 +494,6 @@ class Index(Sequence[Media]):
         self._current[file] = known
         if key is not None and not is_local(path):
             self._unreachable.pop(file, None)
-            self._hosts.reached(path)
         return known
 
     def _probe(self, file: int, path: str) -> None:
@@ -515,15 +514,6 @@ class Index(Sequence[Media]):
         self._unreachable.pop(file, None)
         if found.packed is not None:
             self._keep(file, found.packed)
-
-    def _fail(self, file: int, path: str, reason: str) -> None:
-        """Records that a file could not be fetched. Its record in the index stays as it is.
-
-        Raises:
-            ValueError: Its host is given up.
-        """
-        self._unreachable[file] = reason
-        self._hosts.failed(path, reason)
 
     def _reject(self, file: int, reason: str, *, until_changed: bool = False) -> None:
         """Marks a file as unusable, for this process or for every command until the file changes."""
@@ -822,7 +812,8 @@ def _probe_job(
     file: int, path: str, name: str, flow: bool, template: str | None, *, stop: object
 ) -> Found | Unreachable:
     try:
-        return probe_path(path, name, flow=flow, template=template)
+        with fetching(path):
+            return probe_path(path, name, flow=flow, template=template)
     except RemoteError as error:
         return Unreachable(error.reason)
 
@@ -832,7 +823,8 @@ def _verify_job(
 ) -> Found | str | Unreachable:
     """The result of a job, or the reason why the file is broken."""
     try:
-        return verify_path(path, record, template)
+        with fetching(path):
+            return verify_path(path, record, template)
     except BrokenError as error:
         return error.reason
     except RemoteError as error:
