@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from types import NoneType
@@ -125,8 +125,11 @@ class Loader:
         self.epoch = 0
         self._step = 0
         self._prefetch, self._channels_last, self._dtype = prefetch, channels_last, getattr(torch, dtype)
-        on_gpu = self.device.type == "cuda"
-        self._choose_route = functools.partial(choose_route, on_gpu=on_gpu, decoder=decoder)
+        faults = _dali_faults(self.device, decoder)
+        # If DALI cannot finish clips on the GPU, they are made as for a CPU, and each batch is copied to the GPU.
+        made_on = torch.device("cpu") if "finish" in faults else self.device
+        on_gpu = made_on.type == "cuda"
+        self._choose_route = functools.partial(choose_route, on_gpu=on_gpu, decoder=decoder, faults=faults)
         # The same threads serve all epochs: what FFmpeg and malloc keep for a thread would pile up otherwise.
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="actrec-decode")
         # On a CPU without augmentations of pixels, the workers finish the clips that they decode, in the memory of the
@@ -135,7 +138,7 @@ class Loader:
         self._finisher = Finisher(task.input, dtype=dtype, channels_last=channels_last, keep=prefetch + 2, flow=flow)
         self._feeder: Feeder | None = None
         if decoder == "dali" or not self._workers_finish:
-            self._feeder = _dali_feeder(task, self.device, self.workers, dtype, budget)
+            self._feeder = _dali_feeder(task, made_on, self.workers, dtype, budget)
         self._settle()
 
     def __iter__(self) -> Generator[Batch, None, None]:
@@ -433,6 +436,8 @@ class Loader:
     def _batch(self, samples: list[Sample], clips_NVTHWC: torch.Tensor) -> Batch:
         clips = clips_NVTHWC.flatten(0, 1).permute(0, 4, 1, 2, 3)
         clips = clips if self._channels_last else clips.contiguous()
+        if clips.device != self.device:  # see `_dali_faults`
+            clips = (clips.pin_memory() if self.device.type == "cuda" else clips).to(self.device, non_blocking=True)
         labels = label_tensor([self.task.labels(sample.row, sample.plan) for sample in samples], self.multi_label)  # type: ignore[arg-type]
         if self.device.type == "cuda":
             labels = labels.pin_memory().to(self.device, non_blocking=True)
@@ -727,14 +732,23 @@ def _dali_feeder(task: Task, device: torch.device, threads: int, dtype: str, bud
         importlib.import_module("nvidia.dali")
     except ImportError:
         raise ValueError(
-            "decoder dali, a GPU, and augmentations that change pixels need NVIDIA DALI, which is not installed here "
-            "(it exists for Linux only): decoder workers on the CPU works without it"
+            "decoder dali and augmentations that change pixels need NVIDIA DALI, which is not installed here "
+            "(it exists for Linux only): everything else works without it"
         ) from None
     from actrec.pipelines.dali.feed import Feeder
     from actrec.pipelines.dali.graph import graph_of
 
     define = functools.partial(graph_of, task, device=device.type, device_id=device.index, threads=threads, dtype=dtype)
     return Feeder(define, task.input, device, budget=budget)
+
+
+def _dali_faults(device: torch.device, decoder: Decoder) -> Collection[str]:
+    """What DALI cannot do on a GPU, see `selftest.faults_of`. With decoder="dali", it is used without a test."""
+    if device.type != "cuda" or decoder == "dali":
+        return ()
+    from actrec.pipelines.dali.selftest import faults_of
+
+    return faults_of(device).keys()
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -61,7 +61,7 @@ def train_graph(
         clips = normalize(clips, net_input, route, mirror=inputs(FLIP), dtype=settings.dtype)
         return augment(clips, augmentations, inputs, normalized=True, size=net_input.size)
 
-    return _define(graph, inputs, settings, conditionals=bool(augmentations))
+    return define_graph(graph, inputs, settings, conditionals=bool(augmentations))
 
 
 def eval_graph(route: Route, net_input: Input, *, num_crops: int, settings: GraphSettings) -> Graph:
@@ -78,7 +78,7 @@ def eval_graph(route: Route, net_input: Input, *, num_crops: int, settings: Grap
             for crop, flip in zip(take_crops(frames, inputs(CROPS), num_crops, net_input.size), crop_flips(num_crops))
         )
 
-    return _define(graph, inputs, settings, conditionals=False)
+    return define_graph(graph, inputs, settings, conditionals=False)
 
 
 def graph_of(task: Task, route: Route, *, device: str, device_id: int | None, threads: int, dtype: str) -> Graph:
@@ -200,7 +200,8 @@ def normalize(clips: DataNode, net_input: Input, route: Route, *, mirror: DataNo
     )
 
 
-def _define(graph: Callable[[], Any], inputs: Inputs, settings: GraphSettings, *, conditionals: bool) -> Graph:
+def define_graph(graph: Callable[[], Any], inputs: Inputs, settings: GraphSettings, *, conditionals: bool) -> Graph:
+    """A graph, of which `graph` defines the nodes and has asked `inputs` for what they are fed with."""
     # One batch in flight per pipeline, so that a batch that fails takes no other with it. The feed owns several.
     define = pipeline_def(graph, enable_conditionals=conditionals)
     try:

@@ -9,7 +9,7 @@ DALI is imported only when a graph is defined: without it, the decode workers do
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -255,9 +255,15 @@ FLOW_IMAGES = Route(
 ROUTES = (PIXELS, VIDEO, RECOLORED_VIDEO, IMAGES, FLOW_PIXELS, FLOW_IMAGES)
 
 
-def choose_route(media: Media, *, on_gpu: bool, decoder: Decoder) -> Route:
-    """Decides whether DALI or the decode workers (`pixels_route`) decode a video, and how."""
+def choose_route(media: Media, *, on_gpu: bool, decoder: Decoder, faults: Collection[str] = ()) -> Route:
+    """Decides whether DALI or the decode workers (`pixels_route`) decode a video, and how.
+
+    Args:
+        faults: what DALI cannot do here ("video", "images"), see `selftest.py`.
+    """
     pixels = pixels_route(media)
+    if ("video" if media.template is None else "images") in faults:
+        return pixels
     if decoder == "workers" or (decoder == "auto" and not on_gpu):
         return pixels
     if media.template is not None:
