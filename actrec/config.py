@@ -321,7 +321,7 @@ class Net(Settings):
         None, "Temporal stride of the first convolution of a 3D ResNet, in frames.", at_least=1, at_most=MAX_FRAMES
     )
     stem_pool: bool | None = opt(None, "Pooling after the first convolution of a 3D ResNet.")
-    widen: float | None = opt(None, "Factor for the number of channels (3D ResNets).", above=0)
+    widen: float | None = opt(None, "Factor for the number of channels (3D ResNets, tiny3d).", above=0)
     cardinality: int | None = opt(None, "Number of groups of ResNeXt's convolutions.", at_least=1)
     batch_norm: bool | None = opt(None, "c3d with batch normalization.")
     global_pooling: bool | None = opt(None, "c3d with global average pooling instead of fully connected layers.")

@@ -29,6 +29,7 @@ SMALL = {  # a cheap net of each family, and options that make it so
     "s3d_torchvision": {},
     "tam_inception_v1": {"temporal_stride": False},
     "tam_resnet18": {"temporal_stride": False},
+    "tiny3d": {},
     "tsm_inception_v1": {},
     "tsm_resnet18": {},
     "tsn_inception_v1": {},

@@ -35,6 +35,7 @@ FILES = [  # net, its options, classes and channels, other nets with the very sa
     ("tam_inception_v1", {"depthwise_blending": False}, 5, 3, ()),
     ("tam_resnet18", {"blending_frames": 5}, 5, 3, ()),
     ("tam_resnet50", {}, 400, 3, ()),
+    ("tiny3d", {"widen": 2.0}, 5, 3, ()),
     ("tsm_inception_v1", {}, 5, 3, ("tsn_inception_v1",)),
     ("tsm_resnet18", {}, 5, 3, ("tsn_resnet18",)),
     ("tsn_inception_v1", {}, 5, 3, ("tsm_inception_v1",)),
