@@ -84,16 +84,18 @@ def command(
             if index.why_unsaved:
                 note(f"{index.why_unsaved}: the next command probes the videos again")
                 unsaved = True
-            if found.broken == found.videos and (looks := advice(path, "videos")):
+            if found.broken + found.unreachable == found.videos and (looks := advice(path, "videos")):
                 note(f"{path}: {looks}")
-    failed = unsaved or any(found["broken"] for found in result.values())
+    failed = unsaved or any(found["broken"] or found["unreachable"] for found in result.values())
     return finish(json_path=json_path, result=result, failed=failed)
 
 
 def _lines(path: Path, found: Summary, fingerprint: dict, images: dict[str, str]) -> Iterator[str]:
     from actrec.data.index import fingerprint_line
 
-    yield f"{path}: {counted(found.videos, 'video')}, {found.broken:,} broken, {counted(found.frames, 'frame')}"
+    unreachable = f", {found.unreachable:,} unreachable" if found.unreachable else ""
+    frames = counted(found.frames, "frame")
+    yield f"{path}: {counted(found.videos, 'video')}, {found.broken:,} broken{unreachable}, {frames}"
     if not found.frames:
         return
     rates = _first(found.rates)

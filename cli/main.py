@@ -50,6 +50,9 @@ class Group(click.Group):
 
 
 class _Lazy(Group):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [_with_home(argument) for argument in args])
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -106,6 +109,12 @@ def main(arguments: list[str] | None = None) -> None:
         if text is None:
             raise
         _fail(text)
+
+
+def _with_home(argument: str) -> str:
+    """Expands `~` in `--flag=~/path`, as shells do in `--flag ~/path`."""
+    flag, equals, value = argument.partition("=")
+    return flag + equals + os.path.expanduser(value) if flag.startswith("--") else argument
 
 
 def _explain(error: RuntimeError | MemoryError | ImportError) -> str | None:

@@ -69,3 +69,15 @@ def test_a_flag_stands_under_the_heading_of_its_dataclass(run):
 def test_arguments_are_no_flags(run):
     out = run("weights", "convert", "--help")[1]
     assert not any(line.strip() in ("FILE", "OUT") for line in out)
+
+
+def test_the_home_folder_after_an_equals_sign(run, tmp_path, monkeypatch):
+    """Shells expand `~` at the beginning of an argument, not in `--flag=~/path`."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    code, _, err = run("runs", "--data=~/data", "--json=~/no/runs.json")
+    assert code == 2
+    assert f"{tmp_path}/home/no/runs.json: there is no folder {tmp_path}/home/no" in err[-1]
+    assert run("evaluate", "--data=~/data")[2][-1].startswith(f"Error: {tmp_path}/home/data")
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]

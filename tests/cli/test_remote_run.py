@@ -153,6 +153,11 @@ def test_a_video_that_cannot_be_fetched_is_no_broken_video(run, objects, tmp_pat
         assert epoch["skipped"] == 1
         loader = torch.load(tmp_path / "d/run/last.pt", weights_only=True)["loader"]
         assert loader == {"epoch": 1, "step": 0}
+        code, out, err = run("index", tmp_path / "d/train.txt", "--cache", tmp_path / "third", "--json", tmp_path / "j")
+        assert code == 1
+        assert out[0].startswith(f"{tmp_path}/d/train.txt: 8 videos, 0 broken, 1 unreachable, ")
+        (found,) = json.loads((tmp_path / "j").read_text()).values()
+        assert (found["videos"], found["broken"], found["unreachable"]) == (8, 0, 1)
         server.broken.clear()
         code, _, err = run("train", *flags, "--resume", "--epochs", "2", "--cache", tmp_path / "third")
         assert code == 0, err

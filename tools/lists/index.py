@@ -115,6 +115,8 @@ class Summary:
     """Statistics of the usable videos of a list: (smallest, median, largest), and counts in descending order.
 
     Args:
+        broken: Number of rows that cannot be used.
+        unreachable: Number of rows of files at URLs that could not be fetched this time.
         damaged: Number of videos of which some frames decode with errors, as far as they were verified.
         torn: Number of videos that are cut off at the end, and are used up to there.
         variable: Number of rows of files that do not show all frames equally long.
@@ -127,6 +129,7 @@ class Summary:
 
     videos: int
     broken: int
+    unreachable: int
     frames: int
     length: tuple[float, float, float] | None
     seconds: tuple[float, float, float] | None
@@ -169,7 +172,8 @@ def summary(index: Index) -> Summary:
     found = usable(index)
     return Summary(
         videos=len(index),
-        broken=len(index.unusable),
+        broken=len(index.broken),
+        unreachable=len(index.unusable) - len(index.broken),
         frames=sum(m.frames for m in found),
         length=_spread([m.frames for m in found]),
         seconds=_spread([m.seconds for m in found if m.seconds]),

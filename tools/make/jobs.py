@@ -25,7 +25,7 @@ from actrec.data.storage import absolute, cancelling_pool, is_local, is_remote, 
 from actrec.data.video.container import MediaError
 from actrec.files import OutputError, write_csv, writing
 from actrec.system import ExhaustedError, num_cores, raise_if_exhausted
-from actrec.words import printable
+from actrec.words import printable, text_of
 
 _AHEAD = 4  # jobs handed out per worker: enough to keep it busy, few enough to cancel quickly
 _PATIENCE = 10  # seconds within which a cluster must answer
@@ -225,7 +225,10 @@ def _outcome(future: Future, job: tuple) -> tuple[Any, str | None]:
     except (OSError, ValueError, MemoryError, cv2.error) as error:
         if isinstance(error, OSError):
             raise_if_exhausted(error.filename or "a video", error)
-        return None, " ".join(str(error).split()) or type(error).__name__
+        text = " ".join(text_of(error).split())
+        for one in (one for one in job if isinstance(one, (str, Path))):  # the reason is shown next to the path
+            text = text.removeprefix(f"{one}: ").removeprefix(f"{_absolute(one)}: ")
+        return None, text or type(error).__name__
     except Exception as error:
         if type(error).__name__ != "KilledWorker":
             raise

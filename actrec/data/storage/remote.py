@@ -108,6 +108,7 @@ class _Process:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.stores: dict[tuple[str, str], Any] = {}
+        self.opening: dict[tuple[str, str], threading.Lock] = {}
         self.slots = asyncio.Semaphore(IN_FLIGHT)
         self.locks: dict[int, asyncio.Lock] = {}
         self.answered: set[str] = set()  # hosts that have answered
@@ -150,6 +151,8 @@ def _store(url: str) -> Any:
         raise RemoteError(shown(url), reason)
     key = (scheme_of(url), host_of(url))
     with _process.lock:
+        opening = _process.opening.setdefault(key, threading.Lock())
+    with opening:  # one for each host, because some file systems connect when they are made
         if (store := _process.stores.get(key)) is None:
             store = _process.stores[key] = open_store(url, key[0], timeout=TIMEOUT, connections=IN_FLIGHT)
         return store

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 
 import pytest
@@ -165,6 +166,30 @@ def test_an_object_that_changes_in_the_middle_of_a_download(data, monkeypatch):
             with storage.open_bytes(url) as file:
                 found = file.read()
             assert found == data[::-1] + b"x"
+
+
+def test_a_host_that_is_slow_to_connect_delays_no_other_host(data, monkeypatch):
+    """The file system of FTP connects when it is made."""
+    begun, answer, real = threading.Event(), threading.Event(), remote.open_store
+
+    def slow(url, scheme, **options):
+        if scheme == "ftp":
+            begun.set()
+            assert answer.wait(60)
+            raise storage.RemoteError(url, "no server")
+        return real(url, scheme, **options)
+
+    monkeypatch.setattr(remote, "open_store", slow)
+    with RangeServer({"a.mp4": data}) as server, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(storage.stat, "ftp://slow/a.mp4")
+        assert begun.wait(60)
+        try:
+            assert storage.stat(server.url("a.mp4")).size == len(data)
+            assert not waiting.done()
+        finally:
+            answer.set()
+        with pytest.raises(storage.RemoteError, match="no server"):
+            waiting.result()
 
 
 def test_an_object_that_changes_all_the_time(data):

@@ -57,6 +57,21 @@ def test_every_result_and_every_failure_is_received():
     assert [c[0] for c in calls] == list(range(7, 38))
 
 
+def test_the_reason_does_not_repeat_the_path(tmp_path, monkeypatch):
+    """The reason is shown next to the path. A cluster gets absolute paths."""
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(path, *, stop):
+        named = os.path.abspath(path) if path == Path("far.mp4") else path
+        raise PermissionError(errno.EACCES, "Permission denied", named if path != Path("other.mp4") else "another.mp4")
+
+    paths = [Path("a.mp4"), tmp_path / "b.mp4", Path("far.mp4"), Path("other.mp4"), "s3://bucket/a.mp4"]
+    found = run(refuse, [(path,) for path in paths])
+    reasons = {path: reason for (path,), (_, reason) in found.items()}
+    assert reasons.pop(Path("other.mp4")) == "another.mp4: Permission denied"
+    assert set(reasons.values()) == {"Permission denied"}
+
+
 def test_no_jobs():
     assert run(work, []) == {}
 
