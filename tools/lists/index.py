@@ -64,7 +64,7 @@ def probe_all(index: Index, workers: Workers, progress: Progress | None = None) 
             some = replace(workers, count=num_threads((path for _, path, *_ in jobs), workers.count))
         each(function, jobs, receive, some, progress=progress)
 
-    index.probe_all(run, workers=workers.count)
+    index.probe_all(run, workers=workers.count, in_processes=workers.cluster is None)
 
 
 def label_problems(path: Path) -> list[str]:

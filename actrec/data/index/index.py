@@ -29,6 +29,7 @@ from actrec.data.index.cache import (
     read_quarantine,
     save_records,
 )
+from actrec.data.index.elsewhere import probe_elsewhere
 from actrec.data.index.folders import describe_gaps
 from actrec.data.index.images import BrokenError
 from actrec.data.index.media import Media, Span, frame_numbers, span_of
@@ -62,6 +63,7 @@ from actrec.words import counted, none_usable
 
 _FETCHES = 16  # files at URLs that are fetched, or whose facts are requested, at the same time
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
+MANY = 1000  # files that take several seconds to probe: child processes, which need half a second to start, are faster
 _SHARE = 32  # certificates may fill this part of the memory (10 KiB for 300 frames); others are read again each time
 _MOST_HELD = 1 << 30  # bytes of certificates; a process with a long list needs less than 2 GiB in all
 _AT_ONCE = 1 << 22  # bytes of certificates that are written to the disk together
@@ -236,18 +238,20 @@ class Index(Sequence[Media]):
 
     # ---- probing and verifying ----
 
-    def probe_all(self, run: RunJobs, *, workers: int | None = None) -> None:
+    def probe_all(self, run: RunJobs, *, workers: int | None = None, in_processes: bool = True) -> None:
         """Probes every file that has no record, or has changed. An interrupt keeps what was found.
 
         Args:
             run: Calls `function(*job, stop=…)` for each job, and then `receive(job, result, reason)`, one at a time;
                 the reason is None if the function returned. The function and the jobs can be pickled.
             workers: Threads that compare the files with their records; one per core by default.
+            in_processes: Each thread may leave the work to a child process, if there are many files.
         """
         files = self._outdated_files(workers)
         jobs = [(file, absolute(path), self.name(path), self.flow, self.template) for file, path in files]
+        is_worth_it = len(jobs) >= MANY and (workers or num_cores()) > 1
         with self._saving() as receive:
-            run(_probe_job, jobs, receive)
+            run(_probe_job_elsewhere if in_processes and is_worth_it else _probe_job, jobs, receive)
 
     def take_over(self, other: Index, *, workers: int | None = None) -> int:
         """Copies the records of the same videos in another place from the index of another list.
@@ -814,6 +818,15 @@ def _probe_job(
     try:
         with fetching(path):
             return probe_path(path, name, flow=flow, template=template)
+    except RemoteError as error:
+        return Unreachable(error.reason)
+
+
+def _probe_job_elsewhere(
+    file: int, path: str, name: str, flow: bool, template: str | None, *, stop: object
+) -> Found | Unreachable:
+    try:
+        return probe_elsewhere(path, name, flow=flow, template=template)
     except RemoteError as error:
         return Unreachable(error.reason)
 
