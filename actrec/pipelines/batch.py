@@ -55,10 +55,11 @@ def label_tensor(labels: Sequence[Sequence[int]], num_classes: int | None) -> to
 class Buffers:
     """Reuses the memory of large tensors once nothing refers to them any more.
 
-    Fresh memory costs more than filling it, because the system clears every page first. So no more is used than is
-    needed, and the piece that was given back last is the first to be used again. It is torch's memory: numpy asks for
-    large pages, which can cost several times more than small ones (see docs/numbers/first_epoch_*), and torch only if
-    `THP_MEM_ALLOC_ENABLE` is set.
+    Fresh memory costs more than filling it, because the system clears every page first. So no memory is used before it
+    is needed, and the piece that was given back last is the first to be used again. It is torch's memory and not
+    numpy's. numpy asks for large pages, and on a virtual machine whose host takes back free memory, the first use of a
+    large page costs three to five times as much as that of small ones. With `THP_MEM_ALLOC_ENABLE=1`, torch asks for
+    large pages, too.
 
     Args:
         keep: how many unused pieces of memory are kept.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import av
 import cv2
 import numpy as np
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace
 
 from actrec.data.video.orientation import Orientation
@@ -178,12 +179,15 @@ def _yuv420_to_rgb(
     """With OpenCV, in a third of swscale's time. The region, extended to whole 2x2 blocks, is cut out first."""
     x, y = region.x // 2, region.y // 2
     w, h = (region.x + region.w + 1) // 2 - x, (region.y + region.h + 1) // 2 - y
-    luma = _plane(picture, 0)[2 * y : 2 * (y + h), 2 * x : 2 * (x + w)]
-    chroma = [_plane(picture, i)[y : y + h, x : x + w] for i in (1, 2)]
+    luma, *chroma = map(_samples, picture.planes)
+    luma = luma[2 * y : 2 * (y + h), 2 * x : 2 * (x + w)]
+    chroma = [plane[y : y + h, x : x + w] for plane in chroma]
     rgb = memory.take("rgb", 2 * h, 2 * w, 3)
     if matrix == Colorspace.ITU601 and not full:
         packed = memory.take("packed", 3 * h, 2 * w)
-        np.concatenate([plane.ravel() for plane in (luma, *chroma)], out=packed.reshape(-1))
+        packed[: 2 * h] = luma
+        for plane, out in zip(chroma, packed[2 * h :].reshape(2, h, w)):
+            out[...] = plane
         cv2.cvtColor(packed, cv2.COLOR_YUV2RGB_I420, dst=rgb)
     else:
         doubled = [luma]
@@ -308,7 +312,10 @@ def picture_checksum(picture: av.VideoFrame) -> int:
 
 
 def _plane(picture: av.VideoFrame, i: int) -> np.ndarray:
-    plane = picture.planes[i]
+    return _samples(picture.planes[i])
+
+
+def _samples(plane: VideoPlane) -> np.ndarray:
     return np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
 
 
