@@ -44,8 +44,10 @@ class RangeServer:
         lengths: Whether answers have a Content-Length; otherwise they are chunked.
         encoding: Content-Encoding that answers claim to have, and have for gzip. "if accepted": gzip, for clients that
             accept it.
+        refused: Requests whose target contains this get the status 403.
 
     Attributes:
+        targets: what each request asked for, as it was sent.
         requests: number of requests, by method.
         sent: bytes of all bodies.
         log: (method, path, value of Range) of each request.
@@ -70,12 +72,14 @@ class RangeServer:
         dates: bool = True,
         lengths: bool = True,
         encoding: str = "",
+        refused: str = "",
     ):
         self.objects = dict(objects)
         self.redirects: dict[str, str] = {}
         self.latency, self.failures, self.bandwidth = latency, failures, bandwidth
         self.ranges, self.head, self.etags, self.dates, self.lengths = ranges, head, etags, dates, lengths
-        self.encoding, self.several = encoding, several
+        self.encoding, self.several, self.refused = encoding, several, refused
+        self.targets: list[str] = []
         self.fail_next: list[str] = []
         self.broken: set[str] = set()
         self.log: list[tuple[str, str, str]] = []
@@ -92,6 +96,7 @@ class RangeServer:
     def reset(self) -> None:
         """Counts from 0 again."""
         self.log.clear()
+        self.targets.clear()
         self.requests.clear()
         self.sent = self.most = 0
 
@@ -145,6 +150,7 @@ class RangeServer:
         name = unquote(re.sub("^http://[^/]*", "", target).partition("?")[0].lstrip("/"))  # whole URLs come to a proxy
         asked = re.search(r"^range: *bytes=(\d+)-(\d*)((?:,\d+-\d+)*)\r$", head, re.IGNORECASE | re.MULTILINE)
         self.requests[method] += 1
+        self.targets.append(target)
         self.log.append((method, name, asked[0].strip() if asked else ""))
         if self.latency:
             await asyncio.sleep(self.latency)
@@ -158,6 +164,8 @@ class RangeServer:
             await asyncio.sleep(3600)
         if fault.isdigit():
             return await self._send(writer, method, int(fault), {"Retry-After": "0"}, b"a fault with secret words")
+        if self.refused and self.refused in target:
+            return await self._send(writer, method, 403, {}, b"")
         if name in self.redirects:
             return await self._send(writer, method, 302, {"Location": self.redirects[name]}, b"")
         if method == "HEAD" and self.head != 200:

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 96  # largest number of requests of this process at the same time; a clip may need fifty; aiohttp allows 100
 _MOST_RANGES = 100  # in one request; Apache refuses more than 200, and some servers limit a header to 4 KB
-_REFUSALS = 3  # answers without the ranges that were asked for, in a row, after which a host gets one range per request
+_REFUSALS = 3  # in a row, after which a host gets ordinary requests: one range each, and for S3 signed one by one
 _AHEAD = 4  # parts of a download that are requested at the same time
 TIMEOUT = 30.0  # seconds for which a request may wait for a connection, and for the next bytes
 _SLOWEST = 50e3  # bytes per second; a slower download is aborted
@@ -114,7 +114,7 @@ class _Process:
         self.answered: set[str] = set()  # hosts that have answered
         self.silent: dict[str, float] = {}  # hosts that have not answered in time, and when
         self.named: set[str] = set()  # hosts with an outage that a warning has named
-        self.refusals: Counter[str] = Counter()  # by host: requests for several ranges that failed, in a row
+        self.refusals: Counter[str] = Counter()  # by host: fast requests that were not answered, in a row
 
     def has_answered(self, host: str) -> None:
         self.answered.add(host)
@@ -379,16 +379,19 @@ async def _in_turn(store: Any, function: Callable[..., _T], *arguments: Any, **o
         return await asyncio.to_thread(function, *arguments, **options)
 
 
-async def _part(store: Any, url: str, start: int, size: int, tag: int) -> bytes:
+async def _part(store: Any, url: str, start: int, size: int, tag: int, signed: str = "") -> bytes:
     """Exactly these bytes.
 
     Args:
         tag: of the facts; 0 if they are unknown.
+        signed: as `_signed` returns it.
     """
     if not is_http(store):
         path = name_in(store, url)
         if hasattr(store, "_call_s3"):
-            data = await _s3_part(store, path, start, size, tag)
+            data = await _signed_part(store, url, signed, start, size, tag) if signed else None
+            if data is None:
+                data = await _s3_part(store, path, start, size, tag)
         elif store.async_impl:
             data = await store._cat_file(path, start=start, end=start + size)
         else:
@@ -448,6 +451,54 @@ async def _several(store: Any, url: str, ranges: Sequence[tuple[int, int]], tag:
     if len(complete) < len(ranges):
         raise SeveralRangesError
     return complete
+
+
+async def _signed(store: Any, url: str) -> str:
+    """A URL that gives access to an object of S3 for an hour. "" if a request has to be made in the ordinary way.
+
+    An ordinary request is checked, routed and signed by about 2,000 lines of Python; this URL is signed once for all
+    ranges of a clip. It is only kept in memory.
+    """
+    if not hasattr(store, "_call_s3") or store.s3_additional_kwargs or store.req_kw:
+        return ""
+    if _process.refusals[host_of(url)] >= _REFUSALS:
+        return ""
+    with contextlib.suppress(Exception):  # the ordinary request tells what is wrong
+        events = (await store.get_s3(store.split_path(name_in(store, url))[0])).meta.events
+        events.register_first("choose-signer.s3.GetObject", _current_signature, unique_id="actrec")
+        signed = str(await store._url(name_in(store, url), expires=3600))
+        if "X-Amz-Signature=" in signed or "?" not in signed:  # not the old version of signatures
+            return signed
+    return ""
+
+
+def _current_signature(signature_version: Any, **_: Any) -> str | None:
+    """The version of the signatures of requests also for URLs, where botocore takes an old one that AWS gives up."""
+    text = str(signature_version)
+    return text if text.endswith("-query") else None
+
+
+async def _signed_part(store: Any, url: str, signed: str, start: int, size: int, tag: int) -> bytes | None:
+    """A part, through the connections of the client of S3. None if an ordinary request should be made."""
+    from botocore.awsrequest import AWSPreparedRequest
+
+    client = await store.get_s3(store.split_path(name_in(store, url))[0])
+    session = getattr(getattr(client, "_endpoint", None), "http_session", None)
+    if session is None:
+        return None
+    request = AWSPreparedRequest("GET", signed, {"Range": f"bytes={start}-{start + size - 1}"}, None, True)
+    answer = await session.send(request)
+    try:
+        if answer.status_code in (429, 500, 502, 503, 504):
+            raise HTTPStatusError(answer.status_code, seconds_of(answer.headers.get("retry-after")))
+        if answer.status_code != 206:
+            _process.refusals[host_of(url)] += 1
+            return None
+        _process.refusals[host_of(url)] = 0
+        _check_tag(tag, answer.headers.get("etag", ""))
+        return bytes(await answer.content)
+    finally:
+        answer.raw.close()  # if all was read, the connection is used again
 
 
 async def _s3_part(store: Any, path: str, start: int, size: int, tag: int) -> bytes:
@@ -514,10 +565,10 @@ def fetch(url: str, ranges: Sequence[tuple[int, int]], *, tag: int = 0) -> list[
         NoRangesError: The server sends whole objects only.
         ObjectChangedError: The object has another ETag, or is shorter.
     """
-    store, process, host = _store(url), _process, host_of(url)
+    store, process, host, signed = _store(url), _process, host_of(url), ""
 
     async def one(start: int, size: int) -> list[tuple[int, bytes]]:
-        return [(start, await _repeated(url, lambda: _part(store, url, start, size, tag), size=size))]
+        return [(start, await _repeated(url, lambda: _part(store, url, start, size, tag, signed), size=size))]
 
     async def several(group: list[tuple[int, int]]) -> list[tuple[int, bytes]]:
         if len(group) == 1:
@@ -526,6 +577,7 @@ def fetch(url: str, ranges: Sequence[tuple[int, int]], *, tag: int = 0) -> list[
         return await _repeated(url, lambda: _several(store, url, group, tag), size=size)
 
     async def all_of_them() -> list[tuple[int, bytes]]:
+        nonlocal signed
         if is_http(store) and process.refusals[host] < _REFUSALS:
             try:
                 groups = list(grouped(split(merged(ranges, one_request=True)), _MOST_RANGES))
@@ -536,7 +588,10 @@ def fetch(url: str, ranges: Sequence[tuple[int, int]], *, tag: int = 0) -> list[
                 if any(len(group) > 1 for group in groups):
                     process.refusals[host] = 0
                 return found
-        return await _together([one(*part) for part in split(merged(ranges))])
+        parts = split(merged(ranges))
+        if len(parts) > 2:
+            signed = await _signed(store, url)
+        return await _together([one(*part) for part in parts])
 
     return _run(all_of_them)
 

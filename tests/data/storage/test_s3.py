@@ -8,6 +8,7 @@ from s3_server import serve_bucket, use_server
 
 from actrec.data import storage
 from actrec.data.errors import ChangedError
+from actrec.data.storage import remote
 from actrec.inference.inputs import find_inputs
 
 pytest.importorskip("s3fs")
@@ -49,6 +50,44 @@ def test_faults_of_s3(monkeypatch, data, failures):
             with storage.open_bytes(url) as file:
                 assert file.read() == data
         assert server.requests["GET"] > 55
+
+
+def test_the_ranges_of_a_clip_are_signed_once(monkeypatch, data):
+    """With the present version of signatures, and with the token of a session."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "secret-token")
+    ranges = [(i * 290_000, 5000) for i in range(10)]
+    with RangeServer({"videos/a ü #1.mp4": data}) as server:
+        use_server(monkeypatch, server.url("").rstrip("/"))
+        monkeypatch.setattr(remote, "_s3_part", None)
+        found = storage.read_ranges("s3://videos/a ü #1.mp4", ranges)
+        assert found == [data[offset : offset + size] for offset, size in ranges]
+        targets = [target for target in server.targets if "X-Amz-Signature" in target]
+        assert len(targets) == 10
+        assert len(set(targets)) == 1
+        assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in targets[0]
+        assert "X-Amz-Security-Token=secret-token" in targets[0]
+
+
+def test_a_store_that_refuses_signed_urls(monkeypatch, data):
+    """It gets ordinary requests, and soon only those."""
+    ranges = [(i * 290_000, 5000) for i in range(10)]
+    with RangeServer(dict.fromkeys(("videos/a.mp4", "videos/b.mp4"), data), refused="X-Amz-Signature") as server:
+        use_server(monkeypatch, server.url("").rstrip("/"))
+        for name, num_requests in (("a", 20), ("b", 10)):
+            storage.stat(f"s3://videos/{name}.mp4")
+            server.reset()
+            found = storage.read_ranges(f"s3://videos/{name}.mp4", ranges)
+            assert found == [data[offset : offset + size] for offset, size in ranges]
+            assert server.requests["GET"] == num_requests
+
+
+def test_a_replaced_object_is_noticed_in_several_ranges(bucket, data):
+    url = "s3://videos/replaced.mp4"
+    bucket.put_object(Bucket="videos", Key="replaced.mp4", Body=data)
+    storage.stat(url)
+    bucket.put_object(Bucket="videos", Key="replaced.mp4", Body=data[::-1])
+    with pytest.raises(ChangedError, match="replaced"):
+        storage.read_ranges(url, [(i * 290_000, 5000) for i in range(10)])
 
 
 def test_a_changed_object_of_s3(bucket, data, tmp_path):
