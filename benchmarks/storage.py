@@ -4,13 +4,17 @@
 
 Each list has a file of its own in every row: copies of the given videos, which should be in H.264. `--slow` takes files
 that get no certificate, such as packed MPEG-4 in AVI: they are fetched whole. The server is `tests/range_server.py` in
-a process of its own on this machine: it adds a latency to each answer, and lets a fraction of the requests fail. S3 is
-moto, without added latency.
+a process of its own on this machine: it adds a latency to each answer, and lets a fraction of the requests fail. A
+second one sends a single range per request, as many stores do. S3 is moto, without added latency.
 
 The contestants take turns. In each turn a loader makes one clip of every row. Over the network it begins with an empty
 cache and asks the server for the facts of each object, as the first epoch of a process does, but has the index of an
 earlier one. Rates are medians, and ratios are medians of the ratios within a turn. Bytes and requests are counted by
 the server, except for S3.
+
+The server takes CPU time that the loader would need. Therefore the tables also show the CPU time of the loader's
+process alone. Local CPU time / CPU time is the speed relative to local files that a server on another machine allows,
+if neither the network nor the latency is the limit.
 """
 
 from __future__ import annotations
@@ -80,6 +84,7 @@ class Contestant:
 
     Attributes:
         rates: clips per second of each turn.
+        cpu: CPU time of this process per clip of each turn, in seconds.
         sent, requests, most: bytes, requests and largest number of requests at once, of the last turn.
         needed: bytes of the packets or images that its clips need; None if whole files are needed.
         lost: clips that could not be made.
@@ -90,6 +95,7 @@ class Contestant:
     conditions: Conditions = Conditions()
     again: bool = False
     rates: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     sent: int = 0
     requests: int = 0
     most: int = 0
@@ -118,8 +124,9 @@ class Contestant:
         server.set(self.conditions)
         counts = _counts_of_s3 if self.paths[0].startswith("s3:") else server.counts
         before = counts()
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         count = self._epoch(1 + self.again)
+        self.cpu.append((time.process_time() - cpu) / max(1, count))
         self.rates.append(count / (time.perf_counter() - begun))
         after = counts()
         self.sent, self.requests, self.most = after[0] - before[0], after[1] - before[1], after[2]
@@ -141,12 +148,13 @@ class Server:
         self._mine, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, folder, with_s3), daemon=True)
         self._process.start()
-        self._url, self._s3 = self._mine.recv()
+        self._url, self._single_url, self._s3 = self._mine.recv()
         if self._s3:
             os.environ |= _s3_environment(self._s3)
 
-    def url(self, name: str) -> str:
-        return self._url + name
+    def url(self, name: str, *, single: bool = False) -> str:
+        """Args: single: of the server that sends one range per request."""
+        return (self._single_url if single else self._url) + name
 
     def set(self, conditions: Conditions) -> None:
         self._ask("set", conditions)
@@ -181,14 +189,21 @@ def _serve(connection: Connection, folder: Path, with_s3: bool) -> None:
     from range_server import RangeServer
 
     objects = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with RangeServer(objects) as server, _s3_server(objects) if with_s3 else contextlib.nullcontext() as s3:
-        connection.send((server.url(""), s3))
+    with (
+        RangeServer(objects) as server,
+        RangeServer(objects, several="whole") as single,
+        _s3_server(objects) if with_s3 else contextlib.nullcontext() as s3,
+    ):
+        connection.send((server.url(""), single.url(""), s3))
+        servers = (server, single)
         while (words := connection.recv())[0] != "stop":
             if words[0] == "set":
-                server.latency, server.failures, server.most = words[1].latency, words[1].failures, 0
+                for one in servers:
+                    one.latency, one.failures, one.most = words[1].latency, words[1].failures, 0
                 connection.send(None)
             else:
-                connection.send((server.sent, sum(server.requests.values()), server.most))
+                requests = sum(sum(one.requests.values()) for one in servers)
+                connection.send((sum(one.sent for one in servers), requests, max(one.most for one in servers)))
         connection.send(None)
 
 
@@ -317,6 +332,8 @@ class Run:
             Contestant("HTTP", remote),
             Contestant("HTTP, 20 ms", remote, LAN),
             Contestant("HTTP, 50 ms", remote, FAR),
+            Contestant("HTTP, 20 ms, one range per request", files.urls(server, single=True), LAN),
+            Contestant("HTTP, 50 ms, one range per request", files.urls(server, single=True), FAR),
             Contestant("HTTP, 20 ms, 1 % of the requests fail", remote, FAULTY),
             Contestant("HTTP, 20 ms, second epoch", remote, LAN, again=True),
             Contestant("members of a tar archive, HTTP, 20 ms", files.remote_members(server), LAN),
@@ -384,9 +401,10 @@ class Run:
             f"### Places of the videos: {self.clip_name}, {what}",
             "",
             "| place | clips/s (median) | clips/s (lowest - highest) | **speed relative to local files** "
+            "| CPU ms per clip, loader | **local CPU time / CPU time** "
             "| KB fetched per clip | **bytes fetched / bytes of the needed packets** | requests per clip "
             "| requests at once, at most | clips lost |",
-            "|---|---|---|---|---|---|---|---|---|",
+            "|---|---|---|---|---|---|---|---|---|---|---|",
         ]
         for contestant in contestants:
             rates, count = contestant.rates, len(contestant.paths)
@@ -396,6 +414,8 @@ class Run:
                 f"{statistics.median(rates):.2f}",
                 f"{min(rates):.2f} - {max(rates):.2f}",
                 f"**{_ratio(contestant, contestants[0]):.2f}**",
+                f"{1e3 * statistics.median(contestant.cpu):.1f}",
+                f"**{statistics.median(a / b for a, b in zip(contestants[0].cpu, contestant.cpu)):.2f}**",
                 f"{contestant.sent / count / 1e3:.0f}" if contestant.requests else "",
                 f"**{overhead:.2f}**" if overhead else "",
                 f"{contestant.requests / count:.1f}" if contestant.requests else "",
@@ -432,8 +452,8 @@ class Form:
     def members(self) -> list[str]:
         return [f"{self.archive}::{Path(path).name}" for path in self.files]
 
-    def urls(self, server: Server) -> list[str]:
-        return [server.url(Path(path).name) for path in self.files]
+    def urls(self, server: Server, *, single: bool = False) -> list[str]:
+        return [server.url(Path(path).name, single=single) for path in self.files]
 
     def remote_members(self, server: Server) -> list[str]:
         return [f"{server.url(Path(self.archive).name)}::{Path(path).name}" for path in self.files]

@@ -17,7 +17,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 96  # largest number of requests of this process at the same time; a clip may need fifty; aiohttp allows 100
 _MOST_RANGES = 100  # in one request; Apache refuses more than 200, and some servers limit a header to 4 KB
+_PROBE = 1.0  # seconds to wait for the first answer of a host to a request for several ranges
 _REFUSALS = 3  # in a row, after which a host gets ordinary requests: one range each, and for S3 signed one by one
 _AHEAD = 4  # parts of a download that are requested at the same time
 TIMEOUT = 30.0  # seconds for which a request may wait for a connection, and for the next bytes
@@ -114,6 +115,8 @@ class _Process:
         self.answered: set[str] = set()  # hosts that have answered
         self.silent: dict[str, float] = {}  # hosts that have not answered in time, and when
         self.named: set[str] = set()  # hosts with an outage that a warning has named
+        self.sends_several: set[str] = set()  # hosts that have answered requests for several ranges
+        self.probes: dict[str, asyncio.Lock] = {}
         self.refusals: Counter[str] = Counter()  # by host: fast requests that were not answered, in a row
 
     def has_answered(self, host: str) -> None:
@@ -122,6 +125,29 @@ class _Process:
         if host in self.named:
             self.named.discard(host)
             logger.warning("%s answers again", host)
+
+    def may_send_several(self, host: str) -> bool:
+        return self.refusals[host] < _REFUSALS
+
+    @contextlib.asynccontextmanager
+    async def probe(self, host: str) -> AsyncIterator[None]:
+        """Until a host has answered a request for several ranges, only one such request is made at a time.
+
+        Otherwise a server that ignores ranges would begin to send many whole objects.
+        """
+        lock = self.probes.setdefault(host, asyncio.Lock())
+        is_locked = False
+        if host not in self.sends_several and self.may_send_several(host):
+            with contextlib.suppress(asyncio.TimeoutError):
+                is_locked = await asyncio.wait_for(lock.acquire(), _PROBE)
+        if is_locked and (host in self.sends_several or not self.may_send_several(host)):  # since it has waited
+            lock.release()
+            is_locked = False
+        try:
+            yield
+        finally:
+            if is_locked:
+                lock.release()
 
     def tell_outage(self, host: str, reason: str) -> None:
         if host not in self.named:
@@ -576,18 +602,27 @@ def fetch(url: str, ranges: Sequence[tuple[int, int]], *, tag: int = 0) -> list[
         size = sum(length for _, length in group)
         return await _repeated(url, lambda: _several(store, url, group, tag), size=size)
 
-    async def all_of_them() -> list[tuple[int, bytes]]:
-        nonlocal signed
-        if is_http(store) and process.refusals[host] < _REFUSALS:
+    async def few() -> list[tuple[int, bytes]] | None:
+        """By few requests; None if the server does not send several ranges in one answer."""
+        groups = list(grouped(split(merged(ranges, one_request=True)), _MOST_RANGES))
+        if all(len(group) == 1 for group in groups):
+            return await _together([one(*group[0]) for group in groups])
+        async with process.probe(host):
+            if not process.may_send_several(host):
+                return None
             try:
-                groups = list(grouped(split(merged(ranges, one_request=True)), _MOST_RANGES))
                 found = await _together([several(group) for group in groups])
             except SeveralRangesError:
                 process.refusals[host] += 1
-            else:
-                if any(len(group) > 1 for group in groups):
-                    process.refusals[host] = 0
-                return found
+                return None
+            process.refusals[host] = 0
+            process.sends_several.add(host)
+            return found
+
+    async def all_of_them() -> list[tuple[int, bytes]]:
+        nonlocal signed
+        if is_http(store) and (found := await few()) is not None:
+            return found
         parts = split(merged(ranges))
         if len(parts) > 2:
             signed = await _signed(store, url)

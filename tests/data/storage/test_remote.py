@@ -300,6 +300,20 @@ def test_a_server_that_does_not_send_several_ranges(data, several):
             assert server.requests == {"GET": 3 if i < remote._REFUSALS else 2}
 
 
+@pytest.mark.parametrize(("several", "most_extra"), [("whole", remote._REFUSALS), ("multipart", 0)])
+def test_threads_do_not_ask_an_unknown_host_at_once(data, several, most_extra):
+    names = [f"{i}.mp4" for i in range(8)]
+    wanted = [(i * 300_000, 1000) for i in range(10)]
+    with RangeServer(dict.fromkeys(names, data), several=several, latency=0.02) as server:
+        for name in names:
+            storage.stat(server.url(name))
+        server.reset()
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda name: storage.read_ranges(server.url(name), wanted), names))
+        assert found == [[data[offset : offset + size] for offset, size in wanted]] * 8
+        assert server.requests["GET"] == (8 if several == "multipart" else 8 * 10 + most_extra)
+
+
 def test_many_ranges(data):
     """A request asks for a limited number of them."""
     wanted = [(10_000 * i, 1000) for i in range(250)]
