@@ -415,9 +415,8 @@ async def _part(store: Any, url: str, start: int, size: int, tag: int, signed: s
     if not is_http(store):
         path = name_in(store, url)
         if hasattr(store, "_call_s3"):
-            data = await _signed_part(store, url, signed, start, size, tag) if signed else None
-            if data is None:
-                data = await _s3_part(store, path, start, size, tag)
+            found = await _signed_part(store, url, signed, start, size, tag) if signed else None
+            data = await _s3_part(store, path, start, size, tag) if found is None else found
         elif store.async_impl:
             data = await store._cat_file(path, start=start, end=start + size)
         else:
