@@ -24,7 +24,15 @@ class NoRangesError(Exception):
 
 
 class SeveralRangesError(Exception):
-    """The server does not send several ranges in one answer."""
+    """The server does not send several ranges in one answer.
+
+    Args:
+        ignored: it sends the whole object.
+    """
+
+    def __init__(self, *, ignored: bool = False):
+        super().__init__()
+        self.ignored = ignored
 
 
 class ObjectChangedError(Exception):

@@ -455,6 +455,8 @@ async def _several(store: Any, url: str, ranges: Sequence[tuple[int, int]], tag:
     try:
         async with _http(store, "GET", url, Range=f"bytes={asked}") as answer:
             _check_tag(tag, _tag_of(answer.headers))
+            if answer.status == 200:
+                raise SeveralRangesError(ignored=True)
             if answer.status != 206 or _is_encoded(answer.headers) or (answer.content_length or 0) > most:
                 raise SeveralRangesError
             async for data in answer.content.iter_any():
@@ -611,8 +613,9 @@ def fetch(url: str, ranges: Sequence[tuple[int, int]], *, tag: int = 0) -> list[
                 return None
             try:
                 found = await _together([several(group) for group in groups])
-            except SeveralRangesError:
-                process.refusals[host] += 1
+            except SeveralRangesError as error:
+                is_final = error.ignored and host not in process.sends_several  # another try would fetch all again
+                process.refusals[host] += _REFUSALS if is_final else 1
                 return None
             process.refusals[host] = 0
             process.sends_several.add(host)
