@@ -272,8 +272,18 @@ def test_a_failing_command_ends_the_demo(tmp_path):
         load_example("demo.py").actrec("evaluate --run missing", tmp_path)
 
 
+def test_the_drawings_are_what_the_samplers_do_today(tmp_path, capsys):
+    load_example("draw_concepts.py").main(tmp_path)
+    made = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    stored = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs/drawings").iterdir()}
+    assert made == stored, "python docs/examples/draw_concepts.py"
+    page = (ROOT / "docs/concepts.md").read_text(encoding="utf-8")
+    assert {f"drawings/{name}" for name in made} == set(re.findall(r"\((drawings/\S+)\)", page))
+
+
 def test_every_example_has_a_test():
-    assert [path.name for path in sorted((ROOT / "docs/examples").glob("*.py"))] == ["demo.py"]
+    examples = [path.name for path in sorted((ROOT / "docs/examples").glob("*.py"))]
+    assert examples == ["demo.py", "draw_concepts.py"]
 
 
 def load_example(name: str) -> ModuleType:
