@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import math
 import os
 import platform
 import re
@@ -24,14 +25,38 @@ try:
 except ImportError:  # not a POSIX system, but Windows
     fcntl = None  # type: ignore[assignment]
 
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
 _ASSUMED_MEMORY = 8 << 30  # bytes, where the system does not say
 
 
 def num_cores() -> int:
-    """How many cores this process may use; all of the machine's where the system has no CPU affinity."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many cores this process may use: its CPU affinity, or fewer if a control group says so. Otherwise all."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = core_quota()
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def core_quota() -> float | None:
+    """How many cores a control group allows this process to keep busy, as `docker run --cpus`; None without a limit."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = (_CONTROL_GROUP / "cpu.max").read_text(encoding="ascii").split()
+        return int(quota) / int(period) if quota != "max" else None
+    with contextlib.suppress(OSError, ValueError):  # the first version of control groups
+        quota, period = (
+            (_CONTROL_GROUP / f"cpu/cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period")
+        )
+        return int(quota) / int(period) if int(quota) > 0 else None
+    return None
+
+
+def most_open_files() -> int | None:
+    """How many files this process may have open at a time; None where the system does not say, or has no limit."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return most if most != resource.RLIM_INFINITY else None
+    return None
 
 
 def total_memory() -> int:
@@ -45,14 +70,20 @@ def total_memory() -> int:
 def usable_memory() -> int:
     """Bytes that this process may use at most: the physical memory, or less if a control group or a limit says so."""
     limits = [total_memory()]
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError):
-            limits.append(int(Path(file).read_text(encoding="ascii")))
+            limits.append(int((_CONTROL_GROUP / file).read_text(encoding="ascii")))
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
         limits += [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit > 0]
     return min(limit for limit in limits if limit > 0)
+
+
+def available_memory() -> int | None:
+    """Bytes that programs can still take from the physical memory; None where the system does not say."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", _text_of("/proc/meminfo"), re.MULTILINE)
+    return int(found[1]) << 10 if found else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -36,6 +36,7 @@ COMMANDS = {  # name: one line for --help
     "nets": "List the nets, or show one.",
     "weights": "Tell which net a weights file belongs to, or convert it.",
     "bench": "Measure how fast nets train here.",
+    "doctor": "Check the installation and this machine.",
 }
 
 

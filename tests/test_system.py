@@ -145,3 +145,33 @@ def test_processes(monkeypatch):
     assert boot
     assert space.startswith("pid:[")
     assert 0 < system.start_of_machine() < time.time()
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu.max": "damaged"}, None),
+        ({}, None),
+    ],
+)
+def test_cores_that_a_control_group_allows(files, quota, tmp_path, monkeypatch):
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(system, "_CONTROL_GROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    assert system.core_quota() == quota
+    assert system.num_cores() == {1.5: 2, 0.5: 1, None: 8}[quota]
+
+
+def test_memory_and_files_that_are_left(monkeypatch):
+    assert 0 < system.available_memory() <= system.total_memory()
+    assert system.most_open_files() > 0
+    monkeypatch.setattr(system, "_text_of", lambda path: "")
+    assert system.available_memory() is None
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert system.most_open_files() is None

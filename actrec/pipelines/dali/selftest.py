@@ -11,7 +11,6 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,18 +18,14 @@ import numpy as np
 import torch
 
 from actrec.config import Input
-from actrec.data.video.encode import EncoderError, VideoWriter, can_encode
+from actrec.data.video.encode import EncoderError
 from actrec.data.video.read import iter_frames
+from actrec.data.video.sample import NUM_FRAMES, difference, pictures, write_sample
 from actrec.pipelines.dali.errors import reason_of
 from actrec.pipelines.dali.routes import FLIP, FRAMES, IMAGE_FILES, IMAGES, PICTURES, PIXELS, VIDEO, VIDEO_FILE
 from actrec.system import is_out_of_memory
 
-_SIZE = (192, 256)  # height and width; every decoder of NVDEC takes it
-_NUM_FRAMES = 6
-_FAR = 4.0  # mean difference of pixels, of 255; the frames differ by 20 and more
-_NET_INPUT = Input(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), frames=_NUM_FRAMES, size=64)
-_QUIET = {"libx265": {"x265-params": "log-level=none"}}
-ENCODERS = {"h264": "libx264", "hevc": "libx265", "vp8": "libvpx", "vp9": "libvpx-vp9", "mjpeg": "mjpeg"}
+_NET_INPUT = Input(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), frames=NUM_FRAMES, size=64)
 WITHOUT = {  # part: what DALI does not do if it fails
     "video": "decode videos",
     "images": "decode JPEG images",
@@ -76,7 +71,7 @@ def fault(part: str, device: torch.device) -> str | None:
 
 
 def fault_of_codec(codec: str, device: torch.device) -> str | None:
-    """As `fault`, for videos in a codec of `ENCODERS`.
+    """As `fault`, for videos in a codec of `SAMPLES`.
 
     Raises:
         EncoderError: FFmpeg cannot encode it here.
@@ -99,39 +94,23 @@ def _reason(test: Callable[[], str | None]) -> str | None:
         return _ORIGIN.sub("", text)[:300] or type(error).__name__
 
 
-def pictures() -> list[np.ndarray]:
-    """Smooth RGB pictures, each brighter than the one before it: (height, width, 3) uint8."""
-    height, width = _SIZE
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    base = np.stack([20 + 60 * x / width, 30 + 60 * y / height, 80 - 60 * x / width], axis=-1)
-    return [(base + 25 * n).astype(np.uint8) for n in range(_NUM_FRAMES)]
-
-
 def _fault_of_video(codec: str, device: torch.device) -> str | None:
     import nvidia.dali.fn  # noqa: F401 - a missing DALI is reported before a video is made
 
-    if codec != "mjpeg" and not can_encode(ENCODERS[codec]):
-        raise EncoderError(f"FFmpeg has no encoder {ENCODERS[codec]} here")
-    height, width = _SIZE
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / ("a.avi" if codec == "mjpeg" else "a.mkv")
-        pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        with VideoWriter(path, width=width, height=height, rate=25, codec=ENCODERS[codec], gop=3, pix_fmt=pix_fmt,
-                         full_range=codec == "mjpeg", options=_QUIET.get(ENCODERS[codec])) as video:  # fmt: skip
-            for picture in pictures():
-                video.write(picture)
+        path = write_sample(folder, codec)
         data = np.fromfile(path, np.uint8)
         expected = [rgb for rgb, _ in iter_frames(path)]
-    wanted = np.arange(0, _NUM_FRAMES, 2, dtype=np.int32)
+    wanted = np.arange(0, len(expected), 2, dtype=np.int32)
     (found,) = _run(VIDEO.decode, {VIDEO_FILE.name: [data], FRAMES.name: [wanted]}, device)
-    return _difference(list(found), [expected[n] for n in wanted])
+    return difference(list(found), [expected[n] for n in wanted])
 
 
 def _fault_of_images(device: torch.device) -> str | None:
     encoded = [cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1] for picture in pictures()]
     expected = [cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1] for data in encoded]
     found = _run(IMAGES.decode, {IMAGE_FILES.name: [data.ravel() for data in encoded]}, device)
-    return _difference(found, expected)
+    return difference(found, expected)
 
 
 def _fault_of_finishing(device: torch.device) -> str | None:
@@ -145,7 +124,7 @@ def _fault_of_finishing(device: torch.device) -> str | None:
     (found,) = _run(finish, {PICTURES.name: [clip], FLIP.name: [np.int32(0)]}, device)
     size = (_NET_INPUT.size, _NET_INPUT.size)
     expected = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in clip]
-    return _difference(list(255 * (0.25 * found + 0.5)), expected)
+    return difference(list(255 * (0.25 * found + 0.5)), expected)
 
 
 def _run(define: Callable[[Any], Any], fed: Mapping[str, list[Any]], device: torch.device) -> list[np.ndarray]:
@@ -161,11 +140,3 @@ def _run(define: Callable[[Any], Any], fed: Mapping[str, list[Any]], device: tor
         graph.pipe.feed_input(asked.name, fed[asked.name])
     (samples,) = graph.pipe.run()
     return [np.array(sample) for sample in samples.as_cpu()]
-
-
-def _difference(found: list[np.ndarray], expected: list[np.ndarray]) -> str | None:
-    """What is wrong with pictures, or None."""
-    if [picture.shape for picture in found] != [picture.shape for picture in expected]:
-        return f"it returned {len(found)} pictures of {found[0].shape if found else ()}, not {len(expected)}"
-    far = max(float(np.abs(a.astype(np.float32) - b).mean()) for a, b in zip(found, expected))
-    return f"its pixels are wrong, by {far:.0f} of 255 in the mean" if far > _FAR else None
