@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 from actrec.data.video.structure.h264_sets import Pps, Sps
 
-# Bytes of a NAL unit in which its header is searched, and the bits after the first byte.
-_HEADS = tuple((size, 8 * (size - 1)) for size in (16, 40))
+# Bytes of a NAL unit in which its header is searched, and a bit in front of those after the first byte.
+_HEADS = tuple((size, 1 << 8 * (size - 1)) for size in (16, 40))
+_BEGIN = len("0b1")
 _IDR_SLICE = 5  # the type of a NAL unit (table 7-1)
 
 
@@ -72,12 +73,12 @@ class OrdinarySlices:
         header = data[begin]
         if (pattern := self._heads.get(header)) is None:
             return None
-        for size, num_bits in _HEADS:
+        for size, front in _HEADS:
             unit = data[begin : begin + size]
             if begin + size >= end or b"\0\0" in unit:
                 return None
-            bits = f"{int.from_bytes(unit[1:], 'big'):0{num_bits}b}"
-            if (head := pattern.match(bits)) is None:
+            bits = bin(int.from_bytes(unit[1:], "big") | front)
+            if (head := pattern.match(bits, _BEGIN)) is None:
                 return None
             p, b, _, number, frame_num, low, first, second = head.groups()
             key = header, p, b, number, first, second
