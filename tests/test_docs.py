@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import click
+import cv2
 import numpy as np
 import pytest
 
@@ -281,9 +282,25 @@ def test_the_drawings_are_what_the_samplers_do_today(tmp_path, capsys):
     assert {f"drawings/{name}" for name in made} == set(re.findall(r"\((drawings/\S+)\)", page))
 
 
+def test_the_picture_of_the_readme_can_be_drawn_again(tmp_path, monkeypatch):
+    example = load_example("draw_readme.py")
+
+    def call(arguments: str) -> None:
+        with pytest.raises(SystemExit) as stop:
+            main(arguments.split())
+        assert not stop.value.code
+
+    monkeypatch.setattr(example, "actrec", call)
+    example.main(tmp_path / "view.png")
+    drawn, stored = (cv2.imread(str(path)) for path in (tmp_path / "view.png", ROOT / "docs/view.png"))
+    assert drawn.shape == stored.shape
+    assert np.abs(drawn.astype(int) - stored).mean() < 2  # the build of the encoder may differ
+    assert (ROOT / "docs/view.png").stat().st_size < 200_000
+
+
 def test_every_example_has_a_test():
     examples = [path.name for path in sorted((ROOT / "docs/examples").glob("*.py"))]
-    assert examples == ["demo.py", "draw_concepts.py"]
+    assert examples == ["demo.py", "draw_concepts.py", "draw_readme.py"]
 
 
 def load_example(name: str) -> ModuleType:
