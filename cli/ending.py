@@ -5,7 +5,10 @@ Exit codes: 0 success, 1 something failed (it is named), 2 wrong usage, 130 inte
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,12 +144,52 @@ def finish(*lines: str, json_path: Path | None = None, result: Any = None, faile
 
 def note(text: str) -> None:
     """Prints a line to standard error."""
-    click.echo(printable_lines(text), err=True)
+    with _above_bars():
+        click.echo(printable_lines(text), err=True)
 
 
 def tell(text: str) -> None:
     """Prints a line to standard output before the work ends."""
-    click.echo(printable_lines(text))
+    with _above_bars():
+        click.echo(printable_lines(text))
+
+
+@contextmanager
+def _above_bars() -> Iterator[None]:
+    """Removes the bars of tqdm from the terminal while the block writes to it, and then shows them again."""
+    if "tqdm" not in sys.modules:  # there is no bar
+        yield
+        return
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stderr):
+        yield
+
+
+class _Notes(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            note(self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+@contextmanager
+def warnings_noted() -> Iterator[None]:
+    """Prints the warnings of this process, of `logging` and of `warnings`, with `note`.
+
+    Nothing changes for a program that has configured `logging`.
+    """
+
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+        note(warnings.formatwarning(message, category, filename, lineno).rstrip("\n"))
+
+    before = logging.lastResort, warnings.showwarning
+    logging.lastResort, warnings.showwarning = _Notes(logging.WARNING), show
+    try:
+        yield
+    finally:
+        logging.lastResort, warnings.showwarning = before
 
 
 def name_missing(what: str, missing: Mapping[str, str], total: int, inputs: Sequence[Path | str] = ()) -> list[str]:

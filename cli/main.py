@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from actrec import __version__
+from actrec.cli.ending import warnings_noted
 from actrec.cli.interrupt import ends_at_interrupt
 from actrec.registry import did_you_mean
 from actrec.system import open_standard_streams
@@ -92,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
     except FileNotFoundError:
         _fail("the current folder was deleted: expected a folder that exists; change to another one")
     try:
-        with ends_at_interrupt():
+        with ends_at_interrupt(), warnings_noted():
             sys.exit(actrec.main(arguments, prog_name="actrec", standalone_mode=False) or 0)
     except click.Abort:
         click.echo("interrupted", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -99,14 +100,56 @@ def test_a_notebook_gets_its_own_bar(monkeypatch):
     assert shown == ["epoch 1/2", "epoch 1/2 validation"]
 
 
-@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
+def on_a_terminal(code: str) -> str:
+    """What a program prints on a terminal."""
+    termios = pytest.importorskip("termios")
+    ours, its = os.openpty()
+    termios.tcsetwinsize(its, (24, 80))  # otherwise it has no rows, and tqdm shows no bar
+    with subprocess.Popen([sys.executable, "-c", code], stdout=its, stderr=its) as child:
+        os.close(its)
+        said = b""
+        with contextlib.suppress(OSError):  # the end, on Linux
+            while data := os.read(ours, 100_000):
+                said += data
+    os.close(ours)
+    assert child.returncode == 0
+    return said.decode()
+
+
 def test_a_terminal_gets_a_bar():
     code = "from actrec.cli.progress import Bar\nwith Bar('videos', total=3, title='epoch 1/2') as bar:\n  bar.add(2)\n"
-    ours, its = os.openpty()
-    subprocess.run([sys.executable, "-c", code], stderr=its, check=True, timeout=60)
-    said = os.read(ours, 100_000).decode()
-    os.close(its)
-    os.close(ours)
+    said = on_a_terminal(code)
     assert "epoch 1/2" in said
     assert "0/3" in said
     assert "\r" in said
+
+
+MESSAGES = """
+import logging, warnings
+from actrec.cli.ending import note, tell, warnings_noted
+from actrec.cli.progress import Bar
+with warnings_noted(), Bar("videos", total=9) as bar:
+    for say in (logging.getLogger("actrec.data").warning, warnings.warn, note, tell):
+        bar.add()
+        say(f"a message of {say.__name__}")
+    bar.add()
+"""
+
+
+def test_messages_have_lines_of_their_own_while_there_is_a_bar():
+    said = on_a_terminal(MESSAGES)
+    assert "| 1/9" in said
+    seen = [as_shown(line) for line in said.replace("\r\n", "\n").split("\n")]
+    assert [line for line in seen if not line.startswith("<string>")] == [
+        "a message of warning", "a message of note", "a message of tell", "",
+    ]  # fmt: skip
+    (warning,) = (line for line in seen if line.endswith("a message of warn"))
+    assert warning.startswith("<string>:8: UserWarning: ")
+
+
+def as_shown(line: str) -> str:
+    """What a terminal shows of a line in which carriage returns have moved the cursor to its start."""
+    shown: list[str] = []
+    for part in line.split("\r"):
+        shown[: len(part)] = part
+    return "".join(shown).rstrip()
