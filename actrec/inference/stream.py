@@ -133,7 +133,7 @@ def _predictions(
     model: Model, live: LiveSource, every: float, seconds: float | None, topk: int, summary: StreamSummary
 ) -> Generator[LivePrediction, None, None]:
     end = float("inf") if seconds is None else time.monotonic() + seconds
-    finisher = Finisher(model.input, dtype="float32", channels_last=model.channels_last, keep=2, ahead=False)
+    finisher = Finisher(model.input, dtype="float32", channels_last=model.channels_last, keep=2)
     last, skipped, due = Snapshot(), 0, 0.0  # due: time of the next prediction, 0 for at once
     newest = -1  # number of the last frame that has been looked at
     with single_threaded_opencv(), live:

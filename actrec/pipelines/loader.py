@@ -435,7 +435,7 @@ class Loader:
 
     def _batch(self, samples: list[Sample], clips_NVTHWC: torch.Tensor) -> Batch:
         clips = clips_NVTHWC.flatten(0, 1).permute(0, 4, 1, 2, 3)
-        clips = clips if self._channels_last else clips.contiguous()
+        clips = clips if self._channels_last else self._finisher.contiguous(clips)
         if clips.device != self.device:  # see `_dali_faults`
             clips = (clips.pin_memory() if self.device.type == "cuda" else clips).to(self.device, non_blocking=True)
         labels = label_tensor([self.task.labels(sample.row, sample.plan) for sample in samples], self.multi_label)  # type: ignore[arg-type]

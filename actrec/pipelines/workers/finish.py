@@ -48,6 +48,12 @@ class Finisher:
         taken = self._buffers.take((*lead, self._channels, frames, *picture), self._dtype)
         return taken.permute(0, 1, 3, 4, 5, 2)
 
+    def contiguous(self, clips_NCTHW: torch.Tensor) -> torch.Tensor:
+        """The clips in torch's default memory format. On a CPU, a copy is made in the memory of batches."""
+        if clips_NCTHW.device.type != "cpu" or clips_NCTHW.is_contiguous():
+            return clips_NCTHW.contiguous()
+        return self._buffers.take(clips_NCTHW.shape, clips_NCTHW.dtype).copy_(clips_NCTHW)
+
     def writer(
         self, plan: TrainPlan | EvalPlan, gather: np.ndarray, clips: torch.Tensor
     ) -> Callable[[int, np.ndarray], None]:

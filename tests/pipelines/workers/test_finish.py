@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -76,3 +78,16 @@ def test_what_it_does_is_what_dali_does():
     theirs = torch.from_dlpack(pipe.share_outputs()[0].as_tensor()).clone()
     pipe.release_outputs()
     assert torch.allclose(finished([sample])[0, 0], theirs[0], atol=1e-5)
+
+
+def test_copies_of_clips_use_the_memory_of_batches_again():
+    finisher = Finisher(INPUT, dtype="float32", channels_last=False, keep=1)
+    clips = torch.arange(2 * 3 * 4 * 5 * 3, dtype=torch.float32).reshape(2, 3, 4, 5, 3).permute(0, 4, 1, 2, 3)
+    copy = finisher.contiguous(clips)
+    assert copy.is_contiguous()
+    assert torch.equal(copy, clips)
+    assert finisher.contiguous(copy) is copy
+    address = copy.data_ptr()
+    del copy
+    gc.collect()
+    assert finisher.contiguous(clips).data_ptr() == address
