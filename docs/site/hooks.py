@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from actrec.cli.main import COMMANDS, actrec
 
@@ -25,6 +26,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Keeps flags in one piece at the end of a line, and wraps the long messages of the page on errors."""
+    html = re.sub(r"<code>[^<]*</code>", lambda code: re.sub(r"(?<![\w-])--?[a-z][\w-]*", _FLAG, code[0]), html)
+    return html.replace("<pre>", '<pre class="wraps">') if page.file.src_uri == "troubleshooting.md" else html
+
+
+_FLAG = r'<span class="flag">\g<0></span>'
 
 
 def _options_page() -> Iterator[str]:
