@@ -7,7 +7,8 @@ Every sampler returns an int64 array (clips, frames) of positions in [0, num_fra
 draws at random (training); without it the result is deterministic (evaluation). The formulas below write M for
 `num_frames`, T for `frames` and k for `clips`.
 
-Rules
+The rules are:
+
     actrec  our own, the default.
     comb    uniform training clips share one random offset among all segments, as in the reference. Else as actrec.
     ibm     IBM's action-recognition-pytorch with its quirks, for comparisons with published numbers.
