@@ -1,23 +1,28 @@
 """Where the members of a tar archive are located in it.
 
-Formats: ustar, pax and GNU, with long names. If a name occurs twice, the last member of that name is used, as when the
-archive is unpacked. A hard link is the member that it names. Compressed archives and sparse members are refused,
-because their content cannot be read as a range of the archive.
+Formats: ustar, pax and GNU, with long names. Archives that were joined (`cat a.tar b.tar`) are read as one. If a name
+occurs twice, the last member of that name is used, as when the archive is unpacked. A hard link is the member that it
+names. Compressed archives and sparse members are refused, because their content cannot be read as a range of the
+archive.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import logging
 import tarfile
 from dataclasses import dataclass, field
 
 from actrec.data.errors import MediaError
+from actrec.data.storage.paths import shown
 from actrec.opening import kind_of
+
+logger = logging.getLogger(__name__)
 
 _BLOCK = tarfile.BLOCKSIZE
 _LONGEST = 1 << 20  # bytes of a header with all its long names
-_MAGIC = b"actrec tar 2\n"
+_MAGIC = b"actrec tar 3\n"
 
 
 @dataclass
@@ -67,21 +72,47 @@ def scan(archive: str, file: io.RawIOBase | io.BufferedIOBase, size: int) -> Tab
     _check_kind(archive, start)
     file.seek(0)
     table = Table()
+    begin: int | None = 0
     try:
-        with tarfile.open(fileobj=_Bounded(file), mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
-            while (member := tar.next()) is not None:
-                _add(table, member, size)
-                tar.members.clear()  # type: ignore[attr-defined] # which would fill the memory
-            end = tar.offset
-        file.seek(end)
-        after = file.read(_BLOCK) or b""
-        if len(after) < _BLOCK:
-            table.damage = f"its end at byte {size:,}, which is cut off"
-        elif after.strip(b"\0"):
-            table.damage = f"byte {end:,}, where it is damaged"
+        while begin is not None:
+            file.seek(begin)
+            with tarfile.open(fileobj=_Bounded(file), mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
+                while (member := tar.next()) is not None:
+                    _add(table, member, size)
+                    tar.members.clear()  # type: ignore[attr-defined] # which would fill the memory
+                end = tar.offset
+            file.seek(end)
+            after = file.read(_BLOCK) or b""
+            if len(after) < _BLOCK:
+                table.damage = f"its end at byte {size:,}, which is cut off"
+            elif after.strip(b"\0"):
+                table.damage = f"byte {end:,}, where it is damaged"
+            begin = None if table.damage else _next_archive(archive, file, end, size)
     except (tarfile.TarError, ValueError, OverflowError):
         table.damage = f"byte {min(file.tell(), size):,}, where it is cut off or damaged"
     return table
+
+
+def _next_archive(archive: str, file: io.RawIOBase | io.BufferedIOBase, end: int, size: int) -> int | None:
+    """Where another archive begins after the end of one, as `cat a.tar b.tar` makes it; None if there is none.
+
+    The end is padded with zeros, to at most `_LONGEST` bytes.
+    """
+    file.seek(end)
+    padding = file.read(_LONGEST) or b""
+    place = len(padding) - len(padding.lstrip(b"\0"))
+    if place == len(padding):
+        return None
+    place -= place % _BLOCK
+    try:
+        tarfile.TarInfo.frombuf(padding[place : place + _BLOCK], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        rest = size - end - place
+        logger.warning(
+            f"{shown(archive)}: {rest:,} bytes after the end of the archive are ignored: they are no archive"
+        )
+        return None
+    return end + place
 
 
 def _add(table: Table, member: tarfile.TarInfo, size: int) -> None:
