@@ -22,6 +22,7 @@ MAX_SIDE = 16384  # pixels: no decoder, encoder or image format here is made for
 _WINDOW = 2.0  # seconds
 PREPARED_BLOCK = 16  # pixels: codecs work in blocks of this size
 
+_OF_OPTIMIZER = {"adamw": (0.001, 0.05), "sgd": (0.01, 5e-4)}  # default learning rate and weight decay
 CRF = {"h264": 23, "hevc": 26}  # default quality of prepared videos, by codec
 
 _TEMPLATE = re.compile(r"(?!\.)[^{}/]{0,100}\{0?(:0?[0-9]{0,2}d?)?\}[^{}/]{0,100}\.(jpg|jpeg|png)")
@@ -302,7 +303,9 @@ class Storage(Settings):
 class Net(Settings):
     """The net, and the options of nets that a user can set. None keeps the default of the family."""
 
-    backbone: str = opt("s3d", "Name of the net (`actrec nets` lists them), or MODULE:FUNCTION for a net of your own.")
+    backbone: str = opt(
+        "tiny3d", "Name of the net (`actrec nets` lists them), or MODULE:FUNCTION for a net of your own."
+    )
     dropout: float | None = opt(None, "Probability of dropout before the last layer.", at_least=0, at_most=1)
     temporal_stride: bool | None = opt(None, "Halve the time axis inside the net.")
     temporal_pool: Literal["max", "avg"] | None = opt(None, "Temporal pooling.")
@@ -338,10 +341,8 @@ class Optim(Settings):
     """Optimizer, schedule, and which parts of the net are trained."""
 
     epochs: int = opt(50, "Number of passes over the training list.", at_least=1)
-    optimizer: Literal["sgd", "adamw"] = opt(
-        "sgd", "adamw learns faster from scratch on small datasets; try --lr 0.001."
-    )
-    lr: float = opt(0.01, "Initial learning rate.", above=0)
+    optimizer: Literal["sgd", "adamw"] = opt("adamw", "AdamW, or SGD with momentum.")
+    lr: float | None = opt(None, "Initial learning rate.  [default: 0.001 with adamw, 0.01 with sgd]", above=0)
     lr_batch: int | None = opt(
         None,
         "Batch size for which --lr and --min-lr are meant. They are scaled linearly to the batch size of this run.",
@@ -351,8 +352,12 @@ class Optim(Settings):
     momentum: float = opt(0.9, "Momentum of SGD.", only=("optimizer", ("sgd",)), at_least=0, at_most=1)
     dampening: float = opt(0.0, "Dampening of SGD's momentum.", only=("optimizer", ("sgd",)), at_least=0, at_most=1)
     nesterov: bool = opt(False, "Nesterov momentum.", only=("optimizer", ("sgd",)))
-    weight_decay: float = opt(5e-4, "L2 penalty of SGD, decoupled weight decay of AdamW.", at_least=0)
-    norm_decay: bool = opt(True, "Apply weight decay to norms and biases too.")
+    weight_decay: float | None = opt(
+        None,
+        "Decoupled weight decay of AdamW, L2 penalty of SGD.  [default: 0.05 with adamw, 0.0005 with sgd]",
+        at_least=0,
+    )
+    norm_decay: bool = opt(False, "Apply weight decay to norms and biases too.")
     schedule: Literal["cosine", "step", "multistep", "plateau"] = opt("cosine", "How the learning rate decreases.")
     per_step: bool = opt(
         False,
@@ -378,7 +383,7 @@ class Optim(Settings):
         only=("schedule", ("plateau",)),
         at_least=0,
     )
-    warmup: float = opt(0.0, "Number of epochs in which the learning rate grows linearly, step by step.", at_least=0)
+    warmup: float = opt(1.0, "Number of epochs in which the learning rate grows linearly, step by step.", at_least=0)
     warmup_start: float = opt(
         0.01, "Learning rate at the start of the warmup, as a fraction of --lr.", at_least=0, at_most=1
     )
@@ -399,8 +404,8 @@ class Optim(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.min_lr > self.lr:
-            raise OptionError(f"`min_lr` {self.min_lr} with `lr` {self.lr}: expected at most as much")
+        if self.min_lr > self.initial_lr:
+            raise OptionError(f"`min_lr` {self.min_lr} with `lr` {self.initial_lr}: expected at most as much")
         if not self.per_step and not all(float(epochs).is_integer() for epochs in self.lr_steps):
             shown = ",".join(f"{epochs:g}" for epochs in self.lr_steps)
             raise OptionError(f"`lr_steps` {shown}: expected whole epochs, or `per_step`")
@@ -408,6 +413,21 @@ class Optim(Settings):
             raise OptionError("`nesterov` needs `momentum`, and no `dampening`")
         if self.warmup > self.epochs:
             raise OptionError(f"`warmup` {self.warmup} with `epochs` {self.epochs}: expected at most as many")
+
+    @property
+    def initial_lr(self) -> float:
+        """`lr`, or the default of the optimizer."""
+        return self.lr if self.lr is not None else _OF_OPTIMIZER[self.optimizer][0]
+
+    @property
+    def decay(self) -> float:
+        """`weight_decay`, or the default of the optimizer."""
+        return self.weight_decay if self.weight_decay is not None else _OF_OPTIMIZER[self.optimizer][1]
+
+    @property
+    def settled(self) -> Optim:
+        """The same options without None for the defaults of the optimizer. A run stores these."""
+        return replace(self, lr=self.initial_lr, weight_decay=self.decay)
 
 
 @dataclass(frozen=True)
@@ -427,6 +447,11 @@ class Loss(Settings):
 class Run(Settings):
     """How a training is run: device, arithmetic, checkpoints, logs."""
 
+    recipe: Literal["ibm", "hara", "tsn"] | None = opt(
+        None,
+        "Use the options of a published training: IBM's action-recognition-pytorch, Hara's 3D-ResNets, or TSN. Options "
+        "that you pass take precedence.",
+    )
     seed: int = opt(0, "Seed of all random draws.", at_least=0, at_most=2**32 - 1)
     device: Device = opt("auto", "auto: the GPU if there is one.")
     precision: Literal["auto", "float32", "bfloat16", "float16", "float64"] = opt(

@@ -1,4 +1,7 @@
-"""`actrec train --resume` takes the options from the run. Options that the user passes must agree with the run."""
+"""Options of `actrec train` that the user does not pass come from the run with --resume, or from a --recipe.
+
+Options that the user passes must agree with the run. They take precedence over the recipe.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from actrec import config
 from actrec.cli.ending import note
 from actrec.cli.options import Command, ConfigOption
 from actrec.cli.runs import run_folder
+from actrec.recipes import options_of
 from actrec.settings import OptionError, check_fields, show
 
 _SECTIONS = {
@@ -26,12 +30,35 @@ _SECTIONS = {
 
 
 class TrainCommand(Command):
-    """Fills in the options of the run with --resume, before they are checked together."""
+    """Fills in the options of the run with --resume, or those of --recipe, before they are checked together."""
 
     def invoke(self, ctx: click.Context) -> Any:
         if ctx.params.get("resume"):
             _fill(ctx)
+        elif ctx.params.get("run_recipe"):
+            _fill_recipe(ctx)
         return super().invoke(ctx)
+
+
+def _fill_recipe(ctx: click.Context) -> None:
+    """Replaces the parameters that the user did not pass by those of the recipe.
+
+    Raises:
+        ValueError: The net that the user chose is unknown.
+    """
+    from actrec.nets import NETS
+
+    chosen = {}
+    for name in _given(ctx):
+        section, _, field = name.partition("_")
+        chosen[section, field] = ctx.params[name]
+    found = options_of(ctx.params["run_recipe"], chosen, lambda backbone: NETS.get(backbone).options)
+    ctx.params |= {f"{section}_{field}": value for (section, field), value in found.items()}
+
+
+def _given(ctx: click.Context) -> set[str]:
+    """The parameters that the user passed."""
+    return {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
 
 
 def _fill(ctx: click.Context) -> None:
@@ -45,7 +72,7 @@ def _fill(ctx: click.Context) -> None:
     from actrec.engine.devices import choose_device
 
     params = ctx.params
-    given = {name for name in params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    given = _given(ctx)
     ctx.with_resource(dist.joined(choose_device(params["run_device"])))
     named = [params[name] if name in given else None for name in ("net_backbone", "clip_modality")]
     asked, data = params["run_dir"], params["data"]

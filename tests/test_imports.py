@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "actrec.figures": {"actrec.files"},
     "actrec.settings": {"actrec.registry"},
     "actrec.config": {"actrec.settings"},
+    "actrec.recipes": {"actrec.config", "actrec.settings"},
     "actrec.known_nets": {"actrec.config"},
     "actrec.data": {"actrec.files", "actrec.config", "actrec.registry", "actrec.words"},
     "actrec.pipelines": {

@@ -33,8 +33,8 @@ def parameter_groups(net: Backbone, optim: config.Optim) -> list[dict[str, Any]]
         {
             "params": parts[in_head, spared],
             "name": ("head" if in_head else "body" if head else "net") + (" norms and biases" if spared else ""),
-            "lr": optim.lr * (optim.head_lr if in_head else 1),
-            "weight_decay": 0.0 if spared else optim.weight_decay,
+            "lr": optim.initial_lr * (optim.head_lr if in_head else 1),
+            "weight_decay": 0.0 if spared else optim.decay,
         }
         for in_head, spared in sorted(parts)
     ]
@@ -160,7 +160,7 @@ def warm_up(optim: config.Optim, epochs: float) -> float:
 def decayed(optim: config.Optim, epochs: float) -> float:
     """The factor of cosine, step and multistep after some epochs, which may be fractional; 1 for plateau."""
     if optim.schedule == "cosine":  # SGDR, Loshchilov and Hutter 2017, without restarts
-        lowest = optim.min_lr / optim.lr
+        lowest = optim.min_lr / optim.initial_lr
         return lowest + (1 - lowest) * (1 + math.cos(math.pi * epochs / optim.epochs)) / 2
     reached = epochs + 1e-9  # 0.1 + 0.2 reaches 0.3 whatever rounding does
     if optim.schedule == "step":

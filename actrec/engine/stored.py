@@ -32,6 +32,9 @@ _CHANGES = (
     _Change("input", "layout", None),
 )
 
+# What options were before they existed, where their defaults today are different.
+_BEFORE = {("optim", "warmup"): 0.0, ("optim", "norm_decay"): True}
+
 
 def current_options(sections: Mapping[str, Any]) -> dict[str, Any]:
     """Stored sections with today's option names and values.
@@ -47,6 +50,9 @@ def current_options(sections: Mapping[str, Any]) -> dict[str, Any]:
         value = section.pop(change.key)
         if change.new_key is not None:
             section[change.new_key] = change.values.get(value, value) if isinstance(value, str) else value
+    for (name, key), value in _BEFORE.items():
+        if isinstance(result.get(name), dict):
+            result[name].setdefault(key, value)
     return result
 
 

@@ -543,8 +543,10 @@ def _options(runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
 def default_options() -> dict[str, Any]:
     """The defaults of the training options by their names in a flat `config.json`, such as "optim.lr"."""
     kinds = field_types(config.Recipe) | {"augment": Augment}
-    return {f"{section}.{f.name}": f.default for section, kind in kinds.items()
-            for f in fields(kind) if f.default is not MISSING}  # fmt: skip
+    defaults = {f"{section}.{f.name}": f.default for section, kind in kinds.items()
+                for f in fields(kind) if f.default is not MISSING}  # fmt: skip
+    settled = config.Optim().settled
+    return defaults | {"optim.lr": settled.lr, "optim.weight_decay": settled.weight_decay}
 
 
 def _table(columns: Sequence[dict[str, Any]], defaults: dict[str, str] | None = None) -> list[Row]:

@@ -13,6 +13,7 @@ from actrec.engine import checkpoint
 from actrec.engine import train as engine
 
 INPUT = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=5, size=32)
+SGD = {"optimizer": "sgd", "lr": 0.01, "norm_decay": True, "warmup": 0.0}  # options of `config.Optim`
 TINY = config.Net(backbone="resnet3d_10", widen=0.125, dropout=0.0)
 
 
@@ -48,7 +49,7 @@ def recipe(**optim) -> Recipe:
         config.Clip(frames=5),
         actrec.Augment(),
         config.Loader(batch_size=4),
-        config.Optim(**{"epochs": 3, "lr": 0.01, **optim}),
+        config.Optim(**{"epochs": 3, **SGD, **optim}),
         config.Loss(),
         config.Run(device="cpu"),
     )
@@ -82,7 +83,7 @@ def tiny(*, precision="float64", batch_size=4, augment=None, loss=None, run_opti
         config.Clip(frames=5),
         augment or actrec.Augment(),
         config.Loader(batch_size=batch_size),
-        config.Optim(**{"epochs": 1, "lr": 0.01, **optim}),
+        config.Optim(**{"epochs": 1, **SGD, **optim}),
         loss or config.Loss(),
         config.Run(device="cpu", precision=precision, tensorboard=False, **(run_options or {})),
     )

@@ -26,7 +26,7 @@ def main(dataset: Path, out: Path, precision: str) -> None:
         config.Clip(frames=8),
         actrec.Augment(),
         config.Loader(batch_size=4),
-        config.Optim(),
+        config.Optim(optimizer="sgd", warmup=0.0),
         config.Loss(),
         config.Run(device="cpu", sync_bn=True, precision=precision),
     )

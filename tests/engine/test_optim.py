@@ -12,6 +12,11 @@ from actrec import config
 from actrec.engine.optim import Schedule, lay_out_gradients, make_optimizer, parameter_groups
 
 
+def plain(**options) -> config.Optim:
+    """SGD without warm-up, with weight decay on all parameters."""
+    return config.Optim(**{"optimizer": "sgd", "norm_decay": True, "warmup": 0.0, **options})
+
+
 def meta(name: str, **options) -> actrec.nets.Backbone:
     with torch.device("meta"):
         return actrec.net(name, num_classes=5, **options)
@@ -21,9 +26,9 @@ def numel(parameters) -> int:
     return sum(p.numel() for p in parameters)
 
 
-def test_one_group_by_default():
+def test_one_group():
     net = meta("s3d")
-    (group,) = parameter_groups(net, config.Optim(lr=0.1, weight_decay=0.3))
+    (group,) = parameter_groups(net, plain(lr=0.1, weight_decay=0.3))
     assert (group["name"], group["lr"], group["weight_decay"]) == ("net", 0.1, 0.3)
     assert all(a is b for a, b in zip(group["params"], net.parameters(), strict=True))
 
@@ -31,7 +36,7 @@ def test_one_group_by_default():
 @pytest.mark.parametrize("name", ["s3d", "tam_resnet18"])
 def test_groups_of_the_head_and_without_decay(name):
     net = meta(name)
-    groups = parameter_groups(net, config.Optim(lr=0.1, head_lr=10, norm_decay=False))
+    groups = parameter_groups(net, plain(lr=0.1, head_lr=10, norm_decay=False))
     assert [(g["name"], g["lr"], g["weight_decay"]) for g in groups] == [
         ("body", 0.1, 5e-4),
         ("body norms and biases", 0.1, 0),
@@ -47,7 +52,7 @@ def test_groups_of_the_head_and_without_decay(name):
 
 
 def test_names_without_a_head_of_its_own():
-    groups = parameter_groups(meta("resnet3d_10"), config.Optim(norm_decay=False))
+    groups = parameter_groups(meta("resnet3d_10"), plain(norm_decay=False))
     assert [g["name"] for g in groups] == ["net", "net norms and biases"]
     assert 5 in [p.numel() for p in groups[1]["params"]]  # the last layer's bias
 
@@ -55,18 +60,30 @@ def test_names_without_a_head_of_its_own():
 def test_only_trained_parameters_have_a_group():
     net = meta("resnet3d_10").requires_grad_(False)
     net.last_layer.requires_grad_(True)
-    (group,) = parameter_groups(net, config.Optim(head_lr=2))
+    (group,) = parameter_groups(net, plain(head_lr=2))
     assert (group["name"], group["lr"], len(group["params"])) == ("head", 0.02, 2)
+
+
+def test_defaults_depend_on_the_optimizer():
+    net = nn.Conv3d(3, 4, 2, bias=False)
+    adamw, sgd = (make_optimizer(net, config.Optim(optimizer=name), 4) for name in ("adamw", "sgd"))
+    assert isinstance(make_optimizer(net, config.Optim(), 4), torch.optim.AdamW)
+    expected = [(0.001, 0.05), (0.01, 5e-4)]
+    for optimizer, (lr, decay) in zip((adamw, sgd), expected):
+        (group,) = optimizer.param_groups
+        assert (group["lr"], group["weight_decay"]) == (lr, decay)
+    settled = config.Optim(optimizer="sgd", weight_decay=0.1).settled
+    assert (settled.lr, settled.weight_decay) == (0.01, 0.1)
 
 
 def test_optimizers():
     net = nn.Conv3d(3, 4, 2)
-    sgd = make_optimizer(net, config.Optim(momentum=0.8, dampening=0.1), 4)
+    sgd = make_optimizer(net, plain(momentum=0.8, dampening=0.1), 4)
     assert isinstance(sgd, torch.optim.SGD)
     (group,) = sgd.param_groups
     assert (group["lr"], group["momentum"], group["dampening"], group["weight_decay"]) == (0.01, 0.8, 0.1, 5e-4)
-    assert make_optimizer(net, config.Optim(nesterov=True), 4).param_groups[0]["nesterov"]
-    adamw = make_optimizer(net, config.Optim(optimizer="adamw", lr=1e-3, weight_decay=0.02), 4)
+    assert make_optimizer(net, plain(nesterov=True), 4).param_groups[0]["nesterov"]
+    adamw = make_optimizer(net, plain(optimizer="adamw", lr=1e-3, weight_decay=0.02), 4)
     assert isinstance(adamw, torch.optim.AdamW)
     assert (adamw.param_groups[0]["lr"], adamw.param_groups[0]["weight_decay"]) == (1e-3, 0.02)
     assert adamw.param_groups[0]["fused"]
@@ -76,13 +93,13 @@ def test_optimizers():
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_a_fused_step_is_torchs_plain_one(device):
     """Also for gradients that lie in memory otherwise than their weights."""
-    optim = config.Optim(optimizer="adamw", lr=0.1, weight_decay=0.1)
+    optim = plain(optimizer="adamw", lr=0.1, weight_decay=0.1)
     torch.manual_seed(0)
     layers = nn.Conv3d(5, 4, (3, 2, 2)), nn.Conv3d(5, 4, (3, 1, 1))
     nets = [nn.Sequential(*layers).to(device, memory_format=torch.channels_last_3d)]
     nets.append(copy.deepcopy(nets[0]))
     fused = make_optimizer(nets[0], optim, 4)
-    plain = torch.optim.AdamW(nets[1].parameters(), lr=0.1, weight_decay=0.1, foreach=False)
+    torchs = torch.optim.AdamW(nets[1].parameters(), lr=0.1, weight_decay=0.1, foreach=False)
     for _ in range(3):
         for ours, theirs in zip(*(net.parameters() for net in nets)):
             gradient = torch.randn(ours.shape, device=device)  # contiguous
@@ -90,7 +107,7 @@ def test_a_fused_step_is_torchs_plain_one(device):
             ours.grad, theirs.grad = gradient, gradient.clone()
         lay_out_gradients(nets[0].parameters())
         fused.step()
-        plain.step()
+        torchs.step()
         for ours, theirs in zip(*(net.parameters() for net in nets)):
             assert ours.grad.stride() == ours.stride()
             assert torch.equal(ours.grad, theirs.grad)
@@ -98,7 +115,7 @@ def test_a_fused_step_is_torchs_plain_one(device):
 
 
 def test_linear_scaling():
-    optim = config.Optim(lr=0.1, lr_batch=64, accumulate=2, head_lr=10)
+    optim = plain(lr=0.1, lr_batch=64, accumulate=2, head_lr=10)
     optimizer = make_optimizer(meta("resnet3d_10"), optim, 16)
     assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.05, 0.5])
 
@@ -134,7 +151,7 @@ SCHEDULES = {
 def test_schedules_are_torchs(name):
     options, torchs = SCHEDULES[name]
     ours, theirs = optimizer_of(0.1), optimizer_of(0.1)
-    schedule = Schedule(ours, config.Optim(epochs=12, lr=0.1, schedule=name, **options), 3)
+    schedule = Schedule(ours, plain(epochs=12, lr=0.1, schedule=name, **options), 3)
     found = rates(schedule, ours, epochs=12, steps=3, losses=LOSSES)
     reference, expected = torchs(theirs), []
     for loss in LOSSES:
@@ -148,7 +165,7 @@ def test_schedules_are_torchs(name):
 
 def test_cosine_in_steps_is_torchs():
     ours, theirs = optimizer_of(0.1), optimizer_of(0.1)
-    schedule = Schedule(ours, config.Optim(epochs=4, lr=0.1, per_step=True), 5)
+    schedule = Schedule(ours, plain(epochs=4, lr=0.1, per_step=True), 5)
     reference, expected = lr_scheduler.CosineAnnealingLR(theirs, T_max=20), []
     for _ in range(20):
         expected.append(theirs.param_groups[0]["lr"])
@@ -179,20 +196,20 @@ def test_gradients_that_lie_as_their_weights_are_left_alone():
 )
 def test_steps_within_an_epoch(options, expected):
     optimizer = optimizer_of(1.0)
-    optim = config.Optim(epochs=2, lr=1.0, gamma=0.5, per_step=True, **options)
+    optim = plain(epochs=2, lr=1.0, gamma=0.5, per_step=True, **options)
     assert rates(Schedule(optimizer, optim, 10), optimizer, epochs=2, steps=10) == expected
 
 
 def test_milestones_that_cannot_be():
     with pytest.raises(ValueError, match=r"lr_steps 2.5,4: expected whole epochs, or per_step"):
-        config.Optim(schedule="multistep", lr_steps=(2.5, 4))
+        plain(schedule="multistep", lr_steps=(2.5, 4))
     with pytest.raises(ValueError, match=r"per_step with schedule plateau: it belongs to schedule cosine or step"):
-        config.Optim(schedule="plateau", per_step=True)
+        plain(schedule="plateau", per_step=True)
 
 
 def test_warm_up_is_linear_in_steps_and_times_the_schedule():
     ours, theirs = optimizer_of(0.1), optimizer_of(0.1)
-    optim = config.Optim(epochs=4, lr=0.1, warmup=1.5, warmup_start=0.2, schedule="multistep", lr_steps=(1, 3))
+    optim = plain(epochs=4, lr=0.1, warmup=1.5, warmup_start=0.2, schedule="multistep", lr_steps=(1, 3))
     found = rates(Schedule(ours, optim, 4), ours, epochs=4, steps=4)
     reference, expected = lr_scheduler.LinearLR(theirs, start_factor=0.2, total_iters=6), []
     for step in range(16):
@@ -207,7 +224,7 @@ def test_warm_up_is_linear_in_steps_and_times_the_schedule():
 @pytest.mark.parametrize("options", [{"min_lr": 0.01, "per_step": True}, {"schedule": "plateau", "patience": 0}])
 def test_the_heads_multiple_stays(options):
     optimizer = optimizer_of(0.1, 0.5)
-    schedule = Schedule(optimizer, config.Optim(epochs=3, lr=0.1, warmup=0.5, **options), 2)
+    schedule = Schedule(optimizer, plain(epochs=3, lr=0.1, warmup=0.5, **options), 2)
     for loss in (1.0, 2.0, 3.0):
         for _ in range(2):
             body, head = (group["lr"] for group in optimizer.param_groups)
@@ -220,7 +237,7 @@ def test_the_heads_multiple_stays(options):
 @pytest.mark.parametrize("options", [{}, {"per_step": True}, {"schedule": "plateau", "patience": 0, "gamma": 0.7}])
 @pytest.mark.parametrize("stop", [1, 7, 9, 14])
 def test_a_restored_schedule_goes_on_bit_for_bit(options, stop):
-    optim = config.Optim(epochs=12, lr=0.1, warmup=2.3, **options)
+    optim = plain(epochs=12, lr=0.1, warmup=2.3, **options)
 
     def run(schedule, optimizer, first, last):
         found = []
@@ -245,7 +262,7 @@ def test_a_restored_schedule_goes_on_bit_for_bit(options, stop):
 
 def test_an_epoch_without_a_loss_does_not_count_for_plateau():
     optimizer = optimizer_of(0.1)
-    schedule = Schedule(optimizer, config.Optim(lr=0.1, schedule="plateau", patience=1, gamma=0.5), 1)
+    schedule = Schedule(optimizer, plain(lr=0.1, schedule="plateau", patience=1, gamma=0.5), 1)
     for loss in (1.0, 1.0, None, None, None):
         schedule.end_epoch(loss)
     assert optimizer.param_groups[0]["lr"] == 0.1
@@ -255,4 +272,4 @@ def test_an_epoch_without_a_loss_does_not_count_for_plateau():
 
 def test_min_lr_above_lr():
     with pytest.raises(ValueError, match="min_lr 0.1 with lr 0.01: expected at most as much"):
-        config.Optim(min_lr=0.1)
+        plain(min_lr=0.1)

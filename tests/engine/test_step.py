@@ -12,7 +12,7 @@ from actrec.pipelines.loader import Batch
 
 
 def stepper(device="cpu", precision="float32", dropout=0.5, optimizer="sgd", **run) -> tuple[Stepper, torch.nn.Module]:
-    optim = config.Optim(optimizer=optimizer)
+    optim = config.Optim(optimizer=optimizer, warmup=0.0)
     torch.manual_seed(0)
     net = actrec.net("resnet3d_10", num_classes=3, widen=0.125, dropout=dropout).to(device).train()
     made_optimizer = make_optimizer(net, optim, 4)

@@ -18,6 +18,7 @@ from actrec.engine.stored import current_options
 from actrec.report import runs
 
 STORED = Path(__file__).parent / "data"
+DEFAULTS = ("--optimizer", "sgd", "--norm-decay", "--warmup", "0")  # of commit 23e24aa
 _spec = util.spec_from_file_location("make", STORED / "make.py")
 make = util.module_from_spec(_spec)
 _spec.loader.exec_module(make)
@@ -64,7 +65,7 @@ def test_evaluate(stored, expected):
 
 def test_weights(stored, expected):
     run = stored / "started"
-    call("train", "--data", stored, "--run", run, "--weights", stored / "run/last.pt", *make.OPTIONS)
+    call("train", "--data", stored, "--run", run, "--weights", stored / "run/last.pt", *make.OPTIONS, *DEFAULTS)
     assert_trained(run, expected["started"])
 
 

@@ -263,11 +263,11 @@ def test_the_last_layer():
 
 def test_a_learning_rate_of_the_last_layer():
     net = actrec.net("own_nets:tiny", num_classes=5)
-    groups = parameter_groups(net, config.Optim(head_lr=10.0, lr=0.1))
+    groups = parameter_groups(net, config.Optim(head_lr=10.0, lr=0.1, norm_decay=True))
     assert [(group["name"], group["lr"]) for group in groups] == [("body", 0.1), ("head", 1.0)]
     assert groups[1]["params"] == list(net[4].parameters())
     headless = actrec.net("own_nets:headless", num_classes=5)
-    assert len(parameter_groups(headless, config.Optim())) == 1  # does not need it
+    assert len(parameter_groups(headless, config.Optim(norm_decay=True))) == 1  # does not need it
     with pytest.raises(ValueError, match="its last layer was not found"):
         parameter_groups(headless, config.Optim(head_lr=10.0))
 

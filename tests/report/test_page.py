@@ -250,7 +250,7 @@ def test_several_runs_side_by_side(data):
     assert len(parsed.charts["matrices"]) == 2
     changed, _ = page._options([runs.read(run) for run in (data / "runs/r", other)])
     assert [(row.name, row.default, list(row.cells)) for row in changed if row.name == "optim.lr"] == [
-        ("optim.lr", "0.01", ["0.01", "0.5"])
+        ("optim.lr", "0.001", ["0.01", "0.5"])
     ]
     rows = {row.name: row for _, group in page._results([entry_of(data / "runs/r"), entry_of(other)]) for row in group}
     assert (list(rows["Top-1"].cells), list(rows["Top-1"].best)) == (
@@ -474,7 +474,7 @@ def test_every_option_of_a_recipe_has_its_default():
     kinds = field_types(config.Recipe) | {"augment": Augment}
     names = {f"{part}.{f.name}" for part, kind in kinds.items() for f in dataclasses.fields(kind)}
     assert {*defaults, "net.backbone"} >= names
-    assert defaults["optim.lr"] == config.Optim().lr
+    assert defaults["optim.lr"] == config.Optim().initial_lr
     assert "augment.mixup" in defaults
 
 
