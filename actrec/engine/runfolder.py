@@ -145,7 +145,7 @@ def begin(
 def write_config(run_dir: Path, recipe: Recipe, net_input: Input, data: Data) -> None:
     """Writes `config.json`: all options, and where the lists are."""
     sources = {"data": _describe_sources(run_dir, *data.sources)} if data.sources is not None else {}
-    write_json(run_dir / runlog.CONFIG, {**asdict(recipe), "input": asdict(net_input), **sources}, indent=2)
+    write_json(run_dir / runlog.CONFIG, {**plain_config(recipe, net_input), **sources}, indent=2)
 
 
 def renew_config(run_dir: Path, recipe: Recipe, net_input: Input, data: Data, *, changed: bool) -> None:

@@ -94,7 +94,7 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
         (["train", "--mean", "nan,0,0"], 2, "Error: --mean nan,0,0: expected one or more numbers"),
         (["train", *SMALL, "--freeze-until", "conv9"], 2, "Error: --freeze-until 'conv9': "),
         (
-            ["train", "--last-pool", "valid"],
+            ["train", "--backbone", "s3d", "--last-pool", "valid"],
             2,
             "Error: --last-pool valid with --backbone s3d: this net has the options depthwise_temporal, dropout",
         ),
@@ -144,7 +144,11 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
         (["prepare", "frames", "out", "--gop", "9" * 14], 2, f"Error: --gop {'9' * 14}: expected from 1 to 100000"),
         (["runs", "--data", "nowhere"], 1, "Error: nowhere: no such folder"),
         (["index", "/nowhere-at-all"], 1, "Error: /nowhere-at-all: no such file"),
-        (["train", "--frames", "3", "--size", "32", "--batch-size", "4"], 1, "Error: clips of 3 frames are too short"),
+        (
+            ["train", "--backbone", "s3d", "--frames", "3", "--size", "32", "--batch-size", "4"],
+            1,
+            "Error: clips of 3 frames are too short",
+        ),
         (["train", "--batch-size", "99"], 2, "Error: --batch-size 99 with 12 videos: expected at most 12"),
         (
             ["train", "--frames", "1000000", "--size", "224", "--batch-size", "4"],
