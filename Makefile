@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test slow torture gpu lint docs nets newest wheel setup clean
+.PHONY: demo test slow torture gpu lint docs nets newest oldest wheel setup clean
 
 demo: $(READY)
 	$(BIN)/python docs/examples/demo.py demo
@@ -38,9 +38,9 @@ nets: $(READY)
 	$(BIN)/python -m actrec.nets.catalog
 	$(BIN)/python -m actrec nets --markdown > docs/nets.md
 
-# index and extract-frames on Python 3.12 with the newest releases of their dependencies.
-newest:
-	.ci/newest
+# Every command once, with the newest, or the oldest allowed, releases of all dependencies but torch and DALI.
+newest oldest: $(READY)
+	VENV=$(VENV) .ci/$@
 
 # The built wheel, in an environment of its own: index, extract-frames, train, evaluate.
 wheel: $(READY)
