@@ -13,7 +13,7 @@ if CUDA not in DALI:
     raise SystemExit(f"ACTREC_CUDA={CUDA}: expected one of {', '.join(DALI)}")
 # NVIDIA publishes wheels for these systems only. Everywhere else the decode workers do all the work.
 HAS_DALI = "platform_system == 'Linux' and (platform_machine == 'x86_64' or platform_machine == 'aarch64')"
-EXPORT = ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"]
+EXPORT = ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.6"]
 PROBE = ["scikit-learn>=1.6"]
 # s3fs and gcsfs are released together with fsspec and need exactly its version.
 REMOTE = ["fsspec>=2025.3", "s3fs>=2025.3", "gcsfs>=2025.3", "aiohttp>=3.11"]

@@ -67,7 +67,7 @@ def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     import matplotlib
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf" / name, size)
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf" / name), size)
 
 
 def shortened(text: str, width: int, style: ImageFont.FreeTypeFont) -> str:

@@ -37,6 +37,8 @@ _KNOWN = re.compile(
     rf"{_DAMAGE.pattern}|Corrupt JPEG data: .*|libpng (warning|error): .*|Unknown Adobe color transform code .*|"
     r"Warning: unknown JFIF revision number .*|Invalid SOS parameters for sequential JPEG|Input file read error"
 )
+# OpenCV 5 has another name for it than OpenCV 4. Both return the level that was set before.
+_set_log_level = cv2.utils.logging.setLogLevel if hasattr(cv2.utils, "logging") else cv2.setLogLevel
 _CHILD = Path(__file__).with_name("watched_child.py")
 _local = threading.local()
 
@@ -90,7 +92,7 @@ class _Stderr:
         with self._lock:
             self._listeners += 1
             if self._listeners == 1:
-                self._level = cv2.utils.logging.setLogLevel(0)
+                self._level = _set_log_level(0)
                 if caught := _memory_file():
                     self._terminal, caught.variable.value = caught.variable.value, caught.stream
             return caught.size() if (caught := _memory_file()) else 0
@@ -102,7 +104,7 @@ class _Stderr:
             caught = _memory_file()
             said = caught.read(start) if caught else ""
             if not self._listeners:
-                cv2.utils.logging.setLogLevel(self._level)
+                _set_log_level(self._level)
             if caught:
                 if not self._listeners:
                     caught.variable.value = self._terminal
