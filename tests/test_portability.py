@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 from numbered_videos import numbered, write
+from test_imports import modules
 
 # The libraries come first: on Linux, they use these calls themselves. Folders cannot be opened, as on Windows.
 WITHOUT = """
@@ -103,3 +105,56 @@ def test_training(run, tmp_path):
     flags += ["--epochs", "1", "--batch-size", "2", "--run", "run", "--device", "cpu"]
     run(f"from actrec.cli.main import main; main(['train', *{flags!r}])")
     assert (tmp_path / "run/last.pt").is_file()
+
+
+# What Python does not have on these systems: modules, and attributes of os, signal and mmap.
+LACKS = {
+    "win32": {
+        "modules": "fcntl resource pwd grp termios tty pty syslog posix readline",
+        "os": "sched_getaffinity sched_setaffinity pread pwrite preadv pwritev sysconf uname fork forkpty getuid geteuid "
+        "getgid setsid killpg getpgid nice getloadavg posix_fadvise posix_fallocate register_at_fork memfd_create mkfifo "
+        "statvfs fchmod chown O_NONBLOCK O_CLOEXEC O_NOFOLLOW O_DIRECTORY O_SYNC waitid WNOHANG",
+        "signal": "SIGKILL SIGHUP SIGQUIT SIGUSR1 SIGUSR2 SIGALRM SIGCHLD SIGPIPE alarm setitimer pthread_sigmask",
+        "mmap": "MAP_SHARED MAP_PRIVATE MAP_ANONYMOUS PROT_READ PROT_WRITE MADV_SEQUENTIAL MADV_WILLNEED",
+    },
+    "darwin": {
+        "modules": "",
+        "os": "sched_getaffinity sched_setaffinity posix_fadvise posix_fallocate memfd_create eventfd splice O_DIRECT",
+        "signal": "SIGPWR SIGSTKFLT sigtimedwait sigwaitinfo",
+        "mmap": "MAP_POPULATE MADV_DONTDUMP",
+    },
+}
+IMPORT_ALL = """
+import importlib, json, mmap, os, signal, sys
+import av, cv2, numpy, torch, torch.utils.tensorboard, matplotlib.pyplot, onnx, sklearn, fsspec, aiohttp, distributed, jinja2
+import actrec.cli.main
+
+system, lacks, names = json.loads(sys.argv[1])
+gone = {*lacks["modules"].split(), "nvidia"}
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in gone:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+for name in [name for name in sys.modules if name.split(".")[0] in gone or name.split(".")[0] == "actrec"]:
+    del sys.modules[name]
+sys.meta_path.insert(0, Missing())
+for module in (os, signal, mmap):
+    for name in lacks[module.__name__].split():
+        if hasattr(module, name):
+            delattr(module, name)
+sys.platform = system
+for name in names:
+    importlib.import_module(name)
+print(len(names))
+"""
+
+
+@pytest.mark.parametrize("system", LACKS)
+def test_every_module_can_be_imported(system):
+    names = [name for name, _ in modules() if not name.endswith(("__main__", "_child", "dali.graph", "optical_flow"))]
+    given = json.dumps([system, LACKS[system], names])
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL, given], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(len(names))]

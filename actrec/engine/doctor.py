@@ -373,7 +373,7 @@ class Examination:
     def _dali_on(self, number: int) -> Iterator[Finding]:
         titles = {"finish": "resizing", "images": "NVJPG, JPEG", "h264": "NVDEC, H.264", "hevc": "NVDEC, HEVC",
                   "vp8": "NVDEC, VP8", "vp9": "NVDEC, VP9"}  # fmt: skip
-        works = []
+        works: list[str] = []
         for part in _GPU_PARTS:
             answer = self.answers.get(f"dali {part} cuda:{number}", {"failed": "it was not tried"})
             fault = _fault_in(answer)
