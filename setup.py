@@ -37,8 +37,8 @@ setup(
         "actrec.tools.datasets": ["mini_kinetics400.txt", "mini_ssv2.txt"],
     },
     package_dir={"actrec": "actrec", "actrec.cli": "cli", "actrec.tools": "tools"},
-    # The lower bounds are what `make oldest` tries. `make newest` tries the newest releases, but not those of DALI: it is
-    # used below 3, because its makers may change what the graphs call in a new major.
+    # The lower bounds are what `make oldest` tries. `make newest` tries the newest releases, but not those of DALI: its
+    # next major may change what the graphs call.
     install_requires=[
         "torch>=2.11",
         f"{DALI[CUDA]}>=2.4,<3; {HAS_DALI}",

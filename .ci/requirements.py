@@ -1,7 +1,7 @@
 """Print the dependencies of a wheel of actrec for pip: python .ci/requirements.py WHEEL newest|oldest
 
-`oldest` gives the lower bounds of setup.py (`av==18`), `newest` what setup.py allows (`av>=18`). The extras for users are
-included. torch and DALI are left out, because each of their releases is gigabytes, or exists for few versions of Python.
+`oldest` gives the lower bounds of setup.py (`av==18`), `newest` what setup.py allows (`av>=18`). The extras for users
+are included. torch and DALI are left out, because each of their releases is gigabytes.
 """
 
 import re
