@@ -43,7 +43,7 @@ setup(
         "torch>=2.11",
         f"{DALI[CUDA]}>=2.4,<3; {HAS_DALI}",
         "av>=18",
-        "opencv-python-headless>=4.11",
+        "opencv-python-headless>=4.11.0.86",
         "numpy>=2.0",
         "click>=8.1.8",
         "tqdm>=4.66",

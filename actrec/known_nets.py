@@ -124,7 +124,9 @@ def known_nets() -> KnownNets:
 def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a family or net, with tuples in the place of lists, and dataclasses in the place of dicts."""
     typed = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    own = {name: tuple(value) if isinstance(value, list) else value for name, value in fields["input"].items()}
+    own: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields["input"].items()
+    }
     typed["input"] = Input(**own)
     if "published" in fields:
         typed["published"] = tuple(Published(**published) for published in fields["published"])

@@ -38,7 +38,7 @@ _KNOWN = re.compile(
     r"Warning: unknown JFIF revision number .*|Invalid SOS parameters for sequential JPEG|Input file read error"
 )
 # OpenCV 5 has another name for it than OpenCV 4. Both return the level that was set before.
-_set_log_level = cv2.utils.logging.setLogLevel if hasattr(cv2.utils, "logging") else cv2.setLogLevel
+_set_log_level = cv2.utils.logging.setLogLevel if hasattr(cv2.utils, "logging") else getattr(cv2, "setLogLevel")  # noqa: B009
 _CHILD = Path(__file__).with_name("watched_child.py")
 _local = threading.local()
 

@@ -11,7 +11,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -108,7 +108,7 @@ def _fault_of_video(codec: str, device: torch.device) -> str | None:
 
 def _fault_of_images(device: torch.device) -> str | None:
     encoded = [cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1] for picture in pictures()]
-    expected = [cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1] for data in encoded]
+    expected = [cast(np.ndarray, cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1] for data in encoded]
     found = _run(IMAGES.decode, {IMAGE_FILES.name: [data.ravel() for data in encoded]}, device)
     return difference(found, expected)
 
