@@ -174,7 +174,7 @@ def test_lines_of_text_are_short(page):
 def test_every_page_is_in_the_navigation_of_the_site():
     named = set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE))
     made = {"index.md", "changes.md", "options.md"}  # by docs/site/hooks.py
-    assert named - made == {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert named - made == {path.name for path in (ROOT / "docs").glob("*.md")}, "add the page to `nav` in mkdocs.yml"
 
 
 def misread_lists(page: Path) -> list[str]:
