@@ -469,6 +469,9 @@ class Run(Settings):
     )
     keep_every: int | None = opt(None, "Keep the checkpoint of every so many epochs, as epoch_<n>.pt.", at_least=1)
     val_every: int = opt(1, "Number of epochs from one validation to the next.", at_least=1)
+    early_stopping: int = opt(
+        0, "Stop after so many epochs without a better validation result. 0: train all epochs.", at_least=0
+    )
     crop_ratio: float = opt(
         Views.crop_ratio,
         "Size of the validation crop as a fraction of the resized short side; 1 takes all of it. evaluate uses the "

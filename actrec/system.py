@@ -67,6 +67,16 @@ def total_memory() -> int:
         return _ASSUMED_MEMORY
 
 
+def peak_memory() -> int | None:
+    """The most bytes of memory that this process has used; None where it cannot be found out."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def usable_memory() -> int:
     """Bytes that this process may use at most: the physical memory, or less if a control group or a limit says so."""
     limits = [total_memory()]

@@ -7,11 +7,16 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 from tqdm import tqdm
 
 from actrec.words import printable_lines
+
+if TYPE_CHECKING:
+    from actrec.engine.reporting import RunHeader
+    from actrec.engine.runwarnings import RunWarning
 
 INTERVAL = 30  # seconds between two lines, over all bars of the process
 _last_line: float | None = None  # when the last line was printed; at first: when the first bar was created
@@ -107,9 +112,19 @@ class TrainReporter:
         self._title = ""
         self._validates = False
 
+    def header(self, header: RunHeader) -> None:
+        self.note("\n".join(header.lines()))
+
     def line(self, text: str) -> None:
         self.close()
         click.echo(printable_lines(text))
+
+    def note(self, text: str) -> None:
+        with tqdm.external_write_mode(file=sys.stderr):  # above the bar
+            click.echo(printable_lines(text), err=True)
+
+    def warning(self, warning: RunWarning) -> None:
+        self.note(f"WARNING: {warning.message}")
 
     def epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None:
         self.close()

@@ -18,8 +18,11 @@ from actrec import config
 from actrec.cli.ending import note
 from actrec.cli.options import Command, ConfigOption
 from actrec.cli.runs import run_folder
+from actrec.engine.stored import current_options
+from actrec.files import read_json
 from actrec.recipes import options_of
 from actrec.settings import OptionError, check_fields, show
+from actrec.words import counted, some_of
 
 _SECTIONS = {
     kind.__name__.lower(): kind
@@ -33,8 +36,14 @@ class TrainCommand(Command):
     """Fills in the options of the run with --resume, or those of --recipe, before they are checked together."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if ctx.params.get("resume") and ctx.params.get("config_path"):
+            raise click.UsageError("--config with --resume: a run continues with its own options; omit one of the two")
         if ctx.params.get("resume"):
             _fill(ctx)
+        elif ctx.params.get("config_path"):
+            if ctx.get_parameter_source("run_recipe") is ParameterSource.COMMANDLINE:
+                raise click.UsageError("--config with --recipe: both set options; omit one of the two")
+            _start_from(ctx, ctx.params["config_path"])
         elif ctx.params.get("run_recipe"):
             _fill_recipe(ctx)
         return super().invoke(ctx)
@@ -104,6 +113,70 @@ def _fill(ctx: click.Context) -> None:
         )
     params["run_dir"] = run_dir
     _fill_lists(params, given, stored.get("data"))
+
+
+def _start_from(ctx: click.Context, path: Path) -> None:
+    """Replaces the options that the user did not pass by those of another run.
+
+    Lists, run folder and weights are not taken over. The options of the net, its size, mean and standard deviation
+    count only where they differ from what the net has by itself.
+
+    Raises:
+        ValueError, OSError: The file is not the configuration of a run, or an option has an illegal value.
+    """
+    from actrec.engine import runlog
+
+    path = path / runlog.CONFIG if path.is_dir() else path
+    stored = current_options(read_json(path, dict))
+    if not any(isinstance(stored.get(section), dict) for section in _SECTIONS):
+        raise ValueError(f"{path}: not the configuration of a run: expected the config.json of a run folder")
+    params, given = (
+        ctx.params,
+        {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE},
+    )
+    stored |= {"input": _changed_input(stored)}
+    other_net = "net_backbone" in given and params["net_backbone"] != (stored.get("net") or {}).get("backbone")
+    for param in ctx.command.params:
+        section, _, field = str(param.name).partition("_")
+        if not isinstance(param, ConfigOption) or section not in _SECTIONS or param.name in given:
+            continue
+        if not (other_net and section == "net"):
+            params[str(param.name)] = _stored_value(stored, section, field, path)
+    if other := _unknown(stored):
+        note(f"{path}: {counted(len(other), 'option')} that this version does not have: {some_of(other)}; ignored")
+    if other_net and any(value is not None for name, value in (stored.get("net") or {}).items() if name != "backbone"):
+        note(f"{path}: the options of the net are not used, because --backbone is another net")
+
+
+def _changed_input(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored size, mean and standard deviation, as far as they are not the net's own."""
+    from actrec import nets
+
+    choice, clip, found = (stored.get(name) or {} for name in ("net", "clip", "input"))
+    try:
+        values = {f.name: choice.get(f.name) for f in fields(config.Net)}
+        net = config.Net(**values | {"backbone": choice["backbone"]})
+        channels = config.FLOW_CHANNELS if clip.get("modality") == "flow" else 3
+        own = nets.input_of(net.backbone, in_channels=channels, **net.options)
+    except (ValueError, KeyError, TypeError, ImportError):  # a net that this version or this machine does not have
+        return dict(found)
+    plain = {"size": own.size, "mean": list(own.mean), "std": list(own.std)}
+    return {name: found[name] for name, value in plain.items() if name in found and found[name] != value}
+
+
+def _unknown(stored: Mapping[str, Any]) -> list[str]:
+    """The stored options that this version does not have, as `section.option`."""
+    known = {name: {f.name for f in fields(kind)} for name, kind in _SECTIONS.items() if name != "frame"}
+    known["input"] = {f.name for f in fields(config.Input)}
+    found = []
+    for section, values in stored.items():
+        if section == "data":
+            continue
+        if section not in known or not isinstance(values, dict):
+            found.append(section)
+        else:
+            found += [f"{section}.{name}" for name in values if name not in known[section]]
+    return found
 
 
 def _stored_value(stored: Mapping[str, Any], section: str, field: str, source: Path) -> Any:

@@ -14,6 +14,7 @@ from actrec import config
 from actrec.cli.ending import finish, json_option, note, refuse_overlap
 from actrec.cli.options import FILE, FOLDER, NamedPath, config_options, data_option, limit_options, storage_options
 from actrec.cli.resuming import TrainCommand
+from actrec.engine.classes import table
 from actrec.words import counted
 
 if TYPE_CHECKING:
@@ -46,6 +47,15 @@ class ListFile(NamedPath):
 )
 @click.option("--resume", is_flag=True,
               help="Continue the run with its options (without --run: the newest run with a checkpoint).")  # fmt: skip
+@click.option(
+    "--config",
+    "config_path",
+    type=FILE,
+    help="Start with the options of another run: its config.json, or its folder. Other flags win.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Show what the run would be, and the time and memory that it needs. Write nothing."
+)
 @click.option("--weights", type=FILE, help="Weights to start from.")
 @click.option("--new-head", is_flag=True, help="The weights are for other classes: start with a new last layer.")
 @json_option
@@ -60,6 +70,8 @@ def command(
     val_list: Path | None,
     run_dir: Path | None,
     resume: bool,
+    config_path: Path | None,
+    dry_run: bool,
     weights: Path | None,
     new_head: bool,
     json_path: Path | None,
@@ -74,6 +86,10 @@ def command(
 ) -> int:
     """Train a net on the lists of a dataset folder.
 
+    \b
+    actrec train --dry-run                     # what would it be, and how long would it take?
+    actrec train --config runs/a/config.json --lr 0.001 --run runs/b
+
     The run folder gets the checkpoints last.pt and best.pt, the log, and a description of the run. Ctrl-C finishes the
     step and saves. Pass --resume to continue, without other options: the result is the same as without the
     interruption.
@@ -81,12 +97,14 @@ def command(
     from actrec.cli.progress import TrainReporter, watched
     from actrec.data.lists import find_labels
     from actrec.engine import datafolder, dist, runfolder
+    from actrec.engine import train as engine
     from actrec.engine.build import net_input
     from actrec.engine.devices import choose_device
-    from actrec.engine.train import train
 
     if new_head and weights is None and not resume:
         raise click.UsageError("--new-head without --weights: a net that starts without weights has a new head anyway")
+    if dry_run and resume:
+        raise click.UsageError("--dry-run with --resume: it shows a new run; omit --resume")
     recipe = config.Recipe(net, clip, augment, loader, optim, loss, run)
     fed = net_input(net, clip, frame)
     train_path, val_path = datafolder.training_lists(data, list_path, val_list)
@@ -107,6 +125,7 @@ def command(
             modality=clip.modality,
             image_range=clip.image_range,
             template=clip.template,
+            read_only=dry_run,
             watch=watched,
             log=dist.only_first(note),  # all processes find the same
         )
@@ -115,17 +134,20 @@ def command(
         run_dir = Path(dist.once("run", lambda: str(datafolder.new_run(data, named))))
     refuse_overlap({f"{name} of the run": run_dir / name for name in runfolder.FILES})
     reporter = TrainReporter()
+    start: dict[str, Any] = {
+        "reporter": reporter,
+        "weights": str(weights) if weights is not None else None,
+        "new_head": new_head,
+        "net_input": fed,
+    }
     try:
-        trained = train(
-            recipe,
-            found,
-            run_dir,
-            reporter=reporter,
-            weights=str(weights) if weights is not None else None,
-            new_head=new_head,
-            net_input=fed,
-            resume=resume,
-        )
+        if dry_run:
+            header, measured = engine.dry_run(recipe, found, run_dir, **start)
+            if dist.rank():
+                return 0
+            result = {**asdict(header), "run_dir": str(run_dir), **asdict(measured)}
+            return finish(*measured.lines(), json_path=json_path, result=result)
+        trained = engine.train(recipe, found, run_dir, resume=resume, **start)
     finally:
         reporter.close()
     if dist.rank():
@@ -136,12 +158,26 @@ def command(
     if trained.num_skipped:  # they were named when they were found
         count = f"{counted(trained.num_videos, 'video')}, {trained.num_skipped:,} skipped"
         note(f"training list: {count}: {run_dir / runfolder.SKIPPED} lists them all")
-    code = finish(_summary(trained, run_dir), json_path=json_path, result={"run": str(run_dir), **asdict(trained)})
+    code = finish(*_summary(trained, run_dir), json_path=json_path, result={"run": str(run_dir), **asdict(trained)})
     shown = shlex.quote(str(run_dir))
-    note(f"next: actrec evaluate --run {shown}{' --list LIST' if val_path is None else ''}; actrec report {shown}")
+    note(f"next: actrec evaluate --run {shown}{' --list LIST' if val_path is None else ''}")
+    note(f"      actrec report {shown}")
+    note(f"      actrec predict VIDEO --run {shown}")
     return code
 
 
-def _summary(trained: TrainResult, run_dir: Path) -> str:
+def _summary(trained: TrainResult, run_dir: Path) -> list[str]:
+    """The lines that are printed at the end of a run."""
     best = f", best {trained.metric} {trained.best:.2f}" if trained.best == trained.best else ""
-    return f"{counted(trained.epochs, 'epoch')}{best} -> {run_dir}/best.pt, {run_dir}/last.pt"
+    count = counted(trained.epochs, "epoch")
+    return [
+        *([f"stopped early after {count}: {_no_better(trained)}"] if trained.stopped_early else []),
+        *(table(trained.classes) if trained.classes else []),
+        trained.describe_best(),
+        f"{count}{best} -> {run_dir}/best.pt, {run_dir}/last.pt",
+    ]
+
+
+def _no_better(trained: TrainResult) -> str:
+    assert trained.best_epoch is not None
+    return f"the last {counted(trained.epochs - 1 - trained.best_epoch, 'epoch')} had no better validation result"

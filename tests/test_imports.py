@@ -70,6 +70,7 @@ MAY_IMPORT = {
         "actrec.settings",
         "actrec.words",
         "actrec.engine.runlog",
+        "actrec.engine.classes",  # numpy only
         "actrec.engine.metrics",  # numpy only
         "actrec.engine.result",  # numpy only
         "actrec.pipelines.augment",  # the options of augmentations; loads no torch

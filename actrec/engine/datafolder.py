@@ -23,13 +23,11 @@ from actrec.data.lists import (
     read_labels,
     read_list,
 )
-from actrec.data.lists.labeling import contradict, range_of_counts, refuse_gaps, shared_videos
+from actrec.data.lists.labeling import range_of_counts, refuse_gaps
 from actrec.engine import runlog
 from actrec.engine.failures import skipped_lines
 from actrec.engine.runfolder import BEST, CHECKPOINTS, Data
 from actrec.words import some_of
-
-_COMPARED = 2_000_000  # rows of lists that are compared with each other; more would delay the start by seconds
 
 Watch = Callable[[], AbstractContextManager[Callable[[int, int], None]]]  # gives a progress callback for one list
 Log = Callable[[str], None]
@@ -84,6 +82,7 @@ def load_list(
     image_range: tuple[float, float] | None = None,
     template: str | None = None,
     name_skipped: bool = True,
+    read_only: bool = False,
 ) -> IndexedList:
     """Reads a list and its index, and probes the videos (or their optical flow) that the index does not know.
 
@@ -93,9 +92,10 @@ def load_list(
         template: as the loaders get it.
         log: is told how many videos cannot be used, and how many have more than 8 bits, if there are any.
         name_skipped: whether up to ten of those that cannot be used are named.
+        read_only: no file is written: neither the index nor the cache of the list.
     """
     flow = modality == "flow"
-    rows = read_list(path, cache=True)
+    rows = read_list(path, cache=not read_only)
     for line in rows.notices:
         log(f"{path}: {line}")
     videos: Sequence[Video] = rows
@@ -104,7 +104,10 @@ def load_list(
     with watch() as progress:
         cache = cache_path(path, flow=flow)
         try:
-            index = build_index(videos, cache=cache, workers=workers, progress=progress, flow=flow, template=template)
+            index = build_index(
+                videos, cache=cache, workers=workers, progress=progress, flow=flow, template=template,
+                read_only=read_only,
+            )  # fmt: skip
         except ValueError as error:  # none of the videos can be used
             if looks := advice(path, "videos"):
                 raise ValueError(f"{error}\n{path}: {looks}") from None
@@ -148,12 +151,14 @@ def training_data(
     log: Log,
     image_range: tuple[float, float] | None = None,
     template: str | None = None,
+    read_only: bool = False,
 ) -> Data:
     """The lists of a training run, with their class names and flip map.
 
     Args:
         train_list, val_list: by default those of the dataset folder. With a training list of its own, a run has no
             validation list unless one is given.
+        read_only: as for `load_list`.
 
     Raises:
         OSError, ValueError: a list is missing, malformed, or disagrees with the other one on the classes.
@@ -166,6 +171,7 @@ def training_data(
         "log": log,
         "image_range": image_range,
         "template": template,
+        "read_only": read_only,
     }
     train = load_list(train_path, **settings)
     val = load_list(val_list, **settings) if val_list is not None else None
@@ -198,23 +204,6 @@ def _tell_labels(train: IndexedList, val: IndexedList | None, classes: Sequence[
         log(f"WARNING: no video of {train.path} has the {which}: labels count from 0, so {so} no videos")
     if len(classes) == 1 and label_columns(train.videos)[1].all():  # with several labels, a video may have none
         log(f"WARNING: {train.path} has a single class: a net that always answers {classes[0]} is always right")
-    if val is None or len(train.videos) + len(val.videos) > _COMPARED:
-        return
-    if shared := list(shared_videos(train.videos, val.videos)):
-        log(
-            f"WARNING: {len(shared)} of {len(val.videos)} videos of {val.path} are also in {train.path}, such as "
-            f"{shared[0][0].id}: their validation scores say nothing about new videos"
-        )
-    if differ := [(row, other) for row, other in shared if contradict(row, other)]:
-        row, other = differ[0]
-        log(
-            f"WARNING: {len(differ)} of these have other labels in {train.path}: {row.id} has {_labels(row)} in "
-            f"{val.path} and {_labels(other)} in {train.path}"
-        )
-
-
-def _labels(video: Video) -> str:
-    return ",".join(map(str, video.labels)) or "no label"
 
 
 def _usable_per_class(item: IndexedList, num_classes: int) -> list[int]:

@@ -10,6 +10,7 @@ import torch
 
 from actrec import nets
 from actrec.config import OptionError
+from actrec.words import counted
 
 
 def choose_device(device: str) -> str:
@@ -18,6 +19,13 @@ def choose_device(device: str) -> str:
     if device == "cuda" and not found:
         raise OptionError("`device` cuda: torch finds no GPU; expected cpu or auto")
     return ("cuda" if found else "cpu") if device == "auto" else device
+
+
+def name_of_device(device: torch.device) -> str:
+    """The name of a GPU, or `CPU` with the number of threads that torch uses."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU with {counted(torch.get_num_threads(), 'thread')}"
 
 
 def choose_precision(precision: str, device: torch.device) -> str:

@@ -92,6 +92,59 @@ def predictions(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(right, labels, others.argmax(axis=1) if scores.shape[1] else labels)
 
 
+def confusion_matrix(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How often each class was predicted for the videos of each class, by `predictions`.
+
+    Args:
+        scores: (videos, classes).
+        labels: (videos,) int.
+
+    Returns:
+        (classes, classes) int64: rows are labels, columns are the best classes.
+    """
+    size = scores.shape[1]
+    cells = np.bincount(labels * size + predictions(scores, labels), minlength=size * size)
+    return cells.reshape(size, size).astype(np.int64)
+
+
+def agrees_by_chance(matrix: np.ndarray, *, z: float = 1.645) -> bool:
+    """Whether a confusion matrix shows no relation between predictions and labels.
+
+    The number of hits is compared with its distribution over all ways to permute the predictions, which is nearly
+    normal, one-sided and with a correction for continuity. The default `z` stands for a level of 5 %.
+
+    Everitt, Moments of the statistics kappa and weighted kappa, 1968.
+
+    Args:
+        matrix: (classes, classes) int, as of `confusion_matrix`.
+    """
+    labels, predicted = matrix.sum(axis=1).astype(np.float64), matrix.sum(axis=0).astype(np.float64)
+    number = float(labels.sum())
+    if number < 2:
+        return True
+    products = labels * predicted
+    mean = products.sum() / number
+    variance = products.sum() ** 2 - number * (products * (labels + predicted)).sum() + number**2 * products.sum()
+    deviation = np.sqrt(max(0.0, variance) / (number**2 * (number - 1)))
+    return bool(np.trace(matrix) - 0.5 - mean < z * deviation or deviation == 0)
+
+
+def chance_level(counts: np.ndarray, num_videos: int, *, multi_label: bool) -> float:
+    """The score of answers that ignore the video, in percent; nan without labels.
+
+    This is the fraction of the most frequent class. With several labels, it is the mean fraction of videos that have a
+    label, over the classes that occur: the expected mean average precision of random scores.
+
+    Args:
+        counts: (classes,) int, how many videos have each label.
+        num_videos: Number of videos; only used with several labels.
+    """
+    occurring = counts[counts > 0]
+    if not len(occurring):
+        return float("nan")
+    return 100 * float(occurring.mean() / num_videos if multi_label else occurring.max() / occurring.sum())
+
+
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
     """Expected calibration error, in percent; nan without videos.
 

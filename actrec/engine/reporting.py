@@ -1,12 +1,19 @@
-"""What a training run tells: its result, each epoch, and who shows its progress."""
+"""What a training run tells: its header, each epoch, its result, and who shows its progress."""
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
+from actrec.engine.classes import ClassResult
 from actrec.engine.evaluate import Result
+from actrec.engine.runwarnings import RunWarning
+from actrec.files import show
+from actrec.words import counted
 
 _SHOWN = {"top1": "top-1", "top5": "top-5", "map": "mAP"}
 
@@ -20,6 +27,13 @@ class TrainResult:
         interrupted: A signal stopped the run; the same command with --resume continues it.
         best: Best validation score in percent, measured by `metric`; nan without validation.
         metric: "top-1", or "mAP" if videos have several labels.
+        best_loss: Validation loss of the epoch of `best.pt`; nan without validation.
+        best_epoch: That epoch, from 0 as in `log.jsonl`; None without validation.
+        tied: Number of other epochs with the same score. Their loss is not lower, or they are later.
+        stopped_early: There was no better result for as many epochs as `early_stopping` says.
+        classes: How the videos of each class were scored by `best.pt`. Empty for more than 20 classes, and without
+            validation.
+        warnings: What the run has warned of, also before it was continued.
         num_videos: Rows of the training list.
         num_skipped: Rows of the training list that are not drawn, because their videos cannot be used.
         skipped: The ids of these videos, with the reasons.
@@ -31,11 +45,120 @@ class TrainResult:
     interrupted: bool
     best: float
     metric: str
+    best_loss: float
+    best_epoch: int | None
+    tied: int
+    stopped_early: bool
+    classes: tuple[ClassResult, ...]
+    warnings: tuple[RunWarning, ...]
     num_videos: int
     num_skipped: int
     skipped: dict[str, str]
     clips_per_second: float
     waiting: float
+
+    def describe_best(self) -> str:
+        """Which epoch `best.pt` is from, and why."""
+        if self.best_epoch is None:
+            return f"best.pt is from epoch {self.epochs}, the last one, because there is no validation list"
+        text = f"best.pt is from epoch {self.best_epoch + 1}: {self.metric} {self.best:.2f}, "
+        text += f"validation loss {self.best_loss:.4f}"
+        if not self.tied:
+            return text
+        which = "has" if self.tied == 1 else "have"
+        tie = f"{counted(self.tied, 'other epoch')} {which} the same {self.metric}"
+        return f"{text}; the loss decided, because {tie}"
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """What a run is, before it trains.
+
+    Args:
+        net: Its name.
+        parameters, trained: Number of its parameters, and of those that are trained.
+        frames, size: Of a clip: number of frames, height and width in pixels.
+        device: The name of the GPU, or `CPU` with the number of threads.
+        precision: Arithmetic of the net.
+        processes: How many train together.
+        classes: Number of classes.
+        train_videos, skipped: Rows of the training list, and how many of them cannot be used.
+        val_videos: Rows of the validation list; None without one.
+        chance: Validation score of answers that ignore the video, in percent (`metrics.chance_level`); nan without
+            validation.
+        metric: What `chance` measures: "top-1" or "mAP".
+        frequent: The most frequent class of the validation list; None with several labels or without validation.
+        epochs, batches, batch_size: Of the run, of an epoch, and clips of a batch over all processes.
+        run_dir: The run folder.
+    """
+
+    net: str
+    parameters: int
+    trained: int
+    frames: int
+    size: int
+    device: str
+    precision: str
+    processes: int
+    classes: int
+    train_videos: int
+    skipped: int
+    val_videos: int | None
+    chance: float
+    metric: str
+    frequent: str | None
+    epochs: int
+    batches: int
+    batch_size: int
+    run_dir: Path
+
+    def lines(self) -> list[str]:
+        trained = f", {self.trained:,} of them trained" if self.trained != self.parameters else ""
+        processes = f", {self.processes} processes" if self.processes > 1 else ""
+        skipped = f" ({self.skipped:,} skipped)" if self.skipped else ""
+        val = f"{counted(self.val_videos, 'validation video')}" if self.val_videos is not None else "no validation list"
+        rows = {
+            "net": f"{self.net}, {self.parameters:,} parameters{trained}; "
+            f"clips of {counted(self.frames, 'frame')}, {self.size}x{self.size}",
+            "device": f"{self.device}, {self.precision}{processes}",
+            "data": f"{counted(self.classes, 'class')}; {counted(self.train_videos, 'training video')}{skipped}, {val}",
+        }
+        if not math.isnan(self.chance):
+            always = f" (a net that always answers {show(self.frequent)})" if self.frequent is not None else ""
+            rows["chance"] = f"{self.metric} {self.chance:.2f}{always}"
+        rows["epochs"] = (
+            f"{counted(self.epochs, 'epoch')} of {counted(self.batches, 'batch')} "
+            f"with {counted(self.batch_size, 'clip')}"
+        )
+        rows["run"] = str(self.run_dir)
+        return [f"{name:<8}{text}" for name, text in rows.items()]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run would need, as measured in its first steps.
+
+    Args:
+        step: Seconds of an optimizer step.
+        validation: Seconds of a validation; None without a validation list.
+        total: Seconds of the whole run.
+        memory: Bytes of memory that this process has used at most; None where the system does not tell.
+        gpu_memory: Bytes of memory that it has reserved on the GPU at most; None without a GPU.
+    """
+
+    step: float
+    validation: float | None
+    total: float
+    memory: int | None
+    gpu_memory: int | None
+
+    def lines(self) -> list[str]:
+        time = f"about {timedelta(seconds=round(self.total))}: {self.step:.2g} s per step"
+        if self.validation is not None:
+            time += f", {self.validation:.2g} s per validation"
+        used = [f"{self.memory / 1e9:.1f} GB in each process"] if self.memory is not None else []
+        used += [f"{self.gpu_memory / 1e9:.1f} GB on the GPU"] if self.gpu_memory is not None else []
+        return [f"time    {time}", *([f"memory  {', '.join(used)}"] if used else [])]
 
 
 @dataclass(frozen=True)
@@ -52,6 +175,8 @@ class EpochReport:
         clamped: Number of planned frames after the last frame of their video.
         validation: None if the epoch was not validated.
         time_left: Of the whole run; None after the last epoch.
+        best: Why `best.pt` is from this epoch: by its score, or by its loss among epochs with the same score. None if
+            it is not.
     """
 
     epoch: int
@@ -65,6 +190,7 @@ class EpochReport:
     clamped: int
     validation: Result | None
     time_left: timedelta | None
+    best: Literal["score", "loss"] | None = None
 
     def row(self) -> dict[str, Any]:
         """The row of `log.jsonl`."""
@@ -80,7 +206,7 @@ class EpochReport:
         }
         if (result := self.validation) is not None:
             row |= {"val_loss": result.loss, **{f"val_{name}": value for name, value in result.accuracies.items()}}
-            row |= {"val_videos": result.num_videos, "val_missing": len(result.missing)}
+            row |= {"val_videos": result.num_videos, "val_missing": len(result.missing), "best": self.best}
         return row
 
     def __str__(self) -> str:
@@ -90,6 +216,7 @@ class EpochReport:
         if (result := self.validation) is not None:
             shown = " ".join(f"{_SHOWN[name]} {value:.2f}" for name, value in result.accuracies.items())
             line += f"  val loss {result.loss:.4f} {shown}"
+            line += {"score": " (best)", "loss": " (best, by its loss)", None: ""}[self.best]
         if self.clips_per_second is not None and self.waiting is not None:
             line += f"  {self.clips_per_second:.1f} clips/s, waiting {100 * self.waiting:.0f} %"
         return line + (f", {self.time_left} left" if self.time_left is not None else "")
@@ -98,7 +225,16 @@ class EpochReport:
 class Reporter(Protocol):
     """Shows the progress of a run."""
 
-    def line(self, text: str) -> None: ...
+    def header(self, header: RunHeader) -> None:
+        """The run begins, or continues."""
+
+    def line(self, text: str) -> None:
+        """A result, such as that of an epoch."""
+
+    def note(self, text: str) -> None:
+        """Something about the work itself, such as the estimated time."""
+
+    def warning(self, warning: RunWarning) -> None: ...
 
     def epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None:
         """An epoch starts, or continues after `done` of its steps."""
@@ -114,7 +250,13 @@ class Reporter(Protocol):
 class SilentReporter:
     """The reporter of every process but the first."""
 
+    def header(self, header: RunHeader) -> None: ...
+
     def line(self, text: str) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def warning(self, warning: RunWarning) -> None: ...
 
     def epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None: ...
 
@@ -123,3 +265,22 @@ class SilentReporter:
     def validation(self, videos: int, done: int) -> None: ...
 
     def close(self) -> None: ...
+
+
+class LogReporter(SilentReporter):
+    """The reporter of the library: sends what a run tells to the logger `actrec`, and prints nothing itself."""
+
+    _log = logging.getLogger("actrec")
+
+    def header(self, header: RunHeader) -> None:
+        for line in header.lines():
+            self._log.info(line)
+
+    def line(self, text: str) -> None:
+        self._log.info(text)
+
+    def note(self, text: str) -> None:
+        self._log.info(text)
+
+    def warning(self, warning: RunWarning) -> None:
+        self._log.warning(warning.message)

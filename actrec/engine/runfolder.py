@@ -28,12 +28,13 @@ LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 CHECKPOINTS = (LAST, PREVIOUS, BEST)
 DATA, NAN, ENVIRONMENT = "data.json", "nan.json", "environment.json"
 SKIPPED = "skipped.csv"
-DESCRIPTION = (runlog.CONFIG, ENVIRONMENT, DATA, SKIPPED, runlog.NAME, runlog.STEPS)
+DESCRIPTION = (runlog.CONFIG, ENVIRONMENT, DATA, SKIPPED, runlog.NAME, runlog.STEPS, runlog.WARNINGS)
 FILES = (BEST, LAST, *DESCRIPTION)
 
-MAY_CHANGE = {  # options that do not affect the result of a run: they may differ when it is continued
+MAY_CHANGE = {  # options that do not affect the weights of an epoch: they may differ when it is continued
     ("loader", "workers"), ("loader", "prefetch"), ("run", "device"), ("run", "checkpoint_every"),
     ("run", "keep_every"), ("run", "log_every"), ("run", "tensorboard"), ("run", "cudnn_benchmark"),
+    ("run", "early_stopping"),
 }  # fmt: skip
 
 
@@ -112,6 +113,14 @@ def has_checkpoint(run_dir: Path) -> bool:
     return any((run_dir / name).exists() for name in CHECKPOINTS)
 
 
+def refuse_existing(run_dir: Path) -> None:
+    """Raises ValueError if the folder contains a run."""
+    if (run_dir / runlog.CONFIG).exists() and has_checkpoint(run_dir):
+        raise ValueError(
+            f"{run_dir} contains a run already: pass --resume to continue it, or another --run to begin a new one"
+        )
+
+
 def begin(
     run_dir: Path,
     recipe: Recipe,
@@ -129,11 +138,9 @@ def begin(
     Raises:
         ValueError: The folder contains a run.
     """
-    if (run_dir / runlog.CONFIG).exists() and has_checkpoint(run_dir):
-        raise ValueError(
-            f"{run_dir} contains a run already: pass --resume to continue it, or another --run to begin a new one"
-        )
-    for name in (NAN, SKIPPED):
+    refuse_existing(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for name in (NAN, SKIPPED, runlog.WARNINGS):
         (run_dir / name).unlink(missing_ok=True)
     shutil.rmtree(run_dir / "tensorboard", ignore_errors=True)
     runlog.clear(run_dir)

@@ -1,6 +1,7 @@
 """The logs and the configuration of a run. Reading them does not need torch.
 
 `log.jsonl` has a row for each epoch, `steps.jsonl` one for every `log_every` steps. TensorBoard gets both.
+`warnings.jsonl` has a row for each warning.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from actrec.engine.stored import current_options
 from actrec.files import atomic_write, read_json, read_text, writing
 
 CONFIG = "config.json"
-NAME, STEPS = "log.jsonl", "steps.jsonl"
-_NO_CURVE = ("epoch", "step")
+NAME, STEPS, WARNINGS = "log.jsonl", "steps.jsonl", "warnings.jsonl"
+_NO_CURVE = ("epoch", "step", "best")
 
 
 class RunLog:
@@ -48,6 +49,10 @@ class RunLog:
         append(self._run, row)
         self._curves("epoch", row, step)
 
+    def warning(self, row: dict[str, Any]) -> None:
+        """Writes a row of `warnings.jsonl`."""
+        append(self._run, row, WARNINGS)
+
     def close(self) -> None:
         with writing(self._run / STEPS):  # closing writes again what could not be written
             self._steps.close()
@@ -61,9 +66,9 @@ class RunLog:
                     self._writer.add_scalar(f"{kind}/{name}", value, step)
 
 
-def append(run: Path, row: dict[str, Any]) -> None:
-    """Appends a row to `log.jsonl`, and makes sure that it is on the disk."""
-    with writing(run / NAME), open(run / NAME, "a", encoding="utf-8") as file:
+def append(run: Path, row: dict[str, Any], name: str = NAME) -> None:
+    """Appends a row to `log.jsonl` or another log, and makes sure that it is on the disk."""
+    with writing(run / name), open(run / name, "a", encoding="utf-8") as file:
         file.write(_json(row))
         file.flush()
         os.fsync(file.fileno())
@@ -125,6 +130,34 @@ def cut(run: Path, *, epoch: int, step: int) -> None:
     """Removes the rows of `epoch` and later epochs, and of steps after `step`: a resumed run writes them again."""
     _rewrite(run / NAME, [row for row in read(run) if is_count(row.get("epoch")) and row["epoch"] < epoch])
     _rewrite(run / STEPS, [row for row in read(run, STEPS) if is_count(row.get("step")) and row["step"] <= step])
+
+
+def find_best(run: Path, best: float, epoch: int) -> tuple[int, float, int, int]:
+    """What a checkpoint of an earlier version does not say of its best epoch.
+
+    Args:
+        best: The best validation score until now, in percent.
+        epoch: Number of finished epochs.
+
+    Returns:
+        The first epoch with this score, its validation loss, the number of other epochs with this score, and the epoch
+        of the last validation. -1, nan, 0 and -1 if the log does not say it.
+    """
+    rows = [row for row in read(run) if is_count(row.get("epoch")) and row["epoch"] < epoch and "val_loss" in row]
+    found = [row for row in rows if row.get("val_map", row.get("val_top1")) == best]
+    if not found:
+        return -1, math.nan, 0, -1
+    loss = found[0]["val_loss"]
+    loss = float(loss) if isinstance(loss, (int, float)) else math.nan
+    return found[0]["epoch"], loss, len(found) - 1, rows[-1]["epoch"]
+
+
+def write_warnings(run: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes `warnings.jsonl` anew; without warnings there is no such file."""
+    if rows:
+        _rewrite(run / WARNINGS, rows)
+    else:
+        (run / WARNINGS).unlink(missing_ok=True)
 
 
 def is_count(value: Any) -> bool:

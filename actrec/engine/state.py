@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 
@@ -24,6 +24,14 @@ class TrainState:
         recent_loss, recent_hits, recent_clips: Sums since the last row of `steps.jsonl`.
         lr: Learning rate of the last step.
         best: Best validation score in percent; nan before the first one.
+        best_loss: Validation loss of the epoch of `best.pt`; nan before the first validation.
+        best_epoch: The epoch of `best.pt`, from 0; -1 before the first validation.
+        tied: Number of other epochs that have the same score as `best.pt`.
+        classes: How the videos of each class were scored by `best.pt`, as dicts of `ClassResult`; empty if there are
+            many classes.
+        validated: The epoch of the last validation, from 0; -1 before the first one.
+        patience_from: Early stopping counts no epochs up to this one, from 0.
+        warnings: The warnings of the run, as dicts of `RunWarning`.
     """
 
     epoch: int = 0
@@ -38,6 +46,13 @@ class TrainState:
     recent_clips: int = 0
     lr: float = 0.0
     best: float = math.nan
+    best_loss: float = math.nan
+    best_epoch: int = -1
+    tied: int = 0
+    classes: list[dict[str, Any]] = field(default_factory=list)
+    validated: int = -1
+    patience_from: int = -1
+    warnings: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def loss(self) -> float:
@@ -58,6 +73,27 @@ class TrainState:
         self.recent_loss += loss
         self.recent_hits += int(hits)
         self.recent_clips += clips
+
+    def compare(self, score: float, loss: float) -> Literal["score", "loss"] | None:
+        """Takes over the validation result of the current epoch if it is the best one.
+
+        Returns:
+            Whether the epoch is the best one by its score, or has the score of the best one and a lower loss; None if
+            it is not the best one. Of epochs with the same score and loss, the first one is the best.
+        """
+        self.validated, reason = self.epoch, None
+        if math.isnan(self.best) or score > self.best:
+            reason, self.tied = "score", 0
+        elif score == self.best:
+            self.tied += 1
+            reason = "loss" if loss < self.best_loss or (math.isnan(self.best_loss) and loss == loss) else None
+        if reason is not None:
+            self.best, self.best_loss, self.best_epoch = score, loss, self.epoch
+        return reason
+
+    def is_stopped_early(self, patience: int) -> bool:
+        """Whether the last validation is at least `patience` epochs later than the best one. 0 never stops."""
+        return patience > 0 and self.validated - max(self.best_epoch, self.patience_from) >= patience
 
     def clear_recent(self) -> None:
         self.recent_loss, self.recent_hits, self.recent_clips = 0.0, 0, 0
@@ -106,6 +142,31 @@ class EpochTimer:
     @property
     def _elapsed(self) -> float:
         return time.perf_counter() - self._started if self._started is not None else self._seconds
+
+
+class FirstSteps:
+    """Measures how long a step takes, without the first one, which waits for the first batch."""
+
+    _STEPS, _SECONDS = 3, 5.0  # what is measured at least
+
+    def __init__(self) -> None:
+        self._steps, self._began, self._is_known = 0, 0.0, False
+
+    def step(self) -> float | None:
+        """Counts a step. Returns the seconds of a step once, when enough steps were taken."""
+        now = time.perf_counter()
+        if self._is_known:
+            return None
+        if not self._began:
+            self._began = now
+            return None
+        self._steps += 1
+        self._is_known = self._steps >= self._STEPS and now - self._began >= self._SECONDS
+        return (now - self._began) / self._steps if self._is_known else None
+
+    def forget(self) -> None:
+        """The epoch has ended: what it took is known better than from its first steps."""
+        self._is_known = True
 
 
 class TimeLeft:

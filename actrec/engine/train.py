@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,8 +18,9 @@ from actrec.config import Input, OptionError, Recipe
 from actrec.data.lists import Video, check_labels, label_columns
 from actrec.data.lists.labeling import refuse_contradictions
 from actrec.engine import dist, runfolder
-from actrec.engine.reporting import Reporter, SilentReporter, TrainResult
+from actrec.engine.reporting import LogReporter, Measured, Reporter, RunHeader, SilentReporter, TrainResult
 from actrec.engine.runfolder import Data
+from actrec.engine.runwarnings import RunWarning
 from actrec.engine.trainer import Trainer
 
 _STARTED = "started"  # a note for the next attempt of this torchrun: continue the run
@@ -29,7 +31,7 @@ def train(
     data: Data,
     run_dir: Path,
     *,
-    reporter: Reporter,
+    reporter: Reporter | None = None,
     weights: str | None = None,
     new_head: bool = False,
     net_input: Input | None = None,
@@ -42,6 +44,7 @@ def train(
     every batch.
 
     Args:
+        reporter: Shows the progress. By default, lines and warnings go to the logger `actrec` (see `logging`).
         weights: The file that the run starts from.
         new_head: The weights are of other classes: the last layer is initialized afresh.
         net_input: Replaces the net's own size, mean, std and number of frames.
@@ -51,7 +54,7 @@ def train(
         ValueError: Something that the user gave does not fit, or the loss became infinite or nan.
         OSError: The run folder cannot be written. The previous checkpoint is intact.
     """
-    reporter = reporter if not dist.rank() else SilentReporter()
+    reporter = (reporter or LogReporter()) if not dist.rank() else SilentReporter()
     resume = resume or dist.has_note(_STARTED)
     check(recipe, data)
     with ExitStack() as stack:
@@ -73,6 +76,64 @@ def train(
         return trainer.run(stack.enter_context(_stop_at_signal()))
 
 
+def dry_run(
+    recipe: Recipe,
+    data: Data,
+    run_dir: Path,
+    *,
+    reporter: Reporter | None = None,
+    weights: str | None = None,
+    new_head: bool = False,
+    net_input: Input | None = None,
+    seconds: float = 10.0,
+) -> tuple[RunHeader, Measured]:
+    """What `train` would do with the same arguments, without training: its header, and the time and memory it needs.
+
+    Takes a few steps on the first batches, with a net that is then dropped. Writes nothing to `run_dir`.
+
+    Args:
+        reporter: Gets the header and the warnings.
+        seconds: How long steps are measured.
+
+    Raises:
+        ValueError, OSError: As `train`.
+    """
+    shown = (reporter or LogReporter()) if not dist.rank() else SilentReporter()
+    check(recipe, data)
+    dist.by_first(lambda: runfolder.refuse_existing(run_dir))
+    recipe = replace(recipe, run=replace(recipe.run, tensorboard=False))
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = Trainer(
+            recipe,
+            data,
+            Path(scratch) / "run",
+            _Elsewhere(shown, run_dir),
+            weights=weights,
+            new_head=new_head,
+            net_input=net_input,
+        )
+        try:
+            return replace(trainer.header, run_dir=run_dir), trainer.measure(seconds)
+        finally:
+            trainer.close()
+
+
+class _Elsewhere(SilentReporter):
+    """Passes on header, lines and warnings of a run that would be in another folder."""
+
+    def __init__(self, reporter: Reporter, run_dir: Path):
+        self._reporter, self._run_dir = reporter, run_dir
+
+    def header(self, header: RunHeader) -> None:
+        self._reporter.header(replace(header, run_dir=self._run_dir))
+
+    def line(self, text: str) -> None:
+        self._reporter.line(text)
+
+    def warning(self, warning: RunWarning) -> None:
+        self._reporter.warning(warning)
+
+
 def check(recipe: Recipe, data: Data) -> None:
     """Raises ValueError for options and data that do not fit each other, before anything is built."""
     if recipe.loader.batch_size % dist.world():
@@ -81,6 +142,8 @@ def check(recipe: Recipe, data: Data) -> None:
             "expected a multiple of their number"
         )
     check_mixing(recipe.augment, recipe.loader)
+    if recipe.run.early_stopping and data.val is None:
+        raise OptionError(f"`early_stopping` {recipe.run.early_stopping} without a validation list: expected one")
     for videos in (data.train, data.val or ()):
         check_labels(videos, len(data.classes), multi_label=recipe.loss.multi_label)
     if not recipe.loss.multi_label:

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from actrec.config import Input, Recipe
 from actrec.data.index.notices import surprises_line
+from actrec.data.lists import label_columns
 from actrec.data.lists.labeling import refuse_lost_classes
 from actrec.engine import checkpoint, dist, runfolder, runlog
 from actrec.engine.build import build_net, make_loaders
-from actrec.engine.devices import choose_device, choose_precision, move
+from actrec.engine.classes import ClassResult, class_results
+from actrec.engine.devices import choose_device, choose_precision, move, name_of_device
 from actrec.engine.ema import WeightAverage
 from actrec.engine.evaluate import Result, check_scored, merge, score
 from actrec.engine.failures import skipped_lines, with_name
 from actrec.engine.freeze import freeze, train_mode
+from actrec.engine.metrics import chance_level
 from actrec.engine.optim import Schedule, make_optimizer
 from actrec.engine.pending import PendingSteps
-from actrec.engine.reporting import EpochReport, Reporter, TrainResult
+from actrec.engine.reporting import EpochReport, Measured, Reporter, RunHeader, TrainResult
 from actrec.engine.runfolder import BEST, LAST, Data
-from actrec.engine.state import EpochTimer, TimeLeft, TrainState
-from actrec.engine.step import Stepper
+from actrec.engine.runwarnings import RunWarning, of_data, of_validation
+from actrec.engine.state import EpochTimer, FirstSteps, TimeLeft, TrainState
+from actrec.engine.step import Stepper, read_sums
 from actrec.leftovers import remove_leftovers
 from actrec.pipelines.loader import Batch
+from actrec.system import peak_memory
 from actrec.words import counted
+
+_STEPS, _PASSES = 3, 4  # of a measurement: steps at least, and passes over the training list at most
+_MOST_LISTED = 20  # classes of which the results are kept, and shown one by one
 
 
 class _Stopped(Exception):
@@ -115,14 +126,18 @@ class Trainer:
         )
         position = self._loader.state_dict()
         fraction = position["step"] / len(self._loader) if position["step"] else 0.0
-        self._time_left = TimeLeft(position["epoch"] + fraction)
+        self._time_left, self._first_steps = TimeLeft(position["epoch"] + fraction), FirstSteps()
         self._saved_at = time.monotonic()
+        if not self._finished:
+            self._reporter.header(self.header)
+        if saved is None:
+            self._warn(dist.by_first(lambda: list(self._warnings_of_data())))
 
     def run(self, stop: threading.Event) -> TrainResult:
         """Trains to the last epoch, or until `stop` is set in any process; the run is saved then."""
         interrupted = False
         try:
-            while self._state.epoch < self._recipe.optim.epochs:
+            while not self._finished:
                 self._train_epoch(stop)
                 result = self._validate(stop) if self._validation_due() else None
                 self._end_epoch(result)
@@ -130,6 +145,104 @@ class Trainer:
         except _Stopped:
             interrupted = True
         return self._result(interrupted)
+
+    def measure(self, seconds: float = 10.0) -> Measured:
+        """Takes training steps and scores validation videos for some seconds. The run cannot be continued after it.
+
+        Raises:
+            ValueError: No training video could be decoded.
+        """
+        num_steps, num_clips, began, took = 0, 0, None, 0.0
+        train_mode(self._net)
+        for _ in range(_PASSES):
+            batches, done, stopping = iter(self._loader), 0, False
+            for batch in batches:
+                self._stepper.add(batch, self._state.epoch, done)
+                num_clips, done = num_clips + len(batch), done + 1
+                if done % self._recipe.optim.accumulate and done < len(self._loader):
+                    continue
+                over = began is not None and num_steps >= _STEPS and time.perf_counter() - began > seconds
+                result, (stopping,) = self._stepper.finish(over)
+                read_sums([result])  # waits for the GPU
+                now = time.perf_counter()
+                if began is None:  # the first step waits for the first batch, and allocates memory
+                    began = now
+                else:
+                    num_steps, took = num_steps + 1, now - began
+                if stopping:
+                    break
+            batches.close()
+            if stopping or num_steps >= _STEPS and took > seconds:
+                break
+        if not any(dist.total([num_clips])):
+            reasons = self._loader.unreachable | self._loader.unusable
+            raise ValueError(f"no training video could be decoded; {with_name(*next(iter(self._named(reasons))))}")
+        step = took / num_steps if num_steps else time.perf_counter() - began if began is not None else 0.0
+        validation = self._measure_validation(seconds / 2)
+        optim = self._recipe.optim
+        validations = -(-optim.epochs // self._recipe.run.val_every) if validation is not None else 0
+        return Measured(
+            step=step,
+            validation=validation,
+            total=optim.epochs * self._steps_of_epoch() * step + validations * (validation or 0.0),
+            memory=peak_memory(),
+            gpu_memory=torch.cuda.max_memory_reserved() if self._device.type == "cuda" else None,
+        )
+
+    def _measure_validation(self, seconds: float) -> float | None:
+        """The seconds of a validation, judged by its first videos; None without a validation list."""
+        if self._val_loader is None or self._data.val is None:
+            return None
+        scored, began, took = 0, time.perf_counter(), 0.0
+
+        def count(videos: int) -> None:
+            nonlocal scored, took
+            scored, took = scored + videos, time.perf_counter() - began
+            if took > seconds:
+                raise _Stopped
+
+        with contextlib.suppress(_Stopped):
+            score(self._net, self._val_loader, precision=self._precision, progress=count)
+        share = -(-len(self._data.val) // dist.world())
+        return took * share / scored if scored else 0.0
+
+    @property
+    def header(self) -> RunHeader:
+        """What the run is."""
+        recipe, data, val = self._recipe, self._data, self._data.val
+        parameters = list(self._net.parameters())
+        multi_label, num_classes = recipe.loss.multi_label, len(data.classes)
+        counts = np.bincount(label_columns(val if val is not None else [])[0], minlength=num_classes)
+        return RunHeader(
+            net=recipe.net.backbone,
+            parameters=sum(parameter.numel() for parameter in parameters),
+            trained=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+            frames=self._loader.clip.frames or self._net.input.frames,
+            size=self._net.input.size,
+            device=name_of_device(self._device),
+            precision=self._precision,
+            processes=dist.world(),
+            classes=num_classes,
+            train_videos=len(data.train),
+            skipped=len(self._loader.unusable),
+            val_videos=len(val) if val is not None else None,
+            chance=chance_level(counts, len(val) if val is not None else 0, multi_label=multi_label),
+            metric=self._metric,
+            frequent=data.classes[int(counts.argmax())] if counts.max() > counts.min() and not multi_label else None,
+            epochs=recipe.optim.epochs,
+            batches=len(self._loader),
+            batch_size=recipe.loader.batch_size,
+            run_dir=self._dir,
+        )
+
+    @property
+    def _metric(self) -> str:
+        return "mAP" if self._recipe.loss.multi_label else "top-1"
+
+    @property
+    def _finished(self) -> bool:
+        state = self._state
+        return state.epoch >= self._recipe.optim.epochs or state.is_stopped_early(self._recipe.run.early_stopping)
 
     def close(self) -> None:
         """Closes the log."""
@@ -219,21 +332,26 @@ class Trainer:
     def _end_epoch(self, result: Result | None) -> None:
         """Adapts the learning rate, reports the epoch, moves to the next one, and saves."""
         self._schedule.end_epoch(self._loss_to_watch(result))
-        report = self._report(result)
+        self._first_steps.forget()
+        best = self._state.compare(result.score, result.loss) if result is not None else None
+        if result is not None and best and len(self._data.classes) <= _MOST_LISTED:
+            self._state.classes = [vars(one) for one in class_results(result.scores, result.labels, self._data.classes)]
+        report = self._report(result, best)
         if self._log is not None:
             self._log.epoch(report.row(), self._state.steps)
         self._reporter.line(str(report))
-        improved = result is not None and (math.isnan(self._state.best) or result.score > self._state.best)
-        if result is not None and improved:
-            self._state.best = result.score
+        epoch = self._state.epoch
         self._state.next_epoch()
-        if improved or self._val_loader is None:
+        if result is not None:
+            last = self._finished
+            self._warn(of_validation(result, self._data.classes, epoch, self._state.steps, last=last))
+        if best or self._val_loader is None:
             self._save(BEST)  # before last.pt: a crash between the two repeats the epoch, and loses nothing
         self._save(LAST)
         self._keep_epoch()
 
     def _stop_between_epochs(self, stop: threading.Event) -> None:
-        if self._state.epoch < self._recipe.optim.epochs and any(dist.total([stop.is_set()])):
+        if not self._finished and any(dist.total([stop.is_set()])):
             raise _Stopped
 
     # Parts of an epoch
@@ -245,6 +363,35 @@ class Trainer:
             clips_per_second=self._timer.clips_per_second,
             waiting=self._timer.waited,
         )
+        if (seconds := self._first_steps.step()) is not None:
+            self._tell_estimate(seconds)
+
+    def _tell_estimate(self, seconds: float) -> None:
+        """Tells how long the run takes, from the time of its first steps."""
+        recipe, done = self._recipe, self._loader.state_dict()["step"] // self._recipe.optim.accumulate
+        epochs = recipe.optim.epochs - self._state.epoch
+        steps = epochs * self._steps_of_epoch() - done
+        left = seconds * steps
+        if self._data.val is not None:  # without the backward pass, a video takes about a third of the time
+            videos = len(self._data.val) * -(-epochs // recipe.run.val_every)
+            left += seconds * videos / (3 * recipe.loader.batch_size * recipe.optim.accumulate)
+        self._reporter.note(
+            f"estimated time: {timedelta(seconds=round(left))} for {counted(epochs, 'epoch')} "
+            f"({seconds:.2g} s per step, measured in the first steps)"
+        )
+
+    def _warnings_of_data(self) -> Iterator[RunWarning]:
+        return of_data(self._data, self._loader.unusable, flips=self._recipe.augment.flip)
+
+    def _warn(self, warnings: Iterable[RunWarning]) -> None:
+        """Tells warnings of kinds that the run has not warned of before, and logs them."""
+        for warning in warnings:
+            if warning.kind in {known["kind"] for known in self._state.warnings}:
+                continue
+            self._state.warnings.append(vars(warning))
+            self._reporter.warning(warning)
+            if self._log is not None:
+                self._log.warning(vars(warning))
 
     def _stop_in_epoch(self, batches: Generator[Batch, None, None]) -> None:
         position = self._loader.state_dict()
@@ -273,7 +420,7 @@ class Trainer:
             return self._state.loss
         return result.loss if result is not None and math.isfinite(result.loss) else None
 
-    def _report(self, result: Result | None) -> EpochReport:
+    def _report(self, result: Result | None, best: Literal["score", "loss"] | None) -> EpochReport:
         state, timer, epochs = self._state, self._timer, self._recipe.optim.epochs
         trained = timer.clips > 0
         return EpochReport(
@@ -288,15 +435,23 @@ class Trainer:
             clamped=state.clamped,
             validation=result,
             time_left=self._time_left.after(state.epoch + 1, epochs) if state.epoch + 1 < epochs else None,
+            best=best,
         )
 
     def _result(self, interrupted: bool) -> TrainResult:
         self._share_unusable()  # also what was found in the epoch in which the run was stopped
+        state = self._state
         return TrainResult(
-            epochs=self._state.epoch,
+            epochs=state.epoch,
             interrupted=interrupted,
-            best=self._state.best,
-            metric="mAP" if self._recipe.loss.multi_label else "top-1",
+            best=state.best,
+            metric=self._metric,
+            best_loss=state.best_loss,
+            best_epoch=state.best_epoch if state.best_epoch >= 0 else None,
+            tied=state.tied,
+            stopped_early=self._finished and state.epoch < self._recipe.optim.epochs,
+            classes=tuple(ClassResult(**one) for one in state.classes),
+            warnings=tuple(RunWarning(**one) for one in state.warnings),
             num_videos=len(self._data.train),
             num_skipped=len(self._loader.unusable),
             skipped=self._loader.skipped,
@@ -411,9 +566,14 @@ class Trainer:
         changed = dist.by_first(lambda: runfolder.change_epochs(run_dir, saved, recipe.optim))
         if changed is not None:
             self._reporter.line(changed)
+        patience_before = saved["config"].get("run", {}).get("early_stopping", 0)
+        is_new = changed is not None or patience_before != recipe.run.early_stopping
         arguments = (run_dir, recipe, self._net.input, self._data)
-        dist.by_first(lambda: runfolder.renew_config(*arguments, changed=changed is not None))
+        dist.by_first(lambda: runfolder.renew_config(*arguments, changed=is_new))
         self._restore(saved)
+        if changed is not None and self._finished:  # it was stopped early, and is to train more epochs now
+            self._state.patience_from = self._state.validated
+        dist.by_first(lambda: runlog.write_warnings(run_dir, self._state.warnings))
         self._report_position(saved["world"])
         if saved["format"] < 4 and self._loader.task.changes_pixels:
             self._reporter.line("WARNING: an earlier version began this run: color changes are drawn differently now")
@@ -424,6 +584,12 @@ class Trainer:
         if state.epoch >= self._recipe.optim.epochs:
             epochs = self._recipe.optim.epochs
             line(f"{self._dir} is finished: {counted(epochs, 'epoch')} {'is' if epochs == 1 else 'are'} done")
+            return
+        if self._finished:
+            line(
+                f"{self._dir} is finished: it was stopped early after {counted(state.epoch, 'epoch')}. To continue it, "
+                "pass a larger --early-stopping, or --early-stopping 0"
+            )
             return
         if others := self._told - self._data.train_index.broken.keys():
             videos = counted(len(others), "video")
@@ -438,7 +604,7 @@ class Trainer:
 
     def _open_log(self) -> runlog.RunLog | None:
         """None in all processes but the first, and if the run is finished."""
-        if dist.rank() or self._state.epoch >= self._recipe.optim.epochs:
+        if dist.rank() or self._finished:
             return None
         remove_leftovers([self._dir])
         runlog.cut(self._dir, epoch=self._state.epoch, step=self._state.steps)
@@ -504,6 +670,9 @@ class Trainer:
         self._schedule.load_state_dict({"done": done, **saved["schedule"]})
         self._stepper.scaler.load_state_dict(saved["scaler"])
         self._state = TrainState(**{"planned": self._loader.task.num_clips, **saved["progress"]})
+        if "best_epoch" not in saved["progress"]:  # of an earlier version, which only stored the score
+            found = dist.by_first(lambda: runlog.find_best(self._dir, self._state.best, self._state.epoch))
+            self._state.best_epoch, self._state.best_loss, self._state.tied, self._state.validated = found
 
     def _restore_loader(self, saved: dict[str, Any]) -> None:
         """The loader's place, and the rows that it leaves out: those of the checkpoint, whatever is usable now."""

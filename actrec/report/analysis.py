@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,30 +10,9 @@ import numpy as np
 
 from actrec.data.score_file import ScoreFile
 from actrec.engine import metrics
-from actrec.words import some_of
-
-
-@dataclass(frozen=True)
-class ClassResult:
-    """How the videos of one class were scored.
-
-    Args:
-        name: The name of the class.
-        videos: Number of its videos; with several labels, of the videos that have this label among others.
-        right: Number of its videos whose best class it is; None with several labels.
-        accuracy: Percent of its videos; nan without videos; None with several labels.
-        mistaken_for: The wrong classes that were predicted most often for its videos: several if equally often.
-        times: How often each of these classes was predicted.
-        average_precision: In percent, with several labels only; nan without videos.
-    """
-
-    name: str
-    videos: int
-    right: int | None = None
-    accuracy: float | None = None
-    mistaken_for: tuple[str, ...] = ()
-    times: int = 0
-    average_precision: float | None = None
+from actrec.engine.classes import ClassResult as ClassResult
+from actrec.engine.classes import class_results
+from actrec.engine.classes import table as table
 
 
 @dataclass(frozen=True)
@@ -94,42 +71,12 @@ class Analysis:
     @cached_property
     def matrix(self) -> np.ndarray | None:
         """The confusion matrix, (classes, classes) int64: rows are labels, columns are the best classes."""
-        if self._several:
-            return None
-        size = len(self.names)
-        cells = np.bincount(self._labels * size + self._predicted, minlength=size * size)
-        return cells.reshape(size, size).astype(np.int64)
+        return None if self._several else metrics.confusion_matrix(self._scores, self._labels)
 
     @cached_property
     def classes(self) -> list[ClassResult]:
         """Every class, in the order of the labels."""
-        if self.matrix is None:  # a video without a label counts as a negative, as in the mean average precision
-            scores, labels = self._all.scores, self._all.labels
-            return [
-                ClassResult(
-                    name,
-                    int(labels[:, c].sum()),
-                    average_precision=100 * metrics.average_precision(scores[:, c], labels[:, c]),
-                )
-                for c, name in enumerate(self.names)
-            ]
-        found = []
-        for label, (name, row) in enumerate(zip(self.names, self.matrix)):
-            videos, right = int(row.sum()), int(row[label])
-            wrong = row.copy()
-            wrong[label] = 0
-            worst = int(wrong.max())
-            found.append(
-                ClassResult(
-                    name,
-                    videos,
-                    right,
-                    100 * right / videos if videos else math.nan,
-                    tuple(self.names[other] for other in np.flatnonzero(wrong == worst)) if worst else (),
-                    worst,
-                )
-            )
-        return found
+        return class_results(self._all.scores, self._all.labels, self.names)
 
     @cached_property
     def confusions(self) -> list[Confusion] | None:
@@ -216,21 +163,3 @@ def _connected_parts(joined: np.ndarray) -> list[np.ndarray]:
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def table(rows: Sequence[ClassResult]) -> list[str]:
-    """The classes as lines of text, with a heading."""
-    width = max([len("class"), *(len(row.name) for row in rows)])
-    if any(row.average_precision is not None for row in rows):
-        lines = [f"{'class':<{width}}  {'videos':>6}  {'AP':>6}"]
-        return lines + [f"{row.name:<{width}}  {row.videos:>6}  {_percent(row.average_precision):>6}" for row in rows]
-    lines = [f"{'class':<{width}}  {'videos':>6}  {'right':>6}  {'accuracy':>8}  mistaken for"]
-    for row in rows:
-        each = " each" if len(row.mistaken_for) > 1 else ""
-        mistaken = f"{some_of(row.mistaken_for, 3)} ({row.times}{each})" if row.mistaken_for else "-"
-        lines.append(f"{row.name:<{width}}  {row.videos:>6}  {row.right:>6}  {_percent(row.accuracy):>8}  {mistaken}")
-    return lines
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.2f}"

@@ -393,8 +393,12 @@ def test_evaluate_scores_the_validation_list_of_the_run(run, inside, tmp_path, m
     (inside / "val.txt").rename(inside / "kin val.txt")
     lists = ["--list", "kin.txt", "--val-list", "kin val.txt"]
     code, _, err = run("train", *SMALL, *TINY, *lists, "--run", "runs/my run")
-    assert (code, err[-1]) == (0, "next: actrec evaluate --run 'runs/my run'; actrec report 'runs/my run'")
-    for command in err[-1].removeprefix("next: ").split("; "):
+    assert (code, err[-3:]) == (0, [
+        "next: actrec evaluate --run 'runs/my run'",
+        "      actrec report 'runs/my run'",
+        "      actrec predict VIDEO --run 'runs/my run'",
+    ])  # fmt: skip
+    for command in err[-3].removeprefix("next: "), err[-2]:
         code, out, err = run(*shlex.split(command)[1:])
         assert code == 0, err
         if "evaluate" in command:

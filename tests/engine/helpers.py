@@ -22,9 +22,19 @@ class Notes:
 
     def __init__(self, at_step=None):
         self.lines, self.rates, self.steps, self._at_step = [], [], 0, at_step
+        self.notes, self.warnings, self.shown_header = [], [], None
 
     def line(self, text):
         self.lines.append(text)
+
+    def header(self, header):
+        self.shown_header = header
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def warning(self, warning):
+        self.warnings.append(warning)
 
     def epoch(self, epoch, epochs, steps, done):
         pass

@@ -16,25 +16,9 @@ from actrec import config
 from actrec.config import Input, Recipe
 from actrec.data.index import build_index
 from actrec.data.lists import read_list
+from actrec.engine.reporting import SilentReporter
 from actrec.engine.runfolder import Data
 from actrec.engine.train import train
-
-
-class Quiet:
-    def line(self, text):
-        pass
-
-    def epoch(self, epoch, epochs, steps, done):
-        pass
-
-    def step(self, **shown):
-        pass
-
-    def validation(self, videos, done):
-        pass
-
-    def close(self):
-        pass
 
 
 def recipe() -> Recipe:
@@ -59,7 +43,7 @@ def main(dataset: Path, run: Path, timeout: int) -> None:
         child = os.fork()
         if not child:
             signal.alarm(timeout)  # SIGALRM ends a run that hangs
-            trained = train(recipe(), data, run, reporter=Quiet(), net_input=net_input, resume=True)
+            trained = train(recipe(), data, run, reporter=SilentReporter(), net_input=net_input, resume=True)
             os._exit(1 if trained.interrupted else 0)
         print(child, flush=True)
         _, status = os.waitpid(child, 0)

@@ -87,6 +87,7 @@ class Index(Sequence[Media]):
         cache: File to save the records to, or None.
         flow: The rows are folders of optical flow.
         template: Names of the images that are the frames of a folder; None if they are to be found.
+        read_only: The cache is read, but never written.
 
     Attributes:
         broken: Reason by row number, for rows that were checked and cannot be used. Accessing such a row raises its
@@ -110,7 +111,9 @@ class Index(Sequence[Media]):
         *,
         flow: bool = False,
         template: str | None = None,
+        read_only: bool = False,
     ):
+        self._read_only = read_only
         self._videos, self._records, self._cache, self.flow, self.template = videos, records, cache, flow, template
         self._file_of_row, self._first_row = file_of_row, first_row
         self._prefixes = prefixes_of(cache)
@@ -421,6 +424,15 @@ class Index(Sequence[Media]):
             ].tolist()
         ]
 
+    def sizes(self) -> dict[str, tuple[bool, int]]:
+        """By path, whether the files that were probed are folders, and their number of bytes or images."""
+        found: dict[str, tuple[bool, int]] = {}
+        for files, block in self._probed():
+            is_folder = np.isin(block["kind"], (Kind.FOLDER, Kind.FLOW))
+            for file, *size in zip(files.tolist(), is_folder.tolist(), block["size"].tolist()):
+                found[self._file_path(file)] = (size[0], size[1])
+        return found
+
     @property
     def num_deep(self) -> int:
         """The number of files that were probed and are images or gray videos of more than 8 bits per sample."""
@@ -461,7 +473,7 @@ class Index(Sequence[Media]):
             yield receive
         finally:
             self._flush()
-            if self._store is not None and self._changed:
+            if self._store is not None and self._changed and not self._read_only:
                 self._store.compact(block["packets"] for _, block in self._records.blocks())
             self.save(in_place=False)
 
@@ -652,7 +664,7 @@ class Index(Sequence[Media]):
 
     def _keep(self, file: int, packed: bytes) -> None:
         """Keeps a certificate in memory until it is on disk. If it cannot be stored, keeps it while there is room."""
-        is_storing = self._store is not None and self._store.why_unsaved is None
+        is_storing = self._store is not None and self._store.why_unsaved is None and not self._read_only
         with self._lock:
             if is_storing or self._held + len(packed) <= self._room:
                 self._packed[file] = packed
@@ -663,7 +675,7 @@ class Index(Sequence[Media]):
 
     def _flush(self) -> None:
         """Stores the certificates that are not stored yet."""
-        if self._store is None:
+        if self._store is None or self._read_only:
             return
         with self._lock:
             places = self._store.append(list(self._packed.values())) if self._packed else None
@@ -724,7 +736,7 @@ class Index(Sequence[Media]):
             in_place: Write only what is new, if the cache is long (see `save_records`).
         """
         self._flush()
-        if self._cache is None or self._store is None or not self._changed:
+        if self._cache is None or self._store is None or self._read_only or not self._changed:
             return
         try:
             save_records(self._records, self._cache, self._store, in_place=in_place)
@@ -743,6 +755,7 @@ def build_index(
     lazy: bool | None = None,
     flow: bool = False,
     template: str | None = None,
+    read_only: bool = False,
 ) -> Index:
     """Probes every file and frame folder of a list, in parallel.
 
@@ -754,19 +767,20 @@ def build_index(
         flow: The rows are folders of optical flow (`actrec.data.flow`).
         template: Names of the images that are the frames of a folder, such as `img_{:05d}.jpg`. Default: the images
             with numbers in their names; a folder in which these are several sequences is not used.
+        read_only: Only read the cache.
 
     Raises:
         ValueError: The list is empty, or none of its videos can be used.
     """
     if not videos:
         raise ValueError("the list holds no video")
-    if cache is not None:
+    if cache is not None and not read_only:
         remove_leftovers([cache.parent])  # of a process that was killed while it saved its index
     file_of_row, first_row = number_files(videos)
     prefixes = prefixes_of(cache)
     records = find_records(len(first_row), lambda file: name_of(videos[int(first_row[file])].path, prefixes), cache)
     file_of_row = file_of_row.astype(np.int32, copy=False)
-    index = Index(videos, records, file_of_row, first_row, cache, flow=flow, template=template)
+    index = Index(videos, records, file_of_row, first_row, cache, flow=flow, template=template, read_only=read_only)
     index.is_rebuilt = is_unusable(cache)
     if len(first_row) > LAZY if lazy is None else lazy:
         return index

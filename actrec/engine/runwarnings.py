@@ -1,0 +1,204 @@
+"""What a training run warns of: data and results from which a net learns nothing useful."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from actrec.data.index.copies import find_copies
+from actrec.data.lists import Video, label_columns
+from actrec.data.lists.labeling import contradict, shared_videos
+from actrec.data.lists.mirror import FILE as FLIPS
+from actrec.data.lists.mirror import unmirrored
+from actrec.engine import metrics
+from actrec.engine.result import Result
+from actrec.engine.runfolder import Data
+from actrec.files import show
+from actrec.words import counted, some_of
+
+FEW = 5  # training videos that a class should have at least
+_SOON = (3, 50)  # epochs and steps after which a net should predict several classes
+_LATER = (5, 100)  # and after which it should be better than chance
+_FEWEST = 10  # validation videos: of fewer, the predictions say nothing
+_EXPLODED = 10  # times the loss of a net that gives all classes the same score
+_HELP = "try a lower --lr, a --warmup of some epochs, or pretrained weights (--weights FILE --new-head)"
+
+_NOT_NEW = "their scores say nothing about new videos; remove them from one of the two lists"
+_COMPARED = 2_000_000  # rows of lists that are compared with each other; more would delay the start by seconds
+
+Kind = Literal[
+    "few-videos", "shared-videos", "contradictions", "copies", "directions", "one-class", "chance", "validation-loss"
+]
+
+
+@dataclass(frozen=True)
+class RunWarning:
+    """A warning of a run. A run warns of each kind once.
+
+    Args:
+        kind: few-videos: a class has fewer than five training videos. shared-videos: videos are in both lists.
+            contradictions: with different labels. copies: videos have the same content as videos of the other list.
+            directions: names of classes contain a direction, and there is no `flips.txt`. one-class: one class is
+            predicted for most validation videos. chance: the predictions are not better than chance. validation-loss:
+            the validation loss is NaN, infinite or very large.
+        message: What was found, and what to do, in one line.
+        epoch: From 0; None before the first one.
+    """
+
+    kind: Kind
+    message: str
+    epoch: int | None = None
+
+
+def of_data(data: Data, unusable: Mapping[int, str], *, flips: bool) -> Iterator[RunWarning]:
+    """The warnings before training.
+
+    Args:
+        unusable: Rows of the training list that cannot be used.
+        flips: Training mirrors clips.
+    """
+    if message := _few_videos(data, unusable):
+        yield RunWarning("few-videos", message)
+    yield from _shared(data)
+    if data.val_index is not None and (copies := find_copies(data.train_index, data.val_index)):
+        val, train = (index.name(path) for index, path in zip((data.val_index, data.train_index), copies[0]))
+        yield RunWarning(
+            "copies",
+            f"{counted(len(copies), 'validation video')} {'has' if len(copies) == 1 else 'have'} the same content as "
+            f"training videos under another name, such as {val} and {train}: {_NOT_NEW}",
+        )
+    if flips and (message := _directions(data)):
+        yield RunWarning("directions", message)
+
+
+def _shared(data: Data) -> Iterator[RunWarning]:
+    """Of validation videos that are in the training list, too."""
+    if data.val is None or len(data.train) + len(data.val) > _COMPARED:
+        return
+    if not (shared := list(shared_videos(data.train, data.val))):
+        return
+    yield RunWarning(
+        "shared-videos",
+        f"{len(shared)} of {counted(len(data.val), 'validation video')} {'is' if len(shared) == 1 else 'are'} also in "
+        f"the training list, such as {shared[0][0].id}: {_NOT_NEW}",
+    )
+    if differ := [(row, other) for row, other in shared if contradict(row, other)]:
+        row, other = differ[0]
+        yield RunWarning(
+            "contradictions",
+            f"{len(differ)} of the videos in both lists have other labels in the training list: {row.id} has "
+            f"{_labels(row)} for validation and {_labels(other)} for training; correct one of the lists",
+        )
+
+
+def _labels(video: Video) -> str:
+    return ",".join(map(str, video.labels)) or "no label"
+
+
+def _few_videos(data: Data, unusable: Mapping[int, str]) -> str | None:
+    labels, per_row = label_columns(data.train)
+    usable = np.ones(len(data.train), bool)
+    usable[list(unusable)] = False
+    counts = np.bincount(labels[usable.repeat(per_row)], minlength=len(data.classes))
+    few = np.flatnonzero(counts < FEW).tolist()
+    if not few:
+        return None
+    named = some_of([f"{show(data.classes[label])} {counts[label]}" for label in few])
+    one = len(few) == 1
+    return (
+        f"{counted(len(few), 'class')} {'has' if one else 'have'} fewer than {FEW} training videos ({named}): a net "
+        f"hardly learns {'it' if one else 'them'}; add videos, or leave {'this class' if one else 'these classes'} out"
+    )
+
+
+def _directions(data: Data) -> str | None:
+    directed = unmirrored(data.classes)
+    if directed is None or (data.flip_map is not None and not data.flips_from_names):
+        return None
+    labels = [label for label, mirrored in enumerate(directed) if mirrored < 0]
+    names = f"the {'name' if len(labels) == 1 else 'names'} of {counted(len(labels), 'class')} "
+    names += f"({some_of([show(data.classes[label]) for label in labels])}) contain{'s' if len(labels) == 1 else ''} a "
+    names += "direction"
+    if data.sources is None:
+        what = "not mirrored" if data.flip_map is not None else "mirrored and keep their labels"
+        return f"{names}, and there is no {FLIPS}: their clips are {what}; pass a `flip_map` that pairs mirror images"
+    folder = os.path.normpath(data.sources[1].parent)
+    kept = "never mirrored" if data.flip_map is not None else "mirrored and keep their labels"
+    return (
+        f"{names}, and {folder} has no {FLIPS}: their clips are {kept}; `actrec lists flips {folder}` proposes a "
+        f"{FLIPS}, with which mirrored clips exchange their labels in a new run"
+    )
+
+
+def of_validation(
+    result: Result, classes: Sequence[str], epoch: int, steps: int, *, last: bool
+) -> Iterator[RunWarning]:
+    """The warnings after a validation.
+
+    Args:
+        epoch: From 0.
+        steps: Optimizer steps of the run until now.
+        last: It was the last validation of the run.
+    """
+
+    def after(epochs: int, at_least: int) -> bool:
+        return epoch + 1 >= epochs and (steps >= at_least or last)
+
+    if message := _bad_loss(result, epoch):
+        yield RunWarning("validation-loss", message, epoch)
+    if result.multi_label:
+        return
+    has = metrics.is_labeled(result.labels)
+    matrix = metrics.confusion_matrix(result.scores[has], result.labels[has])
+    if matrix.sum() < _FEWEST or (matrix.sum(axis=1) > 0).sum() < 2:
+        return
+    if after(*_SOON) and (label := _dominating(matrix)) is not None:
+        predicted, videos = matrix.sum(axis=0)[label], matrix.sum(axis=1)[label]
+        yield RunWarning(
+            "one-class",
+            f"after {counted(epoch + 1, 'epoch')}, the net predicts {show(classes[label])} for {predicted} of "
+            f"{matrix.sum()} validation videos ({videos} are of this class): it has not learned to tell the classes "
+            f"apart; {_HELP}",
+            epoch,
+        )
+    if (after(*_LATER) or (last and epoch + 1 >= _SOON[0])) and metrics.agrees_by_chance(matrix):
+        yield RunWarning(
+            "chance",
+            f"after {counted(epoch + 1, 'epoch')}, the validation top-1 of {result.top1:.2f} cannot be distinguished "
+            f"from chance (it would be {_expected(matrix):.2f} if predictions and labels were unrelated; "
+            f"{matrix.sum()} videos): check the labels, {_HELP}",
+            epoch,
+        )
+
+
+def _bad_loss(result: Result, epoch: int) -> str | None:
+    what = f"the validation loss of epoch {epoch + 1} is "
+    if not math.isfinite(result.loss):
+        labeled = bool(metrics.is_labeled(result.labels).any())
+        return f"{what}{result.loss}: {_HELP}, or --precision float32" if labeled else None
+    guessing = math.log(2 if result.multi_label else max(2, result.scores.shape[1]))
+    if result.loss <= _EXPLODED * guessing:
+        return None
+    return (
+        f"{what}{result.loss:.4g}, {result.loss / guessing:.3g} times that of a net that gives all classes the same "
+        f"score: {_HELP}, or --clip-gradient 1"
+    )
+
+
+def _dominating(matrix: np.ndarray) -> int | None:
+    """The class that is predicted for most videos, and for many more than it has; None if there is none."""
+    predicted, videos = matrix.sum(axis=0), matrix.sum(axis=1)
+    label = int(predicted.argmax())
+    number = matrix.sum()
+    is_all = predicted[label] == number
+    return label if is_all or predicted[label] / number > max(0.5, videos[label] / number + 0.3) else None
+
+
+def _expected(matrix: np.ndarray) -> float:
+    """The top-1 in percent of such predictions if they were unrelated to the labels."""
+    return 100 * float((matrix.sum(axis=0) * matrix.sum(axis=1)).sum() / matrix.sum() ** 2)

@@ -1,0 +1,140 @@
+"""`actrec train --dry-run` and `--config`, its header and its last lines."""
+
+from __future__ import annotations
+
+import json
+
+TINY = ["--backbone", "resnet3d_10", "--widen", "0.125", "--frames", "5", "--size", "32", "--batch-size", "4"]
+
+
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_dry_run_writes_nothing(run, inside):
+    before = files(inside)
+    code, out, err = run("train", *TINY, "--epochs", "100", "--dry-run")
+    assert code == 0
+    assert files(inside) == before
+    assert out[0].startswith("time    about 0:")
+    assert "s per step" in out[0]
+    assert "s per validation" in out[0]
+    assert out[1].endswith("GB in each process")
+    names = ["net", "device", "data", "chance", "epochs", "run"]
+    assert [line.split()[0] for line in err if line.startswith(tuple(names))] == names
+    assert "epochs  100 epochs of 3 batches with 4 clips" in err
+
+
+def test_a_dry_run_finds_what_training_would_find(run, inside):
+    assert run("train", *TINY, "--epochs", "1", "--run", "r")[0] == 0
+    code, _, err = run("train", *TINY, "--dry-run", "--run", "r", "--json", "said.json")
+    assert (code, err[-1][:33]) == (1, "Error: r contains a run already: ")
+    code, _, err = run("train", *TINY, "--dry-run", "--resume")
+    assert (code, err[-1]) == (2, "Error: --dry-run with --resume: it shows a new run; omit --resume")
+    code, _, err = run("train", *TINY, "--dry-run", "--batch-size", "64")
+    assert code == 1
+    code, _, _ = run("train", *TINY, "--dry-run", "--json", "said.json")
+    said = json.loads((inside / "said.json").read_text())
+    assert code == 0
+    assert said["batches"] == 3
+    assert said["step"] > 0
+    assert said["memory"] > 1e6
+    assert said["total"] >= 50 * 3 * said["step"]
+
+
+def stored(folder):
+    return json.loads((folder / "config.json").read_text())
+
+
+def test_a_run_starts_with_the_options_of_another_run(run, inside):
+    first = [*TINY, "--epochs", "1", "--lr", "0.003", "--color-jitter", "0.1,0.1,0.1,0", "--seed", "7", "--no-flip"]
+    assert run("train", *first, "--run", "a")[0] == 0
+    code, _, err = run("train", "--config", "a/config.json", "--lr", "0.002", "--run", "b")
+    assert code == 0
+    a, b = stored(inside / "a"), stored(inside / "b")
+    assert (a["optim"]["lr"], b["optim"]["lr"]) == (0.003, 0.002)
+    a["optim"]["lr"] = 0.002
+    assert a == b
+    assert not any("config.json" in line for line in err)
+    code, _, _ = run("train", "--config", "a", "--run", "c")  # the run folder
+    assert (code, stored(inside / "c")["optim"]["lr"]) == (0, 0.003)
+
+
+def test_another_net_keeps_its_own_input(run, inside):
+    options = ["--epochs", "1", "--batch-size", "4", "--frames", "8", "--size", "48"]
+    assert run("train", *options, "--backbone", "resnet3d_10", "--widen", "0.125", "--run", "a")[0] == 0
+    code, _, err = run("train", "--config", "a/config.json", "--backbone", "tsn_resnet18", "--dry-run")
+    assert code == 0
+    assert "a/config.json: the options of the net are not used, because --backbone is another net" in err
+    assert any(line.startswith("net     tsn_resnet18, ") and line.endswith("8 frames, 48x48") for line in err)
+
+
+def test_options_of_other_versions_are_named(run, inside):
+    assert run("train", *TINY, "--epochs", "1", "--run", "a")[0] == 0
+    content = stored(inside / "a")
+    content["optim"]["magic"] = 1
+    content["augment"]["colour_jitter"] = content["augment"].pop("color_jitter")  # renamed since
+    del content["run"]["early_stopping"]
+    content["future"] = {}
+    (inside / "old.json").write_text(json.dumps(content))
+    code, _, err = run("train", "--config", "old.json", "--run", "b")
+    assert code == 0
+    note = "old.json: 2 options that this version does not have: optim.magic, future; ignored"
+    assert [line for line in err if line.startswith("old.json")] == [note]
+    content["optim"]["lr"] = "fast"
+    (inside / "old.json").write_text(json.dumps(content))
+    code, _, err = run("train", "--config", "old.json", "--run", "c")
+    assert (code, err[-1]) == (1, "Error: old.json: optim: lr 'fast': expected a number")
+
+
+def test_a_file_that_is_no_configuration(run, inside):
+    (inside / "x.json").write_text("{}")
+    code, _, err = run("train", "--config", "x.json")
+    assert code == 1
+    assert err == ["Error: x.json: not the configuration of a run: expected the config.json of a run folder"]
+    code, _, err = run("train", "--config", "absent.json")
+    assert (code, err) == (1, ["Error: absent.json: No such file or directory"])
+    code, _, err = run("train", "--config", "x.json", "--resume")
+    assert code == 2
+    assert err[-1] == "Error: --config with --resume: a run continues with its own options; omit one of the two"
+
+
+def test_the_last_lines(run, inside):
+    code, out, err = run("train", *TINY, "--epochs", "2", "--early-stopping", "1", "--run", "r", "--json", "said.json")
+    assert code == 0
+    assert out[-5].split() == ["class", "videos", "right", "accuracy", "mistaken", "for"]
+    assert [line.split()[0] for line in out[-4:-2]] == ["dark", "bright"]
+    assert out[-2].startswith("best.pt is from epoch ")
+    assert out[-1].startswith("2 epochs, best top-1 ")
+    assert out[-1].endswith(" -> r/best.pt, r/last.pt")
+    said = json.loads((inside / "said.json").read_text())
+    assert [one["kind"] for one in said["warnings"]] == []
+    assert [one["name"] for one in said["classes"]] == ["dark", "bright"]
+    assert said["best_epoch"] in (0, 1)
+
+
+def test_classes_with_a_direction_are_not_mirrored(run, inside):
+    (inside / "labels.txt").write_text("turn left\nturn right\n")
+    code, _, err = run("train", *TINY, "--epochs", "1", "--run", "a")
+    assert code == 0
+    (warning,) = [line for line in err if line.startswith("WARNING")]
+    assert warning == (
+        "WARNING: the names of 2 classes ('turn left', 'turn right') contain a direction, and . has no flips.txt: "
+        "their clips are never mirrored; `actrec lists flips .` proposes a flips.txt, with which mirrored clips "
+        "exchange their labels in a new run"
+    )
+    assert json.loads((inside / "a/data.json").read_text())["flip_map"] == [-1, -1]
+    code, _, err = run("train", *TINY, "--epochs", "1", "--run", "b", "--no-flip")
+    assert not any(line.startswith("WARNING") for line in err)
+
+    data = json.loads((inside / "a/data.json").read_text())
+    (inside / "a/data.json").write_text(json.dumps(data | {"flip_map": None}))  # a run of an earlier version
+    code, out, err = run("train", "--resume", "--run", "a")
+    assert (code, out[0]) == (0, "a is finished: 1 epoch is done")
+
+    assert run("lists", "flips")[0] == 0
+    code, _, err = run("train", *TINY, "--epochs", "1", "--run", "c")
+    assert not any(line.startswith("WARNING") for line in err)
+    assert json.loads((inside / "c/data.json").read_text())["flip_map"] == [1, 0]
+    code, _, err = run("train", "--resume", "--run", "a")
+    assert (code, err[-1][:44]) == (1, "Error: a was started with other data (flip_m")
