@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,9 +66,15 @@ def command(
     from actrec.tools.make.extract_frames import extract_frames
 
     source, target = source_and_target(src, dst, lists, "frames")
+
+    def begin(videos: int, classes: int, existing: int) -> None:
+        note(f"videos  {counted(videos, 'video')} of {counted(classes, 'class')}"
+             + (f", {existing:,} of them extracted before" if existing else ""))  # fmt: skip
+        note(f"frames  {target / 'frames'}/<class>/<video>/{_first_name(extractoptions)}, {_described(extractoptions)}")
+
     with resumable(), Bar("videos") as bar:
         made = extract_frames(
-            source, target, extractoptions, split=splitoptions, workers=workers, progress=bar.to, log=tell
+            source, target, extractoptions, split=splitoptions, workers=workers, progress=bar.to, log=tell, begin=begin
         )
     written = ", ".join(f"{name} {rows:,}" for name, rows in made.lists.items())
     why = f"; why: {target / 'failed.csv'}" if made.failed else ""
@@ -77,6 +84,23 @@ def command(
         f"{counted(made.done + made.skipped, 'video')} -> {target / 'frames'}/ ({frames}); {written}",
         failed=bool(made.failed),
     )
+    shown = shlex.quote(str(target))
     if made.lists.get("train.txt") and made.lists.get("val.txt"):
-        note(f"next: actrec train --data {target}")
+        note(f"next: actrec train --data {shown}")
+        note(f"      actrec view --data {shown}")
     return code
+
+
+def _first_name(options: ExtractOptions) -> str:
+    return options.template.format(1)
+
+
+def _described(options: ExtractOptions) -> str:
+    """How the frames are made: `short side 256 pixels, every frame, JPEG quality 90`."""
+    if options.resize is not None:
+        size = "{}x{} pixels".format(*options.resize)
+    else:
+        size = f"short side {options.short_side} pixels" + ("" if options.upscale else " at most")
+    rate = f"{options.fps:g} frames per second" if options.fps else "every frame"
+    quality = "" if options.template.endswith(".png") else f", JPEG quality {options.quality}"
+    return f"{size}, {rate}{quality}"

@@ -5,6 +5,7 @@ Options that the user passes must agree with the run. They take precedence over 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -142,6 +143,8 @@ def _start_from(ctx: click.Context, path: Path) -> None:
             continue
         if not (other_net and section == "net"):
             params[str(param.name)] = _stored_value(stored, section, field, path)
+    if os.environ.get("RANK", "0") != "0":  # the first process of torchrun tells it
+        return
     if other := _unknown(stored):
         note(f"{path}: {counted(len(other), 'option')} that this version does not have: {some_of(other)}; ignored")
     if other_net and any(value is not None for name, value in (stored.get("net") or {}).items() if name != "backbone"):

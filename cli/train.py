@@ -14,7 +14,6 @@ from actrec import config
 from actrec.cli.ending import finish, json_option, note, refuse_overlap
 from actrec.cli.options import FILE, FOLDER, NamedPath, config_options, data_option, limit_options, storage_options
 from actrec.cli.resuming import TrainCommand
-from actrec.engine.classes import table
 from actrec.words import counted
 
 if TYPE_CHECKING:
@@ -168,6 +167,8 @@ def command(
 
 def _summary(trained: TrainResult, run_dir: Path) -> list[str]:
     """The lines that are printed at the end of a run."""
+    from actrec.engine.classes import table
+
     best = f", best {trained.metric} {trained.best:.2f}" if trained.best == trained.best else ""
     count = counted(trained.epochs, "epoch")
     return [

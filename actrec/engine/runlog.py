@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +153,26 @@ def find_best(run: Path, best: float, epoch: int) -> tuple[int, float, int, int]
     return found[0]["epoch"], loss, len(found) - 1, rows[-1]["epoch"]
 
 
-def write_warnings(run: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes `warnings.jsonl` anew; without warnings there is no such file."""
-    if rows:
+def keep_warnings(run: Path, warned: Mapping[str, int | None]) -> list[dict[str, Any]]:
+    """Removes the warnings that came after a checkpoint: a resumed run gives them again. Returns the others.
+
+    Args:
+        warned: The kinds of the warnings in the checkpoint, and their epochs. What is missing in `warnings.jsonl` is
+            left out.
+    """
+    found = read(run, WARNINGS)
+    keys = ("kind", "message", "epoch")
+    rows = [
+        {key: row[key] for key in keys}
+        for row in found
+        if all(key in row for key in keys)
+        and isinstance(row["kind"], str)
+        and isinstance(row["message"], str)
+        and (row["kind"], row["epoch"]) in warned.items()
+    ]
+    if rows != found:
         _rewrite(run / WARNINGS, rows)
-    else:
-        (run / WARNINGS).unlink(missing_ok=True)
+    return rows
 
 
 def is_count(value: Any) -> bool:

@@ -31,7 +31,7 @@ class TrainState:
             many classes.
         validated: The epoch of the last validation, from 0; -1 before the first one.
         patience_from: Early stopping counts no epochs up to this one, from 0.
-        warnings: The warnings of the run, as dicts of `RunWarning`.
+        warned: The kinds of warnings that the run has given, and the epoch of each, None before the first epoch.
     """
 
     epoch: int = 0
@@ -52,7 +52,7 @@ class TrainState:
     classes: list[dict[str, Any]] = field(default_factory=list)
     validated: int = -1
     patience_from: int = -1
-    warnings: list[dict[str, Any]] = field(default_factory=list)
+    warned: dict[str, int | None] = field(default_factory=dict)
 
     @property
     def loss(self) -> float:

@@ -112,6 +112,7 @@ class Trainer:
             precision=self._precision,
         )
         self._state, self._timer = TrainState(), EpochTimer()
+        self._warnings: list[RunWarning] = []
         if saved is None:
             self._begin(weights, new_head)
         else:
@@ -172,7 +173,7 @@ class Trainer:
                 if stopping:
                     break
             batches.close()
-            if stopping or num_steps >= _STEPS and took > seconds:
+            if stopping:
                 break
         if not any(dist.total([num_clips])):
             reasons = self._loader.unreachable | self._loader.unusable
@@ -386,9 +387,10 @@ class Trainer:
     def _warn(self, warnings: Iterable[RunWarning]) -> None:
         """Tells warnings of kinds that the run has not warned of before, and logs them."""
         for warning in warnings:
-            if warning.kind in {known["kind"] for known in self._state.warnings}:
+            if warning.kind in self._state.warned:
                 continue
-            self._state.warnings.append(vars(warning))
+            self._state.warned[warning.kind] = warning.epoch
+            self._warnings.append(warning)
             self._reporter.warning(warning)
             if self._log is not None:
                 self._log.warning(vars(warning))
@@ -451,7 +453,7 @@ class Trainer:
             tied=state.tied,
             stopped_early=self._finished and state.epoch < self._recipe.optim.epochs,
             classes=tuple(ClassResult(**one) for one in state.classes),
-            warnings=tuple(RunWarning(**one) for one in state.warnings),
+            warnings=tuple(self._warnings),
             num_videos=len(self._data.train),
             num_skipped=len(self._loader.unusable),
             skipped=self._loader.skipped,
@@ -573,7 +575,8 @@ class Trainer:
         self._restore(saved)
         if changed is not None and self._finished:  # it was stopped early, and is to train more epochs now
             self._state.patience_from = self._state.validated
-        dist.by_first(lambda: runlog.write_warnings(run_dir, self._state.warnings))
+        rows = dist.by_first(lambda: runlog.keep_warnings(run_dir, self._state.warned))
+        self._warnings = [RunWarning(**row) for row in rows]
         self._report_position(saved["world"])
         if saved["format"] < 4 and self._loader.task.changes_pixels:
             self._reporter.line("WARNING: an earlier version began this run: color changes are drawn differently now")

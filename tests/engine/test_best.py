@@ -106,7 +106,7 @@ def test_a_checkpoint_of_an_earlier_version(data, tmp_path):
     path = tmp_path / "run/last.pt"
     saved = checkpoint.load(path)
     best = saved["progress"]["best_loss"]
-    for name in ("best_loss", "best_epoch", "tied", "classes", "validated", "patience_from", "warnings"):
+    for name in ("best_loss", "best_epoch", "tied", "classes", "validated", "patience_from", "warned"):
         del saved["progress"][name]
     del saved["config"]["run"]["early_stopping"]
     checkpoint.save(path, saved)

@@ -72,6 +72,7 @@ def extract_frames(
     workers: Workers = Workers(),  # noqa: B008 - frozen
     progress: Progress | None = None,
     log: Callable[[str], None] | None = None,
+    begin: Callable[[int, int, int], None] | None = None,
 ) -> Extracted:
     """Extracts all videos of SRC that are not in DST yet. Then it writes the lists, labels.txt and failed.csv.
 
@@ -84,6 +85,7 @@ def extract_frames(
         workers: Threads of this machine, or a cluster.
         progress: Called with (videos done, all videos, failed videos).
         log: Called with each message.
+        begin: Called before the first video is extracted, with (videos, classes, videos that exist already).
 
     Raises:
         FileNotFoundError: SRC or a list is missing.
@@ -92,7 +94,7 @@ def extract_frames(
     """
     say = Messages(log)
     with Target(Path(dst), FRAMES, options) as target:
-        return _extract(target, src, options, split, workers, progress, say)
+        return _extract(target, src, options, split, workers, progress, say, begin)
 
 
 def _extract(
@@ -103,6 +105,7 @@ def _extract(
     workers: Workers,
     progress: Progress | None,
     say: Messages,
+    begin: Callable[[int, int, int], None] | None,
 ) -> Extracted:
     source, names, classes, plan, broken = target.choose(src, split, say)
     if options.fps:
@@ -111,6 +114,8 @@ def _extract(
 
     counts = {name: count for name in names if (count := count_frames(folders[name], options.template))}
     skipped = len(counts)
+    if begin is not None:
+        begin(len(names), len(set(classes)), skipped)
     if skipped:
         say(f"{skipped} of {len(names)} videos exist already")
     jobs = {(source / name, folders[name], options): name for name in names if name not in counts}

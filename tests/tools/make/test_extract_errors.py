@@ -153,10 +153,22 @@ def test_the_command_without_arguments(videos, tmp_path, monkeypatch):
     result = cli()
     assert result.exit_code == 0
     assert result.output.splitlines()[0] == "split: drawn by class, 0.2 of the videos for validation, seed 0"
-    assert result.output.splitlines()[-2:] == [
+    assert result.output.splitlines()[1:3] == [
+        "videos  6 videos of 2 classes",
+        "frames  frames/<class>/<video>/00001.jpg, short side 256 pixels at most, every frame, JPEG quality 90",
+    ]
+    assert result.output.splitlines()[-3:] == [
         "6 videos -> frames/ (30 frames, 0 failed); train.txt 4, val.txt 2",
         "next: actrec train --data .",
+        "      actrec view --data .",
     ]
+    result = cli("--short-side", "256", "--fps", "5", "--template", "{:03d}.png", "videos", "other")
+    assert result.exit_code == 0
+    assert (
+        "frames  other/frames/<class>/<video>/001.png, short side 256 pixels at most, 5 frames per second"
+        in result.output
+    )
+    assert "videos  6 videos of 2 classes, 6 of them extracted before" in cli().output
 
 
 def test_a_second_process_is_refused_and_loses_nothing(videos, tmp_path):
