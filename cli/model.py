@@ -111,7 +111,8 @@ class ModelChoice:
             known.append("epoch {} of {}".format(*model.epochs))
             run = runs.read(self.path.parent)
             if not run.broken and run.planned == model.epochs[1]:
-                known.append("run finished" if run.state == "finished" else "run not finished")
+                finished = {"finished": "run finished", "stopped early": "run stopped early"}
+                known.append(finished.get(run.state, "run not finished"))
         if not dist.rank():
             note(printable(f"net: {self.path} ({', '.join(known)})"))
 

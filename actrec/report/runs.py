@@ -64,9 +64,21 @@ class Run:
             return f"broken: {', '.join(self.broken)}"
         if self.planned is not None and self.done >= self.planned:
             return "finished"
+        if self._stopped_early:
+            return "stopped early"
         if not self.done and not self.steps:
             return "just started"
         return f"in epoch {self.done + 1}"
+
+    @property
+    def _stopped_early(self) -> bool:
+        """Whether the last epoch is a validated one, and `--early-stopping` has stopped the run after it."""
+        options = self.config.get("run")
+        patience = options.get("early_stopping") if isinstance(options, dict) else None
+        if not runlog.is_count(patience) or not patience or not self.epochs or "best" not in self.epochs[-1]:
+            return False
+        best = max((row["epoch"] for row in self.epochs if row.get("best")), default=None)
+        return best is not None and self.done - 1 - best >= patience
 
     def values(self, name: str) -> dict[int, float]:
         """The logged values of this name by epoch, without those that are not finite numbers."""
@@ -80,7 +92,8 @@ class Summary:
     Args:
         measure: What `best` and `last` measure: top-1 or mAP, in percent.
         loss: The last training loss that was logged.
-        state: "finished", "in epoch N" (it is running, or was stopped there), "just started", or "broken: FILES".
+        state: "finished", "stopped early" (by `early_stopping`), "in epoch N" (it is running, or was stopped there),
+            "just started", or "broken: FILES".
     """
 
     name: str

@@ -113,6 +113,18 @@ def test_the_last_lines(run, inside):
     assert said["best_epoch"] in (0, 1)
 
 
+def test_a_run_that_stopped_early_is_called_so(run, inside):
+    still = ["--lr", "1e-30", "--weight-decay", "0", "--freeze-norm", "all", "--schedule", "step"]
+    code, out, err = run("train", *TINY, *still, "--epochs", "9", "--early-stopping", "2", "--run", "runs/r")
+    assert code == 0
+    assert out[-6] == "stopped early after 3 epochs: the last 2 epochs had no better validation result"
+    assert out[-1].startswith("3 epochs, best top-1 ")
+    code, out, _ = run("runs")
+    assert "stopped early" in out[-1]
+    code, _, err = run("evaluate")
+    assert "net: runs/r/best.pt (resnet3d_10, epoch 1 of 9, run stopped early)" in err
+
+
 def test_classes_with_a_direction_are_not_mirrored(run, inside):
     (inside / "labels.txt").write_text("turn left\nturn right\n")
     code, _, err = run("train", *TINY, "--epochs", "1", "--run", "a")
