@@ -16,7 +16,7 @@ from actrec.data.lists import Video
 
 
 def index_of(*paths: Path):
-    return build_index([Video(str(path), (0,)) for path in paths])
+    return build_index([Video.of(path) for path in paths])
 
 
 @pytest.fixture
