@@ -37,6 +37,8 @@ class TrainCommand(Command):
     """Fills in the options of the run with --resume, or those of --recipe, before they are checked together."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if ctx.params.get("resume") and ctx.params.get("dry_run"):
+            raise click.UsageError("--dry-run with --resume: it shows a new run; omit --resume")
         if ctx.params.get("resume") and ctx.params.get("config_path"):
             raise click.UsageError("--config with --resume: a run continues with its own options; omit one of the two")
         if ctx.params.get("resume"):
@@ -157,7 +159,7 @@ def _changed_input(stored: Mapping[str, Any]) -> dict[str, Any]:
 
     choice, clip, found = (stored.get(name) or {} for name in ("net", "clip", "input"))
     try:
-        values = {f.name: choice.get(f.name) for f in fields(config.Net)}
+        values: dict[str, Any] = {f.name: choice.get(f.name) for f in fields(config.Net)}
         net = config.Net(**values | {"backbone": choice["backbone"]})
         channels = config.FLOW_CHANNELS if clip.get("modality") == "flow" else 3
         own = nets.input_of(net.backbone, in_channels=channels, **net.options)

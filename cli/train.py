@@ -102,8 +102,6 @@ def command(
 
     if new_head and weights is None and not resume:
         raise click.UsageError("--new-head without --weights: a net that starts without weights has a new head anyway")
-    if dry_run and resume:
-        raise click.UsageError("--dry-run with --resume: it shows a new run; omit --resume")
     recipe = config.Recipe(net, clip, augment, loader, optim, loss, run)
     fed = net_input(net, clip, frame)
     train_path, val_path = datafolder.training_lists(data, list_path, val_list)

@@ -64,7 +64,7 @@ def class_results(scores: np.ndarray, labels: np.ndarray, names: Sequence[str]) 
                 videos,
                 right,
                 100 * right / videos if videos else math.nan,
-                tuple(names[other] for other in np.flatnonzero(wrong == worst)) if worst else (),
+                tuple(names[other] for other in np.flatnonzero(wrong == worst).tolist()) if worst else (),
                 worst,
             )
         )

@@ -194,7 +194,7 @@ class EpochReport:
 
     def row(self) -> dict[str, Any]:
         """The row of `log.jsonl`."""
-        row = {
+        row: dict[str, Any] = {
             "epoch": self.epoch,
             "lr": self.lr,
             "train_loss": self.train_loss,

@@ -81,7 +81,8 @@ class TrainState:
             Whether the epoch is the best one by its score, or has the score of the best one and a lower loss; None if
             it is not the best one. Of epochs with the same score and loss, the first one is the best.
         """
-        self.validated, reason = self.epoch, None
+        reason: Literal["score", "loss"] | None = None
+        self.validated = self.epoch
         if math.isnan(self.best) or score > self.best:
             reason, self.tied = "score", 0
         elif score == self.best:
