@@ -32,7 +32,8 @@ def test_a_dry_run_finds_what_training_would_find(run, inside):
     code, _, err = run("train", *TINY, "--dry-run", "--resume")
     assert (code, err[-1]) == (2, "Error: --dry-run with --resume: it shows a new run; omit --resume")
     code, _, err = run("train", *TINY, "--dry-run", "--batch-size", "64")
-    assert code == 1
+    assert code == 2
+    assert err[-1].startswith("Error: --batch-size 64 with 12 videos: expected at most 12")
     code, _, _ = run("train", *TINY, "--dry-run", "--json", "said.json")
     said = json.loads((inside / "said.json").read_text())
     assert code == 0
