@@ -15,7 +15,7 @@ import numpy as np
 from actrec.data.storage import is_local, local_file
 from actrec.data.video.color import picture_checksum
 from actrec.data.video.container import iter_decoded, iter_packets, open_video
-from actrec.data.video.damage import DamageCount
+from actrec.data.video.damage import DamageCount, Gaps
 from actrec.data.video.orientation import Orientation
 from actrec.data.video.structure import MISSING, StructureCheck, x264_unit
 from actrec.opening import open_regular
@@ -290,6 +290,7 @@ class Examiner(PacketExaminer):
         super().__init__(path, stream)
         self._strict = _strict_decoder(self._context) if strict and self._codec == "mjpeg" else None
         self.damage = DamageCount(self._context.codec.name if strict else None)
+        self._gaps = Gaps(self._context.codec.name) if strict else None
         self._is_strict, self._is_silent = strict, self._codec in _SILENT
         self._pictures: list[int | None] = []
         self._key_pts: set[int] = set()
@@ -317,6 +318,9 @@ class Examiner(PacketExaminer):
     def picture(self, picture: av.VideoFrame) -> None:
         """See `DecodeObserver`."""
         self.damage.picture(picture)
+        if self._gaps and self._gaps.are_in(picture):
+            self.damage.damaged()
+            self._sound = False
         self._pictures.append(picture.pts)
         if self._size is None:
             super().picture(picture)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 import av
 import av.logging
+import numpy as np
 
 from actrec.words import counted, some_of
 
 _MOST_NAMED = 10  # videos in a message
+_KEPT = 8  # pictures after which a decoder rarely refers to a picture
 # Errors that a decoder prints and that mean damage. Others are about references that a stream does not contain, as
 # after a cut, about options of the stream, or about what some encoders of MS-MPEG-4 do.
 _DAMAGE = re.compile(
@@ -95,6 +98,50 @@ class Complaints:
         with av.logging.Capture() as messages:
             pictures = context.decode(packet)
         return pictures, bool(messages) and any(name == context.codec.name for _, name, _ in messages)
+
+
+class Gaps:
+    """Finds pictures with parts that were not decoded, in one thread. It sees all pictures of a decoder.
+
+    If damage ends a slice of HEVC too early, FFmpeg's decoder reports no error, and the rest of the slice shows what
+    the memory of the picture contained before. New memory is zero, but later pictures get the memory of earlier ones.
+    So the chroma of a picture is set to zero here as soon as the decoder does not refer to it anymore. If a later
+    picture has 0 in both chroma planes, a part of it was not decoded: no color is stored like this.
+
+    Args:
+        decoder: FFmpeg's name of the decoder. Other decoders than that of HEVC leave no such gaps.
+    """
+
+    def __init__(self, decoder: str):
+        self._is_needed = decoder == "hevc"
+        self._pictures: deque[av.VideoFrame] = deque()
+
+    def are_in(self, picture: av.VideoFrame) -> bool:
+        """Whether parts of the next picture are missing. The caller must not use a picture after the next one."""
+        if not self._is_needed or not picture.format.name.startswith("yuv"):  # in RGB, black is 0
+            return False
+        self._pictures.append(picture)
+        if len(self._pictures) > _KEPT:
+            _erase_chroma(self._pictures.popleft())
+        blue, red = (samples[::4] for samples in _chroma(picture))  # blocks have at least 8 rows
+        return not blue.min() and not red.min() and not (blue | red).all()
+
+
+def _chroma(picture: av.VideoFrame) -> list[np.ndarray]:
+    """Both planes, as views of the picture's memory."""
+    sample = np.uint8 if picture.format.components[1].bits == 8 else np.uint16
+    return [
+        np.frombuffer(memoryview(plane), sample).reshape(plane.height, -1)[:, : plane.width]
+        for plane in picture.planes[1:3]
+    ]
+
+
+def _erase_chroma(picture: av.VideoFrame) -> None:
+    place = picture.planes[1].buffer_ptr
+    picture.make_writable()
+    if picture.planes[1].buffer_ptr == place:  # otherwise it is a copy now, because the decoder still refers to it
+        for samples in _chroma(picture):
+            samples.fill(0)
 
 
 def damaged_line(damaged: Mapping[str, int]) -> str:

@@ -20,7 +20,7 @@ from actrec.data.video import mpeg4
 from actrec.data.video.certificate import Certificate, Examiner
 from actrec.data.video.color import Converter, Region, picture_checksum, to_bgr, to_yuv420, with_range
 from actrec.data.video.container import DecodeObserver, MediaError, SurpriseError, iter_decoded, open_video
-from actrec.data.video.damage import DamageCount
+from actrec.data.video.damage import DamageCount, Gaps
 from actrec.data.video.orientation import Orientation
 from actrec.data.video.packets import open_packets, plan_runs
 from actrec.data.video.promise import check_complete
@@ -363,7 +363,7 @@ def _read_runs(path: str | os.PathLike[str], wanted: np.ndarray, sink: _Sink, ce
     decoded = place = 0
     with open_packets(path, certificate, runs) as source:
         decoder = source.decoder()
-        stream, size = certificate.stream, None
+        stream, size, gaps = certificate.stream, None, Gaps(decoder.codec.name)
         if stream is not None:
             size = (stream.width, stream.height)
             sink.expect(*size, stream.orientation)
@@ -374,6 +374,8 @@ def _read_runs(path: str | os.PathLike[str], wanted: np.ndarray, sink: _Sink, ce
                 size = size or (picture.width, picture.height)
                 if why := _why_surprising(picture, next(expected, None), size):
                     raise SurpriseError(path, why)
+                if gaps.are_in(picture):
+                    raise SurpriseError(path, f"parts of the picture with the timestamp {picture.pts} are missing")
                 decoded += 1
                 first = place
                 # several times at the end, where they are clamped
