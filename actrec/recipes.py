@@ -86,7 +86,6 @@ Option = tuple[str, str]  # section and name
 # Options of a recipe that have no meaning with another value of one of these.
 _BOUND: Mapping[Option, tuple[str, ...]] = {
     ("optim", "optimizer"): ("lr", "lr_batch", "weight_decay", "norm_decay"),
-    ("optim", "lr"): ("lr_batch",),
 }
 
 
@@ -105,6 +104,8 @@ def options_of(
     own = {(section, name): value for section, values in RECIPES[recipe].items() for name, value in values.items()}
     replaced = {option for option, value in chosen.items() if option in own and value != own[option]}
     lost = {(section, name) for section, other in replaced for name in _BOUND.get((section, other), ())}
+    if ("optim", "lr") in chosen:  # it is meant for the batch size of the run
+        lost.add(("optim", "lr_batch"))
     backbone = {**own, **chosen}["net", "backbone"]
     lost |= {("net", name) for name in RECIPES[recipe]["net"].keys() - {"backbone", *net_options(backbone)}}
     for section, kind in field_types(Recipe).items():
