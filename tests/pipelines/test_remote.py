@@ -11,16 +11,19 @@ import threading
 import time
 
 import numbered_videos
+import numpy as np
 import pytest
 import torch
 from range_server import RangeServer
+from shard_files import write_shard
 
 import actrec
 from actrec.config import Input
 from actrec.data import storage
 from actrec.data.index import build_index, reach
-from actrec.data.index.index import run_in_threads
-from actrec.data.storage import remote
+from actrec.data.index.index import Index, run_in_threads
+from actrec.data.index.records import Records
+from actrec.data.storage import remote, tar
 from actrec.data.video.packets import needed_ranges
 
 HALF = (0.5, 0.5, 0.5)
@@ -258,6 +261,63 @@ def test_an_object_that_changes_is_read_anew(objects, tmp_path, is_known):
         again = build_index(videos, cache=tmp_path / "l.index.npy")
         assert_same(batches(actrec.eval_loader(videos, actrec.Clip(), INPUT, index=again)), new)
         assert again.fingerprint()["contents"] != index.fingerprint()["contents"]
+
+
+@pytest.mark.parametrize("place", ["local", "remote"])
+def test_an_index_knows_where_members_are(folder, objects, tmp_path, monkeypatch, place):
+    """A process with an index and an empty cache does not scan the archive, unless it has changed."""
+    content = objects["shard.tar"]
+    with RangeServer({"x.tar": content}) as server:
+        archive = server.url("x.tar")
+        if place == "local":
+            archive = str(tmp_path / "x.tar")
+            (tmp_path / "x.tar").write_bytes(content)
+        videos, cache = rows(f"{archive}::{name}" for name in NAMES), tmp_path / "l.index.npy"
+        expected = batches(train_loader([folder / name for name in NAMES]))
+        index = build_index(videos, cache=cache)
+        scans = []
+        scan = tar.scan
+        monkeypatch.setattr(tar, "scan", lambda *given: scans.append(given) or scan(*given))
+        for again in (index, None):
+            actrec.configure_storage(cache=tmp_path / f"empty {again is None}")
+            server.reset()
+            if again is None:
+                again = build_index(videos, cache=cache)
+                assert server.requests == ({} if place == "local" else {"HEAD": server.requests["HEAD"]})
+            assert_same(batches(train_loader([video.path for video in videos], index=again)), expected)
+        assert not scans
+        members = [(name, objects[NAMES[i - 1]]) for i, name in enumerate(NAMES)]  # each has another content now
+        write_shard(folder / "moved.tar", members)
+        server.objects["x.tar"] = (folder / "moved.tar").read_bytes()
+        if place == "local":
+            (tmp_path / "x.tar").write_bytes(server.objects["x.tar"])
+        actrec.configure_storage(cache=tmp_path / "empty too")
+        new = build_index(videos, cache=cache)
+        assert scans
+        moved = [folder / NAMES[i - 1] for i in range(len(NAMES))]
+        assert new[1].frames == index[0].frames
+        found = batches(actrec.eval_loader(videos, actrec.Clip(), INPUT, index=new))
+        assert_same(found, batches(actrec.eval_loader(rows(moved), actrec.Clip(), INPUT)))
+
+
+def test_a_copied_archive_is_not_scanned(folder, objects, tmp_path, monkeypatch):
+    here = build_index(rows(f"{folder}/shard.tar::{name}" for name in NAMES))
+    with tarfile.open(tmp_path / "other.tar", "w") as archive:
+        for name in NAMES[::-1]:
+            archive.add(folder / name, f"./{name}")
+    other = (tmp_path / "other.tar").read_bytes()
+    assert len(other) == len(objects["shard.tar"])
+    with RangeServer({"same/shard.tar": objects["shard.tar"], "other/shard.tar": other}) as server:
+        scans = []
+        scan = tar.scan
+        monkeypatch.setattr(tar, "scan", lambda *given: scans.append(given[0]) or scan(*given))
+        for shard in ("same", "other"):
+            videos = rows(f"{server.url(shard)}/shard.tar::{name}" for name in NAMES[:5])
+            there = Index(videos, Records(5, None, None, int), np.arange(5), np.arange(5), None)
+            assert there.take_over(here) == 5
+            assert scans == ([] if shard == "same" else [f"{server.url('other')}/shard.tar"])
+            expected = batches(train_loader([folder / name for name in NAMES[:5]]))
+            assert_same(batches(train_loader([video.path for video in videos], index=there)), expected)
 
 
 def interrupted(server, work):

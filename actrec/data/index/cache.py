@@ -229,7 +229,8 @@ _OLD_TYPES = {"rate": "f4"}
 _OLD_RECORD = np.dtype(
     [(name, _OLD_TYPES.get(name, kind), *shape) for name, kind, *shape in RECORD.descr if name in _OLD_FIELDS]
 )
-_BEFORE_STORE = np.dtype([field for field in RECORD.descr if field[0] != "packets"])
+_BEFORE_OFFSET = np.dtype([field for field in RECORD.descr if field[0] != "offset"])
+_BEFORE_STORE = np.dtype([field for field in _BEFORE_OFFSET.descr if field[0] != "packets"])
 _OLDEST_RECORD = np.dtype([(_OLD_NAMES.get(name, name), *rest) for name, *rest in _OLD_RECORD.descr])
 
 
@@ -256,6 +257,7 @@ def is_intact(record: np.void) -> bool:
         and abs(record["begins"]) < LARGEST
         and (not record["variable"] or record["kind"] == Kind.VIDEO)
         and record["bits"] <= 64
+        and record["offset"] < 1 << 62
     )
 
 
@@ -277,7 +279,7 @@ def _load(cache: Path | None) -> np.ndarray | RecordFile | None:
         records = records.view(_OLD_RECORD)
     if records.dtype == _OLD_RECORD:
         records = _complete(records)
-    if records.dtype == _BEFORE_STORE:
+    if records.dtype in (_BEFORE_STORE, _BEFORE_OFFSET):
         records = _extend(records)
     return records if records.dtype == RECORD and records.ndim == 1 else None
 
@@ -294,7 +296,7 @@ def _complete(old: np.ndarray) -> np.ndarray:
 
 
 def _extend(old: np.ndarray) -> np.ndarray:
-    """The records of a version that stored no certificates."""
+    """The records of a version that did not store where members and certificates are."""
     records = np.zeros(len(old), RECORD)
     for name in old.dtype.names or ():
         records[name] = old[name]

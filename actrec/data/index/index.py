@@ -51,7 +51,7 @@ from actrec.data.index.records import BLOCK, Records
 from actrec.data.index.store import CertificateStore, Place
 from actrec.data.limits import why_too_large, why_too_long
 from actrec.data.lists import Video, Videos, digest, number_files
-from actrec.data.storage import RemoteError, absolute, cancelling_pool, is_local, is_remote
+from actrec.data.storage import RemoteError, absolute, cancelling_pool, is_local, is_remote, knows_place
 from actrec.data.video.certificate import Certificate, find_certificate
 from actrec.data.video.color import Region
 from actrec.data.video.container import ChangedError, MediaError, SurpriseError
@@ -147,9 +147,10 @@ class Index(Sequence[Media]):
         video, file = self._videos[i], int(self._file_of_row[i])
         if i in self.broken:
             raise MediaError(video.path, self.broken[i])
-        if not self._current[file]:
-            self._probe(file, video.path)
         record = self._records[file]
+        if not self._current[file] or (record["offset"] and not knows_place(video.path)):
+            self._probe(file, video.path)
+            record = self._records[file]
         span = self._why_unusable(file, video.path) or self._spans.get(i) or self._span(i, record)
         if isinstance(span, str):
             self.broken[i] = span
@@ -269,7 +270,8 @@ class Index(Sequence[Media]):
         Returns:
             The number of files.
         """
-        files = [(file, path) for file, path in self._outdated_files(workers) if not is_local(path)]
+        files = [(file, self._file_path(file)) for file in range(len(self._records))]
+        files = [(file, path) for file, path in files if not is_local(path)]
         known = by_place(map(other._file_path, range(len(other._records))))
 
         def find(file: int, path: str) -> Found | None:
@@ -280,7 +282,9 @@ class Index(Sequence[Media]):
             certificate = other._stored(there, record) if record["certified"] == Certified.YES else None
             if certificate is None or record["verified"] == Verified.BROKEN:
                 return None
-            with contextlib.suppress(OSError, MediaError):  # probing tells what is wrong
+            with contextlib.suppress(OSError, MediaError), fetching(path):  # probing tells what is wrong
+                if self._records[file]["kind"] != Kind.UNKNOWN and self._is_current(file, path):
+                    return None
                 return found_again(record, certificate, other._file_path(there), path, self.name(path))
             return None
 
@@ -505,7 +509,8 @@ class Index(Sequence[Media]):
             if stored["kind"] != Kind.UNKNOWN and not is_intact(stored):
                 self._records.change(file, kind=Kind.UNKNOWN, verified=Verified.UNKNOWN)
                 self.num_damaged += 1
-        record, key = self._records[file], key_of(path, self.name(path), self.template)
+        record = self._records[file]
+        key = key_of(path, self.name(path), self.template, known=record)
         known = record["kind"] != Kind.UNKNOWN and key is not None and tuple(record["key"].tolist()) == key
         self._current[file] = known
         if key is not None and not is_local(path):

@@ -6,6 +6,7 @@ import os
 import zlib
 from collections.abc import Iterable
 from dataclasses import replace
+from tarfile import BLOCKSIZE
 
 import numpy as np
 
@@ -51,7 +52,10 @@ def found_again(record: np.void, certificate: Certificate, path: str, copy: str,
         OSError, MediaError: One of them cannot be read.
     """
     size, packets = int(record["size"]), np.sort(certificate.packets, order="offset")
-    if certificate.stream is None or storage.stat(copy).size != size:
+    if certificate.stream is None:
+        return None
+    _expect_same_place(record, path, copy)
+    if storage.stat(copy).size != size:
         return None
     end = int(packets["offset"][-1] + packets["size"][-1])
     around = [(0, int(packets["offset"][0])), (end, size - end)]
@@ -63,5 +67,19 @@ def found_again(record: np.void, certificate: Certificate, path: str, copy: str,
         certificate = replace(certificate, crcs=crcs)
     again = record.copy()
     again["name"], again["key"] = checksum(name), key_of(copy, name) or (0, 0)
-    again["packets"] = 0
+    again["packets"], again["offset"] = 0, (storage.place_of(copy) or (0,))[0]
     return Found(again, pack(certificate))
+
+
+def _expect_same_place(record: np.void, path: str, copy: str) -> None:
+    """Looks for a member of a copied archive where it is in the original, so that the copy need not be scanned.
+
+    It is found there if both archives have the same size, and the same bytes before the member: its header.
+    """
+    offset, size = int(record["offset"]), int(record["size"])
+    (archive, member), (other, other_member) = split_member(path), split_member(copy)
+    if not offset or member is None or other_member is None or storage.stat(archive).size != storage.stat(other).size:
+        return
+    header = [(max(0, offset - BLOCKSIZE), min(offset, BLOCKSIZE))]
+    if read_ranges(archive, header) == read_ranges(other, header):
+        storage.remember_place(copy, (offset, size), storage.stat(copy, (offset, size)).version)

@@ -82,6 +82,7 @@ RECORD = np.dtype(
         ("begins", "f8"),  # the time of a file's first frame in seconds
         ("variable", "?"),  # its frames are not shown equally long
         ("stamped", "?"),  # it has timestamps
+        ("offset", "u8"),  # of a member in its archive; 0 if it is unknown, or not a member
         ("packets", [("position", "u8"), ("size", "u4"), ("crc", "u4")]),  # where its certificate is (`store.Place`)
         ("seal", "u8"),  # of all other fields, in the cache: a record that was damaged on disk does not match
     ]
@@ -91,17 +92,29 @@ _FLOW_MADE = "`actrec extract-flow` computes it"
 _LARGEST = {name: np.iinfo(RECORD[name]).max for name in ("first", "step", "missing", "unused")}
 
 
-def key_of(path: str, name: str, template: str | None = None) -> tuple[int, int] | None:
+def key_of(
+    path: str, name: str, template: str | None = None, *, known: np.void | None = None
+) -> tuple[int, int] | None:
     """A hash of the name, size and modification time of a file or folder.
 
     Of a folder, it includes its `fps` file and the template of its images. Of a URL and of a member of an archive, the
     version that its storage states takes the place of the modification time. None if the path does not exist.
+
+    Args:
+        known: An earlier `RECORD`. If it says where a member is, and this is still right, the archive is not scanned.
 
     Raises:
         RemoteError: A URL cannot be read.
     """
     if not is_local(path):
         try:
+            if known is not None and known["offset"]:
+                place = int(known["offset"]), int(known["size"])
+                found = storage.stat(path, place)
+                key = _hash_of(name, f"{found.size}\0{found.version}")
+                if key == tuple(known["key"].tolist()):
+                    storage.remember_place(path, place, found.version)
+                    return key
             found = storage.stat(path)
         except RemoteError:
             raise
@@ -274,6 +287,8 @@ def _probe_stored(path: str, record: np.ndarray, *, flow: bool) -> bytes | None:
     if flow:
         raise MediaError(path, f"optical flow is read from folders of the file system only: {_FLOW_MADE}")
     record["size"] = storage.stat(path).size
+    if (place := storage.place_of(path)) is not None:
+        record["offset"] = place[0]
     with storage.local_file(path):  # fetched once for all that follows
         return _probe_video(path, record)
 

@@ -28,12 +28,15 @@ if TYPE_CHECKING:  # For type checkers, which do not see names that __getattr__ 
     from actrec.data.storage.sources import Status as Status
     from actrec.data.storage.sources import configure as configure
     from actrec.data.storage.sources import configure_storage as configure_storage
+    from actrec.data.storage.sources import knows_place as knows_place
     from actrec.data.storage.sources import list_archive as list_archive
     from actrec.data.storage.sources import local_file as local_file
     from actrec.data.storage.sources import open_bytes as open_bytes
+    from actrec.data.storage.sources import place_of as place_of
     from actrec.data.storage.sources import prefetch as prefetch
     from actrec.data.storage.sources import read_ranges as read_ranges
     from actrec.data.storage.sources import refresh as refresh
+    from actrec.data.storage.sources import remember_place as remember_place
     from actrec.data.storage.sources import settings as settings
     from actrec.data.storage.sources import stat as stat
     from actrec.data.storage.sources import statistics as statistics
@@ -51,12 +54,15 @@ _HOMES = {
             "Status",
             "configure",
             "configure_storage",
+            "knows_place",
             "list_archive",
             "local_file",
             "open_bytes",
+            "place_of",
             "prefetch",
             "read_ranges",
             "refresh",
+            "remember_place",
             "settings",
             "stat",
             "statistics",

@@ -27,6 +27,7 @@ from actrec.system import ExhaustedError, read_at, write_all
 
 _MOST_FACTS = 1_000_000  # objects whose size and version this process remembers: 320 MB
 _MOST_MEMBERS = 2_000_000  # members, of all archives whose tables this process remembers
+_MOST_PLACES = 1_000_000  # members of which this process knows from an index where they are: 200 MB
 _MANY = 1000  # a local archive with so many members has its table in the cache
 _HEADERS = 4096  # bytes of a remote archive that are read at once: the small members next to a video fit into them
 _MOST_CHANGES = 3  # how often an object is fetched again because it was replaced while it was fetched
@@ -69,6 +70,8 @@ class _State:
         self.cache = cache
         self.facts: Recent[int, Facts] = Recent(_MOST_FACTS)  # by the hash of the URL
         self.tables: Recent[tuple[str, int], tar.Table] = Recent(_MOST_MEMBERS, lambda one: len(one.members) + 1)
+        # By the hash of the path of a member: offset, size, and the version of the member that is there.
+        self.places: Recent[int, tuple[int, int, int]] = Recent(_MOST_PLACES)
 
 
 def _default_cache() -> Path:
@@ -164,8 +167,12 @@ def _facts(url: str, *, anew: bool = False) -> Facts:
     return facts
 
 
-def stat(path: _Path) -> Status:
+def stat(path: _Path, place: tuple[int, int] | None = None) -> Status:
     """Size and version of a source. A server is asked once per object and process.
+
+    Args:
+        place: (offset, size) of a member, where it was in some version of its archive. The archive is then not scanned.
+            If it is another archive now, the version is another one too.
 
     Raises:
         OSError: As `os.stat` does: FileNotFoundError, PermissionError, ...
@@ -174,9 +181,7 @@ def stat(path: _Path) -> Status:
     path = os.fspath(path)
     archive, member = split_member(path)
     if member is not None:
-        status = stat(archive)
-        offset, size = _table(archive).find(archive, member)
-        return Status(size, remote.version_of(f"{status.version} {offset}", size))
+        return _status_of_member(archive, *(place or _find(path, archive, member)))
     if is_url(path):
         facts = _facts(path)
         assert facts.size is not None
@@ -185,12 +190,50 @@ def stat(path: _Path) -> Status:
     return Status(found.st_size, found.st_mtime_ns)
 
 
+def _status_of_member(archive: str, offset: int, size: int) -> Status:
+    return Status(size, remote.version_of(f"{stat(archive).version} {offset}", size))
+
+
 def refresh(path: _Path) -> None:
     """Forgets what this process knows of an object, so that the server is asked again."""
     _get().facts.drop(hash(split_member(os.fspath(path))[0]))
 
 
 # ---- members ----
+
+
+def place_of(path: _Path) -> tuple[int, int] | None:
+    """(offset, size) of a member in its archive; None if the path is not that of a member.
+
+    Raises:
+        OSError, MediaError: as `stat`.
+    """
+    path = os.fspath(path)
+    archive, member = split_member(path)
+    return None if member is None else _find(path, archive, member)
+
+
+def remember_place(path: _Path, place: tuple[int, int], version: int) -> None:
+    """Uses (offset, size) of a member as long as its archive does not change, so that this is not scanned.
+
+    Args:
+        version: what `stat` says of the member at this place.
+    """
+    _get().places.put(hash(os.fspath(path)), (*place, version))
+
+
+def knows_place(path: _Path) -> bool:
+    """Whether `remember_place` was called for a member. This asks neither a server nor the file system."""
+    return _get().places.get(hash(os.fspath(path))) is not None
+
+
+def _find(path: str, archive: str, member: str) -> tuple[int, int]:
+    """(offset, size) of a member."""
+    if (known := _get().places.get(hash(path))) is not None:
+        offset, size, version = known
+        if _status_of_member(archive, offset, size).version == version:
+            return offset, size
+    return _table(archive).find(archive, member)
 
 
 def list_archive(archive: _Path) -> tar.Table:
@@ -275,14 +318,14 @@ def local_file(path: _Path) -> Iterator[LocalFile]:
         if member is None:
             yield LocalFile(path, 0, None)
         else:
-            yield LocalFile(archive, *_table(archive).find(archive, member))
+            yield LocalFile(archive, *_find(path, archive, member))
         return
     facts = _facts(archive)
     if member is None:
         with _whole_object(archive, facts) as (local, _):
             yield LocalFile(local, 0, None)
         return
-    part = _table(archive).find(archive, member)
+    part = _find(path, archive, member)
     with _get().cache.whole(name_of(archive, facts.version), suffix_of(archive)) as whole:
         if whole is not None:
             yield LocalFile(str(whole), *part)
@@ -434,7 +477,7 @@ def read_ranges(path: _Path, ranges: Sequence[tuple[int, int]], crcs: Sequence[i
     size: int | None = None
     base = 0
     if member is not None:
-        base, size = _table(archive).find(archive, member)
+        base, size = _find(path, archive, member)
     if not is_url(archive):
         found = _read_local(archive, _within(ranges, base, size))
         if crcs is not None and (bad := _different(found, crcs)):
