@@ -37,6 +37,8 @@ PAGES = {
     "docs/from_hara.md": 80,
     "docs/from_mmaction2.md": 40,
     "docs/from_pyslowfast.md": 35,
+    "docs/quickstart.md": 10,
+    "docs/troubleshooting.md": 12,
     "docs/multi_gpu.md": 2,
     "docs/performance.md": 5,
     "docs/cluster.md": 1,
@@ -175,6 +177,11 @@ def test_every_page_is_in_the_navigation_of_the_site():
     named = set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE))
     made = {"index.md", "changes.md", "options.md"}  # by docs/site/hooks.py
     assert named - made == {path.name for path in (ROOT / "docs").glob("*.md")}, "add the page to `nav` in mkdocs.yml"
+
+
+def test_every_public_name_is_on_the_page_of_the_python_interface():
+    shown = re.findall(r"^::: actrec\.(\w+)", (ROOT / "docs/python.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {*library.__all__} - {"__version__"} <= {*shown}
 
 
 def misread_lists(page: Path) -> list[str]:
