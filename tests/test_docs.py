@@ -179,6 +179,11 @@ def test_every_page_is_in_the_navigation_of_the_site():
     assert named - made == {path.name for path in (ROOT / "docs").glob("*.md")}, "add the page to `nav` in mkdocs.yml"
 
 
+def test_every_measurement_is_named():
+    page = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    assert [path.name for path in (ROOT / "docs/numbers").glob("*.md") if path.name not in page] == []
+
+
 def test_every_public_name_is_on_the_page_of_the_python_interface():
     shown = re.findall(r"^::: actrec\.(\w+)", (ROOT / "docs/python.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert {*library.__all__} - {"__version__"} <= {*shown}
