@@ -181,8 +181,15 @@ def warnings_noted() -> Iterator[None]:
     Nothing changes for a program that has configured `logging`.
     """
 
-    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
-        note(warnings.formatwarning(message, category, filename, lineno).rstrip("\n"))
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: Any = None,
+        line: str | None = None,
+    ) -> None:
+        note(warnings.formatwarning(message, category, filename, lineno, line).rstrip("\n"))
 
     before = logging.lastResort, warnings.showwarning
     logging.lastResort, warnings.showwarning = _Notes(logging.WARNING), show

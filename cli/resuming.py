@@ -133,6 +133,9 @@ def _start_from(ctx: click.Context, path: Path) -> None:
     stored = current_options(read_json(path, dict))
     if not any(isinstance(stored.get(section), dict) for section in _SECTIONS):
         raise ValueError(f"{path}: not the configuration of a run: expected the config.json of a run folder")
+    for section in (*_SECTIONS, "input"):
+        if not isinstance(value := stored.get(section) or {}, dict):
+            raise ValueError(f"{path}: {section} {show(value)}: expected an object {{…}}")
     params, given = (
         ctx.params,
         {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE},
@@ -199,7 +202,7 @@ def _stored_value(stored: Mapping[str, Any], section: str, field: str, source: P
     try:
         return check_fields(_SECTIONS[section], {field: value})[field]
     except OptionError as error:
-        raise ValueError(f"{source}: {section}: {error}") from None
+        raise ValueError(f"{source}: {'input' if section == 'frame' else section}: {error}") from None
 
 
 def _typed(param: ConfigOption, value: Any) -> str:

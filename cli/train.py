@@ -171,8 +171,8 @@ def _summary(trained: TrainResult, run_dir: Path) -> list[str]:
     count = counted(trained.epochs, "epoch")
     return [
         *([f"stopped early after {count}: {_no_better(trained)}"] if trained.stopped_early else []),
-        *(table(trained.classes) if trained.classes else []),
         trained.describe_best(),
+        *(table(trained.classes) if trained.classes else []),
         f"{count}{best} -> {run_dir}/best.pt, {run_dir}/last.pt",
     ]
 

@@ -27,6 +27,7 @@ from actrec.data.lists.labeling import range_of_counts, refuse_gaps
 from actrec.engine import runlog
 from actrec.engine.failures import skipped_lines
 from actrec.engine.runfolder import BEST, CHECKPOINTS, Data
+from actrec.files import show
 from actrec.words import some_of
 
 Watch = Callable[[], AbstractContextManager[Callable[[int, int], None]]]  # gives a progress callback for one list
@@ -203,7 +204,7 @@ def _tell_labels(train: IndexedList, val: IndexedList | None, classes: Sequence[
         so = "this class has" if len(empty) == 1 else "these classes have"
         log(f"WARNING: no video of {train.path} has the {which}: labels count from 0, so {so} no videos")
     if len(classes) == 1 and label_columns(train.videos)[1].all():  # with several labels, a video may have none
-        log(f"WARNING: {train.path} has a single class: a net that always answers {classes[0]} is always right")
+        log(f"WARNING: {train.path} has a single class: its name is {show(classes[0])}, and every answer will be right")
 
 
 def _usable_per_class(item: IndexedList, num_classes: int) -> list[int]:

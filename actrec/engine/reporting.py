@@ -65,9 +65,8 @@ class TrainResult:
         text += f"validation loss {self.best_loss:.4f}"
         if not self.tied:
             return text
-        which = "has" if self.tied == 1 else "have"
-        tie = f"{counted(self.tied, 'other epoch')} {which} the same {self.metric}"
-        return f"{text}; the loss decided, because {tie}"
+        lowest = ", the lowest" if math.isfinite(self.best_loss) else ""
+        return f"{text}{lowest} of the {self.tied + 1} epochs with this {self.metric}"
 
 
 @dataclass(frozen=True)
@@ -153,9 +152,8 @@ class Measured:
     gpu_memory: int | None
 
     def lines(self) -> list[str]:
-        time = f"about {timedelta(seconds=round(self.total))}: {self.step:.2g} s per step"
-        if self.validation is not None:
-            time += f", {self.validation:.2g} s per validation"
+        time = f"about {timedelta(seconds=round(self.total))} ({self.step:.2g} s per step"
+        time += f", {self.validation:.2g} s per validation)" if self.validation is not None else ")"
         used = [f"{self.memory / 1e9:.1f} GB in each process"] if self.memory is not None else []
         used += [f"{self.gpu_memory / 1e9:.1f} GB on the GPU"] if self.gpu_memory is not None else []
         return [f"time    {time}", *([f"memory  {', '.join(used)}"] if used else [])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import math
 import shlex
@@ -259,6 +260,9 @@ def _notes(entry: Entry) -> list[str]:
     lost = sorted(
         {name for row in run.epochs for name, value in row.items() if name.endswith("loss") and value is None}
     )
+    with contextlib.suppress(OSError, ValueError):
+        said = [row.get("message") for row in runlog.read(run.path, runlog.WARNINGS)]
+        notes += [f"Training warned: {text}" for text in said if isinstance(text, str)]
     if lost:
         notes.append(f"Not a number in some epochs, which the curves leave out: {', '.join(lost)}.")
     if not run.epochs:
@@ -271,8 +275,13 @@ def _notes(entry: Entry) -> list[str]:
 
 
 def _best(run: Run) -> tuple[int, float] | None:
-    """The epoch with the best validation score, the first one of several, and the score."""
+    """The epoch of `best.pt` and its validation score. For runs of earlier versions: the first best epoch.
+
+    Later versions log which epochs became `best.pt`; the last one of them counts.
+    """
     scores = run.values(run.measure)
+    if chosen := [row["epoch"] for row in run.epochs if row.get("best") and row["epoch"] in scores]:
+        return max(chosen), scores[max(chosen)]
     return max(scores.items(), key=lambda pair: pair[1]) if scores else None
 
 

@@ -40,6 +40,7 @@ def test_an_unknown_flag_is_wrong_usage(run, name):
 def test_which_commands_write_json():
     assert WITH_JSON == [
         "lists shards",
+        "lists flips",
         "index",
         "train",
         "evaluate",
@@ -56,6 +57,7 @@ def test_which_commands_write_json():
         "nets",
         "weights inspect",
         "bench",
+        "doctor",
     ]
 
 

@@ -93,6 +93,13 @@ def test_a_file_that_is_no_configuration(run, inside):
     code, _, err = run("train", "--config", "x.json")
     assert code == 1
     assert err == ["Error: x.json: not the configuration of a run: expected the config.json of a run folder"]
+    for section in ("input", "clip", "net"):
+        (inside / "x.json").write_text(json.dumps({"net": {"backbone": "resnet3d_10"}, "run": {}} | {section: 3}))
+        code, _, err = run("train", "--config", "x.json", "--dry-run", *TINY)
+        assert (code, err) == (1, [f"Error: x.json: {section} 3: expected an object {{…}}"])
+    (inside / "x.json").write_text(json.dumps({"net": {"backbone": "resnet3d_10"}, "input": {"size": "x"}}))
+    code, _, err = run("train", "--config", "x.json")
+    assert (code, err) == (1, ["Error: x.json: input: size 'x': expected a whole number"])
     code, _, err = run("train", "--config", "absent.json")
     assert (code, err) == (1, ["Error: absent.json: No such file or directory"])
     code, _, err = run("train", "--config", "x.json", "--resume")
@@ -103,9 +110,9 @@ def test_a_file_that_is_no_configuration(run, inside):
 def test_the_last_lines(run, inside):
     code, out, err = run("train", *TINY, "--epochs", "2", "--early-stopping", "1", "--run", "r", "--json", "said.json")
     assert code == 0
-    assert out[-5].split() == ["class", "videos", "right", "accuracy", "mistaken", "for"]
-    assert [line.split()[0] for line in out[-4:-2]] == ["dark", "bright"]
-    assert out[-2].startswith("best.pt is from epoch ")
+    assert out[-5].startswith("best.pt is from epoch ")
+    assert out[-4].split() == ["class", "videos", "right", "accuracy", "mistaken", "for"]
+    assert [line.split()[0] for line in out[-3:-1]] == ["dark", "bright"]
     assert out[-1].startswith("2 epochs, best top-1 ")
     assert out[-1].endswith(" -> r/best.pt, r/last.pt")
     said = json.loads((inside / "said.json").read_text())

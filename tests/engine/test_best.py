@@ -52,7 +52,7 @@ def test_a_run_stops_early_and_can_be_continued(data, tmp_path):
     assert (trained.epochs, trained.stopped_early, trained.interrupted) == (3, True, False)
     assert (trained.best_epoch, trained.tied) == (0, 2)
     assert "best.pt is from epoch 1: top-1" in trained.describe_best()
-    assert trained.describe_best().endswith("; the loss decided, because 2 other epochs have the same top-1")
+    assert trained.describe_best().endswith(", the lowest of the 3 epochs with this top-1")
     rows = runlog.read(tmp_path / "run")
     assert [row["best"] for row in rows] == ["score", None, None]
     assert reporter.lines[0].count("(best)") == 1

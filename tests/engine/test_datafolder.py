@@ -35,7 +35,7 @@ def said_of(tmp_path, labels):
 @pytest.mark.parametrize(("labels", "warned"), [("00", True), ("01", False), ("0-", False)])
 def test_a_single_class_is_said(tmp_path, labels, warned):
     path, said = said_of(tmp_path, labels)
-    line = f"WARNING: {path} has a single class: a net that always answers 0 is always right"
+    line = f"WARNING: {path} has a single class: its name is '0', and every answer will be right"
     assert (line in said) == warned
 
 

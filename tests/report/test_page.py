@@ -332,6 +332,16 @@ def test_a_run_that_crashed_in_its_first_epoch(tmp_path):
     assert len(chart["series"][0]["points"]) <= 1000
 
 
+def test_the_best_epoch_is_that_of_best_pt_and_warnings_are_shown(tmp_path):
+    reasons = [None, "score", "loss", None]
+    rows = [{"epoch": e, "val_top1": [10.0, 60.0, 60.0, 50.0][e], "best": reasons[e]} for e in range(4)]
+    run = make_run(tmp_path, rows=rows)
+    (run / "warnings.jsonl").write_text(json.dumps({"kind": "chance", "message": "it guesses <b>", "epoch": 3}) + "\n")
+    parsed = show(run)
+    assert "in epoch 3" in parsed.text
+    assert "Training warned: it guesses <b>" in parsed.text
+
+
 def test_a_run_without_validation(tmp_path):
     parsed = show(make_run(tmp_path, rows=[{"epoch": 0, "train_loss": 1.0}, {"epoch": 1, "train_loss": 0.5}]))
     assert "The run has no validation scores." in parsed.text
