@@ -110,28 +110,27 @@ class Clip(Settings):
     """Which frames of a video form a clip."""
 
     frames: int | None = opt(
-        None, "Number of frames of a clip.  [default: the net's own]", at_least=1, at_most=MAX_FRAMES
+        None, "Frames in a clip.  [default: the net's own]", at_least=1, at_most=MAX_FRAMES, common=True
     )
     stride: int = opt(
         1,
-        "Distance between two clip frames, in source frames (dense sampling).",
+        "Distance between the frames of a clip, with --sampling dense.",
         at_least=1,
         at_most=MAX_FRAMES,
     )
     sampling: Literal["uniform", "dense"] = opt(
         "uniform",
-        "uniform: one frame from each of --frames equal parts of the video; dense: consecutive frames, --stride apart.",
+        "uniform: frames from all parts of the video; dense: from one part, --stride apart.",
     )
     rule: Literal["actrec", "comb", "ibm"] = opt(
         "actrec",
-        "How frame numbers are computed. actrec: one random offset per part; comb: in training, one random offset "
-        "shared by all parts; ibm: as in IBM's program, including its quirks.",
+        "How frame numbers are computed. actrec: one random offset for each part of the video; comb: one random "
+        "offset for all parts; ibm: as in IBM's program, including its quirks.",
         flag="--sampling-rule",
     )
     modality: Modality = opt(
         "rgb",
-        "flow: each frame of a clip is a stack of five consecutive optical flow images, x and y "
-        "(`actrec extract-flow`).",
+        "rgb: color pictures; flow: the optical flow that `actrec extract-flow` computed.",
     )
     image_range: tuple[float, float] | None = _image_range()
     template: str | None = _template()
@@ -157,9 +156,8 @@ class Augment(Settings):
 
     geometry: Literal["multiscale", "corner", "jitter", "random-resized", "center"] = opt(
         "multiscale",
-        "multiscale: one of ten sizes at one of thirteen positions; corner: a square, of a size from --scales, in a "
-        "corner or in the center; jitter: resize the short side to a length from --short-sides, then a random crop; "
-        "random-resized: random area and aspect ratio; center: the largest centered square.",
+        "How training clips are cropped. multiscale and corner use --scales, jitter uses --short-sides, and "
+        "random-resized uses --area and --aspect.",
     )
     scales: tuple[float, ...] = opt(
         (1.0, 0.875, 0.75, 0.66),
@@ -170,31 +168,31 @@ class Augment(Settings):
     )
     short_sides: tuple[int, int] = opt(
         (256, 320),
-        "Smallest and largest short side of jitter, in pixels.",
+        "Range of the short side with jitter, in pixels.",
         only=("geometry", ("jitter",)),
         at_most=MAX_SIDE,
     )
     area: tuple[float, float] = opt(
         (0.25, 1.0),
-        "Smallest and largest fraction of the area that random-resized keeps.",
+        "Range of the fraction of the area that random-resized keeps.",
         only=("geometry", ("random-resized",)),
     )
     aspect: tuple[float, float] = opt(
         (0.75, 4 / 3),
-        "Smallest and largest aspect ratio of random-resized.",
+        "Range of the aspect ratio of random-resized.",
         only=("geometry", ("random-resized",)),
     )
-    flip: bool = opt(True, "Mirror half of the clips. Labels are exchanged as flips.txt of the dataset says.")
+    flip: bool = opt(True, "Mirror half of the clips.", common=True)
     clip_position: Literal["random", "center"] = opt("random", "Where in the video a training clip is taken from.")
     stride_range: tuple[int, int] | None = opt(
         None,
-        "Temporal jitter: smallest and largest stride of a training clip, drawn per clip (dense sampling).",
+        "Range of the stride, which is drawn for each training clip (dense sampling).",
         at_most=MAX_FRAMES,
     )
-    mixup: float = opt(0.0, "Blend pairs of clips and their labels, with a weight from Beta(X, X). 0: off.", at_least=0)
+    mixup: float = opt(0.0, "Blend pairs of clips, with a weight from Beta(X, X). 0 turns it off.", at_least=0)
     cutmix: float = opt(
         0.0,
-        "Paste a part of one clip into another; its area is from Beta(X, X). 0: off. With --mixup, each "
+        "Paste a part of one clip into another, with an area from Beta(X, X). 0 turns it off. With --mixup, each "
         "batch gets one of the two.",
         at_least=0,
     )
@@ -215,14 +213,14 @@ class Augment(Settings):
 class Views(Settings):
     """Which clips and crops of a video are scored."""
 
-    clips: int = opt(1, "Number of clips of a video, spread over its length.", at_least=1)
-    crops: Literal[1, 3, 5, 10] = opt(1, "Number of crops of a clip; 10 are five and their mirror images.")
+    clips: int = opt(1, "Clips from each video.", at_least=1, common=True)
+    crops: Literal[1, 3, 5, 10] = opt(1, "Crops of each clip; 10: with mirror images.", common=True)
     crop_ratio: float = opt(
         0.875, "Size of the crop as a fraction of the resized short side; 1 takes all of it.", above=0, at_most=1
     )
     rule: Literal["actrec", "ibm"] = opt(
         "actrec",
-        "Where the outer crops are located: exactly at the borders, or within 3 pixels of them as in IBM's program.",
+        "Where the outer crops are. actrec: exactly at the borders; ibm: within 3 pixels of them, as in IBM's program.",
         flag="--crop-rule",
     )
 
@@ -235,13 +233,13 @@ class Views(Settings):
 class Loader(Settings):
     """How clips are loaded."""
 
-    batch_size: int = opt(16, "Number of clips of a batch, over all processes.", at_least=1)
+    batch_size: int = opt(16, "Clips in a batch of all processes.", at_least=1, common=True)
     repeats: int = opt(
-        1, "Number of clips of each drawn video, next to each other in a batch (repeated augmentation).", at_least=1
+        1, "Number of clips that are drawn from each video in a row (repeated augmentation).", at_least=1
     )
     balanced: bool = opt(False, "Draw all classes equally often.")
-    keep_last: bool = opt(False, "Also train on the incomplete last batch of an epoch.")
-    workers: int | None = opt(None, "Number of decoding threads.  [default: one per core]", at_least=1)
+    keep_last: bool = opt(False, "Also train on the last batch of an epoch if it is incomplete.")
+    workers: int | None = opt(None, "Decoding threads.  [default: one per core]", at_least=1, common=True)
     prefetch: int = opt(2, "Number of batches that are decoded ahead.", at_least=1)
 
     def __post_init__(self) -> None:
@@ -259,11 +257,11 @@ class Limits(Settings):
 
     max_pixels: int = opt(
         100_000_000,
-        "Largest number of pixels of a frame or image. Larger ones are not decoded.",
+        "Largest number of pixels of a frame or image; larger ones are not decoded.",
         at_least=1,
         at_most=2**30,  # OpenCV decodes no larger image
     )
-    max_frames: int = opt(10_000_000, "Largest number of frames of a video. Longer videos are not used.", at_least=1)
+    max_frames: int = opt(10_000_000, "Largest number of frames of a video; longer videos are not used.", at_least=1)
 
 
 @dataclass(frozen=True)
@@ -277,7 +275,7 @@ class Storage(Settings):
     )
     cache_size: str = opt(
         "50G",
-        "Largest size of the cache, such as 500M, 50G or 2T. The least recently used files are removed first.",
+        "Largest size of the cache, such as 500M or 2T; the least recently used files are removed first.",
         metavar="SIZE",
     )
 
@@ -304,30 +302,33 @@ class Net(Settings):
     """The net, and the options of nets that a user can set. None keeps the default of the family."""
 
     backbone: str = opt(
-        "tiny3d", "Name of the net (`actrec nets` lists them), or MODULE:FUNCTION for a net of your own."
+        "tiny3d",
+        "Net (see `actrec nets`), or MODULE:FUNCTION.",
+        common=True,
+        complete="nets",
     )
     dropout: float | None = opt(None, "Probability of dropout before the last layer.", at_least=0, at_most=1)
     temporal_stride: bool | None = opt(None, "Halve the time axis inside the net.")
-    temporal_pool: Literal["max", "avg"] | None = opt(None, "Temporal pooling.")
-    depthwise_temporal: bool | None = opt(None, "Depthwise temporal convolutions (s3d, s3d_resnet).")
+    temporal_pool: Literal["max", "avg"] | None = opt(None, "Type of temporal pooling.")
+    depthwise_temporal: bool | None = opt(None, "Use depthwise temporal convolutions (s3d, s3d_resnet).")
     last_pool: Literal["same", "valid"] | None = opt(
-        None, "Padding of i3d's last temporal pool: same, or valid (as in the published mini tables)."
+        None, "Padding of i3d's last temporal pool; valid: as in the published mini tables."
     )
     blending_frames: int | None = opt(None, "Number of frames that TAM blends.", at_least=1)
-    blending: Literal["sum", "max"] | None = opt(None, "How TAM blends.")
+    blending: Literal["sum", "max"] | None = opt(None, "How TAM blends frames.")
     depthwise_blending: bool | None = opt(None, "Let TAM blend each channel separately.")
-    shortcut: Literal["A", "B"] | None = opt(None, "Shortcuts of 3D ResNets: padded (A), convolution (B).")
+    shortcut: Literal["A", "B"] | None = opt(None, "Shortcuts of 3D ResNets: padding (A) or a convolution (B).")
     stem_kernel_t: int | None = opt(
         None, "Temporal size of the first kernel of a 3D ResNet, in frames.", at_least=1, at_most=MAX_FRAMES
     )
     stem_stride_t: int | None = opt(
         None, "Temporal stride of the first convolution of a 3D ResNet, in frames.", at_least=1, at_most=MAX_FRAMES
     )
-    stem_pool: bool | None = opt(None, "Pooling after the first convolution of a 3D ResNet.")
+    stem_pool: bool | None = opt(None, "Use pooling after the first convolution of a 3D ResNet.")
     widen: float | None = opt(None, "Factor for the number of channels (3D ResNets, tiny3d).", above=0)
     cardinality: int | None = opt(None, "Number of groups of ResNeXt's convolutions.", at_least=1)
-    batch_norm: bool | None = opt(None, "c3d with batch normalization.")
-    global_pooling: bool | None = opt(None, "c3d with global average pooling instead of fully connected layers.")
+    batch_norm: bool | None = opt(None, "Use batch normalization in c3d.")
+    global_pooling: bool | None = opt(None, "Use global average pooling in c3d, instead of fully connected layers.")
 
     @property
     def options(self) -> dict[str, bool | int | float | str]:
@@ -340,66 +341,74 @@ class Net(Settings):
 class Optim(Settings):
     """Optimizer, schedule, and which parts of the net are trained."""
 
-    epochs: int = opt(50, "Number of passes over the training list.", at_least=1)
-    optimizer: Literal["sgd", "adamw"] = opt("adamw", "AdamW, or SGD with momentum.")
-    lr: float | None = opt(None, "Initial learning rate.  [default: 0.001 with adamw, 0.01 with sgd]", above=0)
+    epochs: int = opt(50, "Passes over the training list.", at_least=1, common=True)
+    optimizer: Literal["sgd", "adamw"] = opt("adamw", "Optimizer; sgd has momentum.", common=True)
+    lr: float | None = opt(None, "Learning rate.  [default: 0.001, with sgd 0.01]", above=0, common=True)
     lr_batch: int | None = opt(
         None,
-        "Batch size for which --lr and --min-lr are meant. They are scaled linearly to the batch size of this run.",
+        "Batch size for which --lr and --min-lr are meant. They are scaled linearly to the batch size of this run.  "
+        "[default: no scaling]",
         at_least=1,
     )
     head_lr: float = opt(1.0, "Learning rate of the last layer, as a multiple of that of the other layers.", above=0)
     momentum: float = opt(0.9, "Momentum of SGD.", only=("optimizer", ("sgd",)), at_least=0, at_most=1)
     dampening: float = opt(0.0, "Dampening of SGD's momentum.", only=("optimizer", ("sgd",)), at_least=0, at_most=1)
-    nesterov: bool = opt(False, "Nesterov momentum.", only=("optimizer", ("sgd",)))
+    nesterov: bool = opt(False, "Use Nesterov momentum with SGD.", only=("optimizer", ("sgd",)))
     weight_decay: float | None = opt(
         None,
-        "Decoupled weight decay of AdamW, L2 penalty of SGD.  [default: 0.05 with adamw, 0.0005 with sgd]",
+        "Weight decay: decoupled with adamw, an L2 penalty with sgd.  [default: 0.05 with adamw, 0.0005 with sgd]",
         at_least=0,
     )
     norm_decay: bool = opt(False, "Apply weight decay to norms and biases too.")
     schedule: Literal["cosine", "step", "multistep", "plateau"] = opt("cosine", "How the learning rate decreases.")
     per_step: bool = opt(
         False,
-        "Change the learning rate after each step instead of each epoch. --lr-steps may then be fractions.",
+        "Change the learning rate after each step, not after each epoch. --lr-steps may then be fractions.",
         flag="--lr-per-step",
         only=("schedule", ("cosine", "step", "multistep")),
     )
-    min_lr: float = opt(0.0, "Final learning rate of cosine.", only=("schedule", ("cosine",)), at_least=0)
+    min_lr: float = opt(0.0, "Final learning rate of the cosine schedule.", only=("schedule", ("cosine",)), at_least=0)
     lr_steps: tuple[float, ...] = opt(
         (15.0, 30.0, 45.0),
-        "Epochs after which multistep reduces the learning rate. step repeats the first of them.",
+        "Epochs after which multistep reduces the learning rate. step uses only the first number, and repeats it.",
         only=("schedule", ("step", "multistep")),
         above=0,
     )
     gamma: float = opt(
-        0.1, "Factor by which a step reduces the learning rate.", only=("schedule", ("step", "multistep", "plateau")),
+        0.1,
+        "Factor by which step, multistep and plateau reduce the learning rate.",
+        only=("schedule", ("step", "multistep", "plateau")),
         above=0,
-    )  # fmt: skip
+    )
     patience: int = opt(
         10,
-        "Number of validations without a lower loss before plateau reduces the learning rate. Without a validation "
-        "list: number of epochs without a lower training loss.",
+        "Number of validations without a lower loss after which plateau reduces the learning rate. Without a "
+        "validation list, epochs and their training loss count.",
         only=("schedule", ("plateau",)),
         at_least=0,
     )
-    warmup: float = opt(1.0, "Number of epochs in which the learning rate grows linearly, step by step.", at_least=0)
+    warmup: float = opt(
+        1.0, "Number of epochs in which the learning rate grows linearly, at the beginning.", at_least=0
+    )
     warmup_start: float = opt(
         0.01, "Learning rate at the start of the warmup, as a fraction of --lr.", at_least=0, at_most=1
     )
     accumulate: int = opt(1, "Number of batches whose gradients are accumulated for one step.", at_least=1)
-    clip_gradient: float | None = opt(None, "Clip the total norm of the gradient to this value.", above=0)
+    clip_gradient: float | None = opt(
+        None, "Largest norm of the gradient; larger gradients are scaled down.  [default: no limit]", above=0
+    )
     ema: float | None = opt(
         None,
-        "Decay of a moving average of the weights, such as 0.999. The average is what is evaluated.",
+        "Evaluate a moving average of the weights with this decay, such as 0.999.  [default: no average]",
         at_least=0,
         at_most=1,
     )
     freeze_until: str | None = opt(
-        None, "Do not train the layers before this layer of the net (its name, or the start of its name)."
+        None,
+        "Do not train the layers before the layer of this name (or of a name that starts so).  [default: train all]",
     )
     freeze_norm: Literal["none", "partial", "all"] = opt(
-        "none", "Batch norms that keep their statistics and weights; partial: all but the first (as TSN does)."
+        "none", "Which batch norms keep their statistics and weights; partial: all but the first, as in TSN."
     )
 
     def __post_init__(self) -> None:
@@ -436,7 +445,7 @@ class Loss(Settings):
 
     multi_label: bool = opt(
         False,
-        "Videos may have any number of labels. Trains with binary cross-entropy and reports mean average precision.",
+        "Train on videos with any number of labels, and report mean average precision.",
     )
     label_smoothing: float = opt(
         0.0, "Fraction of the target that is spread evenly over all classes.", at_least=0, below=1
@@ -449,33 +458,35 @@ class Run(Settings):
 
     recipe: Literal["ibm", "hara", "tsn"] | None = opt(
         None,
-        "Use the options of a published training: IBM's action-recognition-pytorch, Hara's 3D-ResNets, or TSN. Options "
-        "that you pass take precedence.",
+        "Start from the options of a published training.",
+        common=True,
     )
-    seed: int = opt(0, "Seed of all random draws.", at_least=0, at_most=2**32 - 1)
-    device: Device = opt("auto", "auto: the GPU if there is one.")
+    seed: int = opt(0, "Seed of all random draws.", at_least=0, at_most=2**32 - 1, common=True)
+    device: Device = opt("auto", "auto: the GPU if there is one.", common=True)
     precision: Literal["auto", "float32", "bfloat16", "float16", "float64"] = opt(
         "auto",
-        "Arithmetic of the net in training. auto: bfloat16 if the hardware supports it (GPUs since Ampere, CPUs with "
-        "AVX512-BF16 or AMX), else float32. float16 uses gradient scaling.",
+        "Number format of the computation in training. auto: bfloat16 if the hardware supports it, else float32. "
+        "float16 scales the gradients.",
     )
     channels_last: bool = opt(True, "Use the channels-last memory format.")
-    compile: bool = opt(False, "Compile the net (torch.compile): slower to start, faster on GPUs.")
+    compile: bool = opt(False, "Compile the net with torch.compile, which starts slower and runs faster on GPUs.")
     sync_bn: bool = opt(False, "Synchronize batch norms over all processes.")
     cudnn_benchmark: bool = opt(True, "Let cuDNN try its algorithms and use the fastest.")
     checkpoint_every: str | None = opt(
         None,
-        "Also save within epochs: after this many minutes (10m) or steps (500).  [default: after each epoch only]",
+        "Also save a checkpoint after this many minutes (10m) or steps (500).  [default: after each epoch only]",
     )
-    keep_every: int | None = opt(None, "Keep the checkpoint of every so many epochs, as epoch_<n>.pt.", at_least=1)
-    val_every: int = opt(1, "Number of epochs from one validation to the next.", at_least=1)
+    keep_every: int | None = opt(
+        None, "Keep the checkpoint of every N-th epoch, as epoch_<n>.pt.  [default: keep none of them]", at_least=1
+    )
+    val_every: int = opt(1, "Number of epochs between two validations.", at_least=1)
     early_stopping: int = opt(
         0, "Stop after so many epochs without a better validation result. 0: train all epochs.", at_least=0
     )
     crop_ratio: float = opt(
         Views.crop_ratio,
-        "Size of the validation crop as a fraction of the resized short side; 1 takes all of it. evaluate uses the "
-        "same.",
+        "Size of the validation crop as a fraction of the resized short side; 1 takes all of it. `actrec evaluate` "
+        "uses the same.",
         above=0,
         at_most=1,
     )
@@ -522,13 +533,19 @@ class Frame(Settings):
     """The frames of a clip: their size and normalization. None keeps what the net, or its checkpoint, says."""
 
     size: int | None = opt(
-        None, "Height and width of the frames, in pixels.  [default: the net's own]", at_least=1, at_most=MAX_SIDE
+        None,
+        "Frame height and width.  [default: the net's own]",
+        at_least=1,
+        at_most=MAX_SIDE,
+        common=True,
     )
     mean: tuple[float, ...] | None = opt(
-        None, "Mean of the pixel values in [0, 1]: three for RGB, one for flow.  [default: the net's own]"
+        None, "Mean of the pixel values in [0, 1]: three numbers for RGB, one for flow.  [default: the net's own]"
     )
     std: tuple[float, ...] | None = opt(
-        None, "Standard deviation of the pixel values, likewise.  [default: the net's own]", above=0
+        None,
+        "Standard deviation of the pixel values: as many numbers as --mean.  [default: the net's own]",
+        above=0,
     )
 
     def applied_to(self, net_input: Input) -> Input:
@@ -560,37 +577,42 @@ class Scoring(Settings):
 class Export(Settings):
     """Which files `actrec export` writes."""
 
-    pt2: bool = opt(True, "Also write model.pt2, for torch.export.load.")
+    pt2: bool = opt(True, "Also write model.pt2, for torch.export.load.", common=True)
 
 
 @dataclass(frozen=True)
 class Fusion(Settings):
     """How the scores of several score files are combined."""
 
-    average: Literal["probabilities", "logits"] = opt("probabilities", "What is averaged over the files.")
+    average: Literal["probabilities", "logits"] = opt("probabilities", "What is averaged over the files.", common=True)
     weights: tuple[float, ...] | None = opt(
         None,
         "Weights of the files, in the same order. They are divided by their sum.  [default: equal]",
         flag="--fusion-weights",
         at_least=0,
+        common=True,
     )
     folds: int | None = opt(
         None,
-        "Fit the weights by cross-validation: split the videos into this many parts, and score each part with weights "
-        "that are fitted on the other parts.",
+        "Fit the weights by cross-validation: each of this many parts of the videos is scored with weights fitted on "
+        "the other parts.",
         flag="--cross-validate",
         at_least=2,
+        common=True,
     )
-    seed: int = opt(0, "Seed of the split of --cross-validate.", at_least=0)
+    seed: int = opt(0, "Seed of the split of --cross-validate.", at_least=0, common=True)
 
 
 @dataclass(frozen=True)
 class Windows(Settings):
     """Windows that slide over a long video."""
 
-    every: float = opt(1.0, "Seconds from the start of one window to the start of the next.", above=0)
+    every: float = opt(1.0, "Seconds between the starts of two windows.", above=0, common=True)
     window: float | None = opt(
-        None, "Length of a window in seconds.  [default: 2; with dense sampling, what a clip covers]", above=0
+        None,
+        "Length of a window in seconds.  [default: 2, or as long as a dense clip]",
+        above=0,
+        common=True,
     )
 
     def seconds(self, clip: Clip) -> float | None:
@@ -614,16 +636,13 @@ class Windows(Settings):
 class Stream(Settings):
     """How a live source is read."""
 
-    seconds: float | None = opt(
-        None, "Stop after this many seconds.  [default: at the end of the source, or at Ctrl-C]", above=0
-    )
+    seconds: float | None = opt(None, "Stop after this many seconds.  [default: at the end]", above=0, common=True)
     timeout: float = opt(
         10.0, "Seconds without a frame after which the source counts as lost.", flag="--stream-timeout", above=0
     )
     retry: float = opt(
         30.0,
-        "Seconds without a frame after which the command ends with an error. Until then, it tries to open a "
-        "lost source again.",
+        "Seconds for which the command tries to open a lost source again, before it ends with an error.",
         flag="--stream-retry",
         at_least=0,
     )
@@ -634,11 +653,11 @@ class Embedding(Settings):
     """Which features `actrec embed` computes, and how it writes them."""
 
     layer: str | None = opt(
-        None, "Name of the module whose output gives the features.  [default: the input of the last layer]"
+        None, "Module that outputs the features.  [default: the input of the last layer]", common=True
     )
-    dtype: Literal["float32", "float16"] = opt("float32", "Type of the features in the file.")
+    dtype: Literal["float32", "float16"] = opt("float32", "Type of the features in the file.", common=True)
     layout: Literal["opentad", "actionformer"] | None = opt(
-        None, "Write a folder for this program instead, with one .npy file of (T, C) for each video."
+        None, "Write a folder for this program, with a .npy file of (T, C) for each video.", common=True
     )
 
 
@@ -646,17 +665,19 @@ class Embedding(Settings):
 class Probe(Settings):
     """Simple classifiers that measure how well features separate classes."""
 
-    neighbors: int = opt(5, "Number of neighbors (k) of the k-nearest-neighbor classifier.", at_least=1)
-    shots: tuple[int, ...] = opt((1, 5, 10), "Numbers of training videos per class, for few-shot probes.", at_least=1)
-    seeds: int = opt(10, "Number of random choices of the few-shot training videos.", at_least=1)
+    neighbors: int = opt(5, "Number of neighbors (k) of the k-nearest-neighbor classifier.", at_least=1, common=True)
+    shots: tuple[int, ...] = opt(
+        (1, 5, 10), "Numbers of training videos per class, for few-shot probes.", at_least=1, common=True
+    )
+    seeds: int = opt(10, "Number of random choices of the few-shot training videos.", at_least=1, common=True)
 
 
 @dataclass(frozen=True)
 class Segments(Settings):
     """How the scores of windows become segments: parts of a video that show a class."""
 
-    threshold: float = opt(0.3, "With --timeline: smallest probability for a segment.", at_least=0, at_most=1)
-    min_length: float = opt(1.0, "With --timeline: shortest duration of a segment, in seconds.", at_least=0)
+    threshold: float = opt(0.3, "Smallest probability of a segment.", at_least=0, at_most=1, common=True)
+    min_length: float = opt(1.0, "Shortest segment, in seconds.", at_least=0, common=True)
 
 
 @dataclass(frozen=True)
@@ -665,22 +686,25 @@ class Report(Settings):
 
     videos: int = opt(
         12,
-        "Number of videos in each group: the most confident mistakes, other mistakes, correct predictions; 0: none.",
+        "Number of videos in each group (confident mistakes, other mistakes, correct predictions); 0: none.",
         at_least=0,
         at_most=1000,
+        common=True,
     )
-    frames: int = opt(4, "Number of frames shown of each video.", flag="--video-frames", at_least=1, at_most=16)
+    frames: int = opt(
+        4, "Number of frames shown of each video.", flag="--video-frames", at_least=1, at_most=16, common=True
+    )
 
 
 @dataclass(frozen=True)
 class Bench(Settings):
     """How speed is measured."""
 
-    batch_size: int = opt(8, "Number of clips of a step.", at_least=1)
-    steps: int = opt(2, "Number of steps of a turn.", at_least=1)
-    turns: int = opt(5, "Number of turns; the table shows medians.", at_least=1)
-    videos: int = opt(256, "With --list: number of its videos that are used, spread over it.", at_least=1)
-    seconds: float = opt(10.0, "With --list: duration of each measurement.", above=0)
+    batch_size: int = opt(8, "Number of clips of a step.", at_least=1, common=True)
+    steps: int = opt(2, "Number of steps of a turn.", at_least=1, common=True)
+    turns: int = opt(5, "Number of turns; the table shows medians.", at_least=1, common=True)
+    videos: int = opt(256, "With --list: number of its videos that are used, spread over it.", at_least=1, common=True)
+    seconds: float = opt(10.0, "With --list: duration of each measurement.", above=0, common=True)
 
 
 @dataclass(frozen=True)
@@ -695,12 +719,13 @@ class ImageOptions(Settings):
         "Short side of the images, in pixels. Videos that are smaller keep their size.",
         at_least=1,
         at_most=MAX_SIDE,
+        common=True,
     )
     resize: tuple[int, int] | None = opt(
-        None, "Exact size, instead of --short-side.", metavar="WxH", at_least=1, at_most=MAX_SIDE
+        None, "Exact size, instead of --short-side.", metavar="WxH", at_least=1, at_most=MAX_SIDE, common=True
     )
     upscale: bool = opt(False, "Also enlarge smaller videos to the short side.")
-    quality: int = opt(90, "JPEG quality, 1 to 100.", at_least=1, at_most=100)
+    quality: int = opt(90, "JPEG quality, 1 to 100.", at_least=1, at_most=100, common=True)
     image_range: tuple[float, float] | None = _image_range()
 
     def __post_init__(self) -> None:
@@ -722,7 +747,9 @@ class ImageOptions(Settings):
 class ExtractOptions(ImageOptions):
     """What a frame folder contains."""
 
-    fps: float | None = opt(None, "Frames per second, chosen by timestamps.  [default: every frame]", above=0)
+    fps: float | None = opt(
+        None, "Frames per second, chosen by timestamps.  [default: every frame]", above=0, common=True
+    )
     template: str = opt("{:05d}.jpg", "File names of the frames, which are numbered from 1.")
 
     def __post_init__(self) -> None:
@@ -739,9 +766,13 @@ class FlowOptions(ImageOptions):
     """What flow images contain. The size applies to video files; flow of frame folders has the size of the frames."""
 
     bound: float = opt(
-        20.0, "Motion in pixels that is stored as the darkest and the brightest value.", above=0, at_most=MAX_SIDE
+        20.0,
+        "Motion in pixels that is stored as the darkest and the brightest value.",
+        above=0,
+        at_most=MAX_SIDE,
+        common=True,
     )
-    preset: FlowPreset = opt("medium", "Quality of the flow that the CPU computes.")
+    preset: FlowPreset = opt("medium", "Quality of the flow that the CPU computes.", common=True)
     template: str | None = _template()
 
     def __post_init__(self) -> None:
@@ -762,21 +793,26 @@ class PrepareOptions(Settings):
         "Short side in pixels, rounded to a multiple of 16. Smaller videos get the next multiple below their own.",
         at_least=PREPARED_BLOCK,
         at_most=MAX_SIDE,
+        common=True,
     )
-    gop: int = opt(16, "Largest number of frames from one keyframe to the next.", at_least=1, at_most=100_000)
+    gop: int = opt(
+        16, "Largest number of frames from one keyframe to the next.", at_least=1, at_most=100_000, common=True
+    )
     crf: int | None = opt(
         None,
         f"Quality, 1 (best) to 51.  [default: {', '.join(f'{crf} for {codec}' for codec, crf in CRF.items())}]",
         at_least=1,
         at_most=51,
+        common=True,
     )
-    codec: Codec = opt("h264", "Codec of the videos.")
+    codec: Codec = opt("h264", "Codec of the videos.", common=True)
     preset: EncoderPreset = opt("medium", "How much time the encoder spends on compression.")
     fps: float | None = opt(
         None,
         "Frames per second, chosen by timestamps.  [default: every frame, at its time]",
         at_least=0.01,
         at_most=1000,
+        common=True,
     )
     shards: int | None = opt(
         None,
@@ -784,6 +820,7 @@ class PrepareOptions(Settings):
         metavar="N",
         at_least=1,
         at_most=999_999,
+        common=True,
     )
     upscale: bool = opt(False, "Also enlarge smaller videos to the short side.")
     encoder: Literal["auto", "cpu", "nvenc"] = opt("auto", "auto: NVENC if it works on this machine, else the CPU.")
@@ -809,10 +846,14 @@ class PrepareOptions(Settings):
 class SplitOptions(Settings):
     """How videos are divided into training and validation if no list and no folder says so."""
 
-    val_fraction: float = opt(0.2, "Fraction of the videos of each class for validation.", above=0, below=1)
-    seed: int = opt(0, "Seed of the split.", at_least=0)
+    val_fraction: float = opt(
+        0.2, "Fraction of the videos of each class for validation.", above=0, below=1, common=True
+    )
+    seed: int = opt(0, "Seed of the split.", at_least=0, common=True)
     group_regex: str | None = opt(
-        None, "Keep files together whose path in the folder has the same match (its first group, or all of it)."
+        None,
+        "Regular expression: files whose paths have the same match (or first group) stay in the same list.",
+        common=True,
     )
     reshuffle: bool = opt(
         False,
@@ -821,8 +862,7 @@ class SplitOptions(Settings):
     )
     class_level: int | None = opt(
         None,
-        "Level of the class folders, if it is not clear: 1 for the folders directly in the folder of videos, 2 for the "
-        "folders inside these.",
+        "Level of the class folders, if it is not clear; 1: directly in the folder of videos, 2: one level deeper.",
         at_least=1,
     )
 
@@ -845,17 +885,31 @@ class SplitOptions(Settings):
 class ConvertOptions(Settings):
     """How lists are converted from one format to another."""
 
-    source: str | None = opt(None, "Format of A.  [default: by its content]", flag="--from", metavar="FORMAT")
-    target: str | None = opt(None, "Format of B.  [default: by its suffix]", flag="--to", metavar="FORMAT")
-    root: Path | None = opt(None, "Where the paths in A start.  [default: the folder of A]", metavar="DIR")
+    source: str | None = opt(
+        None,
+        "Format of A.  [default: by its content]",
+        flag="--from",
+        metavar="FORMAT",
+        common=True,
+        complete="formats",
+    )
+    target: str | None = opt(
+        None, "Format of B.  [default: by its suffix]", flag="--to", metavar="FORMAT", common=True, complete="formats"
+    )
+    root: Path | None = opt(None, "Where the paths in A start.  [default: the folder of A]", metavar="DIR", common=True)
     target_root: Path | None = opt(
         None,
         "Where the paths in B start.  [default: the folder of B; for formats of other tools --root, if it is given]",
         flag="--to-root",
         metavar="DIR",
+        common=True,
     )
-    part: Literal["train", "val", "test"] | None = opt(None, "Which part A is, or which part of it is converted.")
-    labels: Path | None = opt(None, "File of class names.  [default: labels.txt next to A]", metavar="FILE")
+    part: Literal["train", "val", "test"] | None = opt(
+        None, "Which part A is, or which part of it is converted.", common=True
+    )
+    labels: Path | None = opt(
+        None, "File of class names.  [default: labels.txt next to A]", metavar="FILE", common=True
+    )
     separator: Literal["space", "comma", "semicolon", "tab"] | None = opt(
         None, "Separator of the columns of B.  [default: the first that fits its paths]"
     )
@@ -872,16 +926,22 @@ class ShardOptions(Settings):
 
     label: Literal["auto", "cls", "json", "txt", "folder", "none"] = opt(
         "auto",
-        "Where the label of a sample is: in its .cls, .json or .txt member, or the name of its folder in the shard; "
-        "auto: .cls and .json.",
+        "Where the label of a video is: in a .cls, .json or .txt member of its sample, or the name of its folder in "
+        "the shard. auto: .cls or .json.",
+        common=True,
     )
     field: str | None = opt(
-        None, "Field of the JSON with the label; a.b is the field b of a.  [default: label, class and similar names]"
+        None,
+        "Field of the JSON that contains the label; a.b is the field b of a.  [default: label, class and similar "
+        "names]",
+        common=True,
     )
     video: str | None = opt(
         None,
-        "Suffix of the video in samples with several videos, such as mp4 or left.mp4.  [default: all of videos]",
+        "Suffix of the video if a sample has several videos, such as mp4 or left.mp4.  [default: all suffixes of "
+        "videos]",
         metavar="SUFFIX",
+        common=True,
     )
 
     def __post_init__(self) -> None:
@@ -895,7 +955,7 @@ class WeightsOptions(Settings):
     """How a weights file is read."""
 
     layout: Literal["auto", "actrec", "ibm", "hara", "torchvision", "torchvision2d", "tsm", "mmaction2"] = opt(
-        "auto", "Whose names and shapes the file uses."
+        "auto", "Tool from which the names and shapes of the weights come.", common=True
     )
 
 
@@ -903,9 +963,9 @@ class WeightsOptions(Settings):
 class ToyOptions(Settings):
     """How large the toy dataset is."""
 
-    seed: int = opt(0, "Seed of the videos: the same seed gives the same pixels.", at_least=0)
-    train_per_class: int = opt(40, "Number of training videos of each class.", at_least=1)
-    val_per_class: int = opt(10, "Number of validation videos of each class.", at_least=1)
+    seed: int = opt(0, "Seed of the videos: the same seed gives the same pixels.", at_least=0, common=True)
+    train_per_class: int = opt(40, "Number of training videos of each class.", at_least=1, common=True)
+    val_per_class: int = opt(10, "Number of validation videos of each class.", at_least=1, common=True)
 
 
 def _per_channel(name: str, given: tuple[float, ...] | None, own: tuple[float, ...]) -> tuple[float, ...]:

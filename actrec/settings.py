@@ -14,7 +14,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -86,6 +86,8 @@ def opt(
     flag: str | None = None,
     only: tuple[str, tuple[str, ...]] | None = None,
     metavar: str | None = None,
+    common: bool = False,
+    complete: str | None = None,
     at_least: float | None = None,
     above: float | None = None,
     at_most: float | None = None,
@@ -99,10 +101,13 @@ def opt(
         flag: the flag if it is not `--field-name`.
         only: another field, and those of its values with which this field has a meaning.
         metavar: what `--help` shows in place of the value.
+        common: `--help` shows the flag. The other flags are shown by `--help-all`.
+        complete: what a shell completes its value with: "nets".
         at_least, above, at_most, below: see `bounds`.
     """
     limits = bounds(at_least=at_least, above=above, at_most=at_most, below=below)
-    return field(default=default, metadata={"help": help, "flag": flag, "only": only, "metavar": metavar, **limits})
+    shown = {"help": help, "flag": flag, "only": only, "metavar": metavar, "common": common, "complete": complete}
+    return field(default=default, metadata={**shown, **limits})
 
 
 def check_fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,9 +165,14 @@ def check_literal(name: str, value: Any, declared: Any) -> Any:
     plain = _plain(value)
     if any(type(plain) is type(other) and plain == other for other in legal):
         return plain
-    close = did_you_mean(plain, [other for other in legal if isinstance(other, str)]) if isinstance(plain, str) else ""
+    raise OptionError(f"`{name}` {show(plain)}: {expected_one_of(plain, legal)}")
+
+
+def expected_one_of(value: Any, legal: Sequence[Any]) -> str:
+    """The end of a message: the legal values, and the one that is closest."""
+    close = did_you_mean(value, [other for other in legal if isinstance(other, str)]) if isinstance(value, str) else ""
     suggestion = f" ({close.removeprefix(': ').removesuffix('?')}?)" if "did you mean" in close else ""
-    raise OptionError(f"`{name}` {show(plain)}: expected one of {', '.join(map(str, legal))}{suggestion}")
+    return f"expected one of {', '.join(map(str, legal))}{suggestion}"
 
 
 def check_value(name: str, value: Any, declared: Any, **bounds: float) -> Any:

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from actrec import config
+from actrec.cli.completion import net_names
 from actrec.cli.ending import finish, json_option, note
 from actrec.cli.options import FILE, Command, config_options, limit_options, storage_options
 
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
     from actrec.engine.feeding import Feeding
 
 
-@click.command(cls=Command)
-@click.option("--net", "names", multiple=True, required=True, help="Net to measure; may be given several times.")
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec bench --net tiny3d --net s3d",
+        "actrec bench --net tiny3d --list train.txt",
+    ],
+)
+@click.option("--net", "names", multiple=True, required=True, shell_complete=net_names,
+              help="Net to measure. Repeatable.")  # fmt: skip
 @click.option("--list", "list_path", type=FILE, help="Feed the net with the videos of this list.")
 @click.option("--only-default", is_flag=True, help="Only measure the form that training uses by default here.")
 @click.option("--compile", "compiled", is_flag=True, help="Also measure the default form with torch.compile.")
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
 @config_options(config.Bench)
 @config_options(config.Clip, without=("modality",))
 @config_options(config.Frame, only=("size",))
-@config_options(config.Loader, only=("workers", "prefetch"))
+@config_options(config.Loader, only=("workers", "prefetch"), heading="Run")
 @config_options(config.Net, only=("temporal_stride",))
 @config_options(config.Run, only=("device",))
 @limit_options

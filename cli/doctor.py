@@ -11,7 +11,13 @@ from actrec.cli.ending import finish, json_option
 from actrec.cli.options import Command, data_option
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec doctor",
+        "actrec doctor --data /data/mine --json doctor.json",
+    ],
+)
 @data_option
 @json_option
 def command(data: Path, json_path: Path | None) -> int:

@@ -37,13 +37,23 @@ if TYPE_CHECKING:
 _VIDEOS_OF_A_JOB = 8
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec embed train.txt --out train.npz",
+        "actrec embed videos/ --every 0.64 --layout opentad --out features/",
+    ],
+)
 @click.argument("inputs", nargs=-1, required=True, type=InputPath(), metavar="LIST...")
 @click.option("--out", required=True, type=NamedPath(),
               help="File for the features: .npz, .npy or .safetensors.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a file that contains other features.")
-@config_changes(config.Windows, "every", "window",
-                default="no windows; --every alone: windows of 2 s, or as long as a dense clip")  # fmt: skip
+@config_changes(
+    config.Windows,
+    every="no windows",
+    window="with --every: 2, or as long as a dense clip",
+    common=True,
+)
 @config_options(config.Embedding)
 @cluster_option
 @json_option
@@ -59,10 +69,6 @@ def command(
     choice: ModelChoice,
 ) -> int:
     """Compute features of videos.
-
-    \b
-        actrec embed train.txt --out train.npz
-        actrec embed videos/ --every 0.64 --layout opentad --out features/
 
     LIST is a list, a video, a folder or tar archive of videos, or a frame folder. Videos and archives can be URLs. The
     feature vector of a video is the input of the net's last layer, averaged over the views. With --every, each window

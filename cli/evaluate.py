@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, name_missing, note, refuse_overlap, refuse_videos
 from actrec.cli.model import ModelChoice, model_options
-from actrec.cli.options import FILE, Command, flag_of
+from actrec.cli.options import FILE, Command, Option, flag_of
 from actrec.figures import SUFFIXES
 
 if TYPE_CHECKING:
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 _SHOWN = 10  # confusions that are listed
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec evaluate",
+        "actrec evaluate --run runs/2026-11-28_s3d --clips 10 --crops 3 --per-class",
+    ],
+)
 @click.option(
     "--list", "list_path", type=FILE, help="List to score.  [default: the validation list of the run, or DATA/val.txt]"
 )
@@ -33,11 +39,24 @@ _SHOWN = 10  # confusions that are listed
               help="Also print a table of the classes, frequent confusions, and the calibration error.")  # fmt: skip
 @click.option("--confusion", "confusions", multiple=True, type=OutputFile((".csv", *SUFFIXES)),
               help="Also write the confusion matrix: a table (.csv) or a picture. Repeatable.")  # fmt: skip
-@click.option("--confusion-order", type=click.Choice(["similar", "labels"]), default="similar", show_default=True,
+@click.option("--confusion-order", cls=Option, common=False,
+              type=click.Choice(["similar", "labels"]), default="similar", show_default=True,
               help="Order of the classes in the picture. similar: often confused classes are neighbors.")  # fmt: skip
-@click.option("--reference-files", is_flag=True, help="Also write IBM's files: <name>_details.npy and <name>.csv.")
-@click.option("--topk-json", type=OutputFile(), help="Also write Hara's result file: the best classes of each video.")
-@click.option("--topk", type=click.IntRange(0), default=5, show_default=True,
+@click.option(
+    "--reference-files",
+    cls=Option,
+    common=False,
+    is_flag=True,
+    help="Also write IBM's files: <name>_details.npy and <name>.csv.",
+)
+@click.option(
+    "--topk-json",
+    cls=Option,
+    common=False,
+    type=OutputFile(),
+    help="Also write Hara's result file: the best classes of each video.",
+)
+@click.option("--topk", cls=Option, common=False, type=click.IntRange(0), default=5, show_default=True,
               help="Number of classes of a video in that file; 0: all.")  # fmt: skip
 @json_option
 @model_options
@@ -54,10 +73,11 @@ def command(
     json_path: Path | None,
     choice: ModelChoice,
 ) -> int:
-    """Score a list: one score per video, averaged over clips x crops.
+    """Score the videos of a list, and print accuracies.
 
-    The net and its clips come from the best checkpoint of the newest run, unless you name another one. Videos that
-    cannot be used are named and left out, and the exit code is 1.
+    The score of a video is the average over its clips and crops. The net and its clips come from the best checkpoint of
+    the newest run, unless you name another one. Videos that cannot be used are named and left out, and the exit code is
+    1.
     """
     from actrec.cli.progress import Bar, watched
     from actrec.data import score_file

@@ -11,7 +11,13 @@ from actrec.cli.model import ModelChoice, model_options
 from actrec.cli.options import Command, InputPath
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec explain a.mp4",
+        "actrec explain a.mp4 --class kicking --clips 3 --out kicking.mp4",
+    ],
+)
 @click.argument("path", type=InputPath(), metavar="INPUT")
 @click.option("--class", "class_", metavar="CLASS", help="Name or number of the class.  [default: the predicted one]")
 @click.option(
@@ -30,10 +36,6 @@ def command(
     choice: ModelChoice,
 ) -> int:
     """Show where and when a video contains evidence for a class (Grad-CAM).
-
-    \b
-        actrec explain a.mp4
-        actrec explain a.mp4 --class kicking --clips 3 --out kicking.mp4
 
     INPUT is a video, a frame folder, or a list with one video. The net comes from the best checkpoint of the newest
     run, unless you name another one. The class and its probability are those of `actrec predict`.

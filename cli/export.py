@@ -13,7 +13,13 @@ from actrec.cli.model import ModelChoice, model_options
 from actrec.cli.options import FOLDER, Command, config_options
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec export --out exported",
+        "actrec export --run runs/2026-11-28_s3d --out exported --force",
+    ],
+)
 @click.option("--out", required=True, type=FOLDER, help="Folder to write. It must be new or empty.")
 @click.option("--force", is_flag=True, help="Replace an earlier export in this folder.")
 @config_options(config.Export)
@@ -27,10 +33,6 @@ def command(
     choice: ModelChoice,
 ) -> int:
     """Export a net as ONNX, for programs without actrec.
-
-    \b
-        actrec export --out exported
-        python exported/classify.py a.mp4
 
     Writes model.onnx, labels.txt, input.json (how to pass frames to the net) and classify.py, an example program that
     needs only PyAV, numpy and onnxruntime. The input of model.onnx is decoded frames of any size. The model resizes,

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from actrec.tools.make.jobs import Workers
 
 
-@click.command(name="extract-flow", cls=Command)
+@click.command(
+    name="extract-flow",
+    cls=Command,
+    examples=[
+        "actrec extract-flow",
+        "actrec extract-flow train.txt val.txt --preset fast",
+    ],
+)
 @click.argument("lists", nargs=-1, type=FILE)
 @data_option
 @config_options(FlowOptions)

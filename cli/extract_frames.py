@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from actrec.tools.make.jobs import Workers
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec extract-frames",
+        "actrec extract-frames videos/ data/ --short-side 128",
+    ],
+)
 @click.argument("src", type=SOURCE, required=False)
 @click.argument("dst", type=FOLDER, required=False)
 @click.option("--list", "lists", multiple=True, type=FILE, metavar="FILE",
@@ -44,20 +50,14 @@ def command(
     splitoptions: SplitOptions,
     workers: Workers,
 ) -> int:
-    """Extract the videos in SRC to frames in DST/frames/<class>/<video>/; labels.txt, train.txt and val.txt go to DST.
+    """Extract the frames of the videos in SRC to DST/frames/<class>/<video>/, and write lists to DST.
 
-    \b
-    SRC (default: videos) contains <class>/<video>, or <part>/<class>/<video> with
-    parts such as train and val, or any files that split lists name. It can also be
-    a tar archive, or the URL of a tar archive or of a folder (s3://bucket/videos).
-    DST (default: .) is the dataset folder.
-    With --list, pass only DST. A list with the same name, ranges and labels is
-    written there.
+    SRC (default: videos) is a folder, a tar archive, or the URL of one. It contains <class>/<video>, or
+    <part>/<class>/<video> with parts such as train and val. DST (default: .) also gets labels.txt, train.txt and
+    val.txt. With --list, pass only DST; it gets a list of the same name.
 
-    The split comes from lists in DST, SRC or SRC's parent: videos_train.txt and videos_val.txt, or train.txt, val.txt
-    (`path label` or `path start end label`). Without lists, it comes from folders called train, val or test. Otherwise,
-    the validation videos of each class are drawn at random. Videos that are added later do not change the split of the
-    others.
+    The split comes from lists in DST, SRC or the parent of SRC (train.txt and val.txt, or videos_train.txt and
+    videos_val.txt), else from the folders of parts. Otherwise, videos of each class are drawn at random for validation.
 
     If you interrupt it, run the same command again to continue. Videos that cannot be decoded are listed in failed.csv,
     and the exit code is 1.

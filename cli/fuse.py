@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 _SHOWN = 10  # videos without scores in every file that are listed
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec fuse rgb/val_1x1.npz flow/val_1x1.npz --out fused.npz",
+        "actrec fuse a_val.npz b_val.npz --fit a_val2.npz --fit b_val2.npz",
+    ],
+)
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="SCORES...")
 @click.option("--fit", "fit_files", multiple=True, type=FILE,
               help="Fit the weights on these scores of other videos. Pass one for each SCORES, in order.")  # fmt: skip
@@ -38,10 +44,6 @@ def command(
     fusion: config.Fusion,
 ) -> int:
     """Average the scores of several nets, or of several evaluations of one net.
-
-    \b
-        actrec fuse rgb/val_1x1.npz flow/val_1x1.npz --out fused.npz
-        actrec fuse a_val.npz b_val.npz --fit a_val2.npz --fit b_val2.npz
 
     SCORES are files that `actrec evaluate` wrote for the same videos. All files have the same weight, unless you pass
     weights (--fusion-weights) or fit them (--fit, --cross-validate).

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from actrec.tools.make.jobs import Workers
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec index train.txt val.txt",
+        "actrec index train.txt --verify",
+    ],
+)
 @click.argument("lists", metavar="LIST...", nargs=-1, required=True, type=FILE)
 @click.option("--verify", is_flag=True, help="Decode every frame of every video, and quarantine broken videos.")
 @click.option("--from", "original", type=FILE, metavar="LIST",

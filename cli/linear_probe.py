@@ -12,18 +12,19 @@ from actrec.cli.options import FILE, Command, config_options
 from actrec.words import counted
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec linear-probe train.npz val.npz",
+        "actrec linear-probe train.npz val.npz --shots 1,5 --seeds 20",
+    ],
+)
 @click.argument("train", type=FILE)
 @click.argument("val", type=FILE)
 @config_options(config.Probe)
 @json_option
 def command(train: Path, val: Path, probe: config.Probe, json_path: Path | None) -> int:
     """Train simple classifiers on the features in TRAIN, and score them on those in VAL.
-
-    \b
-        actrec embed train.txt --out train.npz
-        actrec embed val.txt --out val.npz
-        actrec linear-probe train.npz val.npz
 
     TRAIN and VAL are files that `actrec embed` wrote for lists with labels. The classifiers are a linear probe,
     k-nearest neighbors, and linear probes that are trained on a few videos per class. Accuracies are in percent.

@@ -45,7 +45,11 @@ class _Datasets(Group):
         return super().get_command(ctx, name)
 
 
-@click.group(cls=_Datasets, invoke_without_command=True)
+@click.group(
+    cls=_Datasets,
+    invoke_without_command=True,
+    examples=["actrec lists folders videos/", "actrec lists ucf101 ucfTrainTestlist/ --videos UCF-101/"],
+)
 @click.pass_context
 def command(ctx: click.Context) -> int:
     """Make the lists of a public dataset from its annotation files and the videos that you have.
@@ -120,7 +124,12 @@ def _command(dataset: Dataset) -> click.Command:
     """
     for option in reversed(_options(dataset)):
         run = option(run)
-    return click.command(name=dataset.name, cls=Command, short_help=f"Lists of {dataset.title}.")(run)
+    classes = " --classes classes.txt" if dataset.subset and not dataset.class_file else ""
+    call = f"actrec lists {dataset.name} annotations/{classes}"
+    examples = [f"{call} --videos videos/", f"{call} --out {dataset.name}/ --probe"]
+    return click.command(name=dataset.name, cls=Command, short_help=f"Lists of {dataset.title}.", examples=examples)(
+        run
+    )
 
 
 def _options(dataset: Dataset) -> list[Callable]:
@@ -151,7 +160,11 @@ def _kept(dataset: Dataset) -> str:
     return f"those of {dataset.title}" if dataset.class_file else "none, this option is required"
 
 
-@command.command(cls=Command, short_help="Lists of your own class folders.")
+@command.command(
+    cls=Command,
+    short_help="Lists of your own class folders.",
+    examples=["actrec lists folders videos/", "actrec lists folders videos/ --out data/ --val-fraction 0.3"],
+)
 @click.argument("videos", type=SOURCE, default="videos")
 @_out_options
 @config_options(SplitOptions)

@@ -26,7 +26,15 @@ opened only if B needs frames or times that A does not contain.
 """
 
 
-@click.command(name="convert", cls=Command, help=HELP)
+@click.command(
+    name="convert",
+    cls=Command,
+    help=HELP,
+    examples=[
+        "actrec lists convert kinetics/ lists/ --from kinetics",
+        "actrec lists convert train.txt train.csv",
+    ],
+)
 @click.argument("src", metavar="A", type=FILE)
 @click.argument("dst", metavar="B", type=FILE)
 @config_options(ConvertOptions)

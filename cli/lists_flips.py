@@ -11,7 +11,15 @@ from actrec.cli.options import FOLDER, Command
 from actrec.words import counted
 
 
-@click.command(name="flips", cls=Command, short_help="Propose flips.txt: which classes are mirror images.")
+@click.command(
+    name="flips",
+    cls=Command,
+    short_help="Propose flips.txt: which classes are mirror images.",
+    examples=[
+        "actrec lists flips --dry-run",
+        "actrec lists flips data/",
+    ],
+)
 @click.argument("data", type=FOLDER, default=".")
 @click.option("--dry-run", is_flag=True, help="Only print the proposal.")
 @click.option("--force", is_flag=True, help="Replace an existing flips.txt.")

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 _SHOWN = 5  # problems of each kind
 
 
-@click.command(name="shards", cls=Command, short_help="List of the videos in tar shards.")
+@click.command(
+    name="shards",
+    cls=Command,
+    short_help="List of the videos in tar shards.",
+    examples=[
+        "actrec lists shards 'train-{000..127}.tar'",
+        "actrec lists shards 's3://bucket/k400/val-{0..9}.tar' -o val.txt",
+    ],
+)
 @click.argument("shards", metavar="SHARD...", nargs=-1, required=True)
 @click.option("-o", "--out", type=OutputFile((".txt",), make_folder=True), default="train.txt", show_default=True,
               help="The list.")  # fmt: skip
@@ -38,10 +46,6 @@ def command(
     json_path: Path | None,
 ) -> int:
     """Write the list of the videos in tar shards in WebDataset format.
-
-    \b
-        actrec lists shards 'train-{000..127}.tar'
-        actrec lists shards 's3://bucket/k400/val-{0..9}.tar' -o val.txt
 
     The shards are used as they are: a row of the list is `train-000.tar::a.mp4 3`. SHARD is a file or a URL. It can
     have braces ('part-{a,b}/{0..9}.tar'). The name of a local file can also be a pattern ('train-*.tar').

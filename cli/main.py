@@ -5,43 +5,56 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from actrec import __version__
 from actrec.cli.ending import warnings_noted
+from actrec.cli.help_text import WithExamples
 from actrec.cli.interrupt import ends_at_interrupt
 from actrec.registry import did_you_mean
 from actrec.system import open_standard_streams
 from actrec.words import printable_lines, text_of
 
-COMMANDS = {  # name: one line for --help
-    "toy": "Render a small action dataset for first experiments.",
-    "extract-frames": "Turn videos into frame folders and lists.",
-    "extract-flow": "Compute the optical flow of a list's videos.",
-    "prepare": "Re-encode videos so that training decodes them fast.",
-    "lists": "Make lists of public datasets, class folders and tar shards, and convert lists.",
-    "index": "Probe every video of a list.",
-    "train": "Train a net.",
-    "evaluate": "Score a list with clips x crops.",
-    "fuse": "Average the scores of several nets.",
-    "predict": "Predict the classes of videos.",
-    "explain": "Show where and when a video contains evidence for a class.",
-    "view": "Show the clips that the net gets.",
-    "export": "Export a net as ONNX, for programs without actrec.",
-    "embed": "Compute features of videos.",
-    "linear-probe": "Measure the accuracy of simple classifiers on features.",
-    "report": "Write an HTML page about runs.",
-    "runs": "Show the runs of a dataset folder, or compare two.",
-    "nets": "List the nets, or show one.",
-    "weights": "Tell which net a weights file belongs to, or convert it.",
-    "bench": "Measure how fast nets train here.",
-    "doctor": "Check the installation and this machine.",
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+GROUPS = {  # heading: name: one line for --help
+    "Prepare data": {
+        "extract-frames": "Turn videos into frame folders and lists.",
+        "prepare": "Re-encode videos so that training decodes them fast.",
+        "lists": "Make lists of public datasets, class folders and tar shards.",
+        "index": "Check every video of a list.",
+        "extract-flow": "Compute the optical flow of a list's videos.",
+        "toy": "Render a small action dataset for first experiments.",
+    },
+    "Train": {
+        "train": "Train a net.",
+        "view": "Show the clips that the net gets.",
+        "bench": "Measure how fast nets train here, and what limits the speed.",
+    },
+    "Use a trained net": {
+        "evaluate": "Score the videos of a list, and print accuracies.",
+        "predict": "Predict the classes of videos, long videos or live streams.",
+        "explain": "Show where and when a video contains evidence for a class.",
+        "embed": "Compute features of videos.",
+        "linear-probe": "Measure the accuracy of simple classifiers on features.",
+        "fuse": "Average the scores of several nets.",
+        "export": "Export a net as ONNX, for programs without actrec.",
+    },
+    "Inspect": {
+        "report": "Write an HTML page about runs.",
+        "runs": "Show the runs of a dataset folder, or compare two.",
+        "nets": "List the nets, or show one.",
+        "weights": "Tell which net a weights file belongs to, or convert it.",
+        "doctor": "Check the installation and this machine.",
+    },
 }
+COMMANDS = {name: line for group in GROUPS.values() for name, line in group.items()}
 
 
-class Group(click.Group):
+class Group(WithExamples, click.Group):
     """A group that suggests commands for a mistyped name."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
@@ -53,6 +66,8 @@ class Group(click.Group):
 
 class _Lazy(Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args[:1] == ["help"]:  # `actrec help train`
+            args = [*args[1:], "--help"]
         return super().parse_args(ctx, [_with_home(argument) for argument in args])
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -64,20 +79,31 @@ class _Lazy(Group):
         return importlib.import_module(f"actrec.cli.{name.replace('-', '_')}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):  # without loading them
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for heading, commands in GROUPS.items():
+            with formatter.section(heading):  # without loading them
+                formatter.write_dl([(f"{name:<{width}}", line) for name, line in commands.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=line) for name, line in COMMANDS.items() if name.startswith(incomplete)
+        ]  # without loading them
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    examples=["actrec extract-frames", "actrec train", "actrec evaluate --clips 10 --crops 3"],
+)
 @click.version_option(__version__, prog_name="actrec")
 def actrec() -> None:
     """Train, evaluate and use action-recognition models on your own videos.
 
-    \b
-    In a folder with videos/<class>/*.mp4:
-        actrec extract-frames
-        actrec train --backbone s3d
-        actrec evaluate --clips 10 --crops 3
+    The examples below train a net in a folder with videos/<class>/*.mp4. `actrec COMMAND --help` shows the options of
+    a command.
     """
 
 

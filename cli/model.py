@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actrec import config
+from actrec.cli.completion import run_names
 from actrec.cli.ending import note
 from actrec.cli.options import (
     FILE,
     FOLDER,
+    Option,
     changed_flags,
     config_changes,
     config_options,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from actrec.inference.model import Model
 
 _OTHER_RUN = ", or pass a run with --run, or the folder of the dataset with --data"
+_TRAINED = "Trained net"
 _NET = "Net (only with --weights)"  # the heading of its flags in --help
 
 
@@ -129,28 +132,44 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
 
     averaging = ("average", "precision") if scores else ()
 
-    @click.option("--run", "run_dir", type=FOLDER, help="Run folder, or a name in DATA/runs.  [default: the newest]")
-    @click.option("--checkpoint", type=FILE, help="Checkpoint of the net.  [default: best.pt of the run]")
-    @click.option("--weights", type=FILE, help="Weights file; needs --backbone, but no run.")
     @click.option(
-        "--labels", "classes", type=FILE, help="File of class names, one per line.  [default: those of the checkpoint]"
+        "--run",
+        "run_dir",
+        cls=Option,
+        heading=_TRAINED,
+        type=FOLDER,
+        shell_complete=run_names,
+        help="Run folder, or a name in DATA/runs.  [default: newest]",
+    )
+    @click.option(
+        "--checkpoint", cls=Option, heading=_TRAINED, type=FILE, help="Checkpoint.  [default: best.pt of the run]"
+    )
+    @click.option(
+        "--weights", cls=Option, heading=_TRAINED, type=FILE, help="Weights instead of a run; they need --backbone."
+    )
+    @click.option(
+        "--labels",
+        "classes",
+        cls=Option,
+        heading=_TRAINED,
+        type=FILE,
+        help="File of class names.  [default: in the checkpoint]",
     )
     @data_option
     @config_options(config.Views, only=("clips", "crops", "rule") if scores else ())
-    @config_changes(
-        config.Views, "crop_ratio", default=f"as in validation; {config.Views.crop_ratio} for weights of other tools"
-    )
+    @config_changes(config.Views, crop_ratio=f"as in validation; {config.Views.crop_ratio} for weights of other tools")
     @config_options(config.Scoring, only=(*averaging, "batch_size") if scores and batches else averaging)
     @config_changes(
-        config.Clip, "frames", "stride", "sampling", "rule", "modality", "image_range", "template", default="as trained"
+        config.Clip,
+        **dict.fromkeys(("frames", "stride", "sampling", "rule", "modality", "image_range", "template"), "as trained"),
     )
-    @config_changes(config.Frame, "size", "mean", "std", default="as trained")
-    @config_options(config.Loader, only=("workers", "prefetch") if scores and batches else ())
-    @config_changes(config.Loss, "multi_label", default="as trained")
+    @config_changes(config.Frame, **dict.fromkeys(("size", "mean", "std"), "as trained"))
+    @config_options(config.Loader, only=("workers", "prefetch") if scores and batches else (), heading="Run")
+    @config_changes(config.Loss, multi_label="as trained")
     @config_options(config.Run, only=("device",) if scores else ())
     @(limit_options if scores else lambda function: function)
     @(storage_options if scores else lambda function: function)
-    @config_changes(config.Net, "backbone", default="the net of the checkpoint", heading=_NET)
+    @config_changes(config.Net, backbone="that of the checkpoint", heading=_NET, common=True)
     @config_options(config.Net, without=("backbone",), heading=_NET)
     @functools.wraps(function)
     def call(

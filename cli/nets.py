@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actrec.cli.completion import net_names
 from actrec.cli.ending import finish, json_option
-from actrec.cli.options import Command, flags_of_net
+from actrec.cli.options import Command, flags_of_net, meaning_in_net
 from actrec.registry import did_you_mean
 from actrec.words import counted
 
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
     from actrec.known_nets import Details
 
 
-@click.command(cls=Command)
-@click.argument("name", required=False)
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec nets",
+        "actrec nets s3d",
+    ],
+)
+@click.argument("name", required=False, shell_complete=net_names)
 @click.option(
     "--benchmark",
     is_flag=True,
@@ -79,7 +86,9 @@ def _net(name: str) -> tuple[list[str], dict[str, Any]]:
     options = {name: value for name, value in net.options.items() if name not in ("num_classes", "in_channels")}
     if options:
         lines.append("options, with their defaults:")
-        lines += [f"  {text}" for text in flags_of_net(options)]
+        flags, meanings = flags_of_net(options), [meaning_in_net(option) for option in options]
+        width = max(map(len, flags))
+        lines += [f"  {flag:<{width}}  {meaning}".rstrip() for flag, meaning in zip(flags, meanings)]
     if net.published:
         lines.append("published:")
     for published in net.published:

@@ -11,18 +11,23 @@ import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from actrec import config
+from actrec.cli import completion
 from actrec.cli.ending import refuse_overlap
+from actrec.cli.help_text import WithExamples
 from actrec.data.storage.paths import is_local, is_url, shown, why_refused
-from actrec.settings import OptionError, check_fields, field_types, without_none
+from actrec.settings import OptionError, check_fields, expected_one_of, field_types, without_none
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _HEADINGS = {  # of the dataclasses that are not called so
     "Augment": "Augmentation",
-    "Frame": "Frames",
+    "Frame": "Clip",
     "Limits": "Limits of videos",
     "Optim": "Optimizer and schedule",
     "Storage": "Videos at URLs",
@@ -68,6 +73,12 @@ class NamedPath(click.Path):
             self.fail(f"{path} is a file: expected the name of a folder{hint}", param, ctx)
         return path
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        found = super().shell_complete(ctx, param, incomplete)
+        for item in found:
+            item.type = "dir" if self._folder else "file"
+        return found
+
 
 class InputPath(NamedPath):
     """A path of videos. A URL and a member of an archive stay texts, because `Path` would change their slashes."""
@@ -94,21 +105,54 @@ class SourcePath(InputPath):
             return FILE.convert(value, param, ctx)
         return super().convert(value, param, ctx)
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return FILE.shell_complete(ctx, param, incomplete)
+
+
+class Option(click.Option):
+    """A flag.
+
+    Args:
+        common: whether --help shows it, not only --help-all.
+        heading: under which it is shown.
+    """
+
+    def __init__(self, *args: Any, common: bool = True, heading: str = "Options", **attributes: Any):
+        super().__init__(*args, **attributes)
+        self.common, self.heading = common, heading
+
 
 FOLDER = NamedPath(folder=True)
 SOURCE = SourcePath()
 FILE = NamedPath()
-cluster_option = click.option("--cluster", metavar="ADDRESS", help="Use the workers of the Dask scheduler at ADDRESS.")
+cluster_option = click.option(
+    "--cluster", metavar="ADDRESS", cls=Option, common=False, help="Use the workers of the Dask scheduler at ADDRESS."
+)
 data_option = click.option("--data", type=FOLDER, default=".", show_default=True, help="Dataset folder.")
 
 
-class Command(click.Command):
+class Command(WithExamples):
     """A command whose --help shows the flags of each dataclass under a heading, after its own.
 
-    An illegal option is wrong usage (exit code 2) wherever it is found, and is named by its flag.
+    If some of its flags are not common, `--help` leaves them out, and `--help-all` shows all of them. An illegal option
+    is wrong usage (exit code 2) wherever it is found, and is named by its flag.
     """
 
     allow_extra_args = True  # `parse_args` refuses them
+
+    @functools.cached_property
+    def _help_all(self) -> click.Option | None:
+        options = [param for param in self.params if isinstance(param, click.Option)]
+        if all(getattr(option, "common", True) for option in options):
+            return None
+        return click.Option(
+            ["--help-all"], is_flag=True, is_eager=True, expose_value=False, callback=_show_all,
+            help=f"Show all {len(options)} options and exit.",
+        )  # fmt: skip
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        params = super().get_params(ctx)
+        return params if self._help_all is None else [*params[:-1], self._help_all, *params[-1:]]
 
     def invoke(self, ctx: click.Context) -> Any:
         refuse_overlap()
@@ -135,13 +179,31 @@ class Command(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {"Options": []}
         for param in self.get_params(ctx):
+            if not (getattr(param, "common", True) or ctx.meta.get(_SHOWS_ALL)):
+                continue
             record = param.get_help_record(ctx)
             if record is not None and not isinstance(param, click.Argument):
-                heading = param.heading if isinstance(param, ConfigOption) else "Options"
-                groups.setdefault(heading, []).append(record)
+                flags, text = record
+                groups.setdefault(getattr(param, "heading", "Options"), []).append(
+                    (flags.replace(" RANGE", ""), _RANGE.sub("", text))
+                )
+        names = [flags for records in groups.values() for flags, _ in records]
+        width = max(len(name) for name in names if len(name) <= _WIDEST)
         for heading, records in groups.items():
             with formatter.section(heading):
-                formatter.write_dl(records)
+                formatter.write_dl([(f"{flags:<{width}}", text) for flags, text in records], col_max=width)
+
+
+_RANGE = re.compile(r"; [0-9x<>=]+(?=\])|  \[[0-9x<>=]+\]")  # such as `; x>=1`: the message of an illegal value says it
+_WIDEST = 26  # columns of the flags, beside which their texts begin
+_SHOWS_ALL = "actrec.help_all"  # key of `click.Context.meta`
+
+
+def _show_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        ctx.meta[_SHOWS_ALL] = True
+        click.echo(ctx.get_help(), color=ctx.color)
+        ctx.exit()
 
 
 def _meaning(argument: str, data: Path) -> tuple[str, str]:
@@ -157,28 +219,56 @@ def _meaning(argument: str, data: Path) -> tuple[str, str]:
     return by_suffix.get(os.path.splitext(argument)[1].lower(), ("", ""))
 
 
-class ConfigOption(click.Option):
+class ConfigOption(Option):
     """A flag derived from a field of a dataclass.
 
     Args:
-        heading: under which --help shows it.
         field: name of the field.
+        of_net: whether its default depends on the net.
     """
 
-    def __init__(self, *args: Any, heading: str, field: str, **attributes: Any):
+    def __init__(self, *args: Any, field: str, of_net: bool = False, **attributes: Any):
         super().__init__(*args, **attributes)
-        self.heading, self.field = heading, field
+        self.field, self.of_net = field, of_net
 
     def get_help_extra(self, ctx: click.Context) -> Any:
-        """As click's, but a default that is shown as a text is shown as it is typed, without parentheses."""
+        """As click's, but a default is shown as it is typed, without parentheses, and `on` or `off` for a switch."""
         extra = super().get_help_extra(ctx)
-        if isinstance(self.show_default, str):
+        if self.of_net:
+            extra["default"] = _default_of_nets(self.field)
+        elif isinstance(self.show_default, str):
             extra["default"] = self.show_default
+        elif self.show_default and isinstance(self.default, (bool, float)):
+            extra["default"] = _typed(self.default)
         return extra
 
 
+def _typed(value: Any) -> str:
+    """The default of an option: `on`, `0.1`, `1,0.875`."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(map(_typed, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _default_of_nets(option: str) -> str:
+    """The default of a net's option in all families that have it: `max`, or `0, 0.2 or 0.5, depending on the net`."""
+    from actrec.known_nets import known_nets
+
+    values = {family.options[option] for family in known_nets().families if option in family.options}
+    first, *others = map(_typed, sorted(values))  # type: ignore[type-var] # they are of one type
+    if not others:
+        return first
+    return f"{', '.join([first, *others[:-1]])} or {others[-1]}, depending on the net"
+
+
 def config_options(
-    *kinds: type, only: Sequence[str] | None = None, without: Sequence[str] = (), heading: str | None = None
+    *kinds: type,
+    only: Sequence[str] | None = None,
+    without: Sequence[str] = (),
+    heading: str | None = None,
+    unset: str | None = None,
 ) -> Callable:
     """Gives a command the flags of dataclasses. It receives an instance of each, named like its class in lower case.
 
@@ -186,6 +276,7 @@ def config_options(
         only: the fields that get a flag; all others keep their defaults.
         without: fields that get none.
         heading: under which --help shows them.  Default: that of the dataclass.
+        unset: what --help shows as the default of flags that have none.
     """
 
     def decorate(function: Callable) -> Callable:
@@ -201,22 +292,26 @@ def config_options(
         for kind in reversed(kinds):
             for f in reversed(_fields(kind, only, without)):
                 name = f"{kind.__name__.lower()}_{f.name}"  # two dataclasses may have a field of the same name
-                call = _option(kind, f, name, f.default, f.metadata["help"], heading)(call)
+                text = f.metadata["help"]
+                if unset is not None and f.default is None:
+                    text = f"{text}  [default: {unset}]"
+                call = _option(kind, f, name, f.default, text, heading, common=f.metadata["common"])(call)
         return call
 
     return decorate
 
 
-def config_changes(kind: type, *fields: str, default: str, heading: str | None = None) -> Callable:
-    """Gives a command the flags of these fields of a dataclass, without their defaults.
+def config_changes(kind: type, *, heading: str | None = None, common: bool = False, **defaults: str) -> Callable:
+    """Gives a command the flags of some fields of a dataclass, without their defaults.
 
     The command receives those that were given, as a dict by field, under the name `<class>_changes`.
 
     Args:
-        default: what applies if a flag is not given, for `--help`.
         heading: as for `config_options`.
+        common: whether --help shows them, not only --help-all.
+        defaults: what applies if a flag is not given, for `--help`, by field.
     """
-    chosen = [f for f in _fields(kind, None, ()) if f.name in fields]
+    chosen = [f for f in _fields(kind, None, ()) if f.name in defaults]
     prefix = kind.__name__.lower() + "_"
 
     def decorate(function: Callable) -> Callable:
@@ -227,8 +322,8 @@ def config_changes(kind: type, *fields: str, default: str, heading: str | None =
             return function(*args, **flags, **{prefix + "changes": check_fields(kind, given)})
 
         for f in reversed(chosen):
-            text = f"{_DEFAULT.sub('', f.metadata['help'])}  [default: {default}]"
-            call = _option(kind, f, prefix + f.name, None, text, heading)(call)
+            text = f"{_DEFAULT.sub('', f.metadata['help'])}  [default: {defaults[f.name]}]"
+            call = _option(kind, f, prefix + f.name, None, text, heading, common=common)(call)
         return call
 
     return decorate
@@ -329,6 +424,11 @@ def flags_of_net(options: Mapping[str, bool | int | float | str | None]) -> list
     return shown
 
 
+def meaning_in_net(option: str) -> str:
+    """What an option of a net means; empty if it has no flag."""
+    return next((f.metadata["help"] for f in _fields(config.Net, (option,), ())), "")
+
+
 def _fields(kind: type, only: Sequence[str] | None, without: Sequence[str]) -> list[dataclasses.Field]:
     found = [f for f in dataclasses.fields(kind) if "help" in f.metadata]
     return [f for f in found if f.name not in without and (only is None or f.name in only)]
@@ -342,7 +442,9 @@ def _build(kind: type, values: dict[str, Any]) -> Any:
         raise click.UsageError(error.shown(lambda name: flags.get(name, name))) from None
 
 
-def _option(kind: type, f: dataclasses.Field, name: str, default: Any, text: str, heading: str | None) -> Callable:
+def _option(
+    kind: type, f: dataclasses.Field, name: str, default: Any, text: str, heading: str | None, *, common: bool
+) -> Callable:
     flag = flag_of(f)
     declared = without_none(field_types(kind)[f.name])
     arguments: dict[str, Any] = {
@@ -350,10 +452,14 @@ def _option(kind: type, f: dataclasses.Field, name: str, default: Any, text: str
         "help": text,
         "metavar": f.metadata["metavar"],
         "show_default": default is not None,
+        "common": common,
+        "of_net": kind is config.Net and default is None and "[default:" not in text,
         "cls": ConfigOption,
         "field": f.name,
         "heading": heading or _HEADINGS.get(kind.__name__, kind.__name__.removesuffix("Options") or "Options"),
     }
+    if f.metadata["complete"] is not None:
+        arguments["shell_complete"] = completion.BY_NAME[f.metadata["complete"]]
     if declared is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, **arguments)
     if f.metadata["metavar"] == Size.name:
@@ -362,7 +468,7 @@ def _option(kind: type, f: dataclasses.Field, name: str, default: Any, text: str
         members = typing.get_args(declared)
         numbers = Numbers(members[0], count=None if Ellipsis in members else len(members))
         if default is not None:
-            arguments["show_default"] = ",".join(f"{value:.4g}" for value in default)
+            arguments["show_default"] = _typed(default)
         return click.option(flag, name, type=numbers, **arguments)
     if typing.get_origin(declared) is typing.Literal:
         return click.option(flag, name, type=Choice(typing.get_args(declared)), **arguments)
@@ -379,7 +485,9 @@ class Choice(click.Choice):
         self._values = {str(value): value for value in values}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return self._values[super().convert(str(value), param, ctx)]
+        if str(value) not in self._values:
+            self.fail(f"{value!r}: {expected_one_of(value, list(self._values))}", param, ctx)
+        return self._values[str(value)]
 
 
 class Size(click.ParamType):

@@ -9,36 +9,56 @@ import click
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, name_missing, note, refuse_overlap, refuse_videos
 from actrec.cli.model import ModelChoice, model_options
-from actrec.cli.options import FILE, Command, InputPath, config_options
+from actrec.cli.options import FILE, Command, InputPath, Option, config_options
 from actrec.cli.predict_stream import check_stream, predict_stream
 from actrec.cli.predict_timeline import VIDEOS, Outputs, predict_timeline, refuse_without_timeline
 from actrec.figures import SUFFIXES
 from actrec.words import column_width, printable
 
 _TOPK = 5
+_TIMELINE, _STREAM, _WINDOWS = "Long videos", "Live sources", "Windows (--timeline, --stream)"
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec predict videos/ --clips 10 --json answers.json",
+        "actrec predict match.mp4 --timeline --every 0.5 --plot match.png",
+    ],
+)
 @click.argument("inputs", nargs=-1, type=InputPath(), metavar="[INPUT...]")
 @click.option(
-    "--stream", "source", metavar="URL|DEVICE", help="Predict the newest frames of this camera or network stream."
+    "--stream",
+    "source",
+    cls=Option,
+    heading=_STREAM,
+    metavar="URL|DEVICE",
+    help="Camera or network stream to predict, frame by frame.",
 )
 @click.option(
-    "--topk", type=click.IntRange(0), default=_TOPK, show_default=True, help="Number of classes for each video; 0: all."
+    "--topk", type=click.IntRange(0), default=_TOPK, show_default=True, help="Number of classes to print; 0: all."
 )
 @click.option(
-    "--csv", "csv_path", type=OutputFile((".csv",)), help="Also write a table (with --timeline, one row per window)."
+    "--csv", "csv_path", type=OutputFile((".csv",)), help="Also write a table of the videos, or of the windows."
 )
 @json_option
 @click.option(
-    "--timeline", is_flag=True, help="Find actions in long videos: score sliding windows, and print segments."
+    "--timeline", cls=Option, heading=_TIMELINE, is_flag=True, help="Find when classes occur, in sliding windows."
 )
-@config_options(config.Windows, config.Stream, config.Segments)
+@config_options(config.Windows, heading=_WINDOWS)
+@config_options(config.Segments, heading=_TIMELINE)
+@config_options(config.Stream, heading=_STREAM)
 @click.option(
-    "--truth", type=FILE, help="With --timeline: CSV file of the true segments (video,start,end,class), for mAP@tIoU."
+    "--truth",
+    cls=Option,
+    heading=_TIMELINE,
+    type=FILE,
+    help="True segments, for mAP: CSV (video,start,end,class).",
 )
-@click.option("--render", type=OutputFile(VIDEOS), help="With --timeline: write a copy of the video with the result.")
-@click.option("--plot", type=OutputFile(SUFFIXES), help="With --timeline: write a picture of the classes over time.")
+@click.option("--render", cls=Option, heading=_TIMELINE, type=OutputFile(VIDEOS),
+              help="Write a copy of the video that shows the result.")  # fmt: skip
+@click.option("--plot", cls=Option, heading=_TIMELINE, type=OutputFile(SUFFIXES),
+              help="Write a picture of the classes over time.")  # fmt: skip
 @model_options
 def command(
     inputs: tuple[Path | str, ...],
@@ -57,21 +77,11 @@ def command(
 ) -> int:
     """Predict the classes of videos.
 
-    \b
-        actrec predict a.mp4
-        actrec predict videos/ --clips 10 --crops 3 --json answers.json
-        actrec predict match.mp4 --timeline --every 0.5 --plot match.png
-        actrec predict --stream rtsp://camera/stream --every 0.5
-
     INPUT is a video, a folder or tar archive of videos, a frame folder, or a list. Videos and archives can be URLs. The
-    net comes from the best checkpoint of the newest run, unless you name another one. The scores are those of `actrec
-    evaluate`, bit for bit.
+    net comes from the best checkpoint of the newest run, unless you name another one.
 
-    --timeline is for long videos. It prints segments, the parts of a video that show a class, as start, end, class and
-    score.
-
-    --stream is for cameras and network streams. Every --every seconds, it prints a line of JSON with the prediction for
-    the newest frames.
+    --timeline prints segments: the parts of a long video that show a class, as start, end, class and score. --stream
+    prints a line of JSON every --every seconds, with the prediction for the newest frames.
     """
     from actrec.cli.progress import Bar
     from actrec.engine import dist

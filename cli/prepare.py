@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from actrec.tools.make.prepare import PreparedSet
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec prepare videos/ small/ --dry-run",
+        "actrec prepare --list train.txt --list val.txt small/",
+    ],
+)
 @click.argument("src", type=SOURCE, required=False)
 @click.argument("dst", type=FOLDER, required=False)
 @click.option("--list", "lists", multiple=True, type=FILE, metavar="FILE",
@@ -49,25 +55,16 @@ def command(
     splitoptions: SplitOptions,
     workers: Workers,
 ) -> int:
-    """Re-encode the videos in SRC as small ones that decode fast, DST/prepared/<class>/<video>.mp4, with labels.txt,
-    train.txt and val.txt in DST.
+    """Re-encode the videos in SRC as small ones that decode fast, in DST/prepared/<class>/<video>.mp4.
 
-    \b
-    SRC (default: videos) and the split are as for extract-frames: a folder, a tar
-    archive, or the URL of one.
-    DST (default: .) is the dataset folder.
-    With --list, pass only DST. A list with the same name, ranges and labels is
-    written there.
+    SRC (default: videos) is a folder, a tar archive, or the URL of one, as for `actrec extract-frames`. DST (default:
+    .) also gets labels.txt, train.txt and val.txt. With --list, pass only DST; it gets a list of the same name.
 
-    The prepared videos have short GOPs, no B-frames, no sound, the rotation applied, and BT.601 colors. They have the
-    same frames as the originals, which is proven by decoding each file that was written. First, a table shows for
-    some of the videos how size, decoding time and quality change.
+    The new videos have the frames of the originals, which is proven by decoding each file that was written. First, a
+    table shows how size, decoding time and quality of some videos change.
 
-    With --shards N, the videos and their labels are written into N tar archives, DST/shards/train-000000.tar and so
-    on. The rows of the lists name the members. The index of each list is written too.
-
-    If you interrupt it, run the same command again to continue. Videos that cannot be decoded are listed in failed.csv,
-    and so are those whose proof failed, which are moved to DST/quarantine. The exit code is then 1.
+    If you interrupt it, run the same command again to continue. Videos that cannot be decoded, or that differ from
+    their originals, are listed in failed.csv, and the exit code is 1.
     """
     from actrec.cli.progress import Bar
     from actrec.tools.make.prepare import prepare

@@ -7,14 +7,22 @@ from pathlib import Path
 import click
 
 from actrec import config
+from actrec.cli.completion import run_names
 from actrec.cli.ending import OutputFile, finish, json_option, note
 from actrec.cli.options import FILE, Command, config_options, data_option, limit_options, storage_options
 from actrec.words import counted
 
 
-@click.command(cls=Command)
-@click.argument("names", metavar="[RUN]...", nargs=-1)
-@click.option("--run", "more_names", metavar="RUN", multiple=True, help="The same as the argument RUN. Repeatable.")
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec report",
+        "actrec report runs/2026-11-28_s3d runs/2026-11-29_tiny3d --out compared.html",
+    ],
+)
+@click.argument("names", metavar="[RUN]...", nargs=-1, shell_complete=run_names)
+@click.option("--run", "more_names", metavar="RUN", multiple=True, shell_complete=run_names,
+              help="The same as the argument RUN. Repeatable.")  # fmt: skip
 @click.option("--out", type=OutputFile((".html", ".htm")),
               help="File for the page.  [default: report.html in the folder of the first run]")  # fmt: skip
 @click.option("--scores", "score_files", type=FILE, multiple=True,

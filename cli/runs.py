@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actrec.cli.completion import run_names
 from actrec.cli.ending import OutputFile, finish, json_option, note
 from actrec.cli.main import Group
 from actrec.cli.options import FOLDER, Command, data_option
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 _LONGEST = 40  # characters of an option's value
 
 
-@click.group(cls=Group, invoke_without_command=True)
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    examples=["actrec runs", "actrec runs compare 2026-11-28_s3d 2026-11-29_tiny3d"],
+)
 @data_option
 @json_option
 @click.pass_context
@@ -49,9 +54,16 @@ def command(ctx: click.Context, data: Path, json_path: Path | None) -> int:
     return finish(*lines, json_path=json_path, result=[asdict(one) for one in found])
 
 
-@command.command(cls=Command, short_help="Show what differs between two runs.")
-@click.argument("a")
-@click.argument("b")
+@command.command(
+    cls=Command,
+    short_help="Show what differs between two runs.",
+    examples=[
+        "actrec runs compare 2026-11-28_s3d 2026-11-29_tiny3d",
+        "actrec runs compare runs/a runs/b --picture curves.png",
+    ],
+)
+@click.argument("a", shell_complete=run_names)
+@click.argument("b", shell_complete=run_names)
 @click.option("--data", type=FOLDER, help="Dataset folder.  [default: .]")
 @click.option("--picture", type=OutputFile(SUFFIXES), help="Draw the curves of both runs.")
 @json_option

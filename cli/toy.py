@@ -11,7 +11,13 @@ from actrec.cli.options import FOLDER, Command, config_options
 from actrec.config import ToyOptions
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec toy toy/",
+        "actrec toy toy/ --train-per-class 10 --val-per-class 5",
+    ],
+)
 @click.argument("folder", metavar="DIR", type=FOLDER)
 @config_options(ToyOptions)
 def command(folder: Path, toyoptions: ToyOptions) -> int:

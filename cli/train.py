@@ -11,6 +11,7 @@ import click
 
 import actrec
 from actrec import config
+from actrec.cli.completion import run_names
 from actrec.cli.ending import finish, json_option, note, refuse_overlap
 from actrec.cli.options import FILE, FOLDER, NamedPath, config_options, data_option, limit_options, storage_options
 from actrec.cli.resuming import TrainCommand
@@ -34,7 +35,13 @@ class ListFile(NamedPath):
         return super().convert(value, param, ctx)
 
 
-@click.command(cls=TrainCommand)
+@click.command(
+    cls=TrainCommand,
+    examples=[
+        "actrec train --data data/ --dry-run",
+        "actrec train --backbone s3d --weights s3d.pt --new-head --epochs 30",
+    ],
+)
 @data_option
 @click.option("--list", "list_path", type=ListFile(), help="Training list.  [default: DATA/train.txt]")
 @click.option("--val-list", type=ListFile(), help="Validation list.  [default: DATA/val.txt]")
@@ -42,21 +49,15 @@ class ListFile(NamedPath):
     "--run",
     "run_dir",
     type=FOLDER,
-    help="Run folder; with --resume also a name in DATA/runs.  [default: DATA/runs/<date>_<net>]",
+    shell_complete=run_names,
+    help="Run folder.  [default: DATA/runs/<date>_<net>]",
 )
 @click.option("--resume", is_flag=True,
-              help="Continue the run with its options (without --run: the newest run with a checkpoint).")  # fmt: skip
-@click.option(
-    "--config",
-    "config_path",
-    type=FILE,
-    help="Start with the options of another run: its config.json, or its folder. Other flags win.",
-)
-@click.option(
-    "--dry-run", is_flag=True, help="Show what the run would be, and the time and memory that it needs. Write nothing."
-)
+              help="Continue --run (also a name in DATA/runs), or the newest run.")  # fmt: skip
+@click.option("--config", "config_path", type=FILE, help="Start with the options of this run, or of its config.json.")
+@click.option("--dry-run", is_flag=True, help="Only show what it would do, with time and memory.")
 @click.option("--weights", type=FILE, help="Weights to start from.")
-@click.option("--new-head", is_flag=True, help="The weights are for other classes: start with a new last layer.")
+@click.option("--new-head", is_flag=True, help="Start with a new last layer, for other classes.")
 @json_option
 @config_options(
     config.Net, config.Clip, config.Frame, actrec.Augment, config.Loader, config.Optim, config.Loss, config.Run
@@ -85,13 +86,8 @@ def command(
 ) -> int:
     """Train a net on the lists of a dataset folder.
 
-    \b
-    actrec train --dry-run                     # what would it be, and how long would it take?
-    actrec train --config runs/a/config.json --lr 0.001 --run runs/b
-
-    The run folder gets the checkpoints last.pt and best.pt, the log, and a description of the run. Ctrl-C finishes the
-    step and saves. Pass --resume to continue, without other options: the result is the same as without the
-    interruption.
+    The run folder gets the checkpoints last.pt and best.pt, and the log. Ctrl-C finishes the step and saves. Pass
+    --resume, without other options, to continue exactly where the run stopped.
     """
     from actrec.cli.progress import TrainReporter, watched
     from actrec.data.lists import find_labels

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from actrec.inference.view import Shown
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "actrec view",
+        "actrec view val.txt --eval --clips 3 --out val.png",
+    ],
+)
 @click.argument("list_path", required=False, type=FILE, metavar="[LIST]")
 @click.option("--out", type=OutputFile((".png", ".jpg", ".jpeg", ".mp4")), default="view.png", show_default=True,
               help="Picture or video (.mp4) to write. An existing file is replaced.")  # fmt: skip
@@ -54,10 +60,6 @@ def command(
     run: config.Run,
 ) -> int:
     """Show the clips that the net gets, and their crops on the frames of the videos.
-
-    \b
-        actrec view --backbone s3d --frames 8
-        actrec view val.txt --eval --clips 2 --crops 3 --out views.png
 
     Pass the same options as to `actrec train`: the command shows the first clips of an epoch of this training. LIST is
     DATA/train.txt by default, or DATA/val.txt with --eval.

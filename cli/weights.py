@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actrec import config
+from actrec.cli.completion import net_names
 from actrec.cli.ending import OutputFile, finish, json_option
 from actrec.cli.main import Group
 from actrec.cli.options import FILE, Command, config_options, flags_of_net
@@ -19,14 +20,22 @@ if TYPE_CHECKING:
     from actrec.nets.recognize import Guess, Recognized, TrainedWith
 
 
-@click.group(cls=Group)
+@click.group(
+    cls=Group,
+    examples=["actrec weights inspect s3d.pt", "actrec weights convert s3d.pt s3d.safetensors"],
+)
 def command() -> None:
     """Tell which net the weights in a file belong to, or convert them to the net's own names."""
 
 
-@command.command(cls=Command, short_help="Identify a weights file.")
+@command.command(
+    cls=Command,
+    short_help="Identify a weights file.",
+    examples=["actrec weights inspect s3d.pt", "actrec weights inspect own.pt --backbone mypackage.nets:small"],
+)
 @click.argument("file", type=FILE)
-@click.option("--backbone", help="Compare only with this net; needed for a net of your own (package.module:function).")
+@click.option("--backbone", shell_complete=net_names,
+              help="Compare only with this net. A net of your own (package.module:function) needs it.")  # fmt: skip
 @json_option
 def inspect(file: Path, backbone: str | None, json_path: Path | None) -> int:
     """Show which nets the weights in FILE fit, the most likely first, and the command that uses them.
@@ -51,15 +60,22 @@ def inspect(file: Path, backbone: str | None, json_path: Path | None) -> int:
     return code
 
 
-@command.command(cls=Command, short_help="Rewrite a weights file under a net's own names.")
+@command.command(
+    cls=Command,
+    short_help="Rewrite a weights file under a net's own names.",
+    examples=[
+        "actrec weights convert s3d.pt s3d.safetensors",
+        "actrec weights convert hara.pth own.pt --backbone resnet3d_50 --classes 400",
+    ],
+)
 @click.argument("file", type=FILE)
 @click.argument("out", type=OutputFile((".safetensors", ".pt", ".pth")))
-@click.option("--backbone", help="Name of the net.  [default: the most likely one]")
+@click.option("--backbone", shell_complete=net_names, help="Name of the net.  [default: the most likely one]")
 @click.option(
     "--classes", type=click.IntRange(min=1), help="Expected number of classes; a FILE with another number is refused."
 )
 @config_options(config.WeightsOptions)
-@config_options(config.Net, without=("backbone",))
+@config_options(config.Net, without=("backbone",), unset="found in FILE")
 def convert(
     file: Path,
     out: Path,

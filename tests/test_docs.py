@@ -81,7 +81,10 @@ def find_command(words: list[str]) -> tuple[click.Command, list[str]]:
 def fault(line: str) -> str | None:
     """The first flag of a line that its command does not have, or whose value it does not take."""
     command, words = find_command(shlex.split(line))
-    known = {flag: p for p in command.params for flag in (*p.opts, *p.secondary_opts)} | {"--help": None}
+    known = {flag: p for p in command.params for flag in (*p.opts, *p.secondary_opts)} | {
+        "--help": None,
+        "--help-all": None,
+    }
     for word, value in zip(words, [*words[1:], ""]):
         if not word.startswith("--"):
             continue

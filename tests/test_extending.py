@@ -80,7 +80,7 @@ def test_the_python_examples(folder):
 
 
 def test_the_command_line(folder):
-    help_text = run(folder, "my_actrec.py", "train", "--help")
+    help_text = run(folder, "my_actrec.py", "train", "--help-all")
     assert "--reverse FLOAT" in help_text
     assert "--hsv NUMBERS" in help_text
     options = ["--backbone", "my_nets:tiny", "--reverse", "0.5", "--hsv", "20,0.3,0.3", "--epochs", "1"]

@@ -168,7 +168,7 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
         (["evaluate"], 1, "Error: runs: no run with a best.pt; `actrec train` creates one"),
         (["evaluate", "--checkpoint", "nowhere.pt"], 1, "Error: nowhere.pt: no such checkpoint"),
         (["evaluate", "--checkpoint", "labels.txt"], 1, "Error: labels.txt: the file is damaged, or not a checkpoint"),
-        (["evaluate", "--crops", "4"], 2, "Error: Invalid value for '--crops': '4' is not one of '1', '3', '5', '10'"),
+        (["evaluate", "--crops", "4"], 2, "Error: Invalid value for '--crops': '4': expected one of 1, 3, 5, 10"),
         (["evaluate", "--weights", "a", "--run", "b"], 2, "Error: --weights together with --run or --checkpoint"),
         (
             ["evaluate", "--backbone", "i3d"],

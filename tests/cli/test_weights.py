@@ -181,7 +181,7 @@ def test_convert_with_options_that_inspect_does_not_try(run):
         (["s.pt", "nowhere/out.pt"], 2, "Error: Invalid value for 'OUT': nowhere/out.pt: there is no folder nowhere"),
         (["s.pt", "folder.pt"], 2, "Error: Invalid value for 'OUT': folder.pt is a folder: expected the name"),
         (["s.pt", "out.pt", "--backbone", "s3dd"], 1, "Error: unknown net 's3dd': did you mean s3d?"),
-        (["s.pt", "out.pt", "--layout", "hra"], 2, "Error: Invalid value for '--layout': 'hra' is not one of"),
+        (["s.pt", "out.pt", "--layout", "hra"], 2, "Error: Invalid value for '--layout': 'hra': expected one of"),
         (["s.pt", "out.pt", "--layout", "hara"], 1, "Error: layout 'hara' for net 's3d': expected auto, actrec, ibm"),
         (["s.pt", "out.pt", "--classes", "8"], 1, "Error: s.pt has 2 classes: expected 8, as --classes says"),
         (["s.pt", "out.pt", "--widen", "2"], 1, "Error: net 's3d' takes no option 'widen': expected one of depthwise_"),

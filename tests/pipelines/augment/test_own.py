@@ -144,7 +144,7 @@ def test_the_flags_of_train_and_view_are_known():
         options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
         flags = {flag for parameter in options for flag in (*parameter.opts, *parameter.secondary_opts)}
         assert flags <= augment._taken()[1]
-        assert set(own) <= flags | {"--help"}
+        assert set(own) <= flags | {"--help", "--help-all"}
     assert {f.name for f in fields(actrec.Augment)} == augment._taken()[0]
 
 
