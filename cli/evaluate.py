@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from actrec import config
 from actrec.cli.ending import OutputFile, finish, json_option, name_missing, note, refuse_overlap, refuse_videos
 from actrec.cli.model import ModelChoice, model_options
-from actrec.cli.options import FILE, Command, Option, flag_of
+from actrec.cli.options import FILE, Choice, Command, Option, flag_of
 from actrec.figures import SUFFIXES
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _SHOWN = 10  # confusions that are listed
 @click.option("--confusion", "confusions", multiple=True, type=OutputFile((".csv", *SUFFIXES)),
               help="Also write the confusion matrix: a table (.csv) or a picture. Repeatable.")  # fmt: skip
 @click.option("--confusion-order", cls=Option, common=False,
-              type=click.Choice(["similar", "labels"]), default="similar", show_default=True,
+              type=Choice(["similar", "labels"]), default="similar", show_default=True,
               help="Order of the classes in the picture. similar: often confused classes are neighbors.")  # fmt: skip
 @click.option(
     "--reference-files",

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 
-_GLUED = str.maketrans("- ", "\u2011\u00a0")  # a hyphen and a blank at which no line breaks
-_PLAIN = str.maketrans("\u2011\u00a0", "- ")
-_DEFAULT = re.compile(r"\[default: [^\s\]]+\]")
+_PLAIN = str.maketrans("\u2011\u00a0", "- ")  # a hyphen and a blank at which no line breaks
 
 
 class _Formatter(click.HelpFormatter):
-    """As click's, but no line ends inside a flag, a name with hyphens or a short default."""
+    """As click's, but no line ends inside a flag, inside a name with hyphens, or before a default."""
 
     def write_text(self, text: str) -> None:
         super().write_text(_glued(text))
@@ -27,7 +24,7 @@ class _Formatter(click.HelpFormatter):
 
 
 def _glued(text: str) -> str:
-    return _DEFAULT.sub(lambda default: default[0].translate(_GLUED), text.replace("-", "\u2011"))
+    return text.replace("-", "\u2011").replace("[default: ", "[default:\u00a0")
 
 
 class _Context(click.Context):

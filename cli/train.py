@@ -53,8 +53,8 @@ class ListFile(NamedPath):
     help="Run folder.  [default: DATA/runs/<date>_<net>]",
 )
 @click.option("--resume", is_flag=True,
-              help="Continue --run (also a name in DATA/runs), or the newest run.")  # fmt: skip
-@click.option("--config", "config_path", type=FILE, help="Start with the options of this run, or of its config.json.")
+              help="Continue --run, or the newest run.")  # fmt: skip
+@click.option("--config", "config_path", type=FILE, help="Start with the options of another run.")
 @click.option("--dry-run", is_flag=True, help="Only show what it would do, with time and memory.")
 @click.option("--weights", type=FILE, help="Weights to start from.")
 @click.option("--new-head", is_flag=True, help="Start with a new last layer, for other classes.")

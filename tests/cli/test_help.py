@@ -38,7 +38,7 @@ def test_the_help_of_every_command_fits_and_ends_with_examples(run, monkeypatch,
 
 @pytest.mark.parametrize("columns", [80, 200])
 @pytest.mark.parametrize("name", ["train", "evaluate", "predict", "prepare", "lists convert"])
-def test_no_line_breaks_inside_a_word_or_a_short_default(run, monkeypatch, name, columns):
+def test_no_line_breaks_inside_a_word_or_before_a_default(run, monkeypatch, name, columns):
     out = help_of(run, monkeypatch, name, "--help-all", columns=columns)
     assert not [line for line in out if re.search(r"\w-$|\[default:$", line) or "\u2011" in line or "\u00a0" in line]
     assert max(map(len, out)) <= min(columns, 110)
@@ -96,8 +96,9 @@ def test_common_options_first_and_all_with_help_all(run, monkeypatch):
 )
 def test_defaults_are_shown_as_they_are_typed(run, monkeypatch, command, flag, default):
     flags = {"--help-all"} & {o for p in ALL[command].get_params(click.Context(ALL[command])) for o in p.opts}
-    out = " ".join(" ".join(help_of(run, monkeypatch, command, *flags or ["--help"])).split())
-    entry = out[out.index(f" {flag} ") :]
+    out = help_of(run, monkeypatch, command, *flags or ["--help"])
+    first = next(i for i, line in enumerate(out) if line.startswith(f"  {flag} "))
+    entry = " ".join(" ".join(out[first:]).split())
     assert re.search(r"\[default: (.*?)\]", entry)[1] == default
 
 

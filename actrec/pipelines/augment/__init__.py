@@ -37,7 +37,8 @@ A = TypeVar("A", bound="Augmentation")
 DTYPES = ("uint8", "int32", "int64", "float16", "float32", "float64", "bool", "bool_")  # which a DALI graph can take
 # The flags of `actrec train` and `actrec view` that are no fields of a config.
 TRAIN_FLAGS = (
-    "--data", "--list", "--val-list", "--run", "--resume", "--weights", "--new-head", "--json", "--help", "--help-all",
+    "--data", "--list", "--val-list", "--run", "--resume", "--config", "--dry-run", "--weights", "--new-head", "--json",
+    "--help", "--help-all",
 )  # fmt: skip
 VIEW_FLAGS = ("--out", "--videos", "--epoch", "--eval")
 
