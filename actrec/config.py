@@ -806,7 +806,9 @@ class PrepareOptions(Settings):
         common=True,
     )
     codec: Codec = opt("h264", "Codec of the videos.", common=True)
-    preset: EncoderPreset = opt("medium", "How much time the encoder spends on compression.")
+    preset: EncoderPreset = opt(
+        "medium", "Speed of the encoder: ultrafast, superfast, ... slower, veryslow.", metavar="PRESET"
+    )
     fps: float | None = opt(
         None,
         "Frames per second, chosen by timestamps.  [default: every frame, at its time]",

@@ -50,8 +50,7 @@ _VIDEOS_OF_A_JOB = 8
 @click.option("--force", is_flag=True, help="Replace a file that contains other features.")
 @config_changes(
     config.Windows,
-    every="no windows",
-    window="with --every: 2, or as long as a dense clip",
+    {"every": "no windows", "window": "with --every: 2, or as long as a dense clip"},
     common=True,
 )
 @config_options(config.Embedding)

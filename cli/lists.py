@@ -126,7 +126,7 @@ def _command(dataset: Dataset) -> click.Command:
         run = option(run)
     classes = " --classes classes.txt" if dataset.subset and not dataset.class_file else ""
     call = f"actrec lists {dataset.name} annotations/{classes}"
-    examples = [f"{call} --videos videos/", f"{call} --out lists/ --probe"]
+    examples = [f"{call} --videos videos/", f"{call} --probe"]
     return click.command(name=dataset.name, cls=Command, short_help=f"Lists of {dataset.title}.", examples=examples)(
         run
     )

@@ -157,19 +157,21 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
     )
     @data_option
     @config_options(config.Views, only=("clips", "crops", "rule") if scores else ())
-    @config_changes(config.Views, crop_ratio=f"as in validation; {config.Views.crop_ratio} for weights of other tools")
+    @config_changes(
+        config.Views, {"crop_ratio": f"as in validation; {config.Views.crop_ratio} for weights of other tools"}
+    )
     @config_options(config.Scoring, only=(*averaging, "batch_size") if scores and batches else averaging)
     @config_changes(
         config.Clip,
-        **dict.fromkeys(("frames", "stride", "sampling", "rule", "modality", "image_range", "template"), "as trained"),
+        dict.fromkeys(("frames", "stride", "sampling", "rule", "modality", "image_range", "template"), "as trained"),
     )
-    @config_changes(config.Frame, **dict.fromkeys(("size", "mean", "std"), "as trained"))
+    @config_changes(config.Frame, dict.fromkeys(("size", "mean", "std"), "as trained"))
     @config_options(config.Loader, only=("workers", "prefetch") if scores and batches else (), heading="Run")
-    @config_changes(config.Loss, multi_label="as trained")
+    @config_changes(config.Loss, {"multi_label": "as trained"})
     @config_options(config.Run, only=("device",) if scores else ())
     @(limit_options if scores else lambda function: function)
     @(storage_options if scores else lambda function: function)
-    @config_changes(config.Net, backbone="that of the checkpoint", heading=_NET, common=True)
+    @config_changes(config.Net, {"backbone": "that of the checkpoint"}, heading=_NET, common=True)
     @config_options(config.Net, without=("backbone",), heading=_NET)
     @functools.wraps(function)
     def call(

@@ -301,15 +301,17 @@ def config_options(
     return decorate
 
 
-def config_changes(kind: type, *, heading: str | None = None, common: bool = False, **defaults: str) -> Callable:
+def config_changes(
+    kind: type, defaults: Mapping[str, str], *, heading: str | None = None, common: bool = False
+) -> Callable:
     """Gives a command the flags of some fields of a dataclass, without their defaults.
 
     The command receives those that were given, as a dict by field, under the name `<class>_changes`.
 
     Args:
+        defaults: what applies if a flag is not given, for `--help`, by field.
         heading: as for `config_options`.
         common: whether --help shows them, not only --help-all.
-        defaults: what applies if a flag is not given, for `--help`, by field.
     """
     chosen = [f for f in _fields(kind, None, ()) if f.name in defaults]
     prefix = kind.__name__.lower() + "_"

@@ -118,7 +118,7 @@ def test_the_net_is_named(run, here):
 def test_help_shows_the_options_of_nets_last(run):
     _, out, _ = run("predict", "--help")
     headings = [line for line in out if line.endswith(":") and not line.startswith(" ")]
-    assert headings[-1] == "Net (only with --weights):"
+    assert headings[-2:] == ["Net (only with --weights):", "Examples:"]
     text = " ".join(" ".join(out).split())
     assert "s3d]" not in text
     assert "the net's own" not in text
