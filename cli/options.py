@@ -231,16 +231,13 @@ class ConfigOption(Option):
         super().__init__(*args, **attributes)
         self.field, self.of_net = field, of_net
 
-    def get_help_extra(self, ctx: click.Context) -> Any:
-        """As click's, but a default is shown as it is typed, without parentheses, and `on` or `off` for a switch."""
-        extra = super().get_help_extra(ctx)
-        if self.of_net:
-            extra["default"] = _default_of_nets(self.field)
-        elif isinstance(self.show_default, str):
-            extra["default"] = self.show_default
-        elif self.show_default and isinstance(self.default, (bool, float)):
-            extra["default"] = _typed(self.default)
-        return extra
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """As click's, with the default as it is typed, without parentheses, and `on` or `off` for a switch."""
+        record = super().get_help_record(ctx)
+        if record is None or (self.default is None and not self.of_net):
+            return record
+        default = _default_of_nets(self.field) if self.of_net else _typed(self.default)
+        return record[0], f"{record[1]}  [default: {default}]"
 
 
 def _typed(value: Any) -> str:
@@ -453,7 +450,6 @@ def _option(
         "default": default,
         "help": text,
         "metavar": f.metadata["metavar"],
-        "show_default": default is not None,
         "common": common,
         "of_net": kind is config.Net and default is None and "[default:" not in text,
         "cls": ConfigOption,
@@ -469,8 +465,6 @@ def _option(
     if typing.get_origin(declared) is tuple:
         members = typing.get_args(declared)
         numbers = Numbers(members[0], count=None if Ellipsis in members else len(members))
-        if default is not None:
-            arguments["show_default"] = _typed(default)
         return click.option(flag, name, type=numbers, **arguments)
     if typing.get_origin(declared) is typing.Literal:
         return click.option(flag, name, type=Choice(typing.get_args(declared)), **arguments)
