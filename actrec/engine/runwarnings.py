@@ -22,8 +22,8 @@ from actrec.files import show
 from actrec.words import counted, some_of
 
 FEW = 5  # training videos that a class should have at least
-_SOON = (3, 50)  # epochs and steps after which a net should predict several classes
-_LATER = (5, 100)  # and after which it should be better than chance
+_SOON = (3, 100)  # epochs and steps after which a net should predict several classes
+_LATER = (5, 200)  # and after which it should be better than chance
 _FEWEST = 10  # validation videos: of fewer, the predictions say nothing
 _EXPLODED = 10  # times the loss of a net that gives all classes the same score
 _HELP = "try a lower --lr, a --warmup of some epochs, or pretrained weights (--weights FILE --new-head)"
