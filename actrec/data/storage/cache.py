@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import logging
 import os
@@ -27,9 +28,9 @@ import time
 import zlib
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from actrec.leftovers import remove_leftovers, temporary_path
 from actrec.system import lock_file, lock_folder, read_at, write_all
@@ -52,6 +53,7 @@ _MOST_NAMES = 100_000  # files of which this process remembers that it has check
 _PAUSE = 10.0  # seconds after a failed write in which no other write is tried
 _WAIT = 2.0  # seconds to wait for others that make room; the bytes of this process may have come too late for them
 _COPY = 1 << 20
+_AT_ONCE, _WIDER = 32 << 20, 2.0  # bytes that are read at once, and how many times more than needed
 _WRITTEN, _STEPS = "written", 1000
 _UNFINISHED = "unfinished"  # folder of temporary files
 
@@ -91,8 +93,7 @@ class Cache:
         path = self._path(name, "r")
         with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
             table = self._table(name, file)
-            for i, (offset, size) in enumerate(ranges):
-                found[i] = table.read(file, offset, size, check)
+            found = table.read(file, ranges, check)
             if any(data is not None for data in found):
                 self._touch(path)
         return found
@@ -101,44 +102,48 @@ class Cache:
         """Stores bytes of an object, as (offset, bytes). Does nothing if they cannot be stored."""
         if fcntl is None or time.monotonic() < self._broken_until:
             return
-        data = b"".join(_segments(pieces))
-        if len(data) > self.size // 2:
+        segments = list(_segments(pieces))
+        size = sum(len(fields) + len(data) for fields, data in segments)
+        if size > self.size // 2:
             return
         try:
-            self._append(name, data)
+            self._append(name, segments)
         except OSError as error:
-            self._failed(error, len(data))
+            self._failed(error, size)
             return
-        self._count(len(data))
+        self._count(size)
 
-    def _append(self, name: str, data: bytes) -> None:
+    def _append(self, name: str, segments: list[tuple[bytes, bytes]]) -> None:
         path = self._path(name, "r")
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a+b", buffering=0) as file:
             if not _locked(file) or os.fstat(file.fileno()).st_nlink == 0:  # it was removed while this waited
                 return  # the bytes are just not kept
-            end = self._table(name, file).end
-            if end == 0:
-                data = _HEADER + data
+            table = self._table(name, file)
+            end = table.end
             file.truncate(end)  # a torn end
+            head = [_HEADER] if end == 0 else []
             try:
-                write_all(file, data)
+                write_all(file, b"".join([*head, *(part for segment in segments for part in segment)]))
             except OSError:
                 file.truncate(end)
                 raise
+            self._note_added(name, table, table.appended(end, segments))
 
     def _table(self, name: str, file: BinaryIO) -> _Table:
         """The segments of an open file, including those that were added since the last call."""
         with self._lock:
             table = self._tables.setdefault(name, _Table())
             self._tables.move_to_end(name)
-        added = table.update(file)
+        self._note_added(name, table, table.update(file))
+        return table
+
+    def _note_added(self, name: str, table: _Table, added: int) -> None:
         with self._lock:
             if self._tables.get(name) is table:
                 self._num_segments += added
             while self._num_segments > _MOST_SEGMENTS and len(self._tables) > 1:
                 self._num_segments -= len(self._tables.popitem(last=False)[1])
-        return table
 
     # ---- whole objects ----
 
@@ -373,6 +378,16 @@ def suffix_of(path: str) -> str:
     return found[0].lower() if found else ""
 
 
+class _Part(NamedTuple):
+    """A part of a range: bytes to skip in a segment, bytes to take, and the segment."""
+
+    skip: int
+    taken: int
+    position: int
+    length: int
+    checksum: int
+
+
 class _Table:
     """Where the bytes of an object are in its file of ranges. Of overlapping segments, the last stored one is used."""
 
@@ -408,6 +423,18 @@ class _Table:
                 self.end = position + size
             return len(self._segments) - before
 
+    def appended(self, end: int, segments: Sequence[tuple[bytes, bytes]]) -> int:
+        """Notes segments that were appended where the table has ended. Returns how many were added."""
+        with self._lock:
+            if self.end != end:  # another thread has read their headers already
+                return 0
+            before, self.end = len(self._segments), end or len(_HEADER)
+            for fields, _data in segments:
+                _, offset, size, checksum, _ = _SEGMENT.unpack(fields)
+                self._insert(offset, size, self.end + _SEGMENT.size, checksum)
+                self.end += len(fields) + size
+            return len(self._segments) - before
+
     def _insert(self, offset: int, size: int, position: int, checksum: int) -> None:
         i = bisect_left(self._starts, offset)
         if i < len(self._starts) and self._starts[i] == offset:
@@ -416,39 +443,64 @@ class _Table:
         self._starts.insert(i, offset)
         self._segments.insert(i, (offset, size, position, checksum))
 
-    def read(self, file: BinaryIO, offset: int, size: int, check: bool) -> bytes | None:
-        """The bytes of a range; None if not all of them are here, or a checksum is wrong."""
+    def read(self, file: BinaryIO, ranges: Sequence[tuple[int, int]], check: bool) -> list[bytes | None]:
+        """The bytes of ranges; None for each of which not all bytes are here, or a checksum is wrong."""
+        with self._lock:
+            found = [self._segments_of(offset, size) for offset, size in ranges]
+        places = {(part.position, part.length) for parts in found for part in parts or ()}
+        read = _reader(file, places)
+        return [None if parts is None else _together(read, parts, check) for parts in found]
+
+    def _segments_of(self, offset: int, size: int) -> list[_Part] | None:
+        """The parts of a range; None if not all of them are here."""
         parts = []
         while size > 0:
-            with self._lock:
-                i = bisect_right(self._starts, offset) - 1
-                if i < 0:
-                    return None
-                start, length, position, checksum = self._segments[i]
+            i = bisect_right(self._starts, offset) - 1
+            if i < 0:
+                return None
+            start, length, position, checksum = self._segments[i]
             skip = offset - start
             if skip >= length:
                 return None
-            if check:
-                data = read_at(file, position, length)
-                if len(data) != length or zlib.crc32(data) != checksum:
-                    return None
-                part = data[skip : skip + size]
-            else:
-                part = read_at(file, position + skip, min(size, length - skip))
-                if len(part) != min(size, length - skip):
-                    return None
-            parts.append(part)
-            offset, size = offset + len(part), size - len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            taken = min(size, length - skip)
+            parts.append(_Part(skip, taken, position, length, checksum))
+            offset, size = offset + taken, size - taken
+        return parts
 
 
-def _segments(pieces: Sequence[tuple[int, bytes]]) -> Iterator[bytes]:
+def _reader(file: BinaryIO, places: Set[tuple[int, int]]) -> Callable[[int, int], bytes]:
+    """A function that reads (position, size) from a file. Places that are close to each other are read at once."""
+    begin = min((position for position, _ in places), default=0)
+    span = max((position + size for position, size in places), default=0) - begin
+    if span > min(_AT_ONCE, _WIDER * sum(size for _, size in places)):
+        return functools.partial(read_at, file)
+    data = read_at(file, begin, span)
+    return lambda position, size: data[position - begin : position - begin + size]
+
+
+def _together(read: Callable[[int, int], bytes], parts: Sequence[_Part], check: bool) -> bytes | None:
+    found = []
+    for skip, taken, position, length, checksum in parts:
+        if check:
+            data = read(position, length)
+            if len(data) != length or zlib.crc32(data) != checksum:
+                return None
+            part = data[skip : skip + taken]
+        else:
+            part = read(position + skip, taken)
+            if len(part) != taken:
+                return None
+        found.append(part)
+    return found[0] if len(found) == 1 else b"".join(found)
+
+
+def _segments(pieces: Sequence[tuple[int, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """(header, bytes) of each segment."""
     for offset, data in pieces:
         for begin in range(0, len(data), _BLOCK):
             part = data[begin : begin + _BLOCK]
             fields = _SEGMENT.pack(_MARK, offset + begin, len(part), zlib.crc32(part), 0)[:-4]
-            yield fields + zlib.crc32(fields).to_bytes(4, "little")
-            yield part
+            yield fields + zlib.crc32(fields).to_bytes(4, "little"), part
 
 
 def _locked(file: BinaryIO) -> bool:

@@ -77,8 +77,8 @@ def parse_multipart(content_type: str, content_range: str, body: bytes) -> list[
     """The parts of an answer to a request for several ranges (RFC 9110, section 14.6), as (offset, bytes), ascending.
 
     It ends at the first part that is malformed or cut off. The length of a part is taken from its Content-Range, so the
-    bytes of a video are not searched for the boundary. General parsers of multipart messages do search them, and take
-    longer than the requests that this saves.
+    bytes of a video are not searched for the boundary. aiohttp's MultipartReader reads a part by its length only if the
+    part has a Content-Length, which these parts usually lack; otherwise it searches for the boundary.
 
     Args:
         content_type, content_range: headers of the answer. Content-Range is set if all ranges became a single one.

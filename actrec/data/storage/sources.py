@@ -27,6 +27,7 @@ from actrec.system import ExhaustedError, read_at, write_all
 
 _MOST_FACTS = 1_000_000  # objects whose size and version this process remembers: 320 MB
 _MOST_MEMBERS = 2_000_000  # members, of all archives whose tables this process remembers
+_MOST_HANDED = 64 << 20  # bytes that `prefetch` keeps in memory, for at least one file
 _MOST_PLACES = 1_000_000  # members of which this process knows from an index where they are: 200 MB
 _MANY = 1000  # a local archive with so many members has its table in the cache
 _HEADERS = 4096  # bytes of a remote archive that are read at once: the small members next to a video fit into them
@@ -70,6 +71,10 @@ class _State:
         self.cache = cache
         self.facts: Recent[int, Facts] = Recent(_MOST_FACTS)  # by the hash of the URL
         self.tables: Recent[tuple[str, int], tar.Table] = Recent(_MOST_MEMBERS, lambda one: len(one.members) + 1)
+        # By path and version: bytes that were prefetched, by range of the object.
+        self.handed: Recent[tuple[str, int], dict[tuple[int, int], bytes]] = Recent(
+            _MOST_HANDED, lambda one: sum(map(len, one.values()))
+        )
         # By the hash of the path of a member: offset, size, and the version of the member that is there.
         self.places: Recent[int, tuple[int, int, int]] = Recent(_MOST_PLACES)
 
@@ -472,7 +477,12 @@ def read_ranges(path: _Path, ranges: Sequence[tuple[int, int]], crcs: Sequence[i
         ChangedError: The bytes do not have these checksums: the object was changed.
         MediaError: It cannot be read after all retries (RemoteError), or its archive cannot be used.
     """
-    path = os.fspath(path)
+    return _read_ranges(os.fspath(path), ranges, crcs)
+
+
+def _read_ranges(
+    path: str, ranges: Sequence[tuple[int, int]], crcs: Sequence[int] | None, *, is_prefetch: bool = False
+) -> list[bytes]:
     archive, member = split_member(path)
     size: int | None = None
     base = 0
@@ -486,7 +496,10 @@ def read_ranges(path: _Path, ranges: Sequence[tuple[int, int]], crcs: Sequence[i
     facts = _facts(archive)
     wanted = _within(ranges, base, facts.size if size is None else size)
     counters.add(needed=sum(length for _, length in wanted))
-    found = _read_remote(archive, facts, wanted, trusted=crcs is not None)
+    handed = None if is_prefetch else _handed(path, facts, wanted)
+    found = handed or _read_remote(archive, facts, wanted, trusted=crcs is not None)
+    if is_prefetch:
+        _get().handed.put((path, facts.version), dict(zip(wanted, found)))
     if crcs is not None and (bad := _different(found, crcs)):
         _get().cache.check_again(name_of(archive, facts.version), suffix_of(archive))
         again = _fetched_ranges(archive, facts, [wanted[i] for i in bad])
@@ -499,9 +512,23 @@ def read_ranges(path: _Path, ranges: Sequence[tuple[int, int]], crcs: Sequence[i
 
 
 def prefetch(path: _Path, ranges: Sequence[tuple[int, int]]) -> None:
-    """Fetches ranges of a source into the cache, for a later `read_ranges`. Raises the errors of `read_ranges`."""
+    """Fetches ranges of a source for a later `read_ranges`: into the cache, and into memory until they are read once.
+
+    Raises the errors of `read_ranges`.
+    """
     if is_url(os.fspath(path)):
-        read_ranges(path, ranges)
+        _read_ranges(os.fspath(path), ranges, None, is_prefetch=True)
+
+
+def _handed(path: str, facts: Facts, wanted: Sequence[tuple[int, int]]) -> list[bytes] | None:
+    """Bytes from the memory, if `prefetch` has read all of these ranges and nobody has taken them yet."""
+    state, key = _get(), (path, facts.version)
+    known = state.handed.get(key)
+    if known is None or not known.keys() >= set(wanted):
+        return None
+    state.handed.drop(key)
+    counters.add(cached=sum(length for _, length in wanted))
+    return [known[one] for one in wanted]
 
 
 def _changed(part: tuple[int, int]) -> str:

@@ -68,7 +68,7 @@ def open_store(url: str, scheme: str, *, timeout: float, connections: int) -> An
     for name in ("fsspec", "s3fs", "gcsfs", "aiobotocore", "botocore"):  # their warnings are not for the terminal
         logging.getLogger(name).addHandler(logging.NullHandler())
     try:
-        store = _gs_store(kind, options) if scheme in ("gs", "gcs") else kind(**options)
+        store = _gs_store(kind, options, timeout) if scheme in ("gs", "gcs") else kind(**options)
     except Exception as error:
         if isinstance(error, OSError):  # some connect at once
             fault = fault_of(url, error)
@@ -79,13 +79,18 @@ def open_store(url: str, scheme: str, *, timeout: float, connections: int) -> An
     return store
 
 
-def _gs_store(kind: Any, options: dict[str, Any]) -> Any:
+def _gs_store(kind: Any, options: dict[str, Any], timeout: float) -> Any:
     """A file system of gcsfs with the first credentials that are found.
 
     By itself, gcsfs also asks the metadata server of Google for minutes, although "google_default" has found no such
-    server.
+    server. It sets no time limit, and tries each request six times, although `remote` repeats requests.
     """
+    from aiohttp import ClientTimeout
     from google.auth.exceptions import GoogleAuthError
+
+    if (once := getattr(kind._request, "__wrapped__", None)) is not None:
+        kind = type(kind)(kind.__name__, (kind,), {"_request": once})
+    options = options | {"requests_timeout": ClientTimeout(total=None, connect=timeout, sock_read=timeout)}
 
     if "token" not in _configured(kind):
         for token in ("google_default", "cache"):

@@ -12,8 +12,11 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from actrec.data.storage import Requests, is_remote
+from actrec.system import num_cores
 
-FETCHES = 8  # files of URLs that are fetched at the same time
+# Files of URLs that are fetched at the same time. A core decodes about 15 clips/s, and a clip takes up to 3 answers of
+# 50 ms each, so that about 2 for each core keep the decode workers busy.
+FETCHES = min(64, max(8, 2 * num_cores()))
 _SAMPLES = 2 * FETCHES  # samples whose fetch is started before their batch is needed
 _T = TypeVar("_T")
 

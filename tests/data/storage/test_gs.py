@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import threading
+import time
 
 import pytest
 from range_server import RangeServer
@@ -50,3 +54,37 @@ def test_the_metadata_server_is_not_asked_again(monkeypatch, tmp_path):
     monkeypatch.setattr(remote, "_process", remote._Process())
     assert remote._store("gs://videos/a.mp4").credentials.method == "anon"
     assert not asked
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_server_that_does_not_answer(monkeypatch, silent):
+    """gcsfs alone sets no time limit, and tries each request six times, with pauses of 32 seconds in all."""
+    import fsspec
+
+    monkeypatch.setattr(remote, "_process", remote._Process())
+    monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
+    for name, seconds in {"TIMEOUT": 0.3, "_PATIENCE": 0.3, "_PATIENCE_UNKNOWN": 0.3}.items():
+        monkeypatch.setattr(remote, name, seconds)
+    connections = []
+    with socket.create_server(("127.0.0.1", 0)) as endpoint:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    connections.append(endpoint.accept()[0])
+                    if not silent:
+                        connections[-1].close()
+
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{endpoint.getsockname()[1]}")
+        before, begun = storage.statistics()["requests"], time.monotonic()
+        with pytest.raises(storage.RemoteError, match="did not answer in time" if silent else "connection was broken"):
+            storage.stat("gs://bucket/a.mp4")
+        attempts = storage.statistics()["requests"] - before
+        assert time.monotonic() - begun < 20
+        assert attempts <= len(connections) <= 4 * attempts  # aiohttp connects again if a connection was closed
+        endpoint.shutdown(socket.SHUT_RDWR)
+        server.join(10)
+    for one in connections:
+        one.close()

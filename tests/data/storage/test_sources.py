@@ -16,6 +16,7 @@ from range_server import RangeServer
 from actrec.data import storage
 from actrec.data.errors import ChangedError
 from actrec.data.storage import sources
+from actrec.data.storage.cache import Cache
 from actrec.system import ExhaustedError
 
 pytest.importorskip("aiohttp")
@@ -209,3 +210,37 @@ def test_the_default_cache(cache_home, monkeypatch, tmp_path):
     for home in ("", "relative"):
         monkeypatch.setenv("XDG_CACHE_HOME", home)
         assert sources._default_cache() == tmp_path / ".cache" / "actrec"
+
+
+def test_what_was_prefetched_is_taken_from_memory_once(data, cache, monkeypatch):
+    """Then it comes from the cache, and changed bytes are never taken."""
+    ranges = [(5, 50), (100_000, 70_000), (2_000_000, 9)]
+    expected = [data[offset : offset + size] for offset, size in ranges]
+    crcs = [zlib.crc32(one) for one in expected]
+    with RangeServer({"a.mp4": data}) as server:
+        url, reads = server.url("a.mp4"), []
+        read = Cache.read
+        monkeypatch.setattr(Cache, "read", lambda *given, **options: reads.append(given) or read(*given, **options))
+        storage.prefetch(url, ranges)
+        reads.clear()
+        assert storage.read_ranges(url, ranges, crcs) == expected
+        assert not reads
+        server.reset()
+        assert storage.read_ranges(url, ranges, crcs) == expected
+        assert len(reads) == 1
+        storage.prefetch(url, ranges)
+        assert not server.requests
+        with pytest.raises(ChangedError):
+            storage.read_ranges(url, ranges, [crcs[0] ^ 1, *crcs[1:]])
+
+
+def test_prefetched_bytes_in_memory_are_bounded(data, monkeypatch):
+    monkeypatch.setattr(sources, "_MOST_HANDED", 100_000)
+    storage.configure(Path(storage.settings()[0]), 1 << 30)
+    with RangeServer({f"{i}.mp4": data for i in range(10)}) as server:
+        for i in range(10):
+            storage.prefetch(server.url(f"{i}.mp4"), [(0, 40_000)])
+        held = sources._get().handed._values.values()
+        assert sum(len(part) for one in held for part in one.values()) <= 100_000
+        assert all(storage.read_ranges(server.url(f"{i}.mp4"), [(0, 40_000)]) == [data[:40_000]] for i in range(10))
+        assert server.requests["GET"] == 10
