@@ -1,8 +1,7 @@
 """Train, evaluate and use action-recognition models on your own videos.
 
     net = actrec.net("s3d", num_classes=8)
-    videos = actrec.read_list("train.txt")
-    loader = actrec.train_loader(videos, actrec.Clip(frames=8), net.input, batch_size=16)
+    loader = actrec.train_loader("train.txt", actrec.Clip(frames=8), net.input, batch_size=16)
 
     model = actrec.load("runs/2026-11-28_s3d")
     model.predict("a.mp4")
@@ -30,6 +29,7 @@ if TYPE_CHECKING:  # For type checkers, which do not see names that __getattr__ 
     from actrec.config import Clip as Clip
     from actrec.config import Input as Input
     from actrec.config import Views as Views
+    from actrec.data.index import build_index as build_index
     from actrec.data.lists import Video as Video
     from actrec.data.lists import Videos as Videos
     from actrec.data.lists import read_list as read_list
@@ -51,6 +51,7 @@ _PUBLIC = {
     "Clip": "actrec.config",
     "Input": "actrec.config",
     "Views": "actrec.config",
+    "build_index": "actrec.data.index",
     "Video": "actrec.data.lists",
     "Videos": "actrec.data.lists",
     "read_list": "actrec.data.lists",

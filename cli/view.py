@@ -65,7 +65,7 @@ def command(
     DATA/train.txt by default, or DATA/val.txt with --eval.
     """
     from actrec.cli.progress import watched
-    from actrec.data.lists import find_labels
+    from actrec.data.lists import find_labels, mirror
     from actrec.engine import datafolder
     from actrec.engine.build import net_input
     from actrec.engine.devices import choose_device
@@ -96,7 +96,7 @@ def command(
             multi_label=loss.multi_label, seed=run.seed, device=device, workers=loader.workers,
         )  # fmt: skip
     else:
-        flips = datafolder.flip_map(list_path, classes) if classes else None
+        flips = mirror.flips_of(list_path, classes) if classes else None
         view = training_view(
             Data(found.videos, found.index, None, None, classes, flips), clip, fed, augment, loader, loss, run,
             num_videos=num_videos, epoch=epoch - 1, device=device,

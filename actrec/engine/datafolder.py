@@ -19,7 +19,6 @@ from actrec.data.lists import (
     find_labels,
     label_columns,
     mirror,
-    read_flips,
     read_labels,
     read_list,
 )
@@ -186,7 +185,7 @@ def training_data(
         val=val.videos if val is not None else None,
         val_index=val.index if val is not None else None,
         classes=classes,
-        flip_map=flip_map(train_path, classes),
+        flip_map=mirror.flips_of(train_path, classes),
         flips_from_names=not (train_path.parent / mirror.FILE).exists(),
         sources=(folder, train_path, val_list),
     )
@@ -300,12 +299,3 @@ def new_run(folder: Path, net: str) -> Path:
     name = f"{date.today().isoformat()}_{net}"
     taken = {path.name for path in runs.glob(f"{name}*")}
     return runs / next(n for i in range(1, 10_000) if (n := name if i == 1 else f"{name}-{i}") not in taken)
-
-
-def flip_map(path: Path, classes: Sequence[str]) -> tuple[int, ...] | None:
-    """`flips.txt` next to a list. Without it, a map that mirrors no class with a direction in its name, such as left.
-
-    None if all classes are mirrored.
-    """
-    flips = path.parent / mirror.FILE
-    return read_flips(flips, classes) if flips.exists() else mirror.unmirrored(classes)

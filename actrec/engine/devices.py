@@ -14,10 +14,16 @@ from actrec.words import counted
 
 
 def choose_device(device: str) -> str:
-    """Resolves "auto" to "cuda" if torch finds a GPU, else to "cpu". Raises ValueError for "cuda" without a GPU."""
+    """Resolves "auto" to "cuda" if torch finds a GPU, else to "cpu".
+
+    Raises:
+        OptionError: there is no such device, or torch finds no GPU for "cuda" or "cuda:N".
+    """
     found = torch.cuda.is_available()
-    if device == "cuda" and not found:
-        raise OptionError("`device` cuda: torch finds no GPU; expected cpu or auto")
+    if device != "auto" and (device.partition(":")[0] not in ("cpu", "cuda") or not _exists(device)):
+        raise OptionError(f"`device` {device!r}: expected cpu, cuda, cuda:N or auto")
+    if device.startswith("cuda") and not found:
+        raise OptionError(f"`device` {device}: torch finds no GPU; expected cpu or auto")
     return ("cuda" if found else "cpu") if device == "auto" else device
 
 
@@ -26,6 +32,14 @@ def name_of_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU with {counted(torch.get_num_threads(), 'thread')}"
+
+
+def _exists(device: str) -> bool:
+    try:
+        torch.device(device)
+    except RuntimeError:
+        return False
+    return True
 
 
 def choose_precision(precision: str, device: torch.device) -> str:

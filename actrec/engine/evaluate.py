@@ -15,6 +15,9 @@ from typing import Literal
 import numpy as np
 import torch
 
+from actrec.arguments import checked
+from actrec.config import Clip, Input, OptionError, Views
+from actrec.data.index import Rows
 from actrec.data.lists import Video, check_labels
 from actrec.engine.devices import autocast
 from actrec.engine.failures import with_name
@@ -24,31 +27,55 @@ from actrec.engine.result import Result as Result
 from actrec.files import atomic_write, write_json
 from actrec.nets.outside import logits_of
 from actrec.pipelines.batch import Batch
-from actrec.pipelines.loader import Loader
+from actrec.pipelines.loader import Loader, eval_loader
 
 Average = Literal["logits", "probabilities"]
+Precision = Literal["float32", "bfloat16", "float16", "float64"]
 NAN = "the output of the net is NaN or infinite: did its training diverge?"
 _GROUP = {"cpu": 4, "cuda": 32}  # views that the net computes at once
 
 
+@checked
 def evaluate(
     net: torch.nn.Module,
-    loader: Loader,
+    loader: Loader | Rows,
     *,
+    clip: Clip | None = None,
+    views: Views | None = None,
     average: Average = "logits",
-    precision: str = "float32",
+    precision: Precision = "float32",
     progress: Callable[[int], None] | None = None,
 ) -> Result:
-    """Scores every video of a loader. The net is left in the mode it was in.
+    """Scores every video of a loader or of a list. The net is left in the mode it was in.
+
+        net = actrec.net("tiny3d", num_classes=8)
+        result = actrec.evaluate(net, "val.txt", clip=actrec.Clip(frames=8))
+        print(result.top1, result.mean_class, result.missing)
 
     Args:
+        loader: Made by `eval_loader`. Or the path of a list or its rows: the loader is then made here, with `net.input`
+            and on the device of the net.
+        clip, views: How the videos of a list are scored; the defaults of `actrec.Clip` and `actrec.Views` if not given.
+            A loader has its own.
         average: What is averaged over the views of a video. Averaged probabilities are stored as their logarithms, for
             several labels as their logits.
         progress: Called after each batch, with the number of its videos.
 
     Raises:
-        ValueError: The net has no class for a label of the list, `average` is unknown, or no video could be scored.
+        FileNotFoundError: There is no such list.
+        ValueError: The net has no class for a label of the list, an argument has an illegal type or value, or no video
+            could be scored.
     """
+    if isinstance(loader, Loader):
+        if clip is not None or views is not None:
+            name = "clip" if clip is not None else "views"
+            raise OptionError(f"`{name}` with a loader, which has its own: pass it to `eval_loader`")
+    else:
+        net_input = getattr(net, "input", None)
+        if not isinstance(net_input, Input):
+            raise OptionError("`net` has no attribute `input` of class actrec.Input: expected one, or a `loader`")
+        device = next((tensor.device for tensor in (*net.parameters(), *net.buffers())), torch.device("cpu"))
+        loader = eval_loader(loader, clip or Clip(), net_input, views=views, device=device)
     return check_scored(score(net, loader, average=average, precision=precision, progress=progress))
 
 

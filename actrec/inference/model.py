@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from actrec import config, nets
+from actrec.arguments import checked
 from actrec.config import Clip, Frame, Input, OptionError, Scoring, Views, Windows
-from actrec.data.index import Index, build_index, notices
+from actrec.data.index import Index, Rows, build_index, notices, open_rows
 from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.data.score_file import numbers
 from actrec.data.storage import is_local
@@ -38,6 +39,7 @@ from actrec.inference.timeline import Timeline
 from actrec.nets.recognize import recognize
 from actrec.pipelines.loader import Loader, eval_loader
 from actrec.pipelines.sweep import Sweep
+from actrec.settings import check_value
 from actrec.words import counted, some_of
 
 if TYPE_CHECKING:
@@ -126,6 +128,7 @@ class Model:
     @overload
     def predict(self, videos: Sequence[Path] | list[str], *, topk: int = 5) -> list[list[tuple[str, float]]]: ...
 
+    @checked
     def predict(self, videos: PathLike | Sequence[PathLike], *, topk: int = 5) -> Any:
         """The most likely classes of a video, or of each of several videos: [(class, probability), ...], best first.
 
@@ -140,6 +143,7 @@ class Model:
             ValueError: A video cannot be used; the message names it. Nothing is returned for the other videos either:
                 `score` returns their scores, and the reasons for all videos that cannot be used.
         """
+        check_value("topk", topk, int, at_least=0)
         paths = [os.fspath(path) for path in ([videos] if isinstance(videos, (str, os.PathLike)) else videos)]
         result = self.score([_video(path) for path in dict.fromkeys(paths)])
         for path, reason in result.missing.items():
@@ -149,13 +153,17 @@ class Model:
         found = [best[path] for path in paths]
         return found[0] if isinstance(videos, (str, os.PathLike)) else found
 
+    @checked
     def score(
-        self, videos: Sequence[Video], *, index: Index | None = None, progress: Callable[[int], None] | None = None
+        self, videos: Rows, *, index: Index | None = None, progress: Callable[[int], None] | None = None
     ) -> Result:
         """Scores videos. In several processes, each scores its part, and all of them get the whole result.
 
+            result = model.score([actrec.Video.of("a.mp4"), actrec.Video.of("b.mp4")])
+            print(result.scores.shape, result.missing)  # (2, classes), and the reasons for those without scores
+
         Args:
-            videos: Rows of a list. Their ids must differ.
+            videos: The path of a list, or its rows. Their ids must differ.
             index: Of these videos; built here if not given.
             progress: Called with the number of videos scored since the last call, in all processes together.
 
@@ -166,6 +174,7 @@ class Model:
         Raises:
             ValueError: The net does not fit the videos' labels or modality, or the list is empty.
         """
+        videos, _ = open_rows(videos, flow=self.clip.modality == "flow")
         batches = self.make_loader(videos, index=index)
         own = scores.score(
             self.net,
@@ -176,6 +185,7 @@ class Model:
         )
         return scores.without_nan(scores.merge(dist.gather(own), videos))
 
+    @checked
     def timeline(
         self,
         video: PathLike | Video,
@@ -232,6 +242,7 @@ class Model:
             decoded=sweep.decoded,
         )
 
+    @checked
     def evaluate(self, path: PathLike) -> Result:
         """Scores the videos of a list, and compares them with its labels.
 
@@ -269,6 +280,7 @@ class Model:
             f"{counted(self.num_classes, 'class')}: expected a list with the classes of the net"
         )
 
+    @checked
     def export(self, folder: PathLike, *, pt2: bool = True, force: bool = False) -> Exported:
         """Writes the net as ONNX for programs without actrec, with everything that they need to use it.
 
@@ -290,13 +302,21 @@ class Model:
 
         return export.export(self, folder, config.Export(pt2), force=force)
 
+    @checked
     def embed(
-        self, videos: Sequence[PathLike | Video], *, layer: str | None = None, windows: config.Windows | None = None
+        self,
+        videos: PathLike | Video | Sequence[PathLike | Video],
+        *,
+        layer: str | None = None,
+        windows: config.Windows | None = None,
     ) -> Embeddings:
         """The features of videos: the input of the net's last layer, averaged over the views.
 
+            found = model.embed(["a.mp4", "b.mp4"])
+            print(found.features.shape)  # (2, channels)
+
         Args:
-            videos: Video files, frame folders, or rows of a list.
+            videos: A video file, a frame folder or a row of a list, or a sequence of them.
             layer: Name of another module, as `net.named_modules()` gives it. Its output is averaged over all dimensions
                 but the channels.
             windows: One feature for each window of a video, in place of one for each video.
@@ -309,7 +329,8 @@ class Model:
         """
         from actrec.inference import embed
 
-        rows = [v if isinstance(v, Video) else Video.of(v) for v in videos]
+        several = [videos] if isinstance(videos, (str, os.PathLike, Video)) else videos
+        rows = [v if isinstance(v, Video) else Video.of(v) for v in several]
         unique = list({video.id: video for video in rows}.values())
         found = embed.embed(self, embed.Task(unique, layer, windows))
         assert found is not None
@@ -371,6 +392,7 @@ class Model:
         if self.seen is not None:
             self.seen.append(index)
 
+    @checked
     def explain(self, path: PathLike, class_: str | int | None = None, *, layer: str | None = None) -> Explanation:
         """Shows where and when a video contains evidence for a class (Grad-CAM). The net is not changed.
 
@@ -392,6 +414,7 @@ class Model:
 
     # ---- live sources ----
 
+    @checked
     def stream(
         self,
         source: str,
@@ -422,18 +445,23 @@ class Model:
             ValueError: The source is none of these, was lost or never started, or the net does not fit.
             FileNotFoundError: There is no such camera.
         """
+        check_value("topk", topk, int, at_least=0)
         return stream(self, source, windows=windows, options=options, topk=topk, tell=tell)
 
+    @checked
     def probabilities(self, result: Result) -> np.ndarray:
         """(videos, classes) float64, of the scores of a result."""
         return scores.probabilities(result.scores, multi_label=self.multi_label)
 
+    @checked
     def best_classes(self, result: Result, topk: int = 5) -> list[list[tuple[str, float]]]:
         """The most likely classes of each video of a result, as `predict` returns them."""
+        check_value("topk", topk, int, at_least=0)
         names, found = self.class_names, self.probabilities(result)
         return [[(names[c], float(row[c])) for c in order] for row, order in zip(found, best_classes(found, topk))]
 
 
+@checked
 def load(
     path: PathLike,
     *,

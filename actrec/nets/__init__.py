@@ -17,6 +17,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from actrec import config
+from actrec.arguments import checked
 from actrec.config import Input
 from actrec.nets import outside
 from actrec.nets.backbone import Backbone
@@ -29,6 +30,7 @@ __all__ = ["NETS", "Backbone", "Entry", "Layout", "OptionValue", "Published", "i
 NETS: Registry[Entry] = Registry("net", "actrec.nets", resolve=outside.imported_entry)
 
 
+@checked
 def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: OptionValue) -> Backbone:
     """Builds a net with fresh weights.
 
@@ -108,6 +110,7 @@ class _Unfilled(TorchFunctionMode):
 _FILLING = (torch.Tensor.normal_, torch.Tensor.uniform_)
 
 
+@checked
 def register(
     name: str, factory: Callable[..., nn.Module], *, input: Input = outside.DEFAULT_INPUT, paper: str = ""
 ) -> None:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from actrec.arguments import checked
 from actrec.nets.backbone import Backbone
 from actrec.nets.outside import forward_failures_of
 from actrec.nets.temporal import TemporalAggregation
+from actrec.settings import check_value
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Profile:
     flops: int
 
 
+@checked
 def profile(net: Backbone, *, frames: int | None = None, size: int | None = None) -> Profile:
     """Parameters and FLOPs as counted by Chen et al. (arXiv:2010.11757): a multiply-add of a convolution counts as one.
 
@@ -40,8 +43,8 @@ def profile(net: Backbone, *, frames: int | None = None, size: int | None = None
     Raises:
         ValueError: the net does not accept such clips.
     """
-    frames = frames if frames is not None else net.input.frames
-    size = size if size is not None else net.input.size
+    frames = check_value("frames", frames, int, at_least=1) if frames is not None else net.input.frames
+    size = check_value("size", size, int, at_least=1) if size is not None else net.input.size
     counts: list[int] = []
 
     def count(module: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:

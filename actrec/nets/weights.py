@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from actrec.arguments import checked
 from actrec.files import show
 from actrec.nets import NETS, Layout
 from actrec.nets.backbone import Backbone
@@ -120,6 +121,7 @@ class Account:
         )
 
 
+@checked
 def load_weights(net: Backbone, path: str | Path, *, layout: str = "auto", new_head: bool = False) -> Account:
     """Loads the weights of a file into a net made by `actrec.net`.
 

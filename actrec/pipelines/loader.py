@@ -15,20 +15,23 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from types import NoneType
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from actrec import config
+from actrec.arguments import checked
 from actrec.config import Clip, Input, OptionError, Views
-from actrec.data.index import Index, build_index, reach
-from actrec.data.lists import Video
+from actrec.data.index import Index, Rows, build_index, open_rows, reach
+from actrec.data.lists import Video, find_labels, read_labels
+from actrec.data.lists.mirror import flips_of
 from actrec.data.lists.videos import label_columns
 from actrec.data.video.container import MediaError
 from actrec.pipelines.batch import Batch as Batch
@@ -58,6 +61,7 @@ class Loader:
 
     Args:
         task: what to deliver.
+        cache: file of the index, if it is built here.
         budget: how many bytes of decoded pictures DALI may hold at a time; a share of the memory by default.
         others: see `train_loader`.
 
@@ -85,6 +89,7 @@ class Loader:
         task: Task,
         *,
         index: Index | None = None,
+        cache: Path | None = None,
         device: str | torch.device = "cpu",
         workers: int | None = None,
         prefetch: int = 2,
@@ -100,8 +105,13 @@ class Loader:
         self.index = (
             index
             if index is not None
-            else build_index(task.videos, workers=workers, flow=flow, template=task.clip.template)
+            else build_index(task.videos, cache=cache, workers=workers, flow=flow, template=task.clip.template)
         )
+        if len(self.index) != len(task.videos):
+            raise ValueError(
+                f"index of {counted(len(self.index), 'row')} with {counted(len(task.videos), 'video')}: expected the "
+                "index of these videos"
+            )
         if self.index.flow != flow:
             raise ValueError(
                 f"modality {task.clip.modality} with an index of another one: expected build_index(…, flow={flow})"
@@ -190,12 +200,15 @@ class Loader:
         given = {name: numbers for name, numbers in rows.items() if numbers} if isinstance(self.task, TrainTask) else {}
         return {"epoch": self.epoch, "step": self._step, **given}
 
+    @checked
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The next `iter` continues there, with exactly the batches that would have followed.
 
         Raises:
             ValueError: the state is not one of a loader of this list.
         """
+        if not {"epoch", "step"} <= state.keys():
+            raise OptionError("`state`: expected what `state_dict` returns, with an epoch and a step")
         left_out, found = ([int(row) for row in state.get(name, ())] for name in ("left_out", "found"))
         if any(not 0 <= row < len(self.videos) for row in (*left_out, *found)):
             raise ValueError(f"the state of a loader of another list: this one has {len(self.videos)} rows")
@@ -514,8 +527,9 @@ class _Launched:
     failures: list[Failure]
 
 
+@checked
 def train_loader(
-    videos: Sequence[Video],
+    videos: Rows,
     clip: Clip,
     net_input: Input,
     *,
@@ -539,12 +553,21 @@ def train_loader(
 ) -> Loader:
     """Random clips of a list, `repeats` per video and epoch. The clips of a batch are (N, C, T, size, size).
 
+        net = actrec.net("tiny3d", num_classes=8)
+        loader = actrec.train_loader("train.txt", actrec.Clip(frames=8), net.input, batch_size=8)
+        for batch in loader:  # one epoch; the next `for` is the next epoch
+            loss = torch.nn.functional.cross_entropy(net(batch.clips), batch.labels)
+
     Args:
+        videos: the path of a list, or its rows as `read_list` returns them. With a path, the index of the list is kept
+            in `<list>.index.npy`, as the commands do.
         net_input: how the net is fed (`net.input`).
         augment: what happens to the clips; the defaults of `actrec.Augment` if not given.
         batch_size: clips of the global batch, over all ranks.
-        index: of these videos; built here, without a cache, if not given.
-        flip_map: for each class the label of its mirror image, -1 if it has none (such videos are never mirrored).
+        index: of these videos; built here if not given.
+        flip_map: for each class the label of its mirror image, -1 if it has none (such videos are never mirrored). By
+            default, every class is its own mirror image. If `videos` is a path, the default is the file `flips.txt`
+            next to the list, and without it, videos of classes with a direction in their names are not mirrored.
         multi_label: the number of classes, if videos may have several labels or none.
         repeats: clips of each drawn video. They follow each other in a batch, each with a plan of its own, and the
             decode workers decode the file once for all of them (repeated augmentation, Hoffer et al. 2020).
@@ -558,22 +581,25 @@ def train_loader(
             on a GPU and "workers" on a CPU.
 
     Raises:
-        ValueError: an argument has an illegal value; the list is empty, or none of it can be used; a batch is larger
-            than the epoch, or not a multiple of `repeats`; options contradict each other; a label is too large for
-            `multi_label` or `flip_map`; `balanced` is used with a video that does not have exactly one label; there is
-            no such device, decoder or dtype.
+        FileNotFoundError: there is no such list.
+        ValueError: an argument has an illegal type or value; the list is empty, or none of it can be used; a batch is
+            larger than the epoch, or not a multiple of `repeats`; options contradict each other; a label is too large
+            for `multi_label` or `flip_map`; `balanced` is used with a video that does not have exactly one label; there
+            is no such device, decoder or dtype.
     """
     augment = augment if augment is not None else config.Augment()
-    _check_kinds(videos, clip=(clip, Clip), net_input=(net_input, Input), augment=(augment, config.Augment))
     _check_arguments(
         batch_size=batch_size, repeats=repeats, balanced=balanced, keep_last=keep_last, workers=workers,
         prefetch=prefetch, seed=seed, channels_last=channels_last, multi_label=multi_label, rank=rank, world=world,
-        dtype=dtype, decoder=decoder, index=index,
+        dtype=dtype, decoder=decoder,
     )  # fmt: skip
+    rows, cache = open_rows(videos, flow=clip.modality == "flow")
     if flip_map is not None:
-        _check_flip_map(flip_map, videos)
+        _check_flip_map(flip_map, rows)
+    elif isinstance(videos, (str, os.PathLike)):
+        flip_map = flips_of(Path(videos), _class_names(Path(videos), rows))
     task = TrainTask(
-        videos,
+        rows,
         clip,
         net_input,
         augment=augment,
@@ -590,6 +616,7 @@ def train_loader(
     return Loader(
         task,
         index=index,
+        cache=cache,
         device=device,
         workers=workers,
         prefetch=prefetch,
@@ -599,8 +626,9 @@ def train_loader(
     )
 
 
+@checked
 def eval_loader(
-    videos: Sequence[Video],
+    videos: Rows,
     clip: Clip,
     net_input: Input,
     *,
@@ -621,15 +649,20 @@ def eval_loader(
 
     The clips of a batch are (N * clips * crops, C, T, size, size): all views of a video together, ordered by crop, then
     by clip. Nothing is dropped, padded or repeated. Arguments and errors are those of `train_loader`.
+
+        net = actrec.net("tiny3d", num_classes=8)
+        views = actrec.Views(clips=10, crops=3)
+        loader = actrec.eval_loader("val.txt", actrec.Clip(frames=8), net.input, views=views)
+        print(actrec.evaluate(net, loader).top1)
     """
     views = views if views is not None else Views()
-    _check_kinds(videos, clip=(clip, Clip), net_input=(net_input, Input), views=(views, Views))
     _check_arguments(
         batch_size=batch_size, workers=workers, prefetch=prefetch, channels_last=channels_last,
-        multi_label=multi_label, rank=rank, world=world, dtype=dtype, decoder=decoder, index=index,
+        multi_label=multi_label, rank=rank, world=world, dtype=dtype, decoder=decoder,
     )  # fmt: skip
+    rows, cache = open_rows(videos, flow=clip.modality == "flow")
     task = EvalTask(
-        videos,
+        rows,
         clip,
         net_input,
         views=views,
@@ -641,6 +674,7 @@ def eval_loader(
     return Loader(
         task,
         index=index,
+        cache=cache,
         device=device,
         workers=workers,
         prefetch=prefetch,
@@ -669,17 +703,6 @@ def _check_memory(task: Task, device: torch.device, prefetch: int, dtype: torch.
         )
 
 
-def _check_kinds(videos: Sequence[Video], **given: tuple[object, type]) -> None:
-    """Raises ValueError if `videos` is not a list of videos, or another argument (value, class) not of its class."""
-    if not isinstance(videos, Sequence) or (len(videos) and not isinstance(videos[0], Video)):
-        raise ValueError(
-            f"videos {videos!r:.80}: expected a sequence of actrec.Video, such as actrec.read_list returns"
-        )
-    for name, (value, kind) in given.items():
-        if not isinstance(value, kind):
-            raise ValueError(f"{name} {value!r}: expected an actrec.{kind.__name__}")
-
-
 def _check_arguments(
     *,
     multi_label: int | None,
@@ -688,7 +711,6 @@ def _check_arguments(
     channels_last: bool,
     dtype: Dtype,
     decoder: Decoder,
-    index: Index | None,
     seed: int = 0,
     **options: Any,
 ) -> None:
@@ -706,8 +728,12 @@ def _check_arguments(
         raise ValueError(f"rank {rank} with world {world}: expected less than world")
     check_value("dtype", dtype, Dtype)
     check_value("decoder", decoder, Decoder)
-    if not isinstance(index, (Index, NoneType)):
-        raise ValueError(f"index {index!r}: expected what actrec.data.index.build_index returns")
+
+
+def _class_names(path: Path, rows: Sequence[Video]) -> list[str]:
+    """The class names next to a list, or the numbers up to its largest label."""
+    found = find_labels(path.parent)
+    return read_labels(found) if found else list(map(str, range(label_columns(rows)[0].max(initial=-1) + 1)))
 
 
 def _check_flip_map(flip_map: Sequence[int], videos: Sequence[Video]) -> None:

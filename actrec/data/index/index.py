@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import threading
 import time
+import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,7 +22,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from actrec.arguments import check_argument, checked
+from actrec.data.flow import flow_videos
 from actrec.data.index.cache import (
+    cache_path,
     find_records,
     is_intact,
     is_unusable,
@@ -50,7 +55,7 @@ from actrec.data.index.reach import Unreachable, fetching
 from actrec.data.index.records import BLOCK, Records
 from actrec.data.index.store import CertificateStore, Place
 from actrec.data.limits import why_too_large, why_too_long
-from actrec.data.lists import Video, Videos, digest, number_files
+from actrec.data.lists import Video, Videos, digest, number_files, read_list
 from actrec.data.storage import RemoteError, absolute, cancelling_pool, is_local, is_remote, knows_place
 from actrec.data.video.certificate import Certificate, find_certificate
 from actrec.data.video.color import Region
@@ -58,6 +63,7 @@ from actrec.data.video.container import ChangedError, MediaError, SurpriseError
 from actrec.data.video.packed import pack, unpack
 from actrec.data.video.read import Decoded, read_frames
 from actrec.leftovers import remove_leftovers
+from actrec.settings import OptionError, check_value
 from actrec.system import num_cores, raise_if_exhausted, total_memory
 from actrec.words import counted, none_usable
 
@@ -70,6 +76,7 @@ _AT_ONCE = 1 << 22  # bytes of certificates that are written to the disk togethe
 _SAVE_EVERY = 30  # seconds of probing that a power cut may lose
 _SAVING = 20  # or this many times as long as saving takes
 Progress = Callable[[int, int], None]
+Rows = Sequence[Video] | str | os.PathLike[str]  # the rows of a list, or the path of the list
 Receive = Callable[[tuple, Any, str | None], None]
 RunJobs = Callable[[Callable[..., Any], Sequence[tuple], Receive], None]
 
@@ -751,10 +758,49 @@ class Index(Sequence[Media]):
             self._changed, self.why_unsaved = False, self._store.why_unsaved
 
 
+def open_rows(videos: Rows, *, flow: bool = False) -> tuple[Sequence[Video], Path | None]:
+    """The rows of a list, and the path of its index. Rows that were read before have none.
+
+    Args:
+        flow: Return the folders of optical flow that belong to the videos of a list file.
+
+    Raises:
+        FileNotFoundError, ListError: As of `read_list`.
+    """
+    if not isinstance(videos, (str, os.PathLike)):
+        if not videos:
+            raise OptionError("`videos`: the list holds no video")
+        _check_rows(videos)
+        return videos, None
+    path = Path(videos)
+    rows = read_list(path, cache=True)
+    if not rows:
+        raise ValueError(f"{path}: the list holds no video")
+    return flow_videos(rows, path.parent) if flow else rows, cache_path(path, flow=flow)
+
+
+def _check_rows(videos: Sequence[Video]) -> None:
+    """Raises OptionError if a row that a program made has a field of a wrong type. Rows of a list file have none."""
+    if isinstance(videos, Videos):
+        return
+    for place, video in enumerate(videos):
+        if type(video.path) is not str or type(video.labels) is not tuple or not all(map(_is_label, video.labels)):
+            for name, declared in typing.get_type_hints(Video).items():
+                try:
+                    check_argument(name, getattr(video, name), declared)
+                except OptionError as error:
+                    raise OptionError(f"`videos`[{place}].{error.text}") from None
+
+
+def _is_label(label: object) -> bool:
+    return type(label) is int
+
+
+@checked
 def build_index(
-    videos: Sequence[Video],
+    videos: Rows,
     *,
-    cache: Path | None = None,
+    cache: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     lazy: bool | None = None,
@@ -764,8 +810,13 @@ def build_index(
 ) -> Index:
     """Probes every file and frame folder of a list, in parallel.
 
+        index = actrec.build_index("train.txt")
+        print(index[0].frames, index[0].rate, len(index.unusable))
+
     Args:
+        videos: The path of a list, or its rows as `read_list` returns them.
         cache: File to read known records from, and to write all records to. If it cannot be written, there is none.
+            Default: for a path, `<list>.index.npy`, which the commands use too; for rows, none.
         workers: Number of threads; one per core by default.
         progress: Called with (done, total) while files are probed.
         lazy: Check and probe a file only when one of its rows is accessed. Default: for more than `LAZY` files.
@@ -775,10 +826,12 @@ def build_index(
         read_only: Only read the cache.
 
     Raises:
-        ValueError: The list is empty, or none of its videos can be used.
+        FileNotFoundError: There is no such list.
+        ValueError: The list is malformed or empty, or none of its videos can be used.
     """
-    if not videos:
-        raise ValueError("the list holds no video")
+    check_value("workers", workers, int | None, at_least=1)
+    videos, own_cache = open_rows(videos, flow=flow)
+    cache = Path(cache) if cache else own_cache
     if cache is not None and not read_only:
         remove_leftovers([cache.parent])  # of a process that was killed while it saved its index
     file_of_row, first_row = number_files(videos)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from actrec.data.lists.labels import read_flips
 from actrec.files import atomic_write
 
 FILE = "flips.txt"
@@ -67,6 +69,15 @@ def unmirrored(classes: Sequence[str]) -> tuple[int, ...] | None:
     if not directed:
         return None
     return tuple(-1 if name in directed else label for label, name in enumerate(classes))
+
+
+def flips_of(list_path: Path, classes: Sequence[str]) -> tuple[int, ...] | None:
+    """`flips.txt` next to a list. Without it, a map that mirrors no class with a direction in its name, such as left.
+
+    None if all classes are mirrored.
+    """
+    flips = list_path.parent / FILE
+    return read_flips(flips, classes) if flips.exists() else unmirrored(classes)
 
 
 def write_flips(path: str | os.PathLike[str], lines: Sequence[tuple[str, str]]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from actrec.arguments import checked
 from actrec.data.lists.cache import Questions, list_digest, load_rows, store_rows
 from actrec.data.lists.dialect import read_rows
 from actrec.data.lists.foreign import advice
@@ -18,6 +19,7 @@ from actrec.data.storage.paths import is_url, join, split_member
 from actrec.files import LineReader, ListError
 
 
+@checked
 def read_list(
     path: str | os.PathLike[str],
     *,
@@ -28,6 +30,9 @@ def read_list(
     """Reads the videos of a list file. Blank lines and comments are skipped.
 
     If the file `<list>.rows` next to a long list holds exactly what would be read, it is used instead.
+
+        videos = actrec.read_list("train.txt")
+        print(len(videos), videos[0].path, videos[0].labels)
 
     A line that begins with # and a blank is a comment, unless it reads like a row of a file that exists.
 

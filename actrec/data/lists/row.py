@@ -7,9 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from actrec.arguments import checked
+
 
 class Video(NamedTuple):
     """One row of a list.
+
+        actrec.Video("clips/a.mp4", "/data/clips/a.mp4", None, None, (3,))  # the whole file, with label 3
+        actrec.Video("b", "/data/b.mp4", 2.0, 4.5, (0,))  # from 2 s to 4.5 s
 
     Args:
         id: Unique within its list: the path as written in the list. Rows that share a path get ` start-end` appended,
@@ -28,8 +33,12 @@ class Video(NamedTuple):
     labels: tuple[int, ...]
 
     @classmethod
+    @checked
     def of(cls, path: str | os.PathLike[str]) -> Video:
-        """The row of a whole video file or frame folder, without a label. Its id is the path."""
+        """The row of a whole video file or frame folder, without a label. Its id is the path.
+
+        model.score([actrec.Video.of("a.mp4"), actrec.Video.of("b.mp4")])
+        """
         return cls(os.fspath(path), os.fspath(path), None, None, ())
 
     @property

@@ -20,10 +20,13 @@ from typing import Literal
 
 import numpy as np
 
+from actrec.arguments import checked
+
 UniformRule = Literal["actrec", "comb", "ibm"]
 DenseRule = Literal["actrec", "ibm"]
 
 
+@checked
 def uniform(
     *,
     num_frames: int,
@@ -60,6 +63,7 @@ def uniform(
     return np.stack([_floor_positions(np.arange(frames) + draw, num_frames, frames) for draw in draws])
 
 
+@checked
 def dense(
     *,
     num_frames: int,
@@ -98,6 +102,7 @@ def dense(
     return positions
 
 
+@checked
 def sliding_window(*, num_frames: int, frames: int, step: int) -> np.ndarray:
     """A clip of consecutive frames every `step` frames, as in Kensho Hara's 3D-ResNets-PyTorch. (clips, frames) int64.
 

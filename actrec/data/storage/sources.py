@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from actrec.arguments import checked
 from actrec.config import OptionError, Storage
 from actrec.data.errors import ChangedError
 from actrec.data.recent import Recent
@@ -127,6 +128,7 @@ def settings() -> tuple[Path | None, int]:
     return _settings
 
 
+@checked
 def configure_storage(*, cache: _Path | None = None, cache_size: str = Storage.cache_size) -> None:
     """Sets where this process keeps what it reads from URLs, as `--cache` and `--cache-size` do for the commands.
 

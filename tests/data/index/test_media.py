@@ -177,5 +177,5 @@ def test_a_list_without_anything_to_use(tmp_path):
         build_index([video(tmp_path / "a.mp4"), video(tmp_path / "b.mp4")])
     words = f"none of the 2 videos can be used; the first: {tmp_path / 'a.mp4'}: no such file or folder"
     assert str(caught.value) == words
-    with pytest.raises(ValueError, match=r"^the list holds no video$"):
+    with pytest.raises(ValueError, match=r"^videos: the list holds no video$"):
         build_index([])
