@@ -13,6 +13,7 @@ import math
 import os
 import platform
 import re
+import stat
 import sys
 import threading
 import time
@@ -287,10 +288,14 @@ def _lock(folder: Path) -> list[int]:
     with contextlib.ExitStack() as opened:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            if folder.is_dir() or not os.path.lexists(folder):  # it was removed while `mkdir` looked at it
+        except FileExistsError:  # it was removed while `mkdir` looked at it, and may exist again now
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISDIR(os.stat(folder).st_mode):
+                    raise
                 return []
-            raise
+            if folder.is_symlink():  # to nothing
+                raise
+            return []
         handles: list[int] = []
         for path, flags in ((folder, os.O_RDONLY), (folder / LOCK_FILE, os.O_RDWR | os.O_CREAT)):
             try:

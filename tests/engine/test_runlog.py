@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -64,6 +65,7 @@ def test_tensorboard_keeps_every_point_of_a_resumed_run(tmp_path, data):
         made,
         reporter=Notes(lambda done: os.kill(os.getpid(), signal.SIGINT) if done == 1 else None),
     )
+    time.sleep(1)  # TensorBoard orders the files of a process by the second in their names, and reads them in that order
     run(tmp_path / "run", data, made, resume=True)
     found = EventAccumulator(str(tmp_path / "run/tensorboard"))
     found.Reload()

@@ -28,7 +28,7 @@ def result(labels, predicted, *, sure=1.0, classes=8):
     return Result([str(i) for i in range(len(labels))], scores, np.array(labels))
 
 
-def kinds(found, *, epoch=4, steps=100, last=False):
+def kinds(found, *, epoch=4, steps=200, last=False):
     return [warning.kind for warning in of_validation(found, NAMES, epoch, steps, last=last)]
 
 
@@ -37,7 +37,7 @@ LABELS = np.arange(80) % 8
 
 def test_one_class_for_most_videos():
     predicted = np.where(np.arange(80) < 60, 3, LABELS)
-    (found,) = of_validation(result(LABELS, predicted), NAMES, 2, 50, last=False)
+    (found,) = of_validation(result(LABELS, predicted), NAMES, 2, 100, last=False)
     assert (found.kind, found.epoch) == ("one-class", 2)
     assert "the net predicts 'class3' for 62 of 80 validation videos (10 are of this class)" in found.message
 
@@ -45,8 +45,8 @@ def test_one_class_for_most_videos():
 def test_one_class_is_no_warning_too_early_or_if_most_videos_are_of_it():
     all_of_one = result(LABELS, np.full(80, 3))
     assert kinds(all_of_one, epoch=1) == []
-    assert kinds(all_of_one, epoch=2, steps=49) == []
-    assert "one-class" in kinds(all_of_one, epoch=2, steps=49, last=True)
+    assert kinds(all_of_one, epoch=2, steps=99) == []
+    assert "one-class" in kinds(all_of_one, epoch=2, steps=99, last=True)
     labels = np.array([0] * 70 + [1] * 10)
     assert kinds(result(labels, np.array([0] * 72 + [1] * 8))) == []
     assert "one-class" in kinds(result(labels, np.zeros(80, int)))  # 87.5 % right, and useless
