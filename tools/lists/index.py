@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -151,10 +152,10 @@ class Summary:
     missing: int
 
 
-def usable(index: Index) -> list[Media]:
+def usable(index: Index) -> Iterator[Media]:
     """The media of all rows that can be used."""
     unusable = index.unusable
-    return [index[i] for i in range(len(index)) if i not in unusable]
+    return (index[i] for i in range(len(index)) if i not in unusable)
 
 
 def damaged(index: Index) -> dict[str, str]:
@@ -169,28 +170,43 @@ def damaged(index: Index) -> dict[str, str]:
 
 def summary(index: Index) -> Summary:
     """The statistics of a list that has been probed."""
-    found = usable(index)
+    values: dict[str, array[float]] = {name: array("d") for name in ("frames", "seconds", "gop", "short_side")}
+    counts: dict[str, Counter[str]] = {
+        name: Counter() for name in ("sizes", "rates", "codecs", "colors", "rotations", "depths")
+    }
+    numbers: Counter[str] = Counter()
+    for m in usable(index):  # a list of them would need more than a kilobyte for each
+        for name in values:
+            values[name].append(min(m.width, m.height) if name == "short_side" else getattr(m, name))
+        counts["sizes"][f"{m.width}x{m.height}"] += 1
+        counts["codecs"][m.codec] += 1
+        if m.rate:
+            counts["rates"][f"{m.rate:.4g}"] += 1
+        if m.color:
+            counts["colors"][m.color] += 1
+        if m.rotation or m.mirrored:
+            counts["rotations"][f"{m.rotation} mirrored" if m.mirrored else str(m.rotation)] += 1
+        if m.bits > 8:
+            counts["depths"][f"{m.bits} bits, scaled to 8"] += 1
+        numbers["damaged"] += m.damaged > 0
+        numbers["torn"] += m.torn
+        numbers["variable"] += m.variable
+        numbers["unstamped"] += m.template is None and not m.stamped
+    spreads = {name: _spread(np.frombuffer(found)) for name, found in values.items()}
     return Summary(
         videos=len(index),
         broken=len(index.broken),
         unreachable=len(index.unusable) - len(index.broken),
-        frames=sum(m.frames for m in found),
-        length=_spread([m.frames for m in found]),
-        seconds=_spread([m.seconds for m in found if m.seconds]),
-        gop=_spread([m.gop for m in found if m.gop]),
-        short_side=_spread([min(m.width, m.height) for m in found]),
-        sizes=_counts(f"{m.width}x{m.height}" for m in found),
-        rates=_counts(f"{m.rate:.4g}" for m in found if m.rate),
-        codecs=_counts(m.codec for m in found),
-        colors=_counts(m.color for m in found if m.color),
-        rotations=_counts(
-            f"{m.rotation} mirrored" if m.mirrored else str(m.rotation) for m in found if m.rotation or m.mirrored
-        ),
-        damaged=sum(m.damaged > 0 for m in found),
-        torn=sum(m.torn for m in found),
-        variable=sum(m.variable for m in found),
-        unstamped=sum(m.template is None and not m.stamped for m in found),
-        depths=_counts(f"{m.bits} bits, scaled to 8" for m in found if m.bits > 8),
+        frames=int(sum(values["frames"])),
+        length=spreads["frames"],
+        seconds=spreads["seconds"],
+        gop=spreads["gop"],
+        short_side=spreads["short_side"],
+        **{name: dict(found.most_common()) for name, found in counts.items()},
+        damaged=numbers["damaged"],
+        torn=numbers["torn"],
+        variable=numbers["variable"],
+        unstamped=numbers["unstamped"],
         cut=len(index.cut),
         comments=index.num_comments,
         respelled=index.num_respelled,
@@ -198,9 +214,7 @@ def summary(index: Index) -> Summary:
     )
 
 
-def _spread(values: Sequence[float]) -> tuple[float, float, float] | None:
-    return (float(min(values)), float(np.median(values)), float(max(values))) if values else None
-
-
-def _counts(values) -> dict[str, int]:
-    return dict(Counter(values).most_common())
+def _spread(values: np.ndarray) -> tuple[float, float, float] | None:
+    """The smallest, the median and the largest of the values that are known: not 0."""
+    known = values[values != 0]
+    return (float(known.min()), float(np.median(known)), float(known.max())) if len(known) else None

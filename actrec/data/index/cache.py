@@ -136,7 +136,7 @@ def save_records(records: Records, cache: Path, store: CertificateStore, *, in_p
     """
     if in_place and _save_in_place(records, cache, store):
         return
-    unsaved = records.unsaved()
+    unsaved, is_merged = records.unsaved(), False
     with atomic_write(cache, "wb") as file:
         if records.stored is None or records.place is not None:
             sums = _sums(len(records), records.sum_of)
@@ -153,10 +153,14 @@ def save_records(records: Records, cache: Path, store: CertificateStore, *, in_p
             if cached is not None and place is not None:
                 theirs = np.zeros(len(block), RECORD)
                 copy_records(cached, place[part], theirs)
+                ours = block.copy()
                 _merge(block, theirs, store)
+                is_merged = is_merged or bool((block != ours).any())
             block["seal"] = seals(block)
             file.write(block.tobytes())
     records.mark_saved(unsaved)
+    if not in_place and not is_merged and (written := _load(cache)) is not None and len(written) == len(records):
+        records.reopen(written)
 
 
 def _save_in_place(records: Records, cache: Path, store: CertificateStore) -> bool:

@@ -73,6 +73,8 @@ MANY = 1000  # files that take several seconds to probe: child processes, which 
 _SHARE = 32  # certificates may fill this part of the memory (10 KiB for 300 frames); others are read again each time
 _MOST_HELD = 1 << 30  # bytes of certificates; a process with a long list needs less than 2 GiB in all
 _AT_ONCE = 1 << 22  # bytes of certificates that are written to the disk together
+_COMPARED = 1024  # files that are compared with their records at once
+_MOST_UNSAVED = 1 << 20  # records that are kept in memory while files are probed, of about 700 bytes each
 _SAVE_EVERY = 30  # seconds of probing that a power cut may lose
 _SAVING = 20  # or this many times as long as saving takes
 Progress = Callable[[int, int], None]
@@ -259,7 +261,7 @@ class Index(Sequence[Media]):
             in_processes: Each thread may leave the work to a child process, if there are many files.
         """
         files = self._outdated_files(workers)
-        jobs = [(file, absolute(path), self.name(path), self.flow, self.template) for file, path in files]
+        jobs = _Jobs(files, self._probe_arguments)
         is_worth_it = len(jobs) >= MANY and (workers or num_cores()) > 1
         with self._saving() as receive:
             run(_probe_job_elsewhere if in_processes and is_worth_it else _probe_job, jobs, receive)
@@ -277,8 +279,8 @@ class Index(Sequence[Media]):
         Returns:
             The number of files.
         """
-        files = [(file, self._file_path(file)) for file in range(len(self._records))]
-        files = [(file, path) for file, path in files if not is_local(path)]
+        paths = ((file, self._file_path(file)) for file in range(len(self._records)))
+        files = [(file, path) for file, path in paths if not is_local(path)]
         known = by_place(map(other._file_path, range(len(other._records))))
 
         def find(file: int, path: str) -> Found | None:
@@ -312,18 +314,26 @@ class Index(Sequence[Media]):
         Args:
             run: As in `probe_all`.
         """
-        jobs = [(file, absolute(path), record, self.template) for file, path, record in self.unverified_files()]
+        jobs = _Jobs(self._unverified(), self._verify_arguments)
         with self._saving() as receive:
             run(_verify_job, jobs, receive)
 
     def unverified_files(self) -> list[tuple[int, str, np.void]]:
         """(number, path, record) of each usable file that was not verified since it last changed."""
-        return [
-            (part.start + i, self._file_path(part.start + i), block[i].copy())
-            for part, block in self._records.blocks()
-            for i in np.flatnonzero(block["verified"] != Verified.INTACT).tolist()
-            if part.start + i not in self._reasons and part.start + i not in self._unreachable
-        ]
+        return [(file, self._file_path(file), self._records[file]) for file in self._unverified().tolist()]
+
+    def _unverified(self) -> np.ndarray:
+        """(n,) the numbers of these files."""
+        found = np.concatenate(
+            [
+                part.start + np.flatnonzero(block["verified"] != Verified.INTACT)
+                for part, block in self._records.blocks()
+            ]
+        )
+        return found[~np.isin(found, [*self._reasons, *self._unreachable])]
+
+    def _verify_arguments(self, file: int) -> tuple:
+        return file, absolute(self._file_path(file)), self._records[file], self.template
 
     def find_broken(self, workers: int | None = None) -> None:
         """Fills `broken`, for all rows but those of files that could not be fetched.
@@ -475,7 +485,8 @@ class Index(Sequence[Media]):
                 self._record(job[0], result)
             else:  # perhaps not the fault of the file
                 self._reject(job[0], reason or "unknown reason")
-            if (begin := time.monotonic()) - saved > max(_SAVE_EVERY, _SAVING * took):
+            begin = time.monotonic()
+            if begin - saved > max(_SAVE_EVERY, _SAVING * took) or self._records.num_unsaved >= _MOST_UNSAVED:
                 self.save(in_place=False)
                 saved = time.monotonic()
                 took = saved - begin
@@ -491,13 +502,19 @@ class Index(Sequence[Media]):
     def _file_path(self, file: int) -> str:
         return self._videos[int(self._first_row[file])].path
 
-    def _outdated_files(self, workers: int | None) -> list[tuple[int, str]]:
-        """(number, path) of each file that has no record, or has changed."""
-        files = range(len(self._records))
-        paths = [self._file_path(file) for file in files]
+    def _outdated_files(self, workers: int | None) -> np.ndarray:
+        """(n,) the numbers of the files that have no record, or have changed."""
+        found, paths = [], map(self._file_path, range(len(self._records)))
         with cancelling_pool(num_threads(paths, workers)) as pool:
-            outdated = list(pool.map(self._is_outdated, files, paths))
-        return [found for found, is_outdated in zip(zip(files, paths), outdated) if is_outdated]
+            for begin in range(0, len(self._records), _COMPARED):  # a job that waits takes a kilobyte
+                files = np.arange(begin, min(begin + _COMPARED, len(self._records)))
+                numbers = files.tolist()
+                found.append(files[list(pool.map(self._is_outdated, numbers, map(self._file_path, numbers)))])
+        return np.concatenate(found)
+
+    def _probe_arguments(self, file: int) -> tuple:
+        path = self._file_path(file)
+        return file, absolute(path), self.name(path), self.flow, self.template
 
     def _is_outdated(self, file: int, path: str) -> bool:
         """Whether a file is to be probed: it can be reached, and has no record or has changed."""
@@ -853,6 +870,24 @@ def num_threads(paths: Iterable[str], workers: int | None) -> int:
     """Threads for work on some files: as many as asked for, or one per core; more if they wait for a network."""
     count = workers or num_cores()
     return max(count, _FETCHES) if any(map(is_remote, paths)) else count
+
+
+class _Jobs(Sequence[tuple]):
+    """The jobs for some files of a list, which are made when they are needed: millions of them would fill the memory.
+
+    Args:
+        files: (n,) their numbers.
+        arguments: Returns the job of a file, by its number.
+    """
+
+    def __init__(self, files: np.ndarray, arguments: Callable[[int], tuple]):
+        self._files, self._arguments = files, arguments
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, i: int) -> tuple:  # type: ignore[override] # no slices
+        return self._arguments(int(self._files[i]))
 
 
 def run_in_threads(

@@ -115,6 +115,11 @@ class Records:
             self._changed[file] = record
             self._unsaved.add(file)
 
+    @property
+    def num_unsaved(self) -> int:
+        """The number of records that changed since they were last saved."""
+        return len(self._unsaved)
+
     def unsaved(self) -> dict[int, np.void]:
         """The records that changed since they were last saved, by the number of their file."""
         with self._lock:
@@ -132,6 +137,18 @@ class Records:
             for file in stored:
                 if file not in self._unsaved:
                     del self._changed[file]
+
+    def reopen(self, stored: Stored) -> None:
+        """Reads all saved records from the cache from now on, instead of keeping them in memory.
+
+        No other thread may use the records meanwhile.
+
+        Args:
+            stored: The records of a cache that was written from these, for the same files in the same order.
+        """
+        with self._lock:
+            self.stored, self.place = stored, None
+            self._changed = {file: self._changed[file] for file in self._unsaved}
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """All records in order, (n,) of `RECORD` at a time. An array may be changed."""

@@ -103,17 +103,17 @@ class Complaints:
 class Gaps:
     """Finds pictures with parts that were not decoded, in one thread. It sees all pictures of a decoder.
 
-    If damage ends a slice of HEVC too early, FFmpeg's decoder reports no error, and the rest of the slice shows what
-    the memory of the picture contained before. New memory is zero, but later pictures get the memory of earlier ones.
-    So the chroma of a picture is set to zero here as soon as the decoder does not refer to it anymore. If a later
+    If damage ends a slice of HEVC or a packet of VP8 too early, FFmpeg's decoders report no error, and the rest shows
+    what the memory of the picture contained before. New memory is zero, but later pictures get the memory of earlier
+    ones. So the chroma of a picture is set to zero here as soon as the decoder does not refer to it anymore. If a later
     picture has 0 in both chroma planes, a part of it was not decoded: no color is stored like this.
 
     Args:
-        decoder: FFmpeg's name of the decoder. Other decoders than that of HEVC leave no such gaps.
+        decoder: FFmpeg's name of the decoder. Others leave no such gaps.
     """
 
     def __init__(self, decoder: str):
-        self._is_needed = decoder == "hevc"
+        self._is_needed = decoder in ("hevc", "vp8")
         self._pictures: deque[av.VideoFrame] = deque()
 
     def are_in(self, picture: av.VideoFrame) -> bool:

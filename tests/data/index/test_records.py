@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -186,3 +187,50 @@ def test_a_cache_that_cannot_be_written(rows, tmp_path, monkeypatch):
     index.save()
     assert index.why_unsaved == f"{path}: cannot be written (Permission denied)"
     assert index.certificate(1) == (True, None)
+
+
+def test_records_of_a_long_list_do_not_stay_in_memory(rows, tmp_path, monkeypatch):
+    """They are saved after some files, and read from the file from then on."""
+    monkeypatch.setattr("actrec.data.index.index._MOST_UNSAVED", 3)
+    path, kept = tmp_path / "cache.npy", []
+    index = build_index(rows, cache=path, lazy=True)
+
+    def run(function, jobs, receive):
+        assert len(jobs) == len(rows)
+        for job in jobs:
+            receive(job, function(*job, stop=None), None)
+            kept.append(len(index._records._changed))
+
+    index.probe_all(run, in_processes=False)
+    assert max(kept) < 3
+    assert not index._records._changed
+    assert [media.frames for media in index] == [4] * len(rows)
+    forbid_probing(monkeypatch)
+    again = build_index(rows, cache=path)
+    assert [record.tobytes() for record in again._records] == [record.tobytes() for record in index._records]
+
+
+def test_what_another_process_found_does_not_replace_own_records(rows, tmp_path):
+    """If a file that is saved as a whole has more than the own records, they stay in memory."""
+    path = indexed(rows, tmp_path)
+    index, other = (build_index(rows, cache=path, lazy=True) for _ in range(2))
+    other[2]
+    other.set_certificate(2, None)
+    other.save(in_place=False)
+    index._records.change(5, verified=Verified.INTACT)
+    index._changed = True
+    index.save(in_place=False)
+    assert np.load(path)["certified"][2] == Certified.NO
+    assert index._records._changed
+    assert index._records[2]["certified"] == Certified.YES
+
+
+def test_files_are_compared_a_few_at_a_time(rows, monkeypatch):
+    """All at once, the jobs that wait would take a kilobyte for each file."""
+    monkeypatch.setattr("actrec.data.index.index._COMPARED", 3)
+    waiting, mapped = [], ThreadPoolExecutor.map
+    monkeypatch.setattr(
+        ThreadPoolExecutor, "map", lambda pool, f, *of: waiting.append(len(of[0])) or mapped(pool, f, *of)
+    )
+    assert build_index(rows, lazy=True)._outdated_files(2).tolist() == list(range(8))
+    assert waiting == [3, 3, 2]

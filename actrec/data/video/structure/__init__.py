@@ -7,11 +7,11 @@ codec. All other files are *in doubt*: only a decode to the end can certify them
 
 The look of damaged pictures is not proven. In H.264, HEVC and VP8, a picture with damage inside still comes out in its
 place. FFmpeg conceals the damage with the pictures that it has, so a decoder that starts later may conceal it
-differently. FFmpeg marks these pictures in H.264, tells of most of them in HEVC if asked
-(`actrec.data.video.damage.Gaps` finds the others), and of none in VP8. A decoder of H.264 that meets an invalid code of
-CAVLC also keeps coefficients, and adds them to pictures after the next IDR picture: `StructureCheck.hides_damage`. In
-VP9 and AV1, decoders refuse a damaged picture, and a picture whose reference is wrong because a packet is missing. This
-moves all later pictures by one. So VP8, VP9 and AV1 are not judged.
+differently. FFmpeg marks these pictures in H.264, tells of most of them in HEVC if asked, and of none in VP8.
+`actrec.data.video.damage.Gaps` finds the others of which parts were not decoded. A decoder of H.264 that meets an
+invalid code of CAVLC also keeps coefficients, and adds them to pictures after the next IDR picture:
+`StructureCheck.hides_damage`. In VP9 and AV1, decoders refuse a damaged picture, and a picture whose reference is wrong
+because a packet is missing. This moves all later pictures by one. So VP8, VP9 and AV1 are not judged.
 """
 
 from __future__ import annotations
