@@ -65,7 +65,7 @@ def test_tensorboard_keeps_every_point_of_a_resumed_run(tmp_path, data):
         made,
         reporter=Notes(lambda done: os.kill(os.getpid(), signal.SIGINT) if done == 1 else None),
     )
-    time.sleep(1)  # TensorBoard orders the files of a process by the second in their names, and reads them in that order
+    time.sleep(1)  # the names of its files contain the second, and TensorBoard reads them in their order
     run(tmp_path / "run", data, made, resume=True)
     found = EventAccumulator(str(tmp_path / "run/tensorboard"))
     found.Reload()
