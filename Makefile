@@ -4,12 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test slow torture gpu lint docs nets newest oldest wheel setup clean
+.PHONY: demo test coverage slow torture gpu lint docs nets newest oldest wheel setup clean
 
 demo: $(READY)
 	$(BIN)/python docs/examples/demo.py demo
 
 test: $(READY)
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
+
+# The same, and which lines no test runs. Measuring that takes a part of the time, so CI does without it.
+coverage: $(READY)
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal --cov
 
 slow: $(READY)

@@ -165,11 +165,12 @@ class Command(WithExamples):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             extra = super().parse_args(ctx, args)
-        except click.NoSuchOption as error:  # names that other tools use
+        except click.NoSuchOption as error:  # its own message differs between releases of click
             known = {flag for p in self.params for flag in p.opts}
-            if (meant := _ELSEWHERE.get(error.option_name)) not in known:
-                raise
-            raise click.UsageError(f"No such option {error.option_name!r}. Did you mean {meant!r}?", ctx) from None
+            other = _ELSEWHERE.get(error.option_name)  # names that other tools use
+            meant = [other] if other in known else error.possibilities or ()
+            hint = f". Did you mean {' or '.join(map(repr, meant))}?" if meant else ""
+            raise click.UsageError(f"No such option {error.option_name!r}{hint}", ctx) from None
         if extra and not ctx.resilient_parsing:
             what, flag = _meaning(extra[0], Path(ctx.params.get("data") or "."))
             hint = f": pass {what} with {flag}" if any(flag in param.opts for param in self.params) else ""

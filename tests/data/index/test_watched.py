@@ -146,7 +146,7 @@ def test_the_child_ends_with_its_thread(tmp_path):
     thread.start()
     thread.join()
     assert found[0] == ((120, 160), None)
-    assert found[1].wait(timeout=10) == 0
+    assert found[1].wait(timeout=60) == 0
 
 
 def test_real_images_are_not_damaged(shared_videos):
