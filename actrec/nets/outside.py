@@ -33,6 +33,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import ModuleType
+from typing import cast
 
 import torch
 from torch import nn
@@ -121,6 +122,24 @@ def forward_failures_of(net: nn.Module) -> contextlib.AbstractContextManager[Non
     name = name_of(net)
     own = isinstance(getattr(net, "_orig_mod", net), Backbone) and ":" not in name  # torch.compile wraps the net
     return contextlib.nullcontext() if own else failures_of(name, "its forward")
+
+
+def from_actrec(net: nn.Module) -> Backbone:
+    """A net that `actrec.net` made, which has the attributes that actrec needs.
+
+    The result has the type `Backbone` for type checkers only: a net from outside actrec keeps its own class. A net that
+    `torch.compile` wrapped is unwrapped.
+
+    Raises:
+        ValueError: `actrec.net` did not make this module.
+    """
+    net = getattr(net, "_orig_mod", net)
+    if isinstance(getattr(net, "input", None), Input) and isinstance(getattr(net, "options", None), dict):
+        return cast(Backbone, net)
+    raise ValueError(
+        f"`net`: this {type(net).__name__} was not made by actrec.net: expected a net such as actrec.net('s3d'), or "
+        "actrec.net('package.module:factory') for a net of your own"
+    )
 
 
 def name_of(net: nn.Module) -> str:

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from actrec.arguments import checked
-from actrec.nets.backbone import Backbone
-from actrec.nets.outside import forward_failures_of
+from actrec.nets.outside import forward_failures_of, from_actrec
 from actrec.nets.temporal import TemporalAggregation
 from actrec.settings import check_value
 
@@ -31,7 +30,7 @@ class Profile:
 
 
 @checked
-def profile(net: Backbone, *, frames: int | None = None, size: int | None = None) -> Profile:
+def profile(net: nn.Module, *, frames: int | None = None, size: int | None = None) -> Profile:
     """Parameters and FLOPs as counted by Chen et al. (arXiv:2010.11757): a multiply-add of a convolution counts as one.
 
     Only shapes are computed (on torch's `meta` device), so that it is fast and needs no memory.
@@ -41,8 +40,9 @@ def profile(net: Backbone, *, frames: int | None = None, size: int | None = None
         frames, size: frames, and height and width in pixels, of a clip. By default those of `net.input`.
 
     Raises:
-        ValueError: the net does not accept such clips.
+        ValueError: the net was not made by `actrec.net`, or does not accept such clips.
     """
+    net = from_actrec(net)
     frames = check_value("frames", frames, int, at_least=1) if frames is not None else net.input.frames
     size = check_value("size", size, int, at_least=1) if size is not None else net.input.size
     counts: list[int] = []

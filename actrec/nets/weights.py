@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from actrec.arguments import checked
 from actrec.files import show
 from actrec.nets import NETS, Layout
 from actrec.nets.backbone import Backbone
-from actrec.nets.outside import last_layer
+from actrec.nets.outside import from_actrec, last_layer
 from actrec.opening import check_archive, kind_of
 from actrec.system import is_systems_fault
 
@@ -122,11 +122,11 @@ class Account:
 
 
 @checked
-def load_weights(net: Backbone, path: str | Path, *, layout: str = "auto", new_head: bool = False) -> Account:
+def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_head: bool = False) -> Account:
     """Loads the weights of a file into a net made by `actrec.net`.
 
     Args:
-        net: changed in place. It does not change if an error is raised.
+        net: made by `actrec.net`, changed in place. It does not change if an error is raised.
         path: a file written by torch, or a `.safetensors` file.
         layout: a name of `READERS` that the net reads. "auto" chooses the one that fits best.
         new_head: keep the last layer as it is, and drop that of the file.
@@ -136,9 +136,10 @@ def load_weights(net: Backbone, path: str | Path, *, layout: str = "auto", new_h
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, a tensor of the file has no place in the net, or a tensor of the net is
-            missing in the file.
+        ValueError: the net was not made by `actrec.net`, the file cannot be read, a tensor of the file has no place in
+            the net, or a tensor of the net is missing in the file.
     """
+    net = from_actrec(net)
     layouts = {"actrec": Layout(), **NETS.get(net.name).weights}
     if layout != "auto" and layout not in layouts:
         raise ValueError(f"layout {layout!r} for net {net.name!r}: expected auto, {', '.join(layouts)}")
