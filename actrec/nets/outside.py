@@ -42,6 +42,7 @@ from actrec.config import Input
 from actrec.nets.backbone import Backbone
 from actrec.nets.entry import Entry, OptionValue
 from actrec.registry import did_you_mean, in_one_line
+from actrec.settings import OptionError
 
 # Statistics of Kinetics-400, as for torchvision's video nets.
 DEFAULT_INPUT = Input(mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989), frames=16, size=112)
@@ -131,12 +132,12 @@ def from_actrec(net: nn.Module) -> Backbone:
     `torch.compile` wrapped is unwrapped.
 
     Raises:
-        ValueError: `actrec.net` did not make this module.
+        OptionError: `actrec.net` did not make this module.
     """
     net = getattr(net, "_orig_mod", net)
     if isinstance(getattr(net, "input", None), Input) and isinstance(getattr(net, "options", None), dict):
         return cast(Backbone, net)
-    raise ValueError(
+    raise OptionError(
         f"`net`: this {type(net).__name__} was not made by actrec.net: expected a net such as actrec.net('s3d'), or "
         "actrec.net('package.module:factory') for a net of your own"
     )
