@@ -6,6 +6,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch is imported, as
 if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of pytest-xdist use all cores already
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal  # noqa: E402
 import socket  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
@@ -22,6 +23,8 @@ import actrec  # noqa: E402
 if TYPE_CHECKING:
     from engine.group import Groups
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a shell runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
