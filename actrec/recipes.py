@@ -83,34 +83,69 @@ RECIPES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {  # name: section of `
     },
 }
 Option = tuple[str, str]  # section and name
-# Options of a recipe that have no meaning with another value of one of these.
-_BOUND: Mapping[Option, tuple[str, ...]] = {
-    ("optim", "optimizer"): ("lr", "lr_batch", "weight_decay", "norm_decay"),
+# Options that have no meaning with another value of one of these.
+_BOUND: Mapping[Option, tuple[Option, ...]] = {
+    ("optim", "optimizer"): tuple(
+        ("optim", name) for name in ("lr", "lr_batch", "min_lr", "weight_decay", "norm_decay")
+    ),
+    ("clip", "sampling"): (("clip", "stride"), ("augment", "stride_range")),
+    ("clip", "stride"): (("augment", "stride_range"),),
+    ("augment", "stride_range"): (("clip", "stride"),),
+    ("clip", "modality"): (("frame", "mean"), ("frame", "std")),
+    ("net", "backbone"): (("optim", "freeze_until"),),
 }
 
 
 def options_of(
     recipe: str, chosen: Mapping[Option, Any], net_options: Callable[[str], Collection[str]]
-) -> dict[Option, Any]:
+) -> tuple[dict[Option, Any], dict[Option, Option]]:
     """The options that a recipe sets beside those that the user chose.
-
-    It does not set options that have no meaning with those of the user, such as milestones with another schedule, and
-    options that the net does not have.
 
     Args:
         recipe: a key of `RECIPES`.
         net_options: returns the names of the options of a net.
+
+    Returns:
+        As `options_beside`.
     """
     own = {(section, name): value for section, values in RECIPES[recipe].items() for name, value in values.items()}
-    replaced = {option for option, value in chosen.items() if option in own and value != own[option]}
-    lost = {(section, name) for section, other in replaced for name in _BOUND.get((section, other), ())}
+    return options_beside(own, chosen, net_options({**own, **chosen}["net", "backbone"]))
+
+
+def options_beside(
+    own: Mapping[Option, Any],
+    chosen: Mapping[Option, Any],
+    net_options: Collection[str],
+    kinds: Mapping[str, type] | None = None,
+) -> tuple[dict[Option, Any], dict[Option, Option]]:
+    """The options of a recipe, or of another run, that are used beside those that the user chose.
+
+    Options that have no meaning with those of the user are not used, such as milestones with another schedule, the
+    learning rate of another optimizer, and options that the net does not have.
+
+    Args:
+        own: the options of the recipe or run.
+        net_options: the names of the options of the net.
+        kinds: the dataclasses of the sections. Default: those of `config.Recipe`.
+
+    Returns:
+        The options that are used, and those that are not, each with the option of the user that is the reason.
+    """
+    replaced = [option for option, value in chosen.items() if option in own and value != own[option]]
+    lost = {option: cause for cause in replaced for option in _BOUND.get(cause, ())}
     if ("optim", "lr") in chosen:  # it is meant for the batch size of the run
-        lost.add(("optim", "lr_batch"))
-    backbone = {**own, **chosen}["net", "backbone"]
-    lost |= {("net", name) for name in RECIPES[recipe]["net"].keys() - {"backbone", *net_options(backbone)}}
-    for section, kind in field_types(Recipe).items():
+        lost["optim", "lr_batch"] = ("optim", "lr")
+    if ("clip", "sampling") in replaced and own.get(("clip", "rule")) == "comb":  # a rule of uniform sampling
+        lost["clip", "rule"] = ("clip", "sampling")
+    lost |= {
+        (section, name): ("net", "backbone")
+        for section, name in own
+        if section == "net" and name not in ("backbone", *net_options)
+    }
+    for section, kind in (kinds or field_types(Recipe)).items():
         for field in fields(kind):
             other, legal = field.metadata.get("only") or ("", ())
             if (section, other) in replaced and chosen[section, other] not in legal:
-                lost.add((section, field.name))
-    return {option: value for option, value in own.items() if option not in lost and option not in chosen}
+                lost[section, field.name] = (section, other)
+    used = {option: value for option, value in own.items() if option not in lost and option not in chosen}
+    return used, {option: cause for option, cause in lost.items() if option in own and option not in chosen}

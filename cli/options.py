@@ -159,8 +159,13 @@ class Command(WithExamples):
         try:
             return super().invoke(ctx)
         except OptionError as error:
-            flags = {getattr(p, "field", p.name): p.opts[0] for p in self.params if isinstance(p, click.Option)}
-            raise click.UsageError(error.shown(lambda name: flags.get(name, name)), ctx) from None
+            raise click.UsageError(self.message_of(error, ctx), ctx) from None
+
+    def message_of(self, error: OptionError, ctx: click.Context) -> str:
+        """The message of an illegal option, with the names of flags."""
+        options = [param for param in self.params if isinstance(param, click.Option)]
+        flags = {getattr(p, "field", p.name): p.opts[0] for p in options} | {p.name: p.opts[0] for p in options}
+        return error.shown(lambda name: flags.get(name, name))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -435,11 +440,12 @@ def _fields(kind: type, only: Sequence[str] | None, without: Sequence[str]) -> l
 
 
 def _build(kind: type, values: dict[str, Any]) -> Any:
+    """An instance of a dataclass. Errors name the parameters: two dataclasses may have a field of the same name."""
     try:
         return kind(**values)
     except OptionError as error:
-        flags = {f.name: flag_of(f) for f in dataclasses.fields(kind)}
-        raise click.UsageError(error.shown(lambda name: flags.get(name, name))) from None
+        own = {f.name: f"`{kind.__name__.lower()}_{f.name}`" for f in dataclasses.fields(kind)}
+        raise OptionError(error.shown(lambda name: own.get(name, name))) from None
 
 
 def _option(

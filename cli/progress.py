@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -105,15 +105,20 @@ class Bar:
 
 
 class TrainReporter:
-    """Shows a training run: one line per epoch, and a bar for the steps and for the validation of the epoch."""
+    """Shows a training run: one line per epoch, and a bar for the steps and for the validation of the epoch.
 
-    def __init__(self) -> None:
+    Args:
+        options: Further lines of the header.
+    """
+
+    def __init__(self, options: Sequence[str] = ()) -> None:
+        self._options = options
         self._bar: Bar | None = None
         self._title = ""
         self._validates = False
 
     def header(self, header: RunHeader) -> None:
-        self.note("\n".join(header.lines()))
+        self.note("\n".join([*header.lines(), *self._options]))
 
     def line(self, text: str) -> None:
         self.close()

@@ -1,13 +1,14 @@
-"""Options of `actrec train` that the user does not pass come from the run with --resume, or from a --recipe.
+"""Options of `actrec train` that the user does not pass come from the run with --resume, or from --recipe or --config.
 
-Options that the user passes must agree with the run. They take precedence over the recipe.
+Options that the user passes must agree with the run. They take precedence over a recipe and a configuration, of which
+options are not used that have no meaning with those of the user.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from actrec.cli.options import Command, ConfigOption
 from actrec.cli.runs import run_folder
 from actrec.engine.stored import current_options
 from actrec.files import read_json
-from actrec.recipes import options_of
+from actrec.recipes import RECIPES, Option, options_beside, options_of
 from actrec.settings import OptionError, check_fields, show
 from actrec.words import counted, some_of
 
@@ -33,8 +34,58 @@ _SECTIONS = {
 }  # fmt: skip
 
 
+_ORIGIN = "actrec.origin"  # key of `click.Context.meta`
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the options are from that the user did not pass.
+
+    Args:
+        name: of the file or recipe.
+        filled: the parameters of the command that are from it.
+        left_out: its options that are not used, as the user would type them, by the option of the user that is the
+            reason.
+    """
+
+    name: str
+    filled: frozenset[str]
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """The line in the header of a run that says which options are not used; none if all are."""
+        if not self.left_out:
+            return []
+        reasons = [f"{', '.join(options)} (because of {cause})" for cause, options in self.left_out.items()]
+        return [f"options as in {self.name}, without {'; '.join(reasons)}"]
+
+
+def origin_of_options(ctx: click.Context) -> Origin | None:
+    """Where options are from that the user did not pass; None if they have their defaults."""
+    return ctx.meta.get(_ORIGIN)
+
+
 class TrainCommand(Command):
-    """Fills in the options of the run with --resume, or those of --recipe, before they are checked together."""
+    """Fills in the options of the run with --resume, or those of --recipe or --config, before they are checked
+    together."""
+
+    def message_of(self, error: OptionError, ctx: click.Context) -> str:
+        """As of all commands. Options of the message that the user did not pass are said to be from the file."""
+        text, origin = super().message_of(error, ctx), origin_of_options(ctx)
+        named: set[str] = set()
+        error.shown(lambda name: named.add(name) or name)  # type: ignore[func-returns-value]
+        found = [
+            param.opts[0]
+            for param in self.params
+            if isinstance(param, ConfigOption)
+            and named & {param.field, param.name}
+            and origin is not None
+            and param.name in origin.filled
+            and ctx.params[param.name] != param.default
+        ]
+        if origin is None or not found:
+            return text
+        return f"{text} ({' and '.join(found)} {'is' if len(found) == 1 else 'are'} from {origin.name})"
 
     def invoke(self, ctx: click.Context) -> Any:
         if ctx.params.get("resume") and ctx.params.get("dry_run"):
@@ -60,12 +111,46 @@ def _fill_recipe(ctx: click.Context) -> None:
     """
     from actrec.nets import NETS
 
-    chosen = {}
-    for name in _given(ctx):
-        section, _, field = name.partition("_")
-        chosen[section, field] = ctx.params[name]
-    found = options_of(ctx.params["run_recipe"], chosen, lambda backbone: NETS.get(backbone).options)
-    ctx.params |= {f"{section}_{field}": value for (section, field), value in found.items()}
+    recipe = ctx.params["run_recipe"]
+    used, lost = options_of(recipe, _chosen(ctx), lambda backbone: NETS.get(backbone).options)
+    own = {(section, name): value for section, values in RECIPES[recipe].items() for name, value in values.items()}
+    _take_over(ctx, f"--recipe {recipe}", own, used, lost)
+
+
+def _take_over(
+    ctx: click.Context,
+    name: str,
+    own: Mapping[Option, Any],
+    used: Mapping[Option, Any],
+    lost: Mapping[Option, Option],
+) -> None:
+    """Replaces parameters by the options of a recipe or run, and keeps in mind which of them are not used.
+
+    Args:
+        name: of the recipe or run.
+        own: all of its options.
+        used, lost: as `options_beside` returns them.
+    """
+    values = {"_".join(option): value for option, value in used.items()}
+    params = {str(param.name): param for param in ctx.command.params if isinstance(param, ConfigOption)}
+    left_out: dict[str, list[str]] = {}
+    for option, cause in lost.items():
+        param, reason = params["_".join(option)], params["_".join(cause)]
+        if own[option] != param.default:
+            shown = _typed(reason, ctx.params[str(reason.name)])
+            left_out.setdefault(shown, []).append(_typed(param, own[option]))
+    ctx.params |= values
+    ctx.meta[_ORIGIN] = Origin(name, frozenset(values), left_out)
+
+
+def _chosen(ctx: click.Context) -> dict[Option, Any]:
+    """The options that the user passed."""
+    options = {str(param.name) for param in ctx.command.params if isinstance(param, ConfigOption)}
+    found = {}
+    for name in _given(ctx) & options:
+        section, _, option = name.partition("_")
+        found[section, option] = ctx.params[name]
+    return found
 
 
 def _given(ctx: click.Context) -> set[str]:
@@ -114,6 +199,8 @@ def _fill(ctx: click.Context) -> None:
             "--run to begin a new run",
             ctx,
         )
+    filled = {str(param.name) for param in ctx.command.params if isinstance(param, ConfigOption)} - given
+    ctx.meta[_ORIGIN] = Origin(str(run_dir), frozenset(filled))
     params["run_dir"] = run_dir
     _fill_lists(params, given, stored.get("data"))
 
@@ -121,8 +208,8 @@ def _fill(ctx: click.Context) -> None:
 def _start_from(ctx: click.Context, path: Path) -> None:
     """Replaces the options that the user did not pass by those of another run.
 
-    Lists, run folder and weights are not taken over. The options of the net, its size, mean and standard deviation
-    count only where they differ from what the net has by itself.
+    Lists, run folder and weights are not taken over, and no options that have no meaning with those of the user. The
+    size, mean and standard deviation count only where they differ from what the net has by itself.
 
     Raises:
         ValueError, OSError: The file is not the configuration of a run, or an option has an illegal value.
@@ -136,24 +223,20 @@ def _start_from(ctx: click.Context, path: Path) -> None:
     for section in (*_SECTIONS, "input"):
         if not isinstance(value := stored.get(section) or {}, dict):
             raise ValueError(f"{path}: {section} {show(value)}: expected an object {{…}}")
-    params, given = (
-        ctx.params,
-        {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE},
-    )
     stored |= {"input": _changed_input(stored)}
-    other_net = "net_backbone" in given and params["net_backbone"] != (stored.get("net") or {}).get("backbone")
+    own: dict[Option, Any] = {}
     for param in ctx.command.params:
-        section, _, field = str(param.name).partition("_")
-        if not isinstance(param, ConfigOption) or section not in _SECTIONS or param.name in given:
-            continue
-        if not (other_net and section == "net"):
-            params[str(param.name)] = _stored_value(stored, section, field, path)
+        section, _, option = str(param.name).partition("_")
+        if isinstance(param, ConfigOption) and section in _SECTIONS:
+            own[section, option] = _stored_value(stored, section, option, path)
+    chosen, net = _chosen(ctx), own["net", "backbone"]
+    same_net = chosen.get(("net", "backbone"), net) == net
+    used, lost = options_beside(own, chosen, [f.name for f in fields(config.Net)] if same_net else [], _SECTIONS)
+    _take_over(ctx, str(path), own, used, lost)
     if os.environ.get("RANK", "0") != "0":  # the first process of torchrun tells it
         return
     if other := _unknown(stored):
         note(f"{path}: {counted(len(other), 'option')} that this version does not have: {some_of(other)}; ignored")
-    if other_net and any(value is not None for name, value in (stored.get("net") or {}).items() if name != "backbone"):
-        note(f"{path}: the options of the net are not used, because --backbone is another net")
 
 
 def _changed_input(stored: Mapping[str, Any]) -> dict[str, Any]:

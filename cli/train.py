@@ -14,7 +14,7 @@ from actrec import config
 from actrec.cli.completion import run_names
 from actrec.cli.ending import finish, json_option, note, refuse_overlap
 from actrec.cli.options import FILE, FOLDER, NamedPath, config_options, data_option, limit_options, storage_options
-from actrec.cli.resuming import TrainCommand
+from actrec.cli.resuming import TrainCommand, origin_of_options
 from actrec.words import counted
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def command(
         named = net.backbone.replace(":", ".") + ("_flow" if clip.modality == "flow" else "")
         run_dir = Path(dist.once("run", lambda: str(datafolder.new_run(data, named))))
     refuse_overlap({f"{name} of the run": run_dir / name for name in runfolder.FILES})
-    reporter = TrainReporter()
+    origin = origin_of_options(click.get_current_context())
+    reporter = TrainReporter(origin.lines() if origin is not None else ())
     start: dict[str, Any] = {
         "reporter": reporter,
         "weights": str(weights) if weights is not None else None,

@@ -24,7 +24,7 @@ def net_options(name: str):
 
 def chosen(recipe: str, **options) -> dict:
     """The options of a recipe beside those of the user, which are given as `section_name=value`."""
-    return options_of(recipe, {tuple(name.split("_", 1)): value for name, value in options.items()}, net_options)
+    return options_of(recipe, {tuple(name.split("_", 1)): value for name, value in options.items()}, net_options)[0]
 
 
 def test_the_flag_has_every_recipe():

@@ -66,7 +66,8 @@ def test_another_net_keeps_its_own_input(run, inside):
     assert run("train", *options, "--backbone", "resnet3d_10", "--widen", "0.125", "--run", "a")[0] == 0
     code, _, err = run("train", "--config", "a/config.json", "--backbone", "tsn_resnet18", "--dry-run")
     assert code == 0
-    assert "a/config.json: the options of the net are not used, because --backbone is another net" in err
+    line = "options as in a/config.json, without --widen 0.125 (because of --backbone tsn_resnet18)"
+    assert line in err
     assert any(line.startswith("net     tsn_resnet18, ") and line.endswith("8 frames, 48x48") for line in err)
 
 
@@ -158,3 +159,61 @@ def test_classes_with_a_direction_are_not_mirrored(run, inside):
     assert json.loads((inside / "c/data.json").read_text())["flip_map"] == [1, 0]
     code, _, err = run("train", "--resume", "--run", "a")
     assert (code, err[-1][:44]) == (1, "Error: a was started with other data (flip_m")
+
+
+def edited(inside, **sections):
+    """`config.json` of a short run with other options, as `x.json`."""
+    content = stored(inside / "a")
+    for section, values in sections.items():
+        content[section] |= values
+    (inside / "x.json").write_text(json.dumps(content))
+
+
+def test_an_option_of_the_user_brings_the_defaults_of_its_group(run, inside):
+    assert run("train", *TINY, "--epochs", "1", "--run", "a")[0] == 0
+    edited(
+        inside,
+        clip={"sampling": "dense", "stride": 2},
+        augment={"geometry": "corner", "scales": [1.0, 0.5], "auto_augment": "randaugment", "rand_ops": 3},
+        optim={"schedule": "multistep", "lr_steps": [3, 6], "lr": 0.004, "lr_batch": 8, "freeze_until": "layer1"},
+    )
+    other = ["--sampling", "uniform", "--geometry", "center", "--auto-augment", "none"]
+    other += ["--schedule", "cosine", "--optimizer", "sgd"]
+    code, _, err = run("train", "--config", "x.json", *other, "--run", "b")
+    assert code == 0
+    (line,) = [line for line in err if line.startswith("options ")]
+    assert line.startswith("options as in x.json, without ")
+    for left_out in (
+        "--lr 0.004, --lr-batch 8, --weight-decay 0.05 (because of --optimizer sgd)",
+        "--stride 2 (because of --sampling uniform)",
+        "--lr-steps 3,6 (because of --schedule cosine)",
+        "--scales 1,0.5 (because of --geometry center)",
+        "--rand-ops 3 (because of --auto-augment none)",
+    ):
+        assert left_out in line
+    optim = stored(inside / "b")["optim"]
+    assert (optim["lr"], optim["lr_batch"], optim["weight_decay"]) == (0.01, None, 5e-4)
+    assert optim["freeze_until"] == "layer1"
+
+    code, _, err = run("train", "--config", "x.json", "--backbone", "tiny3d", "--lr", "0.001", "--dry-run")
+    assert code == 0
+    assert "--freeze-until layer1, --widen 0.125 (because of --backbone tiny3d)" in " ".join(err)
+    assert "--lr-batch 8 (because of --lr 0.001)" in " ".join(err)
+
+
+def test_a_wrong_value_names_where_it_is_from(run, inside):
+    assert run("train", *TINY, "--epochs", "1", "--run", "a")[0] == 0
+    edited(inside, net={"backbone": "resnet3d_11"})
+    for arguments in (["--config", "x.json"], ["--config", "x.json", "--dry-run"]):
+        code, _, err = run("train", *arguments)
+        assert code == 2
+        assert err[-1].startswith("Error: --backbone 'resnet3d_11': there is no such net")
+        assert err[-1].endswith(" (--backbone is from x.json)")
+    edited(inside, clip={"stride": 4})
+    code, _, err = run("train", "--config", "x.json", "--sampling", "uniform")
+    assert (code, err[-1].split(": ")[-1]) == (
+        2, "expected 1; other strides need --sampling dense (--stride is from x.json)",
+    )  # fmt: skip
+    code, _, err = run("train", "--recipe", "ibm", "--no-keep-last", *TINY[:-2])
+    assert code == 2
+    assert err[-1].endswith(" (--batch-size is from --recipe ibm)")
