@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -147,12 +146,15 @@ def test_an_interrupted_command_continues(run, here):
         "e._SAVE_EVERY = 0\n"
         "m.main(['embed', 'many', '--out', 'f.npz', '--batch-size', '2'])"
     )
-    process = subprocess.Popen([sys.executable, "-c", slow], stderr=subprocess.PIPE, text=True)
-    while not list((here / "f.npz.parts").glob("*.npz")) if (here / "f.npz.parts").exists() else True:
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    with subprocess.Popen([sys.executable, "-c", slow], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not list(here.glob("f.npz.parts/*.npz")):
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert err.splitlines()[-1] == "interrupted: run the same command again to continue"
     assert not (here / "f.npz").exists()
