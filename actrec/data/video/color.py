@@ -190,7 +190,8 @@ def _yuv420_to_rgb(
             out[...] = plane
         cv2.cvtColor(packed, cv2.COLOR_YUV2RGB_I420, dst=rgb)
     else:
-        doubled = [luma]
+        doubled = [memory.take("luma", 2 * h, 2 * w)]
+        doubled[0][...] = luma  # OpenCV merges planes without gaps several times as fast
         for i, plane in enumerate(chroma):
             doubled.append(memory.take(f"chroma {i}", 2 * h, 2 * w))
             pairs = doubled[-1].view(np.uint16).reshape(h, 2, w)
