@@ -161,6 +161,7 @@ def write_grid(path, kind, container, shown, num_frames, *, scale=1):
     encoder, options, _ = KINDS[kind]
     with av.open(str(path), "w", format=container) as file:
         stream = file.add_stream(encoder, rate=25, options=options)
+        stream.codec_context.thread_count = 1  # waiting threads of libvpx use all the CPU that they get
         stream.width, stream.height = scale * WIDTH, scale * HEIGHT
         stream.pix_fmt = {"mjpeg": "yuvj420p", "h264 in 10 bit": "yuv420p10le"}.get(kind, "yuv420p")
         for n in range(num_frames):

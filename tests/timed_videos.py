@@ -23,6 +23,7 @@ def write_timed(path, times, *, codec="libx264", options=None, sound=None, base=
         stream = file.add_stream(codec, rate=30, options=options or {"g": "12", "bf": "2"})
         stream.width, stream.height, stream.pix_fmt, stream.time_base = WIDTH, HEIGHT, "yuv420p", base
         stream.codec_context.time_base = base
+        stream.codec_context.thread_count = 1  # waiting threads of libvpx use all the CPU that they get
         audio = file.add_stream("mp2", rate=48000, layout="mono") if sound else None
         for n, time in enumerate(times):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(numbered(n)), format="rgb24")

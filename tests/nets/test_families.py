@@ -105,7 +105,7 @@ def test_traces_as_one_graph(family):
     net, clip = traced(family)
     torch.compiler.reset()
     with torch.no_grad():
-        assert far(torch.compile(net, backend="aot_eager", fullgraph=True)(clip), net(clip)) < 1e-4
+        assert far(torch.compile(net, backend="eager", fullgraph=True)(clip), net(clip)) < 1e-4
 
 
 @pytest.mark.slow

@@ -174,7 +174,6 @@ def test_a_missing_package(monkeypatch):
         ("abfs", "adlfs", "adlfs"),
         ("hf", "huggingface_hub", "huggingface_hub"),
         ("oci", "ocifs", "ocifs"),
-        ("gdrive", "gdrive_fsspec", "gdrive_fsspec"),
         ("sftp", "paramiko", "paramiko"),
         ("smb", "smbprotocol", "smbprotocol"),
         ("s3", "s3fs", "actrec[remote]"),

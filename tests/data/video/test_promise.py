@@ -39,6 +39,8 @@ def make(path, kind):
     _, form, codec, options, container_options, _ = KINDS_AND_ENDS[kind]
     with av.open(str(path), "w", format=form, options=container_options) as file:
         stream = file.add_stream(codec, rate=25, options={"g": "12", **options})
+        if codec.startswith("libvpx"):
+            stream.codec_context.thread_count = 1  # waiting threads of libvpx use all the CPU that they get
         stream.width, stream.height = (720, 576) if codec == "dvvideo" else (WIDTH, HEIGHT)
         stream.pix_fmt = {"mjpeg": "yuvj420p", "gif": "rgb8", "apng": "rgb24"}.get(codec, "yuv420p")
         for n in range(FRAMES):

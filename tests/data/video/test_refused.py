@@ -184,6 +184,7 @@ def encode(path, codec="libx264", pix_fmt="yuv420p", size=(128, 64), frames=5):
     with av.open(str(path), "w") as output:
         stream = output.add_stream(codec, rate=25)
         (stream.width, stream.height), stream.pix_fmt = size, pix_fmt
+        stream.codec_context.thread_count = 1  # waiting threads of libvpx use all the CPU that they get
         for n in range(frames):
             frame = av.VideoFrame.from_ndarray(cv2.resize(numbered(n), size), format="rgb24")
             output.mux(stream.encode(frame.reformat(format=pix_fmt)))
