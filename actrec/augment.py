@@ -1,6 +1,27 @@
-"""Augmentations, for code outside actrec: `from actrec.augment import Augmentation, opt, register`.
+"""Augmentations of your own: a class that is registered, and the options of which become those of `actrec.Augment`.
 
-`actrec.pipelines.augment` explains them.
+    from dataclasses import dataclass
+
+    from actrec import augment
+
+    @augment.register("reverse")
+    @dataclass(frozen=True)
+    class Reverse(augment.Augmentation):
+        reverse: float = augment.opt(0.0, "Fraction of clips played backwards.", at_least=0, at_most=1)
+
+        @property
+        def is_on(self):
+            return self.reverse > 0
+
+        def draw(self, rng, size):
+            return rng.random() < self.reverse
+
+        def reorder(self, frames, drawn):
+            return frames[::-1] if drawn else frames
+
+    augment = actrec.Augment(reverse=0.5)
+
+The other names of this module are for programs that apply augmentations without a loader.
 """
 
 from __future__ import annotations

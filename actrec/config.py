@@ -43,6 +43,10 @@ FlowPreset = Literal["medium", "fast", "ultrafast"]
 class Input(Settings):
     """What a net expects as its input. The net states it, and the loader delivers it.
 
+        net = actrec.net("tiny3d", num_classes=8)
+        print(net.input.frames, net.input.size)
+        own = actrec.Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=16, size=112)  # for a net of your own
+
     Args:
         mean, std: one value per channel, for pixel values in [0, 1].
         frames: default clip length.
@@ -63,6 +67,8 @@ class Input(Settings):
 
     def with_channels(self, channels: int) -> Input:
         """The same input for optical flow with this many channels.
+
+            flow = net.input.with_channels(10)  # five pairs of flow images, x and y
 
         The mean is 0.5, which stands for no motion. The standard deviation is the average over the colors.
         """
@@ -107,7 +113,14 @@ def _check_image_range(image_range: tuple[float, float] | None) -> None:
 
 @dataclass(frozen=True)
 class Clip(Settings):
-    """Which frames of a video form a clip."""
+    """Which frames of a video form a clip.
+
+        whole = actrec.Clip(frames=8)  # 8 frames, one of each eighth of the video
+        part = actrec.Clip(frames=16, sampling="dense", stride=2)  # every second frame, 31 frames from first to last
+
+    Raises:
+        OptionError: a field has an illegal value.
+    """
 
     frames: int | None = opt(
         None, "Frames in a clip.  [default: the net's own]", at_least=1, at_most=MAX_FRAMES, common=True
@@ -150,6 +163,9 @@ class Clip(Settings):
 @dataclass(frozen=True)
 class Augment(Settings):
     """Augmentation of training clips. Everything is drawn once per clip, mixup and cutmix once per batch.
+
+        augment = actrec.Augment(geometry="random-resized", flip=False)
+        loader = actrec.train_loader("train.txt", actrec.Clip(frames=8), net.input, augment=augment, batch_size=8)
 
     `actrec.Augment` is this class with the fields of all augmentations in `actrec/pipelines/augment`.
     """
@@ -211,7 +227,14 @@ class Augment(Settings):
 
 @dataclass(frozen=True)
 class Views(Settings):
-    """Which clips and crops of a video are scored."""
+    """Which clips and crops of a video are scored.
+
+        views = actrec.Views(clips=10, crops=3)
+        print(views.num_views)  # 30: the score of a video is the average over them
+
+    Raises:
+        OptionError: a field has an illegal value.
+    """
 
     clips: int = opt(1, "Clips from each video.", at_least=1, common=True)
     crops: Literal[1, 3, 5, 10] = opt(1, "Crops of each clip; 10: with mirror images.", common=True)
@@ -231,7 +254,13 @@ class Views(Settings):
 
 @dataclass(frozen=True)
 class Loader(Settings):
-    """How clips are loaded."""
+    """How clips are loaded.
+
+        model = actrec.load("runs/2026-11-28_s3d", loader=actrec.config.Loader(workers=4))
+
+    Raises:
+        OptionError: a field has an illegal value.
+    """
 
     batch_size: int = opt(16, "Clips in a batch of all processes.", at_least=1, common=True)
     repeats: int = opt(
@@ -299,7 +328,14 @@ class Storage(Settings):
 
 @dataclass(frozen=True)
 class Net(Settings):
-    """The net, and the options of nets that a user can set. None keeps the default of the family."""
+    """The net, and the options of nets that a user can set. None keeps the default of the family.
+
+        net = actrec.config.Net("tiny3d", dropout=0.5)
+        model = actrec.load("tiny3d_k400.pt", net=net, classes="k400.txt")
+
+    Raises:
+        OptionError: a field has an illegal value.
+    """
 
     backbone: str = opt(
         "tiny3d",
@@ -530,7 +566,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Frame(Settings):
-    """The frames of a clip: their size and normalization. None keeps what the net, or its checkpoint, says."""
+    """The frames of a clip: their size and normalization. None keeps what the net, or its checkpoint, says.
+
+        model = actrec.load("runs/2026-11-28_s3d", frame=actrec.config.Frame(size=128))
+
+    Raises:
+        OptionError: a field has an illegal value.
+    """
 
     size: int | None = opt(
         None,
@@ -564,7 +606,13 @@ class Frame(Settings):
 
 @dataclass(frozen=True)
 class Scoring(Settings):
-    """How the videos of a list are scored."""
+    """How the videos of a list are scored.
+
+        model = actrec.load("runs/2026-11-28_s3d", scoring=actrec.config.Scoring(average="probabilities"))
+
+    Raises:
+        OptionError: a field has an illegal value.
+    """
 
     average: Literal["logits", "probabilities"] = opt("logits", "What is averaged over the views of a video.")
     batch_size: int | None = opt(None, "Number of videos in a batch.  [default: as many as have 32 views]", at_least=1)
@@ -605,7 +653,14 @@ class Fusion(Settings):
 
 @dataclass(frozen=True)
 class Windows(Settings):
-    """Windows that slide over a long video."""
+    """Windows that slide over a long video.
+
+        found = model.embed("match.mp4", windows=actrec.config.Windows(every=1.0, window=2.0))
+        print(found.features.shape)  # (windows, channels)
+
+    Raises:
+        OptionError: a field has an illegal value.
+    """
 
     every: float = opt(1.0, "Seconds between the starts of two windows.", above=0, common=True)
     window: float | None = opt(
@@ -634,7 +689,15 @@ class Windows(Settings):
 
 @dataclass(frozen=True)
 class Stream(Settings):
-    """How a live source is read."""
+    """How a live source is read.
+
+        options = actrec.config.Stream(seconds=60, timeout=5)
+        for found in model.stream("rtsp://camera/stream", options=options):
+            print(found.classes[0])
+
+    Raises:
+        OptionError: a field has an illegal value.
+    """
 
     seconds: float | None = opt(None, "Stop after this many seconds.  [default: at the end]", above=0, common=True)
     timeout: float = opt(
@@ -674,7 +737,14 @@ class Probe(Settings):
 
 @dataclass(frozen=True)
 class Segments(Settings):
-    """How the scores of windows become segments: parts of a video that show a class."""
+    """How the scores of windows become segments: parts of a video that show a class.
+
+        timeline = model.timeline("match.mp4")
+        print(timeline.segments(actrec.config.Segments(threshold=0.5)))
+
+    Raises:
+        OptionError: a field has an illegal value.
+    """
 
     threshold: float = opt(0.3, "Smallest probability of a segment.", at_least=0, at_most=1, common=True)
     min_length: float = opt(1.0, "Shortest segment, in seconds.", at_least=0, common=True)

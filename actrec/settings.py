@@ -35,6 +35,11 @@ _KINDS = {  # of values: one, several
 class OptionError(ValueError):
     """An option has an illegal value.
 
+        try:
+            actrec.Clip(frames=0)
+        except ValueError as error:
+            print(error)  # frames 0: expected at least 1
+
     Args:
         text: the message, with the names of options in backticks. The library shows the names of the fields, the
             command line shows their flags.
@@ -94,6 +99,8 @@ def opt(
     below: float | None = None,
 ) -> Any:
     """A dataclass field that is also a flag.
+
+        blur: float = opt(0.0, "Fraction of clips that are blurred.", at_least=0, at_most=1)
 
     Args:
         default: its value; None means "decided later", and the help says by what.

@@ -17,7 +17,7 @@ import torch
 
 from actrec.arguments import checked
 from actrec.config import Clip, Input, OptionError, Views
-from actrec.data.index import Rows
+from actrec.data.index import Rows, build_index, open_rows
 from actrec.data.lists import Video, check_labels
 from actrec.engine.devices import autocast
 from actrec.engine.failures import with_name
@@ -53,13 +53,18 @@ def evaluate(
         print(result.top1, result.mean_class, result.missing)
 
     Args:
+        net: A module that maps clips (N, C, T, size, size) to logits (N, classes).
         loader: Made by `eval_loader`. Or the path of a list or its rows: the loader is then made here, with `net.input`
             and on the device of the net.
         clip, views: How the videos of a list are scored; the defaults of `actrec.Clip` and `actrec.Views` if not given.
             A loader has its own.
-        average: What is averaged over the views of a video. Averaged probabilities are stored as their logarithms, for
-            several labels as their logits.
+        average: What is averaged over the views of a video: logits or probabilities. Averaged probabilities are stored
+            as their logarithms, for several labels as their logits.
+        precision: Arithmetic of the net: float32, bfloat16, float16 or float64.
         progress: Called after each batch, with the number of its videos.
+
+    Returns:
+        The scores of the videos, and their accuracies. `missing` names the videos that cannot be used.
 
     Raises:
         FileNotFoundError: There is no such list.
@@ -75,7 +80,11 @@ def evaluate(
         if not isinstance(net_input, Input):
             raise OptionError("`net` has no attribute `input` of class actrec.Input: expected one, or a `loader`")
         device = next((tensor.device for tensor in (*net.parameters(), *net.buffers())), torch.device("cpu"))
-        loader = eval_loader(loader, clip or Clip(), net_input, views=views, device=device)
+        clip = clip or Clip()
+        flow = clip.modality == "flow"
+        rows, cache = open_rows(loader, flow=flow, name="loader")
+        index = build_index(rows, cache=cache, flow=flow, template=clip.template)
+        loader = eval_loader(rows, clip, net_input, views=views, device=device, index=index)
     return check_scored(score(net, loader, average=average, precision=precision, progress=progress))
 
 

@@ -17,6 +17,11 @@ from actrec.words import counted
 class Result:
     """Scores of a list's videos.
 
+        result = actrec.evaluate(net, "val.txt", clip=actrec.Clip(frames=8))
+        print(result.top1, result.mean_class, result.scores.shape)
+        for id_, reason in result.missing.items():
+            print(id_, reason)
+
     Args:
         ids: The scored videos, in the order of the list.
         scores: (videos, classes) float32 logits. Their softmax gives probabilities, for several labels their sigmoid,
@@ -55,10 +60,12 @@ class Result:
 
     @property
     def top1(self) -> float:
+        """Percentage of videos the best class of which is right."""
         return metrics.accuracy(*self._labeled, k=1)
 
     @property
     def top5(self) -> float:
+        """Percentage of videos with the right class among the best five."""
         return metrics.accuracy(*self._labeled, k=5)
 
     @property
@@ -78,6 +85,7 @@ class Result:
 
     @property
     def loss(self) -> float:
+        """Mean cross-entropy of the labeled videos; with several labels, the binary cross-entropy of all videos."""
         if self.multi_label:
             return metrics.binary_cross_entropy(self.scores, self.labels)
         return metrics.cross_entropy(*self._labeled)

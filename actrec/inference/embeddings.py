@@ -32,6 +32,10 @@ Dtype = Literal["float32", "float16"]
 class Embeddings:
     """Features of videos, or of windows of videos, in the order of the list and of time.
 
+        found = model.embed(["a.mp4", "b.mp4"])
+        for id_, feature in zip(found.ids, found.features):
+            print(id_, feature.shape)  # (channels,)
+
     Args:
         ids: (N,) the video of each row. The windows of a video share its id.
         times: (N, 2) float64, start and end in seconds from the start of the file or frame folder, from the timestamps

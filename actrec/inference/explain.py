@@ -40,7 +40,11 @@ _CENTER = {1: 0, 3: 2, 5: 4, 10: 8}  # which one of so many crops is the central
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """The evidence for a class in the clips of a video.
+    """The evidence for a class in the clips of a video, as `Model.explain` returns it.
+
+        found = model.explain("a.mp4")
+        clip, frame = np.unravel_index(found.evidence.argmax(), found.evidence.shape)
+        print(f"frame {found.frames[clip, frame]} shows most of the evidence for {found.name}")
 
     Args:
         video: Its id.

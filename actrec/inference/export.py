@@ -51,6 +51,9 @@ _POSITIONS = {
 class Exported:
     """An exported net.
 
+        exported = model.export("exported")
+        print(exported.onnx_difference)  # such as 1e-06
+
     Args:
         opset: Version of the ONNX operators.
         onnx_difference, pt2_difference: The largest difference of a logit from the net's own, relative to the largest

@@ -19,7 +19,7 @@ from actrec import config, nets
 from actrec.arguments import checked
 from actrec.config import Clip, Frame, Input, OptionError, Scoring, Views, Windows
 from actrec.data.index import Index, Rows, build_index, notices, open_rows
-from actrec.data.lists import Video, find_labels, read_labels, read_list
+from actrec.data.lists import Video, find_labels, read_labels
 from actrec.data.score_file import numbers
 from actrec.data.storage import is_local
 from actrec.engine import checkpoint, dist
@@ -53,6 +53,10 @@ PathLike = str | os.PathLike[str]
 @dataclass(frozen=True, repr=False)
 class Model:
     """A trained net, and how videos become its input. `actrec.load` returns one.
+
+        model = actrec.load("runs/2026-11-28_s3d")
+        print(model)  # the net, its classes, clips, views and device
+        model.predict("a.mp4")  # [("jump", 0.93), ("run", 0.04), ...]
 
     A model is immutable. `dataclasses.replace(model, views=actrec.Views(clips=10, crops=3))` returns a changed copy.
 
@@ -123,14 +127,17 @@ class Model:
 
     # ---- whole videos ----
 
+    @overload  # a text is also a sequence of texts
+    def predict(self, videos: PathLike, *, topk: int = 5) -> list[tuple[str, float]]: ...  # type: ignore[overload-overlap]
     @overload
-    def predict(self, videos: PathLike, *, topk: int = 5) -> list[tuple[str, float]]: ...
-    @overload
-    def predict(self, videos: Sequence[Path] | list[str], *, topk: int = 5) -> list[list[tuple[str, float]]]: ...
+    def predict(self, videos: Sequence[PathLike], *, topk: int = 5) -> list[list[tuple[str, float]]]: ...
 
     @checked
     def predict(self, videos: PathLike | Sequence[PathLike], *, topk: int = 5) -> Any:
         """The most likely classes of a video, or of each of several videos: [(class, probability), ...], best first.
+
+            model.predict("a.mp4")  # [("jump", 0.93), ("run", 0.04), ...]
+            model.predict(["a.mp4", "b.mp4"], topk=1)  # [[("jump", 0.93)], [("run", 0.71)]]
 
         The scores are those of `evaluate`, bit for bit.
 
@@ -163,7 +170,8 @@ class Model:
             print(result.scores.shape, result.missing)  # (2, classes), and the reasons for those without scores
 
         Args:
-            videos: The path of a list, or its rows. Their ids must differ.
+            videos: The path of a list, or its rows. Their ids must differ. With a path, the index of the list is kept
+                in `<list>.index.npy`, as the commands do.
             index: Of these videos; built here if not given.
             progress: Called with the number of videos scored since the last call, in all processes together.
 
@@ -172,10 +180,21 @@ class Model:
             those for which the net gives NaN.
 
         Raises:
-            ValueError: The net does not fit the videos' labels or modality, or the list is empty.
+            FileNotFoundError: There is no such list.
+            ValueError: The net does not fit the videos' labels or modality, or the list is empty or malformed.
         """
-        videos, _ = open_rows(videos, flow=self.clip.modality == "flow")
-        batches = self.make_loader(videos, index=index)
+        rows, cache = open_rows(videos, flow=self.clip.modality == "flow")
+        return self._score(rows, index=index, cache=cache, progress=progress)
+
+    def _score(
+        self,
+        videos: Sequence[Video],
+        *,
+        index: Index | None = None,
+        cache: Path | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Result:
+        batches = self.make_loader(videos, index=index, cache=cache)
         own = scores.score(
             self.net,
             batches,
@@ -207,6 +226,9 @@ class Model:
             every: Seconds from the start of one window to the start of the next.
             window: Length of a window in seconds. Default: 2; with dense sampling, what a clip covers.
             progress: Called with the number of windows scored so far, and of all.
+
+        Returns:
+            The times, scores and segments of the windows.
 
         Raises:
             FileNotFoundError: There is no such file or folder.
@@ -246,13 +268,23 @@ class Model:
     def evaluate(self, path: PathLike) -> Result:
         """Scores the videos of a list, and compares them with its labels.
 
+            result = model.evaluate("val.txt")
+            print(result)  # top-1 87.50  top-5 100.00  mean-class 87.50  (80 videos, 0 missing)
+
+        Args:
+            path: A list file. Its index is kept in `<list>.index.npy`, as the commands do.
+
+        Returns:
+            The scores of the videos, and their accuracies. `missing` names the videos that cannot be used.
+
         Raises:
-            OSError, ValueError: The list cannot be read, its classes are not those of the net, or no video can be
+            FileNotFoundError: There is no such list.
+            ValueError: The list is empty or malformed, its classes are not those of the net, or no video can be
                 scored.
         """
-        videos = read_list(path)
+        videos, cache = open_rows(path, flow=self.clip.modality == "flow", name="path")
         self.with_classes_of(Path(path), videos)
-        return scores.check_scored(self.score(videos))
+        return scores.check_scored(self._score(videos, cache=cache))
 
     def with_classes_of(self, list_path: Path, videos: Sequence[Video]) -> Model:
         """The model, with the class names that are stored next to a list if it has none.
@@ -284,6 +316,8 @@ class Model:
     def export(self, folder: PathLike, *, pt2: bool = True, force: bool = False) -> Exported:
         """Writes the net as ONNX for programs without actrec, with everything that they need to use it.
 
+            model.export("exported")
+
         The graph takes decoded frames, uint8 (N, T, H, W, C) of any N, H and W. It resizes, crops and normalizes them
         as evaluation with one clip and the center crop does, and gives `logits` and `probabilities`, float32
         (N, classes). The files are compared with the net before the folder appears.
@@ -293,6 +327,9 @@ class Model:
                 RGB, classify.py, an example.
             pt2: Also write model.pt2, for `torch.export.load`.
             force: Replace the export that the folder contains.
+
+        Returns:
+            How much the logits of the files differ from those of the net.
 
         Raises:
             ValueError: A package is missing, the net cannot be exported, or a file gives other logits than the net.
@@ -336,8 +373,11 @@ class Model:
         assert found is not None
         return found
 
-    def make_loader(self, videos: Sequence[Video], *, index: Index | None = None) -> Loader:
+    def make_loader(self, videos: Sequence[Video], *, index: Index | None = None, cache: Path | None = None) -> Loader:
         """The loader of all views of the videos, or of this process's share of them.
+
+        Args:
+            cache: File of the index, if it is built here.
 
         Raises:
             ValueError: As of `actrec.eval_loader`.
@@ -345,7 +385,7 @@ class Model:
         workers = self.loader.workers or dist.cores_of_process()
         if index is None:
             flow = self.clip.modality == "flow"
-            index = build_index(videos, lazy=True, flow=flow, template=self.clip.template)
+            index = build_index(videos, cache=cache, lazy=True, flow=flow, template=self.clip.template)
             self._see(index)
         return eval_loader(
             videos,
@@ -394,7 +434,12 @@ class Model:
 
     @checked
     def explain(self, path: PathLike, class_: str | int | None = None, *, layer: str | None = None) -> Explanation:
-        """Shows where and when a video contains evidence for a class (Grad-CAM). The net is not changed.
+        """Shows where and when a video contains evidence for a class (Grad-CAM, Selvaraju et al. 2017).
+
+            found = model.explain("a.mp4")
+            print(found.name, found.maps.shape)  # the predicted class, and (clips, T, size, size) maps in [0, 1]
+
+        The net is not changed.
 
         Class and probability are those of `predict`, of all views. The maps are those of the central crop of each
         clip.
@@ -405,6 +450,9 @@ class Model:
             layer: The module of the net whose output is explained (see `grad_cam`). Default: the input of the
                 head or, if its map has a single time step or fewer than 4x4 places, the last layer with more, if there
                 is one. An earlier layer gives a finer map, which depends less on the class.
+
+        Returns:
+            A map for each frame of each clip, and the clips themselves.
 
         Raises:
             FileNotFoundError: There is no such file or folder.
@@ -441,6 +489,9 @@ class Model:
             topk: Number of classes; 0: all.
             tell: Called from another thread with a line when the source is lost or back.
 
+        Returns:
+            An iterator of predictions. It opens the source at the first one, and closes it when the loop ends.
+
         Raises:
             ValueError: The source is none of these, was lost or never started, or the net does not fit.
             FileNotFoundError: There is no such camera.
@@ -450,12 +501,31 @@ class Model:
 
     @checked
     def probabilities(self, result: Result) -> np.ndarray:
-        """(videos, classes) float64, of the scores of a result."""
+        """The probabilities of the scores of a result.
+
+            result = model.score("val.txt")
+            print(model.probabilities(result).sum(axis=1))  # 1 for each video, unless it may have several labels
+
+        Args:
+            result: Of `score` or `evaluate`.
+
+        Returns:
+            (videos, classes) float64.
+        """
         return scores.probabilities(result.scores, multi_label=self.multi_label)
 
     @checked
     def best_classes(self, result: Result, topk: int = 5) -> list[list[tuple[str, float]]]:
-        """The most likely classes of each video of a result, as `predict` returns them."""
+        """The most likely classes of each video of a result, as `predict` returns them.
+
+            result = model.score("val.txt")
+            for id_, classes in zip(result.ids, model.best_classes(result, topk=1)):
+                print(id_, classes)  # [("jump", 0.93)]
+
+        Args:
+            result: Of `score` or `evaluate`.
+            topk: Number of classes; 0: all.
+        """
         check_value("topk", topk, int, at_least=0)
         names, found = self.class_names, self.probabilities(result)
         return [[(names[c], float(row[c])) for c in order] for row, order in zip(found, best_classes(found, topk))]
@@ -477,8 +547,11 @@ def load(
 ) -> Model:
     """Loads a trained net, and the options of its input from its training.
 
-        actrec.load("runs/2026-11-28_s3d")
-        actrec.load("k400.pth", net="tam_resnet50", classes="labels.txt")
+        model = actrec.load("runs/2026-11-28_s3d")
+        model.predict("a.mp4")  # [("jump", 0.93), ("run", 0.04), ...]
+
+        same = actrec.load("runs/2026-11-28_s3d/best.pt", views={"clips": 10, "crops": 3})
+        other = actrec.load("tiny3d_k400.pt", net="tiny3d", classes="k400.txt")  # weights without a run
 
     Args:
         path: A run folder (its `best.pt` is loaded), a dataset folder (its newest run), or a checkpoint. With `net`: a
@@ -490,6 +563,8 @@ def load(
         clip, views: Options of the input, by default those of the training. A mapping changes single fields. With
             weights of other tools, the default is one clip of the net's own length.
         frame: Changes of the frames' size and normalization.
+        scoring: What is averaged over the views, the arithmetic of the net, and the number of videos in a batch.
+        loader: Number of decoding threads, and number of batches that are decoded ahead.
         multi_label: Videos may have several labels. Default: as in training.
         device: cpu, cuda, or auto for the GPU if there is one.
 

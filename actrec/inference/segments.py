@@ -26,6 +26,9 @@ _COLUMNS = ("start", "end", "class")
 class Segment(NamedTuple):
     """A part of a video that shows a class.
 
+        for segment in model.timeline("match.mp4").segments():
+            print(segment.end - segment.start, segment.label)
+
     Args:
         start, end: In seconds.
         label: Of the class.

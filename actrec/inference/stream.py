@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 class LivePrediction:
     """The prediction for the newest window of a live source. Counts are since the previous prediction.
 
+        for found in model.stream("rtsp://camera/stream"):
+            print(found.classes[0], found.probabilities[0], found.latency)
+
     Args:
         time: When the prediction was ready, in seconds since 1970.
         stream_time: The timestamp of the window's last frame in seconds; None if the source has none.

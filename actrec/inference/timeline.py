@@ -19,7 +19,11 @@ from actrec.words import counted, some_of
 
 @dataclass(frozen=True, repr=False)
 class Timeline:
-    """Scores of the windows of one video.
+    """Scores of the windows of one video, as `Model.timeline` returns them.
+
+        timeline = model.timeline("match.mp4")
+        for start, end, label, score in timeline.segments():
+            print(f"{start:.1f} to {end:.1f} s: {timeline.classes[label]}, {score:.2f}")
 
     Args:
         video: The row of the list, or a row for the file.
@@ -76,7 +80,13 @@ class Timeline:
         return moments_of(self.times, self.probabilities)
 
     def segments(self, options: Segments | None = None) -> list[Segment]:
-        """The parts of the video that show a class, in order of their start."""
+        """The parts of the video that show a class, in order of their start.
+
+            timeline.segments(actrec.config.Segments(threshold=0.7))
+
+        Args:
+            options: When a part counts as a segment; the defaults of `actrec.config.Segments` if not given.
+        """
         return segments_of(self.times, self.probabilities, options or Segments(), multi_label=self.multi_label)
 
     def __len__(self) -> int:

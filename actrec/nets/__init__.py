@@ -34,6 +34,10 @@ NETS: Registry[Entry] = Registry("net", "actrec.nets", resolve=outside.imported_
 def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: OptionValue) -> Backbone:
     """Builds a net with fresh weights.
 
+        net = actrec.net("s3d", num_classes=8, dropout=0.5)
+        print(net.input)  # mean and standard deviation, frames and size of its clips
+        logits = net(torch.zeros(2, 3, 16, 64, 64))  # (2, 8)
+
     Args:
         name: one of `NETS.names()`, or `package.module:factory` for a net from outside actrec.
         num_classes: number of logits per clip.
@@ -46,7 +50,8 @@ def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: O
         module, with these attributes added.
 
     Raises:
-        ValueError: the name is unknown, the net does not have an option, or a value is illegal.
+        ValueError: the name is unknown, the net does not have an option, or a value is illegal; a net from outside
+            cannot be imported or built.
     """
     entry = NETS.get(name)
     for option, value in options.items():
@@ -115,6 +120,11 @@ def register(
     name: str, factory: Callable[..., nn.Module], *, input: Input = outside.DEFAULT_INPUT, paper: str = ""
 ) -> None:
     """Registers a net from outside actrec under a name of its own, for this process.
+
+        import my_nets
+
+        actrec.nets.register("my_tiny", my_nets.tiny)
+        net = actrec.net("my_tiny", num_classes=8)
 
     Args:
         name: the new name.

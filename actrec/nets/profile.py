@@ -17,7 +17,10 @@ from actrec.settings import check_value
 
 @dataclass(frozen=True)
 class Profile:
-    """The cost of a net.
+    """The cost of a net, as `actrec.profile` returns it.
+
+        cost = actrec.profile(net)
+        print(cost.params, cost.flops)
 
     Args:
         params: number of weights and biases, including those of the last layer and of normalizations.
@@ -33,11 +36,17 @@ class Profile:
 def profile(net: nn.Module, *, frames: int | None = None, size: int | None = None) -> Profile:
     """Parameters and FLOPs as counted by Chen et al. (arXiv:2010.11757): a multiply-add of a convolution counts as one.
 
+        cost = actrec.profile(actrec.net("s3d", num_classes=8), frames=16, size=112)
+        print(f"{cost.params / 1e6:.1f} million parameters, {cost.flops / 1e9:.1f} billion multiply-adds")
+
     Only shapes are computed (on torch's `meta` device), so that it is fast and needs no memory.
 
     Args:
         net: made by `actrec.net`. It may be on any device and does not change.
         frames, size: frames, and height and width in pixels, of a clip. By default those of `net.input`.
+
+    Returns:
+        `params` and `flops`, for one clip.
 
     Raises:
         ValueError: the net was not made by `actrec.net`, or does not accept such clips.

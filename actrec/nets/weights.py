@@ -94,7 +94,10 @@ READERS = {
 
 @dataclass(frozen=True)
 class Account:
-    """What happened to the tensors of a file and of a net.
+    """What happened to the tensors of a file and of a net, as `load_weights` returns it.
+
+        account = actrec.load_weights(net, "tiny3d_k400.pt", new_head=True)
+        print(account.missing)  # the last layer: ("fc.weight", "fc.bias")
 
     Args:
         layout: the layout with which the file was read.
@@ -125,6 +128,10 @@ class Account:
 def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_head: bool = False) -> Account:
     """Loads the weights of a file into a net made by `actrec.net`.
 
+        net = actrec.net("tiny3d", num_classes=8)
+        account = actrec.load_weights(net, "tiny3d_k400.pt", new_head=True)  # the file has other classes
+        print(account)  # how many tensors were used, and what was left out
+
     Args:
         net: made by `actrec.net`, changed in place. It does not change if an error is raised.
         path: a file written by torch, or a `.safetensors` file.
@@ -132,7 +139,7 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
         new_head: keep the last layer as it is, and drop that of the file.
 
     Returns:
-        An account of every tensor.
+        An account of every tensor: `used`, `dropped`, `missing` and `reshaped`.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -16,7 +16,10 @@ from actrec.data.sampling.plan import EvalPlan, TrainPlan
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips of some videos.
+    """Clips of some videos. A loader returns one after the other.
+
+        for batch in loader:
+            loss = torch.nn.functional.cross_entropy(net(batch.clips), batch.labels)
 
     Args:
         clips: (N, C, T, H, W) normalized; in evaluation (N * views, C, T, H, W), all views of a video together.

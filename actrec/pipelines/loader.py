@@ -59,6 +59,12 @@ _RELEASE = 256  # free memory is returned to the system after so many batches
 class Loader:
     """Iterates over batches; each `iter(loader)` is the next epoch.
 
+        loader = actrec.train_loader("train.txt", actrec.Clip(frames=8), net.input, batch_size=8)
+        for epoch in range(2):
+            for batch in loader:
+                print(epoch, batch.videos)
+        print(loader.skipped)  # the videos that cannot be used, and why
+
     Args:
         task: what to deliver.
         cache: file of the index, if it is built here.
@@ -193,6 +199,8 @@ class Loader:
     def state_dict(self) -> dict[str, Any]:
         """Where the loader is: the epoch and the next step in it.
 
+            torch.save(loader.state_dict(), "loader.pt")
+
         If there are any, also the rows that this epoch leaves out (`left_out`), and those that were found to be
         unusable since it began (`found`). All of them are numbers and lists of numbers.
         """
@@ -203,6 +211,13 @@ class Loader:
     @checked
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The next `iter` continues there, with exactly the batches that would have followed.
+
+            loader.load_state_dict(torch.load("loader.pt"))
+            for batch in loader:  # the rest of the epoch
+                print(batch.videos)
+
+        Args:
+            state: What `state_dict` returned, for a loader of the same list with the same options.
 
         Raises:
             ValueError: the state is not one of a loader of this list.
@@ -560,10 +575,14 @@ def train_loader(
 
     Args:
         videos: the path of a list, or its rows as `read_list` returns them. With a path, the index of the list is kept
-            in `<list>.index.npy`, as the commands do.
+            in `<list>.index.npy`, as the commands do. With modality flow, a list of video files stands for the optical
+            flow of these videos.
+        clip: which frames form a clip.
         net_input: how the net is fed (`net.input`).
         augment: what happens to the clips; the defaults of `actrec.Augment` if not given.
         batch_size: clips of the global batch, over all ranks.
+        seed: of everything random. The same seed gives the same clips, on any number of ranks and threads.
+        device: where the clips are: cpu, cuda, or cuda:N. On a GPU, DALI decodes what it can.
         index: of these videos; built here if not given.
         flip_map: for each class the label of its mirror image, -1 if it has none (such videos are never mirrored). By
             default, every class is its own mirror image. If `videos` is a path, the default is the file `flips.txt`
@@ -574,11 +593,17 @@ def train_loader(
         balanced: an epoch draws as many videos as there are, every class equally often (plus or minus one), and the
             videos of a class in turn, from epoch to epoch.
         keep_last: keep the incomplete last batch of an epoch instead of dropping it.
+        rank, world: the number of this process, and of all processes that train together. Each gets its part of every
+            batch.
         workers: decoding threads; one per core by default.
         prefetch: batches that are fetched ahead.
+        dtype: of the clips: float32 or float16.
         channels_last: clips in torch's channels_last_3d memory format, which costs nothing here.
         decoder: "dali" lets DALI decode what it can on this device, "workers" lets it decode nothing; "auto" is "dali"
             on a GPU and "workers" on a CPU.
+
+    Returns:
+        An iterable of `Batch`. Its length is the number of batches of an epoch.
 
     Raises:
         FileNotFoundError: there is no such list.
@@ -645,15 +670,29 @@ def eval_loader(
     channels_last: bool = False,
     decoder: Decoder = "auto",
 ) -> Loader:
-    """All views of every video, each video decoded once and in the order of the list. Ranks take every world-th video.
-
-    The clips of a batch are (N * clips * crops, C, T, size, size): all views of a video together, ordered by crop, then
-    by clip. Nothing is dropped, padded or repeated. Arguments and errors are those of `train_loader`.
+    """All views of every video, each video decoded once and in the order of the list.
 
         net = actrec.net("tiny3d", num_classes=8)
-        views = actrec.Views(clips=10, crops=3)
+        views = actrec.Views(clips=4, crops=3)
         loader = actrec.eval_loader("val.txt", actrec.Clip(frames=8), net.input, views=views)
         print(actrec.evaluate(net, loader).top1)
+
+    The clips of a batch are (N * clips * crops, C, T, size, size): all views of a video together, ordered by crop, then
+    by clip. Nothing is dropped, padded or repeated.
+
+    Args:
+        videos, clip, net_input, device, index, workers, prefetch, dtype, channels_last, decoder: as for `train_loader`.
+        views: clips and crops of each video; the defaults of `actrec.Views` if not given.
+        batch_size: videos of a batch, each with all of its views.
+        multi_label: the number of classes, if videos may have several labels or none.
+        rank, world: the number of this process, and of all processes. Each takes every world-th video.
+
+    Returns:
+        An iterable of `Batch`. Its length is the number of batches.
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        ValueError: an argument has an illegal type or value, or the list is empty.
     """
     views = views if views is not None else Views()
     _check_arguments(

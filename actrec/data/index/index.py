@@ -55,7 +55,7 @@ from actrec.data.index.reach import Unreachable, fetching
 from actrec.data.index.records import BLOCK, Records
 from actrec.data.index.store import CertificateStore, Place
 from actrec.data.limits import why_too_large, why_too_long
-from actrec.data.lists import Video, Videos, digest, number_files, read_list
+from actrec.data.lists import ListError, Video, Videos, digest, number_files, read_list
 from actrec.data.storage import RemoteError, absolute, cancelling_pool, is_local, is_remote, knows_place
 from actrec.data.video.certificate import Certificate, find_certificate
 from actrec.data.video.color import Region
@@ -84,7 +84,10 @@ RunJobs = Callable[[Callable[..., Any], Sequence[tuple], Receive], None]
 
 
 class Index(Sequence[Media]):
-    """The media of a list, row by row.
+    """The media of a list, row by row, as `build_index` returns them.
+
+        index = actrec.build_index("train.txt")
+        loader = actrec.train_loader("train.txt", actrec.Clip(frames=8), net.input, index=index, batch_size=8)
 
     Files and frame folders are numbered in the order in which they first appear in the list.
 
@@ -730,6 +733,8 @@ class Index(Sequence[Media]):
     def fingerprint(self) -> dict[str, int | str | None]:
         """Tells whether two lists describe the same data, whatever folder the data is located in.
 
+            same = actrec.build_index("train.txt").fingerprint() == index.fingerprint()
+
         Returns:
             videos: The number of rows.
             list: SHA-256 of the ids, ranges and labels.
@@ -775,38 +780,42 @@ class Index(Sequence[Media]):
             self._changed, self.why_unsaved = False, self._store.why_unsaved
 
 
-def open_rows(videos: Rows, *, flow: bool = False) -> tuple[Sequence[Video], Path | None]:
+def open_rows(videos: Rows, *, flow: bool = False, name: str = "videos") -> tuple[Sequence[Video], Path | None]:
     """The rows of a list, and the path of its index. Rows that were read before have none.
 
     Args:
         flow: Return the folders of optical flow that belong to the videos of a list file.
+        name: The argument of the public function, for messages.
 
     Raises:
-        FileNotFoundError, ListError: As of `read_list`.
+        FileNotFoundError, ListError: As of `read_list`. The message begins with the name of the argument.
     """
     if not isinstance(videos, (str, os.PathLike)):
         if not videos:
-            raise OptionError("`videos`: the list holds no video")
-        _check_rows(videos)
+            raise OptionError(f"`{name}`: the list holds no video")
+        _check_rows(videos, name)
         return videos, None
     path = Path(videos)
-    rows = read_list(path, cache=True)
+    try:
+        rows = read_list(path, cache=True)
+    except (FileNotFoundError, ListError) as error:
+        raise type(error)(f"{name}: {error}") from None
     if not rows:
-        raise ValueError(f"{path}: the list holds no video")
+        raise OptionError(f"`{name}`: {path}: the list holds no video")
     return flow_videos(rows, path.parent) if flow else rows, cache_path(path, flow=flow)
 
 
-def _check_rows(videos: Sequence[Video]) -> None:
+def _check_rows(videos: Sequence[Video], name: str) -> None:
     """Raises OptionError if a row that a program made has a field of a wrong type. Rows of a list file have none."""
     if isinstance(videos, Videos):
         return
     for place, video in enumerate(videos):
         if type(video.path) is not str or type(video.labels) is not tuple or not all(map(_is_label, video.labels)):
-            for name, declared in typing.get_type_hints(Video).items():
+            for field, declared in typing.get_type_hints(Video).items():
                 try:
-                    check_argument(name, getattr(video, name), declared)
+                    check_argument(field, getattr(video, field), declared)
                 except OptionError as error:
-                    raise OptionError(f"`videos`[{place}].{error.text}") from None
+                    raise OptionError(f"`{name}`[{place}].{error.text}") from None
 
 
 def _is_label(label: object) -> bool:
@@ -841,6 +850,10 @@ def build_index(
         template: Names of the images that are the frames of a folder, such as `img_{:05d}.jpg`. Default: the images
             with numbers in their names; a folder in which these are several sequences is not used.
         read_only: Only read the cache.
+
+    Returns:
+        A sequence with one item per row, such as its number of frames, size and rate. `unusable` has the reason for
+        each row that cannot be used; accessing the item of such a row raises ValueError.
 
     Raises:
         FileNotFoundError: There is no such list.

@@ -23,6 +23,9 @@ from actrec.data.video.timestamps import frame_times
 class Media:
     """One list row, ready to be planned and read.
 
+        media = actrec.build_index("train.txt")[0]
+        print(media.frames, media.width, media.height, media.rate)
+
     Args:
         start: Position of the first frame of the row in its file or folder, from 0. Frame i of a folder is its i-th
             image, whatever the numbers in the names are.

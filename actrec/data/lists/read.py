@@ -37,6 +37,7 @@ def read_list(
     A line that begins with # and a blank is a comment, unless it reads like a row of a file that exists.
 
     Args:
+        path: A list file, with a video on each line.
         root: Folder that relative paths are joined to. URLs are taken as they are. Default: the folder of the list.
         labels: Class names, in the order of their labels. Default: the names in `labels.txt` or `classes.txt` in the
             folder of the list, if there is such a file. If empty, labels are numbers, and every number is legal.

@@ -37,7 +37,10 @@ class Video(NamedTuple):
     def of(cls, path: str | os.PathLike[str]) -> Video:
         """The row of a whole video file or frame folder, without a label. Its id is the path.
 
-        model.score([actrec.Video.of("a.mp4"), actrec.Video.of("b.mp4")])
+            model.score([actrec.Video.of("a.mp4"), actrec.Video.of("b.mp4")])
+
+        Args:
+            path: Also a URL, or a member of an archive.
         """
         return cls(os.fspath(path), os.fspath(path), None, None, ())
 

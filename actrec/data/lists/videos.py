@@ -38,7 +38,11 @@ _LIKE_AN_ID = re.compile(rb"(#\d+| [-\d.s]+)\Z")
 
 
 class Videos(Sequence[Video]):
-    """The rows of a list file, as `read_list` returns them.
+    """The rows of a list file, as `read_list` returns them: a sequence of `Video`.
+
+        videos = actrec.read_list("train.txt")
+        print(len(videos), videos[0].path)
+        first = videos[:100]  # is a `Videos` too
 
     The rows are kept in arrays (41 bytes per row, plus the text of its path and 8 bytes per label). A `Video` and its
     id are created when a row is accessed. A slice shares the memory of the whole list, and its rows keep their ids.

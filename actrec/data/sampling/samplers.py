@@ -1,7 +1,7 @@
 """Which frames form a clip: index arithmetic only, in numpy.
 
-    uniform(num_frames=300, frames=8)                    # one frame of each of eight segments
-    dense(num_frames=300, frames=16, stride=2, clips=10) # ten clips of every second frame
+    actrec.samplers.uniform(num_frames=300, frames=8)  # one frame of each of eight segments
+    actrec.samplers.dense(num_frames=300, frames=16, stride=2, clips=10)  # ten clips of every second frame
 
 Every sampler returns an int64 array (clips, frames) of positions in [0, num_frames), counted from 0. With `rng` it
 draws at random (training); without it the result is deterministic (evaluation). The formulas below write M for
@@ -9,9 +9,9 @@ draws at random (training); without it the result is deterministic (evaluation).
 
 The rules are:
 
-    actrec  our own, the default.
-    comb    uniform training clips share one random offset among all segments, as in the reference. Else as actrec.
-    ibm     IBM's action-recognition-pytorch with its quirks, for comparisons with published numbers.
+- `actrec`: our own, the default.
+- `comb`: uniform training clips share one random offset among all segments, as in the reference. Else as actrec.
+- `ibm`: IBM's action-recognition-pytorch with its quirks, for comparisons with published numbers.
 """
 
 from __future__ import annotations
@@ -37,11 +37,21 @@ def uniform(
 ) -> np.ndarray:
     """One frame of each of T equal segments of the video: TSN's sampling.
 
+        actrec.samplers.uniform(num_frames=100, frames=4)  # [[12, 37, 62, 87]]
+        actrec.samplers.uniform(num_frames=100, frames=4, rng=np.random.default_rng(0))  # at random, for training
+
     Evaluation with rule actrec: clip j takes frame floor((x + (j + 1/2) / k) * M / T) of segment x. The clips
     interleave, and no two share a frame while M >= k * T. A video of exactly T frames is used completely.
 
     Training with rule actrec: one independent frame of each segment [x * M / T, (x + 1) * M / T), as in TSN (Wang et
     al. 2016). A video shorter than T repeats frames, in order.
+
+    Args:
+        num_frames: M, frames of the video.
+        frames: T, frames of a clip.
+        clips: k.
+        rng: draws at random, for training. None: the fixed clips of evaluation.
+        rule: how positions are computed, see `actrec.samplers`.
 
     Returns:
         (clips, frames) int64, each row in ascending order.
@@ -75,9 +85,20 @@ def dense(
 ) -> np.ndarray:
     """T frames, `stride` apart.
 
+        actrec.samplers.dense(num_frames=100, frames=4, stride=2)  # [[46, 48, 50, 52]]
+        actrec.samplers.dense(num_frames=100, frames=4, stride=2, clips=2)  # [[0, 2, 4, 6], [93, 95, 97, 99]]
+
     A clip spans (T - 1) * stride + 1 frames. Evaluation with rule actrec: the k starts are spread evenly from the first
     possible start to the last, round(linspace(0, max(0, M - span), k)); a single clip is the middle one. Training draws
     the start uniformly from all possible starts. A video shorter than the span repeats its last frame.
+
+    Args:
+        num_frames: M, frames of the video.
+        frames: T, frames of a clip.
+        stride: frames from one frame of a clip to the next.
+        clips: k.
+        rng: draws at random, for training. None: the fixed clips of evaluation.
+        rule: how positions are computed, see `actrec.samplers`.
 
     Returns:
         (clips, frames) int64, each row in ascending order (rule "ibm" wraps around in short videos instead).
@@ -104,10 +125,20 @@ def dense(
 
 @checked
 def sliding_window(*, num_frames: int, frames: int, step: int) -> np.ndarray:
-    """A clip of consecutive frames every `step` frames, as in Kensho Hara's 3D-ResNets-PyTorch. (clips, frames) int64.
+    """A clip of consecutive frames every `step` frames, as in Kensho Hara's 3D-ResNets-PyTorch.
+
+        actrec.samplers.sliding_window(num_frames=6, frames=4, step=4)  # [[0, 1, 2, 3], [4, 5, 4, 5]]
 
     The number of clips depends on the video. A clip that reaches the end of the video is filled by repeating it from
     its own start, and is the last one.
+
+    Args:
+        num_frames: frames of the video.
+        frames: frames of a clip.
+        step: frames from the start of one clip to the start of the next.
+
+    Returns:
+        (clips, frames) int64.
 
     Raises:
         ValueError: a size is below 1.

@@ -44,7 +44,22 @@ VIEW_FLAGS = ("--out", "--videos", "--epoch", "--eval")
 
 
 class Augmentation(Settings):
-    """One augmentation: a frozen dataclass whose fields are its options, made with `opt`.
+    """One augmentation: a frozen dataclass. Its fields are its options, made with `opt`.
+
+        @register("freeze")
+        @dataclass(frozen=True)
+        class Freeze(Augmentation):
+            freeze: float = opt(0.0, "Fraction of clips that show only their first frame.", at_least=0, at_most=1)
+
+            @property
+            def is_on(self):
+                return self.freeze > 0
+
+            def draw(self, rng, size):
+                return rng.random() < self.freeze
+
+            def reorder(self, frames, drawn):
+                return np.full_like(frames, frames[0]) if drawn else frames
 
     Overwrite `is_on`, `draw`, and `reorder` or `apply` (or both). The types and bounds of the fields are checked;
     overwrite `__post_init__` for further checks, call the inherited one first, and raise OptionError.
@@ -112,6 +127,13 @@ _registry: Registry[type[Augmentation]] = Registry("augmentation", __name__)
 
 def register(name: str) -> Callable[[type[A]], type[A]]:
     """Class decorator that adds an augmentation. Afterwards `actrec.Augment` has its fields.
+
+        @register("reverse")
+        @dataclass(frozen=True)
+        class Reverse(Augmentation): ...
+
+    Args:
+        name: of the augmentation: letters, digits and underscores. It selects the stream of its random numbers.
 
     Raises:
         ValueError: the name, or the name or flag of a field, is taken or malformed; the class is not a frozen dataclass
