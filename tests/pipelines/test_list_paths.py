@@ -85,7 +85,7 @@ def test_the_index_is_that_of_the_commands(root, net, model, use, monkeypatch):
     ("name", "kind", "expected"),
     [
         ("none.txt", FileNotFoundError, "{root}/none.txt: no such file"),
-        ("empty.txt", ValueError, "{root}/empty.txt: the list holds no video"),
+        ("empty.txt", ValueError, "{root}/empty.txt:1: the list is empty: expected one video"),
         ("", ValueError, "{root}: this is a folder: expected a list with a video on each line, such as {root}/train"),
         ("a.mp4", ValueError, "{root}/a.mp4: this is an? .*, not a list: expected a text file"),
         ("labels.txt", ValueError, "{root}/labels.txt: this is a file of class names: expected a list"),
