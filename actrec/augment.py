@@ -19,7 +19,7 @@
         def reorder(self, frames, drawn):
             return frames[::-1] if drawn else frames
 
-    augment = actrec.Augment(reverse=0.5)
+    options = actrec.Augment(reverse=0.5)
 
 The other names of this module are for programs that apply augmentations without a loader.
 """
