@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 
@@ -51,8 +52,24 @@ _UNPRINTABLE = re.compile(
 
 
 def column_width(names: Iterable[str]) -> int:
-    """The width of a column of names in the terminal: that of the longest one, unless it is very long."""
-    return min(max(map(len, names), default=0), 40)
+    """The width of a column of names in the terminal, for `padded`: that of the widest one, unless it is very long."""
+    return min(max(map(display_width, names), default=0), 40)
+
+
+def padded(name: str, width: int) -> str:
+    """A name for the terminal, with blanks up to this width. Chinese characters, for example, are two columns wide."""
+    return printable(name) + " " * (width - display_width(name))
+
+
+def display_width(text: str) -> int:
+    """How many columns of a terminal a text takes, as `printable` shows it."""
+    text = printable(text)
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.category(one) in ("Mn", "Me", "Cf") else 1 + (unicodedata.east_asian_width(one) in "FW")
+        for one in text
+    )
 
 
 def text_of(error: Exception) -> str:

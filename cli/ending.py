@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,15 +143,22 @@ def finish(*lines: str, json_path: Path | None = None, result: Any = None, faile
 
 
 def note(text: str) -> None:
-    """Prints a line to standard error."""
-    with _above_bars():
+    """Prints a line to standard error. Work goes on if it cannot be written, because the disk of a log is full."""
+    with _above_bars(), suppress(OSError):
         click.echo(printable_lines(text), err=True)
 
 
 def tell(text: str) -> None:
-    """Prints a line to standard output before the work ends."""
+    """Prints a line to standard output before the work ends.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     with _above_bars():
-        click.echo(printable_lines(text))
+        try:
+            click.echo(printable_lines(text))
+        except OSError as error:
+            raise OSError(error.errno, f"standard output: {error.strerror}") from None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from actrec import __version__
-from actrec.cli.ending import warnings_noted
+from actrec.cli.ending import note, warnings_noted
 from actrec.cli.help_text import WithExamples
 from actrec.cli.interrupt import ends_at_interrupt
 from actrec.registry import did_you_mean
@@ -161,6 +161,5 @@ def _explain(error: RuntimeError | MemoryError | ImportError) -> str | None:
 
 def _fail(text: str) -> NoReturn:
     rank = os.environ.get("RANK", "0")  # of torchrun
-    text = printable_lines(text)
-    click.echo(f"Error: {text}" if rank == "0" else f"Error in process {rank}: {text}", err=True)
+    note(f"Error: {text}" if rank == "0" else f"Error in process {rank}: {text}")
     sys.exit(1)

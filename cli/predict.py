@@ -13,7 +13,7 @@ from actrec.cli.options import FILE, Command, InputPath, Option, config_options
 from actrec.cli.predict_stream import check_stream, predict_stream
 from actrec.cli.predict_timeline import VIDEOS, Outputs, predict_timeline, refuse_without_timeline
 from actrec.figures import SUFFIXES
-from actrec.words import column_width, printable
+from actrec.words import column_width, padded, printable
 
 _TOPK = 5
 _TIMELINE, _STREAM, _WINDOWS = "Long videos", "Live sources", "Windows (--timeline, --stream)"
@@ -112,15 +112,15 @@ def command(
         return 0
     best = dict(zip(result.ids, model.best_classes(result, topk)))
     width = column_width(model.class_names)
-    ids = column_width(map(printable, best))
+    ids = column_width(best)
     for video, found in best.items():
         if topk == 1 < len(best):
             (name, probability), *_ = found
-            click.echo(f"{printable(video):<{ids}}  {printable(name):<{width}}  {probability:6.1%}")
+            click.echo(f"{padded(video, ids)}  {padded(name, width)}  {probability:6.1%}")
             continue
         click.echo(printable(video))
         for name, probability in found:
-            click.echo(f"  {printable(name):<{width}}  {probability:6.1%}")
+            click.echo(f"  {padded(name, width)}  {probability:6.1%}")
     for line in model.notices():
         note(line)
     lines = name_missing("not predicted", result.missing, len(videos), inputs)

@@ -13,7 +13,7 @@ import click
 from actrec import config
 from actrec.cli.ending import count_missing, finish, name_missing, note
 from actrec.cli.options import changed_flags
-from actrec.words import column_width, counted, printable
+from actrec.words import column_width, counted, padded, printable
 
 if TYPE_CHECKING:
     from actrec.data.lists import Video
@@ -149,12 +149,12 @@ def _print_segments(timeline: Timeline, segments: Sequence[Segment]) -> None:
     click.echo(printable(timeline.video.id))
     if not segments:
         click.echo("  no segment: no class reaches --threshold for --min-length")
-    width = max(column_width(timeline.classes), len("class"))
+    width = column_width(["class", *timeline.classes])
     if segments:
         click.echo(f"  {'start s':>9}  {'end s':>9}  {'class':<{width}}  score")
     for segment in segments:
-        name = printable(timeline.classes[segment.label])
-        click.echo(f"  {segment.start:9.2f}  {segment.end:9.2f}  {name:<{width}}  {segment.score:.3f}")
+        name = padded(timeline.classes[segment.label], width)
+        click.echo(f"  {segment.start:9.2f}  {segment.end:9.2f}  {name}  {segment.score:.3f}")
 
 
 def _write_csv(path: Path, timelines: Sequence[Timeline]) -> None:

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
 from tqdm import tqdm
 
-from actrec.words import printable_lines
+from actrec.cli.ending import note, tell
 
 if TYPE_CHECKING:
     from actrec.engine.reporting import RunHeader
@@ -91,7 +90,7 @@ class Bar:
         line = f"{self._title} {self._what}".lstrip() + f": {done}" + (f"/{self._total}" if self._total else "")
         if self._total is not None and done < self._total and rate:
             line += f", {rate:.3g}/s, {tqdm.format_interval((self._total - done) / rate)} left"
-        click.echo(line + (f", {shown}" if shown else ""), err=True)
+        note(line + (f", {shown}" if shown else ""))
 
     def close(self) -> None:
         if self._bar is not None:
@@ -122,11 +121,10 @@ class TrainReporter:
 
     def line(self, text: str) -> None:
         self.close()
-        click.echo(printable_lines(text))
+        tell(text)
 
     def note(self, text: str) -> None:
-        with tqdm.external_write_mode(file=sys.stderr):  # above the bar
-            click.echo(printable_lines(text), err=True)
+        note(text)
 
     def warning(self, warning: RunWarning) -> None:
         self.note(f"WARNING: {warning.message}")

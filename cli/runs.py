@@ -14,7 +14,7 @@ from actrec.cli.ending import OutputFile, finish, json_option, note
 from actrec.cli.main import Group
 from actrec.cli.options import FOLDER, Command, data_option
 from actrec.figures import SUFFIXES
-from actrec.words import printable
+from actrec.words import display_width, padded
 
 if TYPE_CHECKING:
     from actrec.report.runs import Curve, Summary
@@ -135,10 +135,9 @@ def _curves(curves: Sequence[Curve], epochs: Sequence[int]) -> Iterator[str]:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int]) -> Iterator[str]:
     """Lines with columns as wide as their widest cell, right-aligned except for the columns in `left`."""
-    rows = [list(map(printable, row)) for row in rows]
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    widths = [max(display_width(row[i]) for row in (header, *rows)) for i in range(len(header))]
     for row in (header, *rows):
-        cells = [c.ljust(width) if i in left else c.rjust(width) for i, (c, width) in enumerate(zip(row, widths))]
+        cells = [padded(c, width) if i in left else c.rjust(width) for i, (c, width) in enumerate(zip(row, widths))]
         yield "  ".join(cells).rstrip()
 
 

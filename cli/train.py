@@ -12,7 +12,7 @@ import click
 import actrec
 from actrec import config
 from actrec.cli.completion import run_names
-from actrec.cli.ending import finish, json_option, note, refuse_overlap
+from actrec.cli.ending import finish, json_option, note, refuse_overlap, tell
 from actrec.cli.options import FILE, FOLDER, NamedPath, config_options, data_option, limit_options, storage_options
 from actrec.cli.resuming import TrainCommand, origin_of_options
 from actrec.words import counted
@@ -128,6 +128,7 @@ def command(
     refuse_overlap({f"{name} of the run": run_dir / name for name in runfolder.FILES})
     origin = origin_of_options(click.get_current_context())
     reporter = TrainReporter(origin.lines() if origin is not None else ())
+    shown = shlex.quote(str(run_dir))
     start: dict[str, Any] = {
         "reporter": reporter,
         "weights": str(weights) if weights is not None else None,
@@ -142,18 +143,20 @@ def command(
             result = {**asdict(header), "run_dir": str(run_dir), **asdict(measured)}
             return finish(*measured.lines(), json_path=json_path, result=result)
         trained = engine.train(recipe, found, run_dir, resume=resume, **start)
+    except BrokenPipeError:  # such as `| head`
+        note(f"stopped, because standard output was closed: pass --run {shown} --resume to continue")
+        raise
     finally:
         reporter.close()
     if dist.rank():
         return 130 if trained.interrupted else 0
     if trained.interrupted:
-        click.echo(f"stopped in epoch {trained.epochs + 1}: pass --run {run_dir} --resume to continue")
+        tell(f"stopped in epoch {trained.epochs + 1}: pass --run {shown} --resume to continue")
         return 130
     if trained.num_skipped:  # they were named when they were found
         count = f"{counted(trained.num_videos, 'video')}, {trained.num_skipped:,} skipped"
         note(f"training list: {count}: {run_dir / runfolder.SKIPPED} lists them all")
     code = finish(*_summary(trained, run_dir), json_path=json_path, result={"run": str(run_dir), **asdict(trained)})
-    shown = shlex.quote(str(run_dir))
     note(f"next: actrec evaluate --run {shown}{' --list LIST' if val_path is None else ''}")
     note(f"      actrec report {shown}")
     note(f"      actrec predict VIDEO --run {shown}")
@@ -166,11 +169,12 @@ def _summary(trained: TrainResult, run_dir: Path) -> list[str]:
 
     best = f", best {trained.metric} {trained.best:.2f}" if trained.best == trained.best else ""
     count = counted(trained.epochs, "epoch")
+    files = [str(path) for name in ("best.pt", "last.pt") if (path := run_dir / name).exists()]
     return [
         *([f"stopped early after {count}: {_no_better(trained)}"] if trained.stopped_early else []),
         trained.describe_best(),
         *(table(trained.classes) if trained.classes else []),
-        f"{count}{best} -> {run_dir}/best.pt, {run_dir}/last.pt",
+        f"{count}{best} -> {', '.join(files)}",
     ]
 
 

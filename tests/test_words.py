@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actrec.words import counted, decimal
+from actrec.words import column_width, counted, decimal, display_width, padded
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,13 @@ def test_plurals(number, noun, text):
 )
 def test_decimals_have_no_exponent(number, text):
     assert decimal(number) == text
+
+
+def test_columns_of_names_in_any_language_are_aligned():
+    names = ["run", "走る", "e\u0301", "😀", "a\tb"]
+    assert [display_width(name) for name in names] == [3, 4, 1, 2, 4]
+    assert column_width(names) == 4
+    assert padded("走", 4) == "走  "
+    assert padded("a\tb", 6) == "a\\tb  "
+    assert column_width(["x" * 150]) == 40
+    assert padded("x" * 150, 40) == "x" * 150

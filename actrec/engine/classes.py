@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from actrec.engine import metrics
-from actrec.words import some_of
+from actrec.words import column_width, padded, some_of
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,19 @@ def class_results(scores: np.ndarray, labels: np.ndarray, names: Sequence[str]) 
 
 def table(rows: Sequence[ClassResult]) -> list[str]:
     """The classes as lines of text, with a heading."""
-    width = max([len("class"), *(len(row.name) for row in rows)])
+    width = column_width(["class", *(row.name for row in rows)])
     if any(row.average_precision is not None for row in rows):
         lines = [f"{'class':<{width}}  {'videos':>6}  {'AP':>6}"]
-        return lines + [f"{row.name:<{width}}  {row.videos:>6}  {_percent(row.average_precision):>6}" for row in rows]
+        return lines + [
+            f"{padded(row.name, width)}  {row.videos:>6}  {_percent(row.average_precision):>6}" for row in rows
+        ]
     lines = [f"{'class':<{width}}  {'videos':>6}  {'right':>6}  {'accuracy':>8}  mistaken for"]
     for row in rows:
         each = " each" if len(row.mistaken_for) > 1 else ""
         mistaken = f"{some_of(row.mistaken_for, 3)} ({row.times}{each})" if row.mistaken_for else "-"
-        lines.append(f"{row.name:<{width}}  {row.videos:>6}  {row.right:>6}  {_percent(row.accuracy):>8}  {mistaken}")
+        lines.append(
+            f"{padded(row.name, width)}  {row.videos:>6}  {row.right:>6}  {_percent(row.accuracy):>8}  {mistaken}"
+        )
     return lines
 
 

@@ -507,7 +507,10 @@ def _machine(folder: Path, *, num_gpus: int) -> Iterator[Finding]:
         unused = f", {free / GIB:.1f} GiB available" if free is not None else ""
         yield Finding("memory", "ok", f"{memory / GIB:.1f} GiB{limited}{unused}")
     yield from _disk("disk", folder)
-    yield from _disk("temporary files", Path(tempfile.gettempdir()))
+    try:
+        yield from _disk("temporary files", Path(tempfile.gettempdir()))
+    except FileNotFoundError:  # also if all disks are full
+        yield Finding("temporary files", "broken", "no folder for them can be written", "export TMPDIR=FOLDER")
     shared = Path("/dev/shm")
     if shared.is_dir():
         size = shutil.disk_usage(shared).free

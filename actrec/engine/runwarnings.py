@@ -84,14 +84,14 @@ def _shared(data: Data) -> Iterator[RunWarning]:
         return
     yield RunWarning(
         "shared-videos",
-        f"{len(shared)} of {counted(len(data.val), 'validation video')} {'is' if len(shared) == 1 else 'are'} also in "
-        f"the training list, such as {shared[0][0].id}: {_NOT_NEW}",
+        f"{len(shared):,} of {counted(len(data.val), 'validation video')} {'is' if len(shared) == 1 else 'are'} also "
+        f"in the training list, such as {shared[0][0].id}: {_NOT_NEW}",
     )
     if differ := [(row, other) for row, other in shared if contradict(row, other)]:
         row, other = differ[0]
         yield RunWarning(
             "contradictions",
-            f"{len(differ)} of the videos in both lists have other labels in the training list: {row.id} has "
+            f"{len(differ):,} of the videos in both lists have other labels in the training list: {row.id} has "
             f"{_labels(row)} for validation and {_labels(other)} for training; correct one of the lists",
         )
 

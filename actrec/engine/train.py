@@ -144,6 +144,11 @@ def check(recipe: Recipe, data: Data) -> None:
     check_mixing(recipe.augment, recipe.loader)
     if recipe.run.early_stopping and data.val is None:
         raise OptionError(f"`early_stopping` {recipe.run.early_stopping} without a validation list: expected one")
+    if data.val is not None and not label_columns(data.val)[1].any():
+        raise ValueError(
+            "no validation video has a label: expected labels to compare the predictions with; to train without "
+            "validation, pass the training list alone"
+        )
     for videos in (data.train, data.val or ()):
         check_labels(videos, len(data.classes), multi_label=recipe.loss.multi_label)
     if not recipe.loss.multi_label:

@@ -575,12 +575,29 @@ class Trainer:
         self._restore(saved)
         if changed is not None and self._finished:  # it was stopped early, and is to train more epochs now
             self._state.patience_from = self._state.validated
+        self._replace_lost_best()
         rows = dist.by_first(lambda: runlog.keep_warnings(run_dir, self._state.warned))
         self._warnings = [RunWarning(**row) for row in rows]
         self._report_position(saved["world"])
         if saved["format"] < 4 and self._loader.task.changes_pixels:
             self._reporter.line("WARNING: an earlier version began this run: color changes are drawn differently now")
         self._keep_epoch()
+
+    def _replace_lost_best(self) -> None:
+        """If `best.pt` was removed, writes it again from the same epoch, or else looks for a new best epoch."""
+        state, path = self._state, self._dir / BEST
+        if state.best_epoch < 0 or dist.by_first(path.exists):
+            return
+        what = f"WARNING: {path}: the file is missing"
+        if state.epoch == state.best_epoch + 1 and self._loader.state_dict() == {"epoch": state.epoch, "step": 0}:
+            dist.by_first(lambda: runfolder.save(self._dir, BEST, self._snapshot()))
+            self._reporter.line(f"{what}; it is written again from {LAST}")
+        elif self._finished:
+            self._reporter.line(f"{what}; it was from epoch {state.best_epoch + 1}, and {LAST} is from another epoch")
+        else:
+            self._reporter.line(f"{what}; the best one of the epochs from now on is written to it")
+            state.best, state.best_loss, state.best_epoch, state.tied = math.nan, math.nan, -1, 0
+            state.classes, state.patience_from = [], state.validated
 
     def _report_position(self, world: int) -> None:
         state, position, line = self._state, self._loader.state_dict(), self._reporter.line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 
 import click
@@ -10,7 +11,7 @@ import pytest
 from commands import commands
 
 from actrec.cli import main as program
-from actrec.cli.ending import RESUMABLE, finish, resumable
+from actrec.cli.ending import RESUMABLE, finish, note, resumable, tell
 from actrec.cli.options import Command
 
 COMMANDS = dict(commands())
@@ -120,3 +121,15 @@ def test_work_that_can_be_continued_says_so(capsys):
         raise KeyboardInterrupt
     assert stop.value.exit_code == 130
     assert capsys.readouterr().err == RESUMABLE + "\n"
+
+
+def test_full_disks_of_standard_streams(monkeypatch):
+    class Full(io.StringIO):
+        def flush(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sys.stderr", Full())
+    note("work goes on")
+    monkeypatch.setattr("sys.stdout", Full())
+    with pytest.raises(OSError, match="standard output: No space left on device"):
+        tell("a result")

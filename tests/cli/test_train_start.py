@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 TINY = ["--backbone", "resnet3d_10", "--widen", "0.125", "--frames", "5", "--size", "32", "--batch-size", "4"]
@@ -217,3 +218,14 @@ def test_a_wrong_value_names_where_it_is_from(run, inside):
     code, _, err = run("train", "--recipe", "ibm", "--no-keep-last", *TINY[:-2])
     assert code == 2
     assert err[-1].endswith(" (--batch-size is from --recipe ibm)")
+
+
+def test_a_closed_standard_output_stops_the_run(run, inside, monkeypatch):
+    def closed(text):
+        raise BrokenPipeError(errno.EPIPE, "standard output: Broken pipe")
+
+    monkeypatch.setattr("actrec.cli.progress.tell", closed)
+    code, _, err = run("train", *TINY, "--epochs", "2", "--run", "a run")
+    assert (code, err[-1]) == (
+        1, "stopped, because standard output was closed: pass --run 'a run' --resume to continue"
+    )  # fmt: skip

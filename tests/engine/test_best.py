@@ -123,3 +123,21 @@ def test_the_classes_of_the_best_epoch(data, tmp_path):
     assert (header.chance, header.frequent, header.batches, header.batch_size) == (50.0, None, 3, 4)
     assert header.lines()[0].startswith(f"net     resnet3d_10, {header.parameters:,} parameters; clips of 5 frames, 32")
     assert header.lines()[-1] == f"run     {tmp_path / 'run'}"
+
+
+def test_best_pt_was_removed(data, tmp_path):
+    """It is written again if its epoch is the last one; otherwise, a later epoch replaces it."""
+    last, best = tmp_path / "run/last.pt", tmp_path / "run/best.pt"
+    run(tmp_path / "run", data, stopping(2, epochs=1))
+    best.unlink()
+    _, reporter = run(tmp_path / "run", data, stopping(2, epochs=1), resume=True)
+    assert f"WARNING: {best}: the file is missing; it is written again from last.pt" in reporter.lines
+    assert same(weights(best), weights(last))
+
+    run(tmp_path / "run", data, stopping(3, epochs=2), resume=True)
+    best.unlink()
+    trained, reporter = run(tmp_path / "run", data, stopping(3, epochs=2), resume=True)
+    assert reporter.lines[0].endswith("the file is missing; it was from epoch 1, and last.pt is from another epoch")
+    trained, reporter = run(tmp_path / "run", data, stopping(3, epochs=4), resume=True)
+    assert reporter.lines[1].endswith("the file is missing; the best one of the epochs from now on is written to it")
+    assert (trained.best_epoch, best.exists()) == (2, True)

@@ -301,3 +301,12 @@ def test_a_gpu_works(tmp_path):
 
 def test_a_gpu_that_is_not_there_is_a_fault():
     assert "CUDA is not available" in ask("dali finish cuda:7")["fault"] or ask("torch")["gpus"]
+
+
+def test_no_folder_for_temporary_files(monkeypatch):
+    def full():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", full)
+    found = of(diagnosis(CPU), "temporary files")
+    assert (found.state, found.fix) == ("broken", "export TMPDIR=FOLDER")

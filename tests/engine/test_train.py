@@ -90,6 +90,8 @@ def test_bad_labels(tmp_path, data):
     high = [data.train[0]._replace(labels=(2,)), *data.train[1:]]
     with pytest.raises(ValueError, match="has label 2: expected at most 1 for 2 classes"):
         run(tmp_path / "run", replace(data, train=high))
+    with pytest.raises(ValueError, match="no validation video has a label: expected labels to compare"):
+        run(tmp_path / "run", replace(data, val=[video._replace(labels=()) for video in data.val]))
     assert not (tmp_path / "run").exists()
 
 

@@ -12,7 +12,7 @@ from actrec.data.lists.row import Video
 from actrec.data.lists.videos import Videos, label_columns, number_files
 from actrec.data.storage.paths import is_url, split_member
 from actrec.files import show
-from actrec.words import counted, none_usable
+from actrec.words import column_width, counted, none_usable, padded
 
 _LISTED = 20  # classes that are listed one by one
 _COMPARED_FILES = 200_000  # files that are compared by what they are, not by name; more would take seconds
@@ -31,10 +31,10 @@ def class_counts(lists: Mapping[str, Sequence[Video]], classes: Sequence[str]) -
     counts = {part: np.bincount(label_columns(lists[part])[0], minlength=len(classes)) for part in parts}
     if len(classes) > _LISTED:
         return [f"{part}: {range_of_counts(counts[part].tolist(), classes)}" for part in parts]
-    width = max([len("class"), *(len(name) for name in classes)])
+    width = column_width(["class", *classes])
     lines = [f"{'class':<{width}}" + "".join(f"{part:>8}" for part in parts)]
     return lines + [
-        f"{name:<{width}}" + "".join(f"{counts[part][label]:>8}" for part in parts)
+        padded(name, width) + "".join(f"{counts[part][label]:>8}" for part in parts)
         for label, name in enumerate(classes)
     ]
 
