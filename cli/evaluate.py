@@ -136,7 +136,7 @@ def command(
         *(_tables(analysis) if per_class else ()),
         *lines,
         *(f"wrote {path}" for path in written),
-        f"data: {fingerprint_line(fingerprint)}",
+        f"fingerprint: {fingerprint_line(fingerprint)}",
         f"scores -> {out}",
         str(result),
         json_path=json_path,

@@ -86,7 +86,8 @@ class Bar:
         if _last_line is not None and now - _last_line < INTERVAL:
             return
         _last_line = now
-        rate = (done - (self._before or 0)) / max(now - self._began, 1e-9)
+        elapsed = now - self._began
+        rate = (done - (self._before or 0)) / elapsed if elapsed >= 1 else None  # the first moment tells nothing
         line = f"{self._title} {self._what}".lstrip() + f": {done}" + (f"/{self._total}" if self._total else "")
         if self._total is not None and done < self._total and rate:
             line += f", {rate:.3g}/s, {tqdm.format_interval((self._total - done) / rate)} left"

@@ -91,6 +91,7 @@ MAY_IMPORT = {
         "actrec.engine.classes",  # numpy only
         "actrec.engine.metrics",  # numpy only
         "actrec.engine.result",  # numpy only
+        "actrec.known_nets",  # a stored table; loads no torch
         "actrec.pipelines.augment",  # the options of augmentations; loads no torch
     },
     "actrec.tools": {"actrec.data", "actrec.files", "actrec.config", "actrec.registry", "actrec.words"},

@@ -275,4 +275,4 @@ def _name_a_layer(net: nn.Module) -> str:
     """Advice for the user, with the names of the last layers that can be explained."""
     last = [name for name, module in net.named_modules() if isinstance(module, (nn.Conv2d, nn.Conv3d))][-3:]
     known = f", such as {', '.join(reversed(last))}" if last else ""
-    return f"name a layer{known}"
+    return f"name a layer (--layer, layer=){known}"

@@ -18,6 +18,7 @@ import numpy as np
 from actrec import __version__, config
 from actrec.engine import runlog
 from actrec.files import ListError, atomic_write, read_json, writing
+from actrec.known_nets import known_nets
 from actrec.pipelines.augment import Augment
 from actrec.report import origins, scored, thumbnails
 from actrec.report.analysis import ClassResult, Confusion
@@ -306,10 +307,10 @@ def _results(entries: Sequence[Entry]) -> list[tuple[str, list[Row]]]:
     bests = [_best(run) for run in runs]
 
     def at_best(name: str) -> list[float | None]:
-        return [run.values(name).get(best[0]) if best else None for run, best in zip(runs, bests)]
+        return [_values(run, name).get(best[0]) if best else None for run, best in zip(runs, bests)]
 
     def last(name: str) -> list[float | None]:
-        return [next(reversed(run.values(name).values()), None) for run in runs]
+        return [next(reversed(_values(run, name).values()), None) for run in runs]
 
     training = [
         Row("State", [run.state for run in runs]),
@@ -395,6 +396,11 @@ def _figures(
     return Row(name, shown, best)
 
 
+def _values(run: Run, name: str) -> dict[int, float]:
+    """The values by epoch. There are none of top-5 if there are at most five classes, because it is always 100 then."""
+    return {} if name == "val_top5" and len(_class_names(run) or range(6)) <= 5 else run.values(name)
+
+
 def _median(run: Run) -> float | None:
     values = list(run.values("clips_per_second").values())
     return float(np.median(values)) if values else None
@@ -427,7 +433,7 @@ def _curves(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def _points(run: Run, name: str) -> list[tuple[int, float | None]]:
     """(epoch from 1, value), with None where the value is not a number."""
-    known = run.values(name)
+    known = _values(run, name)
     return [(row["epoch"] + 1, _rounded(known.get(row["epoch"]))) for row in run.epochs if name in row]
 
 
@@ -543,10 +549,17 @@ def _sorted_bars(classes: list[str], chart: dict[str, Any]) -> dict[str, Any]:
 
 def _options(runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
     """The options in which a run differs from the defaults or from another run, and all others."""
-    defaults = {name: _text(value) for name, value in default_options().items()}
+    defaults = {name: _text(value) for name, value in (default_options() | _default_size(runs)).items()}
     rows = _table([flat(run.config) for run in runs], defaults)
     changed = [row for row in rows if any(cell not in (row.default or row.cells[0], "–") for cell in row.cells)]
     return changed, [row for row in rows if row not in changed]
+
+
+def _default_size(runs: Sequence[Run]) -> dict[str, int]:
+    """The size of the clips without `--size`, if the runs have the same net and actrec knows it."""
+    nets = {run.net for run in runs}
+    known = known_nets().nets.get(str(nets.pop())) if len(nets) == 1 else None
+    return {"input.size": known.input.size} if known else {}
 
 
 def default_options() -> dict[str, Any]:

@@ -54,6 +54,16 @@ def test_what_was_done_before_does_not_count_for_the_rate(clock, capsys):
     assert capsys.readouterr().err == "videos: 600/1000, 2/s, 03:20 left\n"
 
 
+def test_the_first_moment_gives_no_rate(clock, capsys):
+    progress.Bar("steps")
+    clock[0] += 31
+    bar = progress.Bar("videos", total=59)
+    bar.to(0)
+    clock[0] += 1e-5
+    bar.to(16)
+    assert capsys.readouterr().err == "videos: 16/59\n"
+
+
 def test_work_of_unknown_length(clock, capsys):
     bar = progress.Bar("files")
     bar.to(0)

@@ -181,7 +181,9 @@ def test_nets_from_outside():
         nn.Conv3d(3, 4, 3), nn.ReLU(inplace=True), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 2)
     )
     clips = torch.randn(1, 3, 6, 16, 16)
-    with pytest.raises(ValueError, match="has no methods `features` and `head`: name a layer, such as 0"):
+    with pytest.raises(
+        ValueError, match="has no methods `features` and `head`: name a layer .--layer, layer=., such as 0"
+    ):
         grad_cam(net, clips, 0)
     assert grad_cam(net, clips, 0, layer="0").shape == (1, 4, 14, 14)
     with pytest.raises(ValueError, match="layer '4': a tensor .1, 2. has no axes for space and time"):

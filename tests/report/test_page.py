@@ -494,6 +494,24 @@ def test_what_differs_from_the_defaults_comes_first(tmp_path):
     assert {"optim.epochs", "net.dropout"} <= {row.name for row in same}
 
 
+@pytest.mark.parametrize(("size", "shown"), [(64, True), (224, False)])  # 224: the default of s3d
+def test_the_size_of_the_clips_is_an_option(tmp_path, size, shown):
+    path = make_run(tmp_path)
+    settings = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(settings | {"input": {"size": size, "frames": 8}}))
+    changed, _ = page._options([runs.read(path)])
+    assert [row.default for row in changed if row.name == "input.size"] == (["224"] if shown else [])
+
+
+@pytest.mark.parametrize(("num_classes", "shown"), [(5, False), (6, True)])
+def test_top5_of_at_most_five_classes_is_left_out(tmp_path, num_classes, shown):
+    run = runs.read(make_run(tmp_path, classes=[f"c{i}" for i in range(num_classes)]))
+    (accuracy,) = [chart for chart in page._curves([run]) if chart["title"] == "Accuracy"]
+    assert ("validation top-5" in [line["name"] for line in accuracy["series"]]) == shown
+    rows = [row.name for _, group in page._results([page.Entry(run, tmp_path)]) for row in group]
+    assert ("Top-5, best epoch" in rows) == ("Top-5, last" in rows) == shown
+
+
 def test_values_of_unexpected_types(tmp_path):
     """Whatever valid JSON a run folder contains, its page can be written."""
     run = make_run(tmp_path, rows=[{"epoch": 0, "train_loss": "x", "val_top1": [1], "lr": True}])
