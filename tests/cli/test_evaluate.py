@@ -75,7 +75,7 @@ def test_the_classes_in_every_form(run, inside):
     assert f"expected calibration error {said['calibration_error']:.2f} %" in out
     assert out[-4:-2] == ["wrote c.png", out[-3]]
     code, out, _ = run("evaluate")
-    assert (code, out[0][:5]) == (0, "data:")
+    assert (code, out[0].partition(" ")[0]) == (0, "fingerprint:")
 
 
 def test_what_differs_is_in_the_name(run, inside):
