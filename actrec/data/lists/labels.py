@@ -157,7 +157,7 @@ def read_flips(path: str | os.PathLike[str], labels: Sequence[str]) -> tuple[int
     classes = Classes(labels)
     mirror: dict[int, tuple[int, int]] = {}  # by class: its mirror image, and the line that says so
     for number, line in enumerate(lines, 1):
-        if not line or line[:2] in ("#", "# ", "#\t"):
+        if not line or _is_comment(line, classes):
             continue
         try:
             a, b = _pair(line, classes)
@@ -167,6 +167,11 @@ def read_flips(path: str | os.PathLike[str], labels: Sequence[str]) -> tuple[int
             problems.add(number, bad.explain)
     problems.raise_any()
     return tuple(mirror.get(label, (label, 0))[0] for label in range(len(labels)))
+
+
+def _is_comment(line: str, classes: Classes) -> bool:
+    """Whether a line of flips.txt is a comment: not if it names classes that begin with # and a blank."""
+    return line[:2] in ("#", "# ", "#\t") and not any(_is_pair(a, b, classes) for a, b in _cuts(line, "\t;"))
 
 
 def _names(lines: list[str], problems: Problems) -> list[str]:

@@ -59,3 +59,11 @@ def test_what_is_written_reads_back(tmp_path):
     names = ["swipe left", "swipe right", "turn, left", "wave; hello", "a b"]
     write_flips(tmp_path / "flips.txt", propose_flips(names))
     assert read_flips(tmp_path / "flips.txt", names) == (1, 0, -1, 3, 4)
+
+
+def test_names_like_comments(tmp_path):
+    names = ["# left", "# right", "up"]
+    write_flips(tmp_path / "flips.txt", propose_flips(names))
+    assert read_flips(tmp_path / "flips.txt", names) == (1, 0, 2)
+    (tmp_path / "flips.txt").write_text("# left\tright\n")
+    assert read_flips(tmp_path / "flips.txt", ["left", "right"]) == (0, 1)
