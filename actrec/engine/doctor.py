@@ -425,9 +425,11 @@ class Examination:
             )
         else:
             training = "CPU"
+        videos = f"{', '.join(by_gpu)}: the GPU (DALI); others: {workers}" if by_gpu else workers
+        images = "the GPU (DALI)" if finishes and gpu_does("images") else workers
         return {
-            "videos": f"{', '.join(by_gpu)}: the GPU (DALI); others: {workers}" if by_gpu else workers,
-            "images": "the GPU (DALI)" if finishes and gpu_does("images") else workers,
+            "videos": "not possible: PyAV does not work" if "failed" in self.answers["videos"] else videos,
+            "images": "not possible: OpenCV does not work" if "failed" in self.answers["images"] else images,
             "augmentation": augmentation,
             "training": "not possible: torch does not work"
             if "failed" in torch

@@ -310,3 +310,9 @@ def test_no_folder_for_temporary_files(monkeypatch):
     monkeypatch.setattr(tempfile, "gettempdir", full)
     found = of(diagnosis(CPU), "temporary files")
     assert (found.state, found.fix) == ("broken", "export TMPDIR=FOLDER")
+
+
+@pytest.mark.parametrize(("name", "package"), [("videos", "PyAV"), ("images", "OpenCV"), ("torch", "torch")])
+def test_what_is_broken_is_not_used(name, package):
+    purpose = "training" if name == "torch" else name
+    assert diagnosis(CPU, {name: {"failed": "x"}}).plan[purpose] == f"not possible: {package} does not work"
