@@ -14,6 +14,7 @@ import hashlib
 import logging
 import os
 import random
+import sys
 import threading
 import time
 from collections import Counter
@@ -163,8 +164,14 @@ def _forget() -> None:
     _process = _Process()
 
 
+def _after_fork() -> None:
+    _forget()
+    if (loops := sys.modules.get("fsspec.asyn")) is not None:
+        loops.reset_lock()  # their thread does not exist here, which old releases do not notice
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _store(url: str) -> Any:

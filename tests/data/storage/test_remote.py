@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 import time
@@ -235,6 +236,7 @@ def test_a_forked_process_reads_too(data):
         storage.stat(url)
         child = os.fork()
         if not child:
+            signal.alarm(60)  # ends it if it hangs
             os._exit(0 if right(url, data) else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert right(url, data)
