@@ -1,48 +1,60 @@
-"""Compare options of `actrec train` on four small datasets, one factor at a time, and draw two learning curves of each.
+"""Compare options of `actrec train` on four small datasets, one factor at a time, and draw their learning curves.
 
     OMP_NUM_THREADS=1 python benchmarks/defaults.py UT_FRAMES VIDEOS... [--out DIR]
 
 UT_FRAMES is the dataset folder of UT-Interaction with frames (`actrec extract-frames`). VIDEOS are at least six real
 videos; the datasets `pan` and `watch` are made from them, and `toy` is rendered. If the benchmark is interrupted, the
-same command continues. `--only-table` makes the table of the runs that are finished.
+same command continues. `--only-tables` makes the tables and the picture of the runs that are finished.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import statistics
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import cv2
-import matplotlib.pyplot as plt
 import numpy as np
+import torch
+from torch import nn
 from trainings import Run, command, extracted, made_with, table
 
-from actrec.engine import runlog
+import actrec
+from actrec.engine import bench, runlog
 
 EPOCHS = {"ut": 32, "pan": 10, "watch": 14, "toy": 14}
+CLASSES = {"ut": 6, "pan": 8, "watch": 2, "toy": 8}
 COMMON = "--backbone tiny3d --frames 8 --size 56 --batch-size 16 --no-tensorboard --workers 1"
 SGD = "--optimizer sgd --norm-decay --warmup 0"
 ADAMW = "--optimizer adamw --lr 0.002 --weight-decay 0.05 --norm-decay"
 FACTORS = {  # name: options
     "SGD, 0.01, no warm-up": f"{SGD} --lr 0.01 --weight-decay 0.0005",
     "AdamW, 0.002, no warm-up": f"{ADAMW} --warmup 0",
-    "EMA 0.98, no warm-up": f"{ADAMW} --warmup 0 --ema 0.98",
-    "label smoothing 0.1, no warm-up": f"{ADAMW} --warmup 0 --label-smoothing 0.1",
-    "AdamW, 0.002, warm-up 1": f"{ADAMW} --warmup 1",
-    "learning rate 0.001": f"{ADAMW} --warmup 1 --lr 0.001",
-    "learning rate 0.004": f"{ADAMW} --warmup 1 --lr 0.004",
-    "no weight decay of norms and biases": f"{ADAMW} --warmup 1 --no-norm-decay",
-    "label smoothing 0.1": f"{ADAMW} --warmup 1 --label-smoothing 0.1",
-    "gradient norm at most 1": f"{ADAMW} --warmup 1 --clip-gradient 1",
-    "EMA 0.98": f"{ADAMW} --warmup 1 --ema 0.98",
-    "float32": f"{ADAMW} --warmup 1 --precision float32",
-    "batch size 8": f"{ADAMW} --warmup 1 --batch-size 8",
-    "dropout 0.3": f"{ADAMW} --warmup 1 --dropout 0.3",
+    "+ EMA 0.98 ": f"{ADAMW} --warmup 0 --ema 0.98",
+    "+ label smoothing 0.1 ": f"{ADAMW} --warmup 0 --label-smoothing 0.1",
+    "AdamW, 0.002, warm-up of 1 epoch": f"{ADAMW} --warmup 1",
+    "+ learning rate 0.001": f"{ADAMW} --warmup 1 --lr 0.001",
+    "+ learning rate 0.004": f"{ADAMW} --warmup 1 --lr 0.004",
+    "+ no weight decay of norms and biases": f"{ADAMW} --warmup 1 --no-norm-decay",
+    "+ label smoothing 0.1": f"{ADAMW} --warmup 1 --label-smoothing 0.1",
+    "+ gradient norm at most 1": f"{ADAMW} --warmup 1 --clip-gradient 1",
+    "+ EMA 0.98": f"{ADAMW} --warmup 1 --ema 0.98",
+    "+ EMA 0.95": f"{ADAMW} --warmup 1 --ema 0.95",
+    "+ batch norm momentum 0.02": f"{ADAMW} --warmup 1 --backbone defaults:slow_norms",
+    "+ color jitter 0.2": f"{ADAMW} --warmup 1 --color-jitter 0.2,0.2,0.2,0.02",
+    "+ float32": f"{ADAMW} --warmup 1 --precision float32",
+    "+ batch size 8": f"{ADAMW} --warmup 1 --batch-size 8",
+    "+ dropout 0.3": f"{ADAMW} --warmup 1 --dropout 0.3",
+    "+ learning rate changes after each step": f"{ADAMW} --warmup 1 --lr-per-step",
+    "today's defaults": "",
 }
-CURVES = {"today's defaults": "", "SGD, 0.01, no warm-up": f"{SGD} --lr 0.01"}  # 50 epochs
+DRAWN = {"AdamW, 0.002, warm-up of 1 epoch": "tab:blue", "SGD, 0.01, no warm-up": "tab:orange"}
+CLIPS = (3, 10)  # per video, compared with 1
+BATCH_SIZES = (4, 8, 16)
 WIDTH, HEIGHT = 96, 72  # pixels
 PAN = {  # class: what moves the window, and how fast
     "pan_left": ("x", -40),
@@ -62,61 +74,123 @@ def main() -> None:
     parser.add_argument("videos", metavar="VIDEOS", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("defaults"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only-table", action="store_true", help="of the runs that are finished")
+    parser.add_argument("--only-tables", action="store_true", help="of the runs that are finished")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    if not args.only_table:
+    if not args.only_tables:
+        os.environ["PYTHONPATH"] = str(Path(__file__).parent.resolve())  # of `slow_norms`
         make_datasets(args.ut, args.videos, args.out)
         for seed, (factor, options), (name, epochs) in itertools.product(
             range(args.seeds), enumerate(FACTORS.values()), EPOCHS.items()
         ):
             run = Run(args.out / name, f"{factor}_{seed}")
             run.train(f"{COMMON} --epochs {epochs} --val-every {epochs // 2} --seed {seed} {options}")
-        for (number, options), name in itertools.product(enumerate(CURVES.values()), EPOCHS):
-            Run(args.out / name, f"curve_{number}").train(f"{COMMON} --epochs 50 --val-every 2 {options}")
-    print(document(args.out, args.seeds))
-    logs = {
-        (name, label): runlog.read(Run(args.out / name, f"curve_{number}").path)
-        for (number, label), name in itertools.product(enumerate(CURVES), EPOCHS)
+    found = {
+        (label, name): finished(args.out / name, number, args.seeds)
+        for (number, label), name in itertools.product(enumerate(FACTORS), EPOCHS)
     }
-    draw(logs, args.out / "curves.png")
+    print(made_with([run for runs in found.values() for run in runs]))
+    rows = [[label, *(cell(map(last_top1, found[label, name])) for name in EPOCHS)] for label in FACTORS]
+    print(f"\n{table(['options', *EPOCHS], rows)}")
+    if not args.only_tables:
+        rows = [
+            [f"{clips} clips instead of 1", *(cell(gains(found["today's defaults", name], clips)) for name in EPOCHS)]
+            for clips in CLIPS
+        ]
+        print(f"\n{table(['validation', *EPOCHS], rows)}")
+        rows = [
+            [str(size), *(f"{1000 * seconds:.0f}" for seconds in step_seconds(size, ("float32", "bfloat16")))]
+            for size in BATCH_SIZES
+        ]
+        print(f"\n{table(['batch size', 'float32, ms', 'bfloat16, ms'], rows)}")
+    draw(found, args.out / "curves.png")
 
 
-def document(out: Path, seeds: int) -> str:
-    """The table of all factors and datasets, with what it was made with."""
-    rows, runs = [], []
-    for number, factor in enumerate(FACTORS):
-        row = [factor]
-        for name in EPOCHS:
-            found = [run for seed in range(seeds) if (run := Run(out / name, f"{number}_{seed}")).path.exists()]
-            row.append(cell([runlog.read(run.path)[-1]["val_top1"] for run in found]))
-            runs += found
-        rows.append(row)
-    return f"{made_with(runs)}\n\n{table(['options', *EPOCHS], rows)}\n"
+def slow_norms(num_classes: int, in_channels: int = 3, dropout: float = 0.0) -> nn.Module:
+    """tiny3d with a batch norm momentum of 0.02 instead of 0.1."""
+    net = actrec.net("tiny3d", num_classes=num_classes, in_channels=in_channels, dropout=dropout)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.momentum = 0.02
+    return net
 
 
-def cell(values: Sequence[float]) -> str:
-    """`54.1 ± 9.7 (45.9 to 64.9)`: the mean, the standard deviation, the lowest and the highest value."""
+def finished(folder: Path, number: int, seeds: int) -> list[Run]:
+    """The runs of all seeds that have been validated after their last epoch."""
+    runs = [Run(folder, f"{number}_{seed}") for seed in range(seeds)]
+    return [run for run in runs if run.path.exists() and last_top1(run) is not None]
+
+
+def gains(runs: Sequence[Run], clips: int) -> list[float]:
+    """How much the accuracy of each run rises with several clips per video, in percentage points."""
+    return [run.evaluate(clips=clips).top1 - run.evaluate().top1 for run in runs]
+
+
+def last_top1(run: Run) -> float | None:
+    """The validation accuracy after the last epoch, in percent."""
+    return runlog.read(run.path)[-1].get("val_top1")
+
+
+def cell(values: Iterable[float]) -> str:
+    """`54.1 ± 9.7`: the mean and the standard deviation; `(n = 2)` if it is not of three values."""
+    values = list(values)
     if not values:
         return "–"
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.1f} ± {spread:.1f} ({min(values):.1f} to {max(values):.1f})"
+    return f"{statistics.mean(values):.1f} ± {spread:.1f}" + (f" (n = {len(values)})" if len(values) != 3 else "")
 
 
-def draw(curves: dict[tuple[str, str], list[dict]], path: Path) -> None:
-    """Draws the validation accuracy over the epochs, one picture per dataset."""
-    names = list(dict.fromkeys(name for name, _ in curves))
-    figure, axes = plt.subplots(1, len(names), figsize=(3.2 * len(names), 2.8), sharey=True, layout="constrained")
-    for axis, name in zip(np.atleast_1d(axes), names):
-        for (other, label), rows in curves.items():
-            points = [(row["epoch"] + 1, row["val_top1"]) for row in rows if row.get("val_top1") is not None]
-            if other == name and points:
-                axis.plot(*zip(*points), label=label)
-        axis.set(title=name, xlabel="epoch", ylim=(0, 100))
+def step_seconds(batch_size: int, precisions: Sequence[str], *, turns: int = 15) -> list[float]:
+    """The CPU time of a training step of tiny3d in each precision: the median over the turns."""
+    forms = [bench.Form(precision, channels_last=True) for precision in precisions]
+    cases = [bench.Case("tiny3d", form, {}, 8, 56, batch_size, torch.device("cpu")) for form in forms]
+    found: list[list[float]] = [[] for _ in cases]
+    for _ in range(turns + 1):  # the first one does not count
+        for case, seconds in zip(cases, found):
+            start = time.process_time()
+            case.step()
+            seconds.append(time.process_time() - start)
+    return [statistics.median(seconds[1:]) for seconds in found]
+
+
+def draw(found: dict[tuple[str, str], list[Run]], path: Path) -> None:
+    """Draws the mean accuracy and the range of the seeds over the epochs: lines for training, points for validation."""
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
+    from PIL import Image  # comes with matplotlib
+
+    figure, axes = plt.subplots(2, 2, figsize=(4.4, 4.8), sharey=True, layout="constrained")
+    for axis, (name, classes) in zip(axes.flat, CLASSES.items()):
+        for label, color in DRAWN.items():
+            logs = [runlog.read(run.path) for run in found[label, name]]
+            epochs, values = series(logs, "train_top1")
+            if not values.size:
+                continue
+            axis.fill_between(epochs, values.min(0), values.max(0), color=color, alpha=0.2, linewidth=0)
+            axis.plot(epochs, values.mean(0), color=color, label=f"{label}: training")
+            epochs, values = series(logs, "val_top1")
+            mean = values.mean(0)
+            ends = (mean - values.min(0), values.max(0) - mean)
+            axis.errorbar(epochs, mean, ends, color=color, fmt="o", markersize=4, capsize=3, label="validation")
+        axis.axhline(100 / classes, color="gray", linestyle=":")
+        axis.set(title=f"{name} ({classes} classes)", ylim=(0, 100))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
-    np.atleast_1d(axes)[0].set_ylabel("validation top-1, percent")
-    np.atleast_1d(axes)[0].legend(fontsize="small")
-    figure.savefig(path, dpi=90)
+    for axis in axes[1]:
+        axis.set_xlabel("epoch")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("top-1, percent")
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small", frameon=False)
+    figure.savefig(path, dpi=150)
+    Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)  # a third of the bytes
+    plt.close(figure)
+
+
+def series(logs: Sequence[list[dict]], name: str) -> tuple[list[int], np.ndarray]:
+    """The epochs, from 1, that have a value, and the values (runs, epochs)."""
+    epochs = [row["epoch"] + 1 for row in logs[0] if row.get(name) is not None] if logs else []
+    return epochs, np.array([[row[name] for row in log if row.get(name) is not None] for log in logs])
 
 
 # ---- datasets ----

@@ -38,6 +38,7 @@ PAGES = {
     "docs/from_mmaction2.md": 40,
     "docs/from_pyslowfast.md": 35,
     "docs/quickstart.md": 10,
+    "docs/small_data.md": 14,
     "docs/troubleshooting.md": 12,
     "docs/multi_gpu.md": 2,
     "docs/performance.md": 5,
