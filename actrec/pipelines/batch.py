@@ -6,7 +6,7 @@ import math
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -43,6 +43,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.videos)
+
+    def to(self, device: str | torch.device, *, non_blocking: bool = False) -> Batch:
+        """The batch with its clips and labels on a device. Programs such as Lightning call this."""
+        clips, labels = (tensor.to(device, non_blocking=non_blocking) for tensor in (self.clips, self.labels))
+        return replace(self, clips=clips, labels=labels)
 
 
 def label_tensor(labels: Sequence[Sequence[int]], num_classes: int | None) -> torch.Tensor:
