@@ -84,10 +84,10 @@ def command(
         f"{counted(made.done + made.skipped, 'video')} -> {target / 'frames'}/ ({frames}); {written}",
         failed=bool(made.failed),
     )
-    shown = shlex.quote(str(target))
+    data = f" --data {shlex.quote(str(target))}" if target != Path() else ""
     if made.lists.get("train.txt") and made.lists.get("val.txt"):
-        note(f"next: actrec train --data {shown}")
-        note(f"      actrec view --data {shown}")
+        note(f"next: actrec view{data}")
+        note(f"      actrec train{data}")
     return code
 
 

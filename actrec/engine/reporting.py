@@ -15,6 +15,7 @@ from actrec.engine.runwarnings import RunWarning
 from actrec.files import show
 from actrec.words import counted
 
+_COARSE = 100  # validation videos, of which one changes the top-1 by at least a point
 _SHOWN = {"top1": "top-1", "top5": "top-5", "map": "mAP"}
 
 
@@ -125,6 +126,10 @@ class RunHeader:
         if not math.isnan(self.chance):
             always = f" (a net that always answers {show(self.frequent)})" if self.frequent is not None else ""
             rows["chance"] = f"{self.metric} {self.chance:.2f}{always}"
+        if self.val_videos:
+            rows["best.pt"] = f"the epoch with the best validation {self.metric}, and of equal ones the lowest loss"
+            if self.val_videos <= _COARSE and self.metric == "top-1":
+                rows["best.pt"] += f"; one video is {100 / self.val_videos:.2g} points"
         rows["epochs"] = (
             f"{counted(self.epochs, 'epoch')} of {counted(self.batches, 'batch')} "
             f"with {counted(self.batch_size, 'clip')}"
@@ -143,6 +148,7 @@ class Measured:
         total: Seconds of the whole run.
         memory: Bytes of memory that this process has used at most; None where the system does not tell.
         gpu_memory: Bytes of memory that it has reserved on the GPU at most; None without a GPU.
+        processes: How many train together.
     """
 
     step: float
@@ -150,11 +156,13 @@ class Measured:
     total: float
     memory: int | None
     gpu_memory: int | None
+    processes: int = 1
 
     def lines(self) -> list[str]:
         time = f"about {timedelta(seconds=round(self.total))} ({self.step:.2g} s per step"
         time += f", {self.validation:.2g} s per validation)" if self.validation is not None else ")"
-        used = [f"{self.memory / 1e9:.1f} GB in each process"] if self.memory is not None else []
+        each = " in each process" if self.processes > 1 else ""
+        used = [f"{self.memory / 1e9:.1f} GB{each}"] if self.memory is not None else []
         used += [f"{self.gpu_memory / 1e9:.1f} GB on the GPU"] if self.gpu_memory is not None else []
         return [f"time    {time}", *([f"memory  {', '.join(used)}"] if used else [])]
 

@@ -69,6 +69,11 @@ class Result:
         return metrics.accuracy(*self._labeled, k=5)
 
     @property
+    def tells_top5(self) -> bool:
+        """Whether there are more than five classes. With fewer, the label is always among the first five."""
+        return self.scores.shape[1] > 5
+
+    @property
     def mean_class(self) -> float:
         """Top-1 accuracy, averaged over classes; nan with several labels."""
         return float("nan") if self.multi_label else metrics.mean_class_accuracy(*self._labeled)
@@ -93,7 +98,9 @@ class Result:
     @property
     def accuracies(self) -> dict[str, float]:
         """The accuracies that are logged, by name."""
-        return {"map": self.map, "top1": self.top1} if self.multi_label else {"top1": self.top1, "top5": self.top5}
+        if self.multi_label:
+            return {"map": self.map, "top1": self.top1}
+        return {"top1": self.top1} | ({"top5": self.top5} if self.tells_top5 else {})
 
     def summary(self) -> dict[str, Any]:
         """All accuracies and the number of videos, for JSON."""
@@ -106,4 +113,5 @@ class Result:
             return f"no labels to compare with {counts}"
         if self.multi_label:
             return f"mAP {self.map:.2f}  top-1 {self.top1:.2f}  {counts}"
-        return f"top-1 {self.top1:.2f}  top-5 {self.top5:.2f}  mean-class {self.mean_class:.2f}  {counts}"
+        top5 = f"  top-5 {self.top5:.2f}" if self.tells_top5 else ""
+        return f"top-1 {self.top1:.2f}{top5}  mean-class {self.mean_class:.2f}  {counts}"

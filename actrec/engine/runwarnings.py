@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -43,8 +44,10 @@ class RunWarning:
     Args:
         kind: few-videos: a class has fewer than five training videos. shared-videos: videos are in both lists.
             contradictions: with different labels. copies: videos have the same content as videos of the other list.
-            directions: names of classes contain a direction, and there is no `flips.txt`. one-class: one class is
-            predicted for most validation videos. chance: the predictions are not better than chance. validation-loss:
+            directions: names of classes contain a direction, and there is no `flips.txt`, or it does not contain them.
+            one-class: one class is
+            predicted for most validation videos. chance: the predictions are not better than chance, although
+            they are of several classes. validation-loss:
             the validation loss is NaN, infinite or very large.
         message: What was found, and what to do, in one line.
         epoch: From 0; None before the first one.
@@ -112,25 +115,39 @@ def _few_videos(data: Data, unusable: Mapping[int, str]) -> str | None:
     one = len(few) == 1
     return (
         f"{counted(len(few), 'class')} {'has' if one else 'have'} fewer than {FEW} training videos ({named}): a net "
-        f"hardly learns {'it' if one else 'them'}; add videos, or leave {'this class' if one else 'these classes'} out"
+        f"hardly learns {'it' if one else 'them'}; add videos, or move the videos of "
+        f"{'this class' if one else 'these classes'} out of the folder of videos and make the lists again"
     )
 
 
 def _directions(data: Data) -> str | None:
     directed = unmirrored(data.classes)
-    if directed is None or (data.flip_map is not None and not data.flips_from_names):
+    if directed is None:
         return None
     labels = [label for label, mirrored in enumerate(directed) if mirrored < 0]
+    given = data.flip_map if not data.flips_from_names else None  # by the user
+    if given is not None:
+        labels = [label for label in labels if given[label] == label]
+        if data.sources is None or not labels:
+            return None
     names = f"the {'name' if len(labels) == 1 else 'names'} of {counted(len(labels), 'class')} "
     names += f"({some_of([show(data.classes[label]) for label in labels])}) contain{'s' if len(labels) == 1 else ''} a "
     names += "direction"
     if data.sources is None:
         what = "not mirrored" if data.flip_map is not None else "mirrored and keep their labels"
         return f"{names}, and there is no {FLIPS}: their clips are {what}; pass a `flip_map` that pairs mirror images"
-    folder = os.path.normpath(data.sources[1].parent)
+    path, folder = data.sources[1], shlex.quote(os.path.normpath(data.sources[1].parent))
+    command = "actrec lists flips" + (f" {folder}" if folder != os.curdir else "")
+    if given is not None:
+        it, its = ("it", "its") if len(labels) == 1 else ("them", "their")
+        return (
+            f"{names}, and {path.with_name(FLIPS)} does not contain {it}: {its} clips are mirrored "
+            f"and keep their labels; `{command} --dry-run` shows the lines for all classes, and `CLASS -` stands "
+            "for a class that is never mirrored"
+        )
     kept = "never mirrored" if data.flip_map is not None else "mirrored and keep their labels"
     return (
-        f"{names}, and {folder} has no {FLIPS}: their clips are {kept}; `actrec lists flips {folder}` proposes a "
+        f"{names}, and there is no {FLIPS} next to {path}: their clips are {kept}; `{command}` proposes a "
         f"{FLIPS}, with which mirrored clips exchange their labels in a new run"
     )
 
@@ -147,7 +164,9 @@ def of_validation(
     """
 
     def after(epochs: int, at_least: int) -> bool:
-        return epoch + 1 >= epochs and (steps >= at_least or last)
+        if last and epoch + 1 >= _SOON[0]:
+            return True
+        return steps >= at_least and (epoch + 1 >= epochs or last)
 
     if message := _bad_loss(result, epoch):
         yield RunWarning("validation-loss", message, epoch)
@@ -166,7 +185,7 @@ def of_validation(
             f"apart; {_HELP}",
             epoch,
         )
-    if (after(*_LATER) or (last and epoch + 1 >= _SOON[0])) and metrics.agrees_by_chance(matrix):
+    elif after(*_LATER) and _dominating(matrix) is None and metrics.agrees_by_chance(matrix):
         yield RunWarning(
             "chance",
             f"after {counted(epoch + 1, 'epoch')}, the validation top-1 of {result.top1:.2f} cannot be distinguished "

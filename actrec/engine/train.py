@@ -162,7 +162,8 @@ def check_mixing(augment: config.Augment, loader: config.Loader) -> None:
     share = loader.batch_size // dist.world()
     for name in ("mixup", "cutmix"):
         if getattr(augment, name) and share % 2:
-            raise OptionError(f"`{name}` with batches of {share} clips in each process: expected an even number")
+            each = " in each process" if dist.world() > 1 else ""
+            raise OptionError(f"`{name}` with batches of {share} clips{each}: expected an even number")
         if getattr(augment, name) and loader.repeats > 1:
             raise OptionError(
                 f"`{name}` with `repeats` {loader.repeats}: it would mix clips of the same video; "

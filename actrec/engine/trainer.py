@@ -188,6 +188,7 @@ class Trainer:
             total=optim.epochs * self._steps_of_epoch() * step + validations * (validation or 0.0),
             memory=peak_memory(),
             gpu_memory=torch.cuda.max_memory_reserved() if self._device.type == "cuda" else None,
+            processes=dist.world(),
         )
 
     def _measure_validation(self, seconds: float) -> float | None:

@@ -362,7 +362,7 @@ def _score_rows(found: Sequence[Scored | None], entries: Sequence[Entry]) -> lis
         figures("Top-1", lambda one: one.result.top1),
         chance("Top-1 by chance: 1 / classes", lambda one: one.chance),
         chance("Top-1 by chance: the largest class", lambda one: one.largest_class),
-        figures("Top-5", lambda one: one.result.top5),
+        figures("Top-5", lambda one: one.result.top5 if one.result.tells_top5 else math.nan),
         figures("Mean-class accuracy", lambda one: one.result.mean_class),
         figures("Calibration error", lambda one: one.analysis.calibration_error, lower=True),
         Row("Videos", count(lambda one: len(one.content.ids))),

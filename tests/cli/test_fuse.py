@@ -35,10 +35,10 @@ def test_fusion_and_its_score_file(run, files):
     code, out, err = run("fuse", "a.npz", "b.npz", "--out", "f.npz", "--json", "f.json")
     assert (code, err) == (0, [])
     assert out == [
-        "a.npz  weight 0.500  top-1 66.67  top-5 100.00  mean-class 75.00  (3 videos, 0 missing)",
-        "b.npz  weight 0.500  top-1 100.00  top-5 100.00  mean-class 100.00  (3 videos, 0 missing)",
+        "a.npz  weight 0.500  top-1 66.67  mean-class 75.00  (3 videos, 0 missing)",
+        "b.npz  weight 0.500  top-1 100.00  mean-class 100.00  (3 videos, 0 missing)",
         "scores -> f.npz",
-        "fusion: top-1 100.00  top-5 100.00  mean-class 100.00  (3 videos, 0 missing)",
+        "fusion: top-1 100.00  mean-class 100.00  (3 videos, 0 missing)",
     ]
     found = score_file.read("f.npz")
     assert (found.ids, found.classes, found.labels.tolist()) == (["v0", "v1", "v2"], ["no", "yes"], LABELS)

@@ -35,7 +35,7 @@ def test_one_score_per_video_out_of_all_views(videos):
     assert result.scores.dtype == np.float32
     assert result.scores.shape == (12, 2)
     assert (result.top1, result.top5, result.mean_class) == (100, 100, 100)
-    assert str(result) == "top-1 100.00  top-5 100.00  mean-class 100.00  (12 videos, 0 missing)"
+    assert str(result) == "top-1 100.00  mean-class 100.00  (12 videos, 0 missing)"
 
 
 def test_logits_and_probabilities_are_averaged_over_the_views(videos):

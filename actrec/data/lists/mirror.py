@@ -17,12 +17,12 @@ from actrec.files import atomic_write
 FILE = "flips.txt"
 ALONE = "-"  # in place of the second class: the mirrored videos of the first one belong to no class
 
-_ROTATION = {"clockwise": "counterclockwise", "cw": "ccw"}
 # A name with one of these words has a direction.
 _WORDS = {
     "left": "right", "lefts": "rights", "leftward": "rightward", "leftwards": "rightwards", "lefthand": "righthand",
     "lefthanded": "righthanded", "leftside": "rightside", "leftmost": "rightmost", "l2r": "r2l", "ltr": "rtl",
-    "left2right": "right2left", "lefttoright": "righttoleft", "左": "右", **_ROTATION,
+    "left2right": "right2left", "lefttoright": "righttoleft", "左": "右",
+    "clockwise": "counterclockwise",
 }  # fmt: skip
 # These words mean something else, too: they count if the mirrored name is the name of another class.
 _UNSURE = {
@@ -30,7 +30,15 @@ _UNSURE = {
     "gauche": "droite", "izquierda": "derecha", "izquierdo": "derecho", "esquerda": "direita", "sinistra": "destra",
     "влево": "вправо", "налево": "направо", "왼쪽": "오른쪽",
 }  # fmt: skip
-_SPELLED = {"anticlockwise": "counterclockwise", "anticw": "ccw", "countercw": "ccw"}
+_SPELLED = {
+    "cw": "clockwise", "anticlockwise": "counterclockwise",
+    **dict.fromkeys(("ccw", "acw", "anticw", "countercw"), "counterclockwise"),
+}  # fmt: skip
+# Here, left and right are no directions. They count if the mirrored name is the name of another class.
+_IDIOMS = re.compile(
+    r"\b(all right|(human|civil|equal) rights|right (now|away|angled?|angles)"
+    r"|left (overs?|behind|alone|unattended)(?! (left|right)))\b"
+)
 _PARTS = re.compile(r"[左右]|[^\W_左右]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _GLUED = re.compile("left|right")
@@ -58,7 +66,7 @@ def propose_flips(classes: Sequence[str]) -> list[tuple[str, str]]:
         if other is not None and _partner(words[other], label_of, twice) == label:
             if label < other:
                 lines.append((classes[label], classes[other]))
-        elif other is not None or _mirrored(name, _WORDS) != name:
+        elif other is not None or _has_direction(name):
             lines.append((classes[label], ALONE))
     return lines
 
@@ -92,7 +100,7 @@ def write_flips(path: str | os.PathLike[str], lines: Sequence[tuple[str, str]]) 
 
 
 def _words(name: str) -> tuple[str, ...]:
-    """A name in words: in lower case, with one spelling of counterclockwise, without `left and right`."""
+    """A name in words: in lower case, with one spelling of each rotation, without `left and right`."""
     found: list[str] = []
     for word in _PARTS.findall(_CAMEL.sub(" ", name).lower()):
         if found and f"{found[-1]}{word}" in ("counterclockwise", *_SPELLED):  # counter-clockwise
@@ -110,6 +118,11 @@ def _partner(name: tuple[str, ...], label_of: Mapping[tuple[str, ...], int], twi
         if other != name and other not in twice and other in label_of and name not in twice:
             return label_of[other]
     return None
+
+
+def _has_direction(name: tuple[str, ...]) -> bool:
+    words = tuple(_IDIOMS.sub("", " ".join(name)).split())
+    return _mirrored(words, _WORDS) != words
 
 
 def _mirrored(name: tuple[str, ...], pairs: Mapping[str, str]) -> tuple[str, ...]:

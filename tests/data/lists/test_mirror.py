@@ -17,6 +17,11 @@ from actrec.data.lists.mirror import propose_flips, unmirrored, write_flips
         ("rotate clockwise", "rotate anti-clockwise"),
         ("rotate clockwise", "rotate counter clockwise"),
         ("knob cw", "knob ccw"),
+        ("cw", "anticlockwise"),
+        ("turn_cw", "turn_counter_clockwise"),
+        ("TurnClockwise", "turn acw"),
+        ("arms left over right", "arms right over left"),
+        ("turn right now", "turn left now"),
         ("wipe_l2r", "wipe_r2l"),
         ("Pulling [something] from left to right", "Pulling [something] from right to left"),
         ("SwipeLeft", "SwipeRight"),
@@ -35,7 +40,9 @@ def test_pairs(one, other):
     assert unmirrored(["walk", one, "run", other]) == (0, -1, 2, -1)
 
 
-@pytest.mark.parametrize("name", ["turn left", "spin counterclockwise", "hook (right)", "R2L"])
+@pytest.mark.parametrize(
+    "name", ["turn left", "spin counterclockwise", "hook (right)", "R2L", "ccw", "counter_clockwise", "left over right"]
+)
 def test_a_direction_without_its_opposite_is_never_mirrored(name):
     assert propose_flips(["walk", name]) == [(name, "-")]
 
@@ -44,6 +51,8 @@ def test_names_without_a_direction():
     names = [
         "swipe up", "swipe down", "push forward", "pull backward", "upright", "bright light", "fright", "write",
         "kick_r", "links", "golf", "0", "1", "l", "raise left and right hand", "leftover", "playright",
+        "all right", "AllRight", "copyright", "right now", "right_away", "leftovers", "left over food", "human rights",
+        "right angle", "bag left behind",
     ]  # fmt: skip
     assert propose_flips(names) == []
     assert unmirrored(names) is None

@@ -159,8 +159,8 @@ def test_the_command_without_arguments(videos, tmp_path, monkeypatch):
     ]
     assert result.output.splitlines()[-3:] == [
         "6 videos -> frames/ (30 frames, 0 failed); train.txt 4, val.txt 2",
-        "next: actrec train --data .",
-        "      actrec view --data .",
+        "next: actrec view",
+        "      actrec train",
     ]
     result = cli("--short-side", "256", "--fps", "5", "--template", "{:03d}.png", "videos", "other")
     assert result.exit_code == 0
