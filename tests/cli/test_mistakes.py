@@ -182,7 +182,11 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
             2,
             "Error: Invalid value for '--json': nowhere/x.json: there is",
         ),
-        (["train", *SMALL, "--batch-size", "3", "--cutmix", "1"], 2, "Error: --cutmix with batches of 3 clips in each"),
+        (
+            ["train", *SMALL, "--batch-size", "3", "--cutmix", "1"],
+            2,
+            "Error: --cutmix with batches of 3 clips: expected an even",
+        ),
         (
             ["evaluate", "--multi-label"],
             2,
