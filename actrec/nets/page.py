@@ -42,12 +42,12 @@ actrec weights inspect FILE            # which nets the weights in a file fit
 ## All nets
 
 - **parameters** are counted with 400 classes.
-- **FLOPs** are the multiply-adds of the convolutions for one clip of the net's own input, counted
-  as in the published tables (arXiv:2010.11757).
+- **FLOPs** are the multiply-adds of the convolutions for one default clip, counted as in the
+  published tables (arXiv:2010.11757).
 - **input** is the default clip: frames x height x width. Pass `--frames` and `--size` to change it.
-- **published** lists accuracies in percent that the authors of weights files published. The net
-  reads these files, but the accuracies were not measured with actrec. For TSN and TSM, the number
-  of frames is the number of segments.
+- **published** lists the accuracies, in percent, that the authors of weights files published. The
+  net reads these files, but we did not measure the accuracies with actrec. For TSN and TSM, the
+  number of frames is the number of segments.
 - The accuracies of IBM's nets (arXiv:2010.11757) and of mmaction2's nets were measured without
   temporal stride. To reproduce them, pass `--no-temporal-stride` to nets that have this option.
 
@@ -55,9 +55,9 @@ actrec weights inspect FILE            # which nets the weights in a file fit
 
 ## Layouts of weights files
 
-A layout is the way in which one project names the tensors of its weights files. `--weights`
-detects the layout. Tensors that the net does not need are dropped, and the reason is printed. A
-file that contains an unknown tensor is refused.
+A layout is the way in which a project names the tensors of its weights files. `--weights` detects
+the layout. If the net does not need a known tensor of the file, actrec drops the tensor and prints
+the reason. If the file contains an unknown tensor, actrec refuses the file.
 
 {layouts}
 
@@ -89,17 +89,18 @@ def tiny(num_classes, in_channels=3, width=16):
 Pass `--backbone my_nets:tiny` to `actrec train` in the folder of `my_nets.py`, or name a function
 of an installed package: `package.module:function`. In Python, the same name works:
 `actrec.net("my_nets:tiny", num_classes=8, width=32)`. `actrec.nets.register("tiny", my_nets.tiny)`
-gives the net a shorter name for the current process.
+gives the net a shorter name in the current process.
 
 - The module maps clips (N, channels, frames, height, width) to logits (N, num_classes). Clips
   arrive in channels-last format: use `reshape` instead of `view`, or pass `--no-channels-last`.
 - All other parameters of the function with a default of type bool, int, float, str or None are
-  options of the net. A flag such as `--dropout` works if the function has this parameter.
-- A function without a parameter `in_channels` makes nets for RGB only.
+  options of the net. A flag such as `--dropout` works if the function has a parameter of this name.
+- If the function has no parameter `in_channels`, the net works only with RGB.
 - A module can have an attribute `input` (an `actrec.Input`). Without it, the net gets clips of
   {frames} frames of {size}x{size} pixels, normalized with the statistics of Kinetics-400.
-- `--head-lr` and `--new-head` need the last layer. This is the attribute `last_layer` of the
-  module, or else the last linear layer or convolution with as many outputs as there are classes.
+- `--head-lr` and `--new-head` need to know the last layer. If the module has an attribute
+  `last_layer`, this is it. Otherwise it is the last linear layer or convolution with as many
+  outputs as there are classes.
 - `--freeze-until` follows the order in which the module registers its layers.
 - A checkpoint stores the name of the function, not its code. `actrec evaluate` imports the function
   again, so run it in the same folder. If you do not trust the author of a checkpoint, do not
