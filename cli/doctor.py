@@ -21,7 +21,7 @@ from actrec.cli.options import Command, data_option
 @data_option
 @json_option
 def command(data: Path, json_path: Path | None) -> int:
-    """Check the installation: what works on this machine, and how to mend what does not.
+    """Check the installation: what works on this machine, and how to fix what does not.
 
     Packages, the GPU, and every way to decode videos and images are tried. The exit code is 1 if something is broken.
     """
@@ -37,7 +37,7 @@ def command(data: Path, json_path: Path | None) -> int:
     for finding in found.findings:
         lines.append(f"{finding.state:<6}  {finding.name:<{width}}  {finding.text}")
         if finding.fix is not None:
-            verb = "mend" if finding.state == "broken" else "change"
+            verb = "fix" if finding.state == "broken" else "change"
             lines.append(f"{'':<{width + 10}}to {verb} it: {finding.fix}")
     lines += ["", "What will be used:"]
     lines += [f"{purpose:<14} {means}" for purpose, means in found.plan.items()]

@@ -225,6 +225,14 @@ def name_missing(what: str, missing: Mapping[str, str], total: int, inputs: Sequ
     return count_missing(missing, total, inputs)
 
 
+def name_first(failed: Sequence[tuple[str, str]]) -> None:
+    """Names the first (path, reason) of the videos that failed, on standard error."""
+    from actrec.engine.failures import with_name
+
+    if failed:
+        note(f"failed{', for example' if len(failed) > 1 else ''}: {with_name(*failed[0])}")
+
+
 def count_missing(missing: Mapping[str, str], total: int, inputs: Sequence[Path | str] = ()) -> list[str]:
     """The lines that `name_missing` returns."""
     from actrec.data.lists import advice, read_list

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actrec.cli.ending import finish, note, resumable
+from actrec.cli.ending import finish, name_first, note, resumable
 from actrec.cli.options import (
     FILE,
     Command,
@@ -76,6 +76,7 @@ def command(lists: tuple[Path, ...], data: Path, flowoptions: FlowOptions, run: 
         f"{counted(made.pairs, 'pair')}, {counted(made.skipped, 'video')} done before, {len(made.failed)} failed{why}"
     )
     where = f"beside frames, of video files in {folder / FOLDER}/"
+    name_first(made.failed)
     return finish(
         f"{counted(made.done + made.skipped, 'video')} -> optical flow {where} ({counts})", failed=bool(made.failed)
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actrec.cli.ending import finish, note, resumable, tell
+from actrec.cli.ending import finish, name_first, note, resumable, tell
 from actrec.cli.options import (
     FILE,
     FOLDER,
@@ -79,6 +79,7 @@ def command(
     written = ", ".join(f"{name} {rows:,}" for name, rows in made.lists.items())
     why = f"; why: {target / 'failed.csv'}" if made.failed else ""
     frames = f"{counted(made.frames, 'frame')}, {len(made.failed)} failed{why}"
+    name_first(made.failed)
     code = finish(
         *made.table,
         f"{counted(made.done + made.skipped, 'video')} -> {target / 'frames'}/ ({frames}); {written}",

@@ -121,9 +121,9 @@ def _lines(path: Path, found: Summary, fingerprint: dict, images: dict[str, str]
         **images,
         "comments": counted(found.comments, "line") if found.comments else "",
         "paths": f"{found.respelled:,} read in the spelling that exists" if found.respelled else "",
-        "data": fingerprint_line(fingerprint),
     }
     yield from (f"  {name:<9} {text}" for name, text in lines.items() if text)
+    yield f"  fingerprint: {fingerprint_line(fingerprint)}"
 
 
 def _times(found: Summary) -> str:

@@ -90,7 +90,7 @@ def predict_timeline(
         timeline = _score(model, video, windows, missing)
         if timeline is not None:
             timelines[video.id], found[video.id] = timeline, timeline.segments(options)
-            _print_segments(timeline, found[video.id])
+            _print_segments(timeline, found[video.id], options)
     if outputs.csv is not None:
         _write_csv(outputs.csv, list(timelines.values()))
     lines = [
@@ -145,10 +145,13 @@ def _score(model: Model, video: Video, windows: config.Windows, missing: dict[st
     return timeline
 
 
-def _print_segments(timeline: Timeline, segments: Sequence[Segment]) -> None:
+def _print_segments(timeline: Timeline, segments: Sequence[Segment], options: config.Segments) -> None:
     click.echo(printable(timeline.video.id))
     if not segments:
-        click.echo("  no segment: no class reaches --threshold for --min-length")
+        click.echo(
+            f"  no segment: no class has a probability of at least {options.threshold:g} (--threshold) for at least "
+            f"{options.min_length:g} s (--min-length)"
+        )
     width = column_width(["class", *timeline.classes])
     if segments:
         click.echo(f"  {'start s':>9}  {'end s':>9}  {'class':<{width}}  score")

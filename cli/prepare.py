@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from actrec.cli.ending import finish, resumable, tell
+from actrec.cli.ending import finish, name_first, resumable, tell
 from actrec.cli.options import (
     FILE,
     FOLDER,
@@ -84,6 +84,7 @@ def command(
         )
     if made is None:
         return 0
+    name_first(made.failed)
     return finish(*made.table, _summary(made, target), failed=bool(made.failed))
 
 

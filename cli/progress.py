@@ -90,7 +90,7 @@ class Bar:
         rate = (done - (self._before or 0)) / elapsed if elapsed >= 1 else None  # the first moment tells nothing
         line = f"{self._title} {self._what}".lstrip() + f": {done}" + (f"/{self._total}" if self._total else "")
         if self._total is not None and done < self._total and rate:
-            line += f", {rate:.3g}/s, {tqdm.format_interval((self._total - done) / rate)} left"
+            line += f", {rate:.3g} {self._what.split()[0]}/s, {tqdm.format_interval((self._total - done) / rate)} left"
         note(line + (f", {shown}" if shown else ""))
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ def test_what_is_broken_ends_with_exit_code_1(run, monkeypatch, tmp_path):
         "note    extra probe  sklearn is not installed",
         "                     to change it: pip install 'actrec[probe]'",
         "broken  videos       PyAV cannot be used",
-        "                     to mend it: pip install --force-reinstall av",
+        "                     to fix it: pip install --force-reinstall av",
     ]
     assert out[-1] == "broken: videos"
     assert json.loads((tmp_path / "doctor.json").read_text())["usable"] is False

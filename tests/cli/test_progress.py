@@ -32,9 +32,9 @@ def test_a_log_file_gets_a_line_every_30_seconds_at_most(clock, capsys):
                 if said := capsys.readouterr().err:
                     printed.append((clock[0], list_name, said))
     assert [said for _, _, said in printed] == [
-        "videos: 240/400, 8/s, 00:20 left, 2 failed\n",
-        "videos: 79/400, 8/s, 00:40 left\n",
-        "videos: 319/400, 8/s, 00:10 left, 2 failed\n",
+        "videos: 240/400, 8 videos/s, 00:20 left, 2 failed\n",
+        "videos: 79/400, 8 videos/s, 00:40 left\n",
+        "videos: 319/400, 8 videos/s, 00:10 left, 2 failed\n",
     ]
     assert printed[1][0] - printed[0][0] >= 30
 
@@ -51,7 +51,7 @@ def test_what_was_done_before_does_not_count_for_the_rate(clock, capsys):
     bar.to(500, 1000)
     clock[0] += 50
     bar.to(600, 1000)
-    assert capsys.readouterr().err == "videos: 600/1000, 2/s, 03:20 left\n"
+    assert capsys.readouterr().err == "videos: 600/1000, 2 videos/s, 03:20 left\n"
 
 
 def test_the_first_moment_gives_no_rate(clock, capsys):
@@ -85,10 +85,10 @@ def test_training_in_a_log_file(clock, capsys):
     said = capsys.readouterr()
     assert said.out == "epoch 3/50\n"
     assert said.err.splitlines() == [
-        "epoch 3/50 steps: 40/100, 1/s, 01:00 left, loss 0.500, top-1 75.0, 16.0 clips/s, waiting 25 %",
-        "epoch 3/50 steps: 70/100, 1/s, 00:30 left, loss 0.500, top-1 75.0, 16.0 clips/s, waiting 25 %",
+        "epoch 3/50 steps: 40/100, 1 steps/s, 01:00 left, loss 0.500, top-1 75.0, 16.0 clips/s, waiting 25 %",
+        "epoch 3/50 steps: 70/100, 1 steps/s, 00:30 left, loss 0.500, top-1 75.0, 16.0 clips/s, waiting 25 %",
         "epoch 3/50 steps: 100/100, loss 0.500, top-1 75.0, 16.0 clips/s, waiting 25 %",
-        "epoch 3/50 validation videos: 32/64, 1.6/s, 00:20 left",
+        "epoch 3/50 validation videos: 32/64, 1.6 videos/s, 00:20 left",
     ]
 
 

@@ -58,7 +58,7 @@ def test_the_summary(dataset, capsys):
     ]
     said = json.loads((dataset.parent / "said.json").read_text())[str(dataset)]
     assert (
-        lines[-1] == f"  data      list {said['fingerprint']['list'][:12]}, "
+        lines[-1] == f"  fingerprint: list {said['fingerprint']['list'][:12]}, "
         f"contents {said['fingerprint']['contents'][:12]}"
     )
     assert (said["videos"], said["broken"], said["frames"], said["codecs"]) == (5, 1, 51, {"h264": 3, "jpg": 1})

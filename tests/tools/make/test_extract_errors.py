@@ -80,6 +80,7 @@ def test_failures(videos, tmp_path):
         f"2 videos -> {tmp_path}/frames/ (10 frames, 2 failed; why: {tmp_path}/failed.csv); train.txt 2, val.txt 0"
     )
     assert "val.txt: none of its videos could be extracted, so this list is not written" in result.output
+    assert f"failed, for example: {src}/a/bad, very.mp4: not a video, but a text file" in result.output
     with open(tmp_path / "failed.csv", newline="") as file:
         found = list(csv.reader(file))
     assert [row[0] for row in found] == ["path", str(src / "a" / "bad, very.mp4"), str(src / "a" / "empty.mp4")]
