@@ -441,7 +441,8 @@ class Optim(Settings):
     )
     freeze_until: str | None = opt(
         None,
-        "Do not train the layers before the layer of this name (or of a name that starts so).  [default: train all]",
+        "Do not train the layers before the layer of this name, or of a name that starts with it.  "
+        "[default: train all]",
     )
     freeze_norm: Literal["none", "partial", "all"] = opt(
         "none", "Which batch norms keep their statistics and weights; partial: all but the first, as in TSN."
@@ -481,7 +482,7 @@ class Loss(Settings):
 
     multi_label: bool = opt(
         False,
-        "Train on videos with any number of labels, and report mean average precision.",
+        "Videos can have any number of labels; the score is mean average precision.",
     )
     label_smoothing: float = opt(
         0.0, "Fraction of the target that is spread evenly over all classes.", at_least=0, below=1
@@ -517,7 +518,7 @@ class Run(Settings):
     )
     val_every: int = opt(1, "Number of epochs between two validations.", at_least=1)
     early_stopping: int = opt(
-        0, "Stop after so many epochs without a better validation result. 0: train all epochs.", at_least=0
+        0, "Stop after this many epochs without a better validation result. 0: train all epochs.", at_least=0
     )
     crop_ratio: float = opt(
         Views.crop_ratio,

@@ -46,8 +46,8 @@ def command(lists: tuple[Path, ...], data: Path, flowoptions: FlowOptions, run: 
     Flow of a frame folder: 00001_x.jpg and 00001_y.jpg next to its 00001.jpg.
     Flow of a video file: in flow/<its path>/ next to the list.
 
-    `actrec train --modality flow` takes the same lists. The CPU computes dense inverse search; a GPU uses its optical
-    flow hardware.
+    `actrec train --modality flow` takes the same lists. The CPU computes the flow by dense inverse search, and
+    a GPU with its optical flow hardware.
 
     If you interrupt it, run the same command again to continue. Videos that fail are listed in failed_flow.csv, and the
     exit code is 1.

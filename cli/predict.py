@@ -33,7 +33,7 @@ _TIMELINE, _STREAM, _WINDOWS = "Long videos", "Live sources", "Windows (--timeli
     cls=Option,
     heading=_STREAM,
     metavar="URL|DEVICE",
-    help="Camera or network stream to predict, frame by frame.",
+    help="Camera or network stream to predict while it runs.",
 )
 @click.option(
     "--topk", type=click.IntRange(0), default=_TOPK, show_default=True, help="Number of classes to print; 0: all."

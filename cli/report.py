@@ -27,7 +27,8 @@ from actrec.words import counted
               help="File for the page.  [default: report.html in the folder of the first run]")  # fmt: skip
 @click.option("--scores", "score_files", type=FILE, multiple=True,
               help="Score file of `actrec evaluate`. Pass one for each RUN, in the same order.  "
-              "[default: the file in RUN/scores that fits the other runs and the validation best]")  # fmt: skip
+              "[default: the most suitable file in RUN/scores, with the same options for all runs if "
+              "possible]")  # fmt: skip
 @click.option("--list", "list_path", type=FILE,
               help="List of the scored videos. Their frames are shown.  "
               "[default: a list in DATA that contains them]")  # fmt: skip

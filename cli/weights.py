@@ -86,7 +86,8 @@ def convert(
 ) -> int:
     """Write the weights in FILE to OUT under the net's own names: .safetensors, .pt or .pth.
 
-    Options of the net need --backbone. Without any, those that change the shapes of the weights are found.
+    Options of the net need --backbone. Without such options, the command finds those that change the shapes of the
+    weights.
     """
     from actrec.nets.convert import convert, save_weights
     from actrec.nets.recognize import recognize
