@@ -327,7 +327,6 @@ from pathlib import Path
 import av
 import numpy as np
 import onnxruntime
-from av.video.reformatter import Interpolation as Mode
 
 HERE = Path(__file__).parent
 SPEC = json.loads((HERE / "input.json").read_text("utf-8"))
@@ -335,12 +334,39 @@ LABELS, T = SPEC["classes"], SPEC["frames"]
 # A file may be a playlist that names other files and addresses: only containers of video are opened.
 SAFE = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
 
+# The contributions of red and blue to luma, by the color matrix in ITU-T H.273. All others are converted as BT.601.
+LUMA = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
+
+
+def yuv420_to_rgb(picture):
+    """As in training, pixel by pixel: integer arithmetic, and one color for each block of 2x2 pixels."""
+    h, planes = picture.height, picture.to_ndarray().astype(int)
+    u, v = planes[h:].reshape(2, h // 2, -1).repeat(2, 1).repeat(2, 2)
+    y, full = planes[:h], picture.color_range == 2 or picture.format.name == "yuvj420p"
+    if full or picture.colorspace in LUMA:
+        red, blue = LUMA.get(picture.colorspace, (0.299, 0.114))
+        green = 1 - red - blue
+        black, luma, chroma = (0, 1, 1) if full else (16, 255 / 219, 255 / 224)
+        cr, cb = 2 * (1 - red) * chroma, 2 * (1 - blue) * chroma
+        exact = np.array([[luma, 0, cr], [luma, -cb * blue / green, -cr * red / green], [luma, cb, 0]]) * 2**10
+        matrix, offset, bits = np.rint(exact).astype(int), np.rint(-exact @ (black, 128, 128)).astype(int), 10
+    else:
+        matrix, bits = np.array([[1220542, 0, 1673527], [1220542, -409993, -852492], [1220542, 2116026, 0]]), 20
+        y, offset = np.maximum(y, 16), -matrix @ (16, 128, 128)
+    rgb = (np.stack([y, u, v], 2) @ matrix.T + offset + 2 ** (bits - 1)) >> bits
+    return rgb.clip(0, 255).astype(np.uint8)
+
 
 def to_rgb(picture):
     """The upright picture, uint8 (H, W, 3)."""
-    # FFmpeg's fast conversion of 8-bit 4:2:0 makes pictures darker by 1/255.
-    exact = Mode.BILINEAR | Mode.ACCURATE_RND | Mode.FULL_CHR_H_INT if picture.format.name[-4:] == "420p" else None
-    return np.rot90(picture.to_ndarray(format="rgb24", interpolation=exact), picture.rotation // 90)
+    is_even = picture.width % 2 == 0 and picture.height % 2 == 0
+    if picture.format.name in ("yuv420p", "yuvj420p") and is_even:
+        rgb = yuv420_to_rgb(picture)  # FFmpeg's conversion makes other pixels
+    else:
+        if picture.colorspace == 10:  # BT.2020 with constant luminance, which FFmpeg does not convert
+            picture.colorspace = 9
+        rgb = picture.to_ndarray(format="rgb24")
+    return np.rot90(rgb, picture.rotation // 90)
 
 
 def read_clip(path):
