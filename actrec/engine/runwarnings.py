@@ -30,6 +30,7 @@ _EXPLODED = 10  # times the loss of a net that gives all classes the same score
 _HELP = "try a lower --lr, a --warmup of some epochs, or pretrained weights (--weights FILE --new-head)"
 
 _NOT_NEW = "their scores say nothing about new videos; remove them from one of the two lists"
+_NAMED = 3  # pairs of copies with different labels
 _COMPARED = 2_000_000  # rows of lists that are compared with each other; more would delay the start by seconds
 
 Kind = Literal[
@@ -43,7 +44,8 @@ class RunWarning:
 
     Args:
         kind: few-videos: a class has fewer than five training videos. shared-videos: videos are in both lists.
-            contradictions: with different labels. copies: videos have the same content as videos of the other list.
+            contradictions: with different labels. copies: videos have the same content under different names, in both
+            lists or in the training list, there with equal or different labels.
             directions: names of classes contain a direction, and there is no `flips.txt`, or it does not contain them.
             one-class: one class is
             predicted for most validation videos. chance: the predictions are not better than chance, although
@@ -68,13 +70,8 @@ def of_data(data: Data, unusable: Mapping[int, str], *, flips: bool) -> Iterator
     if message := _few_videos(data, unusable):
         yield RunWarning("few-videos", message)
     yield from _shared(data)
-    if data.val_index is not None and (copies := find_copies(data.train_index, data.val_index)):
-        val, train = (index.name(path) for index, path in zip((data.val_index, data.train_index), copies[0]))
-        yield RunWarning(
-            "copies",
-            f"{counted(len(copies), 'validation video')} {'has' if len(copies) == 1 else 'have'} the same content as "
-            f"training videos under another name, such as {val} and {train}: {_NOT_NEW}",
-        )
+    if message := _copies(data):
+        yield RunWarning("copies", message)
     if flips and (message := _directions(data)):
         yield RunWarning("directions", message)
 
@@ -97,6 +94,39 @@ def _shared(data: Data) -> Iterator[RunWarning]:
             f"{len(differ):,} of the videos in both lists have other labels in the training list: {row.id} has "
             f"{_labels(row)} for validation and {_labels(other)} for training; correct one of the lists",
         )
+
+
+def _copies(data: Data) -> str | None:
+    """Of videos with the same content under different names: everything in one line, the most urgent first."""
+    val_sizes = data.val_index.sizes() if data.val_index is not None else None
+    found = find_copies(data.train, data.train_index.sizes(), val_sizes)
+    messages = []
+    if (number := len(found.differ)) > 0:
+        pairs = [f"{_labeled(one, data)} and {_labeled(other, data)}" for one, other in found.differ[:_NAMED]]
+        messages.append(
+            f"{counted(number, 'training video')} {'has' if number == 1 else 'have'} the same content as training "
+            f"videos with other labels: {'; '.join(pairs)}{'; ...' if number > _NAMED else ''}: decide which label is "
+            "right, and remove the other row from the training list"
+        )
+    if data.val_index is not None and (number := len(found.across)) > 0:
+        val, train = (index.name(path) for index, path in zip((data.val_index, data.train_index), found.across[0]))
+        messages.append(
+            f"{counted(number, 'validation video')} {'has' if number == 1 else 'have'} the same content as "
+            f"training videos under another name, such as {val} and {train}: {_NOT_NEW}"
+        )
+    if (number := len(found.same)) > 0:
+        one, other = found.same[0]
+        messages.append(
+            f"{counted(number, 'training video')} {'has' if number == 1 else 'have'} the same content and labels as "
+            f"other training videos, such as {other.id} and {one.id}: training draws this content more often; remove "
+            f"{'this row' if number == 1 else 'these rows'} from the training list unless you repeat videos on purpose"
+        )
+    return ". Also, ".join(messages) or None
+
+
+def _labeled(video: Video, data: Data) -> str:
+    names = [show(data.classes[label]) for label in video.labels]
+    return f"{video.id} ({', '.join(names) or 'no label'})"
 
 
 def _labels(video: Video) -> str:

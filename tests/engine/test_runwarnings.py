@@ -141,6 +141,36 @@ def test_a_new_run_in_the_folder_forgets_old_warnings(noise, dataset, tmp_path):
     assert not (tmp_path / "run/warnings.jsonl").exists()
 
 
+def test_copies_in_the_training_list(noise, tmp_path):
+    def message(*labels):
+        """The warning if the first video has copies with these labels."""
+        first = noise.train[0]
+        paths = [str(tmp_path / f"copy{i}") for i in range(len(labels))]
+        for path in paths:
+            shutil.copytree(first.path, path, dirs_exist_ok=True)
+        rows = [first._replace(id=f"c{i}", path=path, labels=(labels[i],)) for i, path in enumerate(paths)]
+        train = [*noise.train, *rows]
+        data = Data(train, build_index(train), None, None, noise.classes)
+        return {warning.kind: warning.message for warning in of_data(data, {}, flips=False)}.get("copies")
+
+    first = noise.train[0].id
+    assert message() is None
+    assert message(0, 0) == (
+        f"2 training videos have the same content and labels as other training videos, such as c0 and {first}: "
+        "training draws this content more often; remove these rows from the training list unless you repeat videos on "
+        "purpose"
+    )
+    pair = f"{first} ('turn left') and"
+    assert message(1, 2, 1, 1, 0) == (
+        f"5 training videos have the same content as training videos with other labels: {pair} c0 ('turn right'); "
+        f"{pair} c1 ('rare'); {pair} c2 ('turn right'); ...: decide which label is right, and remove the other row "
+        "from the training list"
+    )
+    differ, same = message(0, 1).split(". Also, ")
+    assert differ.startswith(f"1 training video has the same content as training videos with other labels: {pair} c1")
+    assert same.startswith("1 training video has the same content and labels as other training videos, such as c0")
+
+
 def test_videos_of_both_lists(noise):
     val = [*list(noise.val)[:3], noise.train[0]]
     both = Data(noise.train, noise.train_index, val, build_index(val), noise.classes)
