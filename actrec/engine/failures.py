@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-import torch
-
 from actrec.system import is_out_of_memory
 from actrec.words import counted, printable
 
@@ -20,6 +18,8 @@ def explain(error: BaseException) -> str | None:
     A full GPU and NCCL's errors have types of their own. The CPU's allocator and gloo raise a plain RuntimeError, which
     only its message tells apart.
     """
+    import torch  # here, because commands that need no torch name failures too
+
     if isinstance(error, torch.OutOfMemoryError):
         return f"the GPU's memory is full: {_MEMORY}"
     if is_out_of_memory(error):
