@@ -12,7 +12,7 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
-# The same, and which lines no test runs. Measuring that takes a part of the time, so CI does without it.
+# The same tests, and a report of the lines that no test runs. This takes longer, so CI does not do it.
 coverage: $(READY)
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal --cov
 

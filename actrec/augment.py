@@ -1,4 +1,4 @@
-"""Augmentations of your own: a class that is registered, and the options of which become those of `actrec.Augment`.
+"""Augmentations of your own: you register a class, and its fields become fields of `actrec.Augment`.
 
     from dataclasses import dataclass
 

@@ -143,7 +143,7 @@ def finish(*lines: str, json_path: Path | None = None, result: Any = None, faile
 
 
 def note(text: str) -> None:
-    """Prints a line to standard error. Work goes on if it cannot be written, because the disk of a log is full."""
+    """Prints a line to standard error. If it cannot be written, such as to a full disk, the command continues."""
     with _above_bars(), suppress(OSError):
         click.echo(printable_lines(text), err=True)
 
