@@ -236,7 +236,7 @@ def joined(tensors: dict[str, Tensor], parts: tuple[str, ...], whole: str) -> di
 
 
 def init_linear(net: nn.Module) -> None:
-    """Initializes all linear layers: weights from a normal distribution (standard deviation 0.02, cut off), biases 0."""
+    """Initializes all linear layers: weights normal with a standard deviation of 0.02, cut off at 2; biases 0."""
     for module in net.modules():
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)
