@@ -16,7 +16,7 @@ import numpy as np
 from actrec.config import FLOW_CHANNELS, Augment, Clip, Input, OptionError, Views
 from actrec.data.index import Media
 from actrec.data.lists import Video, check_labels
-from actrec.data.sampling.geometry import Box
+from actrec.data.sampling.geometry import Box, crop_flips
 from actrec.data.sampling.order import EpochDraws, batch_slice, single_labels
 from actrec.data.sampling.plan import EvalPlan, TrainPlan, check_sampling, plan_eval, plan_train
 from actrec.pipelines import augment as augmentations
@@ -159,7 +159,10 @@ class TrainTask:
 class EvalTask:
     """All views of every video, in the order of the list. `eval_loader` explains the arguments and the errors.
 
-    Attributes: as those of `TrainTask`.
+    Attributes: as those of `TrainTask`, and:
+        flips: which of the crops are mirrored.
+        crop: width and height of the crops.
+        antialias: whether pictures are resized with antialiasing.
     """
 
     changes_pixels = False
@@ -181,6 +184,7 @@ class EvalTask:
         self.videos, self.input, self.multi_label, self.batch_size = videos, net_input, multi_label, batch_size
         self.clip, self.views = _with_frames(clip, net_input), views
         self.num_views = views.num_views
+        self.flips, self.crop, self.antialias = crop_flips(views.crops), (net_input.size, net_input.size), True
         self._rows = np.arange(rank, len(videos), world)
         self.num_steps = -(-len(self._rows) // batch_size)
         self.num_clips = len(videos) * views.num_views

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -33,6 +34,8 @@ class TrainPlan:
         drawn: the random numbers of each augmentation that is switched on, by its name (`actrec.pipelines.augment`).
     """
 
+    antialias: ClassVar[bool] = True
+
     frames: np.ndarray
     box: Box
     flip: bool
@@ -53,14 +56,20 @@ class EvalPlan:
         resize: (width, height) to which the whole picture is resized before the crops are taken.
         offsets: (crops, 2) int64, x and y of each crop in the resized picture.
         flips: (crops,) bool, which crops are mirrored.
-        size: height and width of a crop.
+        crop: width and height of a crop.
+        antialias: whether the picture is resized with antialiasing.
     """
 
     frames: np.ndarray
     resize: tuple[int, int]
     offsets: np.ndarray
     flips: np.ndarray
-    size: int
+    crop: tuple[int, int]
+    antialias: bool = True
+
+    @property
+    def num_views(self) -> int:
+        return len(self.frames) * len(self.flips)
 
     @property
     def crops(self) -> list[tuple[int, int, bool]]:
@@ -70,7 +79,8 @@ class EvalPlan:
     def boxes(self, width: int, height: int) -> list[tuple[float, float, float, float]]:
         """The box (x, y, w, h) of each crop, in pixels of a video of this size. They are not whole numbers."""
         across, down = width / self.resize[0], height / self.resize[1]
-        return [(x * across, y * down, self.size * across, self.size * down) for x, y in self.offsets.tolist()]
+        w, h = self.crop[0] * across, self.crop[1] * down
+        return [(x * across, y * down, w, h) for x, y in self.offsets.tolist()]
 
 
 def plan_train(
@@ -126,7 +136,7 @@ def plan_eval(*, num_frames: int, width: int, height: int, clip: Clip, size: int
     offsets, flips = crop_offsets(*resize, size, views.crops, rule=views.rule), crop_flips(views.crops)
     offsets = offsets.repeat(len(flips) // len(offsets), axis=0)
     frames = sample(clip, num_frames=num_frames, clips=views.clips)
-    return EvalPlan(frames, resize, offsets, np.array(flips), size)
+    return EvalPlan(frames, resize, offsets, np.array(flips), (size, size))
 
 
 def sample(clip: Clip, *, num_frames: int, clips: int = 1, rng: np.random.Generator | None = None) -> np.ndarray:

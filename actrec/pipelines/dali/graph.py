@@ -14,7 +14,6 @@ from nvidia.dali import Pipeline, fn, pipeline_def, types
 from nvidia.dali.data_node import DataNode
 
 from actrec.config import Input
-from actrec.data.sampling.geometry import crop_flips
 from actrec.pipelines.augment import Augmentation, failures_of
 from actrec.pipelines.dali.routes import BOX_END, BOX_START, CROPS, FLIP, RESIZE, GraphInput, Route, train_plan
 from actrec.pipelines.task import Task, TrainTask
@@ -64,18 +63,32 @@ def train_graph(
     return define_graph(graph, inputs, settings, conditionals=bool(augmentations))
 
 
-def eval_graph(route: Route, net_input: Input, *, num_crops: int, settings: GraphSettings) -> Graph:
-    """One output per crop: all needed frames of a video (or one image), cropped and normalized, float FHWC (or HWC)."""
+def eval_graph(
+    route: Route,
+    net_input: Input,
+    *,
+    flips: Sequence[bool],
+    crop: tuple[int, int] | None,
+    settings: GraphSettings,
+    antialias: bool = True,
+) -> Graph:
+    """One output per crop: all needed frames of a video (or one image), cropped and normalized, float FHWC (or HWC).
+
+    Args:
+        flips: whether each crop is mirrored.
+        crop: width and height of the crops; None: the whole picture.
+        antialias: whether pictures are resized with antialiasing.
+    """
     inputs = Inputs(settings.device)
 
     def graph() -> tuple[DataNode, ...]:
         frames = route.decode(inputs)
         if not route.decoded_by_workers:
-            frames = resize(frames, shape=inputs(RESIZE))
+            frames = resize(frames, shape=inputs(RESIZE), antialias=antialias)
         frames = correct_colors(frames, route, inputs)
+        crops = take_crops(frames, inputs(CROPS), len(flips), crop) if crop is not None else [frames] * len(flips)
         return tuple(
-            normalize(crop, net_input, route, mirror=int(flip), dtype=settings.dtype)
-            for crop, flip in zip(take_crops(frames, inputs(CROPS), num_crops, net_input.size), crop_flips(num_crops))
+            normalize(cut, net_input, route, mirror=int(flip), dtype=settings.dtype) for cut, flip in zip(crops, flips)
         )
 
     return define_graph(graph, inputs, settings, conditionals=False)
@@ -90,7 +103,7 @@ def graph_of(task: Task, route: Route, *, device: str, device_id: int | None, th
     if isinstance(task, TrainTask):
         pixel_augmentations = [augmentation for augmentation in task.augmentations if augmentation.changes_pixels]
         return train_graph(route, task.input, augmentations=pixel_augmentations, settings=settings)
-    return eval_graph(route, task.input, num_crops=task.views.crops, settings=settings)
+    return eval_graph(route, task.input, flips=task.flips, crop=task.crop, antialias=task.antialias, settings=settings)
 
 
 class Inputs:
@@ -140,15 +153,16 @@ def cut_and_resize(frames: DataNode, *, start: DataNode, end: DataNode, size: in
     )
 
 
-def resize(frames: DataNode, *, shape: DataNode) -> DataNode:
-    """Resizes the whole picture, antialiased bilinear, to the plan's float32 (height, width)."""
-    return fn.resize(frames, size=shape, interp_type=types.INTERP_LINEAR, antialias=True)
+def resize(frames: DataNode, *, shape: DataNode, antialias: bool) -> DataNode:
+    """Resizes the whole picture, bilinear, to the plan's float32 (height, width)."""
+    return fn.resize(frames, size=shape, interp_type=types.INTERP_LINEAR, antialias=antialias)
 
 
-def take_crops(frames: DataNode, offsets: DataNode, num_crops: int, size: int) -> list[DataNode]:
-    """`num_crops` square crops of every frame. `offsets` holds int32 (num_crops, 2) rows of y, x."""
+def take_crops(frames: DataNode, offsets: DataNode, num_crops: int, crop: tuple[int, int]) -> list[DataNode]:
+    """`num_crops` crops of every frame, of this width and height. `offsets` holds int32 (num_crops, 2) rows of y, x."""
+    width, height = crop
     return [
-        fn.slice(frames, start=offsets[j], shape=[size, size], axis_names="HW", out_of_bounds_policy="error")
+        fn.slice(frames, start=offsets[j], shape=[height, width], axis_names="HW", out_of_bounds_policy="error")
         for j in range(num_crops)
     ]
 

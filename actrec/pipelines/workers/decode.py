@@ -100,6 +100,7 @@ class Request:
         box, shape: this box (x, y, w, h) of each frame, resized to shape (width, height).
         make_writer: given the sample's `gather`, makes a function that receives the pictures one by one, with their
             indices in `wanted`; the sample then has no data. None: the pictures are kept.
+        antialias: as for `resize`.
     """
 
     row: int
@@ -109,6 +110,7 @@ class Request:
     box: Box
     shape: tuple[int, int]
     make_writer: Callable[[np.ndarray], Callable[[int, np.ndarray], None]] | None
+    antialias: bool = True
 
 
 def fetch_bytes(planned: Sequence[Planned], index: Index) -> None:
@@ -257,7 +259,7 @@ def fetch_pictures(requests: Sequence[Request], index: Index, *, certify: bool) 
 def _fetch_flow(request: Request) -> Sample:
     receiver = _Receiver(request)
     receiver.expect(receiver.positions)
-    read_one = functools.partial(read_flow, region=receiver.region, shape=request.shape)
+    read_one = functools.partial(read_flow, region=receiver.region, shape=request.shape, antialias=request.antialias)
     read = functools.lru_cache(maxsize=FLOW_CHANNELS)(read_one)  # neighboring stacks share most of their images
     for i, position in enumerate(receiver.positions.tolist()):
         paths = request.media.images(position - request.media.start)
@@ -265,10 +267,10 @@ def _fetch_flow(request: Request) -> Sample:
     return receiver.sample()
 
 
-def read_flow(path: str, region: Region, shape: tuple[int, int]) -> np.ndarray:
+def read_flow(path: str, region: Region, shape: tuple[int, int], *, antialias: bool = True) -> np.ndarray:
     """The box of a gray image, resized to shape (width, height): uint8 (height, width, 1)."""
     out = np.empty((*shape[::-1], 1), np.uint8)
-    resize(region.cut(read_image(path, gray=True))[..., None], out=out)
+    resize(region.cut(read_image(path, gray=True))[..., None], out=out, antialias=antialias)
     return out
 
 
@@ -294,7 +296,7 @@ class _Receiver:
         if i is None:
             return
         picture = self._kept[0 if self._write else i]
-        resize(rgb, out=picture)
+        resize(rgb, out=picture, antialias=self._request.antialias)
         if self._write:
             self._write(i, picture)
 

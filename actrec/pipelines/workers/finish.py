@@ -7,6 +7,7 @@ GPU, and where an augmentation changes pixels, DALI does the same arithmetic (`d
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -33,16 +34,18 @@ class Finisher:
     def __init__(self, net_input: Input, *, dtype: str, channels_last: bool, keep: int, flow: bool = False):
         self._input, self._flow = net_input, flow
         self._size, self._channels = net_input.size, len(net_input.mean)
-        num_pixels = math.gcd(net_input.size, _ROWS) * net_input.size
-        self._shift = np.tile([-255 * m for m in net_input.mean], num_pixels).astype(np.float32)
-        self._scale = np.tile([1 / (255 * s) for s in net_input.std], num_pixels).astype(np.float32)
+        self._constants = functools.lru_cache(maxsize=16)(self._constants_of)
         self._dtype = getattr(torch, dtype)
         self._channels_last = channels_last
         self._buffers = Buffers(keep=keep)
 
-    def batch(self, num_videos: int, views: int, frames: int) -> torch.Tensor:
-        """Memory for clips, viewed as (N, views, T, H, W, C)."""
-        lead, picture = (num_videos, views), (self._size, self._size)
+    def batch(self, num_videos: int, views: int, frames: int, crop: tuple[int, int] | None = None) -> torch.Tensor:
+        """Memory for clips, viewed as (N, views, T, H, W, C).
+
+        Args:
+            crop: width and height of the pictures; by default those of the net's input.
+        """
+        lead, picture = (num_videos, views), crop[::-1] if crop is not None else (self._size, self._size)
         if self._channels_last:
             return self._buffers.take((*lead, frames, *picture, self._channels), self._dtype)
         taken = self._buffers.take((*lead, self._channels, frames, *picture), self._dtype)
@@ -63,7 +66,8 @@ class Finisher:
             gather: (clips, T) indices of the clips' frames among the needed ones.
             clips: (views, T, H, W, C), ordered by crop, then by clip.
         """
-        out, size, num_clips = clips.numpy(), self._size, len(gather)
+        out, num_clips = clips.numpy(), len(gather)
+        height, width = out.shape[2:4]
         order = np.argsort(gather, axis=None, kind="stable")
         ends = np.searchsorted(gather.ravel()[order], np.arange(gather.max() + 1), side="right").tolist()
         places = [divmod(place, gather.shape[1]) for place in order.tolist()]
@@ -72,7 +76,7 @@ class Finisher:
             (clip, t), *again = places[ends[i - 1] if i else 0 : ends[i]]
             for j, (x, y, mirror) in enumerate(plan.crops):
                 first = out[j * num_clips + clip, t]
-                self.normalize(picture[y : y + size, x : x + size], mirror=mirror, out=first)
+                self.normalize(picture[y : y + height, x : x + width], mirror=mirror, out=first)
                 if self._flow and mirror:
                     _reverse_x(clips[j * num_clips + clip, t], self._input)
                 for other_clip, other_t in again:
@@ -84,22 +88,29 @@ class Finisher:
         """Writes one picture, optionally mirrored left to right.
 
         Args:
-            picture: uint8 (size, size, C), may be a region of a larger one.
-            out: floats of any type and memory layout, viewed as (size, size, C).
+            picture: uint8 (H, W, C), may be a region of a larger one.
+            out: floats of any type and memory layout, viewed as (H, W, C).
         """
         picture = cv2.flip(picture, 1) if mirror else picture
+        shift, scale = self._constants(*picture.shape[:2])
         if out.dtype == np.float32 and out[..., 0].flags.c_contiguous:  # channel by channel
             for channel, plane in enumerate(cv2.split(picture)):
-                _normalize(plane, self._shift[channel], self._scale[channel], out=out[..., channel])
+                _normalize(plane, shift[channel], scale[channel], out=out[..., channel])
             return
         direct = out.dtype == np.float32 and out.flags.c_contiguous
-        floats = (out if direct else np.empty(picture.shape, np.float32)).reshape(-1, len(self._shift))
+        floats = (out if direct else np.empty(picture.shape, np.float32)).reshape(-1, len(shift))
         rows = np.ascontiguousarray(picture).reshape(floats.shape)
         step = -(-len(floats) // _PARTS)
         for part in (slice(first, first + step) for first in range(0, len(floats), step)):
-            _normalize(rows[part], self._shift, self._scale, out=floats[part])
+            _normalize(rows[part], shift, scale, out=floats[part])
         if not direct:
             out[...] = floats.reshape(out.shape)
+
+    def _constants_of(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """What is added to the values of some rows of a picture, and by what the sums are multiplied."""
+        num_pixels = math.gcd(height, _ROWS) * width
+        shift = np.tile([-255 * m for m in self._input.mean], num_pixels).astype(np.float32)
+        return shift, np.tile([1 / (255 * s) for s in self._input.std], num_pixels).astype(np.float32)
 
 
 def reverse_mirrored_x(clips_VTHWC: torch.Tensor, plan: TrainPlan | EvalPlan, net_input: Input) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import actrec
 from actrec.config import Input
+from actrec.data.sampling.geometry import crop_flips
 from actrec.pipelines import augment
 from actrec.pipelines.dali import graph
 from actrec.pipelines.dali.routes import ROUTES
@@ -58,7 +59,8 @@ def test_training(route, name):
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 @pytest.mark.parametrize("num_crops", [1, 3, 10])
 def test_evaluation(route, num_crops):
-    made = graph.eval_graph(route, input_of(route), num_crops=num_crops, settings=replace(GPU, dtype="float32"))
+    settings = replace(GPU, dtype="float32")
+    made = graph.eval_graph(route, input_of(route), flips=crop_flips(num_crops), crop=(8, 6), settings=settings)
     check(made, *SOURCES[route.name], *([] if route.decoded_by_workers else ["resize"]), "crops")
 
 

@@ -55,7 +55,7 @@ def test_training_clips(dtype, channels_last):
 def test_views_of_evaluation_are_crop_by_crop_and_share_frames():
     gather = np.array([[0, 1, 2, 2], [1, 2, 3, 4]])
     data = RNG.integers(0, 256, (5, 10, 14, 3), np.uint8)
-    plan = EvalPlan(gather, (14, 10), np.array([[0, 0], [6, 2], [6, 2]]), np.array([False, False, True]), 8)
+    plan = EvalPlan(gather, (14, 10), np.array([[0, 0], [6, 2], [6, 2]]), np.array([False, False, True]), (8, 8))
     clips = finished([Sample(0, PIXELS, None, plan, data, np.arange(5), gather)])
     assert clips.shape == (1, 6, 4, 8, 8, 3)
     for crop, (x, y, flip) in enumerate([(0, 0, False), (6, 2, False), (6, 2, True)]):
