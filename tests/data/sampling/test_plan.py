@@ -52,7 +52,7 @@ def test_crops_lie_inside_the_picture():
             assert plan.offsets.dtype == np.int64
             assert plan.offsets.min() >= 0
             assert (plan.offsets + size <= plan.resize).all(), (width, height, size, views)
-            assert plan.size == size
+            assert plan.crop == (size, size)
 
 
 def test_ten_crops_are_five_and_their_mirrors():
