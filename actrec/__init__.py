@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # For type checkers, which do not see names that __getattr__ 
     from actrec.data.lists import Videos as Videos
     from actrec.data.lists import read_list as read_list
     from actrec.data.sampling import samplers as samplers
+    from actrec.data.sampling.protocols import Protocol as Protocol
+    from actrec.data.sampling.protocols import protocol as protocol
     from actrec.data.storage import configure_storage as configure_storage
     from actrec.engine.evaluate import evaluate as evaluate
     from actrec.inference.model import Model as Model
@@ -58,6 +60,8 @@ _PUBLIC = {
     "configure_storage": "actrec.data.storage",
     "augment": "actrec",
     "samplers": "actrec.data.sampling",
+    "Protocol": "actrec.data.sampling.protocols",
+    "protocol": "actrec.data.sampling.protocols",
     "net": "actrec.nets",
     "nets": "actrec",
     "load_weights": "actrec.nets.weights",

@@ -29,6 +29,9 @@ class Published:
         views: clips x crops of a video, such as `10x3`, or a number of clips.
         size: height and width of the crops in pixels.
         source: who published it.
+        layout: the layout of the weights file.
+        file: the name of the weights file, as it was published.
+        protocol: the evaluation protocol with which it was measured (see `actrec.protocol`).
     """
 
     dataset: str
@@ -38,6 +41,9 @@ class Published:
     views: str
     size: int
     source: str
+    layout: str = ""
+    file: str = ""
+    protocol: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,225 @@
+"""Which frames the evaluations of other programs take, computed as these programs compute them.
+
+A rule gets the number of frames M of a video, its rate, and the protocol, which names T frames per clip, the stride s
+and k clips. It returns the clips, (k, T) int64, or None if the program leaves the video out. Most of these programs
+compute in floats, and a rounded sum decides about a frame: the rules keep the order of their operations, and
+float32 where they use it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from actrec.data.sampling import samplers
+
+if TYPE_CHECKING:
+    from actrec.data.sampling.protocols.row import Protocol
+
+# PySlowFast turns positions into ticks of the file's time base, without rounding. The files of Kinetics have 500 to
+# 3,600 ticks per frame; the exact number matters for one clip in several thousand.
+_TICKS_PER_FRAME = 1000
+
+
+def ibm_dense(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+    """Starts spread over the video, truncated; a short video wraps around. IBM, TSM and dense TSM of mmaction2."""
+    return samplers.dense(
+        num_frames=num_frames,
+        frames=protocol.clip_frames,
+        stride=protocol.stride,
+        clips=_num_clips(protocol),
+        rule="ibm",
+    )
+
+
+def ibm_uniform(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+    """Segment centers, shifted by whole frames from clip to clip; a short video is drawn with fixed seeds. IBM."""
+    return samplers.uniform(num_frames=num_frames, frames=protocol.clip_frames, clips=_num_clips(protocol), rule="ibm")
+
+
+def sliding_window(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+    """Clips side by side; the last one is filled by repeating it from its own start. Hara."""
+    return samplers.sliding_window(num_frames=num_frames, frames=protocol.clip_frames, step=protocol.clip_frames)
+
+
+def segment_centers(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+    """The center of each of T segments. TSM, TSN and TSM of mmaction2."""
+    return _centers(num_frames, protocol.clip_frames)[None]
+
+
+def centers_and_starts(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+    """A clip of the centers of T segments, and one of their starts: `twice_sample` of TSM and mmaction2."""
+    return np.stack([_centers(num_frames, protocol.clip_frames), _starts(num_frames, protocol.clip_frames)])
+
+
+def sorted_centers_and_starts(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+    """The same frames in order; they are dealt to two clips in turn. VideoMAE on Something-Something."""
+    frames = np.sort(np.append(_centers(num_frames, protocol.clip_frames), _starts(num_frames, protocol.clip_frames)))
+    return frames.reshape(-1, 2).T.copy()
+
+
+def resampled_windows(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray | None:
+    """Windows of consecutive frames of the video at another rate: `VideoClips` and `UniformClipSampler` of torchvision.
+
+    A video without a single window is left out.
+    """
+    assert protocol.target_fps is not None
+    step = fps / protocol.target_fps
+    if step.is_integer():
+        frames = np.arange(0, num_frames, int(step))
+    else:
+        resampled = math.floor(num_frames * (protocol.target_fps / fps))
+        frames = np.floor(np.arange(resampled, dtype=np.float32) * np.float32(step)).astype(np.int64)
+        frames = np.minimum(frames, num_frames - 1)  # float32 rounds up in videos of many hours
+    windows = len(frames) - protocol.clip_frames + 1
+    if windows < 1:
+        return None
+    starts = np.floor(_linspace32(0, windows - 1, _num_clips(protocol))).astype(np.int64)
+    windowed: np.ndarray = frames[starts[:, None] + np.arange(protocol.clip_frames)]
+    return windowed
+
+
+def spans_at_rate(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+    """T frames of each of k spans of T * s frames at 30 frames per second. PySlowFast on Kinetics."""
+    return _spans(num_frames, fps, protocol, lambda room, clip: room * clip / _num_clips(protocol))
+
+
+def spans_at_rate_to_end(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+    """The same, with the last span near the end of the video: PySlowFast with `USE_OFFSET_SAMPLING`."""
+    return _spans(num_frames, fps, protocol, lambda room, clip: clip * math.floor(room / (_num_clips(protocol) - 1)))
+
+
+def segment_middles(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+    """The middle of each of T segments with rounded borders. PySlowFast and Video Swin on Something-Something."""
+    borders = np.round((num_frames - 1) / protocol.clip_frames * np.arange(protocol.clip_frames + 1)).astype(np.int64)
+    middles: np.ndarray = (borders[:-1] + borders[1:]) // 2
+    return middles[None]
+
+
+def looped_edge_to_edge(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+    """Strided clips from the first frame to the last; a short video wraps around. mmaction2 1.x."""
+    frames, stride, clips = protocol.clip_frames, protocol.stride, _num_clips(protocol)
+    room = max(num_frames - ((frames - 1) * stride + 1), 0)
+    starts = np.round(np.arange(clips) * (room / (clips - 1))).astype(np.int64)
+    return _looped(starts, num_frames, protocol)
+
+
+def looped_in_parts(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+    """Strided clips that start in the middle of k parts; a short video wraps around. mmaction2 0.x, Video Swin."""
+    clips, span = _num_clips(protocol), protocol.clip_frames * protocol.stride
+    starts = np.zeros(clips, np.int64)
+    if num_frames >= span:
+        part = (num_frames - span + 1) / clips
+        starts = (np.arange(clips) * part + part / 2).astype(np.int64)
+    return _looped(starts, num_frames, protocol)
+
+
+def every_nth_padded(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+    """Clips of every s-th frame of the video; too few of these are filled with the last one. VideoMAE on Kinetics."""
+    taken = np.arange(0, num_frames, protocol.stride)
+    taken = np.append(taken, np.full(max(0, protocol.clip_frames - len(taken)), taken[-1]))
+    step = (len(taken) - protocol.clip_frames) / (_num_clips(protocol) - 1)
+    starts = (np.arange(_num_clips(protocol)) * step).astype(np.int64)
+    clips: np.ndarray = taken[starts[:, None] + np.arange(protocol.clip_frames)]
+    return clips
+
+
+def parts_or_overlap(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+    """A clip at the start of each of k parts; in a short video they overlap. V-JEPA 2.
+
+    Its own evaluation draws the start at random where a part is longer than a clip. These are the clips that it takes
+    with `random_clip_sampling=False`.
+    """
+    stride, clips, span = protocol.stride, _num_clips(protocol), protocol.clip_frames * protocol.stride
+    part = num_frames // clips
+    if part > span:
+        clip = np.clip(np.linspace(0, span, protocol.clip_frames), 0, span - 1)
+        step = part
+    else:
+        last = min(span, num_frames) - 1
+        clip = np.full(protocol.clip_frames, float(last))
+        clip[: last // stride] = np.linspace(0, last, last // stride)
+        clip = np.clip(clip, 0, max(last - 1, 0))
+        step = max(num_frames - span, 0) // (clips - 1)
+    frames: np.ndarray = clip.astype(np.int64) + np.arange(clips)[:, None] * step
+    return frames
+
+
+RULES: dict[str, Callable[[int, float, Protocol], np.ndarray | None]] = {
+    rule.__name__: rule
+    for rule in (
+        ibm_dense,
+        ibm_uniform,
+        sliding_window,
+        segment_centers,
+        centers_and_starts,
+        sorted_centers_and_starts,
+        resampled_windows,
+        spans_at_rate,
+        spans_at_rate_to_end,
+        segment_middles,
+        looped_edge_to_edge,
+        looped_in_parts,
+        every_nth_padded,
+        parts_or_overlap,
+    )
+}
+
+
+def _num_clips(protocol: Protocol) -> int:
+    assert protocol.clips is not None, protocol.name
+    return protocol.clips
+
+
+def _centers(num_frames: int, segments: int) -> np.ndarray:
+    tick = num_frames / segments
+    return (tick / 2 + tick * np.arange(segments)).astype(np.int64)
+
+
+def _starts(num_frames: int, segments: int) -> np.ndarray:
+    return (num_frames / segments * np.arange(segments)).astype(np.int64)
+
+
+def _looped(starts: np.ndarray, num_frames: int, protocol: Protocol) -> np.ndarray:
+    frames: np.ndarray = (starts[:, None] + np.arange(protocol.clip_frames) * protocol.stride) % num_frames
+    return frames
+
+
+def _spans(num_frames: int, fps: float, protocol: Protocol, start_of: Callable[[float, int], float]) -> np.ndarray:
+    """PySlowFast's clips. It decodes only the span of a clip if the video is longer than T * s of its own frames, and
+    then takes T of the decoded frames: the first and last are whole frames inside the span.
+    """
+    frames, reach = protocol.clip_frames, protocol.clip_frames * protocol.stride
+    assert protocol.target_fps is not None
+    span = max(1.0, reach / protocol.target_fps * fps)
+    length = fps * (num_frames / fps)
+    selective = length > reach
+    room = max((length if selective else num_frames) - span, 0)
+    clips = []
+    for clip in range(_num_clips(protocol)):
+        start = start_of(room, clip)
+        end = start + span - 1
+        first, last = 0, -1
+        if selective:
+            first = -(-int(start * _TICKS_PER_FRAME) // _TICKS_PER_FRAME)
+            last = min(int(end * _TICKS_PER_FRAME) // _TICKS_PER_FRAME, num_frames - 1)
+        if first <= last:
+            positions = np.clip(_linspace32(0, span - 1, frames), 0, last - first).astype(np.int64) + first
+        else:  # no frame is inside the span, and it decodes the whole video
+            start = start_of(max(num_frames - span, 0), clip)
+            positions = np.clip(_linspace32(start, start + span - 1, frames), 0, num_frames - 1).astype(np.int64)
+        clips.append(positions)
+    return np.stack(clips)
+
+
+def _linspace32(start: float, end: float, steps: int) -> np.ndarray:
+    """`torch.linspace` in float32: both halves are computed from their own end, with one rounding each."""
+    first, last = np.float32(start), np.float32(end)
+    if steps == 1:
+        return np.array([first])
+    step, places = np.float64((last - first) / np.float32(steps - 1)), np.arange(steps)
+    values = np.where(places < steps // 2, first + step * places, last - step * (steps - 1 - places))
+    return values.astype(np.float32)

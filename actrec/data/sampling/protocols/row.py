@@ -1,0 +1,164 @@
+"""What an evaluation protocol is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from actrec.data.sampling.protocols import crops as crop_rules
+from actrec.data.sampling.protocols import frames as frame_rules
+
+Kernel = Literal["pillow", "opencv", "torch", "torch-normalized"]
+Reduction = Literal["logits", "probabilities", "sum of probabilities"]
+SlowPath = Literal["linspace", "stride"]
+
+
+class Geometry(NamedTuple):
+    """How pictures of one size are resized and cropped.
+
+    Args:
+        resized: (width, height) of the whole picture before the crops are taken.
+        crop: (width, height) of a crop.
+        crops: (x, y, mirrored) of each crop, in the order of the published program.
+    """
+
+    resized: tuple[int, int]
+    crop: tuple[int, int]
+    crops: list[tuple[int, int, bool]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How a published accuracy was measured: which frames and crops of a video, and what is averaged.
+
+        r3d = actrec.protocol("torchvision_r3d_18")
+        r3d.frames(300, fps=30).shape  # (5, 16): five clips of 16 frames
+        r3d.geometry(1920, 1080)  # Geometry(resized=(171, 128), crop=(112, 112), crops=[(30, 8, False)])
+        r3d.reduce(logits)  # (classes,): one vector for the video
+
+    The pixels of a crop go to the net as (value / 255 - mean) / std, in the order red, green, blue.
+
+    Args:
+        name: as `actrec protocols` lists it.
+        dataset: for which the program used it.
+        source: the program, its commit and the files that define the protocol.
+        note: what differs from what its authors write, or is easily overlooked.
+        sampling: the rule that chooses the frames (see `actrec.data.sampling.protocols.frames`).
+        clip_frames: frames of a clip.
+        stride: distance of two frames of a clip, at `target_fps` where that is given. 1 where the frames are spread
+            over the video.
+        clips: clips of a video. None if their number depends on the video.
+        target_fps: the rate to which videos are resampled, in frames per second. None: the rate does not matter.
+        fps_from: which rate of a file the program reads: the average, or the one that FFmpeg guesses (`r_frame_rate`).
+        resize: the short side in pixels, or (width, height) for all pictures.
+        long_side: how its size is computed.
+        kernel: what resizes: Pillow's antialiased bilinear filter; OpenCV's INTER_LINEAR; torch's bilinear
+            interpolation of uint8 without antialiasing, rounded to uint8; or the same of normalized floats. All but the
+            first one skip pixels where they shrink a picture.
+        crop: width and height of a crop in pixels. None: the whole resized picture.
+        crop_rule: where the crops are (see `actrec.data.sampling.protocols.crops`).
+        mirrored: each crop is followed by its mirror image.
+        mean, std: of values from 0 to 1, in the order red, green, blue.
+        reduction: what becomes of the logits of the views: their mean, or the mean or sum of their softmax.
+        joins_clips: the net gets all clips of a crop at once, and returns logits per crop.
+        slow_path: how SlowFast picks the frames of its slow path: `linspace` from the first to the last frame, or every
+            n-th frame (`stride`). None: the protocol has no SlowFast net.
+        precision: of the net.
+    """
+
+    name: str
+    dataset: str
+    source: str
+    note: str = ""
+    sampling: str
+    clip_frames: int
+    stride: int = 1
+    clips: int | None = 1
+    target_fps: float | None = None
+    fps_from: Literal["average", "guessed"] = "average"
+    resize: int | tuple[int, int]
+    long_side: Literal["truncated", "rounded", "floor of ratio"] = "truncated"
+    kernel: Kernel
+    crop: int | None
+    crop_rule: str
+    mirrored: bool = False
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    reduction: Reduction
+    joins_clips: bool = False
+    slow_path: SlowPath | None = None
+    precision: Literal["float32"] = "float32"
+
+    def __post_init__(self) -> None:
+        assert self.sampling in frame_rules.RULES, self.name
+        assert self.crop_rule in crop_rules.RULES, self.name
+
+    @property
+    def crops(self) -> int:
+        """Number of crops of a clip."""
+        return len(self.geometry(320, 240).crops)
+
+    def frames(self, num_frames: int, fps: float | Fraction | None = None) -> np.ndarray | None:
+        """The frames of each clip of a video.
+
+            actrec.protocol("videomae_k400").frames(300).tolist()[0]  # [0, 4, 8, ..., 60]
+
+        Args:
+            num_frames: of the video.
+            fps: frames per second. Only protocols with `target_fps` need it.
+
+        Returns:
+            (clips, frames) int64, numbers of frames from 0. None if the program leaves such a video out.
+
+        Raises:
+            ValueError: `num_frames` is below 1, or the rate is needed and not a positive number.
+        """
+        if num_frames < 1:
+            raise ValueError(f"num_frames {num_frames}: expected at least 1")
+        rate = math.nan if fps is None else float(fps)
+        if self.target_fps is not None and not 0 < rate < math.inf:
+            raise ValueError(f"fps {fps}: protocol {self.name} needs the number of frames per second")
+        return frame_rules.RULES[self.sampling](num_frames, rate, self)
+
+    def geometry(self, width: int, height: int) -> Geometry:
+        """How pictures of one size are resized and cropped.
+
+        Args:
+            width, height: of the video, as displayed, in pixels.
+
+        Raises:
+            ValueError: a side is below 1.
+        """
+        if min(width, height) < 1:
+            raise ValueError(f"size {width}x{height}: expected at least 1x1")
+        resized = self._resized(width, height)
+        crop = resized if self.crop is None else (self.crop, self.crop)
+        corners = crop_rules.RULES[self.crop_rule](*resized, crop)
+        flips = (False, True) if self.mirrored else (False,)
+        return Geometry(resized, crop, [(x, y, flip) for x, y in corners for flip in flips])
+
+    def reduce(self, logits: Any) -> np.ndarray:
+        """What the program makes of the logits of all views of a video.
+
+        Args:
+            logits: (..., views, classes), an array, a list or a tensor on the CPU. With `joins_clips`, the views are
+                the crops.
+
+        Returns:
+            (..., classes) float64: logits, probabilities, or sums of probabilities (see `reduction`).
+        """
+        values = np.asarray(logits, np.float64)
+        if self.reduction == "logits":
+            return np.asarray(values.mean(-2))
+        powers = np.exp(values - values.max(-1, keepdims=True))
+        probabilities = powers / powers.sum(-1, keepdims=True)
+        return np.asarray(probabilities.mean(-2) if self.reduction == "probabilities" else probabilities.sum(-2))
+
+    def _resized(self, width: int, height: int) -> tuple[int, int]:
+        if isinstance(self.resize, tuple):
+            return self.resize
+        return crop_rules.SHORT_SIDES[self.long_side](width, height, self.resize)
