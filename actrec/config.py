@@ -365,6 +365,11 @@ class Net(Settings):
     cardinality: int | None = opt(None, "Number of groups of ResNeXt's convolutions.", at_least=1)
     batch_norm: bool | None = opt(None, "Use batch normalization in c3d.")
     global_pooling: bool | None = opt(None, "Use global average pooling in c3d, instead of fully connected layers.")
+    eps_of: str | None = opt(
+        None,
+        "Layout of weights files (see docs/nets.md) whose epsilons the normalizations have. Weights that are loaded "
+        "set it.",
+    )
 
     @property
     def options(self) -> dict[str, bool | int | float | str]:
@@ -1027,9 +1032,10 @@ class ShardOptions(Settings):
 class WeightsOptions(Settings):
     """How a weights file is read."""
 
-    layout: Literal["auto", "actrec", "ibm", "hara", "torchvision", "torchvision2d", "tsm", "mmaction2"] = opt(
-        "auto", "Tool from which the names and shapes of the weights come.", common=True
-    )
+    layout: Literal[
+        "auto", "actrec", "ibm", "hara", "torchvision", "torchvision2d", "tsm", "mmaction2", "pytorchvideo",
+        "pyslowfast", "videoswin", "videomae", "vjepa2", "transformers",
+    ] = opt("auto", "Tool from which the names and shapes of the weights come.", common=True)  # fmt: skip
 
 
 @dataclass(frozen=True)

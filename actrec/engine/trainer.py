@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from actrec import nets
 from actrec.config import Input, Recipe
 from actrec.data.index.notices import surprises_line
 from actrec.data.lists import label_columns
@@ -83,6 +84,8 @@ class Trainer:
         torch.backends.cudnn.benchmark = recipe.run.cudnn_benchmark
         torch.manual_seed(recipe.run.seed)
         self._net = self._build_net(weights, new_head, net_input)
+        if saved is not None and (eps_of := saved["net"]["options"].get("eps_of")):  # set by the first weights
+            nets.set_eps(self._net, eps_of)
         self._loader, self._val_loader = make_loaders(
             data, recipe.clip, self._net.input, recipe.augment, recipe.loader, recipe.loss, recipe.run, self._device
         )

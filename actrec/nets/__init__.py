@@ -9,6 +9,7 @@ Nets from outside actrec are described in `actrec.nets.outside`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -62,10 +63,29 @@ def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: O
     num_classes = check_value("num_classes", num_classes, int, at_least=1)
     in_channels = check_value("in_channels", in_channels, int, at_least=1)
     chosen = {"num_classes": num_classes, "in_channels": in_channels, **entry.options, **options}
-    module = cast(Backbone, entry.build(**chosen))
+    eps_of = chosen.get("eps_of") if not entry.outside else None
+    module = cast(Backbone, entry.build(**{k: v for k, v in chosen.items() if k != "eps_of" or entry.outside}))
     module.name, module.options = name, chosen
+    if eps_of is not None:
+        set_eps(module, str(eps_of))
     module.input = _with_channels(getattr(module, "input", entry.input), in_channels)
     return module
+
+
+def set_eps(net: Backbone, layout: str) -> None:
+    """Gives the normalizations of a net the epsilons that they have in files of a layout.
+
+    Raises:
+        ValueError: the net does not read such files, or no normalization depends on them.
+    """
+    layouts = {name: layout.eps for name, layout in NETS.get(net.name).weights.items() if layout.eps}
+    if layout not in layouts:
+        raise ValueError(f"eps_of {layout!r} for net {net.name!r}: expected {', '.join(layouts)}")
+    for pattern, eps in layouts[layout].items():
+        for name, module in net.named_modules():
+            if re.fullmatch(pattern, name):
+                module.eps = eps
+    net.options = {**net.options, "eps_of": layout}
 
 
 def input_of(name: str, *, in_channels: int = 3, **options: Any) -> Input:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 
 from actrec.config import Input
 from actrec.known_nets import OptionValue as OptionValue
@@ -22,11 +22,23 @@ class Layout:
         renames: pattern of a name in the file -> the net's name (`\\1` and so on are allowed).
         dropped: pattern of a name in the file -> why the net does not need this tensor.
         fresh: patterns of names that the net has and such files lack. These tensors keep their initial values.
+        convert: called with the tensors that are not dropped, by their names after `renames`, and with the net. It
+            returns tensors by the net's names: it joins queries, keys and values, or interpolates tables of positions.
+            The file can be that of another net, cut short, or without values (on torch's `meta` device): names that it
+            does not know stay as they are, and what it raises becomes a part of the error message.
+        parts: beginnings of the net's names, such as `encoder.`. A file contains all tensors of a part, or none of
+            them; the tensors of a part that it lacks keep their initial values. At least one part is in the file.
+        eps: pattern of a module's name in the net -> the epsilon that this normalization has in the project that wrote
+            the file. Loading sets them, and records the layout as the net's option `eps_of`. All layouts of a net have
+            them, or none.
     """
 
     renames: Mapping[str, str] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
     fresh: tuple[str, ...] = ()
+    convert: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None = None
+    parts: tuple[str, ...] = ()
+    eps: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,9 @@ class Entry:
         forms: sets of options that change the names or the shapes of the weights.
         published: published accuracies.
         outside: the net was defined by the user (see `actrec.nets.outside`).
+        options_of: the options that follow from the tensors of a file, such as `depth`, `frames` and `size`. It is
+            called with the tensors by their names after `Layout.renames` (before `Layout.convert`), which can be those
+            of any net; it leaves out what does not follow.
     """
 
     build: Callable[..., nn.Module]
@@ -52,3 +67,8 @@ class Entry:
     forms: Sequence[Mapping[str, OptionValue]] = ()
     published: Sequence[Published] = ()
     outside: bool = False
+    options_of: Callable[[Mapping[str, Tensor]], Mapping[str, OptionValue]] | None = None
+
+    def __post_init__(self) -> None:
+        if any(layout.eps for layout in self.weights.values()):
+            object.__setattr__(self, "options", {**self.options, "eps_of": None})

@@ -24,6 +24,12 @@ LAYOUT_HELP = {
     "repeated in time and divided by the number of repeats. Tensors that the file lacks keep their initial values.",
     "tsm": "TSM and TSN files of TSM's authors (temporal-shift-module).",
     "mmaction2": "Files of mmaction2's TSN, TSM, I3D and R(2+1)D recognizers.",
+    "pytorchvideo": "`.pyth` files of PyTorchVideo's model zoo.",
+    "pyslowfast": "`.pyth` files of PySlowFast. Its Caffe2 files (`.pkl`) are not read.",
+    "videoswin": "`.pth` files of Video-Swin-Transformer.",
+    "videomae": "`.pth` files of VideoMAE and VideoMAEv2.",
+    "vjepa2": "`.pt` files of V-JEPA 2: an encoder, an attentive probe, or both.",
+    "transformers": "Files of transformers (`model.safetensors`).",
 }
 TEXT = """\
 # Nets
@@ -145,8 +151,8 @@ def _layouts(families: Iterable[Family]) -> str:
     parts = []
     for layout, text in LAYOUT_HELP.items():
         parts += [f"### {layout}", _wrapped(text)]
-        if layout != "actrec":
-            readers = _listed(family for family in families if layout in family.weights)
+        readers = _listed(family for family in families if layout in family.weights)
+        if layout != "actrec" and readers:
             parts.append(_wrapped(f"Read by {readers}."))
     return "\n\n".join(parts)
 

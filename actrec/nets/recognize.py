@@ -194,7 +194,7 @@ def _compare(net: Backbone, layout: str, names: Layout, tensors: Mapping[str, Te
     if in_channels != net.in_channels:
         net = nets.outline(net.name, **{**net.options, "in_channels": in_channels})
         own = net.state_dict()
-    match = match_names(tensors, own, layout, names, head=head, new_head=True)
+    match = match_names(tensors, net, layout, names, head=head, new_head=True)
     if match.problems:
         return match.problems
     return Guess(net.name, layout, _unusual(net.name, net.options), renamed[f"{head}weight"].shape[0], in_channels)

@@ -22,14 +22,18 @@ from torch import Tensor, nn
 
 from actrec.arguments import checked
 from actrec.files import show
-from actrec.nets import NETS, Layout
+from actrec.nets import NETS, Layout, set_eps
 from actrec.nets.backbone import Backbone
 from actrec.nets.outside import from_actrec, last_layer
 from actrec.opening import check_archive, kind_of
+from actrec.registry import in_one_line
 from actrec.system import is_systems_fault
 
-# Entries of a checkpoint that can contain its weights, the first one that does.
-CONTAINERS = ("state_dict", "net", "model_state_dict", "model_state", "model", "module", "weights", "params", "ema")
+# Entries of a checkpoint that can contain its weights, the first one that does. Of a list, the first item is read.
+CONTAINERS = (
+    "state_dict", "net", "model_state_dict", "model_state", "model", "module", "target_encoder", "encoder",
+    "classifiers", "weights", "params", "ema",
+)  # fmt: skip
 _WRAPPERS = 8  # largest number of prefixes of names
 _DEPTH = 3  # largest number of such entries within each other
 COUNTERS = r".+\.num_batches_tracked"  # they do not affect results, and files of old or other software lack them
@@ -89,6 +93,12 @@ READERS = {
     "torchvision2d": Reader(inflate=True),
     "tsm": Reader(prefix="module.", names=r"(base_model|new_fc)\..+"),
     "mmaction2": Reader(names=r"(backbone|cls_head|data_preprocessor)\..+"),
+    "pytorchvideo": Reader(),
+    "pyslowfast": Reader(),
+    "videoswin": Reader(),
+    "videomae": Reader(),
+    "vjepa2": Reader(),
+    "transformers": Reader(),
 }
 
 
@@ -154,7 +164,7 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
     wanted = layouts if layout == "auto" else [layout]
     head = head_of(net, needed=new_head)
     matches = [
-        (match_names(named, net.state_dict(), name, layouts[name], head=head, new_head=new_head), prefix)
+        (match_names(named, net, name, layouts[name], head=head, new_head=new_head), prefix)
         for prefix, named in unwrapped(tensors).items()
         for name in wanted
     ]
@@ -162,6 +172,8 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
     if best.problems:
         raise ValueError(f"{path} does not fit net {net.name!r} (read as {best.layout}): {listed(best.problems)}")
     net.load_state_dict({**net.state_dict(), **best.found})
+    if layouts[best.layout].eps:
+        set_eps(net, best.layout)
     return best.account(whole_prefix(tensors, prefix, best.layout))
 
 
@@ -292,11 +304,15 @@ def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
     for _ in range(_DEPTH):
         if isinstance(found, dict) and found and all(map(_is_named_tensor, found.items())):
             return dict(found)
-        entries = [found.get(name) for name in CONTAINERS] if isinstance(found, dict) else []
+        entries = [_first(found.get(name)) for name in CONTAINERS] if isinstance(found, dict) else []
         found = next((entry for entry in entries if isinstance(entry, dict) and _has_tensor(entry)), None)
     holds = ", ".join(map(str, list(content)[:NUM_LISTED])) if isinstance(content, dict) else type(content).__name__
     expected = f"named tensors, directly or under {', '.join(CONTAINERS[:-1])} or {CONTAINERS[-1]}"
     raise ValueError(f"{path} holds no weights ({show(holds)[1:-1]}): expected {expected}")
+
+
+def _first(entry: object) -> object:
+    return entry[0] if isinstance(entry, list) and entry else entry
 
 
 def _has_tensor(entry: Mapping[Any, Any]) -> bool:
@@ -326,31 +342,43 @@ class Match:
 
 def match_names(
     tensors: Mapping[str, Tensor],
-    own: Mapping[str, Tensor],
+    net: nn.Module,
     name: str,
     layout: Layout,
     *,
     head: str | None,
     new_head: bool,
 ) -> Match:
-    """Finds a place for each of `tensors` among the net's tensors `own`. What does not fit is listed in `problems`."""
-    reader, match, seen = READERS[name], Match(name), set()
+    """Finds a place in the net for each of `tensors`. What does not fit is listed in `problems`."""
+    reader, match, own = READERS[name], Match(name), net.state_dict()
     stem = next((target for target, tensor in own.items() if tensor.ndim > 2), None)
+    named: dict[str, Tensor] = {}
+    sources: dict[str, str] = {}
+    seen: set[str] = set()
     for source, tensor in _without_prefix(tensors, reader.prefix).items():
         target = _renamed(source, layout.renames)
-        in_head = head is not None and target.startswith(head)
         if reason := _why_dropped(source, layout.dropped):
             match.dropped[source] = reason
-        elif new_head and in_head:
+        elif new_head and head is not None and target.startswith(head):
             match.dropped[source] = "new head"
-        elif target not in own or not re.fullmatch(reader.names, source):
+        elif (target not in own and layout.convert is None) or not re.fullmatch(reader.names, source):
             match.problems.append(f"unexpected {source!r}")
-        elif target in seen:
+        elif target in named:
             match.problems.append(f"{source!r} is a second {target}")
         else:
-            seen.add(target)
-            _place(match, target, tensor, own[target], inflate=reader.inflate, stem=stem, in_head=in_head)
-    fresh = [*layout.fresh, COUNTERS, *([re.escape(head) + ".+"] if new_head and head is not None else [])]
+            named[target], sources[target] = tensor, source
+    for target, tensor in _converted(named, net, layout, match).items():
+        if target not in own:
+            match.problems.append(f"unexpected {sources.get(target, target)!r}")
+            continue
+        in_head = head is not None and target.startswith(head)
+        _place(match, target, tensor, own[target], inflate=reader.inflate, stem=stem, in_head=in_head)
+        if target in named and named[target].shape != tensor.shape and target in match.found:
+            match.reshaped[target] = f"{tuple(named[target].shape)} to {tuple(tensor.shape)}: interpolated"
+        seen.add(target)
+    absent = [part for part in layout.parts if seen and not any(target.startswith(part) for target in seen)]
+    absent += [head] if new_head and head is not None else []
+    fresh = [*layout.fresh, COUNTERS, *(re.escape(part) + ".+" for part in absent)]
     for target in own:
         if target in seen:
             continue
@@ -359,6 +387,19 @@ def match_names(
         else:
             match.problems.append(f"missing {target}")
     return match
+
+
+def _converted(named: dict[str, Tensor], net: nn.Module, layout: Layout, match: Match) -> dict[str, Tensor]:
+    """The tensors as `Layout.convert` returns them. What it raises becomes a problem: the file can be of any net."""
+    if layout.convert is None:
+        return named
+    try:
+        return layout.convert(dict(named), net)
+    except Exception as error:
+        if is_systems_fault(error):
+            raise
+        match.problems.append(f"its tensors cannot be converted: {in_one_line(error)}")
+        return {target: tensor for target, tensor in named.items() if target in net.state_dict()}
 
 
 def _place(

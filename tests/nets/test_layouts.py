@@ -67,12 +67,13 @@ def test_schemas_are_all_known(layout, schemas):
 )
 def test_schema_of_the_reference(layout, model, schemas, meta_net):
     name, options = REFERENCES[layout][model]
-    own = meta_net(name, **options).state_dict()
+    net = meta_net(name, **options)
+    own = net.state_dict()
     reference = {
         key: torch.empty(shape, device="meta", dtype=torch.long if key.endswith("num_batches_tracked") else None)
         for key, shape in schemas[layout][model].items()
     }
-    match = match_names(reference, own, layout, NETS.get(name).weights[layout], head="fc.", new_head=False)
+    match = match_names(reference, net, layout, NETS.get(name).weights[layout], head="fc.", new_head=False)
     assert (match.problems, match.missing, match.dropped) == ([], [], {})
     assert {key: value.shape for key, value in match.found.items()} == {key: v.shape for key, v in own.items()}
     assert set(match.reshaped) == ({"fc.weight"} if name == "s3d_torchvision" else set())
