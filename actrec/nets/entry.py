@@ -24,8 +24,8 @@ class Layout:
         fresh: patterns of names that the net has and such files lack. These tensors keep their initial values.
         convert: called with the tensors that are not dropped, by their names after `renames`, and with the net. It
             returns tensors by the net's names: it joins queries, keys and values, or interpolates tables of positions.
-            The file can be that of another net, cut short, or without values (on torch's `meta` device): names that it
-            does not know stay as they are, and what it raises becomes a part of the error message.
+            The file can be that of another net, lack tensors, or be without values (on torch's `meta` device): names
+            that it does not know stay as they are, and what it raises becomes a part of the error message.
         parts: beginnings of the net's names, such as `encoder.`. A file contains all tensors of a part, or none of
             them; the tensors of a part that it lacks keep their initial values. At least one part is in the file.
         eps: pattern of a module's name in the net -> the epsilon that this normalization has in the project that wrote

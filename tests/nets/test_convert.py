@@ -11,17 +11,17 @@ import actrec
 from actrec.config import Input
 from actrec.nets import NETS, Backbone, Entry, Layout
 
-SIZE = 12  # positions of the small net's table
+SIZE = 3  # positions of the small net's table
 
 
 class Small(Backbone):
     """A net with a fused projection, a table of positions and a normalization."""
 
-    def __init__(self, *, num_classes: int, in_channels: int, size: int):
+    def __init__(self, *, num_classes: int, in_channels: int, blending_frames: int):
         super().__init__(num_features=4, in_channels=in_channels, dropout=0)
         self.encoder = nn.Module()
         self.encoder.conv = nn.Conv3d(in_channels, 4, 1)
-        self.encoder.positions = nn.Parameter(torch.zeros(size, 4))
+        self.encoder.positions = nn.Parameter(torch.zeros(blending_frames, 4))
         self.encoder.blocks = nn.ModuleList(nn.Linear(4, 12) for _ in range(2))
         self.encoder.norm = nn.LayerNorm(4, eps=1e-6)
         self.reset_head(num_classes)
@@ -34,12 +34,12 @@ class Small(Backbone):
 
 
 def joined(tensors: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    for i in range(len(net.encoder.blocks)):
-        for kind in ("weight", "bias"):
-            parts = [tensors.pop(f"encoder.blocks.{i}.{part}.{kind}") for part in "qkv"]
-            tensors[f"encoder.blocks.{i}.{kind}"] = torch.cat(parts)
-    if len(tensors["encoder.positions"]) != len(net.encoder.positions):
-        table = tensors["encoder.positions"].T[None]
+    for name in [name for name in tensors if ".q." in name]:
+        parts = [tensors.pop(name.replace(".q.", f".{part}.")) for part in "qkv"]
+        tensors[name.replace(".q.", ".")] = torch.cat(parts)
+    table = tensors.get("encoder.positions")
+    if table is not None and len(table) != len(net.encoder.positions):
+        table = table.T[None]
         table = F.interpolate(table, len(net.encoder.positions), mode="linear")
         tensors["encoder.positions"] = table[0].T
     return tensors
@@ -61,7 +61,7 @@ def small_net(monkeypatch) -> None:
     NETS.names()  # all others are registered
     monkeypatch.setattr(NETS, "_entries", dict(NETS._entries))
     own_input = Input(mean=(0.5,) * 3, std=(0.5,) * 3, frames=4, size=16)
-    NETS.add("small_vit", Entry(Small, input=own_input, options={"size": SIZE}, weights=LAYOUTS))
+    NETS.add("small_vit", Entry(Small, input=own_input, options={"blending_frames": SIZE}, weights=LAYOUTS))
 
 
 def file_of(net: Backbone) -> dict[str, Tensor]:
@@ -100,9 +100,9 @@ def test_tensors_are_converted(net, tmp_path):
 
 def test_tables_of_positions_are_interpolated(net, tmp_path):
     torch.save(file_of(net), tmp_path / "w.pt")
-    other = actrec.net("small_vit", num_classes=5, size=2 * SIZE)
+    other = actrec.net("small_vit", num_classes=5, blending_frames=2 * SIZE)
     account = actrec.load_weights(other, tmp_path / "w.pt")
-    assert account.reshaped == {"encoder.positions": "(12, 4) to (24, 4): interpolated"}
+    assert account.reshaped == {"encoder.positions": "(3, 4) to (6, 4): interpolated"}
     assert other.encoder.positions[0].equal(net.encoder.positions[0])
 
 
