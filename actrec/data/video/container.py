@@ -37,6 +37,8 @@ FORMATS = (
     "cavsvideo,avs2,avs3,dirac,dnxhd,flic,bink,smk"
 )
 
+_SKIPPING = ("mov", "matroska")  # readers that need not read the packets of other streams, such as audio
+
 
 class DecodeObserver(Protocol):
     """Is told what a decode from the start of a file meets."""
@@ -198,6 +200,10 @@ def iter_packets(
     container: InputContainer, stream: av.VideoStream, observer: DecodeObserver | None = None
 ) -> Iterator[av.Packet]:
     """The packets up to the end of the file, or to where it is torn. The last one is empty and flushes the decoder."""
+    if container.format.name.startswith(_SKIPPING):
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = av.stream.Discard.all
     packets = container.demux(stream)
     while True:
         try:
