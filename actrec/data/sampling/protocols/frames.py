@@ -71,7 +71,7 @@ def resampled_windows(num_frames: int, fps: float, protocol: Protocol) -> np.nda
     if step.is_integer():
         frames = np.arange(0, num_frames, int(step))
     else:
-        resampled = math.floor(num_frames * (protocol.target_fps / fps))
+        resampled = math.floor(num_frames * protocol.target_fps / fps)
         frames = np.floor(np.arange(resampled, dtype=np.float32) * np.float32(step)).astype(np.int64)
         frames = np.minimum(frames, num_frames - 1)  # float32 rounds up in videos of many hours
     windows = len(frames) - protocol.clip_frames + 1
