@@ -98,20 +98,41 @@ class Details:
 
 
 @dataclass(frozen=True)
+class Form:
+    """Names and sizes of a net's tensors, for recognizing files without building the net.
+
+    Args:
+        options: the options of this form that differ from the defaults.
+        head: beginning of the names of the last layer's tensors.
+        stem: the first convolution.
+        stem_shape: shape of its weight, without the input channels.
+        tensors: pattern of names (see `nets.catalog.pattern_of`) -> how many tensors have such names, how many values
+            they hold together and, where it differs, how many they would hold without the time axis of the kernels.
+            The tensors of the last layer and of the stem, and counters, are left out.
+    """
+
+    options: Mapping[str, OptionValue]
+    head: str
+    stem: str
+    stem_shape: tuple[int, ...]
+    tensors: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
 class KnownNets:
     """The table.
 
     Args:
         families: all nets.
         nets: by name.
-        tensor_names: for each net, patterns of the names of its tensors (see `nets.catalog.pattern_of`), and how many
-            names each of them stands for.
+        forms: the tensors of each net, with its default options first and then with each set of options that changes
+            names or shapes.
         mini_benchmark: the rows of `nets.published`, with parameters and FLOPs as measured.
     """
 
     families: tuple[Family, ...]
     nets: Mapping[str, Details]
-    tensor_names: Mapping[str, Mapping[str, int]]
+    forms: Mapping[str, tuple[Form, ...]]
     mini_benchmark: list[dict[str, Any]]
 
 
@@ -122,9 +143,19 @@ def known_nets() -> KnownNets:
     return KnownNets(
         families=tuple(Family(**_typed(family)) for family in stored["families"]),
         nets={name: Details(**_typed(net)) for name, net in stored["nets"].items()},
-        tensor_names=stored["tensor_names"],
+        forms={name: _forms(forms) for name, forms in stored["forms"].items()},
         mini_benchmark=stored["mini_benchmark"],
     )
+
+
+def _forms(stored: list[dict[str, Any]]) -> tuple[Form, ...]:
+    """The forms of a net. All but the first contain only the patterns in which they differ from it."""
+    found: list[Form] = []
+    for form in stored:
+        tensors = {**(found[0].tensors if found else {}), **form["tensors"]}
+        tensors = {pattern: tuple(counts) for pattern, counts in tensors.items() if counts is not None}
+        found.append(Form(form["options"], form["head"], form["stem"], tuple(form["stem_shape"]), tensors))
+    return tuple(found)
 
 
 def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:

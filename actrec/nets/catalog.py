@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from torch import Tensor
+
 from actrec import nets
 from actrec.files import atomic_write
-from actrec.known_nets import TABLE, Details, Family
+from actrec.known_nets import TABLE, Details, Family, Form, OptionValue
 from actrec.nets import NETS, Entry
 from actrec.nets.profile import profile
-from actrec.nets.weights import COUNTERS
+from actrec.nets.weights import COUNTERS, head_of, stem_of
 
 
 def families() -> list[Family]:
@@ -64,6 +67,7 @@ def layouts_of(entry: Entry) -> tuple[str, ...]:
     return ("actrec", *entry.weights)
 
 
+@functools.cache
 def pattern_of(name: str) -> str:
     """The name of a tensor with all numbers replaced: `layer#.#.conv#.weight`."""
     return re.sub(r"\d+", "#", name)
@@ -76,14 +80,49 @@ def facts() -> dict[str, Any]:
     return {
         "families": [asdict(family) for family in families()],
         "nets": {name: asdict(describe(name)) for name in NETS},
-        "tensor_names": {name: dict(sorted(Counter(map(pattern_of, tensor_names(name))).items())) for name in NETS},
+        "forms": {name: forms(name) for name in NETS},
         "mini_benchmark": [asdict(row) | asdict(published.measured(row)) for row in published.rows()],
     }
 
 
-def tensor_names(name: str) -> list[str]:
-    """The names of the tensors of a net with its default options, without the counters of batch normalization."""
-    return [key for key in nets.outline(name).state_dict() if not re.fullmatch(COUNTERS, key)]
+def form(name: str, options: Mapping[str, OptionValue]) -> Form:
+    """The tensors of a net with these options."""
+    net = nets.outline(name, **options)
+    own, head = net.state_dict(), head_of(net, needed=True)
+    assert head is not None
+    stem = stem_of(own)
+    assert stem is not None
+    rest = {key: tensor for key, tensor in own.items() if key != stem and not key.startswith(head)}
+    return Form(options, head, stem, stem_shape(own[stem]), sums(rest))
+
+
+def stem_shape(weight: Tensor) -> tuple[int, ...]:
+    """The shape of the first convolution's weight, without the input channels."""
+    return weight.shape[:1] + weight.shape[2:]
+
+
+def sums(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The tensors by patterns of their names, as in `Form.tensors`."""
+    counts: dict[str, list[int]] = {}
+    for name, tensor in tensors.items():
+        if re.fullmatch(COUNTERS, name):
+            continue
+        in_time = tensor.shape[2] if tensor.ndim == 5 else 1
+        found = counts.setdefault(pattern_of(name), [0, 0, 0])
+        for i, more in enumerate((1, tensor.numel(), tensor.numel() // max(in_time, 1))):
+            found[i] += more
+    return {pattern: tuple(found if found[1] != found[2] else found[:2]) for pattern, found in sorted(counts.items())}
+
+
+def forms(name: str) -> list[dict[str, Any]]:
+    """The forms of a net as they are stored: all but the first contain only what differs from it."""
+    first, *others = [form(name, options) for options in ({}, *NETS.get(name).forms)]
+    stored = [asdict(first)]
+    for other in others:
+        absent = {pattern: None for pattern in first.tensors if pattern not in other.tensors}
+        differing = {pattern: n for pattern, n in other.tensors.items() if n != first.tensors.get(pattern)}
+        stored.append({**asdict(other), "tensors": {**absent, **differing}})
+    return stored
 
 
 def table(facts: dict[str, Any]) -> str:

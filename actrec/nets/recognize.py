@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,25 @@ from typing import Any
 from torch import Tensor
 
 from actrec import nets
-from actrec.known_nets import known_nets
+from actrec.known_nets import Form, known_nets
 from actrec.nets import NETS, Layout, OptionValue
 from actrec.nets.backbone import Backbone
-from actrec.nets.catalog import pattern_of
+from actrec.nets.catalog import pattern_of, stem_shape, sums
 from actrec.nets.weights import (
-    COUNTERS,
     READERS,
     head_of,
+    layouts_for,
     listed,
     match_names,
     read_checkpoint,
     renamed_tensors,
+    stem_of,
     unwrapped,
     whole_prefix,
 )
 
 SHARED = 0.6  # fraction of a net's names that a file must have to be compared with the net
+NUM_SIMILAR = 3  # forms of nets with which a file is compared that fits none
 FRAMES_IN_NAME = (  # in published files: -f32 (IBM), 32x2x1 and 1x1x8 (mmaction2), segment8 (TSM)
     r"[-_]f(\d+)(?:[-_.]|$)",
     r"(?<!\d)1x1x(\d+)(?!\d)",
@@ -46,14 +47,14 @@ class Guess:
         net: the name of the net.
         layout: the layout with which the file is read.
         options: the options that differ from the defaults.
-        num_classes, in_channels: those of the file.
+        num_classes, in_channels: those of the file. A file without a last layer has no number of classes.
         prefix: what was removed from all names, as in `Account`.
     """
 
     net: str
     layout: str
     options: Mapping[str, OptionValue]
-    num_classes: int
+    num_classes: int | None
     in_channels: int
     prefix: str = ""
 
@@ -106,18 +107,15 @@ def recognize(path: str | Path, name: str | None = None, **options: OptionValue)
         nearest = (0, f"{named['name']}, which is not part of actrec: pass --backbone {named['name']}")
     if name is not None and named is not None and named["name"] == name and not options:
         options = _unusual(name, {k: v for k, v in named["options"].items() if k in NETS.get(name).options})
-    by_prefix = unwrapped({key: tensor.to("meta") for key, tensor in tensors.items()})  # only shapes are compared
-    for net in _nets(by_prefix.values()) if name is None else _forms(name, options):
-        for (prefix, named_tensors), (layout, names) in itertools.product(
-            by_prefix.items(), _layouts(net.name).items()
-        ):
-            if any((guess.net, guess.layout) == (net.name, layout) for guess in guesses):
-                continue  # an earlier form fits already; the default form comes first
-            found = _compare(net, layout, names, named_tensors)
-            if isinstance(found, Guess):
-                guesses.append(replace(found, prefix=whole_prefix(tensors, prefix, layout)))
-            elif found is not None and len(found) < nearest[0]:
-                nearest = (len(found), f"{net.name} (read as {layout}): {listed(found)}")
+    file = _File({key: tensor.to("meta") for key, tensor in tensors.items()})  # only shapes are compared
+    for candidate in _candidates(file) if name is None else _forms(file, name, options):
+        if any((guess.net, guess.layout) == (candidate.name, candidate.layout) for guess in guesses):
+            continue  # an earlier form fits already; the default form comes first
+        found = _compare(candidate, file)
+        if isinstance(found, Guess):
+            guesses.append(replace(found, prefix=whole_prefix(tensors, candidate.prefix, candidate.layout)))
+        elif found is not None and len(found) < nearest[0]:
+            nearest = (len(found), f"{candidate.name} (read as {candidate.layout}): {listed(found)}")
     guesses.sort(
         key=lambda guess: (
             guess.net != (named or {}).get("name"),
@@ -142,62 +140,158 @@ def recognize(path: str | Path, name: str | None = None, **options: OptionValue)
     )
 
 
-def _nets(by_prefix: Collection[Mapping[str, Tensor]]) -> Iterator[Backbone]:
-    """All forms of each net that shares enough names with the file."""
-    for name in NETS.names():
-        if not _may_share(name, by_prefix):
-            continue
-        forms = _forms(name, {})
-        net = next(forms)
-        own = {key for key in net.state_dict() if not re.fullmatch(COUNTERS, key)}
-        forms_of_file = itertools.product(by_prefix, _layouts(name).values())
-        shared = max(len(own & set(renamed_tensors(tensors, layout))) for tensors, layout in forms_of_file)
-        if shared >= SHARED * len(own):
-            yield net
-            yield from forms
+class _File:
+    """The tensors of a file, by each form of their names and as each layout names them."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]):
+        self.by_prefix = unwrapped(tensors)
+        self._named: dict[tuple, tuple[dict[str, Tensor], dict[str, tuple[int, ...]]]] = {}
+        self._nets: dict[tuple, Backbone] = {}
+
+    def named(self, prefix: str, layout: Layout) -> tuple[dict[str, Tensor], dict[str, tuple[int, ...]]]:
+        """The tensors by the names after `Layout.renames`, and their sums as in `Form.tensors`."""
+        key = (prefix, tuple(layout.renames.items()), tuple(layout.dropped))  # other nets have the same names
+        if key not in self._named:
+            renamed = renamed_tensors(self.by_prefix[prefix], layout)
+            self._named[key] = renamed, sums(renamed)
+        return self._named[key]
+
+    def net(self, name: str, options: Mapping[str, OptionValue]) -> Backbone:
+        """The outline of a net with which the file is compared, built once for all layouts."""
+        key = (name, tuple(options.items()))
+        if key not in self._nets:
+            self._nets[key] = nets.outline(name, **{"num_classes": 1, **options})
+        return self._nets[key]
 
 
-def _may_share(name: str, by_prefix: Collection[Mapping[str, Tensor]]) -> bool:
-    """False only if the net cannot share enough names with the file, which the stored table of nets tells.
+@dataclass(frozen=True)
+class _Candidate:
+    """A form of a net to which a file can fit, and how the file is read.
 
-    A net and a file share at most as many names of a pattern (`layer#.#.conv#.weight`) as each of them has.
+    Args:
+        name, options: of the net.
+        prefix: a key of `unwrapped`.
+        layout: the name of a layout.
     """
-    own = known_nets().tensor_names.get(name)
-    if own is None:  # a net that the user registered
-        return True
-    for tensors, layout in itertools.product(by_prefix, _layouts(name).values()):
-        of_file = Counter(map(pattern_of, renamed_tensors(tensors, layout)))
-        if sum(min(count, of_file[pattern]) for pattern, count in own.items()) >= SHARED * sum(own.values()):
-            return True
-    return False
+
+    name: str
+    options: Mapping[str, OptionValue]
+    prefix: str
+    layout: str
 
 
-def _forms(name: str, options: Mapping[str, OptionValue]) -> Iterator[Backbone]:
-    """The outline of the net with these options or, without options, with each of its option sets."""
-    for form in [options] if options else [{}, *NETS.get(name).forms]:
-        yield nets.outline(name, num_classes=1, **form)
+def _candidates(file: _File) -> Iterator[_Candidate]:
+    """What can fit, according to the stored table of nets. If nothing can, then what is most similar to the file."""
+    similar: list[tuple[float, _Candidate]] = []
+    any_fits = False
+    for name in NETS.names():
+        forms = known_nets().forms.get(name)
+        if forms is None:  # a net that the user registered
+            yield from _forms(file, name, {})
+            continue
+        for form, prefix, (layout, rules) in itertools.product(forms, file.by_prefix, layouts_for(name).items()):
+            fits, likeness = _likeness(name, form, layout, rules, *file.named(prefix, rules))
+            if likeness < SHARED:
+                continue
+            options = {**form.options, **_options_of(name, file.named(prefix, rules)[0])}
+            candidate = _Candidate(name, options, prefix, layout)
+            any_fits |= fits
+            if fits:
+                yield candidate
+            similar.append((likeness, candidate))
+    if not any_fits:
+        yield from (candidate for _, candidate in sorted(similar, key=lambda row: -row[0])[:NUM_SIMILAR])
 
 
-def _layouts(name: str) -> dict[str, Layout]:
-    return {"actrec": Layout(), **NETS.get(name).weights}
+def _likeness(
+    name: str,
+    form: Form,
+    layout: str,
+    rules: Layout,
+    named: Mapping[str, Tensor],
+    of_file: Mapping[str, tuple[int, ...]],
+) -> tuple[bool, float]:
+    """Whether a file can fit a form of a net, and which fraction of the net's tensors have the same names in the file.
+
+    The sums over all tensors of a pattern must be equal, unless the net's options follow from the file, or tensors are
+    converted.
+    """
+    rest = dict(of_file)
+    for key in (*(key for key in named if key.startswith(form.head)), *({form.stem} & named.keys())):
+        rest = _without(rest, key, named[key])
+    own = form.tensors
+    if rules.parts:
+        present = [part for part in rules.parts if any(pattern.startswith(pattern_of(part)) for pattern in rest)]
+        own = {k: v for k, v in own.items() if k.startswith(tuple(map(pattern_of, present)))}
+    fresh = [pattern for pattern in own if any(re.fullmatch(p, pattern.replace("#", "0")) for p in rules.fresh)]
+    own = {pattern: counts for pattern, counts in own.items() if pattern not in fresh}
+    if not own:
+        return False, 0
+    flexible = rules.convert is not None or NETS.get(name).options_of is not None
+    if flexible:
+        likeness = len(own.keys() & rest.keys()) / len(own)
+    else:
+        shared = sum(min(counts[0], rest.get(pattern, (0,))[0]) for pattern, counts in own.items())
+        likeness = shared / sum(counts[0] for counts in own.values())
+    if form.stem in named:
+        of_stem = stem_shape(named[form.stem])
+        inflated = form.stem_shape[:1] + form.stem_shape[-2:] if READERS[layout].inflate else form.stem_shape
+        if of_stem != inflated:
+            return False, likeness * 0.9
+    elif not flexible:
+        return False, likeness * 0.9
+    flat = -1 if READERS[layout].inflate else 1
+    equal = {pattern: (counts[0], counts[flat]) for pattern, counts in own.items()}
+    others = {pattern: counts[:2] for pattern, counts in rest.items() if pattern not in fresh}
+    return flexible or equal == others, likeness
 
 
-def _compare(net: Backbone, layout: str, names: Layout, tensors: Mapping[str, Tensor]) -> Guess | list[str] | None:
+def _without(sums: Mapping[str, tuple[int, ...]], name: str, tensor: Tensor) -> dict[str, tuple[int, ...]]:
+    """The sums over tensors, without one of them."""
+    pattern = pattern_of(name)
+    num, values, *_ = sums[pattern]
+    rest = {k: v for k, v in sums.items() if k != pattern}
+    return rest | ({pattern: (num - 1, values - tensor.numel())} if num > 1 else {})
+
+
+def _options_of(name: str, named: Mapping[str, Tensor]) -> dict[str, OptionValue]:
+    """The net's options that follow from the tensors of a file, which can be those of another net or be damaged."""
+    entry = NETS.get(name)
+    if entry.options_of is None:
+        return {}
+    try:
+        found = entry.options_of(named)
+    except (ValueError, IndexError, KeyError, AttributeError):
+        return {}
+    return {option: value for option, value in found.items() if value != entry.options[option]}
+
+
+def _forms(file: _File, name: str, options: Mapping[str, OptionValue]) -> Iterator[_Candidate]:
+    """The net with these options or, without options, with each of its option sets, read in all ways."""
+    forms = [options] if options else [{}, *NETS.get(name).forms]
+    for form, prefix, (layout, rules) in itertools.product(forms, file.by_prefix, layouts_for(name).items()):
+        found = {} if options else _options_of(name, file.named(prefix, rules)[0])
+        yield _Candidate(name, {**form, **found}, prefix, layout)
+
+
+def _compare(candidate: _Candidate, file: _File) -> Guess | list[str] | None:
     """A guess, or a list of what does not fit. None if the names are those of another net."""
-    renamed = renamed_tensors(tensors, names)
-    own = net.state_dict()
-    stem = next((key for key, value in own.items() if value.ndim > 2), None)
-    head = head_of(net, needed=False)
-    if stem not in renamed or f"{head}weight" not in renamed or renamed[f"{head}weight"].ndim < 2:
+    layout, tensors = layouts_for(candidate.name)[candidate.layout], file.by_prefix[candidate.prefix]
+    renamed = file.named(candidate.prefix, layout)[0]
+    net = file.net(candidate.name, candidate.options)
+    head, stem = head_of(net, needed=False), stem_of(net.state_dict())
+    weight = renamed.get(f"{head}weight")
+    if (weight is None or stem not in renamed) and not layout.parts or weight is not None and weight.ndim < 2:
         return None
-    in_channels = renamed[stem].shape[1] if renamed[stem].ndim > 2 else net.in_channels
+    kernel = renamed.get(stem or "")
+    in_channels = kernel.shape[1] if kernel is not None and kernel.ndim > 2 else net.in_channels
     if in_channels != net.in_channels:
-        net = nets.outline(net.name, **{**net.options, "in_channels": in_channels})
-        own = net.state_dict()
-    match = match_names(tensors, net, layout, names, head=head, new_head=True)
+        net = file.net(candidate.name, {**candidate.options, "in_channels": in_channels})
+    match = match_names(tensors, net, candidate.layout, layout, head=head, new_head=True)
     if match.problems:
         return match.problems
-    return Guess(net.name, layout, _unusual(net.name, net.options), renamed[f"{head}weight"].shape[0], in_channels)
+    num_classes = weight.shape[0] if weight is not None else None
+    return Guess(net.name, candidate.layout, _unusual(net.name, net.options), num_classes, in_channels)
 
 
 def _unusual(name: str, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:

@@ -7,6 +7,7 @@ reads it (how the names map).
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections import Counter
@@ -157,7 +158,7 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
             the net, or a tensor of the net is missing in the file.
     """
     net = from_actrec(net)
-    layouts = {"actrec": Layout(), **NETS.get(net.name).weights}
+    layouts = layouts_for(net.name)
     if layout != "auto" and layout not in layouts:
         raise ValueError(f"layout {layout!r} for net {net.name!r}: expected auto, {', '.join(layouts)}")
     tensors = read_tensors(path)
@@ -225,6 +226,11 @@ def head_of(net: Backbone, *, needed: bool) -> str | None:
         if needed:
             raise
         return None
+
+
+def stem_of(own: Mapping[str, Tensor]) -> str | None:
+    """The name of the first convolution's weight among a net's tensors. Tables of positions can have three axes."""
+    return next((name for axes in (4, 3) for name, tensor in own.items() if tensor.ndim >= axes), None)
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -351,7 +357,7 @@ def match_names(
 ) -> Match:
     """Finds a place in the net for each of `tensors`. What does not fit is listed in `problems`."""
     reader, match, own = READERS[name], Match(name), net.state_dict()
-    stem = next((target for target, tensor in own.items() if tensor.ndim > 2), None)
+    stem = stem_of(own)
     named: dict[str, Tensor] = {}
     sources: dict[str, str] = {}
     seen: set[str] = set()
@@ -436,8 +442,12 @@ def _place(
 
 
 def renamed_tensors(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
-    """The tensors by the net's names, without the prefix of parallel training."""
-    return {_renamed(name, layout.renames): tensor for name, tensor in _without_prefix(tensors, "module.").items()}
+    """The tensors that are not dropped, by their names after `Layout.renames` and without `module.`."""
+    return {
+        _renamed(name, layout.renames): tensor
+        for name, tensor in _without_prefix(tensors, "module.").items()
+        if _why_dropped(name, layout.dropped) is None
+    }
 
 
 def _without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> Mapping[str, Tensor]:
@@ -448,13 +458,23 @@ def _without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> Mapping[str, 
 
 def _renamed(name: str, renames: Mapping[str, str]) -> str:
     for pattern, replacement in renames.items():
-        if found := re.fullmatch(pattern, name):
+        if found := _compiled(pattern).fullmatch(name):
             return found.expand(replacement)
     return name
 
 
 def _why_dropped(name: str, dropped: Mapping[str, str]) -> str | None:
-    return next((reason for pattern, reason in dropped.items() if re.fullmatch(pattern, name)), None)
+    return next((reason for pattern, reason in dropped.items() if _compiled(pattern).fullmatch(name)), None)
+
+
+_compiled = functools.cache(re.compile)  # the cache of `re` is too small for the patterns of all layouts
+
+
+def layouts_for(name: str) -> dict[str, Layout]:
+    """The layouts that a net reads, by name. Files of actrec can consist of the same parts as those of others."""
+    others = NETS.get(name).weights
+    parts = tuple(dict.fromkeys(part for layout in others.values() for part in layout.parts))
+    return {"actrec": Layout(parts=parts), **others}
 
 
 def listed(problems: list[str]) -> str:

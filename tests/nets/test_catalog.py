@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections import Counter
 
 import pytest
 import torch
@@ -29,8 +28,15 @@ def test_reading_the_table_gives_what_was_measured():
 
 def test_patterns_of_names():
     assert catalog.pattern_of("layer2.10.conv1.weight") == "layer#.#.conv#.weight"
-    names = catalog.tensor_names("tsn_resnet18")
-    assert Counter(map(catalog.pattern_of, names)) == known_nets().tensor_names["tsn_resnet18"]
+    assert catalog.sums({"a.1.weight": torch.zeros(2, 3, 4, 5, 6), "a.22.weight": torch.zeros(7)}) == {
+        "a.#.weight": (2, 727, 187)
+    }
+
+
+@pytest.mark.parametrize("name", ["c3d", "tam_resnet18", "resnet3d_10"])
+def test_forms_are_stored_by_their_differences(name):
+    options = [{}, *NETS.get(name).forms]
+    assert known_nets().forms[name] == tuple(catalog.form(name, chosen) for chosen in options)
 
 
 def test_only_nets_that_can_fit_are_built(tmp_path, monkeypatch):
@@ -65,4 +71,4 @@ def test_an_outline_does_not_load_the_compiler_of_torch():
 def test_a_stored_table_is_json_with_a_line_for_each_net():
     lines = TABLE.read_text(encoding="utf-8").splitlines()
     assert sum(line.startswith('"s3d": {"name": "s3d"') for line in lines) == 1
-    assert list(json.loads("\n".join(lines))) == ["families", "nets", "tensor_names", "mini_benchmark"]
+    assert list(json.loads("\n".join(lines))) == ["families", "nets", "forms", "mini_benchmark"]
