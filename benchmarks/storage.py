@@ -12,9 +12,10 @@ cache and asks the server for the facts of each object, as the first epoch of a 
 earlier one. Rates are medians, and ratios are medians of the ratios within a turn. Bytes and requests are counted by
 the server, except for S3.
 
-The server takes CPU time that the loader would need. Therefore the tables also show the CPU time of the loader's
-process alone. Local CPU time / CPU time is the speed relative to local files that a server on another machine allows,
-if neither the network nor the latency is the limit.
+The server takes CPU time that the loader would need, unless `--pin` gives it a core of its own, also in the turns of
+local files. Therefore the tables also show the CPU time of the loader's process alone. Local CPU time / CPU time is the
+speed relative to local files that a server on another machine allows, if neither the network nor the latency is the
+limit. A turn begins with a few round trips before the first clip, so that short lists (`--rows`) are relatively slower.
 """
 
 from __future__ import annotations
@@ -141,12 +142,16 @@ class Contestant:
 
 
 class Server:
-    """A range server, and one of S3, in a process of its own."""
+    """A range server, and one of S3, in a process of its own.
 
-    def __init__(self, folder: Path, with_s3: bool):
+    Args:
+        core: the only CPU core that it may use.
+    """
+
+    def __init__(self, folder: Path, with_s3: bool, core: int | None = None):
         context = multiprocessing.get_context("spawn")
         self._mine, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, folder, with_s3), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, folder, with_s3, core), daemon=True)
         self._process.start()
         self._url, self._single_url, self._s3 = self._mine.recv()
         if self._s3:
@@ -183,8 +188,10 @@ def _s3_environment(endpoint: str) -> dict[str, str]:
     return {"AWS_ENDPOINT_URL": endpoint, **keys}
 
 
-def _serve(connection: Connection, folder: Path, with_s3: bool) -> None:
+def _serve(connection: Connection, folder: Path, with_s3: bool, core: int | None) -> None:
     """Serves the files of a folder until it is told to stop."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     from range_server import RangeServer
 
@@ -276,8 +283,13 @@ def packet_bytes(certificate: Certificate, frames: np.ndarray) -> int:
 @click.option("--turns", default=3, show_default=True)
 @click.option("--only", multiple=True, help="Only tables whose name contains this: places, forms, whole files.")
 @click.option("--s3/--no-s3", default=pages.is_installed("moto") and pages.is_installed("s3fs"), show_default=True)
+@click.option("--pin", is_flag=True, help="The server gets a CPU core of its own; the loader gets the other cores.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for storage_<hardware>_<yyyymm>.md.")
-def main(paths, slow, rows, workers, turns, only, s3, out) -> None:
+def main(paths, slow, rows, workers, turns, only, s3, pin, out) -> None:
+    *cores, last = sorted(os.sched_getaffinity(0))
+    if pin:
+        os.sched_setaffinity(0, cores)
+        workers = min(workers, len(cores))
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -286,7 +298,7 @@ def main(paths, slow, rows, workers, turns, only, s3, out) -> None:
         forms["prepared"] = _prepared(paths, rows, work)
         frames = _frame_folders(paths, rows, work)
         served = _served(forms, work / "served")
-        server = Server(work / "served", s3)
+        server = Server(work / "served", s3, last if pin else None)
         tables: dict[str, Callable[[], list[str]]] = {}
         for name, clip in CLIPS.items():
             run = Run(name, clip, workers, turns, work / "caches", server)
