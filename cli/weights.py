@@ -102,7 +102,7 @@ def convert(
     fitting = [guess for guess in found.guesses if weightsoptions.layout in ("auto", guess.layout)]
     best = next(iter(fitting or found.guesses))
     if classes not in (None, best.num_classes):
-        raise ValueError(f"{file} has {counted(best.num_classes, 'class')}: expected {classes}, as --classes says")
+        raise ValueError(f"{file} has {_classes(best)}: expected {classes}, as --classes says")
     lines = [f"recognized as {_shown(best)}; pass --backbone for another net"] if backbone is None else []
     weights, account = convert(file, best, weightsoptions.layout, net.options)
     save_weights(out, weights)
@@ -118,9 +118,11 @@ def _shown(guess: Guess) -> str:
     """`s3d (read as ibm, temporal_pool=avg): 400 classes, 3 channels`"""
     read = ", ".join([f"read as {guess.layout}", *(f"{name}={value}" for name, value in guess.options.items())])
     removed = f", without the prefix {guess.prefix} of all names" if guess.prefix else ""
-    return (
-        f"{guess.net} ({read}): {counted(guess.num_classes, 'class')}, {counted(guess.in_channels, 'channel')}{removed}"
-    )
+    return f"{guess.net} ({read}): {_classes(guess)}, {counted(guess.in_channels, 'channel')}{removed}"
+
+
+def _classes(guess: Guess) -> str:
+    return counted(guess.num_classes, "class") if guess.num_classes is not None else "no last layer"
 
 
 def _frames(found: Recognized, net: str) -> str:
@@ -128,6 +130,8 @@ def _frames(found: Recognized, net: str) -> str:
 
     if (trained := found.trained_with) is not None:
         return f"frames: {trained.frames} of {trained.size}x{trained.size} pixels, according to the checkpoint"
+    if found.guesses and (shaped := found.guesses[0].options.get("frames")) is not None:
+        return f"frames: {shaped}, according to the shapes"
     if found.frames is not None:
         return f"frames: {found.frames}, according to the file name"
     return f"frames: {NETS.get(net).input.frames}, the net's default; neither the file nor its name contains the number"
@@ -144,13 +148,15 @@ def _use(file: Path, guess: Guess, frames: int | None, trained: TrainedWith | No
 
     if guess.in_channels not in (3, config.FLOW_CHANNELS):
         shown = "".join(f", {name}={value!r}" for name, value in guess.options.items())
-        built = f'actrec.net("{guess.net}", num_classes={guess.num_classes}, in_channels={guess.in_channels}{shown})'
-        return f'net = {built}; actrec.load_weights(net, "{file}")'
+        num_classes = "" if guess.num_classes is None else f"num_classes={guess.num_classes}, "
+        built = f'actrec.net("{guess.net}", {num_classes}in_channels={guess.in_channels}{shown})'
+        new_head = ", new_head=True" if guess.num_classes is None else ""
+        return f'net = {built}; actrec.load_weights(net, "{file}"{new_head})'
     options = {**implied_options(file, guess), **guess.options}
     flags = flags_of_net(options)
     if trained is not None:
         flags += [f"--frames {trained.frames}", f"--size {trained.size}"]
-    elif frames is not None:
+    elif frames is not None and "frames" not in options:
         flags.append(f"--frames {frames}")
     flags += ["--modality flow"] if guess.in_channels == config.FLOW_CHANNELS else []
     new_head = ["--new-head"] if trained is None else []

@@ -19,6 +19,8 @@ def convert(
 ) -> tuple[dict[str, torch.Tensor], Account]:
     """The weights in a file under a net's own names, and an account of every tensor of the file.
 
+    What the file lacks, such as the last layer of a pretrained net, is left out.
+
     Args:
         guess: the net, as `recognize` found it.
         layout: as in `load_weights`.
@@ -27,11 +29,12 @@ def convert(
     Raises:
         OSError, ValueError: as `load_weights`.
     """
-    net = nets.net(
-        guess.net, num_classes=guess.num_classes, in_channels=guess.in_channels, **{**guess.options, **options}
-    )
-    account = load_weights(net, file, layout=layout)
-    return net.state_dict(), account
+    num_classes = guess.num_classes or 1
+    chosen = {**guess.options, **options}
+    net = nets.net(guess.net, num_classes=num_classes, in_channels=guess.in_channels, **chosen)
+    account = load_weights(net, file, layout=layout, new_head=guess.num_classes is None)
+    part = account.missing if guess.num_classes is None else ()
+    return {name: tensor for name, tensor in net.state_dict().items() if name not in part}, account
 
 
 def save_weights(out: Path, weights: Mapping[str, torch.Tensor]) -> None:

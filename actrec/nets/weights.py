@@ -8,6 +8,8 @@ reads it (how the names map).
 from __future__ import annotations
 
 import functools
+import itertools
+import pickletools
 import re
 import warnings
 from collections import Counter
@@ -38,6 +40,7 @@ CONTAINERS = (
 _WRAPPERS = 8  # largest number of prefixes of names
 _DEPTH = 3  # largest number of such entries within each other
 COUNTERS = r".+\.num_batches_tracked"  # they do not affect results, and files of old or other software lack them
+_MOST_OPERATIONS = 100_000  # of a pickle that are looked at
 NUM_LISTED = 5  # number of problems that an error message lists
 
 
@@ -270,8 +273,28 @@ def _read(path: Path) -> object:
     except Exception as error:  # for a damaged file, the unpickler can raise almost anything
         if is_systems_fault(error):
             raise
-        raise ValueError(f"{path} {_why_unreadable(start, str(error))}") from error
+        kind = _CAFFE2 if _is_caffe2(path, start) else _why_unreadable(start, str(error))
+        raise ValueError(f"{path} {kind}") from error
     return content
+
+
+_CAFFE2 = (
+    "is a Caffe2 model (a pickle with `blobs`), as in PySlowFast's model zoo, and is not read: PyTorchVideo's model "
+    "zoo has .pyth files of these nets "
+    "(https://github.com/facebookresearch/pytorchvideo/blob/main/docs/source/model_zoo.md)"
+)
+
+
+def _is_caffe2(path: Path, start: bytes) -> bool:
+    """Whether a file is a pickle of a dict with the key `blobs`. Its opcodes are listed, but nothing is unpickled."""
+    if start[:2] not in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"(d", b"}q", b"}("):
+        return False
+    with path.open("rb") as file:
+        try:
+            operations = itertools.islice(pickletools.genops(file), _MOST_OPERATIONS)
+            return any(argument in ("blobs", b"blobs") for _, argument, _ in operations)
+        except Exception:  # damaged
+            return False
 
 
 def _why_unreadable(start: bytes, error: str) -> str:

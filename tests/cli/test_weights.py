@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shlex
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -119,6 +121,10 @@ class _Command:
         ("truncated", "is not a weights file, or is damaged or cut short"),
         ("code", "would run code to load (posix.system) and is refused"),
         ("absent", "Error: no weights file bad.pth"),
+        (
+            "caffe2",
+            "is a Caffe2 model (a pickle with `blobs`), as in PySlowFast's model zoo, and is not read: PyTorchV",
+        ),
     ],
 )
 def test_files_that_cannot_be_read(run, command, kind, said):
@@ -128,6 +134,8 @@ def test_files_that_cannot_be_read(run, command, kind, said):
     elif kind == "truncated":
         torch.save({"fc.weight": torch.zeros(1000)}, path)
         path.write_bytes(path.read_bytes()[:2000])
+    elif kind == "caffe2":
+        path.write_bytes(pickle.dumps({"cfg": "NUM_GPUS: 8", "blobs": {"conv1_w": np.zeros(3), "hook": _Command()}}, 2))
     elif kind == "code":
         torch.save({"state_dict": {"fc.weight": torch.zeros(1)}, "hook": _Command()}, path)
     out = ["out.pt"] if command[0] == "convert" else []
