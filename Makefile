@@ -37,10 +37,12 @@ docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-# After a change of a net: measures all nets for the table that `actrec nets` shows, and writes docs/nets.md.
+# After a change of a net: measures all nets for the table that `actrec nets` shows, and writes docs/nets.md and
+# docs/reproduce.md.
 nets: $(READY)
 	$(BIN)/python -m actrec.nets.catalog
 	$(BIN)/python -m actrec nets --markdown > docs/nets.md
+	$(BIN)/python -m actrec protocols --markdown > docs/reproduce.md
 
 # Every command once, with the newest, or the oldest allowed, releases of all dependencies but torch and DALI.
 newest oldest: $(READY)

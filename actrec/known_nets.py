@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Published:
         layout: the layout of the weights file.
         file: the name of the weights file, as it was published.
         protocol: the evaluation protocol with which it was measured (see `actrec.protocol`).
+        options: those of the net that the weights need and that are not its defaults.
     """
 
     dataset: str
@@ -44,6 +45,7 @@ class Published:
     layout: str = ""
     file: str = ""
     protocol: str = ""
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

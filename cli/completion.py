@@ -39,6 +39,13 @@ def format_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     return _items(FORMATS.names(), incomplete)
 
 
+def protocol_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of evaluation protocols."""
+    from actrec.data.sampling.protocols import PROTOCOLS
+
+    return _items([*PROTOCOLS, "none"], incomplete)
+
+
 def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
@@ -49,4 +56,5 @@ def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
 BY_NAME: dict[str, Callable[[click.Context, click.Parameter, str], list[CompletionItem]]] = {
     "nets": net_names,
     "formats": format_names,
+    "protocols": protocol_names,
 }

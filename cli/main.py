@@ -47,6 +47,7 @@ GROUPS = {  # heading: name: one line for --help
         "report": "Write an HTML page about runs.",
         "runs": "Show the runs of a dataset folder, or compare two.",
         "nets": "List the nets, or show one.",
+        "protocols": "List how published accuracies were measured.",
         "weights": "Tell which net a weights file belongs to, or convert it.",
         "doctor": "Check the installation and this machine.",
     },

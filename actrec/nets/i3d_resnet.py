@@ -13,7 +13,8 @@ from __future__ import annotations
 from functools import partial
 
 from actrec.config import Input
-from actrec.nets import NETS, Entry, Layout, OptionValue, Published
+from actrec.nets import NETS, Entry, Layout, OptionValue
+from actrec.nets.checkpoints import ibm
 from actrec.nets.residual import ResNet, block_of, halving, image_pool, plain_stem
 
 INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), frames=8, size=224)
@@ -53,11 +54,7 @@ def i3d_resnet(
     )
 
 
-published = partial(Published, top5=None, frames=32, size=256, source="arXiv:2010.11757")
-PUBLISHED = {
-    50: (published("Kinetics-400", 76.61, views="10x3"), published("Something-Something V2", 62.84, views="2x3")),
-    101: (published("Kinetics-400", 77.80, views="10x3"), published("Something-Something V2", 64.29, views="2x3")),
-}
+PUBLISHED = {50: ibm("I3D-ResNet-50", 76.61, 62.84), 101: ibm("I3D-ResNet-101", 77.80, 64.29)}
 OPTIONS: dict[str, OptionValue] = {"dropout": 0.5, "temporal_stride": True}
 LAYOUTS = {"ibm": Layout(), "torchvision2d": Layout()}
 for _depth in DEPTHS:

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from actrec.config import Input
-from actrec.nets import NETS, Entry, Layout, Published
+from actrec.nets import NETS, Entry, Layout
+from actrec.nets.checkpoints import mmaction2_3d
 from actrec.nets.layers import Pool3d, Triple, same_conv, smallest_extent
 from actrec.nets.residual import BasicBlock, Bottleneck, ResNet, halving, image_pool, plain_stem, projection
 
@@ -132,12 +133,21 @@ def r2plus1d_34(*, num_classes: int, in_channels: int, dropout: float) -> ResNet
     )
 
 
-ZOO = "mmaction2's model zoo"
-VARIANTS = {  # name: builder, paper, top-1 and top-5 accuracy, other layouts
-    "i3d_resnet50_mmaction2": (I3DResNet50, "arXiv:1705.07750", (73.47, 91.27), {"torchvision2d": Layout()}),
-    "r2plus1d_34_mmaction2": (r2plus1d_34, "arXiv:1711.11248", (75.46, 92.28), {}),
+I3D, R2PLUS1D = "i3d_imagenet-pretrained-r50_8xb8", "r2plus1d_r34_8xb8"
+PUBLISHED = {
+    "i3d_resnet50_mmaction2": (
+        mmaction2_3d(f"{I3D}-32x2x1-100e_kinetics400-rgb_20220812-e213c223", "32x2x10", 73.47, 91.27),
+    ),
+    "r2plus1d_34_mmaction2": (
+        mmaction2_3d(f"{R2PLUS1D}-32x2x1-180e_kinetics400-rgb_20220812-4270588c", "32x2x10", 75.46, 92.28),
+        mmaction2_3d(f"{R2PLUS1D}-8x8x1-180e_kinetics400-rgb_20220812-47cfe041", "8x8x10", 69.76, 88.41, frames=8),
+    ),
 }
-for _name, (_build, _paper, _accuracies, _layouts) in VARIANTS.items():
+VARIANTS = {  # name: builder, paper, other layouts
+    "i3d_resnet50_mmaction2": (I3DResNet50, "arXiv:1705.07750", {"torchvision2d": Layout()}),
+    "r2plus1d_34_mmaction2": (r2plus1d_34, "arXiv:1711.11248", {}),
+}
+for _name, (_build, _paper, _layouts) in VARIANTS.items():
     NETS.add(
         _name,
         Entry(
@@ -146,6 +156,6 @@ for _name, (_build, _paper, _accuracies, _layouts) in VARIANTS.items():
             options={"dropout": 0.5},
             paper=_paper,
             weights={"mmaction2": layout(), **_layouts},
-            published=(Published("Kinetics-400", *_accuracies, frames=32, views="10x3", size=256, source=ZOO),),
+            published=PUBLISHED[_name],
         ),
     )

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from actrec.config import Input
-from actrec.nets import NETS, Entry, Layout, OptionValue, Published, mmaction2
+from actrec.nets import NETS, Entry, Layout, OptionValue, mmaction2
+from actrec.nets.checkpoints import K400, SSV2, ibm, mmaction2_tsm, mmaction2_tsn, tsm_authors
 from actrec.nets.layers import Conv2d, Pool3d, PoolKind, same_conv
 from actrec.nets.residual import (
     BASIC,
@@ -174,23 +175,40 @@ FAMILIES: dict[
     "tsm": (tsm_resnet, "arXiv:1811.08383", {**OPTIONS, "temporal_stride": False}, ()),
 }
 
-K400, SSV2 = "Kinetics-400", "Something-Something V2"
-ibm = partial(Published, top5=None, frames=32, size=256, source="arXiv:2010.11757")
-mm = partial(Published, source="mmaction2's model zoo")
+SHIFTED = "shift8_blockres_avg"  # in the names of files of TSM's authors
 PUBLISHED = {
     "tsn_resnet50": (
-        mm(K400, 74.12, 91.34, frames=25, views="1x10", size=224),
-        mm(SSV2, 35.51, None, frames=25, views="1x10", size=224),
+        mmaction2_tsn("r50_8xb32-1x1x8-100e_kinetics400-rgb_20220906-2692d16c", K400, 74.12, 91.34),
+        mmaction2_tsn("r50_8xb32-1x1x5-100e_kinetics400-rgb_20220906-65d68713", K400, 73.80, 91.21),
+        mmaction2_tsn("r50_8xb32-1x1x3-100e_kinetics400-rgb_20220906-cd10898e", K400, 72.83, 90.65),
+        mmaction2_tsn("r50_8xb32-1x1x8-50e_sthv2-rgb_20230313-06ad7d03", SSV2, 35.51, 67.09),
+        mmaction2_tsn("r50_8xb32-1x1x16-50e_sthv2-rgb_20230221-85bcc1c3", SSV2, 36.91, 68.77),
+        tsm_authors("kinetics_RGB_resnet50_avg_segment5_e50", 70.6, "tsm_k400_8_dense_10x3_256"),
+        tsm_authors("kinetics_RGB_resnet50_avg_segment5_e50", 69.9, "tsm_k400_8_uniform_10crop"),
+        tsm_authors("kinetics_RGB_resnet50_avg_segment5_e50", 68.8, "tsm_k400_8_uniform_1crop"),
     ),
-    "tsn_resnet101": (mm(K400, 75.89, 92.07, frames=25, views="1x10", size=224),),
+    "tsn_resnet101": (mmaction2_tsn("r101_8xb32-1x1x8-100e_kinetics400-rgb_20220906-23cff032", K400, 75.89, 92.07),),
     "tsm_resnet50": (
-        mm(K400, 73.18, None, frames=8, views="1x10", size=224),
-        mm(K400, 75.12, None, frames=16, views="1x10", size=224),
-        mm(SSV2, 62.72, None, frames=8, views="2x3", size=256),
-        mm(SSV2, 64.16, None, frames=16, views="2x3", size=256),
+        mmaction2_tsm("r50_8xb16-1x1x8-50e_kinetics400-rgb_20220831-64d69186", "tsm_k400_8", 73.18, 90.56),
+        mmaction2_tsm("r50_8xb16-1x1x8-100e_kinetics400-rgb_20220831-a6db1e5d", "tsm_k400_8", 73.22, 90.22),
+        mmaction2_tsm("r50_8xb16-dense-1x1x8-50e_kinetics400-rgb_20220831-f55d3c2b", "tsm_k400_8_dense", 73.38, 90.78),
+        mmaction2_tsm("r50_8xb16-1x1x16-50e_kinetics400-rgb_20220831-042b1748", "tsm_k400_16", 75.12, 91.55, frames=16),
+        mmaction2_tsm("r50_8xb16-1x1x8-50e_sthv2-rgb_20230317-be0fc26e", "tsm_ssv2_8", 62.72, 87.70),
+        mmaction2_tsm("r50_8xb16-1x1x16-50e_sthv2-rgb_20230317-ec6696ad", "tsm_ssv2_16", 64.16, 88.61, frames=16),
+        tsm_authors(f"kinetics_RGB_resnet50_{SHIFTED}_segment8_e100_dense", 74.1, "tsm_k400_8_dense_10x3_256"),
+        tsm_authors(f"kinetics_RGB_resnet50_{SHIFTED}_segment8_e50", 72.8, "tsm_k400_8_uniform_10crop"),
+        tsm_authors(f"kinetics_RGB_resnet50_{SHIFTED}_segment8_e50", 71.2, "tsm_k400_8_uniform_1crop"),
+        tsm_authors(f"kinetics_RGB_resnet50_{SHIFTED}_segment16_e50", 73.7, "tsm_k400_16_uniform_10crop", frames=16),
+        tsm_authors(f"kinetics_RGB_resnet50_{SHIFTED}_segment16_e50", 72.6, "tsm_k400_16_uniform_1crop", frames=16),
+        tsm_authors(f"somethingv2_RGB_resnet50_{SHIFTED}_segment8_e45", 61.2, "tsm_ssv2_8_2x3_256"),
+        tsm_authors(f"somethingv2_RGB_resnet50_{SHIFTED}_segment16_e45", 63.1, "tsm_ssv2_16_2x3_256", frames=16),
     ),
-    "tam_resnet50": (ibm(K400, 76.18, views="10x3"), ibm(SSV2, 63.83, views="2x3")),
-    "tam_resnet101": (ibm(K400, 77.61, views="10x3"), ibm(SSV2, 65.32, views="2x3")),
+    "tsm_resnet101": (
+        mmaction2_tsm("r101_8xb16-1x1x8-50e_sthv2-rgb_20230320-efcc0d1b", "tsm_ssv2_8", 63.70, 88.28),
+        tsm_authors(f"somethingv2_RGB_resnet101_{SHIFTED}_segment8_e45", 63.3, "tsm_ssv2_8_2x3_256"),
+    ),
+    "tam_resnet50": ibm("TAM-ResNet-50", 76.18, 63.83),
+    "tam_resnet101": ibm("TAM-ResNet-101", 77.61, 65.32),
 }
 for _family, (_build, _paper, _options, _forms) in FAMILIES.items():
     for _depth in DEPTHS:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from actrec.config import Input
-from actrec.nets import NETS, Entry, Layout, Published
+from actrec.nets import NETS, Entry, Layout
 from actrec.nets.backbone import Backbone
+from actrec.nets.checkpoints import torchvision
 from actrec.nets.inception import INCEPTION_CHANNELS, INCEPTION_EPS, Channels
 from actrec.nets.layers import Pool3d, same_conv, smallest_extent
 from actrec.nets.video_resnet import INPUT as VIDEO_INPUT
@@ -99,8 +100,6 @@ NETS.add(
         options={"dropout": 0.2},
         paper="arXiv:1712.04851",
         weights={"torchvision": LAYOUT},
-        published=(
-            Published("Kinetics-400", 68.37, 88.05, frames=128, views="1 clip", size=224, source="torchvision 0.14"),
-        ),
+        published=(torchvision("s3d-d76dad2f", "s3d", 68.368, 88.050, frames=128, views="1 clip", size=224),),
     ),
 )

@@ -14,7 +14,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from actrec.config import Input
-from actrec.nets import NETS, Entry, Layout, Published
+from actrec.nets import NETS, Entry, Layout
+from actrec.nets.checkpoints import torchvision
 from actrec.nets.layers import Triple, same_conv
 from actrec.nets.residual import Residual, ResNet, halving
 from actrec.nets.resnet2p1d import middle_channels
@@ -114,11 +115,16 @@ def _units(*convs: tuple[nn.Module, int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-published = partial(Published, "Kinetics-400", frames=16, views="5 clips", size=112, source="torchvision 0.14")
+published = partial(torchvision, protocol="r3d_18", frames=16, views="5 clips", size=112)
 VARIANTS = {  # name: stem, convolutions of the stages, whether stages halve the time axis, accuracy
-    "r3d_18": (joint_stem, [full] * 4, True, published(63.200, 83.479)),
-    "mc3_18": (joint_stem, [full, spatial, spatial, spatial], False, published(63.960, 84.130)),
-    "r2plus1d_18": (split_stem, [split] * 4, True, published(67.463, 86.175)),
+    "r3d_18": (joint_stem, [full] * 4, True, published("r3d_18-b3b3357e", top1=63.200, top5=83.479)),
+    "mc3_18": (
+        joint_stem,
+        [full, spatial, spatial, spatial],
+        False,
+        published("mc3_18-a90a0ba3", top1=63.96, top5=84.13),
+    ),
+    "r2plus1d_18": (split_stem, [split] * 4, True, published("r2plus1d_18-91a641e6", top1=67.463, top5=86.175)),
 }
 for _name, (_stem, _convs, _halves_time, _published) in VARIANTS.items():
     NETS.add(

@@ -1,18 +1,45 @@
-"""Protocols choose the frames and crops of the programs that published the numbers."""
+"""Protocols choose the frames and crops of the programs that published the numbers.
+
+`protocols.json` has facts about the goldens of these programs: for each protocol digests of the frames of 30 videos and
+of the crops of 10 pictures; of three videos the number of clips and the outer frames of the first and last clip; and
+one picture's geometry.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import actrec
-from actrec.data.sampling.protocols import PROTOCOLS
+from actrec.data.sampling.protocols import PROTOCOLS, frames
 
+FACTS = json.loads(Path(__file__).with_name("protocols.json").read_text(encoding="utf-8"))
 # In the goldens these rates are written as decimals.
 RATES = {"23.976": "24000/1001", "29.97": "30000/1001", "59.94": "60000/1001", "28.05": "2160/77"}
+SHOWN = ([31, "30"], [250, "25"], [450, "59.94"])
+
+
+def rate(text: str) -> Fraction:
+    return Fraction(RATES.get(text, text))
+
+
+def clips_of(name: str, num_frames: int, fps: str) -> list[list[int]]:
+    found = actrec.protocol(name).frames(num_frames, rate(fps))
+    return [] if found is None else found.tolist()
+
+
+def geometry_of(name: str, width: int, height: int) -> list:
+    resized, crop, crops = actrec.protocol(name).geometry(width, height)
+    return [list(resized), list(crop), [[x, y, int(flip)] for x, y, flip in crops]]
+
+
+def digest(rows: list) -> str:
+    return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
 @pytest.fixture(scope="module")
@@ -20,29 +47,128 @@ def goldens(shared_spec: Path) -> dict:
     return json.loads((shared_spec / "golden_protocols.json").read_text())
 
 
-def rate(text: str) -> Fraction:
-    return Fraction(RATES.get(text, text))
+def test_the_facts_are_of_all_protocols():
+    assert set(PROTOCOLS) == set(FACTS["protocols"])
 
 
-def test_every_protocol_of_the_goldens_is_known(goldens):
-    assert set(PROTOCOLS) == set(goldens["protocols"])
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_frames(name):
+    fact = FACTS["protocols"][name]
+    shown = [clips_of(name, *video) for video in SHOWN]
+    ends = [
+        [len(clips), *(([c[:2] + c[-2:] for c in (clips[0], clips[-1])]) if clips else ([], []))] for clips in shown
+    ]
+    assert ends == fact["clips"]
+    assert digest([clips_of(name, *video) for video in FACTS["videos"]]) == fact["frames"]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_crops(name):
+    fact = FACTS["protocols"][name]
+    assert geometry_of(name, *FACTS["pictures"][2]) == fact["picture"]
+    assert digest([geometry_of(name, *picture) for picture in FACTS["pictures"]]) == fact["crops"]
 
 
 def test_frames_equal_the_goldens(goldens):
-    wrong = []
-    for name, golden in goldens["protocols"].items():
-        for num_frames, fps, clips, *_ in goldens["temporal"][golden["temporal"]]:
-            frames = actrec.protocol(name).frames(num_frames, rate(fps))
-            if ([] if frames is None else frames.tolist()) != clips:
-                wrong.append((name, num_frames, fps))
+    wrong = [
+        (name, num_frames, fps)
+        for name, golden in goldens["protocols"].items()
+        for num_frames, fps, clips, *_ in goldens["temporal"][golden["temporal"]]
+        if clips_of(name, num_frames, fps) != clips
+    ]
     assert not wrong
 
 
-def test_crops_equal_the_goldens(goldens):
-    wrong = []
-    for name, golden in goldens["protocols"].items():
-        for width, height, resized, crop, crops, *_ in goldens["spatial"][golden["spatial"]]:
-            geometry = actrec.protocol(name).geometry(width, height)
-            if geometry != (tuple(resized), tuple(crop), [(x, y, bool(flip)) for x, y, flip in crops]):
-                wrong.append((name, width, height))
+def test_crops_and_normalization_equal_the_goldens(goldens):
+    wrong = [
+        (name, width, height)
+        for name, golden in goldens["protocols"].items()
+        for width, height, *geometry in goldens["spatial"][golden["spatial"]]
+        if geometry_of(name, width, height) != geometry[:3]
+    ]
     assert not wrong
+    for name, golden in goldens["protocols"].items():
+        assert [list(PROTOCOLS[name].mean), list(PROTOCOLS[name].std)] == [golden["mean"], golden["std"]], name
+
+
+@pytest.mark.parametrize(
+    ("name", "reduced"),
+    [
+        ("ibm_k400", "mmaction2_score"),
+        ("mmaction2_tsn_k400", "mmaction2_score"),
+        ("mmaction2_32x2x10", "mmaction2_prob"),
+        ("videomae_k400", "mmaction2_prob"),
+        ("pyslowfast_k400_32x2", "pyslowfast_sum"),
+    ],
+)
+def test_reductions(name, reduced):
+    reductions = FACTS["reductions"]
+    result = actrec.protocol(name).reduce(reductions["logits"])
+    np.testing.assert_allclose(result, reductions[reduced], atol=1e-6)
+    several = actrec.protocol(name).reduce(np.stack([reductions["logits"]] * 2))
+    np.testing.assert_allclose(several, [result, result])
+
+
+def test_reduction_of_large_logits_and_of_a_single_view():
+    result = actrec.protocol("videomae_k400").reduce([[1000.0, 0.0]])
+    assert result.tolist() == [1.0, 0.0]
+
+
+def test_a_rate_may_be_any_number():
+    r3d = actrec.protocol("torchvision_r3d_18")
+    for fps in (30, 30.0, Fraction(30), np.float32(30), np.int64(30)):
+        assert np.array_equal(r3d.frames(300, fps), r3d.frames(300, fps=30))
+    assert r3d.frames(450, Fraction(60000, 1001)).shape == (5, 16)
+
+
+def test_dropped_videos():
+    r3d = actrec.protocol("torchvision_r3d_18")
+    assert r3d.frames(30, 30) is None  # 15 frames at 15 per second
+    assert r3d.frames(31, 30).shape == (5, 16)
+    assert actrec.protocol("ibm_k400").frames(1).tolist() == [[0] * 32] * 10
+
+
+@pytest.mark.parametrize("fps", [None, 0, -1, float("nan"), float("inf")])
+def test_an_unknown_rate(fps):
+    with pytest.raises(ValueError, match=r"^fps .*: protocol pyslowfast_x3d_s needs the number of frames per second$"):
+        actrec.protocol("pyslowfast_x3d_s").frames(100, fps)
+    assert actrec.protocol("mmaction2_8x8x10").frames(100, fps).shape == (10, 8)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_frames_and_crops_are_inside_the_video(name):
+    row = PROTOCOLS[name]
+    for num_frames in (1, 2, 3, 15, 16, 17, 64, 65, 4567, 200_000):
+        for fps in (Fraction(1, 2), 1, 12, Fraction(24000, 1001), 30, 1000):
+            found = row.frames(num_frames, fps)
+            if found is not None:
+                assert found.dtype == np.int64
+                assert found.shape[1] == row.clip_frames
+                assert row.clips in (None, len(found))
+                assert 0 <= found.min() <= found.max() < num_frames
+    for width, height in ((1, 1), (1, 7), (7, 1), (99, 100), (100, 100), (224, 224), (3840, 2160), (5, 3000)):
+        (resized_w, resized_h), (crop_w, crop_h), crops = row.geometry(width, height)
+        assert len(crops) == row.crops
+        for x, y, _ in crops:
+            assert 0 <= x <= resized_w - crop_w
+            assert 0 <= y <= resized_h - crop_h
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match="^protocol ibm_k40 is not known: did you mean ibm_k400"):
+        actrec.protocol("ibm_k40")
+    with pytest.raises(ValueError, match="^name 3: expected a text"):
+        actrec.protocol(3)
+    with pytest.raises(ValueError, match="^num_frames 0: expected at least 1$"):
+        actrec.protocol("ibm_k400").frames(0)
+    with pytest.raises(ValueError, match="^size 0x100: expected at least 1x1$"):
+        actrec.protocol("ibm_k400").geometry(0, 100)
+
+
+def test_linspace_is_that_of_torch():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        start, steps = float(rng.random() * rng.choice([0, 1, 3000])), int(rng.integers(1, 65))
+        end = start + float(rng.random() * 200)
+        assert np.abs(frames._linspace32(start, end, steps) - torch.linspace(start, end, steps).numpy()).max() < 1e-3

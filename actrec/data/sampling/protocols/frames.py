@@ -68,18 +68,18 @@ def resampled_windows(num_frames: int, fps: float, protocol: Protocol) -> np.nda
     """
     assert protocol.target_fps is not None
     step = fps / protocol.target_fps
+    resampled = math.floor(num_frames * protocol.target_fps / fps)
     if step.is_integer():
-        frames = np.arange(0, num_frames, int(step))
-    else:
-        resampled = math.floor(num_frames * protocol.target_fps / fps)
-        frames = np.floor(np.arange(resampled, dtype=np.float32) * np.float32(step)).astype(np.int64)
-        frames = np.minimum(frames, num_frames - 1)  # float32 rounds up in videos of many hours
-    windows = len(frames) - protocol.clip_frames + 1
+        resampled = -(-num_frames // int(step))
+    windows = resampled - protocol.clip_frames + 1
     if windows < 1:
         return None
     starts = np.floor(_linspace32(0, windows - 1, _num_clips(protocol))).astype(np.int64)
-    windowed: np.ndarray = frames[starts[:, None] + np.arange(protocol.clip_frames)]
-    return windowed
+    positions = starts[:, None] + np.arange(protocol.clip_frames)
+    if step.is_integer():
+        return np.asarray(positions * int(step))
+    frames = np.floor(positions.astype(np.float32) * np.float32(step)).astype(np.int64)
+    return np.minimum(frames, num_frames - 1)  # float32 rounds up in videos of many hours
 
 
 def spans_at_rate(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
