@@ -50,13 +50,13 @@ class Input(Settings):
     Args:
         mean, std: one value per channel, for pixel values in [0, 1].
         frames: default clip length.
-        size: default height and width in pixels.
+        size: default height and width in pixels: one number for both, or (height, width).
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...] = field(metadata=bounds(above=0))
     frames: int = field(metadata=bounds(at_least=1, at_most=MAX_FRAMES))
-    size: int = field(metadata=bounds(at_least=1, at_most=MAX_SIDE))
+    size: int | tuple[int, int] = field(metadata=bounds(at_least=1, at_most=MAX_SIDE))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,6 +64,23 @@ class Input(Settings):
             raise OptionError(
                 f"`std` of {len(self.std)} numbers with `mean` of {len(self.mean)}: expected one of each per channel"
             )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def side(self) -> int:
+        """Height and width of square clips, the only ones that actrec's loaders deliver.
+
+        Raises:
+            OptionError: the clips are not square.
+        """
+        height, width = self.shape
+        if height != width:
+            raise OptionError(f"`size` {height},{width}: clips of a loader are square: expected one number")
+        return height
 
     def with_channels(self, channels: int) -> Input:
         """The same input for optical flow with this many channels.
@@ -365,6 +382,23 @@ class Net(Settings):
     cardinality: int | None = opt(None, "Number of groups of ResNeXt's convolutions.", at_least=1)
     batch_norm: bool | None = opt(None, "Use batch normalization in c3d.")
     global_pooling: bool | None = opt(None, "Use global average pooling in c3d, instead of fully connected layers.")
+    depth: int | None = opt(None, "Number of blocks of a transformer.", at_least=1, at_most=1000)
+    probe_depth: int | None = opt(
+        None, "Number of blocks of the attentive probe, the head of V-JEPA 2.", at_least=1, at_most=1000
+    )
+    probe_heads: int | None = opt(None, "Number of attention heads of the attentive probe.", at_least=1, at_most=1000)
+    drop_path: float | None = opt(
+        None,
+        "Probability with which training skips the last block for a clip (stochastic depth). It grows linearly from 0 "
+        "at the first block.",
+        at_least=0,
+        below=1,
+    )
+    checkpointing: bool | None = opt(
+        None,
+        "Compute activations a second time in the backward pass, instead of keeping them (gradient checkpointing): "
+        "less memory, slower.",
+    )
     eps_of: str | None = opt(
         None,
         "Layout of weights files (see docs/nets.md) whose epsilons the normalizations have. Weights that are loaded "

@@ -15,7 +15,7 @@ from typing import Any
 from actrec.config import Input
 
 TABLE = Path(__file__).parent / "nets" / "known_nets.json"
-OptionValue = bool | int | float | str | None
+OptionValue = bool | int | float | str | tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -162,14 +162,16 @@ def _forms(stored: list[dict[str, Any]]) -> tuple[Form, ...]:
 
 def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a family or net, with tuples in the place of lists, and dataclasses in the place of dicts."""
-    typed = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    own: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields["input"].items()
-    }
-    typed["input"] = Input(**own)
+    typed = _with_tuples(fields)
+    own: dict[str, Any] = _with_tuples(fields["input"])
+    typed |= {"input": Input(**own), "options": _with_tuples(fields["options"])}
     if "published" in fields:
         typed["published"] = tuple(Published(**published) for published in fields["published"])
     return typed
+
+
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def accuracy(published: Published) -> str:

@@ -144,6 +144,15 @@ def without_none(declared: Any) -> Any:
     return declared
 
 
+def _alternative(declared: Any, value: Any) -> Any:
+    """Of a type `T | tuple[T, T]`, the alternative that is meant by a value."""
+    if typing.get_origin(declared) not in (typing.Union, types.UnionType):
+        return declared
+    members = [member for member in typing.get_args(declared) if member is not types.NoneType]
+    tuples = [member for member in members if typing.get_origin(member) is tuple]
+    return tuples[0] if tuples and isinstance(value, tuple) else members[0]
+
+
 def show(value: Any) -> str:
     """An option's value in a message: as on the command line; text is quoted, and other objects are named by type."""
     if isinstance(value, tuple):
@@ -185,6 +194,8 @@ def expected_one_of(value: Any, legal: Sequence[Any]) -> str:
 def check_value(name: str, value: Any, declared: Any, **bounds: float) -> Any:
     """Checks a value against a type: `int`, `float`, `bool`, `str`, `Path`, `Literal`, `tuple` of these, `| None`.
 
+    `int | tuple[int, int]` is one number or several.
+
     Args:
         name: of the option or argument.
         bounds: `at_least`, `above`, `at_most` or `below`, for a number or for each number of a tuple.
@@ -197,7 +208,7 @@ def check_value(name: str, value: Any, declared: Any, **bounds: float) -> Any:
     """
     if value is None and types.NoneType in typing.get_args(declared):
         return None
-    declared = without_none(declared)
+    declared = _alternative(declared, value)
     if typing.get_origin(declared) is Literal:
         return check_literal(name, value, declared)
     is_tuple = typing.get_origin(declared) is tuple

@@ -47,7 +47,7 @@ def main() -> None:
         engine.evaluate(net, loader)
         return time.perf_counter() - began
 
-    size, group = net.input.size, engine._GROUP[device.type]
+    size, group = net.input.side, engine._GROUP[device.type]
     clips = torch.randn(group, args.frames, size, size, 3, device=device).permute(0, 4, 1, 2, 3)
     num_groups = -(-len(videos) * views.num_views // group)
 

@@ -93,7 +93,7 @@ def measure_speed(path: Path, name: str, frames: int, windows: Windows, turns: i
     net = actrec.net(name, num_classes=400).eval()
     net = net.to(device, memory_format=net.channels_last)
     sweep = sweep_of(path, windows, frames, net.input, device)
-    size, group, media = net.input.size, engine._GROUP[device.type], sweep.media
+    size, group, media = net.input.side, engine._GROUP[device.type], sweep.media
     duration, num_windows = media.frames / media.rate, len(sweep.videos)
     clips = torch.randn(group, frames, size, size, 3, device=device).permute(0, 4, 1, 2, 3)
 

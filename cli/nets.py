@@ -16,6 +16,7 @@ from actrec.registry import did_you_mean
 from actrec.words import counted
 
 if TYPE_CHECKING:
+    from actrec.config import Input
     from actrec.known_nets import Details
 
 
@@ -55,7 +56,7 @@ def _families() -> tuple[list[str], list[dict[str, Any]]]:
     lines = []
     for family in families:
         lines.append(
-            f"{family.label:<{width}}  {family.input.frames:>2} x {family.input.size}x{family.input.size}  "
+            f"{family.label:<{width}}  {family.input.frames:>2} x {_size(family.input)}  "
             f"{family.paper}  weights: {', '.join(family.weights)}"
         )
     return lines, [
@@ -79,7 +80,7 @@ def _net(name: str) -> tuple[list[str], dict[str, Any]]:
         f"cost: {net.params / 1e6:.2f} M parameters, {net.flops / 1e9:.2f} GFLOPs (multiply-adds of convolutions)"
     )
     normalized = f"mean {_numbers(own.mean)}, std {_numbers(own.std)}"
-    lines.append(f"input: {counted(own.frames, 'frame')} of {own.size}x{own.size}, {normalized}")
+    lines.append(f"input: {counted(own.frames, 'frame')} of {_size(own)}, {normalized}")
     lines.append(f"takes: {_clips(net)}")
     lines.append(f"weights: {', '.join(net.weights)}")
     lines.append(f"layers: {', '.join(net.layers)}")
@@ -108,6 +109,10 @@ def _details(name: str) -> Details:
     from actrec.nets import catalog
 
     return catalog.describe(name)
+
+
+def _size(own: Input) -> str:
+    return "x".join(map(str, own.shape))
 
 
 def _clips(net: Details) -> str:

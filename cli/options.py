@@ -25,6 +25,8 @@ from actrec.settings import OptionError, check_fields, expected_one_of, field_ty
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from actrec.known_nets import OptionValue
+
 _HEADINGS = {  # of the dataclasses that are not called so
     "Augment": "Augmentation",
     "Frame": "Clip",
@@ -243,7 +245,7 @@ class ConfigOption(Option):
         if record is None or (self.default is None and not self.of_net):
             return record
         default = _default_of_nets(self.field) if self.of_net else _typed(self.default)
-        return record[0], f"{record[1]}  [default: {default}]"
+        return record[0], f"{record[1]}  [default: {default}]" if default else record[1]
 
 
 def _typed(value: Any) -> str:
@@ -256,11 +258,14 @@ def _typed(value: Any) -> str:
 
 
 def _default_of_nets(option: str) -> str:
-    """The default of a net's option in all families that have it: `max`, or `0, 0.2 or 0.5, depending on the net`."""
+    """The default of a net's option in all families that have it: `max`, or `0, 0.2 or 0.5, depending on the net`.
+
+    Empty if no family states one.
+    """
     from actrec.known_nets import known_nets
 
-    values = {family.options[option] for family in known_nets().families if option in family.options}
-    first, *others = map(_typed, sorted(values))  # type: ignore[type-var] # they are of one type
+    values = {family.options.get(option) for family in known_nets().families} - {None}
+    first, *others = map(_typed, sorted(values)) if values else [""]  # type: ignore[type-var] # they are of one type
     if not others:
         return first
     return f"{', '.join([first, *others[:-1]])} or {others[-1]}, depending on the net"
@@ -415,12 +420,12 @@ def changed_flags(*sections: Any, without: Sequence[str] = ()) -> list[str]:
     ]
 
 
-def flags_of_net(options: Mapping[str, bool | int | float | str | None]) -> list[str]:
+def flags_of_net(options: Mapping[str, OptionValue]) -> list[str]:
     """The flags that set these options of a net. An option without a flag is shown as an argument in Python."""
-    flags = {f.name: flag_of(f) for f in _fields(config.Net, None, ())}
+    flags = {f.name: flag_of(f) for f in _of_nets()}
     shown = []
     for name, value in options.items():
-        if name not in flags:
+        if name not in flags or isinstance(value, tuple):
             shown.append(f"{name}={value!r} (no flag: only in Python)")
         elif isinstance(value, bool):
             shown.append(flags[name] if value else f"--no-{flags[name][2:]}")
@@ -431,7 +436,13 @@ def flags_of_net(options: Mapping[str, bool | int | float | str | None]) -> list
 
 def meaning_in_net(option: str) -> str:
     """What an option of a net means; empty if it has no flag."""
-    return next((f.metadata["help"] for f in _fields(config.Net, (option,), ())), "")
+    return next((_DEFAULT.sub("", f.metadata["help"]) for f in _of_nets() if f.name == option), "")
+
+
+def _of_nets() -> list[dataclasses.Field]:
+    """The fields whose flags set options of nets. `--frames` and `--size` do so too, of the nets made for clips."""
+    clip = [*_fields(config.Clip, ("frames",), ()), *_fields(config.Frame, ("size",), ())]
+    return [*_fields(config.Net, None, ()), *clip]
 
 
 def _fields(kind: type, only: Sequence[str] | None, without: Sequence[str]) -> list[dataclasses.Field]:

@@ -153,6 +153,8 @@ def _use(file: Path, guess: Guess, frames: int | None, trained: TrainedWith | No
         new_head = ", new_head=True" if guess.num_classes is None else ""
         return f'net = {built}; actrec.load_weights(net, "{file}"{new_head})'
     options = {**implied_options(file, guess), **guess.options}
+    if trained is not None:
+        options = {name: value for name, value in options.items() if name not in ("frames", "size")}
     flags = flags_of_net(options)
     if trained is not None:
         flags += [f"--frames {trained.frames}", f"--size {trained.size}"]

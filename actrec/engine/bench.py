@@ -144,12 +144,12 @@ class Case:
     def __init__(self, name: str, form: Form, options, frames, size, batch_size: int, device: torch.device):
         torch.manual_seed(0)
         self.form, self.device = form, device
+        options = {**options, **nets.clip_options(name, frames=frames, size=size)}
         net = nets.net(name, num_classes=CLASSES, **options).train()
         net = move(net, device, channels_last=form.channels_last)
-        frames, size = frames or net.input.frames, size or net.input.size
-        self.input = replace(net.input, frames=frames, size=size)
+        self.input = replace(net.input, frames=frames or net.input.frames, size=size or net.input.size)
         layout = torch.channels_last_3d if form.channels_last else torch.contiguous_format
-        clips = torch.randn(batch_size, net.in_channels, frames, size, size)
+        clips = torch.randn(batch_size, net.in_channels, self.input.frames, *self.input.shape)
         self.clips = clips.to(device, memory_format=layout)
         self.labels = torch.randint(CLASSES, (batch_size,), device=device)
         self.optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)

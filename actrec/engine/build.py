@@ -21,6 +21,8 @@ def build_net(
     *,
     num_classes: int,
     modality: str = "rgb",
+    frames: int | None = None,
+    size: int | tuple[int, int] | None = None,
     weights: str | None,
     new_head: bool,
     log: Callable[[str], None] | None = None,
@@ -28,6 +30,7 @@ def build_net(
     """The chosen net, with the options that the user set and, if given, the weights of a file.
 
     Args:
+        frames, size: Of the clips, for nets that are made for certain clips. None keeps the default of the net.
         log: Called with a message if names have a prefix, and for each layer that was adapted to another number of
             channels.
 
@@ -38,7 +41,8 @@ def build_net(
     """
     in_channels = config.FLOW_CHANNELS if modality == "flow" else 3
     _check_choice(choice)
-    net = nets.net(choice.backbone, num_classes=num_classes, in_channels=in_channels, **choice.options)
+    options = choice.options | nets.clip_options(choice.backbone, frames=frames, size=size)
+    net = nets.net(choice.backbone, num_classes=num_classes, in_channels=in_channels, **options)
     if weights is not None:
         account = load_weights(net, weights, new_head=new_head)
         if log and account.prefix:

@@ -85,8 +85,8 @@ class Classifier(nn.Module):
 
     def __init__(self, net: nn.Module, input: Input, *, crop_ratio: float, multi_label: bool):
         super().__init__()
-        self.net, self.size, self.multi_label = net, input.size, multi_label
-        self.short_side = int(input.size / crop_ratio + 0.5)
+        self.net, self.size, self.multi_label = net, input.side, multi_label
+        self.short_side = int(input.side / crop_ratio + 0.5)
         self.register_buffer("mean", 255 * torch.tensor(input.mean)[:, None, None, None])
         self.register_buffer("std", 255 * torch.tensor(input.std)[:, None, None, None])
 
@@ -208,7 +208,7 @@ def _write_nets(model: Model, folder: Path, *, pt2: bool) -> Exported:
 def _frames_of(model: Model, *, batch: int) -> Tensor:
     """Random frames, uint8 (N, T, H, W, C), larger than the net's input and not square."""
     assert model.clip.frames is not None
-    size, generator = model.input.size, torch.Generator().manual_seed(batch)
+    size, generator = model.input.side, torch.Generator().manual_seed(batch)
     shape = (batch, model.clip.frames, size + size // 4, size + size // 2, len(model.input.mean))
     return torch.randint(256, shape, dtype=torch.uint8, generator=generator)
 
@@ -294,9 +294,9 @@ def _specification(model: Model, found: Exported) -> dict[str, Any]:
         "stride": clip.stride,
         "in_the_graph": {
             "resize": "antialiased bilinear, keeps the aspect ratio",
-            "short_side": int(model.input.size / model.views.crop_ratio + 0.5),
+            "short_side": int(model.input.side / model.views.crop_ratio + 0.5),
             "crop": "center",
-            "size": model.input.size,
+            "size": model.input.side,
             "crop_ratio": model.views.crop_ratio,
             "normalize": "(frames / 255 - mean) / std",
             "mean": model.input.mean,

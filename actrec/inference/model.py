@@ -112,7 +112,7 @@ class Model:
         return self.scoring.batch_size or max(1, _VIEWS_OF_A_BATCH // self.views.num_views)
 
     def __repr__(self) -> str:
-        clip, views, size = self.clip, self.views, self.input.size
+        clip, views, size = self.clip, self.views, self.input.side
         stride = f", stride {clip.stride}" if clip.sampling == "dense" else ""
         return "\n".join(
             (
@@ -578,20 +578,24 @@ def load(
     path = _checkpoint_in(path) if net is None else path
     saved, own, own_views = _saved(path, weights=net is not None)
     names = names if names is not None else saved.get("classes")
+    frames, size = clip.frames if isinstance(clip, Clip) else (clip or {}).get("frames"), (frame or Frame()).size
     if net is None:
         if names is None:
             raise OptionError(f"{path}: contains no class names: pass `classes`, such as the file labels.txt")
         with checkpoint.contents_of(path):
             built = checkpoint.build_net(saved)
+        built = checkpoint.rebuilt(built, frames=frames, size=size)
     else:
         choice = net if isinstance(net, config.Net) else config.Net(net)
         modality = clip.modality if isinstance(clip, Clip) else (clip or {}).get("modality", own.modality)
-        guesses = recognize(path, choice.backbone, **choice.options).guesses
+        made_for = _made_for(saved, choice.backbone) | nets.clip_options(choice.backbone, frames=frames, size=size)
+        guesses = recognize(path, choice.backbone, **choice.options | made_for).guesses
         # If no options fit, building the net raises the error with the reason.
         built = build_net(
             choice,
             num_classes=guesses[0].num_classes if guesses else len(names or [0]),
             modality=modality,
+            **made_for,
             weights=str(path),
             new_head=False,
         )
@@ -626,6 +630,14 @@ def _video(path: PathLike, row: Video | None = None) -> Video:
     if is_local(path) and not os.path.exists(path):
         raise FileNotFoundError(f"{os.fspath(path)}: no such file or folder")
     return row or Video.of(path)
+
+
+def _made_for(saved: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The clips for which the net of a checkpoint is made, as options of this net."""
+    if saved.get("net", {}).get("name") != name:
+        return {}
+    stored = saved["net"]["options"]
+    return nets.clip_options(name, frames=stored.get("frames"), size=stored.get("size"))
 
 
 def _checkpoint_in(path: Path) -> Path:

@@ -55,7 +55,7 @@ def made_from(model: Model, list_path: Path, fingerprint: Mapping[str, Any]) -> 
         "net_options": dict(model.net.options),
         "multi_label": model.multi_label,
         **dataclasses.asdict(model.clip),
-        "size": model.input.size,
+        "size": model.input.side,
         "mean": list(model.input.mean),
         "std": list(model.input.std),
         "clips": model.views.clips,

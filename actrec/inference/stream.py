@@ -174,7 +174,7 @@ def _predict(
         width=newest.width,
         height=newest.height,
         clip=model.clip,
-        size=model.input.size,
+        size=model.input.side,
         views=model.views,
     )
     wanted, gather = np.unique(plan.frames, return_inverse=True)
@@ -213,7 +213,7 @@ def _shrinker(model: Model) -> Callable[[np.ndarray], np.ndarray]:
     """Resizes frames as the evaluation of a video does, to the size from which the crops are taken."""
 
     def shrink(rgb: np.ndarray) -> np.ndarray:
-        width, height = eval_resize(rgb.shape[1], rgb.shape[0], model.input.size, model.views.crop_ratio)
+        width, height = eval_resize(rgb.shape[1], rgb.shape[0], model.input.side, model.views.crop_ratio)
         out = np.empty((height, width, 3), np.uint8)
         resize(rgb, out=out)
         return out

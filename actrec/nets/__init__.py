@@ -10,7 +10,8 @@ Nets from outside actrec are described in `actrec.nets.outside`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from typing import Any, cast
 
 import torch
@@ -24,10 +25,11 @@ from actrec.nets import outside
 from actrec.nets.backbone import Backbone
 from actrec.nets.entry import Entry, Layout, OptionValue, Published
 from actrec.registry import Registry, did_you_mean
-from actrec.settings import check_value, field_types, without_none
+from actrec.settings import check_fields, check_value, field_types, without_none
 
 __all__ = ["NETS", "Backbone", "Entry", "Layout", "OptionValue", "Published", "input_of", "net", "outline", "register"]
 
+INPUT_OPTIONS = ("frames", "size")  # options of nets that are fields of their `Input`
 NETS: Registry[Entry] = Registry("net", "actrec.nets", resolve=outside.imported_entry)
 
 
@@ -43,7 +45,8 @@ def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: O
         name: one of `NETS.names()`, or `package.module:factory` for a net from outside actrec.
         num_classes: number of logits per clip.
         in_channels: channels of a frame: 3 for RGB, 10 for five pairs of optical-flow images (x and y).
-        options: options of the family, such as `dropout` or `temporal_stride`.
+        options: options of the family, such as `dropout` or `temporal_stride`. Some nets are made for clips of a
+            certain size: they have the options `frames`, and `size` in pixels, a number or a pair (height, width).
 
     Returns:
         A module that maps clips NCTHW to logits (N, num_classes). It has the attributes `name`, `input` (the input that
@@ -68,7 +71,7 @@ def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: O
     module.name, module.options = name, chosen
     if eps_of is not None:
         set_eps(module, str(eps_of))
-    module.input = _with_channels(getattr(module, "input", entry.input), in_channels)
+    module.input = _input(getattr(module, "input", entry.input), chosen)
     return module
 
 
@@ -91,16 +94,29 @@ def set_eps(net: Backbone, layout: str) -> None:
 def input_of(name: str, *, in_channels: int = 3, **options: Any) -> Input:
     """The `input` that `net(name, ...)` will have.
 
-    A net from outside actrec is built to find out. torch's random state does not change.
+    The options `frames` and `size` of the nets that have them set the length and the size of the clips. A net from
+    outside actrec is built to find out. torch's random state does not change.
 
     Raises:
         ValueError: as for `net`.
     """
     entry = NETS.get(name)
     if not entry.outside:
-        return _with_channels(entry.input, in_channels)
+        values = {name: _checked(name, value, entry) for name, value in options.items() if name in entry.options}
+        return _input(entry.input, {"in_channels": in_channels, **entry.options, **values})
     with torch.random.fork_rng(devices=[]):
         return net(name, in_channels=in_channels, **options).input
+
+
+def clip_options(name: str, *, frames: int | None, size: int | tuple[int, int] | None) -> dict[str, OptionValue]:
+    """The options of a net that make it for clips of this length and size; empty if it takes clips of all sizes.
+
+    Args:
+        frames, size: None keeps the default.
+    """
+    given: dict[str, OptionValue] = {"frames": frames, "size": size}
+    options = NETS.get(name).options
+    return {option: value for option, value in given.items() if value is not None and option in options}
 
 
 def outline(name: str, **options: Any) -> Backbone:
@@ -161,19 +177,32 @@ def register(
     NETS.add(name, outside.entry_of(name, factory, input=input, paper=paper))
 
 
-def _with_channels(net_input: Input, in_channels: int) -> Input:
-    return net_input if len(net_input.mean) == in_channels else net_input.with_channels(in_channels)
+def _input(own: Input, options: Mapping[str, OptionValue]) -> Input:
+    """The input of a net with these options, of which `in_channels`, `frames` and `size` count.
+
+    Args:
+        own: the input that it expects with their default values.
+    """
+    clip: dict[str, Any] = {name: options[name] for name in INPUT_OPTIONS if options.get(name) is not None}
+    in_channels = cast(int, options["in_channels"])
+    return replace(own if len(own.mean) == in_channels else own.with_channels(in_channels), **clip)
 
 
 def _checked(option: str, value: OptionValue, entry: Entry) -> OptionValue:
-    """The value as `check_value` returns it. For actrec's own nets, `config.Net` has the types.
+    """The value as `check_value` returns it. `Input` has the types of `INPUT_OPTIONS`, and `config.Net` those of the
+    others of actrec's own nets.
 
     Raises:
-        ValueError: it has the wrong type.
+        ValueError: it has the wrong type, or is illegal.
     """
     default = entry.options[option]
-    if not entry.outside:
-        value = check_value(option, value, without_none(field_types(config.Net)[option]))
+    if option in INPUT_OPTIONS and (value is not None or default is not None):
+        value = check_fields(Input, {option: value})[option]
+        if isinstance(value, tuple) and len(set(value)) == 1:
+            value = value[0]
+    elif not entry.outside:
+        limits = next(f.metadata.get("bounds", {}) for f in fields(config.Net) if f.name == option)
+        value = check_value(option, value, without_none(field_types(config.Net)[option]), **limits)
     elif default is not None:
         value = check_value(option, value, type(default))
     return value

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from actrec.config import Input
+from actrec.known_nets import OptionValue
 
 
 class Backbone(nn.Module):
@@ -27,17 +28,20 @@ class Backbone(nn.Module):
         min_frames, min_size: frames and pixels of the smallest clip that the net accepts.
         frames_multiple: the number of frames of a clip must be a multiple of this.
         exact: the net accepts only clips of `min_frames` frames of `min_size` x `min_size` pixels.
+        fixed_grid: the net is built for clips of its options `frames` and `size`. `actrec.load` builds it again for
+            other clips; its other nets keep what they were built for.
         channels_last: torch's name for the channels-last format of the weights. Clips are always `channels_last_3d`.
         name, input, options: set by `actrec.net`.
     """
 
     name: str
     input: Input
-    options: dict[str, bool | int | float | str | None]
+    options: dict[str, OptionValue]
     fc: nn.Linear
 
     channels_last = torch.channels_last_3d
     exact = False
+    fixed_grid = False
 
     if TYPE_CHECKING:  # submodules are registered by name, so that their types are unknown
 

@@ -62,7 +62,7 @@ class C3D(Backbone):
         self.reset_head(num_classes)
         self.exact = not global_pooling
         if self.exact:
-            self.min_frames, self.min_size = INPUT.frames, INPUT.size
+            self.min_frames, self.min_size = INPUT.frames, INPUT.side
         else:
             pools = [self.pool1, *[self.pool] * 3]
             self.min_frames, self.min_size = smallest_extent(pools, axis=0), smallest_extent(pools, axis=1)

@@ -16,6 +16,9 @@ The factory is called with `num_classes`, `in_channels` and its options by name.
 that have a default of type bool, int, float, str or None. A factory without a parameter `in_channels` builds nets for
 RGB only. The module maps clips NCTHW to logits (N, num_classes).
 
+Options called `frames` and `size` are the number of frames of the clips, and their height and width in pixels. A size
+can be a pair (height, width). `--frames` and `--size` set these options.
+
 actrec adds the attributes `name`, `input` and `options` to the module, and these if it lacks them: `in_channels`,
 `channels_last`, `min_frames`, `min_size` and `frames_multiple`. A module can state its own `input` (an
 `actrec.Input`); otherwise `DEFAULT_INPUT` is used. Two features need the last layer, which gives the logits: a learning
@@ -91,7 +94,7 @@ def entry_of(name: str, factory: Callable[..., nn.Module], *, input: Input = DEF
             continue
         if parameter.default is parameter.empty:
             raise ValueError(f"net {name!r} has a parameter {key!r} without a default: {EXPECTED}")
-        if isinstance(parameter.default, OptionValue) and parameter.kind is not parameter.POSITIONAL_ONLY:
+        if _is_option_value(parameter.default) and parameter.kind is not parameter.POSITIONAL_ONLY:
             options[key] = parameter.default
     any_channels = "in_channels" in parameters or takes_any
     build = partial(_build, name, factory, "in_channels" in parameters, any_channels)
@@ -209,6 +212,13 @@ def _function(name: str, module: ModuleType, attribute: str) -> Callable[..., nn
     where = getattr(module, "__file__", None) or module.__name__
     known = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
     raise ValueError(f"net {name!r}: {where} has no function {attribute!r}{did_you_mean(attribute, known)}")
+
+
+def _is_option_value(value: object) -> bool:
+    """Whether a value is an `OptionValue`."""
+    if isinstance(value, tuple):
+        return len(value) == 2 and all(type(number) is int for number in value)
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def _build(

@@ -12,7 +12,10 @@ from actrec.known_nets import Family, accuracy, known_nets
 from actrec.nets.outside import DEFAULT_INPUT
 
 WIDTH = 100  # columns of the text
-OPTION_HELP = {f.name: f.metadata["help"] for f in dataclasses.fields(config.Net)}
+OPTION_HELP = {f.name: f.metadata["help"] for f in dataclasses.fields(config.Net)} | {
+    "frames": "Frames of the clips that the net is made for.",
+    "size": "Height and width in pixels of the clips that the net is made for: a number, or in Python (height, width).",
+}
 LAYOUT_HELP = {
     "actrec": "The net's own names. `actrec train` and `actrec weights convert` write such files (`.pt`, `.pth` or "
     "`.safetensors`). Every net reads them.",
@@ -101,6 +104,8 @@ gives the net a shorter name in the current process.
   arrive in channels-last format: use `reshape` instead of `view`, or pass `--no-channels-last`.
 - All other parameters of the function with a default of type bool, int, float, str or None are
   options of the net. A flag such as `--dropout` works if the function has a parameter of this name.
+- Parameters called `frames` and `size` are the number of frames of the clips, and their height and
+  width in pixels. `--frames` and `--size` set them.
 - If the function has no parameter `in_channels`, the net works only with RGB.
 - A module can have an attribute `input` (an `actrec.Input`). Without it, the net gets clips of
   {frames} frames of {size}x{size} pixels, normalized with the statistics of Kinetics-400.
@@ -137,7 +142,7 @@ def _nets(families: Iterable[Family]) -> str:
                 _linked(net.paper),
                 f"{net.params / 1e6:.2f} M",
                 f"{net.flops / 1e9:.2f} G",
-                f"{net.input.frames} x {net.input.size}x{net.input.size}",
+                f"{net.input.frames} x {'x'.join(map(str, net.input.shape))}",
                 ", ".join(net.weights[1:]) or "–",
                 "<br>".join(_linked(accuracy(each)) for each in net.published) or "–",
             )

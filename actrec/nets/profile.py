@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from actrec.arguments import checked
+from actrec.config import Input
 from actrec.nets.outside import forward_failures_of, from_actrec
 from actrec.nets.temporal import TemporalAggregation
-from actrec.settings import check_value
+from actrec.settings import check_fields
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Profile:
 
 
 @checked
-def profile(net: nn.Module, *, frames: int | None = None, size: int | None = None) -> Profile:
+def profile(net: nn.Module, *, frames: int | None = None, size: int | tuple[int, int] | None = None) -> Profile:
     """Parameters and FLOPs as counted by Chen et al. (arXiv:2010.11757): a multiply-add of a convolution counts as one.
 
         cost = actrec.profile(actrec.net("s3d", num_classes=8), frames=16, size=112)
@@ -43,7 +44,8 @@ def profile(net: nn.Module, *, frames: int | None = None, size: int | None = Non
 
     Args:
         net: made by `actrec.net`. It may be on any device and does not change.
-        frames, size: frames, and height and width in pixels, of a clip. By default those of `net.input`.
+        frames, size: frames of a clip, and its height and width in pixels, or a pair (height, width). By default those
+            of `net.input`.
 
     Returns:
         `params` and `flops`, for one clip.
@@ -52,8 +54,8 @@ def profile(net: nn.Module, *, frames: int | None = None, size: int | None = Non
         ValueError: the net was not made by `actrec.net`, or does not accept such clips.
     """
     net = from_actrec(net)
-    frames = check_value("frames", frames, int, at_least=1) if frames is not None else net.input.frames
-    size = check_value("size", size, int, at_least=1) if size is not None else net.input.size
+    given = {name: value for name, value in (("frames", frames), ("size", size)) if value is not None}
+    clips = replace(net.input, **check_fields(Input, given))
     counts: list[int] = []
 
     def count(module: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:
@@ -65,7 +67,9 @@ def profile(net: nn.Module, *, frames: int | None = None, size: int | None = Non
     counted = (nn.Conv2d, nn.Conv3d, TemporalAggregation)
     hooks = [module.register_forward_hook(count) for module in net.modules() if isinstance(module, counted)]
     state = {key: value.to("meta") for key, value in net.state_dict(keep_vars=True).items()}
-    clip = torch.empty(1, net.in_channels, frames, size, size, device="meta", dtype=next(net.parameters()).dtype)
+    clip = torch.empty(
+        1, net.in_channels, clips.frames, *clips.shape, device="meta", dtype=next(net.parameters()).dtype
+    )
     training = [module for module in net.modules() if module.training]
     net.eval()
     try:

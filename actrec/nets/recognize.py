@@ -267,11 +267,12 @@ def _options_of(name: str, named: Mapping[str, Tensor]) -> dict[str, OptionValue
 
 
 def _forms(file: _File, name: str, options: Mapping[str, OptionValue]) -> Iterator[_Candidate]:
-    """The net with these options or, without options, with each of its option sets, read in all ways."""
-    forms = [options] if options else [{}, *NETS.get(name).forms]
+    """The net with these options, read in all ways. Without others than `frames` and `size`, its option sets too."""
+    of_clips = options.keys() <= set(nets.INPUT_OPTIONS)
+    forms = [{}, *NETS.get(name).forms] if of_clips else [{}]
     for form, prefix, (layout, rules) in itertools.product(forms, file.by_prefix, layouts_for(name).items()):
-        found = {} if options else _options_of(name, file.named(prefix, rules)[0])
-        yield _Candidate(name, {**form, **found}, prefix, layout)
+        found = _options_of(name, file.named(prefix, rules)[0]) if of_clips else {}
+        yield _Candidate(name, {**form, **found, **options}, prefix, layout)
 
 
 def _compare(candidate: _Candidate, file: _File) -> Guess | list[str] | None:

@@ -481,7 +481,7 @@ class Loader:
         )
 
     def _no_clips(self) -> torch.Tensor:
-        size, channels = self.input.size, len(self.input.mean)
+        size, channels = self.input.side, len(self.input.mean)
         shape = (0, self.task.num_views, self.task.num_frames, size, size, channels)
         return torch.empty(shape, dtype=self._dtype, device=self.device)
 
@@ -730,7 +730,7 @@ def _check_memory(task: Task, device: torch.device, prefetch: int, dtype: torch.
     """
     if device.type == "cuda":
         return
-    size, frames, channels = task.input.size, task.clip.frames or task.input.frames, len(task.input.mean)
+    size, frames, channels = task.input.side, task.clip.frames or task.input.frames, len(task.input.mean)
     views = task.batch_size * task.num_views
     needed = (1 + prefetch) * views * channels * frames * size * size * dtype.itemsize
     there = usable_memory()

@@ -126,7 +126,7 @@ class TrainTask:
             width=media.width,
             height=media.height,
             clip=self.clip,
-            size=self.input.size,
+            size=self.input.side,
             augment=self._augment,
             seed=self._seed,
             epoch=epoch,
@@ -137,12 +137,12 @@ class TrainTask:
         if not self.augmentations:
             return plan
         key = (self._seed, epoch, row, repeat)
-        drawn = augmentations.draw(self.augmentations, size=self.input.size, key=key)
+        drawn = augmentations.draw(self.augmentations, size=self.input.side, key=key)
         return replace(plan, drawn=drawn, frames=augmentations.reorder(self.augmentations, plan.frames, drawn))
 
     def geometry(self, plan: TrainPlan, media: Media) -> tuple[Box, tuple[int, int]]:
         """The box (x, y, w, h) of each frame, and the (width, height) to which it is resized."""
-        return plan.box, (self.input.size, self.input.size)
+        return plan.box, (self.input.side, self.input.side)
 
     def labels(self, row: int, plan: TrainPlan) -> list[int]:
         """The labels of a clip; those of a mirrored clip follow `flip_map`."""
@@ -184,7 +184,7 @@ class EvalTask:
         self.videos, self.input, self.multi_label, self.batch_size = videos, net_input, multi_label, batch_size
         self.clip, self.views = _with_frames(clip, net_input), views
         self.num_views = views.num_views
-        self.flips, self.crop, self.antialias = crop_flips(views.crops), (net_input.size, net_input.size), True
+        self.flips, self.crop, self.antialias = crop_flips(views.crops), (net_input.side, net_input.side), True
         self._rows = np.arange(rank, len(videos), world)
         self.num_steps = -(-len(self._rows) // batch_size)
         self.num_clips = len(videos) * views.num_views
@@ -210,7 +210,7 @@ class EvalTask:
             width=media.width,
             height=media.height,
             clip=self.clip,
-            size=self.input.size,
+            size=self.input.side,
             views=self.views,
         )
 

@@ -559,7 +559,7 @@ def _default_size(runs: Sequence[Run]) -> dict[str, int]:
     """The size of the clips without `--size`, if the runs have the same net and actrec knows it."""
     nets = {run.net for run in runs}
     known = known_nets().nets.get(str(nets.pop())) if len(nets) == 1 else None
-    return {"input.size": known.input.size} if known else {}
+    return {"input.size": known.input.side} if known else {}
 
 
 def default_options() -> dict[str, Any]:

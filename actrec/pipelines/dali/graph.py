@@ -54,11 +54,11 @@ def train_graph(
     def graph() -> DataNode:
         clips = route.decode(inputs)
         if not route.decoded_by_workers:
-            clips = cut_and_resize(clips, start=inputs(BOX_START), end=inputs(BOX_END), size=net_input.size)
+            clips = cut_and_resize(clips, start=inputs(BOX_START), end=inputs(BOX_END), size=net_input.side)
         clips = correct_colors(clips, route, inputs)
-        clips = augment(clips, augmentations, inputs, normalized=False, size=net_input.size)
+        clips = augment(clips, augmentations, inputs, normalized=False, size=net_input.side)
         clips = normalize(clips, net_input, route, mirror=inputs(FLIP), dtype=settings.dtype)
-        return augment(clips, augmentations, inputs, normalized=True, size=net_input.size)
+        return augment(clips, augmentations, inputs, normalized=True, size=net_input.side)
 
     return define_graph(graph, inputs, settings, conditionals=bool(augmentations))
 

@@ -117,12 +117,12 @@ def _fault_of_finishing(device: torch.device) -> str | None:
     from actrec.pipelines.dali.graph import Inputs, cut_and_resize, normalize
 
     def finish(inputs: Inputs) -> Any:
-        clips = cut_and_resize(PIXELS.decode(inputs), start=[0.0, 0.0], end=[1.0, 1.0], size=_NET_INPUT.size)
+        clips = cut_and_resize(PIXELS.decode(inputs), start=[0.0, 0.0], end=[1.0, 1.0], size=_NET_INPUT.side)
         return normalize(clips, _NET_INPUT, PIXELS, mirror=inputs(FLIP), dtype="float32")
 
     clip = np.stack(pictures())
     (found,) = _run(finish, {PICTURES.name: [clip], FLIP.name: [np.int32(0)]}, device)
-    size = (_NET_INPUT.size, _NET_INPUT.size)
+    size = (_NET_INPUT.side, _NET_INPUT.side)
     expected = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in clip]
     return difference(list(255 * (0.25 * found + 0.5)), expected)
 

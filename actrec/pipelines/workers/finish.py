@@ -33,7 +33,7 @@ class Finisher:
 
     def __init__(self, net_input: Input, *, dtype: str, channels_last: bool, keep: int, flow: bool = False):
         self._input, self._flow = net_input, flow
-        self._size, self._channels = net_input.size, len(net_input.mean)
+        self._size, self._channels = net_input.side, len(net_input.mean)
         self._constants = functools.lru_cache(maxsize=16)(self._constants_of)
         self._dtype = getattr(torch, dtype)
         self._channels_last = channels_last
