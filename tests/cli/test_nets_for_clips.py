@@ -23,7 +23,7 @@ def train(run, dataset, folder, name, *flags):
 
 
 def test_train_resume_and_evaluate(run, dataset, tmp_path):
-    folder = train(run, dataset, tmp_path / "run", "computed_grid", "--depth", "1")
+    folder = train(run, dataset, tmp_path / "run", "computed_grid", "--depth", "1", "--schedule", "step")
     model = actrec.load(folder, device="cpu")
     assert (model.net.grid, model.input.size, model.net.options["depth"]) == ((4, 2, 2), 32, 1)
     code, _, err = run("train", "--run", folder, "--resume", "--epochs", "2")

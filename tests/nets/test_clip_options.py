@@ -57,7 +57,7 @@ def test_only_one_of_them():
         ({"frames": 4.5}, "frames 4.5: expected a whole number"),
         ({"frames": None}, "frames None: expected a whole number"),
         ({"size": 0}, "size 0: expected from 1 to 16384"),
-        ({"size": (32, 0)}, "size 32,0: expected numbers from 1 to 16384"),
+        ({"size": (32, 0)}, "size 32,0: expected from 1 to 16384"),
         ({"size": (32, 32, 32)}, "size 32,32,32: expected 2 whole numbers"),
         ({"size": "32"}, "size '32': expected a whole number"),
         ({"depth": 0}, "depth 0: expected from 1 to 1000"),
