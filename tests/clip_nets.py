@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from actrec.config import Input
-from actrec.nets import NETS, Entry
+from actrec.nets import NETS, Entry, Layout
 from actrec.nets.backbone import Backbone
 
 PATCH = 16
@@ -62,12 +62,20 @@ class Windowed(Backbone):
         return nn.functional.avg_pool3d(self.stem(x_NCTHW).relu(), window, stride=1)
 
 
+def resized(tensors: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Positions of another grid, all of which are the same here."""
+    return {**tensors, "positions": tensors["positions"][:, :1].repeat(1, math.prod(net.grid))}
+
+
 @contextmanager
 def registered() -> Iterator[None]:
-    """The nets `learned_grid`, `computed_grid` and `windowed`."""
+    """The nets `learned_grid`, `computed_grid`, `resized_grid` and `windowed`."""
     entries = {
         "learned_grid": Entry(partial(Tokens, learned=True), INPUT, OPTIONS),
         "computed_grid": Entry(partial(Tokens, learned=False), INPUT, OPTIONS),
+        "resized_grid": Entry(
+            partial(Tokens, learned=True), INPUT, OPTIONS, weights={"actrec": Layout(convert=resized)}
+        ),
         "windowed": Entry(Windowed, INPUT, {"frames": 8, "size": 64, "dropout": 0.0}),
     }
     for name, entry in entries.items():

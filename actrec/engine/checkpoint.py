@@ -194,8 +194,10 @@ def rebuilt(net: nets.Backbone, *, frames: int | None, size: int | tuple[int, in
         return net
     options: dict[str, Any] = {**net.options, **changed}
     other = nets.net(net.name, **options)
+    layout = nets.NETS.get(net.name).weights.get("actrec")
+    tensors = net.state_dict()
     try:
-        other.load_state_dict(net.state_dict())
+        other.load_state_dict(layout.convert(tensors, other) if layout and layout.convert else tensors)
     except RuntimeError:  # torch lists all tensors
         (name, value), *_ = changed.items()
         raise OptionError(

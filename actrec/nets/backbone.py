@@ -29,7 +29,8 @@ class Backbone(nn.Module):
         frames_multiple: the number of frames of a clip must be a multiple of this.
         exact: the net accepts only clips of `min_frames` frames of `min_size` x `min_size` pixels.
         fixed_grid: the net is built for clips of its options `frames` and `size`. `actrec.load` builds it again for
-            other clips; its other nets keep what they were built for.
+            other clips, and its own layout (`Entry.weights["actrec"]`) can convert tables of positions. Other nets
+            stay as they were built.
         channels_last: torch's name for the channels-last format of the weights. Clips are always `channels_last_3d`.
         name, input, options: set by `actrec.net`.
     """

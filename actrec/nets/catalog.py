@@ -64,7 +64,7 @@ def describe(name: str) -> Details:
 
 def layouts_of(entry: Entry) -> tuple[str, ...]:
     """The layouts of weights files that a net reads."""
-    return ("actrec", *entry.weights)
+    return tuple(dict.fromkeys(("actrec", *entry.weights)))
 
 
 @functools.cache

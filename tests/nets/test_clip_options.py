@@ -97,6 +97,8 @@ def test_a_net_for_other_clips_keeps_its_weights():
     assert (larger.grid, larger.input.size) == ((4, 4, 4), 64)
     assert torch.equal(larger.fc.weight, net.fc.weight)
     assert checkpoint.rebuilt(net, frames=None, size=32) is net
+    converted = checkpoint.rebuilt(actrec.net("resized_grid", num_classes=3, frames=4, size=32), frames=8, size=None)
+    assert converted.positions.shape == (8, 8 * 2 * 2)
     windowed = actrec.net("windowed", num_classes=3, size=32)
     assert checkpoint.rebuilt(windowed, frames=4, size=64) is windowed
     learned = actrec.net("learned_grid", num_classes=3, frames=4, size=32)
