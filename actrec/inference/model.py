@@ -593,7 +593,7 @@ def load(
         # If no options fit, building the net raises the error with the reason.
         built = build_net(
             choice,
-            num_classes=guesses[0].num_classes if guesses else len(names or [0]),
+            num_classes=(guesses[0].num_classes if guesses else None) or len(names or [0]),
             modality=modality,
             **made_for,
             weights=str(path),
