@@ -11,17 +11,16 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from actrec import nets
-from actrec.config import Input, OptionError
+from actrec.config import Input
 from actrec.engine.stored import current_checkpoint
 from actrec.files import atomic_write
 from actrec.opening import check_archive, check_regular, kind_of_file
-from actrec.settings import show
 from actrec.system import is_systems_fault
 from actrec.words import printable
 
@@ -174,38 +173,6 @@ def build_net(checkpoint: dict[str, Any]) -> nets.Backbone:
         ) from None
     net.input = input_from(described["input"])
     return net
-
-
-def rebuilt(net: nets.Backbone, *, frames: int | None, size: int | tuple[int, int] | None) -> nets.Backbone:
-    """The net with the same weights for clips of another length or size, if it is made for certain clips.
-
-    Args:
-        frames, size: None keeps what the net is made for.
-
-    Returns:
-        The net itself if it takes clips of all sizes, or is already made for these.
-
-    Raises:
-        OptionError: The weights contain learned positions that fit no other clips.
-    """
-    wanted = nets.clip_options(net.name, frames=frames, size=size)
-    changed = {name: value for name, value in wanted.items() if net.options.get(name) != value}
-    if not changed or not getattr(net, "fixed_grid", False):
-        return net
-    options: dict[str, Any] = {**net.options, **changed}
-    other = nets.net(net.name, **options)
-    layout = nets.NETS.get(net.name).weights.get("actrec")
-    tensors = net.state_dict()
-    try:
-        other.load_state_dict(layout.convert(tensors, other) if layout and layout.convert else tensors)
-    except RuntimeError:  # torch lists all tensors
-        (name, value), *_ = changed.items()
-        raise OptionError(
-            f"`{name}` {show(value)}: the weights of {net.name} have learned positions for "
-            f"`{name}` {show(net.options[name])}: expected the same"
-        ) from None
-    other.input = replace(net.input, frames=other.input.frames, size=other.input.size)
-    return other
 
 
 def input_from(described: dict[str, Any]) -> Input:

@@ -584,7 +584,7 @@ def load(
             raise OptionError(f"{path}: contains no class names: pass `classes`, such as the file labels.txt")
         with checkpoint.contents_of(path):
             built = checkpoint.build_net(saved)
-        built = checkpoint.rebuilt(built, frames=frames, size=size)
+        built = nets.rebuilt(built, frames=frames, size=size)
     else:
         choice = net if isinstance(net, config.Net) else config.Net(net)
         modality = clip.modality if isinstance(clip, Clip) else (clip or {}).get("modality", own.modality)

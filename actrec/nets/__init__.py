@@ -25,7 +25,7 @@ from actrec.nets import outside
 from actrec.nets.backbone import Backbone
 from actrec.nets.entry import Entry, Layout, OptionValue, Published
 from actrec.registry import Registry, did_you_mean
-from actrec.settings import check_fields, check_value, field_types, without_none
+from actrec.settings import OptionError, check_fields, check_value, field_types, show, without_none
 
 __all__ = ["NETS", "Backbone", "Entry", "Layout", "OptionValue", "Published", "input_of", "net", "outline", "register"]
 
@@ -117,6 +117,38 @@ def clip_options(name: str, *, frames: int | None, size: int | tuple[int, int] |
     given: dict[str, OptionValue] = {"frames": frames, "size": size}
     options = NETS.get(name).options
     return {option: value for option, value in given.items() if value is not None and option in options}
+
+
+def rebuilt(module: Backbone, *, frames: int | None, size: int | tuple[int, int] | None) -> Backbone:
+    """A net with the same weights for clips of another length or size, if it is made for certain clips.
+
+    Args:
+        frames, size: None keeps what the net is made for.
+
+    Returns:
+        The net itself if it takes clips of all sizes, or is already made for these.
+
+    Raises:
+        OptionError: The weights contain learned positions that fit no other clips.
+    """
+    wanted = clip_options(module.name, frames=frames, size=size)
+    changed = {name: value for name, value in wanted.items() if module.options.get(name) != value}
+    if not changed or not getattr(module, "fixed_grid", False):
+        return module
+    options: dict[str, Any] = {**module.options, **changed}
+    other = net(module.name, **options)
+    layout = NETS.get(module.name).weights.get("actrec")
+    tensors = module.state_dict()
+    try:
+        other.load_state_dict(layout.convert(tensors, other) if layout and layout.convert else tensors)
+    except RuntimeError:  # torch lists all tensors
+        (name, value), *_ = changed.items()
+        raise OptionError(
+            f"`{name}` {show(value)}: the weights of {module.name} have learned positions for "
+            f"`{name}` {show(module.options[name])}: expected the same"
+        ) from None
+    other.input = replace(module.input, frames=other.input.frames, size=other.input.size)
+    return other
 
 
 def outline(name: str, **options: Any) -> Backbone:

@@ -93,17 +93,17 @@ def test_build_net_makes_it_for_the_clips():
 
 def test_a_net_for_other_clips_keeps_its_weights():
     net = actrec.net("computed_grid", num_classes=3, frames=4, size=32)
-    larger = checkpoint.rebuilt(net, frames=4, size=64)
+    larger = nets.rebuilt(net, frames=4, size=64)
     assert (larger.grid, larger.input.size) == ((4, 4, 4), 64)
     assert torch.equal(larger.fc.weight, net.fc.weight)
-    assert checkpoint.rebuilt(net, frames=None, size=32) is net
-    converted = checkpoint.rebuilt(actrec.net("resized_grid", num_classes=3, frames=4, size=32), frames=8, size=None)
+    assert nets.rebuilt(net, frames=None, size=32) is net
+    converted = nets.rebuilt(actrec.net("resized_grid", num_classes=3, frames=4, size=32), frames=8, size=None)
     assert converted.positions.shape == (8, 8 * 2 * 2)
     windowed = actrec.net("windowed", num_classes=3, size=32)
-    assert checkpoint.rebuilt(windowed, frames=4, size=64) is windowed
+    assert nets.rebuilt(windowed, frames=4, size=64) is windowed
     learned = actrec.net("learned_grid", num_classes=3, frames=4, size=32)
     with pytest.raises(OptionError, match="size 64: the weights of learned_grid have learned positions for size 32"):
-        checkpoint.rebuilt(learned, frames=None, size=64)
+        nets.rebuilt(learned, frames=None, size=64)
 
 
 def test_a_stored_input_can_be_a_pair():
