@@ -54,6 +54,15 @@ Check these points before you compare an accuracy with a published one:
 """
 
 
+NOTES = {  # what is said above the table of a program
+    "PyTorchVideo's model zoo": """\
+PyTorchVideo measured with PySlowFast's program, but with a video reader of its own. It places the
+clips slightly differently, so the accuracies can differ a little.""",
+    "temporal-shift-module": """\
+Several accuracies were published for some of these files. Pass `--protocol` to choose one of them.""",
+}
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A published weights file and what was measured with it."""
@@ -135,7 +144,8 @@ def _checkpoint_tables() -> str:
             )
             for each in own
         ]
-        parts.append(f"## {_title(source)}\n\n" + _table(("file", "dataset", "top-1", "top-5", "command"), rows))
+        table = _table(("file", "dataset", "top-1", "top-5", "command"), rows)
+        parts += [f"## {_title(source)}", *([NOTES[source]] if source in NOTES else []), table]
     return "\n\n".join(parts)
 
 

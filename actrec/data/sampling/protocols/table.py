@@ -191,6 +191,8 @@ def _pyslowfast() -> list[Protocol]:
         fast,
         single("k400_8x8", "SLOW_8x8_R50", 8, 8),
         single("k400_4x16", "SLOW_4x16_R50", 4, 16),
+        single("k400_16x4", "pytorchvideo/R2PLUS1D_16x4_R50", 16, 4),
+        replace(single("k400_64x2", "pytorchvideo/SLOWFAST_16x8_R101_50_50", 64, 2), slow_path="linspace"),
         single("x3d_xs", "X3D_XS", 4, 12, 182),
         single("x3d_s", "X3D_S", 13, 6, 182),
         single("x3d_m", "X3D_M", 16, 5),
