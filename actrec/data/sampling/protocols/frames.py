@@ -79,7 +79,8 @@ def resampled_windows(num_frames: int, fps: float, protocol: Protocol) -> np.nda
     if step.is_integer():
         return np.asarray(positions * int(step))
     frames = np.floor(positions.astype(np.float32) * np.float32(step)).astype(np.int64)
-    return np.minimum(frames, num_frames - 1)  # float32 rounds up in videos of many hours
+    inside: np.ndarray = np.minimum(frames, num_frames - 1)  # float32 rounds up in videos of many hours
+    return inside
 
 
 def spans_at_rate(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
