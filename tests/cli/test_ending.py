@@ -53,6 +53,7 @@ def test_which_commands_write_json():
         "lists shards",
         "nets",
         "predict",
+        "protocols",
         "report",
         "runs",
         "runs compare",
