@@ -75,7 +75,7 @@ class Details:
 
     Args:
         params: number of weights and biases, for the default number of classes.
-        flops: multiply-adds of the convolutions for one clip of `input`.
+        flops: multiply-adds for one clip of `input`, as `nets.profile` counts them.
         min_frames, min_size: frames and pixels of the smallest clip that the net accepts with its default options.
         frames_multiple: the number of frames of a clip must be a multiple of this.
         exact: the net accepts only clips of `min_frames` and `min_size`.

@@ -76,9 +76,7 @@ def _net(name: str) -> tuple[list[str], dict[str, Any]]:
     net = _details(name)
     own = net.input
     lines = [f"{net.name}  {net.paper}"]
-    lines.append(
-        f"cost: {net.params / 1e6:.2f} M parameters, {net.flops / 1e9:.2f} GFLOPs (multiply-adds of convolutions)"
-    )
+    lines.append(f"cost: {net.params / 1e6:.2f} M parameters, {net.flops / 1e9:.2f} GFLOPs (multiply-adds)")
     normalized = f"mean {_numbers(own.mean)}, std {_numbers(own.std)}"
     lines.append(f"input: {counted(own.frames, 'frame')} of {_size(own)}, {normalized}")
     lines.append(f"takes: {_clips(net)}")

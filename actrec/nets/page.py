@@ -51,8 +51,8 @@ actrec weights inspect FILE            # which nets the weights in a file fit
 ## All nets
 
 - **parameters** are counted with 400 classes.
-- **FLOPs** are the multiply-adds of the convolutions for one default clip, counted as in the
-  published tables (arXiv:2010.11757).
+- **FLOPs** are the multiply-adds of one default clip, counted as in the published tables:
+  convolutions, linear layers and the matrix products of attention, without the last layer.
 - **input** is the default clip: frames x height x width. Pass `--frames` and `--size` to change it.
 - **published** lists the accuracies, in percent, that the authors of weights files published. The
   net reads these files, but we did not measure the accuracies with actrec. For TSN and TSM, the

@@ -25,7 +25,7 @@ def test_one_net(run, tmp_path):
     assert code == 0
     assert out[:4] == [
         "tam_resnet50  arXiv:1912.00869",
-        "cost: 24.37 M parameters, 14.21 GFLOPs (multiply-adds of convolutions)",
+        "cost: 24.37 M parameters, 14.21 GFLOPs (multiply-adds)",
         "input: 8 frames of 224x224, mean 0.485,0.456,0.406, std 0.229,0.224,0.225",
         "takes: clips from 8 frames, a multiple of 8, from 1x1 pixels",
     ]

@@ -6,6 +6,8 @@ import pickle
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 import actrec
 from actrec import config
@@ -95,6 +97,31 @@ def test_unknown_names_and_options():
 def test_profile_is_that_of_the_published_tables(name, options, clip, params, flops, meta_net):
     found = profile(meta_net(name, **options), frames=clip[0], size=clip[1])
     assert (found.params, found.flops) == (params, flops)
+
+
+class Attention(nn.Module):
+    """Tokens of 4 frames: a convolution, a linear layer, attention, a product with a table, and the last layer."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.conv = nn.Conv3d(3, 8, 1)
+        self.qkv = nn.Linear(8, 24)
+        self.register_buffer("table", torch.zeros(5, 8), persistent=False)
+        self.fc = nn.Linear(8, num_classes)
+
+    def forward(self, x):
+        tokens = F.conv3d(self.conv(x), torch.ones(8, 1, 1, 1, 1, device=x.device), groups=8).mean((3, 4)).mT
+        attended = F.scaled_dot_product_attention(*self.qkv(tokens).chunk(3, -1))
+        return self.fc(attended.mean(1)) + torch.einsum("ntc,kc->ntk", attended, self.table).sum((1, 2))[:, None]
+
+
+def test_profile_counts_matrix_products_but_not_the_last_layer(monkeypatch):
+    monkeypatch.setattr(actrec.nets.NETS, "_entries", dict(actrec.nets.NETS._entries))
+    actrec.nets.register("attention", lambda num_classes: Attention(num_classes))
+    found = profile(actrec.net("attention", num_classes=7), frames=4, size=2)
+    convolutions = 4 * 2 * 2 * (8 * 3 + 8)
+    assert found.flops == convolutions + 4 * 8 * 24 + 2 * 4 * 4 * 8 + 4 * 8 * 5
+    assert found.params == 8 * 3 + 8 + 24 * 8 + 24 + 7 * 8 + 7
 
 
 def test_profile_leaves_the_net_as_it_is():
