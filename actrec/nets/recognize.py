@@ -116,9 +116,12 @@ def recognize(path: str | Path, name: str | None = None, **options: OptionValue)
             guesses.append(replace(found, prefix=whole_prefix(tensors, candidate.prefix, candidate.layout)))
         elif found is not None and len(found) < nearest[0]:
             nearest = (len(found), f"{candidate.name} (read as {candidate.layout}): {listed(found)}")
+    if any(guess.num_classes is not None for guess in guesses):
+        guesses = [guess for guess in guesses if guess.num_classes is not None]
     guesses.sort(
         key=lambda guess: (
             guess.net != (named or {}).get("name"),
+            _plain(guess.net) not in _plain(Path(path).name),  # X3D's XS, S and M have the same names and shapes
             READERS[guess.layout].inflate,
             len(guess.options),
             guess.net.startswith("tsm"),  # names and shapes can be those of TSN too, which is more common
@@ -249,6 +252,8 @@ def _likeness(
 def _without(sums: Mapping[str, tuple[int, ...]], name: str, tensor: Tensor) -> dict[str, tuple[int, ...]]:
     """The sums over tensors, without one of them."""
     pattern = pattern_of(name)
+    if pattern not in sums:  # a counter
+        return dict(sums)
     num, values, *_ = sums[pattern]
     rest = {k: v for k, v in sums.items() if k != pattern}
     return rest | ({pattern: (num - 1, values - tensor.numel())} if num > 1 else {})
@@ -293,6 +298,10 @@ def _compare(candidate: _Candidate, file: _File) -> Guess | list[str] | None:
         return match.problems
     num_classes = weight.shape[0] if weight is not None else None
     return Guess(net.name, candidate.layout, _unusual(net.name, net.options), num_classes, in_channels)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _unusual(name: str, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
