@@ -91,7 +91,8 @@ def _net(name: str) -> tuple[list[str], dict[str, Any]]:
     if net.published:
         lines.append("published:")
     for published in net.published:
-        lines.append(f"  {accuracy(published)}")
+        protocol = f", protocol {published.protocol}" if published.protocol else ""
+        lines.append(f"  {accuracy(published)}{protocol}")
     return lines, asdict(net)
 
 

@@ -34,6 +34,7 @@ def test_one_net(run, tmp_path):
     assert "  --blending-frames 3   Number of frames that TAM blends." in out
     assert not any("num_classes" in line or "in_channels" in line for line in out)
     assert out[-1].startswith("  Something-Something V2 top-1 63.83 (32 frames, 2x3 clips x crops, 256x256; arXiv:")
+    assert out[-1].endswith(", protocol ibm_ssv2")
     written = json.loads((tmp_path / "net.json").read_text())
     assert (written["input"]["frames"], written["options"]["blending"]) == (8, "sum")
 
