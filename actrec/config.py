@@ -229,6 +229,9 @@ class Augment(Settings):
         "batch gets one of the two.",
         at_least=0,
     )
+    cutmix_share: float = opt(
+        0.5, "With both --mixup and --cutmix: fraction of the batches that get cutmix.", at_least=0, at_most=1
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -426,6 +429,12 @@ class Optim(Settings):
         at_least=1,
     )
     head_lr: float = opt(1.0, "Learning rate of the last layer, as a multiple of that of the other layers.", above=0)
+    layer_decay: float = opt(
+        1.0,
+        "Factor by which the learning rate of each layer is lower than that of the next one, counted from the output.",
+        above=0,
+        at_most=1,
+    )
     momentum: float = opt(0.9, "Momentum of SGD.", only=("optimizer", ("sgd",)), at_least=0, at_most=1)
     dampening: float = opt(0.0, "Dampening of SGD's momentum.", only=("optimizer", ("sgd",)), at_least=0, at_most=1)
     nesterov: bool = opt(False, "Use Nesterov momentum with SGD.", only=("optimizer", ("sgd",)))

@@ -41,7 +41,7 @@ def plan_mix(augment: config.Augment, *, seed: int, epoch: int, step: int, size:
         return None
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, step], spawn_key=streams.MIX)))
     cut, x, y = rng.random(3)
-    if augment.mixup and (cut < 0.5 or not augment.cutmix):
+    if augment.mixup and (cut < 1 - augment.cutmix_share or not augment.cutmix):
         return Mix(rng.beta(augment.mixup, augment.mixup), None)
     side = int(size * math.sqrt(1 - rng.beta(augment.cutmix, augment.cutmix)))
     left, width = _span(int(x * size), side, size)
@@ -56,29 +56,39 @@ def _span(center: int, length: int, size: int) -> tuple[int, int]:
     return low, high - low
 
 
-def mix(clips_NCTHW: Tensor, targets: Tensor, plan: Mix) -> tuple[Tensor, Tensor]:
+def mix(clips_NCTHW: Tensor, targets: Tensor, plan: Mix, *, repeats: int = 1) -> tuple[Tensor, Tensor]:
     """Mixes clips 0 and 1, 2 and 3, and so on; an odd last one stays as it is.
 
     Args:
         clips_NCTHW: changed in place.
         targets: (N, classes), left alone.
+        repeats: number of clips in a row that are of the same video. The clips of one video are then mixed with those
+            of the next one: 0 and 2, 1 and 3 for two repeats.
 
     Returns:
         The clips, and new targets.
     """
     if plan.box is None:
-        _blend(clips_NCTHW, 1 - plan.share)
+        _blend(clips_NCTHW, 1 - plan.share, repeats)
     else:
         x, y, w, h = plan.box
-        _blend(clips_NCTHW[..., y : y + h, x : x + w], 1.0)
+        _blend(clips_NCTHW[..., y : y + h, x : x + w], 1.0, repeats)
     mixed = targets.clone()
-    _blend(mixed, 1 - plan.share)
+    _blend(mixed, 1 - plan.share, repeats)
     return clips_NCTHW, mixed
 
 
-def _blend(pairs: Tensor, weight: float) -> None:
-    """Moves both of each two neighbors by `weight` towards the other, in place."""
-    first, second = pairs[:-1:2], pairs[1::2]
+def partner(clip: int, repeats: int = 1) -> int:
+    """The clip of a batch with which `mix` mixes this one."""
+    video, repeat = divmod(clip, repeats)
+    return (video ^ 1) * repeats + repeat
+
+
+def _blend(values: Tensor, weight: float, repeats: int) -> None:
+    """Moves both of each two neighbors, or neighboring groups of `repeats`, by `weight` towards the other, in place."""
+    num_pairs = len(values) // (2 * repeats)
+    pairs = values[: 2 * repeats * num_pairs].unflatten(0, (num_pairs, 2, repeats))
+    first, second = pairs[:, 0], pairs[:, 1]
     blended = torch.lerp(first, second, weight)
     second.lerp_(first, weight)
     first.copy_(blended)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from actrec import config
-from actrec.nets.backbone import Backbone
+from actrec.nets.backbone import Backbone, outermost_layers
 from actrec.nets.outside import last_layer
 
 BETTER = 1e-4  # fraction of the best loss by which a better loss must be lower, as in torch's ReduceLROnPlateau
@@ -20,24 +20,50 @@ def parameter_groups(net: Backbone, optim: config.Optim) -> list[dict[str, Any]]
 
     Returns:
         For each group `params`, `name`, `lr` (unscaled) and `weight_decay`. The group of all parameters is called
-        "net". If the last layer has its own learning rate, it is "head" and the rest "body". Parameters without weight
-        decay (`norm_decay` False) are "... norms and biases".
+        "net". If the last layer has its own learning rate, it is "head" and the rest "body". With `layer_decay`, the
+        groups are also divided by depth: "net 3" is three layers before the output. Parameters without weight decay
+        (`norm_decay` False) are "... norms and biases".
     """
     head = {id(p) for p in last_layer(net)[1].parameters()} if optim.head_lr != 1 else set()
-    parts: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+    distances = distances_from_output(net) if optim.layer_decay != 1 else {}
+    parts: dict[tuple[bool, int, bool], list[torch.nn.Parameter]] = {}
     for parameter in net.parameters():
         if parameter.requires_grad:
             spared = parameter.ndim <= 1 and not optim.norm_decay
-            parts.setdefault((id(parameter) in head, spared), []).append(parameter)
+            parts.setdefault((id(parameter) in head, distances.get(id(parameter), 0), spared), []).append(parameter)
     return [
         {
-            "params": parts[in_head, spared],
-            "name": ("head" if in_head else "body" if head else "net") + (" norms and biases" if spared else ""),
-            "lr": optim.initial_lr * (optim.head_lr if in_head else 1),
+            "params": parts[in_head, distance, spared],
+            "name": ("head" if in_head else "body" if head else "net")
+            + (f" {distance}" if distances and not in_head else "")
+            + (" norms and biases" if spared else ""),
+            "lr": optim.initial_lr * (optim.head_lr if in_head else 1) * optim.layer_decay**distance,
             "weight_decay": 0.0 if spared else optim.decay,
         }
-        for in_head, spared in sorted(parts)
+        for in_head, distance, spared in sorted(parts)
     ]
+
+
+def distances_from_output(net: Backbone) -> dict[int, int]:
+    """How many layers each parameter is away from the output, by its `id`: 0 for the last layer.
+
+    Layer-wise decay of the learning rate is from BEiT (Bao et al. 2021, arXiv:2106.08254). The layers are those of
+    `Backbone.depth_layers`. Other parameters, such as norms between layers, belong to the layer before them. Those
+    before the first layer belong to it, and those after the last one to the output.
+    """
+    last = last_layer(net)[1]
+    stated = getattr(net, "depth_layers", None)
+    layers = stated if stated is not None else outermost_layers(net, last)
+    number = {id(p): index for index, layer in enumerate(layers) for p in layer.parameters()}
+    head = {id(p) for p in last.parameters()}
+    parameters = [id(p) for p in net.parameters()]
+    end = max((place for place, p in enumerate(parameters) if p in number), default=-1)
+    found, index = {}, 0
+    for place, parameter in enumerate(parameters):
+        index = number.get(parameter, index)
+        is_output = parameter in head or place > end
+        found[parameter] = 0 if is_output else len(layers) - index
+    return found
 
 
 def make_optimizer(net: Backbone, optim: config.Optim, batch_size: int) -> torch.optim.Optimizer:

@@ -49,6 +49,7 @@ class Stepper:
 
     Args:
         net: On its device.
+        repeats: Number of clips in a row that are of the same video.
         clips_per_step: Planned number of clips, in all processes.
         clip_gradient: Largest norm of the gradient; None does not limit it.
         average: A moving average of the weights, which each step updates.
@@ -62,6 +63,7 @@ class Stepper:
         loss: config.Loss,
         run: config.Run,
         num_classes: int,
+        repeats: int = 1,
         clips_per_step: int,
         clip_gradient: float | None,
         optimizer: torch.optim.Optimizer,
@@ -70,7 +72,7 @@ class Stepper:
         device: torch.device,
         precision: str,
     ):
-        self._net, self._num_classes = net, num_classes
+        self._net, self._num_classes, self._repeats = net, num_classes, repeats
         self._augment, self._loss, self._seed, self._sync_bn = augment, loss, run.seed, run.sync_bn
         self._clips_per_step, self._clip_gradient = clips_per_step, clip_gradient
         self._optimizer, self._schedule, self._average = optimizer, schedule, average
@@ -103,7 +105,7 @@ class Stepper:
         clips, targets = batch.clips.double() if self._precision == "float64" else batch.clips, batch.labels
         mix = loss.plan_mix(self._augment, seed=self._seed, epoch=epoch, step=number, size=clips.shape[-1])
         if mix is not None:
-            clips, targets = loss.mix(clips, loss.targets(targets, self._num_classes), mix)
+            clips, targets = loss.mix(clips, loss.targets(targets, self._num_classes), mix, repeats=self._repeats)
         logits = self._logits(clips)
         loss_sum = loss.per_clip_loss(logits, targets, self._loss).sum()
         self.scaler.scale(loss_sum / self._clips_per_step).backward()

@@ -161,13 +161,13 @@ def check_mixing(augment: config.Augment, loader: config.Loader) -> None:
     """Raises OptionError for mixup and cutmix with batches that they cannot mix."""
     share = loader.batch_size // dist.world()
     for name in ("mixup", "cutmix"):
-        if getattr(augment, name) and share % 2:
+        if getattr(augment, name) and share % (2 * loader.repeats):
             each = " in each process" if dist.world() > 1 else ""
-            raise OptionError(f"`{name}` with batches of {share} clips{each}: expected an even number")
-        if getattr(augment, name) and loader.repeats > 1:
+            if loader.repeats == 1:
+                raise OptionError(f"`{name}` with batches of {share} clips{each}: expected an even number")
             raise OptionError(
-                f"`{name}` with `repeats` {loader.repeats}: it would mix clips of the same video; "
-                "use one of the two options"
+                f"`{name}` with `repeats` {loader.repeats} and batches of {share} clips{each}: expected a multiple of "
+                f"{2 * loader.repeats}, because clips of different videos are mixed"
             )
 
 

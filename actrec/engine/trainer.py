@@ -106,6 +106,7 @@ class Trainer:
             loss=recipe.loss,
             run=recipe.run,
             num_classes=len(data.classes),
+            repeats=recipe.loader.repeats,
             clips_per_step=recipe.loader.batch_size * recipe.optim.accumulate,
             clip_gradient=recipe.optim.clip_gradient,
             optimizer=self._optimizer,

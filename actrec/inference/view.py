@@ -143,10 +143,12 @@ def training_view(
         mix = losses.plan_mix(augment, seed=run.seed, epoch=epoch, step=step, size=batch.clips.shape[-1])
         if mix is not None:
             targets = losses.targets(batch.labels.cpu(), len(data.classes)).to(batch.clips.device)
-            _, targets = losses.mix(batch.clips, targets, mix)
+            repeats = loader.repeats
+            _, targets = losses.mix(batch.clips, targets, mix, repeats=repeats)
             names = target_names(targets, data.classes)
-            mixed = range(len(batch) // 2 * 2)
-            notes = [f"mixed with {batch.videos[i ^ 1]}" if i in mixed else "not mixed" for i in range(len(batch))]
+            mixed = range(len(batch) // (2 * repeats) * 2 * repeats)
+            partners = [losses.partner(i, repeats) for i in range(len(batch))]
+            notes = [f"mixed with {batch.videos[p]}" if i in mixed else "not mixed" for i, p in enumerate(partners)]
         pixels = pixels_of(batch.clips.float().cpu(), net_input)
         for i, plan in enumerate(batch.plans[: num_clips - len(shown)]):
             assert isinstance(plan, TrainPlan)

@@ -9,6 +9,22 @@ from torch import Tensor, nn
 
 from actrec.config import Input
 from actrec.known_nets import OptionValue
+from actrec.nets.transformer import Blocks
+
+
+def outermost_layers(net: nn.Module, last_layer: nn.Module) -> list[nn.Module]:
+    """See `Backbone.depth_layers`.
+
+    Args:
+        last_layer: it is left out, and so is a layer that contains it.
+    """
+    found: list[nn.Module] = []
+    for layer in net.children():
+        if isinstance(layer, (nn.ModuleList, Blocks)):
+            found += outermost_layers(layer, last_layer)
+        elif last_layer not in layer.modules() and any(parameter.ndim > 1 for parameter in layer.parameters()):
+            found.append(layer)
+    return found
 
 
 class Backbone(nn.Module):
@@ -72,6 +88,15 @@ class Backbone(nn.Module):
     def last_layer(self) -> nn.Linear:
         """The layer that `reset_head` replaces."""
         return self.fc
+
+    @property
+    def depth_layers(self) -> list[nn.Module]:
+        """The layers before the last one, from the input to the output, for layer-wise decay of the learning rate.
+
+        These are the outermost layers that have weights of two or more dimensions. The members of an `nn.ModuleList`
+        and of `Blocks` are layers of their own.
+        """
+        return outermost_layers(self, self.last_layer)
 
     @property
     def head_features(self) -> int:

@@ -23,7 +23,8 @@ actrec adds the attributes `name`, `input` and `options` to the module, and thes
 `channels_last`, `min_frames`, `min_size` and `frames_multiple`. A module can state its own `input` (an
 `actrec.Input`); otherwise `DEFAULT_INPUT` is used. Two features need the last layer, which gives the logits: a learning
 rate of its own for it, and weights that were trained on other classes (`--new-head`). See `last_layer`.
-`--freeze-until` follows the order in which the module registers its layers.
+`--freeze-until` and `--layer-decay` follow the order in which the module registers its layers. For `--layer-decay`, an
+attribute `depth_layers` can list them, from the input to the output, without the last one.
 """
 
 from __future__ import annotations

@@ -74,9 +74,9 @@ SMALL = ["--frames", "5", "--size", "32", "--batch-size", "4", "--epochs", "2"]
             "Error: --rand-ops 3 with --auto-augment none: it belongs to --auto-augment rand",
         ),
         (
-            ["train", "--mixup", "0.2", "--repeats", "2"],
+            ["train", "--mixup", "0.2", "--repeats", "2", "--batch-size", "6"],
             2,
-            "Error: --mixup with --repeats 2: it would mix clips of the same",
+            "Error: --mixup with --repeats 2 and batches of 6 clips: expected a",
         ),
         (["train", "--warmup", "60"], 2, "Error: --warmup 60.0 with --epochs 50: expected at most as many"),
         (

@@ -57,7 +57,10 @@ def test_what_a_user_can_get_wrong(run, inside):
         (["--crop-rule", "ibm"], "--crop-rule without --eval: it affects evaluation only"),
         (["--out", "train.txt"], "Invalid value for '--out': train.txt: expected a name that ends in .png"),
         (["--out", "none/v.png"], "Invalid value for '--out': none/v.png: there is no folder none"),
-        (["--mixup", "1", "--repeats", "2"], "--mixup with --repeats 2: it would mix clips of the same video"),
+        (
+            ["--mixup", "1", "--repeats", "2", "--batch-size", "6"],
+            "--mixup with --repeats 2 and batches of 6 clips: expected a multiple of 4, because clips of different",
+        ),
     ):
         code, _, err = run("view", *SMALL, *flags)
         assert code == 2

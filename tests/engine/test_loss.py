@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 import actrec
 from actrec import config
-from actrec.engine.loss import Mix, hits, mix, per_clip_loss, plan_mix, targets
+from actrec.engine.loss import Mix, hits, mix, partner, per_clip_loss, plan_mix, targets
 
 SIZE = 16
 LAYOUTS = [torch.contiguous_format, torch.channels_last_3d]
@@ -69,6 +69,27 @@ def test_a_global_batch_mixes_alike_however_it_is_divided():
         parts = [mix(clips_of(7)[place], labels[place], plan) for place in (slice(0, 2), slice(2, 6), slice(6, 7))]
         assert torch.equal(torch.cat([clips for clips, _ in parts]), whole)
         assert torch.equal(torch.cat([part for _, part in parts]), soft)
+
+
+@pytest.mark.parametrize("repeats", [2, 3])
+def test_repeated_clips_are_mixed_with_those_of_another_video(repeats):
+    number = 4 * repeats + 1  # the last video has no partner
+    labels = one_hot(*(i // repeats for i in range(number)), classes=5)
+    before = clips_of(number)
+    mixed, soft = mix(before.clone(), labels, Mix(0.7, None), repeats=repeats)
+    for i in range(4 * repeats):
+        j = partner(i, repeats)
+        assert (j // repeats, j % repeats) == ((i // repeats) ^ 1, i % repeats)
+        torch.testing.assert_close(mixed[i], 0.7 * before[i] + 0.3 * before[j])
+        torch.testing.assert_close(soft[i], 0.7 * labels[i] + 0.3 * labels[j])
+        assert soft[i].count_nonzero() == 2
+    assert torch.equal(mixed[-1], before[-1])
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.25, 0.25), (1.0, 1)])
+def test_how_often_cutmix_is_chosen(share, expected):
+    found = plans(1000, mixup=0.8, cutmix=1.0, cutmix_share=share)
+    assert np.mean([plan.box is not None for plan in found]) == pytest.approx(expected, abs=0.05)
 
 
 def test_plans_depend_on_seed_epoch_and_step():

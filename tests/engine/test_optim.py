@@ -9,6 +9,7 @@ from torch.optim import lr_scheduler
 
 import actrec
 from actrec import config
+from actrec.engine.freeze import freeze
 from actrec.engine.optim import Schedule, lay_out_gradients, make_optimizer, parameter_groups
 
 
@@ -62,6 +63,75 @@ def test_only_trained_parameters_have_a_group():
     net.last_layer.requires_grad_(True)
     (group,) = parameter_groups(net, plain(head_lr=2))
     assert (group["name"], group["lr"], len(group["params"])) == ("head", 0.02, 2)
+
+
+class Transformer(nn.Module):
+    """Layers as in a vision transformer, with positions before them and a norm after them."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.positions = nn.Parameter(torch.zeros(1, 2, 4))
+        self.patch_embed = nn.Conv3d(3, 4, 2)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 4)) for _ in range(3))
+        self.norm = nn.LayerNorm(4)
+        self.fc = nn.Linear(4, num_classes)
+
+    def forward(self, x):
+        return self.fc(self.norm(x.mean((3, 4)).mean(2)))
+
+
+def test_layer_decay_as_in_beit(monkeypatch):
+    registry = actrec.nets.NETS
+    monkeypatch.setattr(registry, "_entries", {name: registry.get(name) for name in registry})
+    actrec.nets.register("transformer", Transformer)
+    net = actrec.net("transformer", num_classes=5)
+    groups = parameter_groups(net, config.Optim(lr=0.1, layer_decay=0.5))
+    rates = {id(p): g["lr"] for g in groups for p in g["params"]}
+    found = {name: rates[id(p)] for name, p in net.named_parameters()}
+    assert found == pytest.approx(
+        {"positions": 0.1 / 16, "patch_embed.weight": 0.1 / 16, "patch_embed.bias": 0.1 / 16}
+        | {
+            f"blocks.{i}.{p}": 0.1 / 2 ** (3 - i)
+            for i in range(3)
+            for p in ("0.weight", "0.bias", "1.weight", "1.bias")
+        }
+        | dict.fromkeys(("norm.weight", "norm.bias", "fc.weight", "fc.bias"), 0.1)
+    )
+    assert [g["name"] for g in groups][:4] == ["net 0", "net 0 norms and biases", "net 1", "net 1 norms and biases"]
+    assert groups[0]["lr"] == 0.1  # the rate that the log shows
+    decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
+    assert decayed == {id(p) for p in net.parameters() if p.ndim > 1}
+
+
+def test_layer_decay_of_a_convolutional_net():
+    net = meta("resnet3d_10")
+    assert [layer is child for layer, child in zip(net.depth_layers, [net.conv1, *net.stages])] == [True] * 5
+    groups = parameter_groups(net, plain(lr=0.1, layer_decay=0.5, head_lr=10))
+    assert [(g["name"], g["lr"]) for g in groups] == [
+        *((f"body {distance}", 0.1 / 2**distance) for distance in (1, 2, 3, 4, 5)),
+        ("head", 1.0),
+    ]
+    first = groups[4]["params"]
+    assert {id(p) for p in first} == {id(p) for p in [*net.conv1.parameters(), *net.bn1.parameters()]}
+    assert sum(numel(g["params"]) for g in groups) == numel(net.parameters())
+
+
+def test_layer_decay_with_frozen_layers_and_a_scaled_rate():
+    net = meta("resnet3d_10")
+    freeze(net, config.Optim(freeze_until="layer3"))
+    optim = plain(lr=0.1, layer_decay=0.5, lr_batch=8, freeze_until="layer3")
+    found = [(g["lr"], len(g["params"])) for g in make_optimizer(net, optim, 16).param_groups]
+    assert [lr for lr, _ in found] == [0.2, 0.1, 0.05]
+    assert sum(number for _, number in found) == sum(p.requires_grad for p in net.parameters())
+
+
+@pytest.mark.parametrize("name", ["s3d", "tam_resnet18", "densenet3d_121", "c3d", "tiny3d", "tsn_inception_v1"])
+def test_every_net_has_layers_for_the_decay(name):
+    net = meta(name)
+    assert len(net.depth_layers) >= 3
+    groups = parameter_groups(net, plain(layer_decay=0.9))
+    assert sum(numel(g["params"]) for g in groups) == numel(net.parameters())
+    assert len({g["lr"] for g in groups}) == len(net.depth_layers) + 1
 
 
 def test_defaults_depend_on_the_optimizer():

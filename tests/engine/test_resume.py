@@ -125,6 +125,20 @@ def test_a_stop_between_epochs(tmp_path, data):
     assert same(weights(tmp_path / "run/last.pt"), weights(tmp_path / "whole/last.pt"))
 
 
+def test_a_fine_tuning_as_of_transformers_continues_exactly(tmp_path, data):
+    """Layer decay, mixing of repeated clips, and stochastic parts of the net."""
+    made = tiny(epochs=2, optimizer="adamw", layer_decay=0.7, head_lr=3.0, lr_batch=4, warmup=1.0, per_step=True,
+                augment=actrec.Augment(mixup=0.8, cutmix=1.0), loss=config.Loss(label_smoothing=0.1))  # fmt: skip
+    made = replace(made, net=replace(made.net, dropout=0.3), loader=config.Loader(batch_size=4, repeats=2))
+    run(tmp_path / "whole", data, made)
+    stop = Notes(lambda done: os.kill(os.getpid(), signal.SIGINT) if done == 4 else None)
+    assert run(tmp_path / "run", data, made, reporter=stop)[0].interrupted
+    assert not run(tmp_path / "run", data, made, resume=True)[0].interrupted
+    assert same(weights(tmp_path / "run/last.pt"), weights(tmp_path / "whole/last.pt"))
+    first, second = (runlog.read(tmp_path / name) for name in ("run", "whole"))
+    assert [row["train_loss"] for row in first] == [row["train_loss"] for row in second]
+
+
 def test_one_process_has_a_run_folder(tmp_path, data):
     with (
         runfolder.held(tmp_path / "run"),

@@ -138,7 +138,7 @@ def test_nets_of_the_user_have_them_too(monkeypatch):
     def own(num_classes, frames=2, size=4):
         return Own(num_classes, frames, size)
 
-    monkeypatch.setattr(nets.NETS, "_entries", dict(nets.NETS._entries))
+    monkeypatch.setattr(nets.NETS, "_entries", {name: nets.NETS.get(name) for name in nets.NETS})
     nets.register("own", own)
     net = actrec.net("own", num_classes=3)
     assert (net.input.frames, net.input.size) == (2, 4)
@@ -151,7 +151,7 @@ def test_a_pair_as_the_default_of_an_own_net(monkeypatch):
     def own(num_classes, size=(4, 6), others=("a", "b")):
         return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))
 
-    monkeypatch.setattr(nets.NETS, "_entries", dict(nets.NETS._entries))
+    monkeypatch.setattr(nets.NETS, "_entries", {name: nets.NETS.get(name) for name in nets.NETS})
     nets.register("own", own)
     assert dict(nets.NETS.get("own").options) == {"size": (4, 6)}
     assert nets.input_of("own").size == (4, 6)
