@@ -224,8 +224,8 @@ def _likeness(
         rest = _without(rest, key, named[key])
     own = form.tensors
     if rules.parts:
-        present = [part for part in rules.parts if any(pattern.startswith(pattern_of(part)) for pattern in rest)]
-        own = {k: v for k, v in own.items() if k.startswith(tuple(map(pattern_of, present)))}
+        absent = [part for part in rules.parts if not any(pattern.startswith(pattern_of(part)) for pattern in rest)]
+        own = {k: v for k, v in own.items() if not k.startswith(tuple(map(pattern_of, absent)))}
     fresh = [pattern for pattern in own if any(re.fullmatch(p, pattern.replace("#", "0")) for p in rules.fresh)]
     own = {pattern: counts for pattern, counts in own.items() if pattern not in fresh}
     if not own:
