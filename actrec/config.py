@@ -421,7 +421,7 @@ class Optim(Settings):
 
     epochs: int = opt(50, "Passes over the training list.", at_least=1, common=True)
     optimizer: Literal["sgd", "adamw"] = opt("adamw", "Optimizer; sgd has momentum.", common=True)
-    lr: float | None = opt(None, "Learning rate.  [default: 0.001, with sgd 0.01]", above=0, common=True)
+    lr: float | None = opt(None, "Learning rate.  [default: of the net; sgd: 0.01]", above=0, common=True)
     lr_batch: int | None = opt(
         None,
         "Batch size for which --lr and --min-lr are meant. They are scaled linearly to the batch size of this run.  "
@@ -498,7 +498,7 @@ class Optim(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.min_lr > self.initial_lr:
+        if (self.lr is not None or self.optimizer == "sgd") and self.min_lr > self.initial_lr:
             raise OptionError(f"`min_lr` {self.min_lr} with `lr` {self.initial_lr}: expected at most as much")
         if not self.per_step and not all(float(epochs).is_integer() for epochs in self.lr_steps):
             shown = ",".join(f"{epochs:g}" for epochs in self.lr_steps)
@@ -510,7 +510,7 @@ class Optim(Settings):
 
     @property
     def initial_lr(self) -> float:
-        """`lr`, or the default of the optimizer."""
+        """`lr`, or the default of the optimizer. A net can have another default: see `settled`."""
         return self.lr if self.lr is not None else _OF_OPTIMIZER[self.optimizer][0]
 
     @property
@@ -518,10 +518,17 @@ class Optim(Settings):
         """`weight_decay`, or the default of the optimizer."""
         return self.weight_decay if self.weight_decay is not None else _OF_OPTIMIZER[self.optimizer][1]
 
-    @property
-    def settled(self) -> Optim:
-        """The same options without None for the defaults of the optimizer. A run stores these."""
-        return replace(self, lr=self.initial_lr, weight_decay=self.decay)
+    def settled(self, adamw_lr: float | None) -> Optim:
+        """The same options without None for the defaults of the net and of the optimizer. A run stores these.
+
+        Args:
+            adamw_lr: the net's own learning rate with AdamW; None if it has none.
+
+        Raises:
+            OptionError: `min_lr` is larger than the default.
+        """
+        of_net = adamw_lr if self.optimizer == "adamw" and self.lr is None else None
+        return replace(self, lr=of_net or self.initial_lr, weight_decay=self.decay)
 
 
 @dataclass(frozen=True)

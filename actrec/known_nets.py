@@ -82,6 +82,7 @@ class Details:
         options: the options and their defaults.
         weights: the layouts of weights files that the net reads.
         layers: the outermost layers that have weights, in the order in which they are applied.
+        lr: the default learning rate with AdamW; None if it is that of the optimizer.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Details:
     options: Mapping[str, OptionValue]
     weights: tuple[str, ...]
     layers: tuple[str, ...]
+    lr: float | None
     published: tuple[Published, ...]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actrec import config
 from actrec.cli.completion import net_names
 from actrec.cli.ending import finish, json_option
 from actrec.cli.options import Command, flags_of_net, meaning_in_net
@@ -80,6 +81,7 @@ def _net(name: str) -> tuple[list[str], dict[str, Any]]:
     normalized = f"mean {_numbers(own.mean)}, std {_numbers(own.std)}"
     lines.append(f"input: {counted(own.frames, 'frame')} of {_size(own)}, {normalized}")
     lines.append(f"takes: {_clips(net)}")
+    lines.append(f"learning rate: {config.Optim().settled(net.lr).lr:g} by default, with AdamW")
     lines.append(f"weights: {', '.join(net.weights)}")
     lines.append(f"layers: {', '.join(net.layers)}")
     options = {name: value for name, value in net.options.items() if name not in ("num_classes", "in_channels")}

@@ -223,7 +223,7 @@ def _start_from(ctx: click.Context, path: Path) -> None:
     for section in (*_SECTIONS, "input"):
         if not isinstance(value := stored.get(section) or {}, dict):
             raise ValueError(f"{path}: {section} {show(value)}: expected an object {{…}}")
-    stored |= {"input": _changed_input(stored)}
+    stored |= {"input": _changed_input(stored), "optim": _changed_optim(stored)}
     own: dict[Option, Any] = {}
     for param in ctx.command.params:
         section, _, option = str(param.name).partition("_")
@@ -253,6 +253,19 @@ def _changed_input(stored: Mapping[str, Any]) -> dict[str, Any]:
         return dict(found)
     plain = {"size": own.size, "mean": list(own.mean), "std": list(own.std)}
     return {name: found[name] for name, value in plain.items() if name in found and found[name] != value}
+
+
+def _changed_optim(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored options of the optimizer, without a learning rate that is only the default of the net."""
+    from actrec.nets import NETS
+
+    found = dict(stored.get("optim") or {})
+    try:
+        lr = NETS.get((stored.get("net") or {})["backbone"]).lr
+        default = config.Optim(optimizer=found["optimizer"]).settled(lr).lr
+    except (ValueError, KeyError, TypeError):  # a net that this version or this machine does not have
+        return found
+    return {name: value for name, value in found.items() if name != "lr" or value != default}
 
 
 def _unknown(stored: Mapping[str, Any]) -> list[str]:

@@ -93,13 +93,13 @@ def command(
     from actrec.data.lists import find_labels
     from actrec.engine import datafolder, dist, runfolder
     from actrec.engine import train as engine
-    from actrec.engine.build import net_input
+    from actrec.engine.build import net_input, settled
     from actrec.engine.devices import choose_device
 
     if new_head and weights is None and not resume:
         raise click.UsageError("--new-head without --weights: a net that starts without weights has a new head anyway")
-    recipe = config.Recipe(net, clip, augment, loader, optim, loss, run)
     fed = net_input(net, clip, frame)
+    recipe = settled(config.Recipe(net, clip, augment, loader, optim, loss, run))
     train_path, val_path = datafolder.training_lists(data, list_path, val_list)
     refuse_overlap(
         {

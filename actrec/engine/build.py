@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from actrec import config, nets
-from actrec.config import Input, OptionError
+from actrec.config import Input, OptionError, Recipe
 from actrec.engine import dist
 from actrec.engine.runfolder import Data
 from actrec.nets.weights import load_weights
@@ -76,6 +76,15 @@ def _check_choice(choice: config.Net) -> None:
             named = f"`{option}`" if isinstance(value, bool) else f"`{option}` {value}"
             own = f"the options {', '.join(sorted(known))}" if known else "no options"
             raise OptionError(f"{named} with `backbone` {name}: this net has {own}")
+
+
+def settled(recipe: Recipe) -> Recipe:
+    """The recipe with the learning rate and the weight decay that apply if the user chose none.
+
+    Raises:
+        ValueError: There is no such net, or the final learning rate is larger than the default one.
+    """
+    return replace(recipe, optim=recipe.optim.settled(nets.NETS.get(recipe.net.backbone).lr))
 
 
 def make_loaders(

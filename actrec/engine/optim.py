@@ -78,12 +78,20 @@ def make_optimizer(net: Backbone, optim: config.Optim, batch_size: int) -> torch
         batch_size: Clips of a batch, over all processes.
     """
     groups = parameter_groups(net, optim)
-    if optim.lr_batch is not None:
-        for group in groups:
-            group["lr"] *= batch_size * optim.accumulate / optim.lr_batch
+    for group in groups:
+        group["lr"] *= lr_scale(optim, batch_size)
     if optim.optimizer == "adamw":
         return torch.optim.AdamW(groups, fused=True)
     return torch.optim.SGD(groups, momentum=optim.momentum, dampening=optim.dampening, nesterov=optim.nesterov)
+
+
+def lr_scale(optim: config.Optim, batch_size: int) -> float:
+    """The factor of all learning rates that follows from `lr_batch`.
+
+    Args:
+        batch_size: Clips of a batch, over all processes.
+    """
+    return batch_size * optim.accumulate / optim.lr_batch if optim.lr_batch is not None else 1.0
 
 
 def lay_out_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:

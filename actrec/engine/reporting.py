@@ -16,6 +16,7 @@ from actrec.files import show
 from actrec.words import counted
 
 _COARSE = 100  # validation videos, of which one changes the top-1 by at least a point
+_OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}
 _SHOWN = {"top1": "top-1", "top5": "top-5", "map": "mAP"}
 
 
@@ -89,6 +90,7 @@ class RunHeader:
         metric: What `chance` measures: "top-1" or "mAP".
         frequent: The most frequent class of the validation list; None with several labels or without validation.
         epochs, batches, batch_size: Of the run, of an epoch, and clips of a batch over all processes.
+        optimizer, lr: Its name, and the learning rate after warm-up, for this batch size.
         run_dir: The run folder.
     """
 
@@ -110,6 +112,8 @@ class RunHeader:
     epochs: int
     batches: int
     batch_size: int
+    optimizer: str
+    lr: float
     run_dir: Path
 
     def lines(self) -> list[str]:
@@ -132,7 +136,7 @@ class RunHeader:
                 rows["best.pt"] += f"; one video is {100 / self.val_videos:.2g} points"
         rows["epochs"] = (
             f"{counted(self.epochs, 'epoch')} of {counted(self.batches, 'batch')} "
-            f"with {counted(self.batch_size, 'clip')}"
+            f"with {counted(self.batch_size, 'clip')}; {_OPTIMIZERS[self.optimizer]} with learning rate {self.lr:.4g}"
         )
         rows["run"] = str(self.run_dir)
         return [f"{name:<8}{text}" for name, text in rows.items()]

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -384,7 +384,6 @@ def describe_weights(path: str, new_head: bool) -> dict[str, Any]:
 
 def plain_config(recipe: Recipe, net_input: Input) -> dict[str, Any]:
     """The configuration with lists for tuples, as in `config.json`."""
-    recipe = replace(recipe, optim=recipe.optim.settled)
     return json.loads(json.dumps({**asdict(recipe), "input": asdict(net_input)}))
 
 

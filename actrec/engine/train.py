@@ -18,6 +18,7 @@ from actrec.config import Input, OptionError, Recipe
 from actrec.data.lists import Video, check_labels, label_columns
 from actrec.data.lists.labeling import refuse_contradictions
 from actrec.engine import dist, runfolder
+from actrec.engine.build import settled
 from actrec.engine.reporting import LogReporter, Measured, Reporter, RunHeader, SilentReporter, TrainResult
 from actrec.engine.runfolder import Data
 from actrec.engine.runwarnings import RunWarning
@@ -56,6 +57,7 @@ def train(
     """
     reporter = (reporter or LogReporter()) if not dist.rank() else SilentReporter()
     resume = resume or dist.has_note(_STARTED)
+    recipe = settled(recipe)
     check(recipe, data)
     with ExitStack() as stack:
         dist.by_first(lambda: stack.enter_context(runfolder.held(run_dir)))
@@ -99,6 +101,7 @@ def dry_run(
         ValueError, OSError: As `train`.
     """
     shown = (reporter or LogReporter()) if not dist.rank() else SilentReporter()
+    recipe = settled(recipe)
     check(recipe, data)
     dist.by_first(lambda: runfolder.refuse_existing(run_dir))
     recipe = replace(recipe, run=replace(recipe.run, tensorboard=False))

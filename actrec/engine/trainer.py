@@ -29,7 +29,7 @@ from actrec.engine.evaluate import Result, check_scored, merge, score
 from actrec.engine.failures import skipped_lines, with_name
 from actrec.engine.freeze import freeze, train_mode
 from actrec.engine.metrics import chance_level
-from actrec.engine.optim import Schedule, make_optimizer
+from actrec.engine.optim import Schedule, lr_scale, make_optimizer
 from actrec.engine.pending import PendingSteps
 from actrec.engine.reporting import EpochReport, Measured, Reporter, RunHeader, TrainResult
 from actrec.engine.runfolder import BEST, LAST, Data
@@ -238,6 +238,8 @@ class Trainer:
             epochs=recipe.optim.epochs,
             batches=len(self._loader),
             batch_size=recipe.loader.batch_size,
+            optimizer=recipe.optim.optimizer,
+            lr=recipe.optim.initial_lr * lr_scale(recipe.optim, recipe.loader.batch_size),
             run_dir=self._dir,
         )
 

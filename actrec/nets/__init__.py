@@ -185,7 +185,12 @@ _FILLING = (torch.Tensor.normal_, torch.Tensor.uniform_)
 
 @checked
 def register(
-    name: str, factory: Callable[..., nn.Module], *, input: Input = outside.DEFAULT_INPUT, paper: str = ""
+    name: str,
+    factory: Callable[..., nn.Module],
+    *,
+    input: Input = outside.DEFAULT_INPUT,
+    paper: str = "",
+    lr: float | None = None,
 ) -> None:
     """Registers a net from outside actrec under a name of its own, for this process.
 
@@ -200,13 +205,16 @@ def register(
             `actrec.nets.outside` for the details.
         input: the input that the net expects, unless its module has an attribute `input`.
         paper: where the net was published.
+        lr: the default learning rate of `actrec train` with AdamW. Default: 0.001.
 
     Raises:
         ValueError: the name is taken or contains a colon, or the factory does not fit.
     """
     if ":" in name:
         raise ValueError(f"net {name!r}: expected a name without a colon")
-    NETS.add(name, outside.entry_of(name, factory, input=input, paper=paper))
+    if lr is not None:
+        lr = check_value("lr", lr, float, above=0)
+    NETS.add(name, replace(outside.entry_of(name, factory, input=input, paper=paper), lr=lr))
 
 
 def _input(own: Input, options: Mapping[str, OptionValue]) -> Input:

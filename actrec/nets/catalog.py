@@ -58,6 +58,7 @@ def describe(name: str) -> Details:
         options=net.options,
         weights=layouts_of(entry),
         layers=tuple(layer for layer, module in net.named_children() if any(True for _ in module.parameters())),
+        lr=entry.lr,
         published=tuple(entry.published),
     )
 

@@ -57,6 +57,7 @@ class Entry:
         options_of: the options that follow from the tensors of a file, such as `depth`, `frames` and `size`. It is
             called with the tensors by their names after `Layout.renames` (before `Layout.convert`), which can be those
             of any net; it leaves out what does not follow.
+        lr: the learning rate with AdamW, if the default does not suit the net.
     """
 
     build: Callable[..., nn.Module]
@@ -68,6 +69,7 @@ class Entry:
     published: Sequence[Published] = ()
     outside: bool = False
     options_of: Callable[[Mapping[str, Tensor]], Mapping[str, OptionValue]] | None = None
+    lr: float | None = None
 
     def __post_init__(self) -> None:
         if any(layout.eps for layout in self.weights.values()):

@@ -78,5 +78,6 @@ NETS.add(
         options={"dropout": 0.0, "widen": 1.0},
         paper="arXiv:1711.11248",
         forms=({"widen": 2.0},),
+        lr=0.002,
     ),
 )

@@ -549,17 +549,17 @@ def _sorted_bars(classes: list[str], chart: dict[str, Any]) -> dict[str, Any]:
 
 def _options(runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
     """The options in which a run differs from the defaults or from another run, and all others."""
-    defaults = {name: _text(value) for name, value in (default_options() | _default_size(runs)).items()}
+    defaults = {name: _text(value) for name, value in (default_options() | _defaults_of_net(runs)).items()}
     rows = _table([flat(run.config) for run in runs], defaults)
     changed = [row for row in rows if any(cell not in (row.default or row.cells[0], "–") for cell in row.cells)]
     return changed, [row for row in rows if row not in changed]
 
 
-def _default_size(runs: Sequence[Run]) -> dict[str, int]:
-    """The size of the clips without `--size`, if the runs have the same net and actrec knows it."""
+def _defaults_of_net(runs: Sequence[Run]) -> dict[str, int | float | None]:
+    """The defaults that depend on the net, if the runs have the same net and actrec knows it."""
     nets = {run.net for run in runs}
     known = known_nets().nets.get(str(nets.pop())) if len(nets) == 1 else None
-    return {"input.size": known.input.side} if known else {}
+    return {"input.size": known.input.side, "optim.lr": config.Optim().settled(known.lr).lr} if known else {}
 
 
 def default_options() -> dict[str, Any]:
@@ -567,7 +567,7 @@ def default_options() -> dict[str, Any]:
     kinds = field_types(config.Recipe) | {"augment": Augment}
     defaults = {f"{section}.{f.name}": f.default for section, kind in kinds.items()
                 for f in fields(kind) if f.default is not MISSING}  # fmt: skip
-    settled = config.Optim().settled
+    settled = config.Optim().settled(None)
     return defaults | {"optim.lr": settled.lr, "optim.weight_decay": settled.weight_decay}
 
 

@@ -45,6 +45,9 @@ def test_a_net_of_one_size(run):
     assert any(line.startswith("  --no-global-pooling  Use global average pooling") for line in out)
     _, out, _ = run("nets", "r3d_18")
     assert out[3] == "takes: clips from 1 frame, from 1x1 pixels"
+    assert "learning rate: 0.001 by default, with AdamW" in out
+    _, out, _ = run("nets", "tiny3d")
+    assert "learning rate: 0.002 by default, with AdamW" in out
 
 
 def test_benchmark_of_a_net(run, tmp_path):

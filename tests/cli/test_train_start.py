@@ -23,7 +23,7 @@ def test_a_dry_run_writes_nothing(run, inside):
     assert out[1].endswith(" GB")
     names = ["net", "device", "data", "chance", "epochs", "run"]
     assert [line.split()[0] for line in err if line.startswith(tuple(names))] == names
-    assert "epochs  100 epochs of 3 batches with 4 clips" in err
+    assert "epochs  100 epochs of 3 batches with 4 clips; AdamW with learning rate 0.001" in err
 
 
 def test_a_dry_run_finds_what_training_would_find(run, inside):
@@ -38,7 +38,7 @@ def test_a_dry_run_finds_what_training_would_find(run, inside):
     code, _, _ = run("train", *TINY, "--dry-run", "--json", "said.json")
     said = json.loads((inside / "said.json").read_text())
     assert code == 0
-    assert said["batches"] == 3
+    assert (said["batches"], said["optimizer"], said["lr"]) == (3, "adamw", 0.001)
     assert said["step"] > 0
     assert said["memory"] > 1e6
     assert said["total"] >= 50 * 3 * said["step"]
@@ -200,6 +200,29 @@ def test_an_option_of_the_user_brings_the_defaults_of_its_group(run, inside):
     assert code == 0
     assert "--freeze-until layer1, --widen 0.125 (because of --backbone tiny3d)" in " ".join(err)
     assert "--lr-batch 8 (because of --lr 0.001)" in " ".join(err)
+
+
+def test_the_default_learning_rate_is_that_of_the_net(run, inside):
+    size = TINY[4:]
+    code, _, err = run("train", *size, "--epochs", "1", "--run", "a")
+    assert code == 0
+    assert any(line.endswith("; AdamW with learning rate 0.002") for line in err)
+    assert stored(inside / "a")["optim"]["lr"] == 0.002
+    other = ["--config", "a/config.json", "--backbone", "resnet3d_10", "--widen", "0.125", "--dry-run"]
+    _, _, err = run("train", *other)
+    assert any(line.endswith("; AdamW with learning rate 0.001") for line in err)
+    assert not any(line.startswith("options") for line in err)
+    edited(inside, optim={"lr": 0.001})  # an earlier default of the net
+    for arguments in (["--run", "b"], [*other[2:], "--lr-batch", "8"]):
+        _, _, err = run("train", "--config", "x.json", *arguments, "--epochs", "1")
+        rate = 0.0005 if "--lr-batch" in arguments else 0.001
+        assert any(line.endswith(f"; AdamW with learning rate {rate}") for line in err)
+    assert run("train", "--resume", "--run", "b")[0] == 0
+    code, _, err = run("train", "--resume", "--run", "b", "--lr", "0.002")
+    assert (code, err[-1][:54]) == (2, "Error: b was started with --lr 0.001 (now --lr 0.002):")
+    code, _, err = run("train", *TINY, "--min-lr", "0.0015", "--run", "c")
+    assert (code, err[-1]) == (2, "Error: --min-lr 0.0015 with --lr 0.001: expected at most as much")
+    assert run("train", *size, "--min-lr", "0.0015", "--dry-run")[0] == 0
 
 
 def test_a_wrong_value_names_where_it_is_from(run, inside):

@@ -142,8 +142,18 @@ def test_defaults_depend_on_the_optimizer():
     for optimizer, (lr, decay) in zip((adamw, sgd), expected):
         (group,) = optimizer.param_groups
         assert (group["lr"], group["weight_decay"]) == (lr, decay)
-    settled = config.Optim(optimizer="sgd", weight_decay=0.1).settled
+    settled = config.Optim(optimizer="sgd", weight_decay=0.1).settled(0.002)
     assert (settled.lr, settled.weight_decay) == (0.01, 0.1)
+
+
+def test_a_net_can_have_a_default_learning_rate_of_its_own():
+    assert config.Optim().settled(None).lr == 0.001
+    assert config.Optim(min_lr=0.0015).settled(0.002).lr == 0.002
+    assert config.Optim(lr=0.5).settled(0.002).lr == 0.5
+    with pytest.raises(config.OptionError, match="min_lr 0.0015 with lr 0.001: expected at most as much"):
+        config.Optim(min_lr=0.0015).settled(None)
+    with pytest.raises(config.OptionError, match="min_lr 0.02 with lr 0.01: expected at most as much"):
+        config.Optim(optimizer="sgd", min_lr=0.02)
 
 
 def test_optimizers():

@@ -175,8 +175,9 @@ def test_registered_names():
     def factory(num_classes, in_channels=3):
         return nn.Linear(in_channels, num_classes)
 
-    nets.register("my_tiny", factory, input=own_input, paper="arXiv:0000.00000")
+    nets.register("my_tiny", factory, input=own_input, paper="arXiv:0000.00000", lr=0.004)
     try:
+        assert NETS.get("my_tiny").lr == 0.004
         assert actrec.net("my_tiny", num_classes=2).input == nets.input_of("my_tiny") == own_input
         assert "my_tiny" in NETS
         assert "my_tiny" in [name for family in catalog.families() for name in family.names]
@@ -186,6 +187,8 @@ def test_registered_names():
         del NETS._entries["my_tiny"]
     with pytest.raises(ValueError, match="net 'my:tiny': expected a name without a colon"):
         nets.register("my:tiny", factory)
+    with pytest.raises(ValueError, match="lr 0: expected a positive number"):
+        nets.register("my_tiny", factory, lr=0)
 
 
 @pytest.mark.parametrize(

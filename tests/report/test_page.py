@@ -494,6 +494,15 @@ def test_what_differs_from_the_defaults_comes_first(tmp_path):
     assert {"optim.epochs", "net.dropout"} <= {row.name for row in same}
 
 
+@pytest.mark.parametrize(("net", "shown"), [("tiny3d", False), ("s3d", True)])
+def test_the_default_learning_rate_is_that_of_the_net(tmp_path, net, shown):
+    path = make_run(tmp_path, lr=0.002)
+    settings = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(settings | {"net": {"backbone": net}}))
+    changed, _ = page._options([runs.read(path)])
+    assert [row.default for row in changed if row.name == "optim.lr"] == (["0.001"] if shown else [])
+
+
 @pytest.mark.parametrize(("size", "shown"), [(64, True), (224, False)])  # 224: the default of s3d
 def test_the_size_of_the_clips_is_an_option(tmp_path, size, shown):
     path = make_run(tmp_path)
