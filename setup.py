@@ -17,6 +17,7 @@ EXPORT = ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.6"]
 PROBE = ["scikit-learn>=1.6"]
 # s3fs and gcsfs are released together with fsspec and need exactly its version.
 REMOTE = ["fsspec>=2025.3", "s3fs>=2025.3", "gcsfs>=2025.3", "aiohttp>=3.11"]
+TRAINERS = ["lightning>=2.5,<3", "transformers>=5,<6", "accelerate>=1.10,<2"]  # for tests of the examples
 
 setup(
     name="actrec",
@@ -63,6 +64,7 @@ setup(
             *EXPORT,
             *PROBE,
             *REMOTE,
+            *TRAINERS,
             "distributed>=2025.1",
             "hypothesis>=6.130",
             "moto[server]>=5.1",

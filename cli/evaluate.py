@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -90,7 +91,7 @@ def command(
     from actrec.report.analysis import Analysis
 
     chosen = list_path is None
-    list_path = list_path or _list_of_run(choice) or datafolder.find_list(choice.data, "val")
+    list_path = list_path or _list_of_run(choice) or _list_of_folder(choice)
     out = out or score_files.scores_path(choice.home, choice.path, list_path, choice.views, _changes(choice))
     _refuse_overlap(list_path, choice, out, reference_files=reference_files)
     click.get_current_context().with_resource(dist.joined(choice.device))
@@ -160,6 +161,22 @@ def _list_of_run(choice: ModelChoice) -> Path | None:
         note(f"{found}, the validation list of the run, is missing")
         return None
     return found
+
+
+def _list_of_folder(choice: ModelChoice) -> Path:
+    """`val.txt` of the dataset folder.
+
+    Raises:
+        FileNotFoundError: there is none. The message says so if the run had no validation list either.
+    """
+    from actrec.engine import datafolder, runlog
+
+    advice = "pass a list with --list"
+    if choice.weights is None:
+        with contextlib.suppress(FileNotFoundError):  # there is no run: a missing list is said first
+            if runlog.val_list(choice.path.parent) is None:
+                advice += f" ({choice.path.parent} has no validation list)"
+    return datafolder.find_list(choice.data, "val", otherwise=advice)
 
 
 def _refuse_overlap(list_path: Path, choice: ModelChoice, out: Path, *, reference_files: bool) -> None:

@@ -7,6 +7,7 @@ the process that uses it. What the child processes say is a mapping of plain val
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import json
 import os
@@ -15,7 +16,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
@@ -210,18 +212,46 @@ def child(name: str) -> None:
     replies.close()
 
 
-def ask(name: str) -> dict[str, Any]:
+class _Children:
+    """The child processes that are running, so that they end with the command that is interrupted."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock, self._ended = threading.Lock(), False
+
+    def run(self, command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
+        """As `subprocess.run`, with its output captured."""
+        with self._lock:
+            if self._ended:
+                raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+            )
+            self._running.add(process)
+        with process:
+            try:
+                out, err = process.communicate(timeout=TIMEOUT)
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                self._running.discard(process)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def end(self) -> None:
+        """Kills all, and starts no more."""
+        with self._lock:
+            self._ended = True
+            for process in list(self._running):
+                process.kill()
+
+
+def ask(name: str, children: _Children | None = None) -> dict[str, Any]:
     """Runs a check in a child process. The result has the entry "failed" if the check itself failed."""
     code = f"import sys; sys.path[:] = {sys.path!r}; from actrec.engine.doctor import child; child({name!r})"
     environment = {**os.environ, "SVT_LOG": "0"}
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=TIMEOUT,
-            env=environment,
-        )
+        done = (children or _Children()).run([sys.executable, "-c", code], env=environment)
     except subprocess.TimeoutExpired:
         return {"failed": f"no answer within {TIMEOUT} seconds"}
     except OSError as error:
@@ -238,8 +268,10 @@ def ask(name: str) -> dict[str, Any]:
 def ask_all(progress: Callable[[int], None]) -> dict[str, dict[str, Any]]:
     """Runs all checks in child processes, those of each GPU after torch has found it."""
 
+    children = _Children()
+
     def ask_one(name: str) -> tuple[str, dict[str, Any]]:
-        result = ask(name)
+        result = ask(name, children)
         progress(1)
         return name, result
 
@@ -248,10 +280,14 @@ def ask_all(progress: Callable[[int], None]) -> dict[str, dict[str, Any]]:
         names.remove("nvidia-smi")
         progress(1)
     with ThreadPoolExecutor(min(4, system.num_cores())) as pool:
-        answers = dict(pool.map(ask_one, names))
-        num_gpus = len(answers["torch"].get("gpus", ()))
-        parts = [f"dali {part} cuda:{gpu}" for gpu in range(num_gpus) for part in _GPU_PARTS]
-        answers |= dict(pool.map(ask_one, parts))
+        try:
+            answers = dict(pool.map(ask_one, names))
+            num_gpus = len(answers["torch"].get("gpus", ()))
+            parts = [f"dali {part} cuda:{gpu}" for gpu in range(num_gpus) for part in _GPU_PARTS]
+            answers |= dict(pool.map(ask_one, parts))
+        except BaseException:  # Ctrl-C: the pool would wait for them
+            children.end()
+            raise
     return answers
 
 
@@ -286,9 +322,11 @@ class Examination:
     def _torch(self) -> Iterator[Finding]:
         torch = self.answers["torch"]
         if "failed" in torch:
-            yield Finding(
-                "torch", "broken", f"cannot be used: {torch['failed']}", "pip install --force-reinstall torch"
-            )
+            if _version("torch") is None:
+                yield Finding("torch", "broken", "not installed", "pip install torch")
+            else:
+                fix = "pip install --force-reinstall torch"
+                yield Finding("torch", "broken", f"cannot be used: {torch['failed']}", fix)
             return
         cuda = f"built for CUDA {torch['cuda']}" if torch["cuda"] else "built for CPUs only"
         text = f"{torch['version']}, {cuda}, {counted(torch['threads'], 'thread')}"
@@ -361,6 +399,8 @@ class Examination:
                               "not installed: augmentations that change pixels, and decoding on a GPU, need it",
                               f"pip install {wanted}")  # fmt: skip
             return
+        elif on_cpu is not None and "failed" in self.answers["torch"]:
+            yield Finding("DALI", "note", "not tried, because torch cannot be used")
         elif on_cpu is not None:
             yield Finding("DALI", "broken", f"does not work on the CPU: {on_cpu}",
                           f"pip install --force-reinstall {wanted}")  # fmt: skip
@@ -472,6 +512,8 @@ def _packages() -> Iterator[Finding]:
     wrong = 0
     for requirement in wanted:
         found = _version(requirement.name)
+        if found is None and requirement.name == "torch":
+            continue  # `Examination` says it
         if found is None:
             text = "not installed"
         elif not requirement.specifier.contains(found, prereleases=True):

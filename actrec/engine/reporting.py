@@ -149,7 +149,8 @@ class Measured:
     Args:
         step: Seconds of an optimizer step.
         validation: Seconds of a validation; None without a validation list.
-        total: Seconds of the whole run.
+        checkpoint: Seconds that it takes to write a checkpoint.
+        total: Seconds of the whole run, if each validation is better than the one before, so that it writes `best.pt`.
         memory: Bytes of memory that this process has used at most; None where the system does not tell.
         gpu_memory: Bytes of memory that it has reserved on the GPU at most; None without a GPU.
         processes: How many train together.
@@ -157,6 +158,7 @@ class Measured:
 
     step: float
     validation: float | None
+    checkpoint: float
     total: float
     memory: int | None
     gpu_memory: int | None
@@ -164,7 +166,8 @@ class Measured:
 
     def lines(self) -> list[str]:
         time = f"about {timedelta(seconds=round(self.total))} ({self.step:.2g} s per step"
-        time += f", {self.validation:.2g} s per validation)" if self.validation is not None else ")"
+        time += f", {self.validation:.2g} s per validation" if self.validation is not None else ""
+        time += f", {self.checkpoint:.2g} s per checkpoint)"
         each = " in each process" if self.processes > 1 else ""
         used = [f"{self.memory / 1e9:.1f} GB{each}"] if self.memory is not None else []
         used += [f"{self.gpu_memory / 1e9:.1f} GB on the GPU"] if self.gpu_memory is not None else []

@@ -114,11 +114,28 @@ def has_checkpoint(run_dir: Path) -> bool:
 
 
 def refuse_existing(run_dir: Path) -> None:
-    """Raises ValueError if the folder contains a run."""
-    if (run_dir / runlog.CONFIG).exists() and has_checkpoint(run_dir):
+    """Raises ValueError if the folder contains a run, or files of the user that a run would replace."""
+    is_described = _is_config(run_dir / runlog.CONFIG)
+    if is_described and has_checkpoint(run_dir):
         raise ValueError(
             f"{run_dir} contains a run already: pass --resume to continue it, or another --run to begin a new one"
         )
+    if not is_described:  # else a run that ended before its first checkpoint
+        for name in (*CHECKPOINTS, *DESCRIPTION, "tensorboard"):
+            if (run_dir / name).exists():
+                raise ValueError(
+                    f"{run_dir / name} exists, and a run would replace it: pass another --run, or --resume if the "
+                    "folder contains a run"
+                )
+
+
+def _is_config(path: Path) -> bool:
+    """Whether a file is the configuration of a run, as far as it can be read."""
+    try:
+        stored = read_json(path, dict)
+    except (OSError, ValueError):
+        return False
+    return all(isinstance(stored.get(section), dict) for section in ("net", "optim"))
 
 
 def begin(

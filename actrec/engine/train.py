@@ -60,6 +60,7 @@ def train(
     recipe = settled(recipe)
     check(recipe, data)
     with ExitStack() as stack:
+        stack.enter_context(_interrupted_at_sigterm())
         dist.by_first(lambda: stack.enter_context(runfolder.held(run_dir)))
         saved = dist.by_first(lambda: runfolder.newest(run_dir, reporter.line)) if resume else None
         if resume and saved is None:
@@ -67,6 +68,8 @@ def train(
         if saved is not None:
             stored = dist.by_first(lambda: runfolder.stored_flips(run_dir, data))
             data = replace(data, flip_map=stored)
+        if saved is None:
+            dist.by_first(lambda: runfolder.refuse_existing(run_dir))
         if saved is None and not dist.rank():
             stack.enter_context(runfolder.removed_if_set_up_fails(run_dir))
         trainer = Trainer(
@@ -178,6 +181,20 @@ def check_labeled(videos: Sequence[Video]) -> None:
     """Raises ValueError for a video without a label."""
     for row in np.flatnonzero(label_columns(videos)[1] == 0)[:1].tolist():
         raise ValueError(f"{videos[row].id} has no label: training needs one per video")
+
+
+@contextmanager
+def _interrupted_at_sigterm() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, so that what was begun is removed. By default it would end the process."""
+    try:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # only the main thread may handle signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

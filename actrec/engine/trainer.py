@@ -184,16 +184,29 @@ class Trainer:
             raise ValueError(f"no training video could be decoded; {with_name(*next(iter(self._named(reasons))))}")
         step = took / num_steps if num_steps else time.perf_counter() - began if began is not None else 0.0
         validation = self._measure_validation(seconds / 2)
-        optim = self._recipe.optim
-        validations = -(-optim.epochs // self._recipe.run.val_every) if validation is not None else 0
+        memory, checkpoint = peak_memory(), self._measure_checkpoint()
+        epochs = self._recipe.optim.epochs
+        validations = -(-epochs // self._recipe.run.val_every) if validation is not None else 0
+        # last.pt before each validation and after each epoch, and best.pt
+        checkpoints = epochs + (2 * validations if validation is not None else epochs)
         return Measured(
             step=step,
             validation=validation,
-            total=optim.epochs * self._steps_of_epoch() * step + validations * (validation or 0.0),
-            memory=peak_memory(),
+            checkpoint=checkpoint,
+            total=epochs * self._steps_of_epoch() * step + validations * (validation or 0.0) + checkpoints * checkpoint,
+            memory=memory,
             gpu_memory=torch.cuda.max_memory_reserved() if self._device.type == "cuda" else None,
             processes=dist.world(),
         )
+
+    def _measure_checkpoint(self) -> float:
+        """The seconds in which a checkpoint is written; 0 if there is no space for it."""
+        began = time.perf_counter()
+        try:
+            self._save(LAST)
+        except OSError:
+            return 0.0
+        return time.perf_counter() - began
 
     def _measure_validation(self, seconds: float) -> float | None:
         """The seconds of a validation, judged by its first videos; None without a validation list."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
+from actrec.words import counted
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.videos)
+
+    def __repr__(self) -> str:
+        clips, views = self.clips, f", {self.views} views of each" if self.views > 1 else ""
+        kind = str(clips.dtype).removeprefix("torch.")
+        return (
+            f"Batch({counted(len(self), 'video')}{views}, clips {tuple(clips.shape)} {kind} on {clips.device}, "
+            f"labels {tuple(self.labels.shape)})"
+        )
 
     def to(self, device: str | torch.device, *, non_blocking: bool = False) -> Batch:
         """The batch with its clips and labels on a device. Programs such as Lightning call this."""

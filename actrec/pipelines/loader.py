@@ -185,6 +185,14 @@ class Loader:
         self._settle()
         return self.task.num_steps
 
+    def __repr__(self) -> str:
+        """Which videos it delivers, how, and what comes next."""
+        frames = counted(self.clip.frames or self.input.frames, "frame")
+        return (
+            f"{type(self).__name__}({counted(len(self.videos), 'video')}, batches of {self.task.batch_size}, clips of "
+            f"{frames}, size {self.input.size}, on {self.device}, epoch {self.epoch}, step {self._step})"
+        )
+
     @property
     def num_clips(self) -> int:
         """Clips of the epoch's batches, over all ranks, including those that cannot be decoded."""

@@ -41,7 +41,7 @@ def main(folder: Path, *, quick: bool = False) -> int:
     actrec(f"toy {folder} --train-per-class {videos}" + (" --val-per-class 1" if quick else ""), Path())
     actrec("extract-frames --short-side 80", folder)
     outcomes = {
-        "frames": train_and_evaluate("frames", folder, f"--size {size} --epochs {epochs} --lr 0.002", evaluate),
+        "frames": train_and_evaluate("frames", folder, f"--size {size} --epochs {epochs}", evaluate),
         "videos": train_and_evaluate(
             "videos",
             folder,

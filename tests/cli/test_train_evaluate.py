@@ -407,6 +407,12 @@ def test_evaluate_scores_the_validation_list_of_the_run(run, inside, tmp_path, m
     assert run("evaluate", "--force")[0] == 0  # the newest run
     code, _, err = run("evaluate", "--data", ".")
     assert (code, err[-1][:33]) == (1, "Error: .: contains no val.txt; `a")
+    assert err[-1].endswith("or pass a list with --list")
+    assert run("train", *SMALL, *TINY, "--list", "kin.txt", "--run", "runs/without")[0] == 0
+    code, _, err = run("evaluate", "--run", "runs/without")
+    assert (code, err[-1].split(", or ")[-1]) == (
+        1, "pass a list with --list (runs/without has no validation list)"
+    )  # fmt: skip
     monkeypatch.chdir(tmp_path)
     code, _, err = run("evaluate", "--run", "data/runs/my run")
     assert code == 0

@@ -20,6 +20,7 @@ def test_a_dry_run_writes_nothing(run, inside):
     assert out[0].startswith("time    about 0:")
     assert "s per step" in out[0]
     assert "s per validation" in out[0]
+    assert out[0].endswith(" s per checkpoint)")
     assert out[1].endswith(" GB")
     names = ["net", "device", "data", "chance", "epochs", "run"]
     assert [line.split()[0] for line in err if line.startswith(tuple(names))] == names
@@ -41,7 +42,9 @@ def test_a_dry_run_finds_what_training_would_find(run, inside):
     assert (said["batches"], said["optimizer"], said["lr"]) == (3, "adamw", 0.001)
     assert said["step"] > 0
     assert said["memory"] > 1e6
-    assert said["total"] >= 50 * 3 * said["step"]
+    assert said["checkpoint"] > 0
+    expected = 50 * (3 * said["step"] + said["validation"] + 3 * said["checkpoint"])
+    assert abs(said["total"] - expected) < 1e-6
 
 
 def stored(folder):

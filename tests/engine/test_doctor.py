@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
+import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -254,6 +257,40 @@ def test_what_libraries_print_is_no_answer(tmp_path, monkeypatch):
     (tmp_path / "torch.py").write_text("import os; os.write(1, b'{}'); raise OSError('no')")
     monkeypatch.syspath_prepend(tmp_path)
     assert ask("torch") == {"failed": "OSError: no"}
+
+
+def test_without_torch_only_torch_is_broken(monkeypatch):
+    version = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda package: None if package == "torch" else version(package))
+    missing = {"failed": "ModuleNotFoundError: No module named 'torch'"}
+    found = diagnosis(CPU, {"torch": missing, "dali cpu": missing})
+    assert [(one.name, one.text) for one in found.findings if one.state == "broken"] == [("torch", "not installed")]
+    assert of(found, "torch").fix == "pip install torch"
+    assert of(found, "DALI").text == "not tried, because torch cannot be used"
+
+
+def test_an_interrupt_ends_the_child_processes(tmp_path, monkeypatch):
+    pids = tmp_path / "pids"
+    code = f"import os, time; open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(600)"
+    for name in ("torch", "cv2", "av"):
+        (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def interrupt():
+        while not (pids.exists() and pids.read_text().endswith("\n")):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        doctor.ask_all(lambda n: None)
+    thread.join()
+    assert time.monotonic() - start < 60
+    for pid in map(int, pids.read_text().split()):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 def test_no_process_can_be_started(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from dataclasses import replace
 
@@ -54,6 +55,29 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path, data):
     with pytest.raises(ValueError, match="contains a run already: pass --resume to continue it"):
         run(tmp_path / "run", data, recipe(epochs=1))
     assert (tmp_path / "run/last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["best.pt", "last.pt", "config.json", "log.jsonl", "tensorboard"])
+def test_files_of_the_user_are_not_replaced(tmp_path, data, name):
+    path = tmp_path / "run" / name
+    path.parent.mkdir()
+    path.mkdir() if name == "tensorboard" else path.write_text('{"mine": 1}')
+    with pytest.raises(ValueError, match=re.escape(f"{path} exists, and a run would replace it: pass another --run")):
+        run(path.parent, data, recipe(epochs=1))
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_sigterm_during_the_set_up_leaves_nothing(tmp_path, data, monkeypatch):
+    def terminated(self):
+        assert (tmp_path / "runs/a/config.json").exists()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("actrec.engine.trainer.Trainer._open_log", terminated)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "runs/a", data, recipe(epochs=1))
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_resume_refuses_other_options(tmp_path, data):

@@ -187,7 +187,7 @@ def test_registered_names():
         del NETS._entries["my_tiny"]
     with pytest.raises(ValueError, match="net 'my:tiny': expected a name without a colon"):
         nets.register("my:tiny", factory)
-    with pytest.raises(ValueError, match="lr 0: expected a positive number"):
+    with pytest.raises(ValueError, match="lr 0.0: expected a positive number"):
         nets.register("my_tiny", factory, lr=0)
 
 

@@ -29,6 +29,20 @@ def test_the_workers_change_nothing(media_rows):
         assert torch.equal(one.clips, other.clips)
 
 
+def test_loaders_and_batches_say_what_they_are(media_rows):
+    clip, net_input = actrec.Clip(frames=2), Input((0.5,) * 3, (0.5,) * 3, 8, 32)
+    count = len(media_rows)
+    loader = actrec.train_loader(media_rows, clip, net_input, batch_size=2)
+    assert repr(loader) == (
+        f"Loader({count} videos, batches of 2, clips of 2 frames, size 32, on cpu, epoch 0, step 0)"
+    )
+    batch = next(iter(loader))
+    assert repr(batch) == "Batch(2 videos, clips (2, 3, 2, 32, 32) float32 on cpu, labels (2,))"
+    views = actrec.Views(clips=2, crops=3)
+    batch = next(iter(actrec.eval_loader(media_rows, clip, net_input, views=views, batch_size=1)))
+    assert repr(batch) == "Batch(1 video, 6 views of each, clips (6, 3, 2, 32, 32) float32 on cpu, labels (1,))"
+
+
 def test_ranks_share_the_global_batch(media_rows):
     def videos(**options):
         loader = actrec.train_loader(media_rows, actrec.Clip(frames=1), INPUT, seed=1, **options)
