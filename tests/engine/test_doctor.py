@@ -319,7 +319,7 @@ def test_the_driver(script, answer, tmp_path, monkeypatch):
 def test_every_gpu_is_tried(monkeypatch):
     asked = []
 
-    def answer(name):
+    def answer(name, children):
         asked.append(name)
         return {"gpus": [{}, {}]} if name == "torch" else WORKS
 
