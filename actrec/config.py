@@ -1085,7 +1085,12 @@ class WeightsOptions(Settings):
     layout: Literal[
         "auto", "actrec", "ibm", "hara", "torchvision", "torchvision2d", "tsm", "mmaction2", "pytorchvideo",
         "pyslowfast", "videoswin", "videomae", "vjepa2", "transformers",
-    ] = opt("auto", "Tool from which the names and shapes of the weights come.", common=True)  # fmt: skip
+    ] = opt(
+        "auto",
+        "Tool from which the names and shapes of the weights come: see docs/nets.md.",
+        metavar="LAYOUT",
+        common=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def test_ways_to_ask_for_help(run, arguments):
         (["evalute"], "no command 'evalute': did you mean evaluate?"),
         (["help", "evalute"], "no command 'evalute': did you mean evaluate?"),
         (["lists", "uff101"], "no command 'uff101': did you mean ucf101"),
-        (["train", "--epoch", "3"], "No such option '--epoch'. Did you mean '--epochs'?"),
+        (["train", "--epoch", "3"], "No such option '--epoch'. Did you mean '--epochs'"),
         (["train", "--optimizer", "adam"], "'adam': expected one of sgd, adamw (did you mean adamw?)"),
         (["train", "--sampling", "dens"], "'dens': expected one of uniform, dense (did you mean dense?)"),
         (["evaluate", "--confusion-order", "label"], "'label': expected one of similar, labels (did you mean labels?)"),
