@@ -16,8 +16,14 @@ from actrec.files import show
 from actrec.words import counted
 
 _COARSE = 100  # validation videos, of which one changes the top-1 by at least a point
+_HUGE = 1e6  # a loss from which only its magnitude matters
 _OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}
 _SHOWN = {"top1": "top-1", "top5": "top-5", "map": "mAP"}
+
+
+def _shown_loss(loss: float) -> str:
+    """`1.8221`, or `9.619e+28` for a loss that has exploded."""
+    return f"{loss:.3e}" if loss >= _HUGE else f"{loss:.4f}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class TrainResult:
         if self.best_epoch is None:
             return f"best.pt is from epoch {self.epochs}, the last one, because there is no validation list"
         text = f"best.pt is from epoch {self.best_epoch + 1}: {self.metric} {self.best:.2f}, "
-        text += f"validation loss {self.best_loss:.4f}"
+        text += f"validation loss {_shown_loss(self.best_loss)}"
         if not self.tied:
             return text
         lowest = ", the lowest" if math.isfinite(self.best_loss) else ""
@@ -225,10 +231,10 @@ class EpochReport:
     def __str__(self) -> str:
         """The line that is printed."""
         line = f"epoch {self.epoch + 1}/{self.num_epochs}  lr {self.lr:.4g}"
-        line += f"  train loss {self.train_loss:.4f} top-1 {self.train_top1:.2f}"
+        line += f"  train loss {_shown_loss(self.train_loss)} top-1 {self.train_top1:.2f}"
         if (result := self.validation) is not None:
             shown = " ".join(f"{_SHOWN[name]} {value:.2f}" for name, value in result.accuracies.items())
-            line += f"  val loss {result.loss:.4f} {shown}"
+            line += f"  val loss {_shown_loss(result.loss)} {shown}"
             line += {"score": " (best)", "loss": " (best, by its loss)", None: ""}[self.best]
         if self.clips_per_second is not None and self.waiting is not None:
             line += f"  {self.clips_per_second:.1f} clips/s, waiting {100 * self.waiting:.0f} %"

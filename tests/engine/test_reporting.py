@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -20,6 +21,8 @@ def test_the_row_and_the_line_of_an_epoch():
     }  # fmt: skip
     line = "epoch 2/3  lr 0.01  train loss 0.5000 top-1 75.00  12.3 clips/s, waiting 12 %, 0:01:01 left"
     assert str(REPORT) == line
+    exploded = str(replace(REPORT, train_loss=9.61948e28))
+    assert exploded.startswith("epoch 2/3  lr 0.01  train loss 9.619e+28 top-1 75.00")
 
 
 def test_validation():
