@@ -16,6 +16,10 @@ class MediaError(ValueError):
         return (type(self), (str(self).removesuffix(f": {self.reason}"), self.reason))
 
 
+class LeftOutError(MediaError):
+    """An evaluation protocol leaves a video out, although it can be read."""
+
+
 class ChangedError(MediaError):
     """A file has changed since its certificate was made."""
 

@@ -19,6 +19,7 @@ from actrec.arguments import checked
 from actrec.config import Clip, Input, OptionError, Views
 from actrec.data.index import Rows, build_index, open_rows
 from actrec.data.lists import Video, check_labels
+from actrec.data.sampling.protocols import Protocol
 from actrec.engine.devices import autocast
 from actrec.engine.failures import with_name
 from actrec.engine.metrics import best_classes
@@ -28,6 +29,7 @@ from actrec.files import atomic_write, write_json
 from actrec.nets.outside import logits_of
 from actrec.pipelines.batch import Batch
 from actrec.pipelines.loader import Loader, eval_loader
+from actrec.pipelines.task import EvalTask
 
 Average = Literal["logits", "probabilities"]
 Precision = Literal["float32", "bfloat16", "float16", "float64"]
@@ -42,7 +44,8 @@ def evaluate(
     *,
     clip: Clip | None = None,
     views: Views | None = None,
-    average: Average = "logits",
+    protocol: Protocol | None = None,
+    average: Average | None = None,
     precision: Precision = "float32",
     progress: Callable[[int], None] | None = None,
 ) -> Result:
@@ -58,8 +61,9 @@ def evaluate(
             and on the device of the net.
         clip, views: How the videos of a list are scored; the defaults of `actrec.Clip` and `actrec.Views` if not given.
             A loader has its own.
-        average: What is averaged over the views of a video: logits or probabilities. Averaged probabilities are stored
-            as their logarithms, for several labels as their logits.
+        protocol: Scores the videos of a list as a published evaluation did (`actrec.protocol`).
+        average: What is averaged over the views of a video: logits or probabilities; by default logits, or what the
+            protocol says. Averaged probabilities are stored as their logarithms, for several labels as their logits.
         precision: Arithmetic of the net: float32, bfloat16, float16 or float64.
         progress: Called after each batch, with the number of its videos.
 
@@ -72,8 +76,8 @@ def evaluate(
             could be scored.
     """
     if isinstance(loader, Loader):
-        if clip is not None or views is not None:
-            name = "clip" if clip is not None else "views"
+        given = {"clip": clip, "views": views, "protocol": protocol}
+        if name := next((name for name, value in given.items() if value is not None), None):
             raise OptionError(f"`{name}` with a loader, which has its own: pass it to `eval_loader`")
     else:
         net_input = getattr(net, "input", None)
@@ -84,7 +88,7 @@ def evaluate(
         flow = clip.modality == "flow"
         rows, cache = open_rows(loader, flow=flow, name="loader")
         index = build_index(rows, cache=cache, flow=flow, template=clip.template)
-        loader = eval_loader(rows, clip, net_input, views=views, device=device, index=index)
+        loader = eval_loader(rows, clip, net_input, views=views, protocol=protocol, device=device, index=index)
     return check_scored(score(net, loader, average=average, precision=precision, progress=progress))
 
 
@@ -92,11 +96,13 @@ def score(
     net: torch.nn.Module,
     loader: Loader,
     *,
-    average: Average = "logits",
+    average: Average | None = None,
     precision: str = "float32",
     progress: Callable[[int], None] | None = None,
 ) -> Result:
     """Like `evaluate`, for the share of one process, which may have no score. `merge` combines the shares."""
+    protocol = loader.task.protocol if isinstance(loader.task, EvalTask) else None
+    average = average or average_of(protocol)
     if average not in ("logits", "probabilities"):
         raise ValueError(f"average {average!r}: expected logits or probabilities")
     ids: list[str] = []
@@ -116,11 +122,13 @@ def score(
                 progress(len(batch))
     scored = set(ids)
     missing = {id_: reason for id_, reason in loader.skipped.items() if id_ not in scored}
+    left_out = {loader.videos[row].id: reason for row, reason in loader.left_out.items()}
     clamped = loader.clamped - clamped_before
     if not ids:
-        return _nothing_scored(net, loader, missing, clamped)
+        return _nothing_scored(net, loader, missing, clamped, left_out)
     shown = np.concatenate(labels)
-    return Result(ids, np.stack(scores), shown if loader.multi_label is None else shown.astype(bool), missing, clamped)
+    shown = shown if loader.multi_label is None else shown.astype(bool)
+    return Result(ids, np.stack(scores), shown, missing, clamped, left_out)
 
 
 @contextlib.contextmanager
@@ -146,6 +154,7 @@ def merge(results: Sequence[Result], videos: Sequence[Video]) -> Result:
         for row, id_ in enumerate(result.ids):
             rows.setdefault(id_, (number, row))
     missing = {id_: reason for result in results for id_, reason in result.missing.items() if id_ not in rows}
+    left_out = {id_: reason for result in results for id_, reason in result.left_out.items()}
     ids = [video.id for video in videos if video.id in rows]
     assert len(ids) == len(rows), "scores of videos that are not in the list"
     filled = [number for number, result in enumerate(results) if result.ids] or [0]
@@ -157,6 +166,7 @@ def merge(results: Sequence[Result], videos: Sequence[Video]) -> Result:
         np.concatenate([results[number].labels for number in filled])[order],
         {video.id: missing[video.id] for video in videos if video.id in missing},
         sum(result.clamped for result in results),
+        {video.id: left_out[video.id] for video in videos if video.id in left_out},
     )
 
 
@@ -177,7 +187,7 @@ def without_nan(result: Result) -> Result:
 def check_scored(result: Result) -> Result:
     """Returns the result. Raises ValueError if it has no scores."""
     if not result.ids:
-        first = next(iter(result.missing.items()), None)
+        first = next(iter((result.missing | result.left_out).items()), None)
         raise ValueError(f"no video could be scored; {with_name(*first) if first else 'the list is empty'}")
     return result
 
@@ -189,10 +199,12 @@ def _check_classes(loader: Loader, num_classes: int) -> None:
         raise ValueError(f"multi_label {loader.multi_label} with a net of {num_classes} classes: expected as many")
 
 
-def _nothing_scored(net: torch.nn.Module, loader: Loader, missing: dict[str, str], clamped: int) -> Result:
+def _nothing_scored(
+    net: torch.nn.Module, loader: Loader, missing: dict[str, str], clamped: int, left_out: dict[str, str]
+) -> Result:
     num_classes = loader.multi_label or getattr(net, "options", {}).get("num_classes", 0)
     labels = np.empty(0, np.int64) if loader.multi_label is None else np.empty((0, num_classes), bool)
-    return Result([], np.empty((0, num_classes), np.float32), labels, missing, clamped)
+    return Result([], np.empty((0, num_classes), np.float32), labels, missing, clamped, left_out)
 
 
 def outputs_of(
@@ -215,6 +227,10 @@ def outputs_of(
     for batch in batches:
         if not len(batch):
             continue
+        if clips and batch.clips.shape[1:] != clips[0].shape[1:]:  # pictures of another size
+            done += sum(map(len, clips))
+            outputs.append(_of_few(run, clips, size))
+            clips = []
         clips.append(batch.clips)
         waiting.append(replace(batch, clips=batch.clips.new_empty(0)))
         while sum(map(len, clips)) >= size:
@@ -227,12 +243,18 @@ def outputs_of(
             yield waiting[0], found.unflatten(0, (len(waiting[0]), -1))
             waiting.popleft()
     if clips:
-        # Like the clips in its memory format too, which `torch.cat` would lose next to other tensors.
-        zeros = torch.zeros_like(clips[0][:1].expand(size - sum(map(len, clips)), -1, -1, -1, -1))
-        outputs.append(run(torch.cat([*clips, zeros])))
+        outputs.append(_of_few(run, clips, size))
     for batch in waiting:
         found, outputs = _split(outputs, len(batch) * batch.views)
         yield batch, found.unflatten(0, (len(batch), -1))
+
+
+def _of_few(run: Callable[[torch.Tensor], torch.Tensor], clips: list[torch.Tensor], size: int) -> torch.Tensor:
+    """The outputs of fewer than `size` views, which the net computes together with zeros."""
+    count = sum(map(len, clips))
+    # Like the clips in its memory format too, which `torch.cat` would lose next to other tensors.
+    zeros = torch.zeros_like(clips[0][:1].expand(size - count, -1, -1, -1, -1))
+    return run(torch.cat([*clips, zeros]))[:count]
 
 
 def _split(parts: list[torch.Tensor], count: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -275,6 +297,12 @@ _AVERAGE = {
     ("probabilities", False): _mean_softmax,
     ("probabilities", True): _mean_sigmoid,
 }
+
+
+def average_of(protocol: Protocol | None) -> Average:
+    """What a protocol averages. Sums of probabilities give the same order and, divided by the views, the same values.
+    """
+    return "logits" if protocol is None or protocol.reduction == "logits" else "probabilities"
 
 
 def average_views(logits: torch.Tensor, average: Average, *, multi_label: bool) -> torch.Tensor:

@@ -29,6 +29,8 @@ class Result:
         labels: (videos,) int64, -1 for a video without a label; for several labels (videos, classes) bool.
         missing: For each video that could not be decoded, its id and the reason. It has no score and is not counted.
         clamped: Number of planned frames after the last frame of their video.
+        left_out: For each video that the protocol of the evaluation leaves out, its id and the reason. It has no score
+            and is not counted.
 
     Accuracies are in percent, over the videos that have a label. With several labels each of them is a hit. There a
     video without a label counts as a negative for every class, in `map` and in `loss`.
@@ -39,6 +41,7 @@ class Result:
     labels: np.ndarray
     missing: dict[str, str] = field(default_factory=dict)
     clamped: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, content: ScoreFile) -> Result:
@@ -108,7 +111,8 @@ class Result:
         return own | {"top1": self.top1, "top5": self.top5, "videos": self.num_videos}
 
     def __str__(self) -> str:
-        counts = f"({counted(self.num_videos, 'video')}, {len(self.missing)} missing)"
+        left_out = f", {len(self.left_out)} left out by the protocol" if self.left_out else ""
+        counts = f"({counted(self.num_videos, 'video')}, {len(self.missing)} missing{left_out})"
         if not len(self._labeled[1]):
             return f"no labels to compare with {counts}"
         if self.multi_label:

@@ -33,6 +33,8 @@ from actrec.data.index import Index, Rows, build_index, open_rows, reach
 from actrec.data.lists import Video, find_labels, read_labels
 from actrec.data.lists.mirror import flips_of
 from actrec.data.lists.videos import label_columns
+from actrec.data.sampling.plan import EvalPlan
+from actrec.data.sampling.protocols import Protocol
 from actrec.data.video.container import MediaError
 from actrec.pipelines.batch import Batch as Batch
 from actrec.pipelines.batch import label_tensor
@@ -78,6 +80,7 @@ class Loader:
             if their files can be read again. The rows that an epoch leaves out never change within it.
         unreachable: in training, reason by row, for the rows with a URL that could not be fetched in this epoch, or in
             the last one. They are left out of the epoch, and the next one tries them again.
+        left_out: reason by row, for the rows that the protocol of an evaluation leaves out.
         clamped: how many planned frames were after a video's last frame and became that one. If DALI decodes the
             video, they are counted only if it has a certificate: DALI does not tell how many frames a file has.
         decoded: how many pictures of video files the decode workers decoded so far, `delivered`: how many different
@@ -133,6 +136,7 @@ class Loader:
         self.workers = workers or num_cores()
         self.unusable: dict[int, str] = {}
         self.unreachable: dict[int, str] = {}
+        self.left_out: dict[int, str] = {}
         self.raises_in_outage = isinstance(task, TrainTask)
         if isinstance(task, TrainTask):
             known = self.index.broken.items()
@@ -142,6 +146,8 @@ class Loader:
         self._step = 0
         self._prefetch, self._channels_last, self._dtype = prefetch, channels_last, getattr(torch, dtype)
         faults = _dali_faults(self.device, decoder)
+        if task.num_views is None:
+            decoder = "auto" if decoder == "auto" and self.device.type == "cpu" else "workers"
         # If DALI cannot finish clips on the GPU, they are made as for a CPU, and each batch is copied to the GPU.
         made_on = torch.device("cpu") if "finish" in faults else self.device
         on_gpu = made_on.type == "cuda"
@@ -301,15 +307,30 @@ class Loader:
         return _Fetching(clips, [places for places, _ in groups], futures)
 
     def _memory(self, num_videos: int) -> torch.Tensor | None:
-        """Memory for the clips that the workers finish, (videos, views, T, H, W, C), or None if they finish none.
+        """Memory for the clips that the workers finish, (videos, views, T, H, W, C), or None if they finish none, or
+        if the number of views is not known before a video is planned.
 
         With decoder="dali" on a CPU, clips that DALI decodes leave their part of it unused.
         """
+        views = self.task.num_views
         return (
-            self._finisher.batch(num_videos, self.task.num_views, self.task.num_frames)
-            if self._workers_finish
+            self._finisher.batch(num_videos, views, self.task.num_frames)
+            if self._workers_finish and views is not None
             else None
         )
+
+    def _finished(self, samples: list[Sample]) -> torch.Tensor:
+        """The clips of samples for which there was no memory yet, (videos, views, T, H, W, C)."""
+        made = []
+        for sample in samples:
+            assert isinstance(sample.plan, EvalPlan) and isinstance(sample.data, np.ndarray)
+            num_views, frames = sample.plan.num_views, sample.plan.frames.shape[1]
+            (clips,) = self._finisher.batch(1, num_views, frames, sample.plan.crop)
+            write = self._finisher.writer(sample.plan, sample.gather, clips)
+            for i, picture in enumerate(sample.data):
+                write(i, picture)
+            made.append(clips)
+        return torch.stack(made) if len(made) > 1 else made[0][None]
 
     def _fetch(self, epoch: int, draws: list[Draw]) -> list[Sample | Failure]:
         """The samples of one file, in a decode worker. Never raises an error because of a bad file.
@@ -321,9 +342,10 @@ class Loader:
     def _plan(self, epoch: int, row: int, repeat: int) -> Planned | Failure:
         try:
             media = self.index[row]
+            plan = self.task.plan(epoch, row, repeat, media)
         except (MediaError, OSError) as error:
             return Failure.of(row, error)
-        return Planned(row, media, self.task.plan(epoch, row, repeat, media), self._choose_route(media))
+        return Planned(row, media, plan, self._choose_route(media))
 
     def _plan_and_fetch(self, epoch: int, draws: list[list[int]]) -> list[Planned | Failure]:
         """The plans of the draws (row, repeat) of one URL, in a fetch thread, after fetching what they need.
@@ -366,7 +388,7 @@ class Loader:
     def _request(self, row: int, media: Any, plan: Any, route: Route, slot: torch.Tensor | None) -> Request:
         box, shape = self.task.geometry(plan, media)
         make_writer = functools.partial(self._finisher.writer, plan, clips=slot) if slot is not None else None
-        return Request(row, media, plan, route, box, shape, make_writer, plan.antialias)
+        return Request(row, media, plan, route, box, shape, make_writer, plan.antialias, plan.swscale)
 
     def _launch(self, fetching: _Fetching) -> _Launched:
         """Waits for the workers and sends what they did not finish to DALI, route by route. Does not wait for DALI."""
@@ -388,6 +410,7 @@ class Loader:
             route = samples[good_places[0]].route
             if route.decoded_by_workers and self._workers_finish:
                 finished = good_places
+                clips = clips if clips is not None else self._finished([samples[i] for i in good_places])
             else:
                 assert self._feeder is not None
                 running.append((good_places, self._feeder.start(route, [samples[i] for i in good_places])))
@@ -400,6 +423,9 @@ class Loader:
             MediaError: the host of a URL was given up, and an epoch without its videos would not be right.
         """
         for failure in launched.failures:
+            if failure.left_out:
+                self.left_out[failure.row] = failure.error
+                continue
             is_passing = failure.passing and isinstance(self.task, TrainTask)
             (self.unreachable if is_passing else self.unusable)[failure.row] = failure.error
         for failure in launched.failures if self.raises_in_outage else ():
@@ -463,6 +489,9 @@ class Loader:
             good.append((n, i))
         if not good:
             return {}
+        if memory is None and self._workers_finish:
+            memory = self._finished([samples[i] for _, i in good])
+            return {i: memory[n] for n, (_, i) in enumerate(good)}
         if memory is not None:
             return {i: memory[n] for n, i in good}
         assert self._feeder is not None
@@ -490,7 +519,7 @@ class Loader:
 
     def _no_clips(self) -> torch.Tensor:
         size, channels = self.input.side, len(self.input.mean)
-        shape = (0, self.task.num_views, self.task.num_frames, size, size, channels)
+        shape = (0, self.task.num_views or 1, self.task.num_frames, size, size, channels)
         return torch.empty(shape, dtype=self._dtype, device=self.device)
 
 
@@ -666,6 +695,8 @@ def eval_loader(
     net_input: Input,
     *,
     views: Views | None = None,
+    protocol: Protocol | None = None,
+    fps: float | None = None,
     batch_size: int = 4,
     device: str | torch.device = "cpu",
     index: Index | None = None,
@@ -691,6 +722,9 @@ def eval_loader(
     Args:
         videos, clip, net_input, device, index, workers, prefetch, dtype, channels_last, decoder: as for `train_loader`.
         views: clips and crops of each video; the defaults of `actrec.Views` if not given.
+        protocol: takes the frames and crops of a published evaluation instead (`actrec.protocol`), and its mean and
+            standard deviation. With some protocols, every batch is one video.
+        fps: frames per second of the frame folders that do not state it, for a protocol that needs it.
         batch_size: videos of a batch, each with all of its views.
         multi_label: the number of classes, if videos may have several labels or none.
         rank, world: the number of this process, and of all processes. Each takes every world-th video.
@@ -700,8 +734,11 @@ def eval_loader(
 
     Raises:
         FileNotFoundError: there is no such list.
-        ValueError: an argument has an illegal type or value, or the list is empty.
+        ValueError: an argument has an illegal type or value, the list is empty, or views and a protocol are given.
     """
+    if views is not None and protocol is not None:
+        raise OptionError(f"`views` with protocol {protocol.name}, which has its own: expected one of the two")
+    check_value("fps", fps, float | None, above=0)
     views = views if views is not None else Views()
     _check_arguments(
         batch_size=batch_size, workers=workers, prefetch=prefetch, channels_last=channels_last,
@@ -714,6 +751,8 @@ def eval_loader(
         net_input,
         views=views,
         batch_size=batch_size,
+        protocol=protocol,
+        fps=fps,
         multi_label=multi_label,
         rank=rank,
         world=world,
@@ -739,7 +778,7 @@ def _check_memory(task: Task, device: torch.device, prefetch: int, dtype: torch.
     if device.type == "cuda":
         return
     size, frames, channels = task.input.side, task.clip.frames or task.input.frames, len(task.input.mean)
-    views = task.batch_size * task.num_views
+    views = task.batch_size * (task.num_views or 1)
     needed = (1 + prefetch) * views * channels * frames * size * size * dtype.itemsize
     there = usable_memory()
     if needed > there:

@@ -14,11 +14,15 @@ from dataclasses import replace
 import numpy as np
 
 from actrec.config import FLOW_CHANNELS, Augment, Clip, Input, OptionError, Views
+from actrec.data.errors import LeftOutError, MediaError
 from actrec.data.index import Media
+from actrec.data.index.probe import FPS
 from actrec.data.lists import Video, check_labels
 from actrec.data.sampling.geometry import Box, crop_flips
 from actrec.data.sampling.order import EpochDraws, batch_slice, single_labels
-from actrec.data.sampling.plan import EvalPlan, TrainPlan, check_sampling, plan_eval, plan_train
+from actrec.data.sampling.plan import EvalPlan, TrainPlan, check_sampling, plan_eval, plan_protocol, plan_train
+from actrec.data.sampling.protocols import Protocol
+from actrec.data.video.timestamps import guessed_rate
 from actrec.pipelines import augment as augmentations
 from actrec.words import counted
 
@@ -38,7 +42,7 @@ class TrainTask:
         changes_pixels: whether an augmentation changes pictures after they are resized.
     """
 
-    num_views = 1
+    num_views: int | None = 1
 
     def __init__(
         self,
@@ -163,6 +167,10 @@ class EvalTask:
         flips: which of the crops are mirrored.
         crop: width and height of the crops.
         antialias: whether pictures are resized with antialiasing.
+        protocol: the published evaluation that decides about frames, crops and normalization.
+
+    With some protocols, the number of clips or the size of the crops differs from video to video. `num_views` or `crop`
+    is then None, and a batch is one video.
     """
 
     changes_pixels = False
@@ -176,18 +184,30 @@ class EvalTask:
         *,
         views: Views,
         batch_size: int,
+        protocol: Protocol | None = None,
+        fps: float | None = None,
         multi_label: int | None = None,
         rank: int = 0,
         world: int = 1,
     ):
+        if protocol is not None:
+            net_input, clip = _as_measured(protocol, clip, net_input)
         _check(videos, clip, net_input, multi_label)
         self.videos, self.input, self.multi_label, self.batch_size = videos, net_input, multi_label, batch_size
-        self.clip, self.views = _with_frames(clip, net_input), views
-        self.num_views = views.num_views
-        self.flips, self.crop, self.antialias = crop_flips(views.crops), (net_input.side, net_input.side), True
+        self.clip, self.views, self.protocol, self._fps = _with_frames(clip, net_input), views, protocol, fps
+        self.clips: int | None = views.clips
+        self.flips, self.antialias = crop_flips(views.crops), True
+        self.crop: tuple[int, int] | None = (net_input.side, net_input.side)
+        if protocol is not None:
+            self.clips, self.antialias = protocol.clips, protocol.kernel == "pillow"
+            self.flips = tuple(flip for *_, flip in protocol.geometry(320, 240).crops)
+            self.crop = None if protocol.crop is None else self.crop
+        self.num_views: int | None = None if self.clips is None else self.clips * len(self.flips)
+        if self.num_views is None or self.crop is None:
+            self.num_views, self.batch_size = None, 1
         self._rows = np.arange(rank, len(videos), world)
-        self.num_steps = -(-len(self._rows) // batch_size)
-        self.num_clips = len(videos) * views.num_views
+        self.num_steps = -(-len(self._rows) // self.batch_size)
+        self.num_clips = len(videos) * (self.num_views or len(self.flips))
 
     @property
     def num_frames(self) -> int:
@@ -204,7 +224,14 @@ class EvalTask:
         """See `TrainTask.leave_out`. Evaluation tries every video, so that each has a score or a reason."""
 
     def plan(self, epoch: int, row: int, repeat: int, media: Media) -> EvalPlan:
-        """The views of one video. Nothing about them is random."""
+        """The views of one video. Nothing about them is random.
+
+        Raises:
+            LeftOutError: the protocol leaves the video out.
+            MediaError: the protocol needs the number of frames per second, which is not known.
+        """
+        if self.protocol is not None:
+            return self._plan_protocol(self.protocol, media)
         return plan_eval(
             num_frames=media.positions,
             width=media.width,
@@ -213,6 +240,25 @@ class EvalTask:
             size=self.input.side,
             views=self.views,
         )
+
+    def _plan_protocol(self, protocol: Protocol, media: Media) -> EvalPlan:
+        fps, times = media.rate or self._fps, None
+        if protocol.target_fps is not None and not fps:
+            where = f"the folder has no file `{FPS}` that contains it" if media.template else "the file does not say it"
+            raise MediaError(
+                media.path, f"protocol {protocol.name} needs the number of frames per second, and {where}: pass `fps`"
+            )
+        if protocol.fps_from == "guessed" and media.variable:
+            fps, times = guessed_rate(media.path) or fps, media.times
+        plan = plan_protocol(
+            protocol, num_frames=media.positions, width=media.width, height=media.height, fps=fps, times=times
+        )
+        if plan is None:
+            length = counted(media.positions, "frame")
+            raise LeftOutError(
+                media.path, f"{length} at {fps:.4g} frames per second are too few for a clip of {protocol.name}"
+            )
+        return plan
 
     def geometry(self, plan: EvalPlan, media: Media) -> tuple[Box, tuple[int, int]]:
         """See `TrainTask.geometry`. The whole picture is resized; the workers or DALI take the crops afterwards."""
@@ -231,6 +277,14 @@ Task = TrainTask | EvalTask
 
 def _with_frames(clip: Clip, net_input: Input) -> Clip:
     return clip if clip.frames is not None else replace(clip, frames=net_input.frames)
+
+
+def _as_measured(protocol: Protocol, clip: Clip, net_input: Input) -> tuple[Input, Clip]:
+    if clip.modality == "flow":
+        raise OptionError(f"`modality` flow with protocol {protocol.name}: expected rgb")
+    size = protocol.crop or net_input.size
+    net_input = replace(net_input, mean=protocol.mean, std=protocol.std, frames=protocol.clip_frames, size=size)
+    return net_input, replace(clip, frames=protocol.clip_frames)
 
 
 def _check(videos: Sequence[Video], clip: Clip, net_input: Input, multi_label: int | None) -> None:

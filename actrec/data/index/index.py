@@ -597,20 +597,23 @@ class Index(Sequence[Media]):
         *,
         region: Region | None = None,
         certify: bool = False,
+        swscale: bool = False,
     ) -> Decoded:
         """Decodes frames of the video file of a row with its certificate, or from its start if it has none.
 
         Args:
             positions: ascending frame numbers of the file without repetition.
-            receive, region: as for `actrec.data.video.read.read_frames`. If it is called twice for the same frame, the
-                second picture counts.
+            receive, region, swscale: as for `actrec.data.video.read.read_frames`. If `receive` is called twice for the
+                same frame, the second picture counts.
             certify: decode a file to its end if that tells whether it earns a certificate.
 
         Raises:
             MediaError, FileNotFoundError: the file cannot be read.
         """
         path = self._videos[i].path
-        read = partial(read_frames, path, positions, receive, region=region, image_range=self._image_range)
+        read = partial(
+            read_frames, path, positions, receive, region=region, image_range=self._image_range, swscale=swscale
+        )
         is_known, certificate = self.certificate(i)
         certify = certify and not is_known
         try:

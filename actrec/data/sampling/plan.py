@@ -16,6 +16,8 @@ import numpy as np
 from actrec.config import Augment, Clip, OptionError, Views
 from actrec.data.sampling import samplers
 from actrec.data.sampling.geometry import Box, crop_flips, crop_offsets, eval_resize, train_box
+from actrec.data.sampling.protocols import Protocol
+from actrec.data.times import FrameTimes
 
 # Every plan draws as many variates, whatever it uses: 10 x (area, aspect ratio), x, y, the stride, and one to spare.
 _NUM_VARIATES = 24
@@ -35,6 +37,7 @@ class TrainPlan:
     """
 
     antialias: ClassVar[bool] = True
+    swscale: ClassVar[bool] = False
 
     frames: np.ndarray
     box: Box
@@ -58,6 +61,7 @@ class EvalPlan:
         flips: (crops,) bool, which crops are mirrored.
         crop: width and height of a crop.
         antialias: whether the picture is resized with antialiasing.
+        swscale: whether the decode workers convert colors with swscale.
     """
 
     frames: np.ndarray
@@ -66,6 +70,7 @@ class EvalPlan:
     flips: np.ndarray
     crop: tuple[int, int]
     antialias: bool = True
+    swscale: bool = False
 
     @property
     def num_views(self) -> int:
@@ -137,6 +142,28 @@ def plan_eval(*, num_frames: int, width: int, height: int, clip: Clip, size: int
     offsets = offsets.repeat(len(flips) // len(offsets), axis=0)
     frames = sample(clip, num_frames=num_frames, clips=views.clips)
     return EvalPlan(frames, resize, offsets, np.array(flips), (size, size))
+
+
+def plan_protocol(
+    protocol: Protocol,
+    *,
+    num_frames: int,
+    width: int,
+    height: int,
+    fps: float | None = None,
+    times: FrameTimes | None = None,
+) -> EvalPlan | None:
+    """The views of one video as a published evaluation takes them. None if it leaves such a video out.
+
+    Args:
+        fps, times: as for `Protocol.frames`.
+    """
+    frames = protocol.frames(num_frames, fps, times)
+    if frames is None:
+        return None
+    resized, crop, crops = protocol.geometry(width, height)
+    offsets, flips = np.array([(x, y) for x, y, _ in crops], np.int64), np.array([flip for _, _, flip in crops])
+    return EvalPlan(frames, resized, offsets, flips, crop, antialias=protocol.kernel == "pillow", swscale=True)
 
 
 def sample(clip: Clip, *, num_frames: int, clips: int = 1, rng: np.random.Generator | None = None) -> np.ndarray:

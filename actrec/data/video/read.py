@@ -173,6 +173,7 @@ def read_frames(
     region: Region | None = None,
     certify: bool = False,
     image_range: tuple[float, float] | None = None,
+    swscale: bool = False,
 ) -> Decoded:
     """Decodes exactly the wanted frames and hands each to `receive(i, rgb)`.
 
@@ -182,7 +183,7 @@ def read_frames(
         certificate: of this file. Without one, the file is decoded from its start.
         region: hand out only this part of each frame, in memory that the next frame may overwrite.
         certify: decode to the end of the file and check whether it earns a certificate.
-        image_range: as for `Converter`.
+        image_range, swscale: as for `Converter`.
 
     Raises:
         FileNotFoundError, MediaError: as `probe_video`.
@@ -194,7 +195,7 @@ def read_frames(
     assert len(wanted)
     assert wanted[0] >= 0
     assert (np.diff(wanted) > 0).all()
-    sink = _ConvertAndReceive(Converter(region, image_range), receive)
+    sink = _ConvertAndReceive(Converter(region, image_range, swscale=swscale), receive)
     if certificate is not None:
         return _read_runs(path, wanted, sink, certificate)
     return _read_from_start(path, wanted, sink, certify)

@@ -221,6 +221,16 @@ def _frame_times(path: str, size: int, changed: int) -> FrameTimes:
     return read_timing(path).times
 
 
+def guessed_rate(path: str | os.PathLike[str]) -> float:
+    """The rate of a file that FFmpeg guesses: the lowest one at which its timestamps fit (`r_frame_rate`). 0: none.
+
+    Raises:
+        FileNotFoundError, MediaError: As `probe_video`.
+    """
+    with open_video(path) as (_, stream):
+        return float(stream.guessed_rate or 0)
+
+
 class PictureTimes:
     """Gives the pictures of a plain decode their times. Observes the decode: see `DecodeObserver`."""
 

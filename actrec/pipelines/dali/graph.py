@@ -97,7 +97,7 @@ def eval_graph(
 def graph_of(task: Task, route: Route, *, device: str, device_id: int | None, threads: int, dtype: str) -> Graph:
     """The graph that finishes the clips of a task."""
     images_per_clip = max(1, task.num_frames * route.images_per_frame)
-    clips_per_sample = 1 if isinstance(task, TrainTask) else task.views.clips
+    clips_per_sample = 1 if isinstance(task, TrainTask) else task.clips or 1
     # An upper limit: `task.batch_size` is that of all processes together, and each image is a DALI sample of its own.
     settings = GraphSettings(device, device_id, threads, task.batch_size * clips_per_sample * images_per_clip, dtype)
     if isinstance(task, TrainTask):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actrec.config import FLOW_CHANNELS
+from actrec.data.errors import LeftOutError
 from actrec.data.index import Index, Media
 from actrec.data.index.images import read_encoded, read_image
 from actrec.data.sampling.geometry import Box
@@ -77,18 +78,22 @@ class Failure:
 
     Args:
         passing: a URL could not be fetched, which says nothing about the file: it may be there the next time.
+        left_out: an evaluation protocol leaves the video out.
     """
 
     row: int
     error: str
     passing: bool = False
+    left_out: bool = False
 
     @classmethod
     def of(cls, row: int, error: MediaError | OSError) -> Failure:
         if isinstance(error, OSError) and error.filename and is_remote(error.filename):
             is_gone = isinstance(error, FileNotFoundError | IsADirectoryError)
             error = (MediaError if is_gone else RemoteError)(error.filename, error.strerror or "cannot be read")
-        return cls(row, str(error), passing=isinstance(error, RemoteError))
+        return cls(
+            row, str(error), passing=isinstance(error, RemoteError), left_out=isinstance(error, LeftOutError)
+        )
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,7 @@ class Request:
         make_writer: given the sample's `gather`, makes a function that receives the pictures one by one, with their
             indices in `wanted`; the sample then has no data. None: the pictures are kept.
         antialias: as for `resize`.
+        swscale: as for `actrec.data.video.color.to_rgb`; the same for all requests of a file.
     """
 
     row: int
@@ -111,6 +117,7 @@ class Request:
     shape: tuple[int, int]
     make_writer: Callable[[np.ndarray], Callable[[int, np.ndarray], None]] | None
     antialias: bool = True
+    swscale: bool = False
 
 
 def fetch_bytes(planned: Sequence[Planned], index: Index) -> None:
@@ -249,7 +256,7 @@ def fetch_pictures(requests: Sequence[Request], index: Index, *, certify: bool) 
             receive(i, region.cut(read_image(first.image(position), image_range=first.image_range)))
         return [receiver.sample() for receiver in receivers]
     row = requests[0].row
-    decoded = index.read_frames(row, positions, receive, region=region, certify=certify)
+    decoded = index.read_frames(row, positions, receive, region=region, certify=certify, swscale=requests[0].swscale)
     num_present = len(positions) - decoded.clamped
     samples = [receiver.sample(num_present) for receiver in receivers]
     samples[0] = replace(samples[0], decoded=decoded.decoded, delivered=len(positions))
