@@ -670,10 +670,26 @@ class Scoring(Settings):
         OptionError: a field has an illegal value.
     """
 
-    average: Literal["logits", "probabilities"] = opt("logits", "What is averaged over the views of a video.")
+    protocol: str | None = opt(
+        None,
+        "Take frames, crops, normalization and average from a published evaluation (see `actrec protocols`), or none.  "
+        "[default: that of published weights]",
+        metavar="NAME",
+        common=True,
+        complete="protocols",
+    )
+    fps: float | None = opt(
+        None,
+        "Frames per second of frame folders that do not state it, for a protocol that needs it.",
+        above=0,
+    )
+    average: Literal["logits", "probabilities"] | None = opt(
+        None, "What is averaged over the views of a video.  [default: logits, or as the protocol says]"
+    )
     batch_size: int | None = opt(None, "Number of videos in a batch.  [default: as many as have 32 views]", at_least=1)
     precision: Literal["auto", "float32", "bfloat16"] = opt(
-        "auto", "Arithmetic of the net. auto: float32 on the CPU, bfloat16 on GPUs that support it."
+        "auto",
+        "Arithmetic of the net. auto: float32 on the CPU and with a protocol, bfloat16 on GPUs that support it.",
     )
 
 

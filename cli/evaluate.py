@@ -60,7 +60,7 @@ _SHOWN = 10  # confusions that are listed
 @click.option("--topk", cls=Option, common=False, type=click.IntRange(0), default=5, show_default=True,
               help="Number of classes of a video in that file; 0: all.")  # fmt: skip
 @json_option
-@model_options
+@model_options(protocols=True)
 def command(
     list_path: Path | None,
     out: Path | None,
@@ -92,10 +92,15 @@ def command(
 
     chosen = list_path is None
     list_path = list_path or _list_of_run(choice) or _list_of_folder(choice)
-    out = out or score_files.scores_path(choice.home, choice.path, list_path, choice.views, _changes(choice))
-    _refuse_overlap(list_path, choice, out, reference_files=reference_files)
+    if out is not None:
+        _refuse_overlap(list_path, choice, out, reference_files=reference_files)
     click.get_current_context().with_resource(dist.joined(choice.device))
     model = choice.load()
+    if out is None:
+        out = score_files.scores_path(
+            choice.home, choice.path, list_path, model.protocol or choice.views, _changes(choice)
+        )
+        _refuse_overlap(list_path, choice, out, reference_files=reference_files)
     if chosen and not dist.rank():
         note(f"list: {list_path}")
     check_writable(out)
@@ -133,6 +138,8 @@ def command(
         click.echo(str(result))
         raise
     name_missing("missing", result.missing, len(found.videos))
+    if model.protocol is not None:
+        name_missing(f"left out by {model.protocol.name}", result.left_out, len(found.videos))
     return finish(
         *(_tables(analysis) if per_class else ()),
         *lines,
@@ -141,7 +148,7 @@ def command(
         f"scores -> {out}",
         str(result),
         json_path=json_path,
-        result=score_files.summary(result, out, fingerprint) | analysis.summary(),
+        result=score_files.summary(result, out, fingerprint, model.protocol) | analysis.summary(),
         failed=bool(result.missing),
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from actrec import config
 from actrec.cli.completion import run_names
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from actrec.inference.model import Model
 
 _OTHER_RUN = ", or pass a run with --run, or the folder of the dataset with --data"
+NO_PROTOCOL = "none"
 _TRAINED = "Trained net"
 _NET = "Net (only with --weights)"  # the heading of its flags in --help
 
@@ -118,19 +120,25 @@ class ModelChoice:
                 known.append(finished.get(run.state, "run not finished"))
         if not dist.rank():
             note(printable(f"net: {self.path} ({', '.join(known)})"))
+            if model.protocol_note:
+                note(model.protocol_note)
 
 
-def model_options(function: Callable | None = None, *, scores: bool = True, batches: bool = True) -> Callable:
+def model_options(
+    function: Callable | None = None, *, scores: bool = True, batches: bool = True, protocols: bool = False
+) -> Callable:
     """Gives a command the flags that choose a trained net and its input. It receives `choice`, a `ModelChoice`.
 
     Args:
         scores: The command scores videos. Otherwise it gets no flags for views, averaging, loader and device.
         batches: It scores many videos. Otherwise it gets no flags for batches and for decoding ahead.
+        protocols: It follows protocols, also by default. Otherwise it never does.
     """
     if function is None:
-        return functools.partial(model_options, scores=scores, batches=batches)
+        return functools.partial(model_options, scores=scores, batches=batches, protocols=protocols)
 
     averaging = ("average", "precision") if scores else ()
+    averaging = ("protocol", "fps", *averaging) if protocols else averaging
 
     @click.option(
         "--run",
@@ -196,6 +204,8 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
         _check_origin(run_dir, checkpoint, weights, net_changes)
         if weights is None:
             _refuse_known(net, net_changes | clip_changes | loss_changes)
+        scoring = scoring if protocols else replace(scoring, protocol=NO_PROTOCOL)
+        given = {name: getattr(views, name) for name in ("clips", "crops", "rule") if _is_given(f"views_{name}")}
         chosen = ModelChoice(
             data,
             run_dir,
@@ -206,7 +216,7 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
             {
                 "clip": clip_changes,
                 "frame": config.Frame(**frame_changes),
-                "views": {"clips": views.clips, "crops": views.crops, "rule": views.rule} | views_changes,
+                "views": given | views_changes,
                 "scoring": scoring,
                 "loader": loader,
                 "multi_label": loss_changes.get("multi_label"),
@@ -216,6 +226,12 @@ def model_options(function: Callable | None = None, *, scores: bool = True, batc
         return function(*args, choice=chosen, **flags)
 
     return call
+
+
+def _is_given(parameter: str) -> bool:
+    """Whether the user gave an option, if only its default."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source not in (None, ParameterSource.DEFAULT)
 
 
 def _check_origin(

@@ -19,6 +19,7 @@ from actrec.arguments import checked
 from actrec.config import Clip, Input, OptionError, Views
 from actrec.data.index import Rows, build_index, open_rows
 from actrec.data.lists import Video, check_labels
+from actrec.data.sampling.plan import EvalPlan, TrainPlan
 from actrec.data.sampling.protocols import Protocol
 from actrec.engine.devices import autocast
 from actrec.engine.failures import with_name
@@ -26,6 +27,7 @@ from actrec.engine.metrics import best_classes
 from actrec.engine.metrics import probabilities as probabilities
 from actrec.engine.result import Result as Result
 from actrec.files import atomic_write, write_json
+from actrec.nets.backbone import Backbone
 from actrec.nets.outside import logits_of
 from actrec.pipelines.batch import Batch
 from actrec.pipelines.loader import Loader, eval_loader
@@ -110,8 +112,12 @@ def score(
     labels: list[np.ndarray] = []
     mean = _AVERAGE[average, loader.multi_label is not None]
     clamped_before = loader.clamped
-    with evaluating(net), torch.inference_mode(), autocast(loader.device.type, precision):
-        for batch, logits in outputs_of(functools.partial(logits_of_views, net), loader, loader.device):
+    joins_clips = protocol is not None and protocol.joins_clips
+    run = functools.partial(_maps_of_views if joins_clips else logits_of_views, net)
+    with evaluating(net), _slow_path(net, protocol), torch.inference_mode(), autocast(loader.device.type, precision):
+        for batch, logits in outputs_of(run, loader, loader.device):
+            if joins_clips:
+                logits = torch.stack([_logits_of_joined(net, maps, plan) for maps, plan in zip(logits, batch.plans)])
             if not ids:
                 _check_classes(loader, logits.shape[-1])
             # Video by video, because the order in which torch adds the views depends on the shape.
@@ -275,6 +281,38 @@ def logits_of_views(net: torch.nn.Module, clips: torch.Tensor) -> torch.Tensor:
     return logits_of(net, clips.to(kind)).float()
 
 
+def _maps_of_views(net: torch.nn.Module, clips: torch.Tensor) -> torch.Tensor:
+    """The maps before the head of a net, (N, C, T, H, W)."""
+    if not isinstance(net, Backbone):
+        raise OptionError("`protocol` that joins clips before the head of the net: expected a net of actrec")
+    return net.features(clips)
+
+
+def _logits_of_joined(net: torch.nn.Module, maps: torch.Tensor, plan: TrainPlan | EvalPlan) -> torch.Tensor:
+    """The logits of each crop, (crops, classes). The head gets all clips of a crop as if they were one long clip.
+
+    Args:
+        maps: of the views of a video, ordered by crop, then by clip: (views, C, T, H, W).
+    """
+    assert isinstance(net, Backbone)
+    by_crop = maps.unflatten(0, (len(plan.crops), -1))
+    return net.head(torch.cat(by_crop.unbind(1), 2)).float()
+
+
+@contextlib.contextmanager
+def _slow_path(net: torch.nn.Module, protocol: Protocol | None) -> Iterator[None]:
+    """A net with two paths picks the frames of its slow path as the protocol does."""
+    own = getattr(net, "slow_path", None)
+    if own is None or protocol is None or protocol.slow_path is None:
+        yield
+        return
+    net.slow_path = protocol.slow_path
+    try:
+        yield
+    finally:
+        net.slow_path = own
+
+
 def _mean_logits(logits: torch.Tensor) -> torch.Tensor:
     return logits.mean(0)
 
@@ -300,8 +338,7 @@ _AVERAGE = {
 
 
 def average_of(protocol: Protocol | None) -> Average:
-    """What a protocol averages. Sums of probabilities give the same order and, divided by the views, the same values.
-    """
+    """What a protocol averages. Sums of probabilities are averages, multiplied by the number of views."""
     return "logits" if protocol is None or protocol.reduction == "logits" else "probabilities"
 
 

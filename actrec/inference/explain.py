@@ -99,7 +99,7 @@ def explain(model: Model, video: Video, class_: str | int | None = None, *, laye
     asked = None if class_ is None else find_class(class_, model.class_names)
     loader = model.make_loader([video])
     result = model.score([video], index=loader.index)
-    for reason in result.missing.values():
+    for reason in (result.missing | result.left_out).values():
         raise ValueError(with_name(video.id, reason))
     probabilities = model.probabilities(result)[0]
     label = asked if asked is not None else int(probabilities.argmax())

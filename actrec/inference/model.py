@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from actrec.arguments import checked
 from actrec.config import Clip, Frame, Input, OptionError, Scoring, Views, Windows
 from actrec.data.index import Index, Rows, build_index, notices, open_rows
 from actrec.data.lists import Video, find_labels, read_labels
+from actrec.data.sampling.protocols import Protocol
 from actrec.data.score_file import numbers
 from actrec.data.storage import is_local
 from actrec.engine import checkpoint, dist
@@ -32,11 +33,12 @@ from actrec.engine.failures import with_name
 from actrec.engine.metrics import best_classes
 from actrec.engine.runfolder import BEST
 from actrec.inference import explain as explaining
+from actrec.inference import protocols
 from actrec.inference.embeddings import Embeddings
 from actrec.inference.explain import Explanation
 from actrec.inference.stream import LivePrediction, stream
 from actrec.inference.timeline import Timeline
-from actrec.nets.recognize import recognize
+from actrec.nets.recognize import Recognized, recognize
 from actrec.pipelines.loader import Loader, eval_loader
 from actrec.pipelines.sweep import Sweep
 from actrec.settings import check_value
@@ -71,6 +73,9 @@ class Model:
         channels_last: Use the channels-last memory format.
         loader: Number of decoding threads, and number of batches that are decoded ahead.
         source: The file from which the model was loaded.
+        protocol: The published evaluation whose frames, crops and normalization `score`, `predict` and `evaluate` use
+            for whole videos, in place of `clip` and `views`. The other methods always use `clip` and `views`.
+        protocol_note: Why this protocol, and what differs from it.
         epochs: For a checkpoint, the epoch in which it was saved, from 1, and the number of epochs of its run. None if
             they are unknown.
         seen: Gets the index of each call's videos, for `notices`. None keeps none: a program may run for long.
@@ -87,6 +92,8 @@ class Model:
     device: torch.device
     loader: config.Loader
     source: Path
+    protocol: Protocol | None = None
+    protocol_note: str = ""
     epochs: tuple[int, int] | None = None
     seen: list[Index] | None = field(default=None, compare=False)
 
@@ -104,15 +111,23 @@ class Model:
         """The arithmetic of the net: float32 on a CPU unless another one was chosen."""
         if self.scoring.precision != "auto":
             return self.scoring.precision
+        if self.protocol is not None:
+            return self.protocol.precision
         return choose_precision("auto", self.device) if self.device.type == "cuda" else "float32"
+
+    @property
+    def average(self) -> Literal["logits", "probabilities"]:
+        """What is averaged over the views of a video."""
+        return self.scoring.average or scores.average_of(self.protocol)
 
     @property
     def batch_size(self) -> int:
         """Number of videos in a batch. It changes no result."""
-        return self.scoring.batch_size or max(1, _VIEWS_OF_A_BATCH // self.views.num_views)
+        views = self.views.num_views if self.protocol is None else (self.protocol.clips or 1) * self.protocol.crops
+        return self.scoring.batch_size or max(1, _VIEWS_OF_A_BATCH // views)
 
     def __repr__(self) -> str:
-        clip, views, size = self.clip, self.views, self.input.side
+        clip, views, size, rule = self.clip, self.views, self.input.side, self.protocol
         stride = f", stride {clip.stride}" if clip.sampling == "dense" else ""
         return "\n".join(
             (
@@ -120,7 +135,8 @@ class Model:
                 f"  classes  {self.num_classes}: {some_of(self.class_names)}",
                 f"  clip     {clip.frames} frames of {size}x{size}, {clip.modality}, {clip.sampling} sampling{stride}",
                 f"  views    {counted(views.clips, 'clip')} x {counted(views.crops, 'crop')} of a video, "
-                f"average of {self.scoring.average}",
+                f"average of {self.average}",
+                *([f"  protocol {rule.name}, for whole videos instead of clip and views"] if rule else []),
                 f"  device   {self.device}, {self.precision}",
             )
         )
@@ -153,8 +169,9 @@ class Model:
         check_value("topk", topk, int, at_least=0)
         paths = [os.fspath(path) for path in ([videos] if isinstance(videos, (str, os.PathLike)) else videos)]
         result = self.score([_video(path) for path in dict.fromkeys(paths)])
-        for path, reason in result.missing.items():
-            others = f" ({len(result.missing)} of {len(paths)} videos cannot be used: `model.score` scores the others)"
+        unused = result.missing | result.left_out
+        for path, reason in unused.items():
+            others = f" ({len(unused)} of {len(paths)} videos cannot be used: `model.score` scores the others)"
             raise ValueError(with_name(path, reason) + (others if len(paths) > 1 else ""))
         best = dict(zip(result.ids, self.best_classes(result, topk)))
         found = [best[path] for path in paths]
@@ -194,11 +211,11 @@ class Model:
         cache: Path | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Result:
-        batches = self.make_loader(videos, index=index, cache=cache)
+        batches = self.make_loader(videos, index=index, cache=cache, protocol=self.protocol)
         own = scores.score(
             self.net,
             batches,
-            average=self.scoring.average,
+            average=self.average,
             precision=self.precision,
             progress=(lambda n: progress(n * dist.world())) if progress else None,
         )
@@ -245,7 +262,7 @@ class Model:
                 progress(done, len(sweep.videos))
 
         result = scores.without_nan(
-            scores.score(self.net, sweep, average=self.scoring.average, precision=self.precision, progress=tell)
+            scores.score(self.net, sweep, average=self.average, precision=self.precision, progress=tell)
         )
         if not result.ids:
             raise ValueError(next(iter(result.missing.values())))
@@ -373,11 +390,19 @@ class Model:
         assert found is not None
         return found
 
-    def make_loader(self, videos: Sequence[Video], *, index: Index | None = None, cache: Path | None = None) -> Loader:
+    def make_loader(
+        self,
+        videos: Sequence[Video],
+        *,
+        index: Index | None = None,
+        cache: Path | None = None,
+        protocol: Protocol | None = None,
+    ) -> Loader:
         """The loader of all views of the videos, or of this process's share of them.
 
         Args:
             cache: File of the index, if it is built here.
+            protocol: Decides about frames and crops in place of `clip` and `views`.
 
         Raises:
             ValueError: As of `actrec.eval_loader`.
@@ -391,7 +416,9 @@ class Model:
             videos,
             self.clip,
             self.input,
-            views=self.views,
+            views=self.views if protocol is None else None,
+            protocol=protocol,
+            fps=self.scoring.fps,
             batch_size=self.batch_size,
             device=self.device,
             index=index,
@@ -563,7 +590,8 @@ def load(
         clip, views: Options of the input, by default those of the training. A mapping changes single fields. With
             weights of other tools, the default is one clip of the net's own length.
         frame: Changes of the frames' size and normalization.
-        scoring: What is averaged over the views, the arithmetic of the net, and the number of videos in a batch.
+        scoring: The protocol (by default that of the published weights; "none" turns it off), what is averaged over the
+            views, the arithmetic of the net, and the number of videos in a batch.
         loader: Number of decoding threads, and number of batches that are decoded ahead.
         multi_label: Videos may have several labels. Default: as in training.
         device: cpu, cuda, or auto for the GPU if there is one.
@@ -579,6 +607,7 @@ def load(
     saved, own, own_views = _saved(path, weights=net is not None)
     names = names if names is not None else saved.get("classes")
     frames, size = clip.frames if isinstance(clip, Clip) else (clip or {}).get("frames"), (frame or Frame()).size
+    found: Recognized | None = None
     if net is None:
         if names is None:
             raise OptionError(f"{path}: contains no class names: pass `classes`, such as the file labels.txt")
@@ -589,7 +618,8 @@ def load(
         choice = net if isinstance(net, config.Net) else config.Net(net)
         modality = clip.modality if isinstance(clip, Clip) else (clip or {}).get("modality", own.modality)
         made_for = _made_for(saved, choice.backbone) | nets.clip_options(choice.backbone, frames=frames, size=size)
-        guesses = recognize(path, choice.backbone, **choice.options | made_for).guesses
+        found = recognize(path, choice.backbone, **choice.options | made_for)
+        guesses = found.guesses
         # If no options fit, building the net raises the error with the reason.
         built = build_net(
             choice,
@@ -603,19 +633,33 @@ def load(
             with checkpoint.contents_of(path):
                 built.input = checkpoint.input_from(saved["net"]["input"])
     channels_last, own_multi_label = saved.get("channels_last", True), saved.get("multi_label", False)
+    scoring, frame = scoring or Scoring(), frame or Frame()
+    chosen_protocol = protocols.choose(
+        path,
+        found.guesses[0] if found and found.guesses and not saved else None,
+        frames_in_name=found.frames if found else None,
+        clip=protocols.given_fields(clip),
+        views=protocols.given_fields(views),
+        frame=frame,
+        scoring=scoring,
+    )
+    rule = chosen_protocol.protocol
+    own_input = built.input if rule is None else replace(built.input, mean=rule.mean, std=rule.std)
     clip = clip if isinstance(clip, Clip) else replace(own, **(clip or {}))
     model = Model(
         net=move(built, chosen, channels_last=channels_last).eval(),
-        input=(frame or Frame()).applied_to(built.input),
+        input=frame.applied_to(own_input),
         clip=replace(clip, frames=clip.frames or built.input.frames),
         views=views if isinstance(views, Views) else replace(own_views, **(views or {})),
         classes=names,
-        scoring=scoring or Scoring(),
+        scoring=scoring,
         multi_label=own_multi_label if multi_label is None else multi_label,
         channels_last=channels_last,
         device=chosen,
         loader=loader or config.Loader(),
         source=path,
+        protocol=rule,
+        protocol_note=chosen_protocol.note,
         epochs=checkpoint.epochs_of(saved) if net is None else None,
     )
     if names is not None and len(names) != model.num_classes:

@@ -10,6 +10,7 @@ from typing import Any
 
 from actrec import config
 from actrec.data import score_file
+from actrec.data.sampling.protocols import Protocol
 from actrec.data.score_file import ScoreFile
 from actrec.engine import evaluate as scores
 from actrec.engine.runfolder import BEST
@@ -17,15 +18,18 @@ from actrec.files import sha256
 from actrec.inference.model import Model
 
 
-def scores_path(home: Path, model_path: Path, list_path: Path, views: config.Views, changes: Mapping[str, Any]) -> Path:
+def scores_path(
+    home: Path, model_path: Path, list_path: Path, views: config.Views | Protocol, changes: Mapping[str, Any]
+) -> Path:
     """Where scores are stored by default: `scores/<list>_<clips>x<crops>.npz` in the folder `home`.
+    With a protocol, its name stands in place of clips and crops.
 
     The name also contains the name of the model's file, unless it is best.pt, and each change: `val_1x1_size-224.npz`.
 
     Args:
         changes: The options that the user changed, by flag without `--`.
     """
-    parts = [list_path.stem, f"{views.clips}x{views.crops}"]
+    parts = [list_path.stem, views.name if isinstance(views, Protocol) else f"{views.clips}x{views.crops}"]
     if model_path.name != BEST:
         parts.append(model_path.stem)
     return home / "scores" / ("_".join([*parts, *(_part(*change) for change in changes.items())]) + ".npz")
@@ -44,6 +48,7 @@ def made_from(model: Model, list_path: Path, fingerprint: Mapping[str, Any]) -> 
     Args:
         fingerprint: Of the index of the list.
     """
+    rule = model.protocol
     return {
         "command": "evaluate",
         "model": os.path.abspath(model.source),
@@ -62,8 +67,27 @@ def made_from(model: Model, list_path: Path, fingerprint: Mapping[str, Any]) -> 
         "crops": model.views.crops,
         "crop_ratio": model.views.crop_ratio,
         "crop_rule": model.views.rule,
-        "average": model.scoring.average,
+        "average": model.average,
         "precision": model.precision,
+    } | (_of_protocol(rule, model.scoring.fps) if rule is not None else {})
+
+
+def _of_protocol(rule: Protocol, fps: float | None) -> dict[str, Any]:
+    """What a protocol decides in place of other options."""
+    given = {} if fps is None or rule.target_fps is None else {"fps": fps}
+    return given | {
+        "protocol": rule.name,
+        "frames": rule.clip_frames,
+        "sampling": rule.sampling,
+        "stride": rule.stride,
+        "rule": None,
+        "size": rule.crop,
+        "mean": list(rule.mean),
+        "std": list(rule.std),
+        "clips": rule.clips,
+        "crops": rule.crops,
+        "crop_ratio": None,
+        "crop_rule": rule.crop_rule,
     }
 
 
@@ -95,11 +119,18 @@ def save(
     return written
 
 
-def summary(result: scores.Result, out: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+def summary(
+    result: scores.Result, out: Path, fingerprint: Mapping[str, Any], rule: Protocol | None = None
+) -> dict[str, Any]:
     """What `evaluate --json` writes, besides the analysis of the classes."""
-    return result.summary() | {
-        "missing": result.missing,
-        "clamped": result.clamped,
-        "scores": str(out),
-        "data": dict(fingerprint),
-    }
+    followed = {} if rule is None else {"protocol": rule.name, "left_out": result.left_out}
+    return (
+        followed
+        | result.summary()
+        | {
+            "missing": result.missing,
+            "clamped": result.clamped,
+            "scores": str(out),
+            "data": dict(fingerprint),
+        }
+    )

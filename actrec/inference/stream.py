@@ -187,7 +187,7 @@ def _predict(
     clips = (clips if model.channels_last else clips.contiguous()).to(model.device)
     with torch.inference_mode(), autocast(model.device.type, model.precision):
         logits = scores.logits_of_views(model.net, clips).cpu()
-        averaged = scores.average_views(logits, model.scoring.average, multi_label=model.multi_label)
+        averaged = scores.average_views(logits, model.average, multi_label=model.multi_label)
     (row,) = metrics.probabilities(averaged.numpy()[None], multi_label=model.multi_label)
     if np.isnan(row).any():
         raise ValueError(f"{model.source}: {scores.NAN}")

@@ -146,8 +146,8 @@ class Loader:
         self._step = 0
         self._prefetch, self._channels_last, self._dtype = prefetch, channels_last, getattr(torch, dtype)
         faults = _dali_faults(self.device, decoder)
-        if task.num_views is None:
-            decoder = "auto" if decoder == "auto" and self.device.type == "cpu" else "workers"
+        if isinstance(task, EvalTask) and task.protocol is not None and (decoder == "auto" or task.num_views is None):
+            decoder = "workers"  # DALI converts colors in another way than published evaluations
         # If DALI cannot finish clips on the GPU, they are made as for a CPU, and each batch is copied to the GPU.
         made_on = torch.device("cpu") if "finish" in faults else self.device
         on_gpu = made_on.type == "cuda"
@@ -323,7 +323,8 @@ class Loader:
         """The clips of samples for which there was no memory yet, (videos, views, T, H, W, C)."""
         made = []
         for sample in samples:
-            assert isinstance(sample.plan, EvalPlan) and isinstance(sample.data, np.ndarray)
+            assert isinstance(sample.plan, EvalPlan)
+            assert isinstance(sample.data, np.ndarray)
             num_views, frames = sample.plan.num_views, sample.plan.frames.shape[1]
             (clips,) = self._finisher.batch(1, num_views, frames, sample.plan.crop)
             write = self._finisher.writer(sample.plan, sample.gather, clips)
@@ -637,7 +638,7 @@ def train_loader(
         dtype: of the clips: float32 or float16.
         channels_last: clips in torch's channels_last_3d memory format, which costs nothing here.
         decoder: "dali" lets DALI decode what it can on this device, "workers" lets it decode nothing; "auto" is "dali"
-            on a GPU and "workers" on a CPU.
+            on a GPU and "workers" on a CPU and with a protocol.
 
     Returns:
         An iterable of `Batch`. Its length is the number of batches of an epoch.

@@ -246,7 +246,8 @@ class EvalTask:
         if protocol.target_fps is not None and not fps:
             where = f"the folder has no file `{FPS}` that contains it" if media.template else "the file does not say it"
             raise MediaError(
-                media.path, f"protocol {protocol.name} needs the number of frames per second, and {where}: pass `fps`"
+                media.path,
+                f"protocol {protocol.name} needs the number of frames per second, and {where} (--fps sets it)",
             )
         if protocol.fps_from == "guessed" and media.variable:
             fps, times = guessed_rate(media.path) or fps, media.times

@@ -91,9 +91,7 @@ class Failure:
         if isinstance(error, OSError) and error.filename and is_remote(error.filename):
             is_gone = isinstance(error, FileNotFoundError | IsADirectoryError)
             error = (MediaError if is_gone else RemoteError)(error.filename, error.strerror or "cannot be read")
-        return cls(
-            row, str(error), passing=isinstance(error, RemoteError), left_out=isinstance(error, LeftOutError)
-        )
+        return cls(row, str(error), passing=isinstance(error, RemoteError), left_out=isinstance(error, LeftOutError))
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,12 @@ from actrec.data.sampling import samplers
 
 if TYPE_CHECKING:
     from actrec.data.sampling.protocols.row import Protocol
+    from actrec.data.times import FrameTimes
 
 # PySlowFast turns positions into ticks of the file's time base, without rounding. The files of Kinetics have 500 to
 # 3,600 ticks per frame; the exact number matters for one clip in several thousand.
 _TICKS_PER_FRAME = 1000
+_NEARLY = 1e-6  # frames; less than a tick
 
 
 def ibm_dense(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
@@ -83,14 +85,17 @@ def resampled_windows(num_frames: int, fps: float, protocol: Protocol) -> np.nda
     return inside
 
 
-def spans_at_rate(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+def spans_at_rate(num_frames: int, fps: float, protocol: Protocol, times: FrameTimes | None = None) -> np.ndarray:
     """T frames of each of k spans of T * s frames at 30 frames per second. PySlowFast on Kinetics."""
-    return _spans(num_frames, fps, protocol, lambda room, clip: room * clip / _num_clips(protocol))
+    return _spans(num_frames, fps, protocol, times, lambda room, clip: room * clip / _num_clips(protocol))
 
 
-def spans_at_rate_to_end(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+def spans_at_rate_to_end(
+    num_frames: int, fps: float, protocol: Protocol, times: FrameTimes | None = None
+) -> np.ndarray:
     """The same, with the last span near the end of the video: PySlowFast with `USE_OFFSET_SAMPLING`."""
-    return _spans(num_frames, fps, protocol, lambda room, clip: clip * math.floor(room / (_num_clips(protocol) - 1)))
+    clips = _num_clips(protocol)
+    return _spans(num_frames, fps, protocol, times, lambda room, clip: clip * math.floor(room / (clips - 1)))
 
 
 def segment_middles(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
@@ -168,6 +173,10 @@ RULES: dict[str, Callable[[int, float, Protocol], np.ndarray | None]] = {
         parts_or_overlap,
     )
 }
+# Those that can use the times of the frames
+TIMED: dict[str, Callable[[int, float, Protocol, FrameTimes | None], np.ndarray]] = {
+    rule.__name__: rule for rule in (spans_at_rate, spans_at_rate_to_end)
+}
 
 
 def _num_clips(protocol: Protocol) -> int:
@@ -189,14 +198,24 @@ def _looped(starts: np.ndarray, num_frames: int, protocol: Protocol) -> np.ndarr
     return frames
 
 
-def _spans(num_frames: int, fps: float, protocol: Protocol, start_of: Callable[[float, int], float]) -> np.ndarray:
+def _spans(
+    num_frames: int,
+    fps: float,
+    protocol: Protocol,
+    times: FrameTimes | None,
+    start_of: Callable[[float, int], float],
+) -> np.ndarray:
     """PySlowFast's clips. It decodes only the span of a clip if the video is longer than T * s of its own frames, and
-    then takes T of the decoded frames: the first and last are whole frames inside the span.
+    then takes T of the decoded frames: the first and last are whole frames inside the span, by their timestamps.
+
+    Args:
+        times: of frames that are not shown equally long. By default, frame i is shown at i / fps.
     """
     frames, reach = protocol.clip_frames, protocol.clip_frames * protocol.stride
     assert protocol.target_fps is not None
     span = max(1.0, reach / protocol.target_fps * fps)
-    length = fps * (num_frames / fps)
+    shown = None if times is None else (times.at(np.arange(num_frames + 1)) - times.at(0)) * fps
+    length = fps * (num_frames / fps) if shown is None else float(shown[-1])
     selective = length > reach
     room = max((length if selective else num_frames) - span, 0)
     clips = []
@@ -204,7 +223,10 @@ def _spans(num_frames: int, fps: float, protocol: Protocol, start_of: Callable[[
         start = start_of(room, clip)
         end = start + span - 1
         first, last = 0, -1
-        if selective:
+        if selective and shown is not None:
+            first = int(np.searchsorted(shown[:-1], start - _NEARLY))
+            last = int(np.searchsorted(shown[:-1], end + _NEARLY, side="right")) - 1
+        elif selective:
             first = -(-int(start * _TICKS_PER_FRAME) // _TICKS_PER_FRAME)
             last = min(int(end * _TICKS_PER_FRAME) // _TICKS_PER_FRAME, num_frames - 1)
         if first <= last:

@@ -11,6 +11,7 @@ import numpy as np
 
 from actrec.data.sampling.protocols import crops as crop_rules
 from actrec.data.sampling.protocols import frames as frame_rules
+from actrec.data.times import FrameTimes
 
 Kernel = Literal["pillow", "opencv", "torch", "torch-normalized"]
 Reduction = Literal["logits", "probabilities", "sum of probabilities"]
@@ -102,7 +103,9 @@ class Protocol:
         """Number of crops of a clip."""
         return len(self.geometry(320, 240).crops)
 
-    def frames(self, num_frames: int, fps: float | Fraction | None = None) -> np.ndarray | None:
+    def frames(
+        self, num_frames: int, fps: float | Fraction | None = None, times: FrameTimes | None = None
+    ) -> np.ndarray | None:
         """The frames of each clip of a video.
 
             actrec.protocol("videomae_k400").frames(300).tolist()[0]  # [0, 4, 8, ..., 60]
@@ -110,6 +113,8 @@ class Protocol:
         Args:
             num_frames: of the video.
             fps: frames per second. Only protocols with `target_fps` need it.
+            times: when the frames are shown, if not equally long (`Media.times`). Only programs that choose frames by
+                their timestamps use them (`fps_from` guessed).
 
         Returns:
             (clips, frames) int64, numbers of frames from 0. None if the program leaves such a video out.
@@ -122,6 +127,8 @@ class Protocol:
         rate = math.nan if fps is None else float(fps)
         if self.target_fps is not None and not 0 < rate < math.inf:
             raise ValueError(f"fps {fps}: protocol {self.name} needs the number of frames per second")
+        if times is not None and self.sampling in frame_rules.TIMED:
+            return frame_rules.TIMED[self.sampling](num_frames, rate, self, times)
         return frame_rules.RULES[self.sampling](num_frames, rate, self)
 
     def geometry(self, width: int, height: int) -> Geometry:
