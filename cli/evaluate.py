@@ -36,6 +36,8 @@ _SHOWN = 10  # confusions that are listed
 @click.option("--out", type=OutputFile(make_folder=True),
               help="File for the scores.  [default: RUN/scores/<list>_<clips>x<crops>.npz]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a file that contains other scores.")
+@click.option("--sensitivity", "measure_sensitivity", is_flag=True,
+              help="Also measure how far top-1 moves with details of the evaluation.")  # fmt: skip
 @click.option("--per-class", is_flag=True,
               help="Also print a table of the classes, frequent confusions, and the calibration error.")  # fmt: skip
 @click.option("--confusion", "confusions", multiple=True, type=OutputFile((".csv", *SUFFIXES)),
@@ -65,6 +67,7 @@ def command(
     list_path: Path | None,
     out: Path | None,
     force: bool,
+    measure_sensitivity: bool,
     per_class: bool,
     confusions: tuple[Path, ...],
     confusion_order: str,
@@ -88,6 +91,7 @@ def command(
     from actrec.engine import evaluate as scores
     from actrec.files import check_writable
     from actrec.inference import score_files
+    from actrec.inference.sensitivity import Sensitivity, passes, sensitivity
     from actrec.report.analysis import Analysis
 
     chosen = list_path is None
@@ -121,8 +125,14 @@ def command(
     origin = score_files.made_from(model, list_path, fingerprint)
     if not force:
         dist.by_first(lambda: score_file.refuse_other(out, origin))
-    with Bar("videos", total=len(found.videos) if not dist.rank() else None) as bar:
-        result = scores.check_scored(model.score(found.videos, index=found.index, progress=bar.add))
+    times = len(passes(model)) if measure_sensitivity else 1
+    varied: Sensitivity | None = None
+    with Bar("videos", total=times * len(found.videos) if not dist.rank() else None) as bar:
+        if measure_sensitivity:
+            varied = sensitivity(model, found.videos, index=found.index, progress=bar.add)
+            result = varied.result
+        else:
+            result = scores.check_scored(model.score(found.videos, index=found.index, progress=bar.add))
     if found.index.surprises:
         note(f"{list_path}: {surprises_line(found.index.surprises)}")
     if dist.rank():
@@ -142,13 +152,16 @@ def command(
         name_missing(f"left out by {model.protocol.name}", result.left_out, len(found.videos))
     return finish(
         *(_tables(analysis) if per_class else ()),
+        *(varied.table() if varied else ()),
         *lines,
         *(f"wrote {path}" for path in written),
         f"fingerprint: {fingerprint_line(fingerprint)}",
         f"scores -> {out}",
         str(result),
         json_path=json_path,
-        result=score_files.summary(result, out, fingerprint, model.protocol) | analysis.summary(),
+        result=score_files.summary(result, out, fingerprint, model.protocol)
+        | analysis.summary()
+        | ({"sensitivity": varied.summary()} if varied else {}),
         failed=bool(result.missing),
     )
 

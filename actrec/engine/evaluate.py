@@ -112,12 +112,8 @@ def score(
     labels: list[np.ndarray] = []
     mean = _AVERAGE[average, loader.multi_label is not None]
     clamped_before = loader.clamped
-    joins_clips = protocol is not None and protocol.joins_clips
-    run = functools.partial(_maps_of_views if joins_clips else logits_of_views, net)
-    with evaluating(net), _slow_path(net, protocol), torch.inference_mode(), autocast(loader.device.type, precision):
-        for batch, logits in outputs_of(run, loader, loader.device):
-            if joins_clips:
-                logits = torch.stack([_logits_of_joined(net, maps, plan) for maps, plan in zip(logits, batch.plans)])
+    with scoring(net, protocol, loader.device, precision):
+        for batch, logits in logits_of_videos(net, loader, protocol, loader.device):
             if not ids:
                 _check_classes(loader, logits.shape[-1])
             # Video by video, because the order in which torch adds the views depends on the shape.
@@ -135,6 +131,30 @@ def score(
     shown = np.concatenate(labels)
     shown = shown if loader.multi_label is None else shown.astype(bool)
     return Result(ids, np.stack(scores), shown, missing, clamped, left_out)
+
+
+@contextlib.contextmanager
+def scoring(net: torch.nn.Module, protocol: Protocol | None, device: torch.device, precision: str) -> Iterator[None]:
+    """A net as it scores videos: in evaluation mode, without gradients, with the slow path of the protocol."""
+    with evaluating(net), _slow_path(net, protocol), torch.inference_mode(), autocast(device.type, precision):
+        yield
+
+
+def logits_of_videos(
+    net: torch.nn.Module, batches: Iterable[Batch], protocol: Protocol | None, device: torch.device
+) -> Iterator[tuple[Batch, torch.Tensor]]:
+    """The logits of each view: for each batch that has videos, the batch and (videos, views, classes).
+
+    If the protocol joins the clips of a crop, the views are the crops.
+
+    Args:
+        batches, device: As of `outputs_of`.
+    """
+    if protocol is None or not protocol.joins_clips:
+        yield from outputs_of(functools.partial(logits_of_views, net), batches, device)
+        return
+    for batch, found in outputs_of(functools.partial(_maps_of_views, net), batches, device):
+        yield batch, torch.stack([_logits_of_joined(net, maps, plan) for maps, plan in zip(found, batch.plans)])
 
 
 @contextlib.contextmanager

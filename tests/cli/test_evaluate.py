@@ -214,3 +214,58 @@ def test_the_default_place_is_checked_before_the_work(run, inside, monkeypatch):
     monkeypatch.setattr(Model, "score", lambda *_, **__: pytest.fail("scored"))
     code, _, err = run("evaluate")
     assert (code, err[-1]) == (1, "Error: runs/r/scores/val_1x1.npz: Not a directory")
+
+
+def test_a_protocol(run, inside):
+    code, out, err = run("evaluate", "--protocol", "tsm_k400_8_uniform_1crop", "--json", "e.json")
+    assert code == 0
+    assert "protocol: tsm_k400_8_uniform_1crop" in err
+    said = json.loads((inside / "e.json").read_text())
+    assert (said["protocol"], said["left_out"]) == ("tsm_k400_8_uniform_1crop", {})
+    with np.load(inside / "runs/r/scores/val_tsm_k400_8_uniform_1crop.npz") as saved:
+        made_from = json.loads(str(saved["made_from"]))
+    assert made_from["protocol"] == "tsm_k400_8_uniform_1crop"
+    assert (made_from["frames"], made_from["size"], made_from["crops"]) == (8, 224, 1)
+    code, _, err = run("evaluate", "--protocol", "tsm_k400_8_uniform_1crop", "--average", "probabilities")
+    assert code == 0
+    assert "protocol: tsm_k400_8_uniform_1crop, but with average of probabilities" in err
+    assert (inside / "runs/r/scores/val_tsm_k400_8_uniform_1crop_average-probabilities.npz").exists()
+    code, _, err = run("evaluate", "--protocol", "tsm_k400_8_uniform_1crop", "--clips", "10")
+    assert (code, err[-1]) == (
+        2,
+        "Error: --clips 10 contradicts protocol tsm_k400_8_uniform_1crop, which has 1: leave one of the two out",
+    )
+    code, _, err = run("evaluate", "--protocol", "tsm")
+    assert (code, err[-1].partition(":")[2].partition(":")[0]) == (2, " --protocol tsm is not known")
+
+
+def test_videos_that_a_protocol_leaves_out(run, inside):
+    (inside / "runs/r/scores").mkdir(exist_ok=True)
+    folder = inside / "frames" / "long"
+    folder.mkdir()
+    for i in range(40):
+        cv2.imwrite(str(folder / f"{i + 1:05d}.jpg"), np.full((20, 30, 3), i, np.uint8))
+    text = (inside / "val.txt").read_text()
+    (inside / "more.txt").write_text(f"{text}frames/long 1 40 0\n")
+    arguments = ("evaluate", "--list", "more.txt", "--protocol", "torchvision_r3d_18")
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert "protocol torchvision_r3d_18 needs the number of frames per second" in err[-1]
+    assert err[-1].endswith("(--fps sets it)")
+    code, out, err = run(*arguments, "--fps", "30", "--json", "e.json")
+    assert code == 0
+    assert out[-1].endswith("(1 video, 0 missing, 4 left out by the protocol)")
+    assert sum(line.startswith("left out by torchvision_r3d_18: ") for line in err) == 4
+    said = json.loads((inside / "e.json").read_text())
+    assert (said["videos"], len(said["left_out"]), said["missing"]) == (1, 4, {})
+
+
+def test_sensitivity(run, inside):
+    code, out, _ = run("evaluate", "--sensitivity", "--json", "e.json")
+    assert code == 0
+    names = [line.partition("  ")[0] for line in out[:7]]
+    assert names[:4] == ["variation", "as evaluated", "no antialiasing", "wrong color matrix"]
+    said = json.loads((inside / "e.json").read_text())
+    assert said["sensitivity"]["top1"] == said["top1"]
+    assert [row["name"] for row in said["sensitivity"]["variations"]] == names[2:]
+    assert run("evaluate")[0] == 0  # the scores are those of an evaluation without it

@@ -38,6 +38,7 @@ class TrainPlan:
 
     antialias: ClassVar[bool] = True
     swscale: ClassVar[bool] = False
+    wrong_matrix: ClassVar[bool] = False
 
     frames: np.ndarray
     box: Box
@@ -62,6 +63,8 @@ class EvalPlan:
         crop: width and height of a crop.
         antialias: whether the picture is resized with antialiasing.
         swscale: whether the decode workers convert colors with swscale.
+        wrong_matrix: show the colors of a program that takes the wrong color matrix: BT.709 for BT.601, and BT.601 for
+            all others.
     """
 
     frames: np.ndarray
@@ -71,6 +74,7 @@ class EvalPlan:
     crop: tuple[int, int]
     antialias: bool = True
     swscale: bool = False
+    wrong_matrix: bool = False
 
     @property
     def num_views(self) -> int:

@@ -244,6 +244,24 @@ def color_change(color: str) -> tuple[np.ndarray, np.ndarray]:
     return change.astype(np.float32), (right[:, 3] - change @ wrong[:, 3]).astype(np.float32)
 
 
+def wrong_matrix(color: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """The linear change that a wrong color matrix makes: BT.709 for BT.601, and BT.601 for all others.
+
+    Args:
+        color: what the video really is, as in `Probe.color`. Images are taken for BT.601.
+
+    Returns:
+        As `color_change`. None for pictures that are stored as RGB.
+    """
+    if color == "rgb":
+        return None
+    if color.removesuffix("-full") in ("", "bt601"):
+        return color_change("bt709")
+    change, offset = color_change(color.removesuffix("-full"))
+    back = np.linalg.inv(change.astype(np.float64))
+    return back.astype(np.float32), (-back @ offset).astype(np.float32)
+
+
 def to_bgr(picture: av.VideoFrame, width: int, height: int) -> np.ndarray:
     """uint8 (height, width, 3). It is resized before the conversion where that is less work."""
     smaller = width * height < picture.width * picture.height

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from actrec.config import FLOW_CHANNELS
@@ -17,7 +18,7 @@ from actrec.data.sampling.geometry import Box
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
 from actrec.data.storage import RemoteError, is_remote, local_file, open_bytes, prefetch
 from actrec.data.video.certificate import Certificate
-from actrec.data.video.color import Region
+from actrec.data.video.color import Region, wrong_matrix
 from actrec.data.video.container import ChangedError, MediaError, SurpriseError
 from actrec.data.video.excerpt import Excerpt, read_excerpt
 from actrec.data.video.packets import needed_ranges
@@ -287,6 +288,7 @@ class _Receiver:
         self._wanted, self._gather = wanted_frames(request.plan)
         self.positions = self._wanted + request.media.start  # in the file
         self.region = Region(request.media.width, request.media.height, *request.box)
+        self._recolor = wrong_matrix(request.media.color) if request.plan.wrong_matrix else None
         num_kept = 1 if request.make_writer else len(self._wanted)
         self._kept = np.empty((num_kept, *request.shape[::-1], request.route.channels), np.uint8)
         self._write = request.make_writer(self._gather) if request.make_writer else None
@@ -302,6 +304,8 @@ class _Receiver:
             return
         picture = self._kept[0 if self._write else i]
         resize(rgb, out=picture, antialias=self._request.antialias)
+        if self._recolor is not None:
+            cv2.transform(picture, np.column_stack(self._recolor), dst=picture)
         if self._write:
             self._write(i, picture)
 

@@ -1,0 +1,184 @@
+"""Loaders take frames, crops and pixels as the protocols say."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+
+import av
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from timed_videos import VARIABLE, write_timed
+
+import actrec
+import actrec.config
+from actrec.config import Input
+from actrec.data.sampling.protocols import PROTOCOLS
+from actrec.data.video.encode import VideoWriter
+
+INPUT = Input(mean=(0.1,) * 3, std=(0.3,) * 3, frames=7, size=40)
+RATE, FRAMES, SIZE = 30, 70, (320, 180)
+LEFT_OUT = "torchvision_s3d"  # a clip of 128 frames at 15 frames per second
+SPANS = [name for name, protocol in PROTOCOLS.items() if protocol.fps_from == "guessed"]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory, make_rows):
+    """One row: a video of smooth noise that moves."""
+    path = tmp_path_factory.mktemp("protocols") / "a.mp4"
+    noise = np.random.default_rng(0).integers(0, 256, (45, 80, 3), np.uint8)
+    noise = cv2.resize(noise, SIZE, interpolation=cv2.INTER_LINEAR)
+    with VideoWriter(path, width=SIZE[0], height=SIZE[1], rate=RATE, gop=12) as file:
+        for i in range(FRAMES):
+            file.write(np.roll(noise, 3 * i, axis=1))
+    return make_rows(path)
+
+
+def only_batch(rows, protocol, **options):
+    loader = actrec.eval_loader(rows, actrec.Clip(), INPUT, protocol=protocol, **options)
+    (batch,) = loader
+    return batch, loader
+
+
+def picture(path, number: int) -> np.ndarray:
+    with av.open(str(path)) as file:
+        return next(p for i, p in enumerate(file.decode(video=0)) if i == number).to_ndarray(format="rgb24")
+
+
+def resized(image: np.ndarray, size: tuple[int, int], kernel: str) -> np.ndarray:
+    if kernel == "pillow":
+        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+
+
+@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name != LEFT_OUT])
+def test_frames_crops_and_pixels_are_those_of_the_protocol(video, name):
+    protocol, path = PROTOCOLS[name], video[0].path
+    batch, loader = only_batch(video, protocol)
+    frames, geometry = protocol.frames(FRAMES, RATE), protocol.geometry(*SIZE)
+    (plan,) = batch.plans
+    assert np.array_equal(plan.frames, frames)
+    assert batch.views == len(frames) * len(geometry.crops)
+    assert batch.clips.shape == (batch.views, 3, protocol.clip_frames, *geometry.crop[::-1])
+    views = batch.clips.unflatten(0, (len(geometry.crops), -1))
+    clip = len(frames) - 1
+    whole = resized(picture(path, frames[clip, 2]), geometry.resized, protocol.kernel).astype(float)
+    for j, (x, y, mirrored) in enumerate(geometry.crops):
+        cut = whole[y : y + geometry.crop[1], x : x + geometry.crop[0]]
+        cut = cut[:, ::-1] if mirrored else cut
+        values = views[j, clip, :, 2].permute(1, 2, 0).numpy() * protocol.std + protocol.mean
+        assert np.abs(255 * values - cut).max() < 1.01, (j, x, y, mirrored)
+    assert loader.unusable == loader.left_out == {}
+
+
+def test_a_video_that_the_protocol_leaves_out_is_not_one_that_cannot_be_used(video):
+    batch, loader = only_batch(video, PROTOCOLS[LEFT_OUT])
+    assert len(batch) == 0
+    assert loader.unusable == {}
+    (reason,) = loader.left_out.values()
+    assert reason.endswith("a.mp4: 70 frames at 30 frames per second are too few for a clip of torchvision_s3d")
+
+
+@pytest.mark.parametrize("name", ["hara_k_nocrop", "torchvision_r3d_18", "mmaction2_tsm_k400_8", "ibm_k400"])
+def test_dali_makes_the_same_clips_of_images(tmp_path, make_rows, numbers, name):
+    rows = make_rows(numbers.folder(tmp_path / "frames", 50))
+    one, other = (
+        only_batch(rows, PROTOCOLS[name], fps=25, decoder=decoder)[0].clips for decoder in ("workers", "dali")
+    )
+    assert one.shape == other.shape
+    assert (one - other).abs().mean() < 0.02
+
+
+def test_videos_of_several_lengths_with_a_number_of_clips_of_their_own(tmp_path, make_rows, numbers):
+    rows = make_rows(*(numbers.video(tmp_path / f"{n}-h264.mp4", n) for n in (40, 17, 16)))
+    batches = list(actrec.eval_loader(rows, actrec.Clip(), INPUT, protocol=PROTOCOLS["hara_k_center"], batch_size=3))
+    assert [batch.views for batch in batches] == [3, 2, 1]
+    assert [batch.videos for batch in batches] == [[row.id] for row in rows]
+    whole = replace(PROTOCOLS["hara_k_center"], mean=(0.5,) * 3, std=(0.5,) * 3)
+    shown = [numbers.read(batch.clips) for batch in actrec.eval_loader(rows, actrec.Clip(), INPUT, protocol=whole)]
+    assert shown[1].tolist() == [[*range(16)], [16] * 16]
+
+
+def test_folders_need_a_rate_where_the_protocol_does(tmp_path, make_rows, numbers):
+    rows = make_rows(numbers.folder(tmp_path / "frames", 40))
+    batch, loader = only_batch(rows, PROTOCOLS["torchvision_r3d_18"])
+    assert len(batch) == 0
+    (reason,) = loader.unusable.values()
+    assert (
+        "protocol torchvision_r3d_18 needs the number of frames per second, and the folder has no file `fps`" in reason
+    )
+    batch, _ = only_batch(rows, PROTOCOLS["torchvision_r3d_18"], fps=25)
+    assert np.array_equal(batch.plans[0].frames, PROTOCOLS["torchvision_r3d_18"].frames(40, 25))
+    (tmp_path / "frames/fps").write_text("30\n")
+    batch, _ = only_batch(rows, PROTOCOLS["torchvision_r3d_18"], fps=25)
+    assert np.array_equal(batch.plans[0].frames, PROTOCOLS["torchvision_r3d_18"].frames(40, 30))
+    batch, _ = only_batch(rows, PROTOCOLS["tsm_k400_8_uniform_1crop"])
+    assert len(batch) == 1
+
+
+@pytest.mark.parametrize("name", SPANS)
+def test_pyslowfast_uses_timestamps(tmp_path, make_rows, name):
+    """Ten frames of 200 ms, then 60 at 30 per second: the rate that FFmpeg guesses is 30."""
+    protocol, path = PROTOCOLS[name], write_timed(tmp_path / "a.mkv", VARIABLE)
+    batch, loader = only_batch(make_rows(path), protocol)
+    (plan,) = batch.plans
+    times = loader.index[0].times
+    assert loader.index[0].variable
+    reach = protocol.clip_frames * protocol.stride
+    for j, clip in enumerate(plan.frames):
+        assert (np.diff(clip) >= 0).all()
+        if reach < 120:  # the video is 120 frames of 1/30 s long
+            rooms = (120 - reach) * j / protocol.clips, j * ((120 - reach) // (protocol.clips - 1))
+            start = rooms[protocol.sampling == "spans_at_rate_to_end"] / 30
+            assert times.at(int(clip[0])) >= start - 0.002
+            assert times.at(int(clip[0]) - 1) < start or clip[0] == 0
+            assert times.at(int(clip[-1])) <= start + reach / 30
+    equal = protocol.frames(FRAMES, 30)
+    assert not np.array_equal(plan.frames, equal)
+    even = loader.index[0].times.__class__(FRAMES, 30.0)
+    assert np.array_equal(protocol.frames(FRAMES, 30, even), equal)
+
+
+def test_a_protocol_and_views_contradict_each_other(video):
+    with pytest.raises(actrec.config.OptionError, match="`views` with protocol ibm_k400"):
+        actrec.eval_loader(video, actrec.Clip(), INPUT, views=actrec.Views(), protocol=PROTOCOLS["ibm_k400"])
+    with pytest.raises(actrec.config.OptionError, match="`modality` flow with protocol ibm_k400: expected rgb"):
+        actrec.eval_loader(video, actrec.Clip(modality="flow"), INPUT.with_channels(10), protocol=PROTOCOLS["ibm_k400"])
+
+
+def unpacked(text: str, grid: list[int]) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), "<i2").reshape(3, *grid) / 1e4
+
+
+def levels(found: np.ndarray, expected: np.ndarray, std: list[float]) -> np.ndarray:
+    return np.abs(found - expected) * np.array(std)[:, None, None] * 255
+
+
+@pytest.mark.slow
+def test_pixels_of_real_videos_equal_the_goldens(shared_spec, shared_videos):
+    goldens = json.loads((shared_spec / "golden_protocols.json").read_text())
+    indices: dict = {}
+    for name, golden in goldens["protocols"].items():
+        for video, pixels in golden.get("pixels", {}).items():
+            rows = [actrec.Video.of(shared_videos / "peer" / video)]
+            index = indices.setdefault(video, actrec.build_index(rows))
+            batch, loader = only_batch(rows, PROTOCOLS[name], index=index)
+            if pixels.get("skipped"):
+                assert loader.left_out
+                continue
+            (plan,) = batch.plans
+            if video.endswith(".avi") and name in SPANS:
+                continue  # PySlowFast sorts the frames of an AVI by timestamps that FFmpeg invents
+            if "video_clips" in golden:
+                assert plan.frames.tolist() == golden["video_clips"][video], (name, video)
+            clips, middle = batch.clips.numpy(), plan.frames.shape[1] // 2
+            for place, view in (("first", 0), ("last", -1)):
+                expected = pixels[place]
+                grid, found = expected["grid"], clips[view][:, middle]
+                points = found[:, 8::16, 8::16][:, : grid[0], : grid[1]]
+                apart = levels(points, unpacked(expected["points"], grid), golden["std"])
+                assert apart.max() < 1.01, (name, video, place)
+                assert apart.mean() < 0.5, (name, video, place)
