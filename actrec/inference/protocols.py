@@ -10,8 +10,7 @@ from typing import Any
 from actrec.config import Clip, Frame, OptionError, Scoring, Views
 from actrec.data.sampling.protocols import Protocol, protocol
 from actrec.engine.evaluate import average_of
-from actrec.known_nets import Published
-from actrec.nets import NETS
+from actrec.nets import NETS, Published
 from actrec.nets.recognize import Guess
 
 NONE = "none"  # the name with which a user turns off the protocol of published weights

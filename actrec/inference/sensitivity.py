@@ -65,11 +65,13 @@ class Sensitivity:
         result: of the evaluation.
         interval: 95 % confidence interval of its top-1 accuracy, in percent.
         rows: its variations.
+        results: of the variations that were computed, by their names.
     """
 
     result: Result
     interval: tuple[float, float]
     rows: Sequence[Row]
+    results: Mapping[str, Result]
 
     def table(self) -> list[str]:
         """The lines of a table."""
@@ -135,14 +137,15 @@ def sensitivity(
         left_out |= {videos[row].id: reason for row, reason in loader.left_out.items()}
         clamped += loader.clamped
     found = dist.gather((own, missing, left_out, clamped))
-    merged = {name: _merged(name, found, videos) for name in dict.fromkeys(n for part in found for n in part[0])}
+    names = dict.fromkeys([*looks, *(name for part in found for name in part[0])])
+    merged = {name: _merged(name, found, videos) for name in names if any(name in part[0] for part in found)}
     if _BASE not in merged:
         first = Result([], np.empty((0, model.num_classes), np.float32), np.empty(0, np.int64), missing, 0, left_out)
         scores.check_scored(first)
     base = scores.check_scored(merged.pop(_BASE))
     right = _right(base)
-    rows = [_row(name, base, other) for name, other in merged.items()]
-    return Sensitivity(base, _interval(right, np.zeros_like(right)), [*rows, *_missing_rows(base, right)])
+    rows = [*(_row(name, base, other) for name, other in merged.items()), *_missing_rows(base, right)]
+    return Sensitivity(base, _interval(right, np.zeros_like(right)), rows, merged)
 
 
 def passes(model: Model) -> list[list[str]]:

@@ -21,7 +21,11 @@ VIEWS = Views(clips=2, crops=3)
 
 @pytest.fixture(scope="module")
 def model(trained) -> actrec.Model:
-    return actrec.load(trained, views=VIEWS, device="cpu")
+    """It is wrong about some videos."""
+    model = actrec.load(trained, views=VIEWS, device="cpu")
+    with torch.no_grad():
+        model.net.fc.bias.add_(torch.tensor([0.3, -0.3]))
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +68,8 @@ def test_each_variation_is_an_evaluation_with_one_detail_changed(model, videos, 
         assert rows[name].top1 == pytest.approx(result.top1), name
         changed = (result.scores.argmax(1) != found.result.scores.argmax(1)).sum()
         assert rows[name].changed == changed, name
+        assert np.allclose(found.results[name].scores, result.scores, atol=1e-6), name
+        assert name == "precision bfloat16" or not np.array_equal(result.scores, found.result.scores), name
         assert rows[name].change == pytest.approx(result.top1 - found.result.top1)
 
 
