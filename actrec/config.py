@@ -672,8 +672,7 @@ class Scoring(Settings):
 
     protocol: str | None = opt(
         None,
-        "Take frames, crops, normalization and average from a published evaluation (see `actrec protocols`), or none.  "
-        "[default: that of published weights]",
+        "Published protocol (see `actrec protocols`), or none.  [default: that of the weights]",
         metavar="NAME",
         common=True,
         complete="protocols",

@@ -37,11 +37,11 @@ _SHOWN = 10  # confusions that are listed
               help="File for the scores.  [default: RUN/scores/<list>_<clips>x<crops>.npz]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a file that contains other scores.")
 @click.option("--sensitivity", "measure_sensitivity", is_flag=True,
-              help="Also measure how far top-1 moves with details of the evaluation.")  # fmt: skip
+              help="Also measure which details change top-1.")  # fmt: skip
 @click.option("--per-class", is_flag=True,
-              help="Also print a table of the classes, frequent confusions, and the calibration error.")  # fmt: skip
+              help="Also print tables of the classes and confusions.")  # fmt: skip
 @click.option("--confusion", "confusions", multiple=True, type=OutputFile((".csv", *SUFFIXES)),
-              help="Also write the confusion matrix: a table (.csv) or a picture. Repeatable.")  # fmt: skip
+              help="Confusion matrix, .csv or a picture. Repeatable.")  # fmt: skip
 @click.option("--confusion-order", cls=Option, common=False,
               type=Choice(["similar", "labels"]), default="similar", show_default=True,
               help="Order of the classes in the picture. similar: often confused classes are neighbors.")  # fmt: skip

@@ -6,6 +6,7 @@ model.predict("a.mp4")                          # [("jump", 0.93), ("run", 0.04)
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,7 +39,7 @@ from actrec.inference.embeddings import Embeddings
 from actrec.inference.explain import Explanation
 from actrec.inference.stream import LivePrediction, stream
 from actrec.inference.timeline import Timeline
-from actrec.nets.recognize import Recognized, recognize
+from actrec.nets.recognize import recognize
 from actrec.pipelines.loader import Loader, eval_loader
 from actrec.pipelines.sweep import Sweep
 from actrec.settings import check_value
@@ -607,8 +608,18 @@ def load(
     saved, own, own_views = _saved(path, weights=net is not None)
     names = names if names is not None else saved.get("classes")
     frames, size = clip.frames if isinstance(clip, Clip) else (clip or {}).get("frames"), (frame or Frame()).size
-    found: Recognized | None = None
+    scoring, frame = scoring or Scoring(), frame or Frame()
+    choose_protocol = functools.partial(
+        protocols.choose,
+        path,
+        clip=protocols.given_fields(clip),
+        views=protocols.given_fields(views),
+        frame=frame,
+        scoring=scoring,
+    )
     if net is None:
+        rule, rule_note = choose_protocol(None)
+        frames = frames or (rule.clip_frames if rule else None)
         if names is None:
             raise OptionError(f"{path}: contains no class names: pass `classes`, such as the file labels.txt")
         with checkpoint.contents_of(path):
@@ -620,6 +631,10 @@ def load(
         made_for = _made_for(saved, choice.backbone) | nets.clip_options(choice.backbone, frames=frames, size=size)
         found = recognize(path, choice.backbone, **choice.options | made_for)
         guesses = found.guesses
+        # A checkpoint of actrec is not a published file.
+        rule, rule_note = choose_protocol(guesses[0] if guesses and not saved else None, frames_in_name=found.frames)
+        if rule is not None:
+            made_for |= nets.clip_options(choice.backbone, frames=rule.clip_frames, size=None)
         # If no options fit, building the net raises the error with the reason.
         built = build_net(
             choice,
@@ -633,17 +648,6 @@ def load(
             with checkpoint.contents_of(path):
                 built.input = checkpoint.input_from(saved["net"]["input"])
     channels_last, own_multi_label = saved.get("channels_last", True), saved.get("multi_label", False)
-    scoring, frame = scoring or Scoring(), frame or Frame()
-    chosen_protocol = protocols.choose(
-        path,
-        found.guesses[0] if found and found.guesses and not saved else None,
-        frames_in_name=found.frames if found else None,
-        clip=protocols.given_fields(clip),
-        views=protocols.given_fields(views),
-        frame=frame,
-        scoring=scoring,
-    )
-    rule = chosen_protocol.protocol
     own_input = built.input if rule is None else replace(built.input, mean=rule.mean, std=rule.std)
     clip = clip if isinstance(clip, Clip) else replace(own, **(clip or {}))
     model = Model(
@@ -659,7 +663,7 @@ def load(
         loader=loader or config.Loader(),
         source=path,
         protocol=rule,
-        protocol_note=chosen_protocol.note,
+        protocol_note=rule_note,
         epochs=checkpoint.epochs_of(saved) if net is None else None,
     )
     if names is not None and len(names) != model.num_classes:

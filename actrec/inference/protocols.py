@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from actrec.config import Clip, Frame, OptionError, Scoring, Views
 from actrec.data.sampling.protocols import Protocol, protocol
@@ -17,8 +17,7 @@ NONE = "none"  # the name with which a user turns off the protocol of published 
 _CLASSES = {"Kinetics-400": 400, "Something-Something V2": 174}
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(NamedTuple):
     """The protocol of an evaluation.
 
     Args:
@@ -34,7 +33,7 @@ def choose(
     path: Path,
     guess: Guess | None,
     *,
-    frames_in_name: int | None,
+    frames_in_name: int | None = None,
     clip: Mapping[str, Any],
     views: Mapping[str, Any],
     frame: Frame,
