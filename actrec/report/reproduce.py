@@ -46,6 +46,26 @@ Check these points before you compare an accuracy with a published one:
 - **Files.** Sizes and frames must be those that the authors had: many scaled the videos to a short
   side of 256 or 340x256 pixels before they trained.
 
+## I cannot reproduce the number
+
+    actrec evaluate --weights FILE --backbone NET --list val.txt --sensitivity
+
+measures on your own list how far top-1 moves if one detail of the evaluation changes, with
+confidence intervals. See [actrec evaluate](cli.md#actrec-evaluate) for the table. Then look for a
+difference of the same size:
+
+| if your number | check |
+|---|---|
+| is near 0 | the order of the classes, `--mean` and `--std`, and whether the file belongs to this net |
+| is lower by 5 points or more | the frames: clips, stride, frames per second, and frame folders that were extracted at another rate |
+| is lower by 1 to 5 points | the number of views, the size of the videos, and whether they were compressed again |
+| differs by less than 1 point | the rows of `--sensitivity`, and missing videos |
+| lies inside the interval of `as evaluated` | nothing: with a list of this length, the difference can be chance |
+
+If the list has fewer videos than the published one, `--sensitivity` also shows how much randomly
+missing videos can change. Videos that are missing are rarely random, so compare the number of
+videos with the published one first.
+
 {tables}
 
 ## Protocols
