@@ -57,7 +57,7 @@ difference of the same size:
 | if your number | check |
 |---|---|
 | is near 0 | the order of the classes, `--mean` and `--std`, and whether the file belongs to this net |
-| is lower by 5 points or more | clips, stride and frames per second; frame folders may have another rate than the videos |
+| is lower by 5 points or more | clips, stride, and the frame rate of videos or frame folders |
 | is lower by 1 to 5 points | the number of views, the size of the videos, and whether they were compressed again |
 | differs by less than 1 point | the rows of `--sensitivity`, and missing videos |
 | lies inside the interval of `as evaluated` | nothing: with a list of this length, the difference can be chance |
