@@ -43,7 +43,12 @@ def protocol_names(ctx: click.Context, param: click.Parameter, incomplete: str) 
     """The names of evaluation protocols."""
     from actrec.data.sampling.protocols import PROTOCOLS
 
-    return _items([*PROTOCOLS, "none"], incomplete)
+    return _items(PROTOCOLS, incomplete)
+
+
+def protocol_choices(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of evaluation protocols, and what turns them off."""
+    return [*protocol_names(ctx, param, incomplete), *_items(["none"], incomplete)]
 
 
 def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
@@ -56,5 +61,5 @@ def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
 BY_NAME: dict[str, Callable[[click.Context, click.Parameter, str], list[CompletionItem]]] = {
     "nets": net_names,
     "formats": format_names,
-    "protocols": protocol_names,
+    "protocols": protocol_choices,
 }

@@ -42,6 +42,7 @@ PAGES = {
     "docs/troubleshooting.md": 12,
     "docs/multi_gpu.md": 2,
     "docs/performance.md": 5,
+    "docs/reproduce.md": 40,
     "docs/cluster.md": 1,
     "docs/examples.md": 12,
 }

@@ -29,6 +29,12 @@ def test_commands():
     assert values("runs", incomplete="c") == ["compare"]
 
 
+def test_protocols():
+    assert values("protocols", incomplete="ibm") == ["ibm_k400", "ibm_ssv2"]
+    assert values("protocols", incomplete="no") == []
+    assert values("evaluate", "--protocol", incomplete="no") == ["none"]
+
+
 def test_options():
     assert values("train", incomplete="--lr-") == ["--lr-batch", "--lr-per-step", "--lr-steps"]
     assert "--help-all" in values("train", incomplete="--h")
