@@ -404,8 +404,8 @@ class Net(Settings):
     )
     eps_of: str | None = opt(
         None,
-        "Layout of weights files (see docs/nets.md) whose epsilons the normalizations have. Weights that are loaded "
-        "set it.",
+        "Layout of weights files (see docs/nets.md) whose epsilons, and in V-JEPA 2 whose positions, the net has. "
+        "Weights that are loaded set it.",
     )
 
     @property

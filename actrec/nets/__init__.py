@@ -88,6 +88,7 @@ def set_eps(net: Backbone, layout: str) -> None:
         for name, module in net.named_modules():
             if re.fullmatch(pattern, name):
                 module.eps = eps
+    net.follow(layout)
     net.options = {**net.options, "eps_of": layout}
 
 
@@ -236,6 +237,8 @@ def _checked(option: str, value: OptionValue, entry: Entry) -> OptionValue:
         ValueError: it has the wrong type, or is illegal.
     """
     default = entry.options[option]
+    if value is None and default is None:
+        return None
     if option in INPUT_OPTIONS and (value is not None or default is not None):
         value = check_fields(Input, {option: value})[option]
         if isinstance(value, tuple) and len(set(value)) == 1:

@@ -34,6 +34,8 @@ SMALL = {  # a cheap net of each family, and options that make it so
     "tsm_resnet18": {},
     "tsn_inception_v1": {},
     "tsn_resnet18": {},
+    "videomae_s": {"depth": 2},
+    "vjepa2_s": {"depth": 2, "probe_depth": 2},
     "wide_resnet3d_50": {"widen": 0.25},
 }
 FRAMES = {"densenet3d_121": 16, "tam_inception_v1": 3, "tam_resnet18": 3}  # of a clip for it; 8 for the others

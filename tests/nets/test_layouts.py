@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from actrec.nets import NETS
 from actrec.nets.backbone import Backbone
 from actrec.nets.weights import match_names
 
+VIT = json.loads(Path(__file__).with_name("golden_vit.json").read_text())["cases"]
 DEPTHS = (18, 34, 50, 101, 152)
 ALL_DEPTHS = (10, *DEPTHS, 200)
 DEEP = (50, 101, 152, 200)
@@ -311,5 +313,6 @@ def test_every_layout_and_family_has_a_round_trip():
             yield getattr(build, "func", build), layout
 
     tried = {(row[0], row[1]) for row in ROUND_TRIPS} | {(row[0], "torchvision2d") for row in IMAGE}
+    tried |= {(case["net"], case["layout"]) for case in VIT}  # in test_vit.py
     known = {(name, layout) for name in NETS for layout in NETS.get(name).weights}
     assert set(families(tried)) == set(families(known))

@@ -29,6 +29,10 @@ STEM = [
     ({"stem_pool": False}, "larger"),
     ({"in_channels": 2, "dropout": 0.75}, "fewer"),
 ]
+TRANSFORMER = [
+    ({"depth": 2, "frames": 8, "size": 64, "drop_path": 0.1, "checkpointing": True, "eps_of": "transformers"}, "fewer"),
+    COMMON,
+]
 TYPE_A = ({"shortcut": "A"}, "fewer")
 OPTIONS = {  # net: option sets that together turn every option on, and what they change
     "c3d": [({"batch_norm": True}, "more"), ({"global_pooling": True}, "fewer"), COMMON],
@@ -60,6 +64,8 @@ OPTIONS = {  # net: option sets that together turn every option on, and what the
     "tsm_resnet18": [({"temporal_stride": True}, "shorter"), COMMON],
     "tsn_inception_v1": FRAMEWISE,
     "tsn_resnet18": FRAMEWISE,
+    "videomae_s": TRANSFORMER,
+    "vjepa2_s": [*TRANSFORMER, ({"probe_depth": 1, "probe_heads": 2}, "fewer")],
     "wide_resnet3d_50": [*STEM, TYPE_A, ({"widen": 1.0}, "fewer")],
 }
 STRIDED = {"temporal_stride": True, "temporal_pool": "avg"}
@@ -173,6 +179,8 @@ def test_shift_mixes_neighbors_only(name):
         ("tiny3d", {}, 16, 16),
         ("tsn_resnet18", {}, 16, 2),
         ("tsm_resnet18", {}, 8, 8),
+        ("videomae_s", {"depth": 2}, 16, 8),
+        ("vjepa2_s", {"depth": 2}, 16, 8),
     ],
 )
 def test_time_steps_left(name, options, frames, steps, meta_net):
@@ -212,6 +220,9 @@ SMALLEST = [  # net, options, fewest frames and fewest pixels
     ("tsm_resnet18", {}, 1, 1),
     ("tsn_inception_v1", {"temporal_stride": False}, 1, 15),
     ("tsn_resnet18", {"temporal_stride": False}, 1, 1),
+    ("videomae_g", {"depth": 1}, 2, 14),
+    ("videomae_s", {"depth": 2}, 2, 16),
+    ("vjepa2_s", {"depth": 2, "probe_depth": 2}, 2, 16),
     ("wide_resnet3d_50", {"widen": 0.25}, 1, 1),
 ]
 
@@ -282,6 +293,7 @@ def test_c3d_with_its_layers_takes_its_clips():
         ("resnet2p1d_10", {"widen": 0.001}, "widen 0.001: expected at least"),
         ("resnext3d_50", {"cardinality": 5}, "cardinality 5: expected a multiple of 4"),
         ("resnext3d_50", {"cardinality": 0}, "cardinality 0: expected a multiple of 4"),
+        ("vjepa2_s", {"probe_heads": 5}, "probe_heads 5: expected a divisor of 384"),
     ],
 )
 def test_illegal_values(name, options, words, meta_net):

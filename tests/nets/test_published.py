@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from actrec import config, nets
-from actrec.nets import NETS, catalog, page, published
+from actrec.nets import INPUT_OPTIONS, NETS, catalog, page, published
 from actrec.nets.profile import Profile, profile
 from actrec.nets.weights import READERS
 
@@ -55,7 +55,8 @@ def test_families_hold_every_net_once():
 def test_every_layout_and_every_option_is_explained():
     assert list(page.LAYOUT_HELP) == list(READERS)
     taken = {option for name in NETS for option in NETS.get(name).options}
-    assert taken == {field.name for field in dataclasses.fields(config.Net)} - {"backbone"}
+    own = {field.name for field in dataclasses.fields(config.Net)} - {"backbone"}
+    assert taken == own | set(INPUT_OPTIONS) == set(page.OPTION_HELP) - {"backbone"}
 
 
 def test_the_page_of_nets_is_up_to_date():

@@ -40,6 +40,8 @@ FILES = [  # net, its options, classes and channels, other nets with the very sa
     ("tsm_resnet18", {}, 5, 3, ("tsn_resnet18",)),
     ("tsn_inception_v1", {}, 5, 3, ("tsm_inception_v1",)),
     ("tsn_resnet50", {}, 174, 3, ("tsm_resnet50",)),
+    ("videomae_s", {"depth": 2}, 5, 3, ()),
+    ("vjepa2_s", {"depth": 3, "probe_depth": 2}, 5, 3, ()),
     ("wide_resnet3d_50", {}, 5, 3, ()),
 ]
 QUICK = ("c3d", "i3d_resnet18", "s3d", "tam_resnet18", "tsm_resnet18")

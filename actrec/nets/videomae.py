@@ -1,0 +1,175 @@
+"""VideoMAE, versions 1 and 2: vision transformers on tubelets of two frames, pretrained as masked autoencoders.
+
+Papers: Tong et al., "VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training",
+NeurIPS 2022 (arXiv:2203.12602); Wang et al., "VideoMAE V2: Scaling Video Masked Autoencoders with Dual Masking", CVPR
+2023 (arXiv:2303.16727). The nets read the files of both (layout `videomae`) and those of transformers
+(`transformers`), fine-tuned or pretrained. A pretrained file has no classifier; its decoder is dropped.
+
+The positions are a fixed table of sines and cosines of a token's number, counted through the whole clip. They are
+computed for each clip, so a net takes clips of all lengths and sizes, as if it had been built for them. Queries and
+values have biases, keys have none. transformers uses other epsilons in the normalizations than the authors; loading a
+file sets them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from actrec.config import Input
+from actrec.nets import NETS, Entry, Layout, OptionValue, Published
+from actrec.nets.backbone import Backbone
+from actrec.nets.transformer import (
+    Block,
+    Blocks,
+    TubeletEmbedding,
+    as_map,
+    as_tokens,
+    drop_paths,
+    init_linear,
+    joined,
+)
+
+INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), frames=16, size=224)
+
+
+class VideoMAE(Backbone):
+    """A vision transformer. The head normalizes the mean of all tokens and classifies it.
+
+    Args:
+        dim, heads, hidden: channels, attention heads, channels inside the MLPs.
+        patch: height and width of a tubelet in pixels.
+        depth: number of blocks.
+        num_classes, in_channels, dropout: as for `Backbone`.
+        frames, size: of the clips, as in `Input`. Other clips are accepted, too.
+        drop_path: probability of `DropPath` for the last block.
+        checkpointing: gradient checkpointing, as for `Blocks`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        hidden: int,
+        patch: int,
+        /,
+        *,
+        depth: int,
+        num_classes: int,
+        in_channels: int,
+        dropout: float,
+        frames: int,
+        size: int | tuple[int, int],
+        drop_path: float,
+        checkpointing: bool,
+    ):
+        super().__init__(num_features=dim, in_channels=in_channels, dropout=dropout)
+        self.patch_embed = TubeletEmbedding(in_channels, dim, (2, patch, patch))
+        self.blocks = Blocks(
+            *(Block(dim, heads, hidden, key_bias=False, drop_path=p) for p in drop_paths(drop_path, depth)),
+            checkpointing=checkpointing,
+        )
+        self.fc_norm = nn.LayerNorm(dim, eps=1e-6)
+        init_linear(self)
+        self.reset_head(num_classes)
+        self.min_frames, self.min_size = 2, patch
+        height, width = (size, size) if isinstance(size, int) else size
+        t, h, w = self.patch_embed.grid((frames, height, width))
+        self.register_buffer("positions", positions(t * h * w, dim), persistent=False)
+
+    def features(self, x_NCTHW: Tensor) -> Tensor:
+        grid = self.patch_embed.grid(x_NCTHW.shape[2:])
+        tokens = self.patch_embed(x_NCTHW)
+        return as_map(self.blocks(tokens + self._positions(tokens)), grid)
+
+    def head(self, features_NCTHW: Tensor) -> Tensor:
+        return self.fc(self.dropout(self.fc_norm(as_tokens(features_NCTHW).mean(1))))
+
+    def _positions(self, tokens: Tensor) -> Tensor:
+        num_tokens, known = tokens.shape[1], len(self.positions)
+        table = self.positions if num_tokens <= known else positions(num_tokens, self.num_features, tokens.device)
+        return table[:num_tokens].to(tokens.dtype)
+
+
+def positions(num_tokens: int, dim: int, device: torch.device | None = None) -> Tensor:
+    """The table (num_tokens, dim): pairs of sine and cosine of the token's number, with falling frequencies."""
+    number = torch.arange(num_tokens, dtype=torch.float64, device=device)
+    frequency = 10000 ** (-torch.arange(0, dim, 2, dtype=torch.float64, device=device) / dim)
+    angle = number[:, None] * frequency
+    return torch.stack((angle.sin(), angle.cos()), -1).flatten(1).float()
+
+
+def options_of(tensors: Mapping[str, Tensor]) -> dict[str, OptionValue]:
+    """The number of blocks in a weights file."""
+    numbers = [int(found[1]) for name in tensors if (found := re.match(r"blocks\.(\d+)\.", name))]
+    return {"depth": max(numbers) + 1} if numbers else {}
+
+
+PRETRAINING = "decoder and masking of the pretraining"
+BLOCK = r"(?:videomae\.)?encoder\.layer\.(\d+)\."
+LAYOUTS = {
+    "videomae": Layout(
+        renames={r"(?:encoder\.)?((?:patch_embed|blocks)\..+)": r"\1", r"head\.(.+)": r"fc.\1"},
+        dropped={
+            r"decoder\..+|encoder_to_decoder\..+|mask_token": PRETRAINING,
+            r"encoder\.norm\..+": "normalization of all tokens in the pretraining",
+        },
+        parts=("fc",),
+        eps={r"blocks\.\d+\.norm\d|fc_norm": 1e-6},
+    ),
+    "transformers": Layout(
+        renames={
+            r"(?:videomae\.)?embeddings\.patch_embeddings\.projection\.(.+)": r"patch_embed.proj.\1",
+            BLOCK + r"layernorm_before\.(.+)": r"blocks.\1.norm1.\2",
+            BLOCK + r"layernorm_after\.(.+)": r"blocks.\1.norm2.\2",
+            BLOCK + r"attention\.attention\.(?:query\.bias|q_bias)": r"blocks.\1.attn.q_bias",
+            BLOCK + r"attention\.attention\.(?:value\.bias|v_bias)": r"blocks.\1.attn.v_bias",
+            BLOCK + r"attention\.attention\.(query|key|value)\.weight": r"blocks.\1.attn.\2.weight",
+            BLOCK + r"attention\.output\.dense\.(.+)": r"blocks.\1.attn.proj.\2",
+            BLOCK + r"intermediate\.dense\.(.+)": r"blocks.\1.mlp.fc1.\2",
+            BLOCK + r"output\.dense\.(.+)": r"blocks.\1.mlp.fc2.\2",
+            r"classifier\.(.+)": r"fc.\1",
+        },
+        dropped={
+            r"decoder\..+|encoder_to_decoder\..+|mask_token": PRETRAINING,
+            r"(?:.+\.)?position_embeddings": "table of positions, which is computed",
+            r"(?:videomae\.)?layernorm\..+": "normalization of all tokens in the pretraining",
+        },
+        convert=lambda tensors, net: joined(tensors, ("attn.query", "attn.key", "attn.value"), "attn.qkv"),
+        parts=("fc",),
+        eps={r"blocks\.\d+\.norm\d": 1e-12, r"fc_norm": 1e-5},
+    ),
+}
+k400 = partial(Published, "Kinetics-400", top5=None, frames=16, views="5x3", size=224)
+V1, V2 = "VideoMAE (MCG-NJU)", "VideoMAEv2 (OpenGVLab)"
+VARIANTS = {  # name: channels, heads, channels in the MLPs, patch, depth, accuracies
+    "videomae_s": (384, 6, 1536, 16, 12, (k400(top1=79.0, source=V1), k400(top1=83.7, source=V2))),
+    "videomae_b": (768, 12, 3072, 16, 12, (k400(top1=81.5, source=V1), k400(top1=86.6, source=V2))),
+    "videomae_l": (1024, 16, 4096, 16, 24, (k400(top1=85.2, source=V1),)),
+    "videomae_h": (1280, 16, 5120, 16, 32, (k400(top1=86.6, source=V1),)),
+    "videomae_g": (1408, 16, 6144, 14, 40, (k400(top1=87.2, source=V2),)),
+}
+for _name, (*_sizes, _depth, _published) in VARIANTS.items():
+    NETS.add(
+        _name,
+        Entry(
+            partial(VideoMAE, *_sizes),
+            input=INPUT,
+            options={
+                "dropout": 0.0,
+                "frames": INPUT.frames,
+                "size": INPUT.size,
+                "depth": _depth,
+                "drop_path": 0.0,
+                "checkpointing": False,
+            },
+            paper="arXiv:2303.16727" if _name == "videomae_g" else "arXiv:2203.12602",
+            weights=LAYOUTS,
+            published=_published,
+            options_of=options_of,
+        ),
+    )

@@ -1,0 +1,318 @@
+"""V-JEPA 2: a vision transformer with rotary positions, and an attentive probe as its head.
+
+Paper: Assran et al., "V-JEPA 2: Self-Supervised Video Models Enable Understanding, Prediction and Planning", 2025
+(arXiv:2506.09985). The nets read the authors' files (layout `vjepa2`): an encoder, a probe, or both in one file with
+the prefixes `encoder.` and `classifier.`. They also read files of transformers (layout `transformers`); the predictor
+is dropped.
+
+The encoder is trained without labels, and is usually kept frozen while the probe is trained (`--freeze-until probe`).
+The probe has some blocks, and one learned query that attends to all tokens. The last layer classifies its result.
+
+Rotary positions rotate pairs of neighboring channels of queries and keys: one third of the pairs by the token's frame,
+one by its row and one by its column. As in the reference, the angles of neighboring pairs do not have the frequencies
+that were intended (see `rotation`), because the published weights were trained so.
+
+The authors and transformers differ in three details. Loading a file sets them.
+
+- transformers counts rows and columns as on clips of the net's `size`, even if a clip has another size.
+- The probe's normalizations have other epsilons.
+- If `probe_heads` is not set, the probe has 16 attention heads, but as many as the encoder in transformers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from actrec.config import Input
+from actrec.nets import NETS, Entry, Layout, OptionValue
+from actrec.nets.backbone import Backbone
+from actrec.nets.transformer import (
+    Attention,
+    Block,
+    Blocks,
+    CrossAttention,
+    Mlp,
+    Pair,
+    Tokens,
+    TubeletEmbedding,
+    as_map,
+    as_tokens,
+    drop_paths,
+    init_linear,
+    joined,
+)
+
+INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), frames=16, size=256)
+PATCH = 16  # height and width of a tubelet in pixels
+PROBE_HEADS = 16
+PROBE_EPS = 1e-5
+
+
+class Encoder(Tokens):
+    """The vision transformer. Its output is the normalized tokens.
+
+    Args:
+        in_channels: channels of a frame.
+        dim, heads, hidden: channels, attention heads, channels inside the MLPs.
+        depth: number of blocks.
+        drop_path, checkpointing: as for `VJepa2`.
+    """
+
+    def __init__(
+        self, in_channels: int, dim: int, heads: int, hidden: int, *, depth: int, drop_path: float, checkpointing: bool
+    ):
+        super().__init__()
+        self.head_channels = dim // heads
+        self.patch_embed = TubeletEmbedding(in_channels, dim, (2, PATCH, PATCH))
+        blocks = (Block(dim, heads, hidden, drop_path=p) for p in drop_paths(drop_path, depth))
+        self.blocks = Blocks(*blocks, checkpointing=checkpointing)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+
+    def forward(self, x_NCTHW: Tensor, plane: Pair) -> Tensor:
+        """Tokens.
+
+        Args:
+            plane: rows and columns with which the positions are counted.
+        """
+        tokens = self.patch_embed(x_NCTHW)
+        return self.norm(self.blocks(tokens, rotation(tokens.shape[1], plane, self.head_channels, tokens.device)))
+
+
+def rotation(num_tokens: int, plane: Pair, channels: int, device: torch.device) -> Tensor:
+    """The cosines and sines (2, num_tokens, channels) with which `rotated` turns queries and keys.
+
+    A third of the channels, an even number, belongs to the frame, to the row and to the column. The channels that
+    remain are not rotated. The frequencies f0, f1, ... of a third are repeated as a whole: f0, f1, ..., f0, f1, ....
+    The pairs that are rotated consist of neighbors, so that the two channels of a pair have different angles. This is
+    an error of the reference, with which the published weights were trained.
+
+    Args:
+        num_tokens: they are numbered frame by frame, row by row.
+        plane: rows and columns of a frame.
+        channels: of an attention head.
+    """
+    number = torch.arange(num_tokens, device=device)
+    rows, columns = plane
+    places = number // (rows * columns), number % (rows * columns) // columns, number % columns
+    half = channels // 3 // 2
+    frequency = 1 / 10000 ** (torch.arange(half, dtype=torch.float32, device=device) / half)
+    angle = torch.cat([(place[:, None] * frequency).repeat(1, 2) for place in places], 1)
+    angle = torch.nn.functional.pad(angle, (0, channels - angle.shape[1]))
+    return torch.stack((angle.cos(), angle.sin()))
+
+
+class QueryBlock(Tokens):
+    """Queries attend to normalized tokens, without a normalization of their own, and pass an MLP."""
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, PROBE_EPS)
+        self.xattn = CrossAttention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim, PROBE_EPS)
+        self.mlp = Mlp(dim, 4 * dim)
+
+    def forward(self, queries: Tensor, x: Tensor) -> Tensor:
+        queries = queries + self.xattn(queries, self.norm1(x))
+        return queries + self.mlp(self.norm2(queries))
+
+
+class Probe(nn.Module):
+    """The attentive probe: blocks, and a learned query that gathers (N, dim) from all tokens.
+
+    Args:
+        dim, heads: channels of a token and attention heads.
+        depth: number of blocks, the last of which is that of the query.
+        checkpointing: as for `Blocks`.
+    """
+
+    def __init__(self, dim: int, heads: int, *, depth: int, checkpointing: bool):
+        super().__init__()
+        blocks = (Block(dim, heads, 4 * dim, eps=PROBE_EPS) for _ in range(depth - 1))
+        self.blocks = Blocks(*blocks, checkpointing=checkpointing)
+        self.query_tokens = nn.Parameter(torch.zeros(1, 1, dim))
+        self.cross_attention_block = QueryBlock(dim, heads)
+        nn.init.trunc_normal_(self.query_tokens, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries = self.query_tokens.expand(x.shape[0], -1, -1)
+        return self.cross_attention_block(queries, self.blocks(x)).squeeze(1)
+
+
+class VJepa2(Backbone):
+    """The encoder and the probe.
+
+    Args:
+        dim, heads, hidden: channels, attention heads, channels inside the encoder's MLPs.
+        depth, probe_depth: number of blocks of the encoder and of the probe.
+        num_classes, in_channels, dropout: as for `Backbone`.
+        frames, size: of the clips, as in `Input`. Other clips are accepted, too.
+        probe_heads: attention heads of the probe. None: see above.
+        drop_path: probability of `DropPath` for the encoder's last block.
+        checkpointing: gradient checkpointing, as for `Blocks`.
+
+    Raises:
+        ValueError: `probe_heads` does not divide `dim`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        hidden: int,
+        /,
+        *,
+        depth: int,
+        num_classes: int,
+        in_channels: int,
+        dropout: float,
+        frames: int,
+        size: int | tuple[int, int],
+        probe_depth: int,
+        probe_heads: int | None,
+        drop_path: float,
+        checkpointing: bool,
+    ):
+        super().__init__(num_features=dim, in_channels=in_channels, dropout=dropout, head_std=None)
+        if probe_heads is not None and dim % probe_heads:
+            raise ValueError(f"probe_heads {probe_heads}: expected a divisor of {dim}, the channels of a token")
+        self._heads, self._probe_heads = heads, probe_heads
+        self.encoder = Encoder(
+            in_channels, dim, heads, hidden, depth=depth, drop_path=drop_path, checkpointing=checkpointing
+        )
+        self.probe = Probe(dim, probe_heads or min(heads, PROBE_HEADS), depth=probe_depth, checkpointing=checkpointing)
+        self._initialize()
+        self.reset_head(num_classes)
+        self.min_frames, self.min_size = 2, PATCH
+        height, width = (size, size) if isinstance(size, int) else size
+        self._plane = self.encoder.patch_embed.grid((frames, height, width))[1:]
+        self._own_plane = False
+
+    def _initialize(self) -> None:
+        """The later a block, the smaller are the initial weights of the layers that end its branches."""
+        init_linear(self)
+        nn.init.trunc_normal_(self.encoder.patch_embed.proj.weight, std=0.02)
+        nn.init.zeros_(self.encoder.patch_embed.proj.bias)
+        scaled = [(self.probe.cross_attention_block.mlp.fc2, max(len(self.probe.blocks), 1))]
+        for blocks in (self.encoder.blocks, self.probe.blocks):
+            for number, block in enumerate(blocks, 1):
+                scaled += [(block.attn.proj, number), (block.mlp.fc2, number)]
+        with torch.no_grad():
+            for layer, number in scaled:
+                layer.weight /= (2 * number) ** 0.5
+
+    def follow(self, layout: str) -> None:
+        """Computes as the project that wrote files of this layout."""
+        self._own_plane = layout == "transformers"
+        if self._probe_heads is None:
+            heads = self._heads if layout == "transformers" else min(self._heads, PROBE_HEADS)
+            for module in self.probe.modules():
+                if isinstance(module, (Attention, CrossAttention)):
+                    module.heads = heads
+
+    def features(self, x_NCTHW: Tensor) -> Tensor:
+        grid = self.encoder.patch_embed.grid(x_NCTHW.shape[2:])
+        return as_map(self.encoder(x_NCTHW, self._plane if self._own_plane else grid[1:]), grid)
+
+    def head(self, features_NCTHW: Tensor) -> Tensor:
+        return self.fc(self.dropout(self.probe(as_tokens(features_NCTHW))))
+
+
+def options_of(tensors: Mapping[str, Tensor]) -> dict[str, OptionValue]:
+    """The numbers of blocks in a weights file."""
+    found: dict[str, OptionValue] = {}
+    for option, pattern, others in (
+        ("depth", r"encoder\.blocks\.(\d+)\..+", 0),
+        ("probe_depth", r"probe\.blocks\.(\d+)\..+", 1),
+    ):
+        numbers = [int(name[1]) for key in tensors if (name := re.fullmatch(pattern, key))]
+        if numbers:
+            found[option] = max(numbers) + 1 + others
+    if "probe_depth" not in found and "probe.query_tokens" in tensors:
+        found["probe_depth"] = 1
+    return found
+
+
+PARTS = ("encoder.", "probe.", "fc.")
+BLOCK = r"(?:vjepa2\.)?encoder\.layer\.(\d+)\."
+PROBE = r"pooler\.self_attention_layers\.(\d+)\."
+QUERY = r"pooler\.cross_attention_layer\."
+LAYOUTS = {
+    "vjepa2": Layout(
+        renames={
+            r"(?:encoder\.)?((?:patch_embed|blocks|norm)\..+)": r"encoder.\1",
+            r"(?:classifier\.)?pooler\.(.+)": r"probe.\1",
+            r"(?:classifier\.)?linear\.(.+)": r"fc.\1",
+        },
+        dropped={r"(?:encoder\.)?pos_embed": "table of positions, in place of which queries and keys are rotated"},
+        parts=PARTS,
+        eps={r"probe\..+\.norm\d": PROBE_EPS},
+    ),
+    "transformers": Layout(
+        renames={
+            r"(?:vjepa2\.)?encoder\.embeddings\.patch_embeddings\.(.+)": r"encoder.patch_embed.\1",
+            BLOCK + r"attention\.(.+)": r"encoder.blocks.\1.attn.\2",
+            BLOCK + r"(.+)": r"encoder.blocks.\1.\2",
+            r"(?:vjepa2\.)?encoder\.layernorm\.(.+)": r"encoder.norm.\1",
+            r"pooler\.query_tokens": r"probe.query_tokens",
+            PROBE + r"layer_norm(\d)\.(.+)": r"probe.blocks.\1.norm\2.\3",
+            PROBE + r"self_attn\.out_proj\.(.+)": r"probe.blocks.\1.attn.proj.\2",
+            PROBE + r"self_attn\.([qkv]_proj\..+)": r"probe.blocks.\1.attn.\2",
+            PROBE + r"mlp\.(.+)": r"probe.blocks.\1.mlp.\2",
+            QUERY + r"layer_norm(\d)\.(.+)": r"probe.cross_attention_block.norm\1.\2",
+            QUERY + r"cross_attn\.q_proj\.(.+)": r"probe.cross_attention_block.xattn.q.\1",
+            QUERY + r"cross_attn\.([kv]_proj\..+)": r"probe.cross_attention_block.xattn.\1",
+            QUERY + r"mlp\.(.+)": r"probe.cross_attention_block.mlp.\1",
+            r"classifier\.(.+)": r"fc.\1",
+        },
+        dropped={r"(?:vjepa2\.)?predictor\..+": "predictor of the pretraining"},
+        convert=lambda tensors, net: _joined(tensors),
+        parts=PARTS,
+        eps={r"probe\..+\.norm\d": 1e-6},
+    ),
+}
+
+
+def _joined(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Joins queries, keys and values of transformers."""
+    for parts, whole in (
+        (("attn.query", "attn.key", "attn.value"), "attn.qkv"),
+        (("attn.q_proj", "attn.k_proj", "attn.v_proj"), "attn.qkv"),
+        (("xattn.k_proj", "xattn.v_proj"), "xattn.kv"),
+    ):
+        tensors = joined(tensors, parts, whole)
+    return tensors
+
+
+VARIANTS = {  # name: channels, heads, channels in the MLPs, depth
+    "vjepa2_s": (384, 6, 1536, 12),
+    "vjepa2_b": (768, 12, 3072, 12),
+    "vjepa2_l": (1024, 16, 4096, 24),
+    "vjepa2_h": (1280, 16, 5120, 32),
+    "vjepa2_g": (1408, 22, 6144, 40),
+}
+for _name, (*_sizes, _depth) in VARIANTS.items():
+    NETS.add(
+        _name,
+        Entry(
+            partial(VJepa2, *_sizes),
+            input=INPUT,
+            options={
+                "dropout": 0.0,
+                "frames": INPUT.frames,
+                "size": INPUT.size,
+                "depth": _depth,
+                "probe_depth": 4,
+                "probe_heads": None,
+                "drop_path": 0.0,
+                "checkpointing": False,
+            },
+            paper="arXiv:2506.09985",
+            weights=LAYOUTS,
+            options_of=options_of,
+        ),
+    )

@@ -1,0 +1,380 @@
+"""VideoMAE and V-JEPA 2 against their authors' code and transformers: names, logits, positions, parts of files."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import actrec
+from actrec.nets import NETS, weights
+from actrec.nets.backbone import Backbone
+from actrec.nets.transformer import rotated
+from actrec.nets.videomae import positions
+from actrec.nets.vjepa2 import rotation
+
+GOLDEN = json.loads(Path(__file__).with_name("golden_vit.json").read_text())["cases"]
+CHEAP = ("hf_videomae_small", "hf_vjepa2_d3")
+LAYER = "videomae.encoder.layer."
+NAMES = {  # net and layout -> pattern of our name, theirs; the first that matches
+    "videomae videomae": {r"fc\.(.+)": r"head.\1"},
+    "videomae transformers": {
+        r"patch_embed\.proj\.(.+)": r"videomae.embeddings.patch_embeddings.projection.\1",
+        r"blocks\.(\d+)\.norm1\.(.+)": LAYER + r"\1.layernorm_before.\2",
+        r"blocks\.(\d+)\.norm2\.(.+)": LAYER + r"\1.layernorm_after.\2",
+        r"blocks\.(\d+)\.attn\.qkv\.(.+)": LAYER + r"\1.attention.attention.{query,key,value}.\2",
+        r"blocks\.(\d+)\.attn\.q_bias": LAYER + r"\1.attention.attention.query.bias",
+        r"blocks\.(\d+)\.attn\.v_bias": LAYER + r"\1.attention.attention.value.bias",
+        r"blocks\.(\d+)\.attn\.proj\.(.+)": LAYER + r"\1.attention.output.dense.\2",
+        r"blocks\.(\d+)\.mlp\.fc1\.(.+)": LAYER + r"\1.intermediate.dense.\2",
+        r"blocks\.(\d+)\.mlp\.fc2\.(.+)": LAYER + r"\1.output.dense.\2",
+        r"fc\.(.+)": r"classifier.\1",
+    },
+    "vjepa2 vjepa2": {r"probe\.(.+)": r"classifier.pooler.\1", r"fc\.(.+)": r"classifier.linear.\1"},
+    "vjepa2 transformers": {
+        r"encoder\.patch_embed\.(.+)": r"vjepa2.encoder.embeddings.patch_embeddings.\1",
+        r"encoder\.blocks\.(\d+)\.attn\.qkv\.(.+)": r"vjepa2.encoder.layer.\1.attention.{query,key,value}.\2",
+        r"encoder\.blocks\.(\d+)\.attn\.(.+)": r"vjepa2.encoder.layer.\1.attention.\2",
+        r"encoder\.blocks\.(.+)": r"vjepa2.encoder.layer.\1",
+        r"encoder\.norm\.(.+)": r"vjepa2.encoder.layernorm.\1",
+        r"probe\.blocks\.(\d+)\.attn\.qkv\.(.+)": r"pooler.self_attention_layers.\1.self_attn.{q,k,v}_proj.\2",
+        r"probe\.blocks\.(\d+)\.attn\.proj\.(.+)": r"pooler.self_attention_layers.\1.self_attn.out_proj.\2",
+        r"probe\.blocks\.(\d+)\.norm(.+)": r"pooler.self_attention_layers.\1.layer_norm\2",
+        r"probe\.blocks\.(\d+)\.(.+)": r"pooler.self_attention_layers.\1.\2",
+        r"probe\.cross_attention_block\.xattn\.q\.(.+)": r"pooler.cross_attention_layer.cross_attn.q_proj.\1",
+        r"probe\.cross_attention_block\.xattn\.kv\.(.+)": r"pooler.cross_attention_layer.cross_attn.{k,v}_proj.\1",
+        r"probe\.cross_attention_block\.norm(.+)": r"pooler.cross_attention_layer.layer_norm\1",
+        r"probe\.cross_attention_block\.(.+)": r"pooler.cross_attention_layer.\1",
+        r"probe\.query_tokens": r"pooler.query_tokens",
+        r"fc\.(.+)": r"classifier.\1",
+    },
+}
+
+
+def as_their_owners_write_it(net: Backbone, layout: str) -> dict[str, Tensor]:
+    """The tensors of a net by the names of another project, which can store queries, keys and values apart."""
+    names, found = NAMES[f"{net.name.partition('_')[0]} {layout}"], {}
+    for key, value in net.state_dict().items():
+        theirs = next((re.sub(f"^{old}$", new, key) for old, new in names.items() if re.fullmatch(old, key)), key)
+        before, _, parts = theirs.partition("{")
+        parts, _, after = parts.partition("}")
+        rows = value.chunk(parts.count(",") + 1)
+        found |= {f"{before}{part}{after}": tensor for part, tensor in zip(parts.split(","), rows)}
+    return found
+
+
+def filled(key: str, like: Tensor) -> Tensor:
+    """A weight by the rule of golden_vit.json."""
+    x = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(tuple(like.shape)).astype(np.float32)
+    if like.ndim > 1:
+        x = x * np.float32(np.sqrt(1 / np.prod(like.shape[1:])))
+    else:
+        x = 1 + 0.05 * x if key.endswith("weight") else 0.1 * x
+    return torch.from_numpy(x.astype(np.float32))
+
+
+def far(found: Tensor, expected: Tensor) -> float:
+    return ((found - expected).abs().max() / expected.abs().max()).item()
+
+
+def small(name: str, **options) -> Backbone:
+    """A cheap net with random weights, biases included."""
+    torch.manual_seed(0)
+    probe = {"probe_depth": 2} if name.startswith("vjepa2") else {}
+    net = actrec.net(name, **{"num_classes": 5, "depth": 2, "frames": 4, "size": 32, **probe, **options}).eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.ndim == 1:
+                parameter += 0.1 * torch.randn(parameter.shape)
+    return net
+
+
+def clip(*, frames: int = 4, height: int = 32, width: int = 32) -> Tensor:
+    return torch.randn(2, 3, frames, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def load(net: Backbone, tensors: Mapping[str, Tensor], folder: Path, **options) -> weights.Account:
+    torch.save(tensors, folder / "weights.pt")
+    return actrec.load_weights(net, folder / "weights.pt", **options)
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["case"])
+def test_names_and_shapes_of_the_reference(case, meta_net):
+    net = meta_net(case["net"], num_classes=11, **case["options"])
+    tensors = as_their_owners_write_it(net, case["layout"])
+    schema = "\n".join(sorted(f"{key} {'x'.join(map(str, value.shape))}" for key, value in tensors.items()))
+    assert hashlib.sha1(schema.encode()).hexdigest() == case["schema_sha1"]
+    assert sum(parameter.numel() for parameter in net.parameters()) == case["params"]
+    assert net.state_dict().keys() == dict(net.named_parameters()).keys()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, id=c["case"], marks=() if c["case"] in CHEAP else pytest.mark.slow) for c in GOLDEN],
+)
+def test_logits_of_the_reference(case, monkeypatch):
+    net = actrec.net(case["net"], num_classes=11, **case["options"]).eval()
+    tensors = {key: filled(key, value) for key, value in as_their_owners_write_it(net, case["layout"]).items()}
+    monkeypatch.setattr(weights, "read_tensors", lambda path: tensors)  # writing them takes longer than all the rest
+    account = actrec.load_weights(net, "model.pth")
+    assert (account.layout, set(account.used), account.missing) == (case["layout"], set(net.state_dict()), ())
+    values = np.random.RandomState(7).standard_normal(case["input_shape"]).astype(np.float32)
+    with torch.inference_mode():
+        logits = net(torch.from_numpy(values))
+    assert far(logits, torch.tensor(case["logits"])) < 2e-6
+
+
+def test_the_goldens_are_those_of_the_reference(shared_spec):
+    """Every case of both families but four options that no published file uses."""
+    theirs = {case["name"]: case for case in json.loads((shared_spec / "golden_modern.json").read_text())["cases"]}
+    ours = {case["case"]: case for case in GOLDEN}
+    assert {n for n, c in theirs.items() if c["family"] in ("videomae", "vjepa2") and c["tier"] == "core"} == set(ours)
+    for name, case in ours.items():
+        assert np.allclose(case["logits"], theirs[name]["logits"], rtol=1e-6)
+
+
+# ---- files ----
+
+
+@pytest.mark.parametrize("name", ["videomae_s", "vjepa2_s"])
+@pytest.mark.parametrize("other", ["authors", "transformers"])
+def test_round_trip_as_their_owners_wrote_it(name, other, tmp_path):
+    layout = name.partition("_")[0] if other == "authors" else other
+    net, copied = small(name), small(name, dropout=0.5)
+    nn.init.normal_(net.fc.weight)
+    account = load(copied, {"module": as_their_owners_write_it(net, layout)}, tmp_path)
+    assert (account.layout, account.missing, account.dropped) == (layout, (), {})
+    assert all(torch.equal(value, net.state_dict()[key]) for key, value in copied.state_dict().items())
+    assert copied.options["eps_of"] == layout
+
+
+def test_biases_of_queries_and_values_of_transformers_4(tmp_path):
+    net, copied = small("videomae_s"), small("videomae_s")
+    tensors = {
+        key.replace("query.bias", "q_bias").replace("value.bias", "v_bias"): value
+        for key, value in as_their_owners_write_it(net, "transformers").items()
+    }
+    assert "videomae.encoder.layer.1.attention.attention.v_bias" in tensors
+    load(copied, tensors, tmp_path)
+    assert torch.equal(copied.blocks[1].attn.v_bias, net.blocks[1].attn.v_bias)
+    del tensors["videomae.encoder.layer.1.attention.attention.v_bias"]
+    with pytest.raises(ValueError, match=r"missing blocks\.1\.attn\.v_bias"):
+        load(copied, tensors, tmp_path)
+
+
+@pytest.mark.parametrize("part", ["query", "key", "value"])
+def test_a_missing_part_of_a_joined_tensor(part, tmp_path):
+    net = small("videomae_s")
+    tensors = as_their_owners_write_it(net, "transformers")
+    del tensors[f"videomae.encoder.layer.1.attention.attention.{part}.weight"]
+    with pytest.raises(ValueError, match=f"missing blocks.1.attn.{'qkv' if part == 'query' else part}.weight"):
+        load(net, tensors, tmp_path, layout="transformers")
+
+
+def test_pretrained_files_of_videomae(tmp_path):
+    """Without a classifier, with a decoder and with a normalization that fine-tuning replaces."""
+    net, extra = small("videomae_s"), torch.zeros(2)
+    body = {key: value for key, value in net.state_dict().items() if not key.startswith("fc")}
+    theirs = {f"encoder.{key}": value for key, value in body.items()} | {"encoder.norm.weight": extra}
+    theirs |= {"mask_token": extra, "encoder_to_decoder.weight": extra, "decoder.blocks.0.norm1.bias": extra}
+    names = {key: value for key, value in as_their_owners_write_it(net, "transformers").items() if "videomae." in key}
+    names |= {"mask_token": extra, "decoder.norm.bias": extra, "videomae.layernorm.weight": extra}
+    for tensors in (theirs, names):
+        copied = small("videomae_s", num_classes=7)
+        account = load(copied, {"model": tensors}, tmp_path)
+        assert set(account.used) == set(body)
+        assert set(account.missing) == {"fc_norm.weight", "fc_norm.bias", "fc.weight", "fc.bias"}
+        assert len(account.dropped) == len(tensors) - (len(body) if tensors is theirs else len(names) - 3)
+    tokens = {key: value for key, value in names.items() if not key.startswith(("mask", "decoder"))}
+    tokens |= {"classifier.weight": net.fc.weight, "classifier.bias": net.fc.bias}  # classifies the first token
+    with pytest.raises(ValueError, match=r"missing fc_norm\.weight"):
+        load(small("videomae_s"), tokens, tmp_path)
+
+
+def test_parts_of_vjepa2(tmp_path):
+    """An encoder file and a probe file together give the net that one file with both gives."""
+    net, x = small("vjepa2_s"), clip()
+    theirs = as_their_owners_write_it(net, "vjepa2")
+    encoder = {f"module.backbone.{k.removeprefix('encoder.')}": v for k, v in theirs.items() if k.startswith("encoder")}
+    encoder["module.backbone.pos_embed"] = torch.zeros(1, 8, 384)
+    probe = {f"module.{k.removeprefix('classifier.')}": v for k, v in theirs.items() if k.startswith("classifier")}
+    random = {key: torch.randn_like(value) for key, value in encoder.items()}
+    copied = small("vjepa2_s")
+    for parameter in copied.parameters():
+        nn.init.normal_(parameter)
+    files = {"encoder": random, "target_encoder": encoder, "predictor": {}, "epoch": 3}, {"classifiers": [probe]}
+    accounts = [load(copied, file, tmp_path) for file in files]
+    assert set(accounts[0].used) == set(accounts[1].missing) == {k for k in theirs if k.startswith("encoder.")}
+    assert list(accounts[0].dropped) == ["pos_embed"]
+    assert "rotated" in accounts[0].dropped["pos_embed"]
+    with torch.inference_mode():
+        assert torch.equal(copied(x), net(x))
+    del encoder["module.backbone.norm.bias"]
+    with pytest.raises(ValueError, match=r"missing encoder\.norm\.bias"):
+        load(copied, {"encoder": encoder}, tmp_path)
+    hub = as_their_owners_write_it(net, "transformers")
+    hub = {key.removeprefix("vjepa2."): value for key, value in hub.items() if key.startswith("vjepa2.")}
+    account = load(copied, {**hub, "predictor.embeddings.mask_tokens": torch.zeros(2)}, tmp_path)
+    assert (account.layout, set(account.used)) == ("transformers", set(accounts[0].used))
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "epsilons"),
+    [
+        ("videomae_s", "blocks.1.norm2", {"videomae": 1e-6, "transformers": 1e-12}),
+        ("videomae_s", "fc_norm", {"videomae": 1e-6, "transformers": 1e-5}),
+        ("vjepa2_s", "encoder.blocks.1.norm2", {"vjepa2": 1e-6, "transformers": 1e-6}),
+        ("vjepa2_s", "probe.blocks.0.norm1", {"vjepa2": 1e-5, "transformers": 1e-6}),
+        ("vjepa2_s", "probe.cross_attention_block.norm2", {"vjepa2": 1e-5, "transformers": 1e-6}),
+    ],
+)
+def test_epsilons_are_those_of_the_file(name, module, epsilons, tmp_path):
+    for layout, eps in epsilons.items():
+        net = small(name)
+        load(net, as_their_owners_write_it(net, layout), tmp_path)
+        again = actrec.net(name, **net.options)  # as a checkpoint builds it
+        assert net.get_submodule(module).eps == again.get_submodule(module).eps == eps
+
+
+def test_the_depth_follows_from_a_file():
+    for name, layout, depth in (("videomae_s", "videomae", 2), ("vjepa2_s", "transformers", 3)):
+        net = small(name, depth=depth)
+        entry = NETS.get(name)
+        named = weights.renamed_tensors(as_their_owners_write_it(net, layout), entry.weights[layout])
+        expected = {"depth": depth} | ({"probe_depth": 2} if name == "vjepa2_s" else {})
+        assert entry.options_of(named) == expected
+        assert entry.options_of({"conv1.weight": torch.zeros(1)}) == {}
+    assert NETS.get("vjepa2_s").options_of({"probe.query_tokens": torch.zeros(1)}) == {"probe_depth": 1}
+
+
+# ---- positions ----
+
+
+def test_positions_of_videomae_count_through_the_clip():
+    """Those of a net that is made for other clips are computed."""
+    table = positions(40, 6)
+    assert table[0].tolist() == [0, 1, 0, 1, 0, 1]
+    assert table[39, 2:4].tolist() == pytest.approx([np.sin(39 / 10000 ** (1 / 3)), np.cos(39 / 10000 ** (1 / 3))])
+    net = small("videomae_s", frames=2, size=16)
+    assert len(net.positions) == 1
+    other = small("videomae_s", frames=6, size=(48, 80))
+    x = clip(frames=6, height=48, width=80)
+    with torch.inference_mode():
+        assert net.features(x).shape == (2, 384, 3, 3, 5)
+        assert torch.equal(net(x), other(x))
+        moved = net(x.transpose(3, 4))  # other positions for the same tubelets
+        assert far(moved, net(x)) > 1e-3
+
+
+def test_rotation_is_by_frame_row_and_column():
+    table = rotation(2 * 3 * 5, (3, 5), 64, torch.device("cpu"))
+    assert table.shape == (2, 30, 64)
+    angles = torch.atan2(table[1], table[0])
+    token = (1 * 3 + 2) * 5 + 4
+    frequency = 10000 ** (-torch.arange(10) / 10)
+    for start, place in ((0, 1), (20, 2), (40, 4)):
+        third = torch.polar(torch.ones(10), place * frequency).angle()
+        assert torch.allclose(angles[token, start : start + 20], torch.cat((third, third)), atol=1e-6)
+    assert not angles[:, 60:].any()
+    x = torch.randn(1, 2, 30, 64)
+    assert torch.equal(rotated(x, table)[..., 60:], x[..., 60:])
+    turned = rotated(x, table)[0, 0, token]
+    cos, sin = table[:, token]
+    assert turned[6].item() == pytest.approx((x[0, 0, token, 6] * cos[6] - x[0, 0, token, 7] * sin[6]).item(), abs=1e-6)
+    assert turned[7].item() == pytest.approx((x[0, 0, token, 7] * cos[7] + x[0, 0, token, 6] * sin[7]).item(), abs=1e-6)
+
+
+def test_positions_of_vjepa2_are_those_of_the_clip_or_of_the_net(tmp_path):
+    """transformers counts rows and columns as in its own crop, also on clips of another size."""
+    net, x = small("vjepa2_s"), clip(height=48, width=64)
+    authors, transformers = small("vjepa2_s", size=64), small("vjepa2_s", size=(48, 64))
+    with torch.inference_mode():
+        assert torch.equal(authors(x), net(x))
+    for made, layout in ((net, "transformers"), (transformers, "transformers"), (authors, "vjepa2")):
+        load(made, as_their_owners_write_it(authors, layout), tmp_path)
+    with torch.inference_mode():
+        assert far(transformers(x), authors(x)) < 1e-4  # its own size; the epsilons differ
+        assert far(net(x), transformers(x)) > 1e-3
+    again = actrec.net("vjepa2_s", **net.options).eval()  # as a checkpoint builds it
+    again.load_state_dict(net.state_dict())
+    with torch.inference_mode():
+        assert torch.equal(again(x), net(x))
+    table = rotation(24, (2, 2), 64, x.device)
+    assert torch.equal(table[0, :, 0], (torch.arange(24) // 4).float().cos())
+
+
+def test_heads_of_the_probe_follow_from_the_file(tmp_path):
+    with torch.device("meta"):
+        giant = actrec.net("vjepa2_g", depth=1, probe_depth=2)
+        fixed = actrec.net("vjepa2_g", depth=1, probe_depth=2, probe_heads=8)
+    for layout, expected in (("vjepa2", 16), ("transformers", 22)):
+        giant.follow(layout)
+        fixed.follow(layout)
+        assert giant.probe.blocks[0].attn.heads == giant.probe.cross_attention_block.xattn.heads == expected
+        assert fixed.probe.blocks[0].attn.heads == fixed.probe.cross_attention_block.xattn.heads == 8
+    assert giant.encoder.blocks[0].attn.heads == 22
+
+
+# ---- training and features ----
+
+
+@pytest.mark.parametrize("name", ["videomae_s", "vjepa2_s"])
+def test_checkpointing_changes_no_gradient(name):
+    net = small(name, drop_path=0.5)
+    other = copy.deepcopy(net)
+    for module in other.modules():
+        if hasattr(module, "checkpointing"):
+            module.checkpointing = True
+    kept: list[list[Tensor]] = []
+    for made in (net.train(), other.train()):
+        torch.manual_seed(3)
+        saved: list[Tensor] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, saved=saved: saved.append(t) or t, lambda t: t):
+            loss = F.cross_entropy(made(clip()), torch.tensor([1, 2]))
+        loss.backward()
+        kept.append(saved)
+    for found, expected in zip(other.parameters(), net.parameters()):
+        assert torch.allclose(found.grad, expected.grad, atol=1e-6)
+    assert len(kept[1]) < len(kept[0]) / 2
+    assert small(name, checkpointing=True).eval()(clip()).equal(net.eval()(clip()))
+
+
+@pytest.mark.parametrize(
+    ("name", "giga", "millions"),
+    [("videomae_s", 57, 22), ("videomae_b", 180, 87), ("videomae_l", 597, 305), ("videomae_h", 1192, 633)],
+)
+def test_costs_are_those_of_the_paper(name, giga, millions, meta_net):
+    """Tables of the paper of VideoMAE: FLOPs of one view, and parameters."""
+    cost = actrec.profile(meta_net(name, num_classes=400))
+    assert cost.flops / 1e9 == pytest.approx(giga, rel=3e-3)
+    assert cost.params / 1e6 == pytest.approx(millions, rel=1e-2)
+
+
+def test_costs_count_attention():
+    net = small("vjepa2_s", depth=1, probe_depth=1)
+    tokens, dim = 8, 384
+    block = tokens * dim * (4 * dim + 2 * tokens + 8 * dim)
+    query = tokens * dim * 2 * dim + dim * (dim + 2 * tokens + 8 * dim)
+    assert actrec.profile(net).flops == tokens * dim * 3 * 2 * 16 * 16 + block + query
+
+
+def test_initial_weights():
+    torch.manual_seed(0)
+    net = actrec.net("vjepa2_s", depth=4, probe_depth=4)
+    assert net.encoder.blocks[3].attn.qkv.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert net.encoder.blocks[3].mlp.fc2.weight.std().item() == pytest.approx(0.02 / 8**0.5, rel=0.05)
+    assert net.probe.cross_attention_block.mlp.fc2.weight.std().item() == pytest.approx(0.02 / 6**0.5, rel=0.05)
+    net = actrec.net("videomae_s", depth=1)
+    assert net.blocks[0].mlp.fc1.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert not net.fc.bias.any()
+    assert net.fc.weight.std().item() == pytest.approx(0.001, rel=0.1)
