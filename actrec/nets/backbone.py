@@ -30,29 +30,25 @@ def outermost_layers(net: nn.Module, last_layer: nn.Module) -> list[nn.Module]:
 class Backbone(nn.Module):
     """A net that maps clips to a feature map, and a head that maps the feature map to logits.
 
-        The head averages over space, applies dropout to each time step, classifies each time step and averages the logits
-        over time. Because the classifier is linear, the average is computed before it.
+    The head averages over space, applies dropout to each time step, classifies each time step and averages the logits
+    over time. Because the classifier is linear, the average is computed before it.
 
-        Args:
-            num_features: channels of the feature map.
-            in_channels: channels of a frame.
-            dropout: probability of dropout before the last layer.
-            head_std: standard deviation of the last layer's initial weights; its bias is then 0. With None the layer keeps
-                torch's own initialization.
+    Args:
+        num_features: channels of the feature map.
+        in_channels: channels of a frame.
+        dropout: probability of dropout before the last layer.
+        head_std: standard deviation of the last layer's initial weights; its bias is then 0. With None the layer keeps
+            torch's own initialization.
 
-        Attributes:
-            min_frames, min_size: frames and pixels of the smallest clip that the net accepts.
-            frames_multiple: the number of frames of a clip must be a multiple of this.
-            exact: the net accepts only clips of `min_frames` frames of `min_size` x `min_size` pixels.
-            fixed_grid: the net is built for clips of its options `frames` and `size`. `actrec.load` builds it again for
-    <<<<<<< HEAD
-                other clips, and its own layout (`Entry.weights["actrec"]`) can convert tables of positions. Other nets
-                stay as they were built.
-    =======
-                other clips; its other nets keep what they were built for.
-    >>>>>>> bd255c6 (VideoMAE and V-JEPA 2 in the table of nets; profile counts linear layers and attention of transformers)
-            channels_last: torch's name for the channels-last format of the weights. Clips are always `channels_last_3d`.
-            name, input, options: set by `actrec.net`.
+    Attributes:
+        min_frames, min_size: frames and pixels of the smallest clip that the net accepts.
+        frames_multiple: the number of frames of a clip must be a multiple of this.
+        exact: the net accepts only clips of `min_frames` frames of `min_size` x `min_size` pixels.
+        fixed_grid: the net is built for clips of its options `frames` and `size`. `actrec.load` builds it again for
+            other clips, and its own layout (`Entry.weights["actrec"]`) can convert tables of positions. Other nets
+            stay as they were built.
+        channels_last: torch's name for the channels-last format of the weights. Clips are always `channels_last_3d`.
+        name, input, options: set by `actrec.net`.
     """
 
     name: str
