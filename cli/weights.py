@@ -150,8 +150,8 @@ def _use(file: Path, guess: Guess, frames: int | None, trained: TrainedWith | No
         shown = "".join(f", {name}={value!r}" for name, value in guess.options.items())
         num_classes = "" if guess.num_classes is None else f"num_classes={guess.num_classes}, "
         built = f'actrec.net("{guess.net}", {num_classes}in_channels={guess.in_channels}{shown})'
-        new_head = ", new_head=True" if guess.num_classes is None else ""
-        return f'net = {built}; actrec.load_weights(net, "{file}"{new_head})'
+        own_head = ", new_head=True" if guess.num_classes is None else ""
+        return f'net = {built}; actrec.load_weights(net, "{file}"{own_head})'
     options = {**implied_options(file, guess), **guess.options}
     if trained is not None:
         options = {name: value for name, value in options.items() if name not in ("frames", "size")}
