@@ -548,7 +548,7 @@ class Loss(Settings):
 class Run(Settings):
     """How a training is run: device, arithmetic, checkpoints, logs."""
 
-    recipe: Literal["ibm", "hara", "tsn"] | None = opt(
+    recipe: Literal["ibm", "hara", "tsn", "videomae"] | None = opt(
         None,
         "Start from the options of a published training.",
         common=True,

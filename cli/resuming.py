@@ -112,7 +112,7 @@ def _fill_recipe(ctx: click.Context) -> None:
     from actrec.nets import NETS
 
     recipe = ctx.params["run_recipe"]
-    used, lost = options_of(recipe, _chosen(ctx), lambda backbone: NETS.get(backbone).options)
+    used, lost = options_of(recipe, _chosen(ctx), lambda backbone: NETS.get(backbone).options, _SECTIONS)
     own = {(section, name): value for section, values in RECIPES[recipe].items() for name, value in values.items()}
     _take_over(ctx, f"--recipe {recipe}", own, used, lost)
 

@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 
+import actrec
 from actrec import config
 from actrec.cli.options import flag_of
 from actrec.nets import NETS
@@ -15,7 +16,7 @@ from actrec.recipes import RECIPES, options_of
 from actrec.settings import check_fields, field_types, without_none
 
 TRAINING = Path(__file__).parents[1] / "docs/training.md"
-KINDS = field_types(config.Recipe)
+KINDS = field_types(config.Recipe) | {"augment": actrec.Augment}  # with the options of all augmentations
 
 
 def net_options(name: str):
@@ -24,7 +25,9 @@ def net_options(name: str):
 
 def chosen(recipe: str, **options) -> dict:
     """The options of a recipe beside those of the user, which are given as `section_name=value`."""
-    return options_of(recipe, {tuple(name.split("_", 1)): value for name, value in options.items()}, net_options)[0]
+    return options_of(
+        recipe, {tuple(name.split("_", 1)): value for name, value in options.items()}, net_options, KINDS
+    )[0]
 
 
 def test_the_flag_has_every_recipe():
@@ -63,6 +66,14 @@ def test_options_without_a_meaning_are_left_out():
     config.Optim(
         optimizer="adamw", schedule="cosine", **{key: v for (part, key), v in found.items() if part == "optim"}
     )
+
+
+def test_the_videomae_recipe_adapts():
+    found = chosen("videomae", augment_auto_augment="none", net_backbone="resnet3d_18", augment_cutmix=0.0)
+    assert not {("augment", "rand_ops"), ("augment", "rand_magnitude"), ("net", "drop_path")} & set(found)
+    assert found["augment", "mixup"] == 0.8
+    assert config.Optim(**RECIPES["videomae"]["optim"]).initial_lr == 5e-4  # for 256 videos of two clips each
+    assert RECIPES["videomae"]["loader"] == {"batch_size": 512, "repeats": 2}
 
 
 def test_a_net_of_the_user_gets_the_options_that_it_has():

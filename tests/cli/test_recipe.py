@@ -37,7 +37,9 @@ def test_a_recipe_chooses_the_net(recipe, net, run, inside, monkeypatch):
 
 
 def test_unknown_names(run, inside):
-    assert "'ibn': expected one of ibm, hara, tsn (did you mean ibm?)" in run("train", "--recipe", "ibn")[2][-1]
+    assert (
+        "'ibn': expected one of ibm, hara, tsn, videomae (did you mean ibm?)" in run("train", "--recipe", "ibn")[2][-1]
+    )
     code, _, err = run("train", "--recipe", "tsn", "--backbone", "tsm_resnet8")
     assert code != 0
     assert "tsm_resnet18" in err[-1]
