@@ -34,7 +34,7 @@ FILES = (BEST, LAST, *DESCRIPTION)
 MAY_CHANGE = {  # options that do not affect the weights of an epoch: they may differ when it is continued
     ("loader", "workers"), ("loader", "prefetch"), ("run", "device"), ("run", "checkpoint_every"),
     ("run", "keep_every"), ("run", "log_every"), ("run", "tensorboard"), ("run", "cudnn_benchmark"),
-    ("run", "early_stopping"),
+    ("run", "early_stopping"), ("net", "checkpointing"),
 }  # fmt: skip
 
 
