@@ -103,6 +103,22 @@ def test_layer_decay_as_in_beit(monkeypatch):
     assert decayed == {id(p) for p in net.parameters() if p.ndim > 1}
 
 
+@pytest.mark.parametrize(
+    ("name", "blocks", "output"),
+    [("videomae_s", "blocks", ("fc_norm", "fc")), ("vjepa2_s", "encoder.blocks", ("encoder.norm", "probe", "fc"))],
+)
+def test_layer_decay_of_transformers(name, blocks, output):
+    net = meta(name, depth=3)
+    groups = parameter_groups(net, config.Optim(lr=1.0, layer_decay=0.5))
+    rates = {id(p): g["lr"] for g in groups for p in g["params"]}
+    for key, parameter in net.named_parameters():
+        if key.startswith(f"{blocks}."):
+            expected = 0.5 ** (3 - int(key.removeprefix(f"{blocks}.")[0]))
+        else:
+            expected = 1.0 if key.startswith(output) else 0.5**4
+        assert rates[id(parameter)] == expected, key
+
+
 def test_layer_decay_of_a_convolutional_net():
     net = meta("resnet3d_10")
     assert [layer is child for layer, child in zip(net.depth_layers, [net.conv1, *net.stages])] == [True] * 5
