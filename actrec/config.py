@@ -550,7 +550,8 @@ class Run(Settings):
 
     recipe: Literal["ibm", "hara", "tsn", "videomae"] | None = opt(
         None,
-        "Start from the options of a published training.",
+        "Published options: ibm, hara, tsn or videomae.",
+        metavar="NAME",
         common=True,
     )
     seed: int = opt(0, "Seed of all random draws.", at_least=0, at_most=2**32 - 1, common=True)
