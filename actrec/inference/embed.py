@@ -41,6 +41,7 @@ from actrec.engine.failures import with_name
 from actrec.files import atomic_write, read_json, sha256, write_json, writing
 from actrec.inference.embeddings import Embeddings, labels_of
 from actrec.nets.outside import last_layer, layer_of
+from actrec.nets.transformer import Tokens
 from actrec.opening import open_npz
 from actrec.system import lock_folder
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 _SAVE_EVERY = 10  # seconds of work that a power cut may lose
 _FINGERPRINT = "embed.json"
-_CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.Embedding)  # modules whose last dimension is the channels
+_CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.Embedding, Tokens)  # modules whose last dimension is the channels
 
 # What is known of each feature: the row of its list, its number among the windows of the video, how many there are, its
 # frames, and their times in seconds (NaN if unknown).

@@ -9,6 +9,8 @@ The positions are a fixed table of sines and cosines of a token's number, counte
 computed for each clip, so a net takes clips of all lengths and sizes, as if it had been built for them. Queries and
 values have biases, keys have none. transformers uses other epsilons in the normalizations than the authors; loading a
 file sets them.
+
+The features that `actrec embed` computes are the normalized mean of the tokens.
 """
 
 from __future__ import annotations

@@ -12,6 +12,9 @@ Rotary positions rotate pairs of neighboring channels of queries and keys: one t
 one by its row and one by its column. As in the reference, the angles of neighboring pairs do not have the frequencies
 that were intended (see `rotation`), because the published weights were trained so.
 
+The features that `actrec embed` computes are the result of the probe's query. If the probe is not trained, use the mean
+of the normalized tokens in their place: `--layer encoder`.
+
 The authors and transformers differ in three details. Loading a file sets them.
 
 - transformers counts rows and columns as on clips of the net's `size`, even if a clip has another size.

@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import actrec
+from actrec.inference import embed
 from actrec.nets import NETS, weights
 from actrec.nets.backbone import Backbone
-from actrec.nets.transformer import rotated
+from actrec.nets.transformer import as_tokens, rotated
 from actrec.nets.videomae import positions
 from actrec.nets.vjepa2 import rotation
 
@@ -378,3 +379,19 @@ def test_initial_weights():
     assert net.blocks[0].mlp.fc1.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert not net.fc.bias.any()
     assert net.fc.weight.std().item() == pytest.approx(0.001, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [("videomae_s", None), ("videomae_s", "blocks.1"), ("vjepa2_s", None), ("vjepa2_s", "encoder")],
+)
+def test_features(name, layer):
+    """The input of the last layer, or the mean of the tokens that another layer gives."""
+    net, x = small(name), clip()
+    with torch.inference_mode():
+        found = embed._features(net, layer, x)
+        tokens = as_tokens(net.features(x))
+        mean = tokens.mean(1)
+        default = net.probe(tokens) if name == "vjepa2_s" else net.fc_norm(mean)
+        assert far(found, (default if layer is None else mean).double()) < 1e-6
+        assert far(net.fc(default), net(x)) < 1e-6
