@@ -112,9 +112,9 @@ gives the net a shorter name in the current process.
 - `--head-lr` and `--new-head` need to know the last layer. If the module has an attribute
   `last_layer`, this is it. Otherwise it is the last linear layer or convolution with as many
   outputs as there are classes.
-- `--freeze-until` and `--layer-decay` follow the order in which the module registers its layers. The
-  members of an `nn.ModuleList` are layers of their own. For `--layer-decay`, a module can list its
-  layers in an attribute `depth_layers`, from the input to the output, without the last one.
+- `--freeze-until` and `--layer-decay` follow the order in which the module registers its layers.
+  The members of an `nn.ModuleList` are layers of their own. For `--layer-decay`, a module can list
+  its layers in an attribute `depth_layers`, from the input to the output, without the last one.
 - A checkpoint stores the name of the function, not its code. `actrec evaluate` imports the function
   again, so run it in the same folder. If you do not trust the author of a checkpoint, do not
   evaluate it in a folder that contains Python files of this author: they could be imported.
