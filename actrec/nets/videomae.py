@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -146,14 +148,17 @@ LAYOUTS = {
         eps={r"blocks\.\d+\.norm\d": 1e-12, r"fc_norm": 1e-5},
     ),
 }
-k400 = partial(Published, "Kinetics-400", top5=None, frames=16, views="5x3", size=224)
-V1, V2 = "VideoMAE (MCG-NJU)", "VideoMAEv2 (OpenGVLab)"
+k400 = partial(Published, dataset="Kinetics-400", top5=None, frames=16, views="5x3", size=224)
+v1 = partial(k400, source="VideoMAE (MCG-NJU)", layout="videomae", protocol="videomae_k400")
+v1_ssv2 = partial(v1, dataset="Something-Something V2", views="2x3", protocol="videomae_ssv2")
+IN_TRANSFORMERS: dict[str, Any] = {"source": "VideoMAE in transformers", "layout": "transformers"}  # the same weights
+v2 = partial(k400, source="VideoMAEv2 (OpenGVLab)", layout="videomae")
 VARIANTS = {  # name: channels, heads, channels in the MLPs, patch, depth, accuracies
-    "videomae_s": (384, 6, 1536, 16, 12, (k400(top1=79.0, source=V1), k400(top1=83.7, source=V2))),
-    "videomae_b": (768, 12, 3072, 16, 12, (k400(top1=81.5, source=V1), k400(top1=86.6, source=V2))),
-    "videomae_l": (1024, 16, 4096, 16, 24, (k400(top1=85.2, source=V1),)),
-    "videomae_h": (1280, 16, 5120, 16, 32, (k400(top1=86.6, source=V1),)),
-    "videomae_g": (1408, 16, 6144, 14, 40, (k400(top1=87.2, source=V2),)),
+    "videomae_s": (384, 6, 1536, 16, 12, (v1(top1=79.0), v1_ssv2(top1=66.8), v2(top1=83.7))),
+    "videomae_b": (768, 12, 3072, 16, 12, (v1(top1=81.5), v1_ssv2(top1=70.8), v2(top1=86.6))),
+    "videomae_l": (1024, 16, 4096, 16, 24, (v1(top1=85.2),)),
+    "videomae_h": (1280, 16, 5120, 16, 32, (v1(top1=86.6),)),
+    "videomae_g": (1408, 16, 6144, 14, 40, (v2(top1=87.2),)),
 }
 for _name, (*_sizes, _depth, _published) in VARIANTS.items():
     NETS.add(
@@ -171,7 +176,7 @@ for _name, (*_sizes, _depth, _published) in VARIANTS.items():
             },
             paper="arXiv:2303.16727" if _name == "videomae_g" else "arXiv:2203.12602",
             weights=LAYOUTS,
-            published=_published,
+            published=(*_published, *(replace(row, **IN_TRANSFORMERS) for row in _published if row.protocol)),
             options_of=options_of,
         ),
     )

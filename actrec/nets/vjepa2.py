@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from actrec.config import Input
-from actrec.nets import NETS, Entry, Layout, OptionValue
+from actrec.nets import NETS, Entry, Layout, OptionValue, Published
 from actrec.nets.backbone import Backbone
 from actrec.nets.transformer import (
     Attention,
@@ -296,6 +296,19 @@ def _joined(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
+ssv2 = partial(Published, "Something-Something V2", top5=None, views="2x3", source="V-JEPA 2")
+l_16 = partial(ssv2, 73.7, frames=16, size=256, protocol="vjepa2_vitl_ssv2")
+g_64 = partial(ssv2, 77.3, frames=64, size=384, protocol="vjepa2_vitg384_ssv2", options={"frames": 64, "size": 384})
+PUBLISHED = {  # files of transformers contain the encoder too
+    "vjepa2_l": (
+        l_16(layout="vjepa2", file="ssv2-vitl-16x2x3.pt"),
+        l_16(layout="transformers", source="V-JEPA 2 in transformers"),
+    ),
+    "vjepa2_g": (
+        g_64(layout="vjepa2", file="ssv2-vitg-384-64x2x3.pt"),
+        g_64(layout="transformers", source="V-JEPA 2 in transformers"),
+    ),
+}
 VARIANTS = {  # name: channels, heads, channels in the MLPs, depth
     "vjepa2_s": (384, 6, 1536, 12),
     "vjepa2_b": (768, 12, 3072, 12),
@@ -321,6 +334,7 @@ for _name, (*_sizes, _depth) in VARIANTS.items():
             },
             paper="arXiv:2506.09985",
             weights=LAYOUTS,
+            published=PUBLISHED.get(_name, ()),
             options_of=options_of,
         ),
     )

@@ -78,6 +78,9 @@ NOTES = {  # what is said above the table of a program
     "PyTorchVideo's model zoo": """\
 PyTorchVideo measured with PySlowFast's program, but with a video reader of its own. It places the
 clips slightly differently, so the accuracies can differ a little.""",
+    "V-JEPA 2": """\
+These files contain only the probe. To score one, join it with the encoder in one file whose names
+begin with `encoder.` and `classifier.`. Files of transformers contain both.""",
     "temporal-shift-module": """\
 Several accuracies were published for some of these files. Pass `--protocol` to choose one of them.""",
 }
