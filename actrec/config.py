@@ -386,6 +386,12 @@ class Net(Settings):
     batch_norm: bool | None = opt(None, "Use batch normalization in c3d.")
     global_pooling: bool | None = opt(None, "Use global average pooling in c3d, instead of fully connected layers.")
     depth: int | None = opt(None, "Number of blocks of a transformer.", at_least=1, at_most=1000)
+    window_t: int | None = opt(
+        None,
+        "Length of the attention windows of swin3d, in steps of 2 frames; 16 in its weights for Something-Something.",
+        at_least=1,
+        at_most=MAX_FRAMES,
+    )
     probe_depth: int | None = opt(
         None, "Number of blocks of the attentive probe, the head of V-JEPA 2.", at_least=1, at_most=1000
     )

@@ -17,7 +17,6 @@ from actrec.arguments import checked
 from actrec.config import Input
 from actrec.nets.backbone import Backbone
 from actrec.nets.outside import forward_failures_of, from_actrec, last_layer
-from actrec.nets.temporal import TemporalAggregation
 from actrec.settings import check_fields
 
 
@@ -85,7 +84,7 @@ def profile(net: nn.Module, *, frames: int | None = None, size: int | tuple[int,
 class _Counter(TorchDispatchMode):
     """Counts the multiply-adds of the operations that are called while it is active.
 
-    Modules of convolutions and `TemporalAggregation` are counted by their output: how they compute it does not matter.
+    Convolutions and modules with a method `multiply_adds` are counted as a whole: how they compute does not matter.
     """
 
     def __init__(self) -> None:
@@ -95,7 +94,8 @@ class _Counter(TorchDispatchMode):
 
     def hooks(self, module: nn.Module, *, is_last: bool) -> list[RemovableHandle]:
         """The hooks that count a module as a whole, or not at all if it is the last layer."""
-        if not is_last and not isinstance(module, (nn.Conv2d, nn.Conv3d, TemporalAggregation)):
+        own = getattr(module, "multiply_adds", None)
+        if not is_last and own is None and not isinstance(module, (nn.Conv2d, nn.Conv3d)):
             return []
 
         def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -105,8 +105,8 @@ class _Counter(TorchDispatchMode):
             self._inside -= 1
             if is_last or self._inside:
                 return
-            if isinstance(module, TemporalAggregation):
-                self.total += module.multiply_adds(out)
+            if own is not None:
+                self.total += own(out, *args)
             else:
                 self.total += out.numel() * cast(Tensor, module.weight)[0].numel()
 

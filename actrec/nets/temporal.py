@@ -72,7 +72,7 @@ class TemporalAggregation(nn.Module):
         assert blended is not None  # there is at least one frame
         return blended
 
-    def multiply_adds(self, out: Tensor) -> int:
+    def multiply_adds(self, out: Tensor, *inputs: Tensor) -> int:
         """The multiply-adds of a forward pass with this output: each frame through each 1x1 convolution."""
         return out.numel() * self.frames * self.weights[0].shape[1]
 

@@ -119,12 +119,17 @@ class CrossAttention(Tokens):
 
 
 class Mlp(Tokens):
-    """Two linear layers with a GELU between them."""
+    """Two linear layers with a GELU between them.
 
-    def __init__(self, dim: int, hidden: int):
+    Args:
+        dim, hidden: channels of a token, and between the layers.
+        out: channels of a token after it, if there are not `dim` of them.
+    """
+
+    def __init__(self, dim: int, hidden: int, out: int | None = None):
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc2 = nn.Linear(hidden, out or dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(x)))

@@ -402,7 +402,7 @@ def match_names(
             continue
         in_head = head is not None and target.startswith(head)
         _place(match, target, tensor, own[target], inflate=reader.inflate, stem=stem, in_head=in_head)
-        if target in named and named[target].shape != tensor.shape and target in match.found:
+        if target in named and named[target].numel() != tensor.numel() and target in match.found:
             match.reshaped[target] = f"{tuple(named[target].shape)} to {tuple(tensor.shape)}: interpolated"
         seen.add(target)
     absent = [part for part in layout.parts if seen and not any(target.startswith(part) for target in seen)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import os
+import re
 import shutil
 import sysconfig
 from pathlib import Path
@@ -18,9 +19,13 @@ from actrec.nets import NETS, catalog
 
 TRACED = {  # options of nets to export and compile
     "c3d": {"global_pooling": True},
+    "mvit_v2_s": {"depth": 2, "frames": 8, "size": 32},
+    "swin3d_t": {"depth": 7},
     "videomae_s": {"depth": 2},
     "vjepa2_s": {"depth": 2, "probe_depth": 2},
 }
+# Only the class token of the last block is classified. It is neither pooled nor has it a position.
+UNUSED = {"mvit_v2_s": r"blocks\.1\.attn\.(rel_pos_[thw]|pool_q\.weight)"}
 
 
 def far(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -54,7 +59,7 @@ def test_gradient_reaches_every_parameter(net, clips):
     net(clips).square().sum().backward()
     without = [key for key, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     net.zero_grad()
-    assert not without
+    assert all(re.fullmatch(UNUSED.get(net.name, ""), key) for key in without)
 
 
 def test_channels_last_changes_nothing(net, clips, logits):
@@ -69,7 +74,7 @@ def test_bfloat16(net, clips, logits):
     strays = []
 
     def check(module: nn.Module, args: tuple, out: torch.Tensor) -> None:
-        if out.ndim == 5 and out.shape[2] > 1 and out.stride(1) != 1:
+        if isinstance(out, torch.Tensor) and out.ndim == 5 and out.shape[2] > 1 and out.stride(1) != 1:
             strays.append(type(module).__name__)
 
     for module in last.modules():

