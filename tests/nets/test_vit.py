@@ -369,6 +369,14 @@ def test_costs_count_attention():
     assert actrec.profile(net).flops == tokens * dim * 3 * 2 * 16 * 16 + block + query
 
 
+def test_every_block_is_a_layer_of_its_own():
+    """For a learning rate that decays from layer to layer."""
+    net = small("vjepa2_s")
+    assert net.depth_layers == [net.encoder.patch_embed, *net.encoder.blocks, net.probe]
+    net = small("videomae_s")
+    assert net.depth_layers == [net.patch_embed, *net.blocks]
+
+
 def test_initial_weights():
     torch.manual_seed(0)
     net = actrec.net("vjepa2_s", depth=4, probe_depth=4)
