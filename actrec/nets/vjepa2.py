@@ -222,10 +222,6 @@ class VJepa2(Backbone):
         """See `Backbone`. The probe is trained as the last layer is."""
         return [self.encoder.patch_embed, *self.encoder.blocks]
 
-    @property
-    def depth_layers(self) -> list[nn.Module]:
-        return [self.encoder.patch_embed, *self.encoder.blocks, self.probe]
-
     def features(self, x_NCTHW: Tensor) -> Tensor:
         grid = self.encoder.patch_embed.grid(x_NCTHW.shape[2:])
         return as_map(self.encoder(x_NCTHW, self._plane if self._own_plane else grid[1:]), grid)

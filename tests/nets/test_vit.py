@@ -372,7 +372,7 @@ def test_costs_count_attention():
 def test_every_block_is_a_layer_of_its_own():
     """For a learning rate that decays from layer to layer."""
     net = small("vjepa2_s")
-    assert net.depth_layers == [net.encoder.patch_embed, *net.encoder.blocks, net.probe]
+    assert net.depth_layers == [net.encoder.patch_embed, *net.encoder.blocks]
     net = small("videomae_s")
     assert net.depth_layers == [net.patch_embed, *net.blocks]
 
