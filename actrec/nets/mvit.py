@@ -438,6 +438,12 @@ TORCHVISION = Layout(
     eps={POOL_NORMS: EPS},
 )
 K400 = partial(Published, "Kinetics-400", views="5 clips", size=224)
+SSV2 = partial(Published, "Something-Something V2", views="1x3", size=224)
+ptv = partial(K400, source="PyTorchVideo's model zoo", layout="pytorchvideo")
+slowfast = partial(K400, source="PySlowFast's model zoo", layout="pyslowfast")
+slowfast_ssv2 = partial(SSV2, source="PySlowFast's model zoo", layout="pyslowfast")
+of_torchvision = partial(K400, frames=16, source="torchvision", layout="torchvision", protocol="torchvision_mvit")
+SHORT, LONG = "pyslowfast_mvit_16x4", "pyslowfast_mvit_32x3"
 VARIANTS: dict[str, tuple[bool, int, int, float, dict[str, Layout], tuple[Published, ...]]] = {
     # name: version 2, frames, blocks, stochastic depth, layouts, accuracies
     "mvit_v1_b": (
@@ -447,11 +453,11 @@ VARIANTS: dict[str, tuple[bool, int, int, float, dict[str, Layout], tuple[Publis
         0.2,
         {"torchvision": TORCHVISION, "pytorchvideo": PYTORCHVIDEO, "pyslowfast": PYSLOWFAST},
         (
-            K400(78.85, 93.85, frames=16, source="PyTorchVideo"),
-            K400(80.30, 94.69, frames=32, source="PyTorchVideo"),
-            K400(78.4, 93.5, frames=16, source="PySlowFast"),
-            K400(80.4, 94.8, frames=32, source="PySlowFast"),
-            K400(78.477, 93.582, frames=16, source="torchvision 0.14"),
+            ptv(78.85, 93.85, frames=16, file="MVIT_B_16x4.pyth", protocol=SHORT),
+            ptv(80.30, 94.69, frames=32, file="MVIT_B_32x3_f294077834.pyth", protocol=LONG, options={"frames": 32}),
+            slowfast(78.4, 93.5, frames=16, protocol=SHORT),
+            slowfast(80.4, 94.8, frames=32, file="k400.pyth", protocol=LONG, options={"frames": 32}),
+            of_torchvision(78.477, 93.582, file="mvit_v1_b-dbeb1030.pth"),
         ),
     ),
     "mvit_v2_s": (
@@ -460,7 +466,13 @@ VARIANTS: dict[str, tuple[bool, int, int, float, dict[str, Layout], tuple[Publis
         16,
         0.2,
         {"torchvision": TORCHVISION, "pyslowfast": PYSLOWFAST},
-        (K400(81.0, 94.6, frames=16, source="PySlowFast"), K400(80.757, 94.665, frames=16, source="torchvision 0.14")),
+        (
+            slowfast(81.0, 94.6, frames=16, file="MViTv2_S_16x4_k400_f302660347.pyth", protocol=SHORT),
+            slowfast_ssv2(
+                68.2, 91.4, frames=16, file="MViTv2_S_16x4_ssv2_f308341823.pyth", protocol="pyslowfast_ssv2_mvit_16"
+            ),
+            of_torchvision(80.757, 94.665, file="mvit_v2_s-ae3be167.pth"),
+        ),
     ),
     "mvit_v2_b": (
         True,
@@ -468,7 +480,12 @@ VARIANTS: dict[str, tuple[bool, int, int, float, dict[str, Layout], tuple[Publis
         24,
         0.3,
         {"torchvision": TORCHVISION, "pyslowfast": PYSLOWFAST},
-        (K400(82.9, 95.7, frames=32, source="PySlowFast"),),
+        (
+            slowfast(82.9, 95.7, frames=32, file="MViTv2_B_32x3_k400_f304025456.pyth", protocol=LONG),
+            slowfast_ssv2(
+                70.5, 92.7, frames=32, file="MViTv2_B_32x3_ssv2_f305803282.pyth", protocol="pyslowfast_ssv2_mvit_32"
+            ),
+        ),
     ),
 }
 for _name, (_v2, _frames, _depth, _drop_path, _layouts, _published) in VARIANTS.items():
