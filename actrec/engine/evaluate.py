@@ -326,11 +326,11 @@ def _slow_path(net: torch.nn.Module, protocol: Protocol | None) -> Iterator[None
     if own is None or protocol is None or protocol.slow_path is None:
         yield
         return
-    net.slow_path = protocol.slow_path
+    setattr(net, "slow_path", protocol.slow_path)  # noqa: B010 - a type checker does not know such an attribute
     try:
         yield
     finally:
-        net.slow_path = own
+        setattr(net, "slow_path", own)  # noqa: B010
 
 
 def _mean_logits(logits: torch.Tensor) -> torch.Tensor:

@@ -82,7 +82,14 @@ def published_protocols(file: str, guess: Guess, frames: int | None) -> list[str
         file: the name of the file: that of a published file decides.
         frames: frames of a clip, if they are known. They decide between protocols that differ in them.
     """
-    rows = [row for row in NETS.get(guess.net).published if row.protocol and row.layout == guess.layout]
+    entry = NETS.get(guess.net)
+    # Files of some projects have actrec's own names, and are recognized as such.
+    layouts = [
+        name
+        for name, layout in entry.weights.items()
+        if name == guess.layout or (guess.layout == "actrec" and not layout.renames)
+    ]
+    rows = [row for row in entry.published if row.protocol and row.layout in layouts]
     rows = [row for row in rows if _CLASSES.get(row.dataset, guess.num_classes) == guess.num_classes]
     rows = [row for row in rows if row.file and row.file == file] or rows
     return list(dict.fromkeys(row.protocol for row in _of_length(rows, frames)))
@@ -98,7 +105,12 @@ def contradictions(
     """The options that choose other frames or crops than a protocol: "`crops` 1 contradicts protocol ibm_k400"."""
     # The size of a net that is made for clips of one size is another thing than that of the crops.
     has_size = guess is not None and "size" in NETS.get(guess.net).options
-    own = {"frames": chosen.clip_frames, "stride": chosen.stride, "clips": chosen.clips, "crops": chosen.crops}
+    own: dict[str, Any] = {
+        "frames": chosen.clip_frames,
+        "stride": chosen.stride,
+        "clips": chosen.clips,
+        "crops": chosen.crops,
+    }
     own |= {"modality": "rgb", "size": frame.size if has_size else chosen.crop or chosen.resize}
     given = {name: value for name, value in clip.items() if name not in ("image_range", "template")} | dict(views)
     given |= {} if frame.size is None else {"size": frame.size}

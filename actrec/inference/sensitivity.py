@@ -127,10 +127,10 @@ def sensitivity(
     missing: dict[str, str] = {}
     left_out: dict[str, str] = {}
     clamped = 0
-    for names in passes(model):
-        loader = _loader(model, videos, index, [looks[name] for name in names])
-        for batch in _whole(loader, len(names)):
-            _score_batch(model, batch, names, own)
+    for together in passes(model):
+        loader = _loader(model, videos, index, [looks[name] for name in together])
+        for batch in _whole(loader, len(together)):
+            _score_batch(model, batch, together, own)
             if progress:
                 progress(dist.world())
         missing |= loader.skipped
@@ -154,7 +154,7 @@ def passes(model: Model) -> list[list[str]]:
     task = VariedTask(
         [Video.of("a")], model.clip, model.input, looks=[Look()], views=model.views, protocol=model.protocol
     )
-    height, width = (task.crop or (task.input.size, task.input.size))[::-1]
+    width, height = task.crop or (task.input.side, task.input.side)
     views = task.num_views or _FEW_VIEWS
     size = views * task.num_frames * len(task.input.mean) * height * width * 4 * 3  # two batches ahead, and one in use
     together = max(1, int(usable_memory() * _MEMORY / size))
@@ -179,10 +179,10 @@ def _looks(model: Model) -> dict[str, Look]:
 def _crop_looks(views: Views) -> dict[str, Look]:
     looks = {}
     if views.crops > 1:
-        other = "ibm" if views.rule == "actrec" else "actrec"
-        looks["crops at quarters" if other == "ibm" else "crops at the borders"] = Look(
-            {"views": replace(views, rule=other)}
-        )
+        if views.rule == "actrec":
+            looks["crops at quarters"] = Look({"views": replace(views, rule="ibm")})
+        else:
+            looks["crops at the borders"] = Look({"views": replace(views, rule="actrec")})
     name, ratio = _ratio(views.crop_ratio >= 1)
     return looks | {name: Look({"views": replace(views, crop_ratio=ratio)})}
 

@@ -15,7 +15,7 @@ from actrec.data.sampling.protocols import PROTOCOLS
 from actrec.engine.evaluate import outputs_of, score
 from actrec.inference.protocols import choose, published_protocols
 from actrec.known_nets import Published
-from actrec.nets import NETS
+from actrec.nets import NETS, Layout
 from actrec.nets.recognize import Guess
 from actrec.pipelines.batch import Batch
 
@@ -32,7 +32,8 @@ def published(monkeypatch):
         Published(**K400, frames=32, layout="ibm", file="b-f32.pth", protocol="ibm_k400"),
     ]
     entry = NETS.get("r3d_18")
-    monkeypatch.setattr(NETS, "get", lambda name: replace(entry, published=rows))
+    weights = {**entry.weights, "ibm": Layout(renames={"a": "b"})}
+    monkeypatch.setattr(NETS, "get", lambda name: replace(entry, published=rows, weights=weights))
 
 
 def guess(layout: str = "torchvision", num_classes: int = 400) -> Guess:
@@ -53,6 +54,7 @@ def test_published_weights_have_their_protocol_by_default(published):
     assert chosen(guess(), scoring=Scoring(protocol="none")).protocol is None
     assert chosen(guess(num_classes=8)).protocol is None  # fine-tuned
     assert chosen(guess("hara")).protocol is None
+    assert chosen(guess("actrec")).protocol == R3D  # torchvision's names of these nets are actrec's own
     assert chosen(None).protocol is None  # a checkpoint of actrec
 
 
@@ -192,3 +194,17 @@ def test_pictures_of_another_size_are_a_group_of_their_own(make_net):
         assert [batch.videos for batch, _ in found] == [["0"], ["1"], ["2"], ["3"]]
         for (_, outputs), clips in zip(found, made):
             assert torch.allclose(outputs[0], make_net(clips), atol=1e-5)
+
+
+def test_a_net_with_two_paths_picks_its_slow_frames_as_the_protocol_does(make_net, monkeypatch):
+    seen = []
+    make_net.slow_path = "linspace"
+    monkeypatch.setattr(
+        make_net, "forward", lambda clips: seen.append(make_net.slow_path) or torch.zeros(len(clips), 4)
+    )
+    loader = fake_loader(torch.zeros(6, 3, 4, 32, 32), PROTOCOLS["mmaction2_32x2x10"])
+    score(make_net, loader)
+    assert set(seen) == {"stride"}
+    assert make_net.slow_path == "linspace"
+    score(make_net, fake_loader(torch.zeros(6, 3, 4, 32, 32), PROTOCOLS["ibm_k400"]))
+    assert seen[-1] == "linspace"
