@@ -25,8 +25,9 @@ The authors and transformers differ in three details. Loading a file sets them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -199,10 +200,10 @@ class VJepa2(Backbone):
         """The later a block, the smaller are the initial weights of the layers that end its branches."""
         init_linear(self)
         nn.init.trunc_normal_(self.encoder.patch_embed.proj.weight, std=0.02)
-        nn.init.zeros_(self.encoder.patch_embed.proj.bias)
-        scaled = [(self.probe.cross_attention_block.mlp.fc2, max(len(self.probe.blocks), 1))]
+        nn.init.zeros_(cast(Tensor, self.encoder.patch_embed.proj.bias))
+        scaled: list[tuple[Any, int]] = [(self.probe.cross_attention_block.mlp.fc2, max(len(self.probe.blocks), 1))]
         for blocks in (self.encoder.blocks, self.probe.blocks):
-            for number, block in enumerate(blocks, 1):
+            for number, block in enumerate(cast("Iterable[Block]", blocks), 1):
                 scaled += [(block.attn.proj, number), (block.mlp.fc2, number)]
         with torch.no_grad():
             for layer, number in scaled:
