@@ -51,11 +51,11 @@ class Positions(nn.Module):
 
     def forward(self, x_NLC: Tensor) -> Tensor:
         """The tokens after the class token."""
-        token = self.cls_token
+        token: Tensor = self.cls_token
         if self.absolute:
             token = token + self.pos_embed_class
             x_NLC = x_NLC + (self.pos_embed_temporal[0, :, None] + self.pos_embed_spatial).flatten(0, 1)
-        return torch.cat((token.expand(len(x_NLC), -1, -1).to(x_NLC.dtype), x_NLC), 1)
+        return torch.cat((token.expand(x_NLC.shape[0], -1, -1).to(x_NLC.dtype), x_NLC), 1)
 
 
 class BiasedProduct(nn.Module):

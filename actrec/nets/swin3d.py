@@ -126,7 +126,8 @@ class PatchMerging(nn.Module):
         x = F.pad(x_NCTHW, (0, width % 2, 0, height % 2))
         parts = [x[:, :, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
         x = torch.cat(parts, 1)
-        return as_map(self.reduction(self.norm(as_tokens(x))), x.shape[2:])
+        t, h, w = x.shape[2:]
+        return as_map(self.reduction(self.norm(as_tokens(x))), (t, h, w))
 
 
 class Stage(nn.Module):
@@ -145,11 +146,11 @@ class Stage(nn.Module):
         self.downsample = None if last else PatchMerging(channels)
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
-        shape = x_NCTHW.shape[2:]
+        t, h, w = x_NCTHW.shape[2:]
         tokens = as_tokens(x_NCTHW)
         for block in self.blocks:
-            tokens = block(tokens, shape)
-        x_NCTHW = as_map(tokens, shape)
+            tokens = block(tokens, (t, h, w))
+        x_NCTHW = as_map(tokens, (t, h, w))
         return x_NCTHW if self.downsample is None else self.downsample(x_NCTHW)
 
 
@@ -164,7 +165,8 @@ class PatchEmbedding(nn.Module):
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         (t, h, w) = (-size % patch for size, patch in zip(x_NCTHW.shape[2:], PATCH))
         x = self.proj(F.pad(x_NCTHW, (0, w, 0, h, 0, t)))
-        return as_map(self.norm(as_tokens(x)), x.shape[2:])
+        t, h, w = x.shape[2:]
+        return as_map(self.norm(as_tokens(x)), (t, h, w))
 
 
 class Swin3D(Backbone):
@@ -216,7 +218,8 @@ class Swin3D(Backbone):
 
     def features(self, x_NCTHW: Tensor) -> Tensor:
         x = self.layers(self.patch_embed(x_NCTHW))
-        return as_map(self.norm(as_tokens(x)), x.shape[2:])
+        t, h, w = x.shape[2:]
+        return as_map(self.norm(as_tokens(x)), (t, h, w))
 
 
 def _windows(x_NTHWC: Tensor, window: Triple) -> Tensor:
