@@ -126,8 +126,9 @@ class Backbone(nn.Module):
         if x.shape[2] < self.min_frames:
             raise ValueError(f"clips of {x.shape[2]} frames are too short: this net needs at least {self.min_frames}")
         if x.shape[2] % self.frames_multiple:
+            why = "with temporal_stride " if self.options.get("temporal_stride") else ""
             raise ValueError(
-                f"clips of {x.shape[2]} frames: with temporal_stride this net needs a multiple of "
+                f"clips of {x.shape[2]} frames: {why}this net needs a multiple of "
                 f"{self.frames_multiple}, at least {self.frames_multiple}"
             )
         if min(x.shape[3], x.shape[4]) < self.min_size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +20,8 @@ class Layout:
     The patterns are regular expressions that must match a whole name. The first one that matches decides.
 
     Args:
-        renames: pattern of a name in the file -> the net's name (`\\1` and so on are allowed).
+        renames: pattern of a name in the file -> the net's name (`\\1` and so on are allowed), or a function of the
+            match that returns it.
         dropped: pattern of a name in the file -> why the net does not need this tensor.
         fresh: patterns of names that the net has and such files lack. These tensors keep their initial values.
         convert: called with the tensors that are not dropped, by their names after `renames`, and with the net. It
@@ -33,7 +35,7 @@ class Layout:
             them, or none.
     """
 
-    renames: Mapping[str, str] = field(default_factory=dict)
+    renames: Mapping[str, str | Callable[[re.Match[str]], str]] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
     fresh: tuple[str, ...] = ()
     convert: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None = None

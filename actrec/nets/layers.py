@@ -161,6 +161,39 @@ class Pool3d(nn.Module):
         return f"{kind}, kernel={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
+class WindowPool(nn.Module):
+    """The averages over all windows of a map. The next window starts one step further.
+
+    Nets that were trained with a pool of fixed size are applied in this way to larger clips.
+
+    Args:
+        window: frames, height and width of a window, in steps of the map. A map that is smaller is pooled whole.
+    """
+
+    def __init__(self, window: Triple):
+        super().__init__()
+        self.window = window
+
+    def forward(self, x: Tensor) -> Tensor:
+        t, h, w = (min(extents) for extents in zip(self.window, x.shape[2:]))
+        x = unfolded(F.avg_pool2d(folded(x), (h, w), 1), like=x)
+        return F.avg_pool2d(x.flatten(3), (t, 1), 1).unflatten(3, x.shape[3:])
+
+    def extra_repr(self) -> str:
+        return f"window={self.window}"
+
+
+def window_of(frames: int, size: int | tuple[int, int]) -> Triple:
+    """The last map, as frames x height x width, of a net that halves space five times.
+
+    Args:
+        frames: frames of the map.
+        size: height and width of the clip in pixels, one number if they are the same.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    return max(frames, 1), -(-height // 32), -(-width // 32)
+
+
 def init_convs(net: nn.Module) -> None:
     """Initializes the weights of all convolutions: Kaiming normal (fan out, ReLU)."""
     for module in net.modules():

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from actrec.nets.backbone import Backbone
-from actrec.nets.layers import ConvMaker, Pool3d, Triple, init_convs, one_of, same_conv
+from actrec.nets.layers import ConvMaker, Pool3d, Triple, WindowPool, init_convs, one_of, same_conv
 
 STAGES = {  # depth: blocks of each stage
     10: (1, 1, 1, 1),
@@ -165,6 +165,33 @@ def block_of(depth: int) -> tuple[type[Residual], int]:
     return (BasicBlock, 1) if depth in BASIC else (Bottleneck, 4)
 
 
+def stage(
+    count: int,
+    channels: int,
+    planes: int,
+    *,
+    stride: Triple,
+    block: Callable[..., nn.Module],
+    expansion: int,
+    shortcut: Shortcut = projection,
+) -> nn.Sequential:
+    """The blocks of a stage. The first has the stride and, where it changes the shape of its input, a shortcut.
+
+    Args:
+        count: number of blocks.
+        channels: channels of the input.
+        planes, stride, block, expansion, shortcut: as for `ResNet`, those of one stage.
+    """
+    blocks = []
+    for i in range(count):
+        step, out_channels = stride if i == 0 else (1, 1, 1), planes * expansion
+        fits = step == (1, 1, 1) and channels == out_channels
+        lead = None if fits else shortcut(channels, out_channels, step)
+        blocks.append(block(channels, planes, stride=step, shortcut=lead))
+        channels = out_channels
+    return nn.Sequential(*blocks)
+
+
 class ResNet(Backbone):
     """A stem and four stages of blocks.
 
@@ -179,6 +206,8 @@ class ResNet(Backbone):
         block: makes a block from input channels, planes, `stride` and `shortcut`.
         expansion: a stage's output has `expansion * planes` channels.
         shortcut: makes the shortcut of a block that changes the shape of its input.
+        window: the head averages over each window of this size, instead of over the whole map, and averages the logits
+            of all windows. It is in steps of the last map.
     """
 
     def __init__(
@@ -197,6 +226,7 @@ class ResNet(Backbone):
         expansion: int,
         shortcut: Shortcut = projection,
         head_std: float | None,
+        window: Triple | None = None,
     ):
         super().__init__(
             num_features=planes[-1] * expansion, in_channels=in_channels, dropout=dropout, head_std=head_std
@@ -206,14 +236,10 @@ class ResNet(Backbone):
         self.maxpool = pool if pool is not None else nn.Identity()
         channels = stem_channels
         for number, (count, width, stride) in enumerate(zip(STAGES[depth], planes, strides), 1):
-            blocks = []
-            for i in range(count):
-                step, out_channels = stride if i == 0 else (1, 1, 1), width * expansion
-                fits = step == (1, 1, 1) and channels == out_channels
-                lead = None if fits else shortcut(channels, out_channels, step)
-                blocks.append(block(channels, width, stride=step, shortcut=lead))
-                channels = out_channels
-            self.add_module(f"layer{number}", nn.Sequential(*blocks))
+            blocks = stage(count, channels, width, stride=stride, block=block, expansion=expansion, shortcut=shortcut)
+            self.add_module(f"layer{number}", blocks)
+            channels = width * expansion
+        self.windows = WindowPool(window) if window is not None else None
         init_convs(self)
         self.reset_head(num_classes)
 
@@ -226,9 +252,14 @@ class ResNet(Backbone):
 
     def features(self, x_NCTHW: Tensor) -> Tensor:
         x = self.maxpool(self.stem_map(x_NCTHW))
-        for stage in self.stages:
-            x = stage(x)
+        for layers in self.stages:
+            x = layers(x)
         return x
+
+    def head(self, features_NCTHW: Tensor) -> Tensor:
+        if self.windows is None:
+            return super().head(features_NCTHW)
+        return self.fc(self.dropout(self.windows(features_NCTHW)).mean((2, 3, 4)))
 
 
 def plain_stem(

@@ -13,7 +13,7 @@ import pickletools
 import re
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -479,10 +479,10 @@ def _without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> Mapping[str, 
     return tensors
 
 
-def _renamed(name: str, renames: Mapping[str, str]) -> str:
+def _renamed(name: str, renames: Mapping[str, str | Callable[[re.Match[str]], str]]) -> str:
     for pattern, replacement in renames.items():
         if found := _compiled(pattern).fullmatch(name):
-            return found.expand(replacement)
+            return found.expand(replacement) if isinstance(replacement, str) else replacement(found)
     return name
 
 

@@ -12,10 +12,12 @@ from actrec.nets.backbone import Backbone
 
 SMALL = {  # a cheap net of each family, and options that make it so
     "c3d": {"global_pooling": True},
+    "csn_resnet50": {},
     "densenet3d_121": {},
     "i3d": {},
     "i3d_resnet18": {},
     "i3d_resnet50_mmaction2": {},
+    "i3d_resnet50_pyslowfast": {},
     "mc3_18": {},
     "mvit_v2_s": {"depth": 2, "frames": 8, "size": 32},
     "preact_resnet3d_10": {},
@@ -28,6 +30,7 @@ SMALL = {  # a cheap net of each family, and options that make it so
     "s3d": {},
     "s3d_resnet18": {},
     "s3d_torchvision": {},
+    "slowfast_resnet50_4x16": {},
     "swin3d_t": {"depth": 7},
     "tam_inception_v1": {"temporal_stride": False},
     "tam_resnet18": {"temporal_stride": False},
@@ -39,6 +42,7 @@ SMALL = {  # a cheap net of each family, and options that make it so
     "videomae_s": {"depth": 2},
     "vjepa2_s": {"depth": 2, "probe_depth": 2},
     "wide_resnet3d_50": {"widen": 0.25},
+    "x3d_xs": {},
 }
 FRAMES = {"densenet3d_121": 16, "tam_inception_v1": 3, "tam_resnet18": 3}  # of a clip for it; 8 for the others
 SIZE = 32

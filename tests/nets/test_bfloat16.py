@@ -19,13 +19,16 @@ def dirty_memory() -> None:
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("kernel", [(3, 1, 1), (3, 3, 3), (1, 3, 3), (1, 1, 1), (7, 7, 7)])
-def test_gradients_of_a_convolution(kernel, frames, stride):
+@pytest.mark.parametrize(
+    ("kernel", "groups"),
+    [*[((k, 1, 1), 1) for k in (1, 3)], *[((k, 3, 3), 1) for k in (1, 3)], ((7, 7, 7), 1), ((3, 3, 3), 16)],
+)
+def test_gradients_of_a_convolution(kernel, groups, frames, stride):
     padding = tuple(k // 2 for k in kernel)
     torch.manual_seed(0)
-    conv = Conv3d(16, 16, kernel, (stride, 1, 1), padding, bias=True)
+    conv = Conv3d(16, 16, kernel, (stride, 1, 1), padding, groups=groups, bias=True)
     x = torch.randn(4, 16, frames, 8, 8).to(memory_format=torch.channels_last_3d)
-    plain = torch.nn.functional.conv3d(x, conv.weight, conv.bias, (stride, 1, 1), padding)
+    plain = torch.nn.functional.conv3d(x, conv.weight, conv.bias, (stride, 1, 1), padding, groups=groups)
     assert torch.allclose(conv(x), plain, atol=1e-4)
     upstream = torch.randn_like(plain)
     expected = torch.autograd.grad(plain, conv.weight, upstream)[0]

@@ -22,6 +22,7 @@ from actrec.nets.weights import match_names
 
 VIT = json.loads(Path(__file__).with_name("golden_vit.json").read_text())["cases"]
 MVIT_SWIN3D = json.loads(Path(__file__).with_name("golden_mvit_swin3d.json").read_text())["cases"]
+PYTORCHVIDEO = json.loads(Path(__file__).with_name("golden_pytorchvideo.json").read_text())["cases"]
 DEPTHS = (18, 34, 50, 101, 152)
 ALL_DEPTHS = (10, *DEPTHS, 200)
 DEEP = (50, 101, 152, 200)
@@ -317,5 +318,6 @@ def test_every_layout_and_family_has_a_round_trip():
     tried |= {(case["net"], case["layout"]) for case in VIT}  # in test_vit.py
     tried |= {(case["net"], case["layout"]) for case in MVIT_SWIN3D}  # in test_mvit_swin3d.py, like these
     tried |= {("mvit_v1_b", "actrec"), ("swin3d_t", "videoswin")}
+    tried |= {(case["net"], case["layout"]) for case in PYTORCHVIDEO}  # in test_pytorchvideo.py
     known = {(name, layout) for name in NETS for layout in NETS.get(name).weights}
     assert set(families(tried)) == set(families(known))

@@ -33,9 +33,11 @@ TRANSFORMER = [
     ({"depth": 2, "frames": 8, "size": 64, "drop_path": 0.1, "checkpointing": True, "eps_of": "transformers"}, "fewer"),
     COMMON,
 ]
+WINDOW = [({"frames": 2, "size": 32}, "window"), COMMON]
 TYPE_A = ({"shortcut": "A"}, "fewer")
 OPTIONS = {  # net: option sets that together turn every option on, and what they change
     "c3d": [({"batch_norm": True}, "more"), ({"global_pooling": True}, "fewer"), COMMON],
+    "csn_resnet50": WINDOW,
     "densenet3d_121": STEM,
     "i3d": [
         SLOW_TIME,
@@ -46,6 +48,7 @@ OPTIONS = {  # net: option sets that together turn every option on, and what the
     ],
     "i3d_resnet18": [SLOW_TIME, COMMON],
     "i3d_resnet50_mmaction2": [COMMON],
+    "i3d_resnet50_pyslowfast": WINDOW,
     "mc3_18": [COMMON],
     "mvit_v2_s": [
         ({"depth": 2, "frames": 8, "size": 64, "drop_path": 0.1, "eps_of": "pyslowfast"}, "fewer"),
@@ -61,6 +64,7 @@ OPTIONS = {  # net: option sets that together turn every option on, and what the
     "s3d": [SLOW_TIME, AVERAGE, ({"depthwise_temporal": True}, "fewer"), COMMON],
     "s3d_resnet18": [SLOW_TIME, ({"depthwise_temporal": True}, "fewer"), COMMON],
     "s3d_torchvision": [COMMON],
+    "slowfast_resnet50_4x16": WINDOW,
     "swin3d_t": [
         ({"depth": 7, "frames": 8, "size": 64, "drop_path": 0.2}, "fewer"),
         ({"window_t": 16}, "more"),
@@ -76,6 +80,7 @@ OPTIONS = {  # net: option sets that together turn every option on, and what the
     "videomae_s": TRANSFORMER,
     "vjepa2_s": [*TRANSFORMER, ({"probe_depth": 1, "probe_heads": 2}, "fewer")],
     "wide_resnet3d_50": [*STEM, TYPE_A, ({"widen": 1.0}, "fewer")],
+    "x3d_xs": WINDOW,
 }
 STRIDED = {"temporal_stride": True, "temporal_pool": "avg"}
 CASES = [
@@ -169,7 +174,9 @@ def test_shift_mixes_neighbors_only(name):
 @pytest.mark.parametrize(
     ("name", "options", "frames", "steps"),
     [
+        ("c2d_resnet50", {}, 8, 4),
         ("c3d", {"global_pooling": True}, 16, 2),
+        ("csn_resnet50", {}, 32, 4),
         ("densenet3d_121", {}, 16, 1),
         ("i3d", {}, 9, 2),
         ("i3d", {"temporal_stride": False}, 8, 8),
@@ -178,6 +185,7 @@ def test_shift_mixes_neighbors_only(name):
         ("i3d_resnet50_mmaction2", {}, 32, 4),
         ("mc3_18", {}, 16, 16),
         ("r2plus1d_34_mmaction2", {}, 32, 4),
+        ("r2plus1d_resnet50_pytorchvideo", {}, 16, 4),
         ("r3d_18", {}, 16, 2),
         ("resnet3d_18", {}, 16, 1),
         ("resnet2p1d_18", {"stem_pool": False}, 16, 2),
@@ -185,12 +193,15 @@ def test_shift_mixes_neighbors_only(name):
         ("s3d", {"temporal_stride": False}, 8, 7),
         ("s3d_resnet18", {}, 32, 4),
         ("s3d_torchvision", {}, 64, 8),
+        ("slow_resnet50", {}, 8, 8),
+        ("slowfast_resnet50_4x16", {}, 32, 32),
         ("swin3d_t", {"depth": 7}, 16, 8),
         ("tiny3d", {}, 16, 16),
         ("tsn_resnet18", {}, 16, 2),
         ("tsm_resnet18", {}, 8, 8),
         ("videomae_s", {"depth": 2}, 16, 8),
         ("vjepa2_s", {"depth": 2}, 16, 8),
+        ("x3d_s", {}, 13, 13),
     ],
 )
 def test_time_steps_left(name, options, frames, steps, meta_net):
@@ -201,6 +212,7 @@ def test_time_steps_left(name, options, frames, steps, meta_net):
 
 SMALLEST = [  # net, options, fewest frames and fewest pixels
     ("c3d", {"global_pooling": True}, 1, 1),
+    ("csn_resnet50", {}, 1, 1),
     ("densenet3d_121", {}, 15, 29),
     ("densenet3d_121", {"stem_pool": False}, 8, 15),
     ("densenet3d_121", {"stem_stride_t": 2}, 29, 29),
@@ -210,6 +222,7 @@ SMALLEST = [  # net, options, fewest frames and fewest pixels
     ("i3d", {"last_pool": "valid", "temporal_stride": False}, 2, 17),
     ("i3d_resnet18", {}, 1, 1),
     ("i3d_resnet50_mmaction2", {}, 5, 1),
+    ("i3d_resnet50_pyslowfast", {}, 2, 1),
     ("mc3_18", {}, 1, 1),
     ("preact_resnet3d_10", {}, 1, 1),
     ("r2plus1d_18", {}, 1, 1),
@@ -235,6 +248,7 @@ SMALLEST = [  # net, options, fewest frames and fewest pixels
     ("videomae_s", {"depth": 2}, 2, 16),
     ("vjepa2_s", {"depth": 2, "probe_depth": 2}, 2, 16),
     ("wide_resnet3d_50", {"widen": 0.25}, 1, 1),
+    ("x3d_xs", {}, 1, 1),
 ]
 
 
@@ -272,6 +286,8 @@ def test_smallest_clips_compute():
         ("s3d", (3, 8, 32, 32), "expected NCTHW"),
         ("tsn_resnet18", (1, 3, 12, 32, 32), "clips of 12 frames: .*temporal_stride .*a multiple of 8, at least 8"),
         ("tam_inception_v1", (1, 3, 4, 32, 32), "clips of 4 frames: .*temporal_stride .*a multiple of 8, at least 8"),
+        ("slowfast_resnet50_8x8", (1, 3, 6, 32, 32), "^clips of 6 frames: this net needs a multiple of 4, at least 4$"),
+        ("slowfast_resnet50_8x8", (1, 3, 3, 32, 32), "^clips of 3 frames are too short: this net needs at least 4$"),
         ("c3d", (1, 3, 16, 64, 64), "16 frames of 64x64 pixels: c3d takes exactly 16 of 112x112"),
         ("c3d", (1, 3, 8, 112, 112), "8 frames of 112x112 pixels: c3d takes exactly 16 of 112x112"),
         (
@@ -303,20 +319,20 @@ def test_c3d_with_its_layers_takes_its_clips():
         ("tsn_resnet18", {"temporal_pool": "median"}, "temporal_pool 'median': expected one of max, avg"),
         ("tsm_resnet18", {"temporal_pool": "median"}, "temporal_pool 'median': expected one of max, avg"),
         ("i3d", {"last_pool": "full"}, "last_pool 'full': expected one of same, valid"),
-        ("i3d", {"dropout": 1.5}, "dropout probability has to be between 0 and 1"),
+        ("i3d", {"dropout": 1.5}, "dropout 1.5: expected from 0 to 1"),
         ("tam_resnet18", {"blending": "mean"}, "blending 'mean': expected one of sum, max"),
         ("tam_inception_v1", {"blending_frames": 0}, "blending_frames 0: expected at least 1"),
         ("resnet3d_10", {"shortcut": "C"}, "shortcut 'C': expected one of A, B"),
         ("resnet3d_10", {"stem_kernel_t": 4}, "stem_kernel_t 4: expected an odd number"),
-        ("densenet3d_121", {"stem_kernel_t": 0}, "stem_kernel_t 0: expected an odd number"),
-        ("resnet3d_10", {"stem_stride_t": 0}, "stem_stride_t 0: expected at least 1"),
-        ("densenet3d_121", {"stem_stride_t": 0}, "stem_stride_t 0: expected at least 1"),
+        ("densenet3d_121", {"stem_kernel_t": 0}, "stem_kernel_t 0: expected from 1 to"),
+        ("resnet3d_10", {"stem_stride_t": 0}, "stem_stride_t 0: expected from 1 to"),
+        ("densenet3d_121", {"stem_stride_t": 0}, "stem_stride_t 0: expected from 1 to"),
         ("resnet2p1d_10", {"widen": 0.001}, "widen 0.001: expected at least"),
         ("mvit_v2_s", {"frames": 5}, "frames 5: this net needs a multiple of 2"),
         ("mvit_v1_b", {"size": (64, 30)}, "size 64,30: this net needs multiples of 4"),
         ("swin3d_t", {"depth": 6}, "depth 6: expected at least 7"),
         ("resnext3d_50", {"cardinality": 5}, "cardinality 5: expected a multiple of 4"),
-        ("resnext3d_50", {"cardinality": 0}, "cardinality 0: expected a multiple of 4"),
+        ("resnext3d_50", {"cardinality": 0}, "cardinality 0: expected at least 1"),
         ("vjepa2_s", {"probe_heads": 5}, "probe_heads 5: expected a divisor of 384"),
     ],
 )

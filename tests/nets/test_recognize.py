@@ -17,8 +17,9 @@ FILES = [  # net, its options, classes and channels, other nets with the very sa
     ("c3d", {"global_pooling": True}, 5, 3, ()),
     ("densenet3d_121", {}, 700, 3, ()),
     ("i3d", {}, 400, 3, ()),
+    ("csn_resnet50", {}, 400, 3, ()),
     ("i3d_resnet18", {}, 174, 10, ()),
-    ("i3d_resnet50_mmaction2", {}, 400, 3, ()),
+    ("i3d_resnet50_mmaction2", {}, 400, 3, ("i3d_resnet50_pyslowfast",)),
     ("mc3_18", {}, 400, 3, ()),
     ("preact_resnet3d_10", {}, 5, 3, ()),
     ("preact_resnet3d_50", {"shortcut": "A"}, 5, 3, ()),
@@ -32,6 +33,8 @@ FILES = [  # net, its options, classes and channels, other nets with the very sa
     ("s3d", {"depthwise_temporal": True}, 339, 3, ()),
     ("s3d_resnet18", {"depthwise_temporal": True}, 5, 3, ()),
     ("s3d_torchvision", {}, 400, 3, ()),
+    ("slow_resnet50", {}, 400, 3, ()),
+    ("slowfast_resnet50_4x16", {}, 400, 3, ()),
     ("tam_inception_v1", {"depthwise_blending": False}, 5, 3, ()),
     ("tam_resnet18", {"blending_frames": 5}, 5, 3, ()),
     ("tam_resnet50", {}, 400, 3, ()),
@@ -43,6 +46,7 @@ FILES = [  # net, its options, classes and channels, other nets with the very sa
     ("videomae_s", {"depth": 2}, 5, 3, ()),
     ("vjepa2_s", {"depth": 3, "probe_depth": 2}, 5, 3, ()),
     ("wide_resnet3d_50", {}, 5, 3, ()),
+    ("x3d_m", {}, 400, 3, ("x3d_xs", "x3d_s")),
 ]
 QUICK = ("c3d", "i3d_resnet18", "s3d", "tam_resnet18", "tsm_resnet18")
 net = functools.cache(nets.net)
