@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +120,10 @@ class SlowFast(Backbone):
         slow, fast: temporal kernels of the blocks of both paths.
         num_classes, in_channels, dropout: as for `Backbone`.
         frames, size: as for `SlowResNet`, for the fast path.
+
+    Attributes:
+        slow_path: how the frames of the slow path are picked: "linspace" as in PySlowFast and PyTorchVideo, or
+            "stride", every `alpha`-th frame, as in mmaction2.
     """
 
     def __init__(
@@ -143,6 +148,7 @@ class SlowFast(Backbone):
             head_std=0.01,
         )
         self.alpha = self.min_frames = self.frames_multiple = alpha
+        self.slow_path: Literal["linspace", "stride"] = "linspace"
         channels = path_widths(STEM)
         slow_stem, fast_stem = [stem(in_channels, width, kernel) for width, kernel in zip(channels, (1, 5))]
         self.stem = TwoPaths(slow_stem, fast_stem, self._fuse(channels[1], fuse_kernel))
@@ -164,7 +170,9 @@ class SlowFast(Backbone):
         return nn.Sequential(conv, nn.BatchNorm3d(FUSED * channels), nn.ReLU(inplace=True))
 
     def features(self, x_NCTHW: Tensor) -> Tensor:
-        frames = slow_frames(x_NCTHW.shape[2], self.alpha)
+        length = x_NCTHW.shape[2]
+        by_linspace = self.slow_path == "linspace"
+        frames = slow_frames(length, self.alpha) if by_linspace else list(range(0, length, self.alpha))
         paths = (torch.cat([x_NCTHW[:, :, i : i + 1] for i in frames], 2), x_NCTHW)
         for part in (self.stem, self.layer1, self.layer2, self.layer3, self.layer4):
             paths = part(*paths)

@@ -193,6 +193,19 @@ def test_frames_of_the_slow_path(alpha):
         assert slow_frames(frames, alpha) == torch.linspace(0, frames - 1, frames // alpha).long().tolist()
 
 
+def test_the_slow_path_can_take_every_nth_frame():
+    """As the protocols of mmaction2 do."""
+    net = actrec.net("slowfast_resnet50_8x8", num_classes=2, frames=32, size=32).eval()
+    seen = []
+    net.stem.slow.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0][0, 0, :, 0, 0].tolist()))
+    clip = torch.arange(32.0).view(1, 1, 32, 1, 1).expand(1, 3, 32, 32, 32)
+    with torch.inference_mode():
+        net(clip)
+        net.slow_path = "stride"
+        net(clip)
+    assert seen == [[0, 4, 8, 13, 17, 22, 26, 31], [0, 4, 8, 12, 16, 20, 24, 28]]
+
+
 def test_weights_without_the_first_normalization_of_x3d(tmp_path):
     """It becomes an identity, whatever it was before."""
     net, path = actrec.net("x3d_xs", num_classes=2).eval(), tmp_path / "X3D_XS.pyth"
