@@ -92,7 +92,7 @@ def command(
     context = click.get_current_context()
     context.with_resource(dist.joined(choice.device))
     model = choice.load()
-    task = embed.Task(find_inputs(inputs, labels=True), embedding.layer, windows)
+    task = embed.Task(find_inputs(inputs, labels=True), embedding.layer or model.feature_layer, windows)
     refuse_videos(task.videos)
     origin = embed.made_from(model, task, list(map(str, inputs)), embedding.dtype)
     if not force and embedding.layout is None:

@@ -11,7 +11,7 @@ from actrec import config, nets
 from actrec.config import Input, OptionError, Recipe
 from actrec.engine import dist
 from actrec.engine.runfolder import Data
-from actrec.nets.weights import load_weights
+from actrec.nets.weights import Account, load_weights
 from actrec.pipelines.loader import Loader, eval_loader, train_loader
 from actrec.registry import did_you_mean
 
@@ -26,6 +26,7 @@ def build_net(
     weights: str | None,
     new_head: bool,
     log: Callable[[str], None] | None = None,
+    receive: Callable[[Account], None] | None = None,
 ) -> nets.Backbone:
     """The chosen net, with the options that the user set and, if given, the weights of a file.
 
@@ -33,6 +34,7 @@ def build_net(
         frames, size: Of the clips, for nets that are made for certain clips. None keeps the default of the net.
         log: Called with a message if names have a prefix, and for each layer that was adapted to another number of
             channels.
+        receive: Called with the account of the file's tensors.
 
     Raises:
         OptionError: There is no such net, or it does not have an option that the user set.
@@ -45,6 +47,8 @@ def build_net(
     net = nets.net(choice.backbone, num_classes=num_classes, in_channels=in_channels, **options)
     if weights is not None:
         account = load_weights(net, weights, new_head=new_head)
+        if receive:
+            receive(account)
         if log and account.prefix:
             log(f"{weights}: the prefix {account.prefix} was removed from all names")
         for name, done in account.reshaped.items():

@@ -39,7 +39,9 @@ from actrec.inference.embeddings import Embeddings
 from actrec.inference.explain import Explanation
 from actrec.inference.stream import LivePrediction, stream
 from actrec.inference.timeline import Timeline
+from actrec.nets.outside import last_layer, layer_of
 from actrec.nets.recognize import recognize
+from actrec.nets.weights import Account
 from actrec.pipelines.loader import Loader, eval_loader
 from actrec.pipelines.sweep import Sweep
 from actrec.settings import check_value
@@ -77,6 +79,8 @@ class Model:
         protocol: The published evaluation whose frames, crops and normalization `score`, `predict` and `evaluate` use
             for whole videos, in place of `clip` and `views`. The other methods always use `clip` and `views`.
         protocol_note: Why this protocol, and what differs from it.
+        untrained: The layers of the net with random weights, because the file contains none for them: `embed` can be
+            called, but not the methods that give scores.
         epochs: For a checkpoint, the epoch in which it was saved, from 1, and the number of epochs of its run. None if
             they are unknown.
         seen: Gets the index of each call's videos, for `notices`. None keeps none: a program may run for long.
@@ -95,6 +99,7 @@ class Model:
     source: Path
     protocol: Protocol | None = None
     protocol_note: str = ""
+    untrained: tuple[str, ...] = ()
     epochs: tuple[int, int] | None = None
     seen: list[Index] | None = field(default=None, compare=False)
 
@@ -126,6 +131,34 @@ class Model:
         """Number of videos in a batch. It changes no result."""
         views = self.views.num_views if self.protocol is None else (self.protocol.clips or 1) * self.protocol.crops
         return self.scoring.batch_size or max(1, _VIEWS_OF_A_BATCH // views)
+
+    @property
+    def feature_layer(self) -> str | None:
+        """The layer of which `embed` takes the output; None for the input of the last layer.
+
+        If the file contains no weights for other layers than the last one, it is the last layer before these.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if not self.untrained or layer_of(self.net, self.untrained[0]) is last_layer(self.net)[1]:
+            return None
+        names = [name for name, layer in self.net.named_children() if any(True for _ in layer.parameters())]
+        before = names[: names.index(self.untrained[0])]
+        if not before:
+            raise ValueError(
+                f"{self.source}: contains no weights for {some_of(self.untrained)}, so the features would be random"
+            )
+        return before[-1]
+
+    def require_trained(self) -> None:
+        """Raises ValueError if scores would be random."""
+        if self.untrained:
+            train = f"actrec train --backbone {self.net.name} --weights {self.source} --new-head"
+            raise ValueError(
+                f"{self.source}: contains no weights for {some_of(self.untrained)}, so the scores would be random: "
+                f"expected a file with all layers, or a run of `{train}`"
+            )
 
     def __repr__(self) -> str:
         clip, views, size, rule = self.clip, self.views, self.input.side, self.protocol
@@ -212,6 +245,7 @@ class Model:
         cache: Path | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Result:
+        self.require_trained()
         batches = self.make_loader(videos, index=index, cache=cache, protocol=self.protocol)
         own = scores.score(
             self.net,
@@ -253,6 +287,7 @@ class Model:
             ValueError: The video cannot be used, its number of frames per second is not known, or none of its windows
                 can be scored.
         """
+        self.require_trained()
         video = _video(video.path, video) if isinstance(video, Video) else _video(video)
         sweep, done = self.make_sweep(video, Windows(every, window)), 0
 
@@ -355,6 +390,7 @@ class Model:
         """
         from actrec.inference import export
 
+        self.require_trained()
         return export.export(self, folder, config.Export(pt2), force=force)
 
     @checked
@@ -373,7 +409,8 @@ class Model:
         Args:
             videos: A video file, a frame folder or a row of a list, or a sequence of them.
             layer: Name of another module, as `net.named_modules()` gives it. Its output is averaged over all dimensions
-                but the channels.
+                but the channels. Default: for weights without the head's layers, such as an encoder of V-JEPA 2, the
+                last layer before these.
             windows: One feature for each window of a video, in place of one for each video.
 
         Returns:
@@ -387,7 +424,7 @@ class Model:
         several = [videos] if isinstance(videos, (str, os.PathLike, Video)) else videos
         rows = [v if isinstance(v, Video) else Video.of(v) for v in several]
         unique = list({video.id: video for video in rows}.values())
-        found = embed.embed(self, embed.Task(unique, layer, windows))
+        found = embed.embed(self, embed.Task(unique, layer or self.feature_layer, windows))
         assert found is not None
         return found
 
@@ -486,6 +523,7 @@ class Model:
             FileNotFoundError: There is no such file or folder.
             ValueError: The video cannot be used, or the net has no such class or layer.
         """
+        self.require_trained()
         return explaining.explain(self, _video(path), class_, layer=layer)
 
     # ---- live sources ----
@@ -525,6 +563,7 @@ class Model:
             FileNotFoundError: There is no such camera.
         """
         check_value("topk", topk, int, at_least=0)
+        self.require_trained()
         return stream(self, source, windows=windows, options=options, topk=topk, tell=tell)
 
     @checked
@@ -617,6 +656,7 @@ def load(
         frame=frame,
         scoring=scoring,
     )
+    accounts: list[Account] = []
     if net is None:
         rule, rule_note = choose_protocol(None)
         frames = frames or (rule.clip_frames if rule else None)
@@ -643,6 +683,7 @@ def load(
             **made_for,
             weights=str(path),
             new_head=False,
+            receive=accounts.append,
         )
         if saved and modality == own.modality:
             with checkpoint.contents_of(path):
@@ -664,6 +705,7 @@ def load(
         source=path,
         protocol=rule,
         protocol_note=rule_note,
+        untrained=_untrained(built, accounts),
         epochs=checkpoint.epochs_of(saved) if net is None else None,
     )
     if names is not None and len(names) != model.num_classes:
@@ -678,6 +720,13 @@ def _video(path: PathLike, row: Video | None = None) -> Video:
     if is_local(path) and not os.path.exists(path):
         raise FileNotFoundError(f"{os.fspath(path)}: no such file or folder")
     return row or Video.of(path)
+
+
+def _untrained(net: nets.Backbone, accounts: Sequence[Account]) -> tuple[str, ...]:
+    """The outermost layers that have random weights, because the files contain none. Vectors start as 0 or 1."""
+    shapes = {name: value.ndim for name, value in net.state_dict().items()}
+    missing = {name for account in accounts for name in account.missing if shapes[name] > 1}
+    return tuple(name for name, _ in net.named_children() if any(one.startswith(f"{name}.") for one in missing))
 
 
 def _made_for(saved: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -122,6 +122,7 @@ def sensitivity(
     """
     if not any(video.labels for video in videos):
         raise OptionError("`sensitivity` compares accuracies, and no video of the list has a label")
+    model.require_trained()
     looks = _looks(model)
     own: dict[str, _Scored] = {}
     missing: dict[str, str] = {}

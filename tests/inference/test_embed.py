@@ -390,3 +390,33 @@ def test_the_times_of_a_variable_rate(model, tmp_path):
     expected = [[0, 1], [1, 2], [2, 3], [3, 4], [1, 2], [2, 3]]  # in the file, also of a row
     assert found.times == pytest.approx(np.array(expected), abs=1e-3)
     assert model.embed(videos).times == pytest.approx(np.array([[0, 4], [1, 3]]), abs=1e-3)
+
+
+def test_an_encoder_without_its_head(long, tmp_path):
+    """Features come from the encoder. Scores would be random, and are refused."""
+    net = config.Net("vjepa2_s", depth=1, probe_depth=1)
+    whole = actrec.net("vjepa2_s", num_classes=3, frames=2, size=32, depth=1, probe_depth=1)
+    tensors = whole.state_dict()
+    encoder = {k.removeprefix("encoder."): v for k, v in tensors.items() if k.startswith("encoder.")}
+    theirs = {"probe": "pooler", "fc": "linear"}
+    rest = [(*k.split(".", 1), v) for k, v in tensors.items() if not k.startswith("encoder.")]
+    probe = {f"module.{theirs[part]}.{name}": v for part, name, v in rest}
+    paths = {"encoder": tmp_path / "encoder.pt", "probe": tmp_path / "probe.pt"}
+    torch.save({"target_encoder": encoder}, paths["encoder"])
+    torch.save({"classifiers": [probe]}, paths["probe"])
+
+    def load(part):
+        frame = config.Frame(size=32)
+        return actrec.load(paths[part], net=net, clip={"frames": 2}, frame=frame, device="cpu")
+
+    model = load("encoder")
+    assert model.untrained == ("probe", "fc")
+    features = model.embed(long).features
+    np.testing.assert_array_equal(features, model.embed(long, layer="encoder").features)
+    for refused in (model.predict, model.timeline, model.explain):
+        with pytest.raises(ValueError, match="no weights for probe, fc, so the scores would be random"):
+            refused(long)
+    with pytest.raises(ValueError, match="no weights for probe, fc"):
+        model.export(tmp_path / "exported")
+    with pytest.raises(ValueError, match="no weights for encoder, so the features would be random"):
+        load("probe").embed(long)

@@ -21,6 +21,8 @@ FILES = [  # net, its options, classes and channels, other nets with the very sa
     ("i3d_resnet18", {}, 174, 10, ()),
     ("i3d_resnet50_mmaction2", {}, 400, 3, ("i3d_resnet50_pyslowfast",)),
     ("mc3_18", {}, 400, 3, ()),
+    ("mvit_v1_b", {}, 400, 3, ()),
+    ("mvit_v2_s", {}, 400, 3, ("mvit_v2_b",)),  # with a depth of 16
     ("preact_resnet3d_10", {}, 5, 3, ()),
     ("preact_resnet3d_50", {"shortcut": "A"}, 5, 3, ()),
     ("r2plus1d_18", {}, 400, 3, ()),
@@ -35,6 +37,7 @@ FILES = [  # net, its options, classes and channels, other nets with the very sa
     ("s3d_torchvision", {}, 400, 3, ()),
     ("slow_resnet50", {}, 400, 3, ()),
     ("slowfast_resnet50_4x16", {}, 400, 3, ()),
+    ("swin3d_t", {}, 400, 3, ()),
     ("tam_inception_v1", {"depthwise_blending": False}, 5, 3, ()),
     ("tam_resnet18", {"blending_frames": 5}, 5, 3, ()),
     ("tam_resnet50", {}, 400, 3, ()),
