@@ -96,8 +96,9 @@ def command(
 
     chosen = list_path is None
     list_path = list_path or _list_of_run(choice) or _list_of_folder(choice)
-    if out is not None:
-        _refuse_overlap(list_path, choice, out, reference_files=reference_files)
+    # A protocol changes the default of --out, but not its folder.
+    own = score_files.scores_path(choice.home, choice.path, list_path, choice.views, _changes(choice))
+    _refuse_overlap(list_path, choice, out or own, reference_files=reference_files)
     click.get_current_context().with_resource(dist.joined(choice.device))
     model = choice.load()
     if out is None:

@@ -122,7 +122,7 @@ def refuse_existing(run_dir: Path) -> None:
         )
     if not is_described:  # else a run that ended before its first checkpoint
         for name in (*CHECKPOINTS, *DESCRIPTION, "tensorboard"):
-            if (run_dir / name).exists():
+            if name != runlog.WARNINGS and (run_dir / name).exists():
                 raise ValueError(
                     f"{run_dir / name} exists, and a run would replace it: pass another --run, or --resume if the "
                     "folder contains a run"

@@ -43,7 +43,7 @@ def test_options():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["train", "--recipe"], ["ibm", "hara", "tsn"]),
+        (["train", "--recipe"], ["ibm", "hara", "tsn", "videomae"]),
         (["train", "--optimizer"], ["sgd", "adamw"]),
         (["evaluate", "--crops"], ["1", "3", "5", "10"]),
         (["evaluate", "--confusion-order"], ["similar", "labels"]),

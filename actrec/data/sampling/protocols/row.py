@@ -39,7 +39,7 @@ class Protocol:
         r3d = actrec.protocol("torchvision_r3d_18")
         r3d.frames(300, fps=30).shape  # (5, 16): five clips of 16 frames
         r3d.geometry(1920, 1080)  # Geometry(resized=(171, 128), crop=(112, 112), crops=[(30, 8, False)])
-        r3d.reduce(logits)  # (classes,): one vector for the video
+        r3d.reduce(np.zeros((5, 400))).shape  # (400,): one vector for the five views of the video
 
     The pixels of a crop go to the net as (value / 255 - mean) / std, in the order red, green, blue.
 
@@ -134,6 +134,8 @@ class Protocol:
     def geometry(self, width: int, height: int) -> Geometry:
         """How pictures of one size are resized and cropped.
 
+            actrec.protocol("ibm_k400").geometry(340, 256).crop  # (256, 256)
+
         Args:
             width, height: of the video, as displayed, in pixels.
 
@@ -150,6 +152,8 @@ class Protocol:
 
     def reduce(self, logits: Any) -> np.ndarray:
         """What the program makes of the logits of all views of a video.
+
+            actrec.protocol("ibm_k400").reduce([[0.0, 2.0], [1.0, 3.0]])  # array([0.5, 2.5]), their mean
 
         Args:
             logits: (..., views, classes), an array, a list or a tensor on the CPU. With `joins_clips`, the views are
