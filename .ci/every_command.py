@@ -38,6 +38,8 @@ index train.txt val.txt
 nets
 nets s3d
 nets --benchmark
+protocols
+protocols ibm_k400
 """
 NEED_TORCH = """
 extract-flow val.txt
