@@ -101,10 +101,12 @@ class VideoMAE(Backbone):
 
 def positions(num_tokens: int, dim: int, device: torch.device | None = None) -> Tensor:
     """The table (num_tokens, dim): pairs of sine and cosine of the token's number, with falling frequencies."""
-    number = torch.arange(num_tokens, dtype=torch.float64, device=device)
-    frequency = 10000 ** (-torch.arange(0, dim, 2, dtype=torch.float64, device=device) / dim)
+    device = device or torch.get_default_device()
+    real = torch.device("cpu") if device.type == "meta" else device  # for `arange` there, torch would load its compiler
+    number = torch.arange(num_tokens, dtype=torch.float64, device=real)
+    frequency = 10000 ** (-torch.arange(0, dim, 2, dtype=torch.float64, device=real) / dim)
     angle = number[:, None] * frequency
-    return torch.stack((angle.sin(), angle.cos()), -1).flatten(1).float()
+    return torch.stack((angle.sin(), angle.cos()), -1).flatten(1).float().to(device)
 
 
 def options_of(tensors: Mapping[str, Tensor]) -> dict[str, OptionValue]:
