@@ -151,6 +151,7 @@ class Model:
             )
         return before[-1]
 
+    @checked
     def require_trained(self) -> None:
         """Raises ValueError if scores would be random."""
         if self.untrained:
