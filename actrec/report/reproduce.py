@@ -13,7 +13,7 @@ TEXT = """\
 
 <!-- Written by `make nets`. A test compares this file with its output. -->
 
-    actrec evaluate --weights K400-I3D-ResNet-50-f32.pth.tar --list val.txt
+    actrec evaluate --weights K400-I3D-ResNet-50-f32.pth.tar --backbone i3d_resnet50 --list val.txt
     actrec protocols             # how published accuracies were measured, one line per protocol
     actrec protocols ibm_k400    # one of them: frames, crops, average, checkpoints
 
@@ -60,7 +60,7 @@ difference of the same size:
 | is lower by 5 points or more | clips, stride, and the frame rate of videos or frame folders |
 | is lower by 1 to 5 points | the number of views, the size of the videos, and whether they were compressed again |
 | differs by less than 1 point | the rows of `--sensitivity`, and missing videos |
-| lies inside the interval of `as evaluated` | nothing: with a list of this length, the difference can be chance |
+| is inside the interval of `as evaluated` | nothing: with a list of this length, the difference can be chance |
 
 If the list has fewer videos than the published one, `--sensitivity` also shows how much randomly
 missing videos can change. Videos that are missing are rarely random, so compare the number of
