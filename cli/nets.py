@@ -107,9 +107,10 @@ def _details(name: str) -> Details:
         return known[name]
     if ":" not in name and "actrec.nets" not in sys.modules:  # no program has registered other nets
         raise ValueError(f"unknown net {name!r}{did_you_mean(name, known)}")
+    from actrec import nets
     from actrec.nets import catalog
 
-    return catalog.describe(name)
+    return catalog.describe(nets.outline(name))
 
 
 def _size(own: Input) -> str:

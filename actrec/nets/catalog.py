@@ -18,6 +18,7 @@ from actrec import nets
 from actrec.files import atomic_write
 from actrec.known_nets import TABLE, Details, Family, Form, OptionValue
 from actrec.nets import NETS, Entry
+from actrec.nets.backbone import Backbone
 from actrec.nets.profile import profile
 from actrec.nets.weights import COUNTERS, head_of, stem_of
 
@@ -40,13 +41,11 @@ def families() -> list[Family]:
     return found
 
 
-def describe(name: str) -> Details:
-    """Raises ValueError for an unknown name."""
-    entry = NETS.get(name)
-    net = nets.outline(name)
-    cost = profile(net)
+def describe(net: Backbone) -> Details:
+    """Facts about a net that was made with its default options, such as an outline."""
+    entry, cost = NETS.get(net.name), profile(net)
     return Details(
-        name=name,
+        name=net.name,
         paper=entry.paper,
         params=cost.params,
         flops=cost.flops,
@@ -78,17 +77,17 @@ def facts() -> dict[str, Any]:
     """The table of all nets, measured. This takes seconds, because every net is built on torch's `meta` device."""
     from actrec.nets import published
 
+    outlines = {name: nets.outline(name) for name in NETS}
     return {
         "families": [asdict(family) for family in families()],
-        "nets": {name: asdict(describe(name)) for name in NETS},
-        "forms": {name: forms(name) for name in NETS},
+        "nets": {name: asdict(describe(net)) for name, net in outlines.items()},
+        "forms": {name: forms(net) for name, net in outlines.items()},
         "mini_benchmark": [asdict(row) | asdict(published.measured(row)) for row in published.rows()],
     }
 
 
-def form(name: str, options: Mapping[str, OptionValue]) -> Form:
-    """The tensors of a net with these options."""
-    net = nets.outline(name, **options)
+def form(net: Backbone, options: Mapping[str, OptionValue]) -> Form:
+    """The tensors of a net that was made with these options."""
     own, head = net.state_dict(), head_of(net, needed=True)
     assert head is not None
     stem = stem_of(own)
@@ -115,11 +114,16 @@ def sums(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {pattern: tuple(found if found[1] != found[2] else found[:2]) for pattern, found in sorted(counts.items())}
 
 
-def forms(name: str) -> list[dict[str, Any]]:
-    """The forms of a net as they are stored: all but the first contain only what differs from it."""
-    first, *others = [form(name, options) for options in ({}, *NETS.get(name).forms)]
+def forms(net: Backbone) -> list[dict[str, Any]]:
+    """The forms of a net as they are stored: all but the first contain only what differs from it.
+
+    Args:
+        net: made with its default options.
+    """
+    first = form(net, {})
     stored = [asdict(first)]
-    for other in others:
+    for options in NETS.get(net.name).forms:
+        other = form(nets.outline(net.name, **options), options)
         absent = {pattern: None for pattern in first.tensors if pattern not in other.tensors}
         differing = {pattern: n for pattern, n in other.tensors.items() if n != first.tensors.get(pattern)}
         stored.append({**asdict(other), "tensors": {**absent, **differing}})

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import actrec
+from actrec import nets
 from actrec.nets.backbone import Backbone
 
 SMALL = {  # a cheap net of each family, and options that make it so
@@ -79,8 +80,7 @@ def logits(net, clips) -> Tensor:
 
 @functools.cache
 def _meta_net(name: str, **options) -> Backbone:
-    with torch.device("meta"):
-        return actrec.net(name, **options).eval()
+    return nets.outline(name, **options).eval()
 
 
 @pytest.fixture(scope="session")

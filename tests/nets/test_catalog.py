@@ -22,8 +22,8 @@ def test_the_table_is_up_to_date():
 def test_reading_the_table_gives_what_was_measured():
     known = known_nets()
     assert known.families == tuple(catalog.families())
-    assert known.nets["s3d"] == catalog.describe("s3d")
-    assert known.nets["c3d"] == catalog.describe("c3d")
+    assert known.nets["s3d"] == catalog.describe(nets.outline("s3d"))
+    assert known.nets["c3d"] == catalog.describe(nets.outline("c3d"))
 
 
 def test_patterns_of_names():
@@ -36,7 +36,7 @@ def test_patterns_of_names():
 @pytest.mark.parametrize("name", ["c3d", "tam_resnet18", "resnet3d_10"])
 def test_forms_are_stored_by_their_differences(name):
     options = [{}, *NETS.get(name).forms]
-    assert known_nets().forms[name] == tuple(catalog.form(name, chosen) for chosen in options)
+    assert known_nets().forms[name] == tuple(catalog.form(nets.outline(name, **chosen), chosen) for chosen in options)
 
 
 def test_only_nets_that_can_fit_are_built(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import actrec
-from actrec import config
+from actrec import config, nets
 from actrec.nets import INPUT_OPTIONS, NETS
 from actrec.nets.profile import profile
 
@@ -37,8 +37,7 @@ def test_a_net_describes_itself(name, meta_net):
 @pytest.mark.parametrize("name", NETS.names())
 def test_options_build_it_again(name, meta_net):
     net = meta_net(name)
-    with torch.device("meta"):
-        again = actrec.net(name, **net.options)
+    again = nets.outline(name, **net.options)
     assert again.options == net.options
     assert shapes(again) == shapes(net)
     assert net.fc.weight.shape == (400, net.head_features)

@@ -333,7 +333,7 @@ def test_recognized_by_its_name(folder):
 
 
 def test_details():
-    found = catalog.describe("own_nets:tiny")
+    found = catalog.describe(nets.outline("own_nets:tiny"))
     assert (found.paper, found.params, found.layers) == ("", 4 * 3 * 27 + 4 + 400 * 4 + 400, ("0", "4"))
     assert found.flops == 4 * 3 * 27 * 16 * 112 * 112
 
