@@ -65,6 +65,8 @@ def _one(name: str) -> tuple[list[str], dict[str, Any]]:
     lines.append(f"precision: {row.precision}")
     if row.note:
         lines.append(f"note: {row.note}")
+    if row.window_average is not None:
+        lines.append(f"windows of the net's pool: average of {row.window_average}")
     found = checkpoints_of(row)
     if found:
         lines.append("checkpoints, with the command that scores them:")

@@ -7,7 +7,7 @@ import csv
 import functools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -112,7 +112,7 @@ def score(
     labels: list[np.ndarray] = []
     mean = _AVERAGE[average, loader.multi_label is not None]
     clamped_before = loader.clamped
-    with scoring(net, protocol, loader.device, precision):
+    with scoring(net, protocol, loader.device, precision, multi_label=loader.multi_label is not None):
         for batch, logits in logits_of_videos(net, loader, protocol, loader.device):
             if not ids:
                 _check_classes(loader, logits.shape[-1])
@@ -134,9 +134,14 @@ def score(
 
 
 @contextlib.contextmanager
-def scoring(net: torch.nn.Module, protocol: Protocol | None, device: torch.device, precision: str) -> Iterator[None]:
-    """A net as it scores videos: in evaluation mode, without gradients, with the slow path of the protocol."""
-    with evaluating(net), _slow_path(net, protocol), torch.inference_mode(), autocast(device.type, precision):
+def scoring(
+    net: torch.nn.Module, protocol: Protocol | None, device: torch.device, precision: str, *, multi_label: bool
+) -> Iterator[None]:
+    """A net as it scores videos: in evaluation mode, without gradients, with the parts that the protocol sets."""
+    parts: dict[str, str | None] = {} if protocol is None else {"slow_path": protocol.slow_path}
+    if protocol is not None and not multi_label:
+        parts["window_average"] = protocol.window_average
+    with evaluating(net), _with_parts(net, parts), torch.inference_mode(), autocast(device.type, precision):
         yield
 
 
@@ -320,17 +325,17 @@ def _logits_of_joined(net: torch.nn.Module, maps: torch.Tensor, plan: TrainPlan 
 
 
 @contextlib.contextmanager
-def _slow_path(net: torch.nn.Module, protocol: Protocol | None) -> Iterator[None]:
-    """A net with two paths picks the frames of its slow path as the protocol does."""
-    own = getattr(net, "slow_path", None)
-    if own is None or protocol is None or protocol.slow_path is None:
-        yield
-        return
-    setattr(net, "slow_path", protocol.slow_path)  # noqa: B010 - a type checker does not know such an attribute
+def _with_parts(net: torch.nn.Module, parts: Mapping[str, str | None]) -> Iterator[None]:
+    """A net with other values of these attributes. Those that it does not have, and values of None, are ignored."""
+    changes = {name: value for name, value in parts.items() if value is not None and hasattr(net, name)}
+    own = {name: getattr(net, name) for name in changes}
     try:
+        for name, value in changes.items():
+            setattr(net, name, value)
         yield
     finally:
-        setattr(net, "slow_path", own)  # noqa: B010
+        for name, value in own.items():
+            setattr(net, name, value)
 
 
 def _mean_logits(logits: torch.Tensor) -> torch.Tensor:

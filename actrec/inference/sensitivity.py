@@ -263,7 +263,7 @@ def _score_batch(model: Model, batch: Batch, names: Sequence[str], own: dict[str
 
 def _logits(model: Model, batch: Batch, precision: str) -> list[torch.Tensor]:
     """The logits (views, classes) of each look."""
-    with scores.scoring(model.net, model.protocol, model.device, precision):
+    with scores.scoring(model.net, model.protocol, model.device, precision, multi_label=model.multi_label):
         ((_, logits),) = scores.logits_of_videos(model.net, [batch], model.protocol, model.device)
     return list(logits.cpu())
 

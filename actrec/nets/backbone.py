@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,8 @@ class Backbone(nn.Module):
         fixed_grid: the net is built for clips of its options `frames` and `size`. `actrec.load` builds it again for
             other clips, and its own layout (`Entry.weights["actrec"]`) can convert tables of positions. Other nets
             stay as they were built.
+        window_average: what a head that averages over windows of the map averages over these: logits, or probabilities
+            as PySlowFast does. Their logarithms are then the output.
         channels_last: torch's name for the channels-last format of the weights. Clips are always `channels_last_3d`.
         name, input, options: set by `actrec.net`.
     """
@@ -57,6 +59,7 @@ class Backbone(nn.Module):
     fc: nn.Linear
 
     channels_last = torch.channels_last_3d
+    window_average: Literal["logits", "probabilities"] = "logits"
     exact = False
     fixed_grid = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
@@ -181,6 +182,19 @@ class WindowPool(nn.Module):
 
     def extra_repr(self) -> str:
         return f"window={self.window}"
+
+
+def logits_of_windows(fc: nn.Linear, windows_NCTHW: Tensor, average: Literal["logits", "probabilities"]) -> Tensor:
+    """The logits (N, classes) of clips from the features of their windows (N, channels, T, H, W).
+
+    Args:
+        fc: the classifier.
+        average: what is averaged over the windows. Averaged probabilities are returned as their logarithms.
+    """
+    if average == "logits":  # the classifier is linear
+        return fc(windows_NCTHW.mean((2, 3, 4)))
+    each = fc(windows_NCTHW.flatten(2).transpose(1, 2)).log_softmax(-1)
+    return each.logsumexp(1) - math.log(each.shape[1])
 
 
 def window_of(frames: int, size: int | tuple[int, int]) -> Triple:

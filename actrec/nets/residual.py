@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from actrec.nets.backbone import Backbone
-from actrec.nets.layers import ConvMaker, Pool3d, Triple, WindowPool, init_convs, one_of, same_conv
+from actrec.nets.layers import ConvMaker, Pool3d, Triple, WindowPool, init_convs, logits_of_windows, one_of, same_conv
 
 STAGES = {  # depth: blocks of each stage
     10: (1, 1, 1, 1),
@@ -206,8 +206,8 @@ class ResNet(Backbone):
         block: makes a block from input channels, planes, `stride` and `shortcut`.
         expansion: a stage's output has `expansion * planes` channels.
         shortcut: makes the shortcut of a block that changes the shape of its input.
-        window: the head averages over each window of this size, instead of over the whole map, and averages the logits
-            of all windows. It is in steps of the last map.
+        window: the head averages over each window of this size, instead of over the whole map, and then over all
+            windows (see `window_average`). It is in steps of the last map.
     """
 
     def __init__(
@@ -259,7 +259,7 @@ class ResNet(Backbone):
     def head(self, features_NCTHW: Tensor) -> Tensor:
         if self.windows is None:
             return super().head(features_NCTHW)
-        return self.fc(self.dropout(self.windows(features_NCTHW)).mean((2, 3, 4)))
+        return logits_of_windows(self.fc, self.dropout(self.windows(features_NCTHW)), self.window_average)
 
 
 def plain_stem(

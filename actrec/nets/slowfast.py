@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from actrec.nets import NETS, Entry
 from actrec.nets.backbone import Backbone
-from actrec.nets.layers import Pool3d, WindowPool, init_convs, same_conv, window_of
+from actrec.nets.layers import Pool3d, WindowPool, init_convs, logits_of_windows, same_conv, window_of
 from actrec.nets.pytorchvideo import RESNET_STEM, input_of, published, pyslowfast, pytorchvideo
 from actrec.nets.residual import PLANES, STAGES, Bottleneck, ResNet, halving, image_pool, plain_stem, stage
 
@@ -182,9 +182,9 @@ class SlowFast(Backbone):
     def head(self, features_NCTHW: Tensor) -> Tensor:
         slow, fast = features_NCTHW.split(path_widths(PLANES[-1] * EXPANSION), 1)
         paths = (slow.unflatten(2, (-1, self.alpha)).mean(3), fast)
-        # On long clips, the paths have different numbers of windows.
-        means = [pool(path).mean((2, 3, 4)) for pool, path in zip(self.pools, paths)]
-        return self.fc(self.dropout(torch.cat(means, 1)))
+        # On long clips, the paths have different numbers of windows in time.
+        windows = [pool(path).mean(2, keepdim=True) for pool, path in zip(self.pools, paths)]
+        return logits_of_windows(self.fc, self.dropout(torch.cat(windows, 1)), self.window_average)
 
 
 def path_widths(slow: int) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from actrec.nets import NETS, Entry
 from actrec.nets.backbone import Backbone
-from actrec.nets.layers import Conv3d, Triple, WindowPool, init_convs, same_conv, window_of
+from actrec.nets.layers import Conv3d, Triple, WindowPool, init_convs, logits_of_windows, same_conv, window_of
 from actrec.nets.pytorchvideo import input_of, published, pyslowfast, pytorchvideo
 from actrec.nets.residual import Bottleneck, stage
 
@@ -120,7 +120,7 @@ class X3D(Backbone):
 
     def head(self, features_NCTHW: Tensor) -> Tensor:
         windows = self.dropout(F.relu(self.lin5(self.pool(features_NCTHW)), inplace=True))
-        return self.fc(windows.mean((2, 3, 4)))
+        return logits_of_windows(self.fc, windows, self.window_average)
 
 
 def _alternating() -> Callable[..., X3DBlock]:

@@ -208,3 +208,23 @@ def test_a_net_with_two_paths_picks_its_slow_frames_as_the_protocol_does(make_ne
     assert make_net.slow_path == "linspace"
     score(make_net, fake_loader(torch.zeros(6, 3, 4, 32, 32), PROTOCOLS["ibm_k400"]))
     assert seen[-1] == "linspace"
+
+
+def test_windows_of_the_net_are_averaged_as_the_protocol_does(make_net, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        make_net, "forward", lambda clips: seen.append(make_net.window_average) or torch.zeros(len(clips), 4)
+    )
+    clips = torch.zeros(6, 3, 4, 32, 32)
+    for name in ("pyslowfast_k400_8x8", "pyslowfast_ssv2_slowfast_64_1crop", "pyslowfast_mvit_16x4", "ibm_k400"):
+        score(make_net, fake_loader(clips, PROTOCOLS[name]))
+        seen.append(name)
+    loader = fake_loader(clips, PROTOCOLS["pyslowfast_k400_8x8"])
+    loader.multi_label = 4  # the probabilities of several labels are not a softmax
+    score(make_net, loader)
+    groups = ["probabilities"] * 2, ["logits"] * 2  # of at most four views
+    assert seen == [
+        *groups[0], "pyslowfast_k400_8x8", *groups[0], "pyslowfast_ssv2_slowfast_64_1crop",
+        *groups[1], "pyslowfast_mvit_16x4", *groups[1], "ibm_k400", *groups[1],
+    ]  # fmt: skip
+    assert make_net.window_average == "logits"

@@ -206,6 +206,34 @@ def test_the_slow_path_can_take_every_nth_frame():
     assert seen == [[0, 4, 8, 13, 17, 22, 26, 31], [0, 4, 8, 12, 16, 20, 24, 28]]
 
 
+@pytest.mark.parametrize(
+    ("name", "size"), [("slow_resnet50", (64, 96)), ("slowfast_resnet50_8x8", (64, 64)), ("x3d_xs", (64, 96))]
+)
+def test_probabilities_of_windows_are_averaged_as_in_pyslowfast(name, size):
+    """A crop that is larger than the net's gives several windows; each has a softmax of its own."""
+    net = actrec.net(name, num_classes=5, frames=4, size=32).eval()
+    generator = torch.Generator().manual_seed(0)
+    torch.nn.init.normal_(net.fc.weight, generator=generator)
+    clips = torch.randn(2, 3, 4, *size, generator=generator)
+    with torch.no_grad():
+        net.fc.weight.mul_(3 / net(clips).std())
+        maps, logits = net.features(clips), net(clips)
+        net.window_average = "probabilities"
+        found = net(clips)
+        if name == "slowfast_resnet50_8x8":
+            slow, fast = maps.split((2048, 256), 1)
+            pooled = torch.cat([path.mean(2, keepdim=True) for path in (slow, fast)], 1)
+        else:
+            pooled = maps.mean(2, keepdim=True)
+        windows = F.relu(net.lin5(pooled)) if name == "x3d_xs" else pooled
+        each = F.linear(windows.permute(0, 2, 3, 4, 1), net.fc.weight, net.fc.bias)
+        assert each.shape[1:4].numel() == (size[0] // 32) * (size[1] // 32)
+        expected = each.softmax(4).mean((1, 2, 3))
+    assert torch.allclose(found.exp(), expected, atol=1e-6)
+    assert torch.allclose(logits, each.mean((1, 2, 3)), atol=1e-4)
+    assert not torch.allclose(logits.softmax(1), expected, atol=1e-3)
+
+
 def test_weights_without_the_first_normalization_of_x3d(tmp_path):
     """It becomes an identity, whatever it was before."""
     net, path = actrec.net("x3d_xs", num_classes=2).eval(), tmp_path / "X3D_XS.pyth"

@@ -16,6 +16,7 @@ from actrec.data.times import FrameTimes
 Kernel = Literal["pillow", "opencv", "torch", "torch-normalized"]
 Reduction = Literal["logits", "probabilities", "sum of probabilities"]
 SlowPath = Literal["linspace", "stride"]
+WindowAverage = Literal["logits", "probabilities"]
 
 
 class Geometry(NamedTuple):
@@ -68,6 +69,8 @@ class Protocol:
         joins_clips: the net gets all clips of a crop at once, and returns logits per crop.
         slow_path: how SlowFast picks the frames of its slow path: `linspace` from the first to the last frame, or every
             n-th frame (`stride`). None: the protocol has no SlowFast net.
+        window_average: what nets average whose head has a pool of fixed size, which is moved over the larger map of a
+            crop: the logits of its windows or their softmax. None: as the net does by itself.
         precision: of the net.
     """
 
@@ -92,6 +95,7 @@ class Protocol:
     reduction: Reduction
     joins_clips: bool = False
     slow_path: SlowPath | None = None
+    window_average: WindowAverage | None = None
     precision: Literal["float32"] = "float32"
 
     def __post_init__(self) -> None:

@@ -170,6 +170,7 @@ def _pyslowfast() -> list[Protocol]:
         crop_rule="ceil_thirds",
         reduction="sum of probabilities",
         slow_path="linspace",
+        window_average="probabilities",
         **FACEBOOK,
     )
 
@@ -180,7 +181,7 @@ def _pyslowfast() -> list[Protocol]:
 
     def mvit(name: str, config: str, frames: int, stride: int) -> Protocol:
         row = replace(single(name, config, frames, stride), sampling="spans_at_rate_to_end", clips=5)
-        return replace(row, crop=224, crop_rule="ceil_center")
+        return replace(row, crop=224, crop_rule="ceil_center", window_average=None)
 
     large = mvit("mvitv2_l_40x3", "MVITv2_L_40x3_test", 40, 3)
     small = replace(
@@ -218,6 +219,7 @@ def _pyslowfast() -> list[Protocol]:
             resize=size,
             crop=size,
             slow_path=None,
+            window_average=None,
         )
 
     return [
@@ -234,6 +236,7 @@ def _pyslowfast() -> list[Protocol]:
             note="The only crop is the left or top one, not the center.",
             crop_rule="first",
             slow_path="linspace",
+            window_average="probabilities",
         ),
     ]
 
