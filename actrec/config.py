@@ -388,30 +388,36 @@ class Net(Settings):
     depth: int | None = opt(None, "Number of blocks of a transformer.", at_least=1, at_most=1000)
     window_t: int | None = opt(
         None,
-        "Length of the attention windows of swin3d, in steps of 2 frames; 16 in its weights for Something-Something.",
+        "Temporal size of the attention windows of swin3d, in tubelets of 2 frames. Weights for Something-Something "
+        "have 16.",
         at_least=1,
         at_most=MAX_FRAMES,
     )
     probe_depth: int | None = opt(
         None, "Number of blocks of the attentive probe, the head of V-JEPA 2.", at_least=1, at_most=1000
     )
-    probe_heads: int | None = opt(None, "Number of attention heads of the attentive probe.", at_least=1, at_most=1000)
+    probe_heads: int | None = opt(
+        None,
+        "Number of attention heads of the attentive probe. By default as many as the encoder has, but at most 16.",
+        at_least=1,
+        at_most=1000,
+    )
     drop_path: float | None = opt(
         None,
-        "Probability with which training skips the last block for a clip (stochastic depth). It grows linearly from 0 "
-        "at the first block.",
+        "Stochastic depth: the probability with which training skips the last block for a clip. The probabilities of "
+        "the other blocks grow linearly from 0.",
         at_least=0,
         below=1,
     )
     checkpointing: bool | None = opt(
         None,
-        "Compute activations a second time in the backward pass, instead of keeping them (gradient checkpointing): "
-        "less memory, slower.",
+        "Gradient checkpointing: compute activations again in the backward pass, instead of storing them. Training "
+        "then needs less memory and more time.",
     )
     eps_of: str | None = opt(
         None,
-        "Layout of weights files (see docs/nets.md) whose epsilons, and in V-JEPA 2 whose positions, the net has. "
-        "Weights that are loaded set it.",
+        "Compute normalizations, and positions in V-JEPA 2, as the project with this layout of weights files (see "
+        "docs/nets.md). Loading weights sets this option.",
     )
 
     @property
@@ -427,7 +433,7 @@ class Optim(Settings):
 
     epochs: int = opt(50, "Passes over the training list.", at_least=1, common=True)
     optimizer: Literal["sgd", "adamw"] = opt("adamw", "Optimizer; sgd has momentum.", common=True)
-    lr: float | None = opt(None, "Learning rate.  [default: of the net; sgd: 0.01]", above=0, common=True)
+    lr: float | None = opt(None, "Learning rate.  [default: the net's; sgd: 0.01]", above=0, common=True)
     lr_batch: int | None = opt(
         None,
         "Batch size for which --lr and --min-lr are meant. They are scaled linearly to the batch size of this run.  "
@@ -437,7 +443,7 @@ class Optim(Settings):
     head_lr: float = opt(1.0, "Learning rate of the last layer, as a multiple of that of the other layers.", above=0)
     layer_decay: float = opt(
         1.0,
-        "Factor by which the learning rate of each layer is lower than that of the next one, counted from the output.",
+        "Layer decay: the learning rate of a layer is this factor times that of the next layer towards the output.",
         above=0,
         at_most=1,
     )
@@ -556,7 +562,7 @@ class Run(Settings):
 
     recipe: Literal["ibm", "hara", "tsn", "videomae"] | None = opt(
         None,
-        "Published options: ibm, hara, tsn or videomae.",
+        "Published recipe: ibm, hara, tsn or videomae.",
         metavar="NAME",
         common=True,
     )
@@ -679,18 +685,18 @@ class Scoring(Settings):
 
     protocol: str | None = opt(
         None,
-        "Published protocol (see `actrec protocols`), or none.  [default: that of the weights]",
+        "Published protocol (see `actrec protocols`), or `none`.  [default: that of the weights]",
         metavar="NAME",
         common=True,
         complete="protocols",
     )
     fps: float | None = opt(
         None,
-        "Frames per second of frame folders that do not state it, for a protocol that needs it.",
+        "Frames per second of frame folders without a file `fps`. Some protocols need it.",
         above=0,
     )
     average: Literal["logits", "probabilities"] | None = opt(
-        None, "What is averaged over the views of a video.  [default: logits, or as the protocol says]"
+        None, "What is averaged over the views of a video.  [default: that of the protocol; logits without one]"
     )
     batch_size: int | None = opt(None, "Number of videos in a batch.  [default: as many as have 32 views]", at_least=1)
     precision: Literal["auto", "float32", "bfloat16"] = opt(
@@ -1109,7 +1115,7 @@ class WeightsOptions(Settings):
         "pyslowfast", "videoswin", "videomae", "vjepa2", "transformers",
     ] = opt(
         "auto",
-        "Tool from which the names and shapes of the weights come: see docs/nets.md.",
+        "Project from which the names and shapes of the weights come (see docs/nets.md).",
         metavar="LAYOUT",
         common=True,
     )  # fmt: skip

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--markdown", is_flag=True, help="Print the page docs/reproduce.md.")
 @json_option
 def command(name: str | None, markdown: bool, json_path: Path | None) -> int:
-    """List the evaluation protocols of published accuracies, or show one: frames, crops, average, checkpoints."""
+    """List the evaluation protocols of published accuracies, or show the frames, crops, average and weights of one."""
     from actrec.report import reproduce
 
     if markdown:
@@ -48,7 +48,7 @@ def _all() -> tuple[list[str], list[dict[str, Any]]]:
         (row.name, clips_text(row), views_text(row), size_text(row), row.reduction, _nets(checkpoints_of(row)))
         for row in PROTOCOLS.values()
     ]
-    head = ("protocol", "frames", "clips x crops", "size", "average of", "checkpoints of")
+    head = ("protocol", "frames", "clips x crops", "size", "average of", "weights of")
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in (head, *rows)]
     return lines, [_as_json(row) for row in PROTOCOLS.values()]
@@ -60,8 +60,10 @@ def _one(name: str) -> tuple[list[str], dict[str, Any]]:
 
     row = protocol(name)
     lines = [f"{row.name}  {row.dataset}", f"source: {row.source}", *_frames(row), *_pixels(row)]
-    lines.append(f"views: {views_text(row)} clips x crops")
-    lines.append(f"average: {row.reduction}{' of the crops; the net joins the clips' if row.joins_clips else ''}")
+    lines.append(f"views: {views_text(row)} (clips x crops)")
+    lines.append(
+        f"average: {row.reduction}{' of the crops; the net gets all clips at once' if row.joins_clips else ''}"
+    )
     lines.append(f"precision: {row.precision}")
     if row.note:
         lines.append(f"note: {row.note}")
@@ -69,7 +71,7 @@ def _one(name: str) -> tuple[list[str], dict[str, Any]]:
         lines.append(f"windows of the net's pool: average of {row.window_average}")
     found = checkpoints_of(row)
     if found:
-        lines.append("checkpoints, with the command that scores them:")
+        lines.append("weights, and the command that measures their accuracy:")
     for each in found:
         lines += [f"  {each.net}  {each.accuracy} ({each.published.source})", f"    {each.command}"]
     return lines, _as_json(row)
@@ -80,8 +82,10 @@ def _frames(row: Protocol) -> list[str]:
 
     lines = [f"frames: {clips_text(row)}, {row.sampling.replace('_', ' ')}"]
     if row.target_fps is not None:
-        origin = "FFmpeg's guess (r_frame_rate)" if row.fps_from == "guessed" else "the average"
-        lines.append(f"rate: as in a video of {row.target_fps:g} frames per second; that of a file is {origin}")
+        origin = "FFmpeg's guess (r_frame_rate)" if row.fps_from == "guessed" else "its average"
+        lines.append(
+            f"frame rate: clips are taken at {row.target_fps:g} frames per second; the rate of a file is {origin}"
+        )
     if row.slow_path is not None:
         lines.append(f"slow path: {row.slow_path}")
     return lines
@@ -90,12 +94,12 @@ def _frames(row: Protocol) -> list[str]:
 def _pixels(row: Protocol) -> list[str]:
     from actrec.report.reproduce import kernel_text, resize_text, size_text
 
-    long_side = "" if isinstance(row.resize, tuple) else f", long side {row.long_side}"
+    resize = f"short side {row.resize}, long side {row.long_side}" if isinstance(row.resize, int) else resize_text(row)
     mirrored = ", each followed by its mirror image" if row.mirrored else ""
     return [
-        f"resize: {resize_text(row)}{long_side}, {kernel_text(row)}",
+        f"resize: {resize}, {kernel_text(row)}",
         f"crops: {row.crops} of {size_text(row)}, {row.crop_rule.replace('_', ' ')}{mirrored}",
-        f"normalization: mean {_numbers(row.mean)}, std {_numbers(row.std)} (red, green, blue, of values from 0 to 1)",
+        f"normalization: mean {_numbers(row.mean)}, std {_numbers(row.std)} (red, green, blue; values from 0 to 1)",
     ]
 
 

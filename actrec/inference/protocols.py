@@ -1,4 +1,4 @@
-"""Which protocol a trained net is evaluated with, and what the user's options change about it."""
+"""The protocol with which a net is evaluated, and how the user's options change it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Chosen(NamedTuple):
     """The protocol of an evaluation.
 
     Args:
-        protocol: with the user's changes; None: frames and crops follow from the user's options.
-        note: what is said about it, in one line; empty if there is nothing to say.
+        protocol: with the user's changes. None: the user's options decide about frames and crops.
+        note: one line that tells the user about it. It is empty if there is nothing to say.
     """
 
     protocol: Protocol | None
@@ -41,12 +41,12 @@ def choose(
 ) -> Chosen:
     """The protocol that the user names, or that of published weights.
 
-    Options that choose other frames or crops contradict a protocol. Other normalization, averaging and arithmetic
-    change it, and are said.
+    Options that choose other frames or crops contradict a protocol. Options for normalization, averaging and arithmetic
+    change it, and the note names them.
 
     Args:
         path: of the weights.
-        guess: what the file is; None for a checkpoint of actrec.
+        guess: the net and the layout of the file. None for a checkpoint of actrec.
         frames_in_name: frames of a clip according to the file's name, if they are known.
         clip, views: the fields that the user gave.
 
@@ -68,19 +68,19 @@ def choose(
         return Chosen(None)
     if len(names) > 1:
         listed = ", ".join(names)
-        return Chosen(None, f"protocol: none, because weights such as these were published with {listed}")
+        return Chosen(None, f"protocol: none, because such weights were published with several protocols: {listed}")
     own = protocol(names[0])
     for text in contradictions(own, guess, clip=clip, views=views, frame=frame):
-        return Chosen(None, f"protocol: none, because {text.replace('`', '')}, that of weights such as these")
-    return _changed(own, f"protocol: {own.name}, that of weights such as these", frame, scoring)
+        return Chosen(None, f"protocol: none, because {text.replace('`', '')}")
+    return _changed(own, f"protocol: {own.name}, with which such weights were published", frame, scoring)
 
 
 def published_protocols(file: str, guess: Guess, frames: int | None) -> list[str]:
-    """The names of the protocols with which weights such as these were published.
+    """The names of the protocols with which such weights were published.
 
     Args:
-        file: the name of the file: that of a published file decides.
-        frames: frames of a clip, if they are known. They decide between protocols that differ in them.
+        file: the name of the file. If a published file has this name, only the protocols of this file are returned.
+        frames: frames of a clip, if they are known. They exclude protocols with another number of frames.
     """
     entry = NETS.get(guess.net)
     # Files of some projects have actrec's own names, and are recognized as such.
@@ -103,7 +103,7 @@ def contradictions(
     chosen: Protocol, guess: Guess | None, *, clip: Mapping[str, Any], views: Mapping[str, Any], frame: Frame
 ) -> list[str]:
     """The options that choose other frames or crops than a protocol: "`crops` 1 contradicts protocol ibm_k400"."""
-    # The size of a net that is made for clips of one size is another thing than that of the crops.
+    # For a net that is built for one size, --size is the size of the net and not that of the crops.
     has_size = guess is not None and "size" in NETS.get(guess.net).options
     own: dict[str, Any] = {
         "frames": chosen.clip_frames,
@@ -123,7 +123,7 @@ def contradictions(
 
 
 def given_fields(value: Clip | Views | Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The fields that a user gave; of an instance those that do not have their defaults."""
+    """The fields that a user gave. If the value is an instance: the fields that differ from their defaults."""
     if isinstance(value, (Clip, Views)):
         default = type(value)()
         return {name: own for name, own in vars(value).items() if own != getattr(default, name)}

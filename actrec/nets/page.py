@@ -13,8 +13,9 @@ from actrec.nets.outside import DEFAULT_INPUT
 
 WIDTH = 100  # columns of the text
 OPTION_HELP = {f.name: f.metadata["help"] for f in dataclasses.fields(config.Net)} | {
-    "frames": "Frames of the clips that the net is made for.",
-    "size": "Height and width in pixels of the clips that the net is made for: a number, or in Python (height, width).",
+    "frames": "Number of frames of the clips for which the net is built.",
+    "size": "Height and width of the clips for which the net is built, in pixels: one number, or in Python also "
+    "(height, width).",
 }
 LAYOUT_HELP = {
     "actrec": "The net's own names. `actrec train` and `actrec weights convert` write such files (`.pt`, `.pth` or "
@@ -25,13 +26,14 @@ LAYOUT_HELP = {
     "torchvision": "Files of torchvision's video nets.",
     "torchvision2d": "Files of torchvision's ImageNet ResNets and GoogLeNet. For 3D convolutions, the 2D kernels are "
     "repeated in time and divided by the number of repeats. Tensors that the file lacks keep their initial values.",
-    "tsm": "TSM and TSN files of TSM's authors (temporal-shift-module).",
+    "tsm": "Files of the authors of TSM (temporal-shift-module), for TSM and TSN.",
     "mmaction2": "Files of mmaction2's TSN, TSM, I3D and R(2+1)D recognizers.",
     "pytorchvideo": "`.pyth` files of PyTorchVideo's model zoo.",
     "pyslowfast": "`.pyth` files of PySlowFast. Its Caffe2 files (`.pkl`) are not read.",
     "videoswin": "`.pth` files of Video-Swin-Transformer.",
     "videomae": "`.pth` files of VideoMAE and VideoMAEv2.",
-    "vjepa2": "`.pt` files of V-JEPA 2: an encoder, an attentive probe, or both.",
+    "vjepa2": "`.pt` files of V-JEPA 2: an encoder, an attentive probe, or both. [Published "
+    "accuracies](reproduce.md#v-jepa-2) shows how to join the two.",
     "transformers": "Files of transformers (`model.safetensors`).",
 }
 TEXT = """\
@@ -56,7 +58,8 @@ actrec weights inspect FILE            # which nets the weights in a file fit
 - **input** is the default clip: frames x height x width. Pass `--frames` and `--size` to change it.
 - **published** lists the accuracies, in percent, that the authors of weights files published. The
   net reads these files, but we did not measure the accuracies with actrec. For TSN and TSM, the
-  number of frames is the number of segments.
+  number of frames is the number of segments. [Published accuracies](reproduce.md) has the command
+  for each of them.
 - The accuracies of IBM's nets (arXiv:2010.11757) and of mmaction2's nets were measured without
   temporal stride. To reproduce them, pass `--no-temporal-stride` to nets that have this option.
 
@@ -72,9 +75,9 @@ the reason. If the file contains an unknown tensor, actrec refuses the file.
 
 ## Options
 
-These are flags of `actrec train` (`--no-temporal-stride`) and keyword arguments of `actrec.net`
-(`temporal_stride=False`). `actrec.net` also takes `num_classes` and `in_channels`. A net refuses an
-option that it does not have.
+Each option is a flag of `actrec train` (`--no-temporal-stride`) and a keyword argument of
+`actrec.net` (`temporal_stride=False`). `actrec.net` also takes `num_classes` and `in_channels`. A
+net refuses an option that it does not have.
 
 {options}
 
@@ -104,17 +107,17 @@ gives the net a shorter name in the current process.
   arrive in channels-last format: use `reshape` instead of `view`, or pass `--no-channels-last`.
 - All other parameters of the function with a default of type bool, int, float, str or None are
   options of the net. A flag such as `--dropout` works if the function has a parameter of this name.
-- Parameters called `frames` and `size` are the number of frames of the clips, and their height and
-  width in pixels. `--frames` and `--size` set them.
+- If the function has parameters called `frames` and `size`, `--frames` and `--size` set them. They
+  are the number of frames of the clips, and their height and width in pixels.
 - If the function has no parameter `in_channels`, the net works only with RGB.
 - A module can have an attribute `input` (an `actrec.Input`). Without it, the net gets clips of
   {frames} frames of {size}x{size} pixels, normalized with the statistics of Kinetics-400.
 - `--head-lr` and `--new-head` need to know the last layer. If the module has an attribute
-  `last_layer`, this is it. Otherwise it is the last linear layer or convolution with as many
+  `last_layer`, they use it. Otherwise they use the last linear layer or convolution with as many
   outputs as there are classes.
 - `--freeze-until` and `--layer-decay` follow the order in which the module registers its layers.
-  The members of an `nn.ModuleList` are layers of their own. For `--layer-decay`, a module can list
-  its layers in an attribute `depth_layers`, from the input to the output, without the last one.
+  Each member of an `nn.ModuleList` is a layer. For `--layer-decay`, a module can have an attribute
+  `depth_layers`: a list of its layers from the input to the output, without the last one.
 - A checkpoint stores the name of the function, not its code. `actrec evaluate` imports the function
   again, so run it in the same folder. If you do not trust the author of a checkpoint, do not
   evaluate it in a folder that contains Python files of this author: they could be imported.

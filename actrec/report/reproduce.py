@@ -1,4 +1,4 @@
-"""Published checkpoints and their protocols; the page docs/reproduce.md, written by `actrec protocols --markdown`."""
+"""Published weights files and their protocols, and the page docs/reproduce.md (`actrec protocols --markdown`)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ TEXT = """\
 <!-- Written by `make nets`. A test compares this file with its output. -->
 
     actrec evaluate --weights K400-I3D-ResNet-50-f32.pth.tar --backbone i3d_resnet50 --list val.txt
-    actrec protocols             # how published accuracies were measured, one line per protocol
-    actrec protocols ibm_k400    # one of them: frames, crops, average, checkpoints
+    actrec protocols             # list all protocols
+    actrec protocols ibm_k400    # show one of them: its frames, crops, average and weights files
 
-A published accuracy belongs to a *protocol*: which frames of a video, which resizing, which crops,
-and what is averaged. actrec knows {num_protocols} protocols of nine programs, and takes the same frames and
-crops as these programs. For weights in the tables below, `actrec evaluate` uses the protocol with
-which they were published, and says so. `--protocol NAME` chooses another one, and `--protocol none`
-uses actrec's own frames and crops.
+This page lists published weights files. For each file, it gives the accuracy that was published,
+and the command that measures it. You need the weights file and the videos.
 
-The accuracies, in percent, are those that the authors published. They were **not** measured with
-actrec, because the large datasets were not available. The commands below need only the file and
-the videos.
+An accuracy belongs to a *protocol*. A protocol says which frames of a video the net gets, how they
+are resized and cropped, and how the outputs of the net are averaged. actrec knows {num_protocols} protocols of
+nine programs. It takes the same frames and crops as these programs.
+
+`actrec evaluate` recognizes the weights files in the tables below, uses the protocol with which
+they were published, and prints its name. `--protocol NAME` chooses another protocol.
+`--protocol none` uses actrec's own frames and crops.
+
+The accuracies are in percent. They are the numbers that the authors published. They were **not**
+measured with actrec, because the large datasets were not available.
 
 | to do this | see |
 |---|---|
@@ -34,41 +38,52 @@ the videos.
 | find all nets and the weights that they read | [nets](nets.md) |
 | compare 288 published trainings on mini datasets | `actrec nets --benchmark` |
 
-Check these points before you compare an accuracy with a published one:
+Before you compare an accuracy with a published one, check these points:
 
 - **Videos.** Videos of Kinetics disappear from the web. Published validation sets have 19,761 to
-  19,881 videos, and accuracies differ by up to five points between copies. `actrec evaluate` prints
-  how many videos are missing, and the fingerprint of its list.
-- **Classes.** The order of the classes must be the one with which the weights were trained.
-  `actrec lists` numbers them alphabetically.
-- **Left out videos.** torchvision leaves out videos that are shorter than a clip. With its
-  protocols, `actrec evaluate` does the same and says how many these are.
-- **Files.** Sizes and frames must be those that the authors had: many scaled the videos to a short
-  side of 256 or 340x256 pixels before they trained.
+  19,881 videos, and accuracies differ by up to five points between copies of the dataset.
+  `actrec evaluate` prints how many videos are missing, and the fingerprint of the list.
+- **Classes.** Your list must number the classes in the same order as the list with which the
+  weights were trained. `actrec lists` numbers them alphabetically.
+- **Short videos.** torchvision leaves out videos that are shorter than a clip. With torchvision's
+  protocols, `actrec evaluate` also leaves them out, and prints how many there are.
+- **Files.** Your videos must have the same frames and the same size as those of the authors. Many
+  authors resized the videos before training, to a short side of 256 pixels or to 340x256 pixels.
 
 ## I cannot reproduce the number
 
     actrec evaluate --weights FILE --backbone NET --list val.txt --sensitivity
 
-measures on your own list how far top-1 moves if one detail of the evaluation changes, with
-confidence intervals. See [actrec evaluate](cli.md#actrec-evaluate) for the table. Then look for a
-difference of the same size:
+This command changes one detail of the evaluation at a time. For each change, it prints how much
+top-1 changes on your list, with a confidence interval. [actrec evaluate](cli.md#actrec-evaluate)
+explains the output. Compare your number with the published one:
 
 | if your number | check |
 |---|---|
 | is near 0 | the order of the classes, `--mean` and `--std`, and whether the file belongs to this net |
 | is lower by 5 points or more | clips, stride, and the frame rate of videos or frame folders |
 | is lower by 1 to 5 points | the number of views, the size of the videos, and whether they were compressed again |
-| differs by less than 1 point | the rows of `--sensitivity`, and missing videos |
-| is inside the interval of `as evaluated` | nothing: with a list of this length, the difference can be chance |
+| differs by less than 1 point | the rows of `--sensitivity` with a change of this size, and missing videos |
+| differs, but the interval of `as evaluated` contains the published number | nothing: this can be chance |
 
-If the list has fewer videos than the published one, `--sensitivity` also shows how much randomly
-missing videos can change. Videos that are missing are rarely random, so compare the number of
-videos with the published one first.
+If videos are missing, first compare the number of your videos with the published number.
+`--sensitivity` shows how much top-1 can change if 5 % of the videos are missing at random. But
+videos rarely disappear at random, so the real change can be larger.
 
 {tables}
 
 ## Protocols
+
+    actrec evaluate --weights FILE --backbone NET --list val.txt --protocol NAME
+
+- **frames** are the number of frames of a clip and their stride. A number alone means that the
+  frames are consecutive, or that they are spread over the whole video.
+- **clips x crops** are the views of a video. `n` means that the number of clips depends on the
+  length of the video.
+- **resize** is the size before the crops are taken. `short 256` means that the short side gets 256
+  pixels, and that the aspect ratio is kept.
+- **average of** says what is averaged over the views: the logits or the probabilities. A sum of
+  probabilities has the same order as their average.
 
 {protocols}
 """
@@ -76,13 +91,27 @@ videos with the published one first.
 
 NOTES = {  # what is said above the table of a program
     "PyTorchVideo's model zoo": """\
-PyTorchVideo measured with PySlowFast's program, but with a video reader of its own. It places the
-clips slightly differently, so the accuracies can differ a little.""",
+PyTorchVideo measured these accuracies with PySlowFast's program, but with its own video reader.
+This reader places the clips slightly differently, so your accuracy can differ a little.""",
     "V-JEPA 2": """\
-These files contain only the probe. To score one, join it with the encoder in one file whose names
-begin with `encoder.` and `classifier.`. Files of transformers contain both.""",
+These files contain only the attentive probe, which is the head of the net. Before you evaluate one,
+write the encoder and the probe to one file:
+
+```python
+import torch
+
+encoder = torch.load("vitl.pt", map_location="cpu")["target_encoder"]
+probe = torch.load("ssv2-vitl-16x2x3.pt", map_location="cpu")["classifiers"][0]
+both = {"encoder." + name.split("backbone.")[-1]: value for name, value in encoder.items()}
+both |= {"classifier." + name.split("module.")[-1]: value for name, value in probe.items()}
+torch.save(both, "vjepa2_l_ssv2.pt")
+```
+
+Then pass `--weights vjepa2_l_ssv2.pt` to the command in the table. The files of transformers, which
+are in the next table, contain both parts.""",
     "temporal-shift-module": """\
-Several accuracies were published for some of these files. Pass `--protocol` to choose one of them.""",
+For some of these files, several accuracies were published. `actrec evaluate` then uses no protocol
+unless you pass `--protocol`.""",
 }
 
 
@@ -101,7 +130,7 @@ class Checkpoint:
 
     @property
     def command(self) -> str:
-        """What scores it."""
+        """The command that measures the accuracy."""
         options = "".join(f" {_flag(name, value)}" for name, value in self.published.options.items())
         weights = f"--weights {self.published.file or 'FILE'} --backbone {self.net}{options}"
         return f"actrec evaluate {weights} --list val.txt --protocol {self.published.protocol}"
@@ -114,17 +143,17 @@ def checkpoints() -> list[Checkpoint]:
 
 
 def checkpoints_of(protocol: Protocol) -> list[Checkpoint]:
-    """Those that were measured with a protocol."""
+    """The published accuracies that were measured with a protocol."""
     return [each for each in checkpoints() if each.published.protocol == protocol.name]
 
 
 def clips_text(protocol: Protocol) -> str:
-    """Frames of a clip, and their distance: `32x2`."""
+    """The number of frames of a clip, and the stride: `32x2`."""
     return f"{protocol.clip_frames}x{protocol.stride}" if protocol.stride > 1 else str(protocol.clip_frames)
 
 
 def views_text(protocol: Protocol) -> str:
-    """Clips and crops: `10x3`. n: the number of clips depends on the video."""
+    """The number of clips and of crops: `10x3`. `n` means that the number of clips depends on the video."""
     return f"{'n' if protocol.clips is None else protocol.clips}x{protocol.crops}"
 
 
@@ -134,7 +163,7 @@ def size_text(protocol: Protocol) -> str:
 
 
 def kernel_text(protocol: Protocol) -> str:
-    """What resizes the pictures."""
+    """How the pictures are resized."""
     return {
         "pillow": "Pillow's antialiased bilinear filter",
         "opencv": "OpenCV's INTER_LINEAR, not antialiased",
@@ -149,7 +178,7 @@ def resize_text(protocol: Protocol) -> str:
 
 
 def markdown() -> str:
-    """The page, from the stored table of nets and the protocols."""
+    """The text of the page. It comes from the stored table of nets and from the table of protocols."""
     return TEXT.format(num_protocols=len(PROTOCOLS), tables=_checkpoint_tables(), protocols=_protocol_table())
 
 

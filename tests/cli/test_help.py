@@ -83,7 +83,7 @@ def test_common_options_first_and_all_with_help_all(run, monkeypatch):
         ("train", "--lr-steps", "15,30,45"),
         ("train", "--mixup", "0"),
         ("train", "--flip", "on"),
-        ("train", "--lr", "of the net; sgd: 0.01"),
+        ("train", "--lr", "the net's; sgd: 0.01"),
         ("train", "--dropout", "0, 0.2 or 0.5, depending on the net"),
         ("train", "--temporal-pool", "max"),
         ("train", "--cardinality", "32"),

@@ -50,7 +50,7 @@ def chosen(of: Guess | None, *, clip=None, views=None, frame=None, scoring=None,
 def test_published_weights_have_their_protocol_by_default(published):
     found = chosen(guess())
     assert found.protocol == R3D
-    assert found.note == "protocol: torchvision_r3d_18, that of weights such as these"
+    assert found.note == "protocol: torchvision_r3d_18, with which such weights were published"
     assert chosen(guess(), scoring=Scoring(protocol="none")).protocol is None
     assert chosen(guess(num_classes=8)).protocol is None  # fine-tuned
     assert chosen(guess("hara")).protocol is None
@@ -65,7 +65,9 @@ def test_the_name_or_the_length_decides_between_protocols(published):
     assert published_protocols("w.pth", guess("ibm"), 8) == both[:1]
     found = chosen(guess("ibm"))
     assert found.protocol is None
-    assert found.note == f"protocol: none, because weights such as these were published with {', '.join(both)}"
+    assert found.note == (
+        "protocol: none, because such weights were published with several protocols: " + ", ".join(both)
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_other_frames_and_crops_contradict_a_protocol(published, given, text):
         chosen(guess(), **given, scoring=Scoring(protocol="torchvision_r3d_18"))
     found = chosen(guess(), **given)
     assert found.protocol is None
-    assert found.note == f"protocol: none, because {text.replace('`', '')}, that of weights such as these"
+    assert found.note == f"protocol: none, because {text.replace('`', '')}"
 
 
 def test_what_agrees_with_a_protocol_does_not_contradict_it(published):
