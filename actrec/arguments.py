@@ -35,18 +35,21 @@ def checked(function: F) -> F:
     Raises:
         OptionError: an argument has another type than its annotation.
     """
-    signature = inspect.signature(function)
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional = [name for name, found in inspect.signature(function).parameters.items() if found.kind in kinds]
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError:  # a name is missing or unknown: Python's own message says which
-            return function(*args, **kwargs)
-        for name, declared in _annotations(function).items():
-            if name in bound.arguments:
-                bound.arguments[name] = check_argument(name, bound.arguments[name], declared)
-        return function(*bound.args, **bound.kwargs)
+        declared = _annotations(function)
+        given = [
+            check_argument(name, value, declared[name]) if name in declared else value
+            for name, value in zip(positional, args)
+        ]
+        named = {
+            name: check_argument(name, value, declared[name]) if name in declared else value
+            for name, value in kwargs.items()
+        }
+        return function(*given, *args[len(given) :], **named)
 
     return typing.cast(F, call)
 

@@ -41,6 +41,31 @@ def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> Binary
         raise
 
 
+def read_regular(path: str | os.PathLike[str], *, max_bytes: int) -> bytes | int:
+    """Returns the content of a regular file, or its size in bytes if that is more than `max_bytes`.
+
+    It needs half as many system calls as `open_regular`, which small files take longer for than for their bytes.
+
+    Raises:
+        OSError, ExhaustedError: As `open_regular`.
+    """
+    size = check_regular(path).st_size
+    if size > max_bytes:
+        return size
+    try:
+        descriptor = _without_waiting(os.fspath(path), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            content = os.read(descriptor, size)
+            while len(content) < size and (more := os.read(descriptor, size - len(content))):
+                content += more
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise_if_exhausted(path, error)
+        raise
+    return content
+
+
 @contextlib.contextmanager
 def open_npz(path: str | os.PathLike[str]) -> Iterator[NpzFile]:
     """Opens an .npz file. Nothing in it is executed.

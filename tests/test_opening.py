@@ -15,10 +15,11 @@ from actrec.data.lists.formats.hara import _value_file
 from actrec.engine import checkpoint, runlog
 from actrec.files import read_json, read_lines, read_text, sha256
 from actrec.inference import embeddings
-from actrec.opening import kind_of_file, open_npz, open_regular
+from actrec.opening import kind_of_file, open_npz, open_regular, read_regular
 
 READERS = {
     "bytes": open_regular,
+    "small": lambda path: read_regular(path, max_bytes=1000),
     "list": read_lines,
     "text": read_text,
     "json": lambda path: read_json(path, dict),
@@ -62,6 +63,22 @@ def test_what_commands_can_do_without_counts_as_missing(tmp_path, what):
     assert not find_records(1, "a".format, tmp_path / "list.txt.index.npy")[0]["kind"]
     assert read_quarantine(tmp_path / "list.txt.index.npy") == {}
     assert _value_file(str(tmp_path), "fps") is None
+
+
+def test_a_small_file_is_read_at_once(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(content := bytes(range(256)) * 3)
+    assert read_regular(path, max_bytes=768) == content
+    assert read_regular(path, max_bytes=767) == 768
+    whole = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: whole(descriptor, min(size, 100)))
+    assert read_regular(path, max_bytes=768) == content
+    (tmp_path / "empty").touch()
+    assert read_regular(tmp_path / "empty", max_bytes=768) == b""
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "none", max_bytes=768)
+    with pytest.raises(IsADirectoryError):
+        read_regular(tmp_path, max_bytes=768)
 
 
 def test_a_small_archive_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):

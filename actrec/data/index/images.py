@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import struct
 
@@ -14,7 +13,7 @@ from actrec.data.index.watched import Listening, decode_watched
 from actrec.data.limits import limits, why_too_large
 from actrec.data.video.color import to_8_bits
 from actrec.data.video.container import MediaError
-from actrec.opening import open_regular
+from actrec.opening import read_regular
 from actrec.system import raise_if_exhausted
 
 _JPEG = b"\xff\xd8"
@@ -39,24 +38,21 @@ def read_encoded(path: str) -> np.ndarray:
         ExhaustedError: There are too few descriptors.
     """
     try:
-        with open_regular(path, buffering=0) as file:
-            num_bytes = os.fstat(file.fileno()).st_size
-            if num_bytes > _HEAD_BYTES + _SAMPLE_BYTES * limits().max_pixels:
-                raise MediaError(
-                    path, f"{num_bytes:,} bytes are more than an image of {limits().max_pixels:,} pixels needs"
-                )
-            data = np.frombuffer(file.read(), np.uint8)  # np.fromfile takes twice as long
+        content = read_regular(path, max_bytes=_HEAD_BYTES + _SAMPLE_BYTES * limits().max_pixels)
     except FileNotFoundError:
         raise BrokenError(path, "the image is missing") from None
     except OSError as error:
         raise_if_exhausted(path, error)
         raise MediaError(path, error.strerror or str(error)) from None
-    if not len(data):
+    if isinstance(content, int):
+        raise MediaError(path, f"{content:,} bytes are more than an image of {limits().max_pixels:,} pixels needs")
+    if not content:
         raise BrokenError(path, "the image is empty (0 bytes)")
+    data = np.frombuffer(content, np.uint8)
     size = stated_size(data)
     # Where the rest of a JPEG is missing or zero, OpenCV decodes gray without a warning.
-    if size is None or (data[:2].tobytes() == _JPEG and is_cut_off(data.tobytes())):
-        what = "the image is cut off" if is_cut_off(data.tobytes()) else "not an image that OpenCV can decode"
+    if size is None or (content.startswith(_JPEG) and is_cut_off(content)):
+        what = "the image is cut off" if is_cut_off(content) else "not an image that OpenCV can decode"
         raise BrokenError(path, what)
     if reason := why_too_large(*size):
         raise MediaError(path, f"the image is too large: {reason}")

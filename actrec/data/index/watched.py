@@ -95,14 +95,14 @@ class _Stderr:
                 self._level = _set_log_level(0)
                 if caught := _memory_file():
                     self._terminal, caught.variable.value = caught.variable.value, caught.stream
-            return caught.size() if (caught := _memory_file()) else 0
+            return caught.look() if (caught := _memory_file()) else 0
 
     def leave(self, start: int) -> str:
         """Returns what was caught after `start`."""
         with self._lock:
             self._listeners -= 1
             caught = _memory_file()
-            said = caught.read(start) if caught else ""
+            said = caught.read(start) if caught and caught.look() > start else ""
             if not self._listeners:
                 _set_log_level(self._level)
             if caught:
@@ -127,12 +127,13 @@ class _MemoryFile:
     Attributes:
         variable: The variable `stderr` of the C library.
         stream: The file as C sees it.
+        size: Its size in bytes at the last look.
     """
 
     def __init__(self) -> None:
         libc = ctypes.CDLL(None)
         self.variable = ctypes.c_void_p.in_dll(libc, "stderr")
-        self._descriptor, self._passed = os.memfd_create("stderr"), 0
+        self._descriptor, self.size, self._passed = os.memfd_create("stderr"), 0, 0
         libc.fdopen.restype, libc.fdopen.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_char_p)
         libc.setvbuf.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_size_t)
         self.stream = libc.fdopen(self._descriptor, b"a")
@@ -141,19 +142,22 @@ class _MemoryFile:
         unbuffered = 2
         libc.setvbuf(self.stream, None, unbuffered, 0)
 
-    def size(self) -> int:
-        return os.fstat(self._descriptor).st_size
+    def look(self) -> int:
+        """Sets and returns `size`. C appends to the file wherever its position is."""
+        self.size = os.lseek(self._descriptor, 0, os.SEEK_END)
+        return self.size
 
     def read(self, start: int) -> str:
-        size = self.size() - start
-        return os.pread(self._descriptor, size, start).decode("utf-8", "replace") if size > 0 else ""
+        return os.pread(self._descriptor, self.size - start, start).decode("utf-8", "replace")
 
     def pass_on(self, *, is_last: bool) -> None:
         """Writes new unknown lines to the standard error, and empties the file after the last listener."""
-        said, self._passed = self.read(self._passed), self.size()
-        if is_last and self._passed:
+        if not self.size:
+            return
+        said, self._passed = self.read(self._passed), self.size
+        if is_last:
             os.ftruncate(self._descriptor, 0)
-            self._passed = 0
+            self.size = self._passed = 0
         others = [line for line in said.splitlines(keepends=True) if not _KNOWN.fullmatch(line.strip())]
         if others:
             with contextlib.suppress(OSError):

@@ -14,6 +14,7 @@ from actrec.config import FLOW_CHANNELS
 from actrec.data.errors import LeftOutError
 from actrec.data.index import Index, Media
 from actrec.data.index.images import read_encoded, read_image
+from actrec.data.index.watched import Listening
 from actrec.data.sampling.geometry import Box
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
 from actrec.data.storage import RemoteError, is_remote, local_file, open_bytes, prefetch
@@ -239,7 +240,10 @@ def fetch_pictures(requests: Sequence[Request], index: Index, *, certify: bool) 
     if requests[0].media.flow:
         return [_fetch_flow(request) for request in requests]
     receivers = [_Receiver(request) for request in requests]
-    positions = np.unique(np.concatenate([receiver.positions for receiver in receivers]))
+    several = len(receivers) > 1
+    positions = (
+        np.unique(np.concatenate([receiver.positions for receiver in receivers])) if several else receivers[0].positions
+    )
     for receiver in receivers:
         receiver.expect(positions)
     first = requests[0].media
@@ -251,8 +255,9 @@ def fetch_pictures(requests: Sequence[Request], index: Index, *, certify: bool) 
             receiver.receive(i, rgb if single else receiver.region.cut(rgb))
 
     if first.template:
-        for i, position in enumerate(positions.tolist()):
-            receive(i, region.cut(read_image(first.image(position), image_range=first.image_range)))
+        with Listening():  # so that nobody has to begin and end it for each image
+            for i, position in enumerate(positions.tolist()):
+                receive(i, region.cut(read_image(first.image(position), image_range=first.image_range)))
         return [receiver.sample() for receiver in receivers]
     row = requests[0].row
     decoded = index.read_frames(row, positions, receive, region=region, certify=certify, swscale=requests[0].swscale)
@@ -320,5 +325,8 @@ class _Receiver:
 
 def wanted_frames(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     """(ascending positions of the frames that a plan needs, (clips, T) indices of the clips' frames among them)"""
-    wanted, gather = np.unique(plan.frames, return_inverse=True)
-    return wanted, gather.reshape(-1, plan.frames.shape[-1])
+    clips = plan.frames.reshape(-1, plan.frames.shape[-1])
+    if len(clips) == 1 and (clips[0, 1:] > clips[0, :-1]).all():  # most clips; `np.unique` would take much longer
+        return clips[0], np.arange(clips.size)[np.newaxis]
+    wanted, gather = np.unique(clips, return_inverse=True)
+    return wanted, gather.reshape(clips.shape)

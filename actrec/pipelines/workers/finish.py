@@ -20,7 +20,6 @@ from actrec.data.sampling.plan import EvalPlan, TrainPlan
 from actrec.pipelines.batch import Buffers
 
 _ROWS = 8  # constants are prepared for at most so many rows of a picture
-_PARTS = 4  # a picture is finished in so many parts, one after the other: a part stays in the processor's cache
 
 
 class Finisher:
@@ -100,9 +99,7 @@ class Finisher:
         direct = out.dtype == np.float32 and out.flags.c_contiguous
         floats = (out if direct else np.empty(picture.shape, np.float32)).reshape(-1, len(shift))
         rows = np.ascontiguousarray(picture).reshape(floats.shape)
-        step = -(-len(floats) // _PARTS)
-        for part in (slice(first, first + step) for first in range(0, len(floats), step)):
-            _normalize(rows[part], shift, scale, out=floats[part])
+        _normalize(rows, shift, scale, out=floats)
         if not direct:
             out[...] = floats.reshape(out.shape)
 
