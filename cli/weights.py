@@ -75,6 +75,8 @@ def inspect(file: Path, backbone: str | None, json_path: Path | None) -> int:
     "--classes", type=click.IntRange(min=1), help="Expected number of classes; a FILE with another number is refused."
 )
 @config_options(config.WeightsOptions)
+@config_options(config.Clip, only=("frames",), heading="Net", unset="found in FILE")
+@config_options(config.Frame, only=("size",), heading="Net")
 @config_options(config.Net, without=("backbone",), unset="found in FILE")
 def convert(
     file: Path,
@@ -82,21 +84,23 @@ def convert(
     backbone: str | None,
     classes: int | None,
     weightsoptions: config.WeightsOptions,
+    clip: config.Clip,
+    frame: config.Frame,
     net: config.Net,
 ) -> int:
     """Write the weights in FILE to OUT under the net's own names: .safetensors, .pt or .pth.
 
     Options of the net need --backbone. Without such options, the command finds those that change the shapes of the
-    weights.
+    weights. --frames and --size are options of nets that are made for certain clips.
     """
     from actrec.nets.convert import convert, save_weights
     from actrec.nets.recognize import recognize
 
-    if net.options and backbone is None:
-        raise click.UsageError(
-            f"{', '.join(flags_of_net(net.options))} without --backbone: a net's options need its name"
-        )
-    found = recognize(file, backbone, **net.options)
+    given = {"frames": clip.frames, "size": frame.size, **net.options}
+    options = {name: value for name, value in given.items() if value is not None}
+    if options and backbone is None:
+        raise click.UsageError(f"{', '.join(flags_of_net(options))} without --backbone: a net's options need its name")
+    found = recognize(file, backbone, **options)
     if not found.guesses:
         raise ValueError(_misfit(file, found.nearest, backbone))
     fitting = [guess for guess in found.guesses if weightsoptions.layout in ("auto", guess.layout)]
@@ -104,9 +108,9 @@ def convert(
     if classes not in (None, best.num_classes):
         raise ValueError(f"{file} has {_classes(best)}: expected {classes}, as --classes says")
     lines = [f"recognized as {_shown(best)}; pass --backbone for another net"] if backbone is None else []
-    weights, account = convert(file, best, weightsoptions.layout, net.options)
+    weights = convert(file, best, weightsoptions.layout, options)
     save_weights(out, weights)
-    return finish(*lines, f"{account} -> {out}")
+    return finish(*lines, f"{weights.account} -> {out}")
 
 
 def _misfit(file: Path, nearest: str | None, backbone: str | None = None) -> str:
@@ -153,8 +157,8 @@ def _use(file: Path, guess: Guess, frames: int | None, trained: TrainedWith | No
         own_head = ", new_head=True" if guess.num_classes is None else ""
         return f'net = {built}; actrec.load_weights(net, "{file}"{own_head})'
     options = {**implied_options(file, guess), **guess.options}
-    if trained is not None:
-        options = {name: value for name, value in options.items() if name not in ("frames", "size")}
+    unneeded = ("eps_of",) if trained is None else ("eps_of", "frames", "size")  # loading the file sets `eps_of`
+    options = {name: value for name, value in options.items() if name not in unneeded}
     flags = flags_of_net(options)
     if trained is not None:
         flags += [f"--frames {trained.frames}", f"--size {trained.size}"]

@@ -350,7 +350,7 @@ def _interpolated_map(table: Tensor, grid: tuple[int, int]) -> Tensor:
     """
     side = math.isqrt(len(table))
     if side**2 != len(table):
-        raise ValueError(f"{len(table)} positions in space: expected those of a square")
+        raise ValueError(f"{len(table)} positions in space: expected those of a square, or a net of the file's size")
     maps = F.interpolate(table.T.reshape(1, -1, side, side), size=grid, mode="bicubic")
     return maps.flatten(2)[0].T
 

@@ -22,6 +22,7 @@ from actrec.nets.weights import (
     layouts_for,
     listed,
     match_names,
+    options_in,
     read_checkpoint,
     renamed_tensors,
     stem_of,
@@ -105,10 +106,13 @@ def recognize(path: str | Path, name: str | None = None, **options: OptionValue)
     nearest: tuple[int, str | None] = (1 << 30, None)
     if name is None and named is not None and ":" in named["name"]:  # importing it could run a stranger's code
         nearest = (0, f"{named['name']}, which is not part of actrec: pass --backbone {named['name']}")
-    if name is not None and named is not None and named["name"] == name and not options:
-        options = _unusual(name, {k: v for k, v in named["options"].items() if k in NETS.get(name).options})
     file = _File({key: tensor.to("meta") for key, tensor in tensors.items()})  # only shapes are compared
-    for candidate in _candidates(file) if name is None else _forms(file, name, options):
+    if name is not None and named is not None and named["name"] == name and not options:
+        options = _own(named, file)
+    candidates = _candidates(file) if name is None else _forms(file, name, options)
+    if name is None and named is not None and ":" not in named["name"] and (own := _own(named, file)):
+        candidates = itertools.chain([_Candidate(named["name"], own, "", "actrec")], candidates)
+    for candidate in candidates:
         if any((guess.net, guess.layout) == (candidate.name, candidate.layout) for guess in guesses):
             continue  # an earlier form fits already; the default form comes first
         found = _compare(candidate, file)
@@ -118,9 +122,12 @@ def recognize(path: str | Path, name: str | None = None, **options: OptionValue)
             nearest = (len(found), f"{candidate.name} (read as {candidate.layout}): {listed(found)}")
     if any(guess.num_classes is not None for guess in guesses):
         guesses = [guess for guess in guesses if guess.num_classes is not None]
+    if any("depth" not in guess.options for guess in guesses):  # other nets with this depth would be the same net
+        guesses = [guess for guess in guesses if "depth" not in guess.options]
     guesses.sort(
         key=lambda guess: (
             guess.net != (named or {}).get("name"),
+            named is not None and guess.layout != "actrec",
             _plain(guess.net) not in _plain(Path(path).name),  # X3D's XS, S and M have the same names and shapes
             READERS[guess.layout].inflate,
             len(guess.options),
@@ -128,7 +135,8 @@ def recognize(path: str | Path, name: str | None = None, **options: OptionValue)
         )
     )
     if guesses and named is not None and guesses[0].net == named["name"]:
-        guesses[0] = replace(guesses[0], options=_unusual(named["name"], named["options"]))
+        best = replace(guesses[0], options=_own(named, file) or guesses[0].options)
+        guesses = [best, *(guess for guess in guesses if guess.net != best.net)]
     once: dict[tuple, Guess] = {}
     for guess in guesses:
         once.setdefault((guess.net, tuple(guess.options.items()), guess.in_channels), guess)
@@ -261,14 +269,8 @@ def _without(sums: Mapping[str, tuple[int, ...]], name: str, tensor: Tensor) -> 
 
 def _options_of(name: str, named: Mapping[str, Tensor]) -> dict[str, OptionValue]:
     """The net's options that follow from the tensors of a file, which can be those of another net or be damaged."""
-    entry = NETS.get(name)
-    if entry.options_of is None:
-        return {}
-    try:
-        found = entry.options_of(named)
-    except (ValueError, IndexError, KeyError, AttributeError):
-        return {}
-    return {option: value for option, value in found.items() if value != entry.options[option]}
+    defaults = NETS.get(name).options
+    return {option: value for option, value in options_in(name, named).items() if value != defaults[option]}
 
 
 def _forms(file: _File, name: str, options: Mapping[str, OptionValue]) -> Iterator[_Candidate]:
@@ -308,6 +310,20 @@ def _unusual(name: str, options: Mapping[str, OptionValue]) -> dict[str, OptionV
     """The options that differ from the net's defaults."""
     defaults = NETS.get(name).options
     return {k: v for k, v in options.items() if v != defaults.get(k) and k not in ("num_classes", "in_channels")}
+
+
+def _own(named: Mapping[str, Any], file: _File) -> dict[str, OptionValue]:
+    """The options of a net according to its checkpoint, which can come from a stranger or another version.
+
+    They are empty if no net can have them.
+    """
+    known = NETS.get(named["name"]).options
+    options = _unusual(named["name"], {k: v for k, v in named["options"].items() if k in known})
+    try:
+        file.net(named["name"], options)
+    except (ValueError, TypeError, RuntimeError):
+        return {}
+    return options
 
 
 def _frames(name: str) -> int | None:

@@ -9,6 +9,8 @@ with the layout `videoswin`. The net is also that of torchvision.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import partial
 from math import prod
 
@@ -17,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from actrec.config import Input
-from actrec.nets import NETS, Entry, Layout, Published
+from actrec.nets import NETS, Entry, Layout, OptionValue, Published
 from actrec.nets.backbone import Backbone
 from actrec.nets.layers import Conv3d, Triple
 from actrec.nets.transformer import DropPath, Mlp, as_map, as_tokens, drop_paths, init_linear
@@ -252,6 +254,16 @@ def _mask(shape: Triple, window: Triple, shift: Triple, *, like: Tensor) -> Tens
     return torch.zeros(apart.shape, dtype=like.dtype, device=like.device).masked_fill(apart, MASKED)
 
 
+def options_of(tensors: Mapping[str, Tensor]) -> dict[str, OptionValue]:
+    """The options that follow from the tensors of a file: `depth` and `window_t`."""
+    blocks = {int(found[1]) for name in tensors if (found := re.match(r"layers\.2\.blocks\.(\d+)\.", name))}
+    options: dict[str, OptionValue] = {"depth": max(blocks) + 7} if blocks else {}
+    table = tensors.get("layers.0.blocks.0.attn.relative_position_bias_table")
+    if table is not None:
+        options["window_t"] = (len(table) // (2 * SIDE - 1) ** 2 + 1) // 2
+    return options
+
+
 INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), frames=32, size=224)
 UNUSED = {r".+\.relative_position_index": "computed index", r".+\.attn_mask": "computed mask"}
 REPOSITORY = Layout(
@@ -348,7 +360,7 @@ for _name, (_channels, _depth, _drop_path, _published) in VARIANTS.items():
             },
             paper="arXiv:2106.13230",
             weights={"torchvision": TORCHVISION, "videoswin": REPOSITORY},
-            forms=({"window_t": 16},),
             published=_published,
+            options_of=options_of,
         ),
     )

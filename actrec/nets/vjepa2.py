@@ -335,6 +335,7 @@ for _name, (*_sizes, _depth) in VARIANTS.items():
             },
             paper="arXiv:2506.09985",
             weights=LAYOUTS,
+            forms=({"probe_depth": 1},),  # a probe without blocks has other names
             published=PUBLISHED.get(_name, ()),
             options_of=options_of,
         ),

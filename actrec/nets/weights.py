@@ -7,8 +7,11 @@ reads it (how the names map).
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import functools
 import itertools
+import json
 import pickletools
 import re
 import warnings
@@ -20,12 +23,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from actrec.arguments import checked
-from actrec.files import show
-from actrec.nets import NETS, Layout, set_eps
+from actrec.files import read_json, show
+from actrec.nets import INPUT_OPTIONS, NETS, Layout, OptionValue, set_eps
 from actrec.nets.backbone import Backbone
 from actrec.nets.outside import from_actrec, last_layer
 from actrec.opening import check_archive, kind_of
@@ -35,11 +39,15 @@ from actrec.system import is_systems_fault
 # Entries of a checkpoint that can contain its weights, the first one that does. Of a list, the first item is read.
 CONTAINERS = (
     "state_dict", "net", "model_state_dict", "model_state", "model", "module", "target_encoder", "encoder",
-    "classifiers", "weights", "params", "ema",
+    "classifiers", "weights", "params", "ema", "model_ema", "ema_state_dict", "state_dict_ema", "network", "backbone",
 )  # fmt: skip
 _WRAPPERS = 8  # largest number of prefixes of names
+_TRAINERS = ("model", "net", "network", "module")  # prefixes of the net beside other tensors of a training program
+_MOST = 0.8  # fraction of the names that have such a prefix
 _DEPTH = 3  # largest number of such entries within each other
 COUNTERS = r".+\.num_batches_tracked"  # they do not affect results, and files of old or other software lack them
+_INDEX = ".index.json"  # the end of the name of a file that says in which files the tensors are
+_PART = r"-\d{5}-of-(?!00001\b)\d{5}\."  # in the names of these files
 _MOST_OPERATIONS = 100_000  # of a pickle that are looked at
 NUM_LISTED = 5  # number of problems that an error message lists
 
@@ -59,9 +67,10 @@ def _number(kind: np.dtype, data: bytes = b"") -> float | int | bool:
     return number
 
 
-# Many checkpoints contain, besides tensors, an accuracy as a number of numpy. torch calls these functions for the names
-# that stand with them.
-NUMPY_NUMBERS: list[Any] = [
+# Many checkpoints contain, besides tensors, an accuracy as a number of numpy or the options of their program, as plain
+# attributes. torch calls these functions for the names that stand with them.
+HARMLESS: list[Any] = [
+    argparse.Namespace,
     np.dtype,
     (_bytes, "_codecs.encode"),
     (_number, "numpy.core.multiarray.scalar"),
@@ -70,7 +79,8 @@ NUMPY_NUMBERS: list[Any] = [
 ]
 
 
-_COMPILED = re.compile(r"(^|\.)(_orig_mod\.)+")
+# What torch.compile, FSDP and gradient checkpointing put into the middle of names.
+_WRAPPED = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 
 @dataclass(frozen=True)
@@ -164,28 +174,57 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
     layouts = layouts_for(net.name)
     if layout != "auto" and layout not in layouts:
         raise ValueError(f"layout {layout!r} for net {net.name!r}: expected auto, {', '.join(layouts)}")
-    tensors = read_tensors(path)
+    tensors, named = read_checkpoint(path)
     wanted = layouts if layout == "auto" else [layout]
     head = head_of(net, needed=new_head)
     matches = [
-        (match_names(named, net, name, layouts[name], head=head, new_head=new_head), prefix)
-        for prefix, named in unwrapped(tensors).items()
+        (match_names(renamed, net, name, layouts[name], head=head, new_head=new_head), prefix)
+        for prefix, renamed in unwrapped(tensors).items()
         for name in wanted
     ]
     best, prefix = min(matches, key=lambda match: (bool(match[0].problems), -len(match[0].found)))
     if best.problems:
-        raise ValueError(f"{path} does not fit net {net.name!r} (read as {best.layout}): {listed(best.problems)}")
+        problems = _other_options(net, unwrapped(tensors)[prefix], layouts[best.layout]) or listed(best.problems)
+        raise ValueError(f"{path} does not fit net {net.name!r} (read as {best.layout}): {problems}")
     net.load_state_dict({**net.state_dict(), **best.found})
     if layouts[best.layout].eps:
         set_eps(net, best.layout)
+    elif named is not None and named["options"].get("eps_of") in [key for key, one in layouts.items() if one.eps]:
+        set_eps(net, named["options"]["eps_of"])
     return best.account(whole_prefix(tensors, prefix, best.layout))
+
+
+def _other_options(net: Backbone, tensors: Mapping[str, Tensor], layout: Layout) -> str:
+    """The options that the file was made with, where they are not those of the net; empty if they are the same."""
+    found = options_in(net.name, renamed_tensors(tensors, layout))
+    return "; ".join(
+        f"it has {name} {value}, the net {net.options[name]}: pass --{name.replace('_', '-')} {value} ({name}={value})"
+        for name, value in found.items()
+        if name not in INPUT_OPTIONS and value != net.options[name]
+    )
+
+
+def options_in(name: str, named: Mapping[str, Tensor]) -> dict[str, OptionValue]:
+    """The options of a net that follow from tensors, which can be those of another net or be damaged.
+
+    Args:
+        named: by their names after `Layout.renames`.
+    """
+    options_of = NETS.get(name).options_of
+    if options_of is None:
+        return {}
+    try:
+        return dict(options_of(named))
+    except (ValueError, IndexError, KeyError, AttributeError):
+        return {}
 
 
 def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Mapping[str, Tensor]]:
     """The tensors by the names in the file and, after it, without a prefix that all of them share.
 
     Parallel training, torch.compile and training programs wrap a net into others, and the names of its tensors get a
-    prefix from each of them: `model.module.`. torch.compile puts `_orig_mod.` into the middle of names, too.
+    prefix from each of them: `model.module.`. The tensors of a loss or metric beside the net do not have its prefix.
+    torch.compile puts `_orig_mod.` into the middle of names, too.
 
     Returns:
         The tensors by what was removed from their names. "" comes first, then the shortest prefix.
@@ -193,16 +232,18 @@ def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Mapping[str, Tensor]]:
     forms: dict[str, Mapping[str, Tensor]] = {"": tensors}
     prefix, current = "", tensors
     for _ in range(_WRAPPERS):
-        wrappers = {name.partition(".")[0] for name in current}
-        if len(wrappers) != 1 or not all("." in name for name in current):
+        starts = Counter(name.partition(".")[0] for name in current if "." in name)
+        wrapper, count = starts.most_common(1)[0] if starts else ("", 0)
+        if count < len(current) * (_MOST if wrapper in _TRAINERS else 1):
             break
-        prefix += f"{wrappers.pop()}."
-        current = {name.partition(".")[2]: tensor for name, tensor in current.items()}
+        prefix += f"{wrapper}."
+        current = {name.removeprefix(f"{wrapper}."): tensor for name, tensor in current.items()}
         forms[prefix] = current
     for prefix, current in list(forms.items()):
-        names = {_COMPILED.sub(r"\1", name): tensor for name, tensor in current.items()}
-        if names.keys() != current.keys() and len(names) == len(current):
-            forms[f"{prefix}…_orig_mod."] = names
+        found = dict.fromkeys(part for name in current for part in _WRAPPED.findall(name))
+        names = {_WRAPPED.sub("", name): tensor for name, tensor in current.items()}
+        if found and len(names) == len(current):
+            forms[f"{prefix}…{''.join(found)}"] = names
     return forms
 
 
@@ -236,11 +277,6 @@ def stem_of(own: Mapping[str, Tensor]) -> str | None:
     return next((name for axes in (4, 3) for name, tensor in own.items() if tensor.ndim >= axes), None)
 
 
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The named tensors of a weights file or checkpoint, on the CPU. Raises the errors of `load_weights`."""
-    return read_checkpoint(path)[0]
-
-
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """The tensors of a file and, for a checkpoint of actrec, a dict with the `name` and `options` of its net.
 
@@ -249,6 +285,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     Raises:
         FileNotFoundError, ValueError: as for `load_weights`.
     """
+    if re.search(_PART, Path(path).name):
+        raise ValueError(f"{path} is one of several files of a net: expected their index, a file that ends in {_INDEX}")
     content = _read(Path(path))
     found = content.get("net") if isinstance(content, dict) else None
     name = found.get("name") if isinstance(found, dict) and isinstance(found.get("options"), dict) else None
@@ -262,11 +300,13 @@ def _read(path: Path) -> object:
         raise FileNotFoundError(where)
     with path.open("rb") as file:
         start = file.read(1024)
+    if path.name.endswith(_INDEX):
+        return _read_parts(path)
     try:
-        if path.suffix == ".safetensors":
-            content = load_file(path)
+        if path.suffix == ".safetensors" or start[3:9] == bytes(5) + b"{":
+            content = _read_safetensors(path)
         else:
-            with torch.serialization.safe_globals(NUMPY_NUMBERS), warnings.catch_warnings():
+            with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's about the protocol of a pickle
                 content = torch.load(path, map_location="cpu", weights_only=True)
             check_archive(path)
@@ -278,6 +318,33 @@ def _read(path: Path) -> object:
     return content
 
 
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """The tensors, or a dict of them and the net if actrec has converted the file."""
+    tensors = load_file(path)
+    wrong = (ValueError, TypeError, KeyError, AttributeError, RecursionError)  # of another program
+    with safe_open(path, "pt") as file, contextlib.suppress(*wrong):
+        found = json.loads((file.metadata() or {})["actrec"])
+        options = {name: tuple(value) if isinstance(value, list) else value for name, value in found["options"].items()}
+        return {"net": {"name": found["name"], "options": options}, "state_dict": tensors}
+    return tensors
+
+
+def _read_parts(index: Path) -> dict[str, Any]:
+    """The content of the files that an index of transformers names, which are in the same folder as the index."""
+    places = read_json(index, dict).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) and name for name in places.values()):
+        raise ValueError(f"{index}: expected the names of files by the names of their tensors, under weight_map")
+    tensors: dict[str, Any] = {}
+    for name in dict.fromkeys(places.values()):
+        if Path(name).name != name or name.endswith(_INDEX):
+            raise ValueError(f"{index} names the file {show(name)}: expected a weights file in the same folder")
+        part = _read(index.parent / name)
+        tensors.update(part if isinstance(part, dict) else {})
+    if absent := [name for name in places if name not in tensors]:
+        raise ValueError(f"{index}: its files lack {listed(absent)}")
+    return tensors
+
+
 _CAFFE2 = (
     "is a Caffe2 model (a pickle with `blobs`), as in PySlowFast's model zoo, and is not read: PyTorchVideo's model "
     "zoo has .pyth files of these nets "
@@ -287,7 +354,7 @@ _CAFFE2 = (
 
 def _is_caffe2(path: Path, start: bytes) -> bool:
     """Whether a file is a pickle of a dict with the key `blobs`. Its opcodes are listed, but nothing is unpickled."""
-    if start[:2] not in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"(d", b"}q", b"}("):
+    if not re.match(rb"\x80[\x02-\x05]|\(d|}q|}\(", start):
         return False
     with path.open("rb") as file:
         try:
@@ -306,6 +373,8 @@ def _why_unreadable(start: bytes, error: str) -> str:
             f"would run code to load ({show(found[1])[1:-1]}) and is refused: "
             "where you trust it, load it yourself and save only its state_dict"
         )
+    if "TorchScript" in error:
+        return "is a TorchScript program, not a weights file: save the state_dict of its net"
     if "Can only build" in error:
         return "holds objects other than tensors and is refused: load it yourself and save only its state_dict"
     kind = kind_of(start) or ("a text file" if _is_text(start) else None)
@@ -330,14 +399,14 @@ def _is_text(start: bytes) -> bool:
 def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
     """The state dict in the content of a file: the content itself, or an entry named in `CONTAINERS`."""
     found: object = content
-    for _ in range(_DEPTH):
+    for _ in range(_DEPTH + 1):
         if isinstance(found, dict) and found and all(map(_is_named_tensor, found.items())):
             return dict(found)
         entries = [_first(found.get(name)) for name in CONTAINERS] if isinstance(found, dict) else []
         found = next((entry for entry in entries if isinstance(entry, dict) and _has_tensor(entry)), None)
     holds = ", ".join(map(str, list(content)[:NUM_LISTED])) if isinstance(content, dict) else type(content).__name__
     expected = f"named tensors, directly or under {', '.join(CONTAINERS[:-1])} or {CONTAINERS[-1]}"
-    raise ValueError(f"{path} holds no weights ({show(holds)[1:-1]}): expected {expected}")
+    raise ValueError(f"{path} holds no weights ({show(holds)[1:-1] or 'it is empty'}): expected {expected}")
 
 
 def _first(entry: object) -> object:

@@ -20,6 +20,7 @@ from actrec.config import WeightsOptions
 from actrec.nets.recognize import recognize
 from actrec.nets.weights import READERS
 from actrec.settings import field_types
+from tests.nets.test_vit import as_their_owners_write_it
 
 
 @pytest.fixture(autouse=True)
@@ -178,6 +179,41 @@ def test_convert_with_options_that_inspect_does_not_try(run):
     assert run(*arguments, "--widen", "0.25", "--classes", "5", "--layout", "hara")[0] == 0
 
 
+@pytest.mark.parametrize("out", ["out.safetensors", "out.pt"])
+def test_convert_keeps_what_the_file_implies(run, out):
+    """transformers has other epsilons, and its positions in V-JEPA 2 are those of the net's size."""
+    net = actrec.net("vjepa2_s", num_classes=5, depth=1, probe_depth=1)
+    torch.save(as_their_owners_write_it(net, "transformers"), "model.bin")
+    flags = ["--backbone", "vjepa2_s", "--depth", "1", "--probe-depth", "1", "--frames", "4", "--size", "32"]
+    code, said, err = run("weights", "convert", "model.bin", out, *flags)
+    assert (code, err) == (0, [])
+    assert said == [f"transformers: {len(net.state_dict())} tensors used (0 reshaped), 0 dropped, 0 missing -> {out}"]
+
+    clip = torch.randn(1, 3, 4, 48, 64, generator=torch.Generator().manual_seed(0))
+    logits = []
+    for file in ("model.bin", out):
+        copied = actrec.net("vjepa2_s", num_classes=5, depth=1, probe_depth=1, frames=4, size=32).eval()
+        actrec.load_weights(copied, file)
+        logits.append(copied(clip))
+    assert copied.probe.cross_attention_block.norm1.eps == 1e-6
+    assert logits[0].equal(logits[1])
+    best, *others = recognize(out).guesses
+    assert others == []
+    own = {"depth": 1, "probe_depth": 1, "frames": 4, "size": 32, "eps_of": "transformers"}
+    assert (best.net, best.layout, best.options) == ("vjepa2_s", "actrec", own)
+    command = run("weights", "inspect", out)[1][-1].split()
+    assert sorted(command[4:-3]) == sorted(["--depth", "1", "--frames", "4", "--size", "32", "--probe-depth", "1"])
+
+
+def test_convert_leaves_out_what_the_file_lacks(run):
+    net = actrec.net("vjepa2_s", num_classes=5, depth=1, probe_depth=1)
+    probe = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith("encoder.")}
+    torch.save({name.replace("probe.", "pooler.").replace("fc.", "linear."): t for name, t in probe.items()}, "p.pt")
+    code, _, err = run("weights", "convert", "p.pt", "out.pt")
+    assert (code, err) == (0, [])
+    assert set(torch.load("out.pt", weights_only=True)["state_dict"]) == set(probe)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -193,6 +229,7 @@ def test_convert_with_options_that_inspect_does_not_try(run):
         (["s.pt", "out.pt", "--layout", "hara"], 1, "Error: layout 'hara' for net 's3d': expected auto, actrec, ibm"),
         (["s.pt", "out.pt", "--classes", "8"], 1, "Error: s.pt has 2 classes: expected 8, as --classes says"),
         (["s.pt", "out.pt", "--widen", "2"], 1, "Error: net 's3d' takes no option 'widen': expected one of depthwise_"),
+        (["s.pt", "out.pt", "--frames", "8"], 1, "Error: net 's3d' takes no option 'frames': expected one of"),
         (["s.pt", "out.pt", "--backbone", "c3d"], 1, "Error: s.pt does not fit net 'c3d'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -22,7 +22,7 @@ FILES = [  # net, its options, classes and channels, other nets with the very sa
     ("i3d_resnet50_mmaction2", {}, 400, 3, ("i3d_resnet50_pyslowfast",)),
     ("mc3_18", {}, 400, 3, ()),
     ("mvit_v1_b", {}, 400, 3, ()),
-    ("mvit_v2_s", {}, 400, 3, ("mvit_v2_b",)),  # with a depth of 16
+    ("mvit_v2_s", {}, 400, 3, ()),
     ("preact_resnet3d_10", {}, 5, 3, ()),
     ("preact_resnet3d_50", {"shortcut": "A"}, 5, 3, ()),
     ("r2plus1d_18", {}, 400, 3, ()),
@@ -37,7 +37,8 @@ FILES = [  # net, its options, classes and channels, other nets with the very sa
     ("s3d_torchvision", {}, 400, 3, ()),
     ("slow_resnet50", {}, 400, 3, ()),
     ("slowfast_resnet50_4x16", {}, 400, 3, ()),
-    ("swin3d_t", {}, 400, 3, ()),
+    ("swin3d_b", {"depth": 7, "window_t": 16}, 174, 3, ()),
+    ("swin3d_s", {}, 400, 3, ()),
     ("tam_inception_v1", {"depthwise_blending": False}, 5, 3, ()),
     ("tam_resnet18", {"blending_frames": 5}, 5, 3, ()),
     ("tam_resnet50", {}, 400, 3, ()),
@@ -129,3 +130,13 @@ def test_a_checkpoint_says_itself_what_it_is(tmp_path):
     torch.save({"format": 1, "net": described, "state_dict": net.state_dict()}, path)
     best = recognize(path).guesses[0]
     assert (best.net, best.options, best.num_classes) == ("tsm_resnet18", {"temporal_stride": True}, 3)
+
+
+@pytest.mark.parametrize("options", [{"widen": "x"}, {"widen": 1e9}, {"widen": [1]}, {"odd": 3}])
+def test_options_of_a_checkpoint_that_no_net_has(options, tmp_path):
+    path = tmp_path / "last.pt"
+    module = nets.net("resnet3d_10", num_classes=3, widen=0.25)
+    torch.save({"net": {"name": "resnet3d_10", "options": {"widen": 0.25}}, "state_dict": module.state_dict()}, path)
+    assert recognize(path).guesses == (Guess("resnet3d_10", "actrec", {"widen": 0.25}, 3, 3),)
+    torch.save({"net": {"name": "resnet3d_10", "options": options}, "state_dict": module.state_dict()}, path)
+    assert recognize(path).guesses == ()

@@ -126,7 +126,7 @@ def test_names_and_shapes_of_the_reference(case, meta_net):
 def test_logits_of_the_reference(case, monkeypatch):
     net = actrec.net(case["net"], num_classes=11, **case["options"]).eval()
     tensors = {key: filled(key, value) for key, value in as_their_owners_write_it(net, case["layout"]).items()}
-    monkeypatch.setattr(weights, "read_tensors", lambda path: tensors)  # writing them takes longer than all the rest
+    monkeypatch.setattr(weights, "read_checkpoint", lambda path: (tensors, None))  # writing them takes longer
     account = actrec.load_weights(net, "model.pth")
     assert (account.layout, set(account.used), account.missing) == (case["layout"], set(net.state_dict()), ())
     values = np.random.RandomState(7).standard_normal(case["input_shape"]).astype(np.float32)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import hashlib
 import json
 import math
 import os
+import pickle
 import random
+import re
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -89,7 +92,7 @@ def test_logits_of_the_reference(case, monkeypatch):
     tensors = filled(net)
     schema = "\n".join(sorted(f"{key} {'x'.join(map(str, value.shape))}" for key, value in tensors.items()))
     assert hashlib.sha1(schema.encode()).hexdigest() == case["schema_sha1"]
-    monkeypatch.setattr(weights, "read_tensors", lambda path: tensors)  # writing them takes longer than all the rest
+    monkeypatch.setattr(weights, "read_checkpoint", lambda path: (tensors, None))  # writing them takes longer
     account = actrec.load_weights(net, "model_best.pth.tar", layout=case["layout"])
     assert len(account.used) == len(tensors)
 
@@ -225,6 +228,8 @@ def _write(path: Path, kind: str) -> None:
         path.write_bytes(path.read_bytes()[:2000])
     elif kind == "no tensors":
         torch.save({"epoch": 3, "model": {}}, path)
+    elif kind == "nothing":
+        torch.save({}, path)
     elif kind == "list":
         torch.save([torch.zeros(1)], path)
     elif kind == "meta":
@@ -240,6 +245,7 @@ def _write(path: Path, kind: str) -> None:
         ("text", "is (a pointer of Git LFS, )?not a weights file"),
         ("code", r"would run code to load \((posix|nt)\.system\) and is refused"),
         ("truncated", "is not a weights file, or is damaged or cut short"),
+        ("nothing", r"holds no weights \(it is empty\): expected named tensors"),
         ("no tensors", r"holds no weights \(epoch, model\): expected named tensors, directly or under state_dict, net"),
         ("list", r"holds no weights \(list\)"),
         ("meta", "holds no weights"),
@@ -248,7 +254,7 @@ def _write(path: Path, kind: str) -> None:
 def test_files_that_are_no_weights(kind, words, suffix, tmp_path):
     path = tmp_path / f"weights{suffix}"
     _write(path, kind)
-    if suffix == ".safetensors" and kind in ("code", "no tensors", "list", "meta"):
+    if suffix == ".safetensors" and kind in ("code", "nothing", "no tensors", "list", "meta"):
         words = "is not a weights file, or is damaged"
     with pytest.raises(ValueError, match=words):
         actrec.load_weights(_small(), path)
@@ -367,6 +373,9 @@ def test_compiled_parts_of_a_net(tmp_path):
     names = {name: name.replace("layer1.", "layer1._orig_mod.") for name in net.state_dict()}
     torch.save({names[name]: tensor for name, tensor in net.state_dict().items()}, path)
     assert actrec.load_weights(net, path).prefix == "…_orig_mod."
+    part = "_fsdp_wrapped_module._checkpoint_wrapped_module."
+    torch.save({name.replace("layer1.", f"layer1.{part}"): value for name, value in net.state_dict().items()}, path)
+    assert actrec.load_weights(net, path).prefix == f"…{part}"
 
 
 def test_a_prefix_that_belongs_to_the_net_stays(tmp_path):
@@ -375,6 +384,112 @@ def test_a_prefix_that_belongs_to_the_net_stays(tmp_path):
     assert list(unwrapped(tensors)) == ["", "body."]
     assert list(unwrapped({"a": torch.zeros(1), "module.b": torch.zeros(1)})) == [""]
     assert len(unwrapped({"a." * 10_000: torch.zeros(1)})) < 10
+
+
+def test_tensors_beside_the_net_are_named(tmp_path):
+    """As Lightning stores a net with its loss."""
+    path, weights = tmp_path / "epoch=1.ckpt", _small().state_dict()
+    state = {f"model.{name}": value for name, value in weights.items()}
+    torch.save({"state_dict": {**state, "criterion.weight": torch.zeros(5)}}, path)
+    with pytest.raises(ValueError, match=r"\(read as actrec\): unexpected 'criterion.weight'$"):
+        actrec.load_weights(_small(), path)
+
+
+@pytest.mark.parametrize("under", ["model_ema", "state_dict_ema", "ema_state_dict", "network", "backbone"])
+def test_other_entries_with_weights(under, tmp_path):
+    net, path = _small(), tmp_path / "weights.pth"
+    options = argparse.Namespace(lr=0.1, opt_betas=[0.9, 0.999])
+    torch.save({"args": options, "epoch": 3, under: net.state_dict()}, path)
+    assert len(actrec.load_weights(net, path).used) == len(net.state_dict())
+
+
+def test_weights_four_entries_deep(tmp_path):
+    net, path = _small(), tmp_path / "weights.pth"
+    torch.save({"state_dict": {"model": {"module": net.state_dict()}}}, path)
+    assert actrec.load_weights(net, path).missing == ()
+
+
+def test_safetensors_under_another_name(tmp_path):
+    net, path = _small(), tmp_path / "weights.bin"
+    save_file(net.state_dict(), path)
+    assert actrec.load_weights(net, path).missing == ()
+
+
+def _shards(folder) -> Path:
+    """The index of weights in two files."""
+    items = list(_small().state_dict().items())
+    places = {}
+    for number, part in enumerate((items[:7], items[7:]), 1):
+        file = f"model-{number:05}-of-00002.safetensors"
+        save_file(dict(part), folder / file)
+        places |= {name: file for name, _ in part}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    return index
+
+
+def test_weights_in_several_files(tmp_path):
+    index = _shards(tmp_path)
+    assert actrec.load_weights(_small(), index).missing == ()
+    part = tmp_path / "model-00001-of-00002.safetensors"
+    with pytest.raises(ValueError, match="is one of several files of a net: expected their index, a file that ends in"):
+        actrec.load_weights(_small(), part)
+    part.unlink()
+    with pytest.raises(FileNotFoundError, match="no weights file .*model-00001-of-00002.safetensors"):
+        actrec.load_weights(_small(), index)
+
+
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        ({"fc.weight": "../w.pt"}, "names the file '../w.pt': expected a weights file in the same folder"),
+        ({"fc.weight": "model.safetensors.index.json"}, "expected a weights file in the same folder"),
+        ({"odd": "model-00001-of-00002.safetensors"}, "its files lack odd$"),
+        ({"odd": 3}, "expected the names of files by the names of their tensors, under weight_map"),
+        ([], "under weight_map"),
+    ],
+)
+def test_a_wrong_index(places, words, tmp_path):
+    index = _shards(tmp_path)
+    index.write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(ValueError, match=words):
+        actrec.load_weights(_small(), index)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_files_of_caffe2_are_named_and_not_unpickled(protocol, tmp_path):
+    class Command:
+        def __reduce__(self):
+            return (tmp_path / "ran").touch, ()
+
+    path = tmp_path / "c2.pkl"
+    path.write_bytes(pickle.dumps({"blobs": {"conv1_w": np.zeros(3), "hook": Command()}}, protocol))
+    with pytest.raises(ValueError, match=r"is a Caffe2 model .* PyTorchVideo's model zoo has \.pyth files"):
+        actrec.load_weights(_small(), path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("net", "other", "said"),
+    [
+        (("videomae_s", {"depth": 2}), {}, "it has depth 2, the net 12: pass --depth 2 (depth=2)"),
+        (
+            ("vjepa2_s", {"depth": 3, "probe_depth": 2}),
+            {"depth": 2},
+            "it has depth 3, the net 2: pass --depth 3 (depth=3); it has probe_depth 2, the net 4: pass --probe",
+        ),
+        (("swin3d_t", {"depth": 7}), {"depth": 8, "window_t": 16}, "it has depth 7, the net 8: pass --depth 7"),
+        (("mvit_v1_b", {"depth": 2}), {}, "it has depth 2, the net 16: pass --depth 2 (depth=2)"),
+    ],
+)
+def test_weights_of_another_depth(net, other, said, tmp_path):
+    name, options = net
+    with torch.device("meta"):
+        weights = actrec.net(name, **options).state_dict()
+        wrong = actrec.net(name, **other)
+    torch.save({key: torch.zeros(()).expand(value.shape) for key, value in weights.items()}, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=re.escape(f"does not fit net {name!r} (read as actrec): {said}")):
+        actrec.load_weights(wrong, tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize(
