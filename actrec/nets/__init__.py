@@ -45,8 +45,9 @@ def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: O
         name: one of `NETS.names()`, or `package.module:factory` for a net from outside actrec.
         num_classes: number of logits per clip.
         in_channels: channels of a frame: 3 for RGB, 10 for five pairs of optical-flow images (x and y).
-        options: options of the family, such as `dropout` or `temporal_stride`. Some nets are made for clips of a
-            certain size: they have the options `frames`, and `size` in pixels, a number or a pair (height, width).
+        options: options of the family, such as `dropout` or `temporal_stride`. Some nets are built for clips of one
+            size. They have the options `frames` and `size`: the number of frames, and the height and width in pixels
+            (one number, or a pair).
 
     Returns:
         A module that maps clips NCTHW to logits (N, num_classes). It has the attributes `name`, `input` (the input that
@@ -110,7 +111,7 @@ def input_of(name: str, *, in_channels: int = 3, **options: Any) -> Input:
 
 
 def clip_options(name: str, *, frames: int | None, size: int | tuple[int, int] | None) -> dict[str, OptionValue]:
-    """The options of a net that make it for clips of this length and size; empty if it takes clips of all sizes.
+    """The options that build a net for clips of this length and size. Empty if the net has no such options.
 
     Args:
         frames, size: None keeps the default.
@@ -121,13 +122,13 @@ def clip_options(name: str, *, frames: int | None, size: int | tuple[int, int] |
 
 
 def rebuilt(module: Backbone, *, frames: int | None, size: int | tuple[int, int] | None) -> Backbone:
-    """A net with the same weights for clips of another length or size, if it is made for certain clips.
+    """A net with the same weights for clips of another length or size, if the net is built for one size.
 
     Args:
-        frames, size: None keeps what the net is made for.
+        frames, size: None keeps the length or size for which the net was built.
 
     Returns:
-        The net itself if it takes clips of all sizes, or is already made for these.
+        The net itself if it accepts clips of all sizes, or was already built for these clips.
 
     Raises:
         OptionError: The weights contain learned positions that fit no other clips.

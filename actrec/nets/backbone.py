@@ -47,8 +47,8 @@ class Backbone(nn.Module):
         fixed_grid: the net is built for clips of its options `frames` and `size`. `actrec.load` builds it again for
             other clips, and its own layout (`Entry.weights["actrec"]`) can convert tables of positions. Other nets
             stay as they were built.
-        window_average: what a head that averages over windows of the map averages over these: logits, or probabilities
-            as PySlowFast does. Their logarithms are then the output.
+        window_average: what a head that averages over windows of the map averages: the logits or, as in PySlowFast,
+            the probabilities of the windows. With probabilities, the output is the logarithm of their average.
         channels_last: torch's name for the channels-last format of the weights. Clips are always `channels_last_3d`.
         name, input, options: set by `actrec.net`.
     """
@@ -88,7 +88,7 @@ class Backbone(nn.Module):
         self.options = {**self.options, "num_classes": num_classes}
 
     def follow(self, layout: str) -> None:
-        """Computes as the project that wrote files of this layout, where projects differ."""
+        """Makes the net compute as the project that wrote files of this layout, if projects differ."""
 
     @property
     def last_layer(self) -> nn.Linear:
@@ -99,8 +99,8 @@ class Backbone(nn.Module):
     def depth_layers(self) -> list[nn.Module]:
         """The layers before the last one, from the input to the output, for layer-wise decay of the learning rate.
 
-        These are the outermost layers that have weights of two or more dimensions. The members of an `nn.ModuleList`
-        and of `Blocks` are layers of their own.
+        These are the outermost layers that have weights of two or more dimensions. Each member of an `nn.ModuleList`
+        or of `Blocks` is a layer.
         """
         return outermost_layers(self, self.last_layer)
 

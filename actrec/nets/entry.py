@@ -1,4 +1,4 @@
-"""What is known of a net before it is built."""
+"""What is known about a net before it is built: its `Entry`, and the layouts of its weights files."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ class Layout:
             match that returns it.
         dropped: pattern of a name in the file -> why the net does not need this tensor.
         fresh: patterns of names that the net has and such files lack. These tensors keep their initial values.
-        convert: called with the tensors that are not dropped, by their names after `renames`, and with the net. It
-            returns tensors by the net's names: it joins queries, keys and values, or interpolates tables of positions.
-            The file can be that of another net, lack tensors, or be without values (on torch's `meta` device): names
-            that it does not know stay as they are, and what it raises becomes a part of the error message.
-        parts: beginnings of the net's names, such as `encoder.`. A file contains all tensors of a part, or none of
-            them; the tensors of a part that it lacks keep their initial values. At least one part is in the file.
-        eps: pattern of a module's name in the net -> the epsilon that this normalization has in the project that wrote
-            the file. Loading sets them, and records the layout as the net's option `eps_of`. All layouts of a net have
-            them, or none.
+        convert: a function of two arguments: the tensors that are not dropped, by their names after `renames`, and the
+            net. It returns tensors by the net's names. For example, it joins queries, keys and values, or interpolates
+            tables of positions. The file can be that of another net, lack tensors, or have tensors without values (on
+            torch's `meta` device). The function must therefore keep names that it does not know. If it raises
+            an error, its message becomes a part of the error message for the user.
+        parts: prefixes of the net's names, such as `encoder.`. A file contains all tensors of a part or none of them,
+            and it contains at least one part. Tensors of parts that it lacks keep their initial values.
+        eps: pattern of a module's name in the net -> the epsilon of this normalization in the project that wrote the
+            file. Loading sets the epsilons, and stores the layout as the net's option `eps_of`. If one layout of a net
+            has this field, all its layouts must have it.
     """
 
     renames: Mapping[str, str | Callable[[re.Match[str]], str]] = field(default_factory=dict)
@@ -56,10 +57,11 @@ class Entry:
         forms: sets of options that change the names or the shapes of the weights.
         published: published accuracies.
         outside: the net was defined by the user (see `actrec.nets.outside`).
-        options_of: the options that follow from the tensors of a file, such as `depth`, `frames` and `size`. It is
-            called with the tensors by their names after `Layout.renames` (before `Layout.convert`), which can be those
-            of any net; it leaves out what does not follow.
-        lr: the learning rate with AdamW, if the default does not suit the net.
+        options_of: a function that returns the options that follow from the tensors of a file, such as `depth`,
+            `frames` and `size`. It is called with the tensors by their names after `Layout.renames` and before
+            `Layout.convert`. The file can be that of any net, so the function must leave out options that it cannot
+            determine.
+        lr: the default learning rate with AdamW. None: that of the optimizer.
     """
 
     build: Callable[..., nn.Module]

@@ -163,12 +163,13 @@ class Pool3d(nn.Module):
 
 
 class WindowPool(nn.Module):
-    """The averages over all windows of a map. The next window starts one step further.
+    """Averages over all windows of a map: average pooling with stride 1.
 
-    Nets that were trained with a pool of fixed size are applied in this way to larger clips.
+    Nets with a pool of fixed size are applied to larger clips in this way.
 
     Args:
-        window: frames, height and width of a window, in steps of the map. A map that is smaller is pooled whole.
+        window: frames, height and width of a window, in steps of the map. If the map is smaller than the window, the
+            average is taken over the whole map.
     """
 
     def __init__(self, window: Triple):
@@ -189,7 +190,7 @@ def logits_of_windows(fc: nn.Linear, windows_NCTHW: Tensor, average: Literal["lo
 
     Args:
         fc: the classifier.
-        average: what is averaged over the windows. Averaged probabilities are returned as their logarithms.
+        average: what is averaged over the windows. With "probabilities", the result is the logarithm of their average.
     """
     if average == "logits":  # the classifier is linear
         return fc(windows_NCTHW.mean((2, 3, 4)))
@@ -198,7 +199,7 @@ def logits_of_windows(fc: nn.Linear, windows_NCTHW: Tensor, average: Literal["lo
 
 
 def window_of(frames: int, size: int | tuple[int, int]) -> Triple:
-    """The last map, as frames x height x width, of a net that halves space five times.
+    """The shape (frames, height, width) of the last map of a net that halves height and width five times.
 
     Args:
         frames: frames of the map.

@@ -1,10 +1,10 @@
 """Multiscale Vision Transformers: MViT (Fan et al. 2021, arXiv:2104.11227) and MViTv2 (Li et al. 2022,
 arXiv:2112.01526).
 
-A class token and one token for each 2x4x4 pixels. A few blocks halve height and width of the map of tokens, by pooling
-the queries, and double the channels. Keys and values are pooled in all blocks.
+The blocks get a class token, and one token for each 2x4x4 pixels. A few blocks halve height and width of the map of
+tokens by pooling the queries, and double the channels. All blocks pool keys and values.
 
-Names of weights are those of PySlowFast, the authors' repository, but for the tokens of `positions`.
+The weights have the same names as in PySlowFast, the authors' repository, except for those of `positions`.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ from actrec.settings import show
 
 KERNEL, STRIDE = (3, 7, 7), (2, 4, 4)  # of the convolution that makes the tokens
 HEAD = 96  # channels of an attention head, and of the first blocks
-COARSEST = 8  # of keys and values in the first block, against the map of tokens
+COARSEST = 8  # stride of keys and values in the first block
 EPS = 1e-6
 Norm = partial(nn.LayerNorm, eps=EPS)
 
 
 class Positions(nn.Module):
-    """The class token, and learned positions if they are absolute.
+    """The class token, and learned absolute positions.
 
     Args:
-        grid: tokens of a clip along time, height and width. None for relative positions, which the blocks have.
+        grid: tokens of a clip along time, height and width. None: there are no absolute positions, because the blocks
+            have relative ones.
     """
 
     def __init__(self, channels: int, grid: Triple | None):
@@ -59,10 +60,10 @@ class Positions(nn.Module):
 
 
 class BiasedProduct(nn.Module):
-    """The product of attention, with a bias for each pair of a query and a key, but not for the class token.
+    """Scaled dot-product attention with a bias for each pair of a query and a key. The class token has no bias.
 
-    The bias is the sum of one for each axis. As additional channels of queries and keys it needs no tensor
-    (N, heads, queries, keys), and the fast kernels of attention compute it.
+    A bias is the sum of one bias for each axis. Additional channels of queries and keys compute it. So there is no
+    tensor of shape (N, heads, queries, keys), and PyTorch can use its fast attention kernels.
     """
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, biases: Tensor, places: Tensor) -> Tensor:
@@ -70,8 +71,8 @@ class BiasedProduct(nn.Module):
 
         Args:
             q, k, v: (N, heads, 1 + queries or keys, C), the class token first.
-            biases: (N, heads, queries, P), for P places along the axes of the map of keys.
-            places: (keys, P), a 1 for each place of a key.
+            biases: (N, heads, queries, P), for the P = T + H + W places along the axes of the map of keys.
+            places: (keys, P), 1 at the three places of a key, and 0 elsewhere.
         """
         channels, more = q.shape[3], places.shape[1]
         queries = torch.cat((q, F.pad(biases.to(q.dtype), (0, 0, 1, 0))), 3)
@@ -80,7 +81,7 @@ class BiasedProduct(nn.Module):
         return out[..., :channels]
 
     def multiply_adds(self, out: Tensor, q: Tensor, k: Tensor, *others: Tensor) -> int:
-        """Those of the two products. The published tables do not count the addition of the bias."""
+        """Multiply-adds of the two matrix products. Like the published tables, they do not include the bias."""
         return 2 * out.numel() * k.shape[2]
 
 
@@ -88,10 +89,10 @@ class Attention(nn.Module):
     """Multi-head attention with pooled queries, keys and values.
 
     Args:
-        in_channels, channels: of a token before and after it. A head has 96.
-        q_pool: kernel and stride of the convolution that pools queries. None if they are not pooled.
-        kv_stride: the stride of keys and values along height and width.
-        grid: tokens along time, height and width, for relative positions (version 2).
+        in_channels, channels: channels of an input token and of an output token. An attention head has 96.
+        q_stride: stride along height and width of the convolution that pools queries. None: they are not pooled.
+        kv_stride: stride along height and width of the convolutions that pool keys and values.
+        grid: tokens along time, height and width, for relative positions (version 2). None: there are none.
     """
 
     def __init__(self, in_channels: int, channels: int, *, q_stride: int | None, kv_stride: int, grid: Triple | None):
@@ -142,12 +143,12 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and an MLP, each after a normalization and beside a shortcut.
+    """Attention and an MLP. Each of them has a normalization before it, and a shortcut around both.
 
     Args:
-        in_channels, channels: of a token before and after it. In version 1 the MLP changes their number, in version 2
-            the attention.
-        halves: queries are pooled, so that height and width of the map are halved.
+        in_channels, channels: channels of an input token and of an output token. In version 1 the MLP changes their
+            number, in version 2 the attention.
+        halves: pool the queries, which halves height and width of the map.
         kv_stride: as for `Attention`.
         grid: as for `Attention`. The block is of version 2 if it is given.
         drop_path: probability of stochastic depth.
@@ -195,8 +196,8 @@ class Blocks(nn.ModuleList):
         """The tokens of maps of `grid` (T, H, W), after the class token.
 
         Args:
-            last_map: gets the map before the last block, which `actrec explain` uses: after the last block, only the
-                class token affects the logits.
+            last_map: module that is called with the map before the last block. `actrec explain` uses this map, because
+                after the last block only the class token affects the logits.
         """
         *blocks, last = self
         for block in blocks:
@@ -207,14 +208,15 @@ class Blocks(nn.ModuleList):
 
 
 class MViT(Backbone):
-    """The whole net. It accepts only clips of the length and size that it was built for, like the references.
+    """The whole net. Like the references, it accepts only clips of the length and size for which it was built.
 
     Args:
         v2: version 2: relative positions, and the changes of width inside the attention.
-        frames, size: of the clips. Frames are even, height and width multiples of 4.
-        depth: number of blocks. 16 change the width at the blocks 1, 3 and 14, and 24 at the blocks 2, 5 and 21. Fewer
-            than 16 blocks are the first ones of 16.
-        drop_path: probability of stochastic depth of the last block. It grows linearly from 0 at the first one.
+        frames, size: number of frames, and height and width in pixels, of the clips. `frames` must be even, height and
+            width must be multiples of 4.
+        depth: number of blocks. With 24 or more blocks, the width changes at the blocks 2, 5 and 21, otherwise at the
+            blocks 1, 3 and 14.
+        drop_path: probability of stochastic depth for the last block. It grows linearly from 0 in the first block.
         num_classes, in_channels, dropout: as for `Backbone`.
 
     Raises:
@@ -272,7 +274,7 @@ class MViT(Backbone):
         self.reset_head(num_classes)
 
     def features(self, x_NCTHW: Tensor) -> Tensor:
-        """The class token (N, num_features, 1, 1, 1). Only it is classified."""
+        """The class token (N, num_features, 1, 1, 1). The head classifies only this token."""
         x = self.patch_embed(x_NCTHW)
         tokens = self.blocks(self.positions(as_tokens(x)), x.shape[2:], self.last_map)
         return self.norm(tokens[:, 0])[:, :, None, None, None]
@@ -327,7 +329,7 @@ def _pooled(x: Tensor, pool: nn.Module, grid: Triple) -> tuple[Tensor, Triple]:
 def _relative(table: Tensor, of_q: int, of_k: int) -> Tensor:
     """The rows (queries, keys, C) of a table for the positions of queries and keys along one axis.
 
-    They are positions of the larger of both maps. The table is interpolated if it was made for another size.
+    The positions are counted on the larger of the two maps. A table for another size is interpolated.
     """
     needed = 2 * max(of_q, of_k) - 1
     if len(table) != needed:
@@ -365,9 +367,9 @@ def _one_hot(grid: Triple, *, like: Tensor) -> Tensor:
 
 
 def converted(tensors: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """Weights in the form that the net has: queries, keys and values joined, and positions of its own grid.
+    """Joins queries, keys and values, and interpolates tables of positions for the grid of the net.
 
-    Positions are interpolated as PySlowFast does when it loads a file: bicubic in space, linear along single axes.
+    The interpolation is that of PySlowFast when it loads a file: bicubic in space, and linear along single axes.
 
     Raises:
         ValueError: a part is missing, or the positions in space are not those of a square.
@@ -384,7 +386,7 @@ def converted(tensors: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
             table = _interpolated_map(table, net.grid[1:])
         elif len(table) != wanted[-2]:
             table = _interpolated(table, wanted[-2])
-        found[name] = table.reshape(*wanted[:-1], -1)  # torchvision leaves out axes of length 1
+        found[name] = table.reshape(*wanted[:-1], -1)  # torchvision's tables have no axes of length 1
     return found
 
 

@@ -1,12 +1,14 @@
-"""CSN and R(2+1)D in the form of PyTorchVideo, for its published weights (layout `pytorchvideo`).
+"""CSN and R(2+1)D as in PyTorchVideo, for its published weights (layout `pytorchvideo`).
 
 CSN: Tran et al., "Video Classification with Channel-Separated Convolutional Networks", ICCV 2019 (arXiv:1904.02811), in
-its interaction-reduced form (ir-CSN). The 3x3x3 convolution of a bottleneck processes each channel separately.
-R(2+1)D: Tran et al., CVPR 2018 (arXiv:1711.11248). Here, the 3x3x3 convolution of a bottleneck becomes a convolution
-over time and then one over space, with as many channels between them. In the paper, space comes first, and the channels
-between them are more.
+its interaction-reduced form (ir-CSN). The 3x3x3 convolution of a bottleneck is depthwise: it processes each channel
+separately.
+R(2+1)D: Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018
+(arXiv:1711.11248). In PyTorchVideo, the 3x3x3 convolution of a bottleneck is split into a convolution over time and a
+convolution over space. The number of channels between them is that of the output. In the paper, the convolution over
+space comes first, and there are more channels between the two.
 
-The last three stages of CSN and the last two of R(2+1)D halve the time axis.
+The last three stages of CSN and the last two stages of R(2+1)D halve the time axis.
 
 The tables of names in `pytorchvideo` and `pyslowfast` are also used for X3D and SlowFast (`actrec.nets.x3d`,
 `actrec.nets.slowfast`). PyTorchVideo numbers the parts of a net (`blocks`). PySlowFast calls the stem `s1`, the stages
@@ -38,11 +40,11 @@ PYSLOWFAST = (
     r"(s(?P<stage>\d)|head)[._](pathway(?P<path>\d)_(stem|res(?P<block>\d+))\.)?(branch2\.)?" rf"(?P<part>.+){TENSOR}"
 )
 RESNET_STEM = {"conv": "conv1", "norm": "bn1"}  # PyTorchVideo's names for the stem of a ResNet
-SINGLE = {"0": ""}  # PySlowFast numbers the only path too
+SINGLE = {"0": ""}  # PySlowFast also numbers the path of a net with one path
 
 
 def input_of(frames: int, size: int) -> Input:
-    """Clips of both libraries: all their convolutional nets have the same mean and standard deviation."""
+    """The input of the convolutional nets of both libraries. They all have the same mean and standard deviation."""
     return Input(mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225), frames=frames, size=size)
 
 
@@ -50,8 +52,8 @@ def pytorchvideo(parts: Mapping[str, str], *, stages: str = "1234", **options: A
     """PyTorchVideo's names.
 
     Args:
-        parts: what a part of the stem, of a block or of the head is called there -> its name in the net. The
-            convolutions and normalizations of bottlenecks are known.
+        parts: PyTorchVideo's name of a part of the stem, of a block or of the head -> its name in the net. The
+            convolutions and normalizations of bottlenecks need not be listed.
         stages: the numbers of the stages.
         options: `stem`, `paths` and `convert` as for `_layout`.
     """
@@ -114,7 +116,7 @@ def published(
     protocol: str,
     size: int = 256,
 ) -> Published:
-    """An accuracy on Kinetics-400 from one of the two model zoos. The arguments are those of `Published`."""
+    """An accuracy on Kinetics-400 from one of the two model zoos. The arguments are as for `Published`."""
     source = f"{'PyTorchVideo' if layout == 'pytorchvideo' else 'PySlowFast'}'s model zoo"
     return Published("Kinetics-400", top1, top5, frames, "10x3", size, source, layout, file, protocol)
 
@@ -135,7 +137,7 @@ class TimeSpaceConv(nn.Module):
 def split(
     in_channels: int, out_channels: int, kernel: Triple, stride: Triple = (1, 1, 1), *, groups: int = 1
 ) -> nn.Module:
-    """The convolutions of R(2+1)D: only those of more than one step are split."""
+    """A convolution of R(2+1)D. A kernel of 1x1x1 is not split."""
     if kernel == (1, 1, 1):
         return same_conv(in_channels, out_channels, kernel, stride)
     return TimeSpaceConv(in_channels, out_channels, kernel, stride)
@@ -165,7 +167,7 @@ def resnet(
     Args:
         depth, block, strides: as for `ResNet`.
         stem_kernel: kernel of the stem.
-        pooled: pool after the stem.
+        pooled: use pooling after the stem.
         num_classes, in_channels, dropout: as for `Backbone`.
         frames, size: frames, and height and width in pixels, of the clips for which the net was trained. The head
             averages over windows of this size.

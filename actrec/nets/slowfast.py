@@ -1,13 +1,13 @@
-"""SlowFast, and the nets of one path that its authors compare it with: Slow, C2D and I3D.
+"""SlowFast, and the nets with one path to which its authors compare it: Slow, C2D and I3D.
 
 Papers: Feichtenhofer et al., "SlowFast Networks for Video Recognition", ICCV 2019 (arXiv:1812.03982); Wang et al.,
 "Non-local Neural Networks", CVPR 2018 (arXiv:1711.07971) for C2D; Carreira and Zisserman, "Quo Vadis, Action
 Recognition?", CVPR 2017 (arXiv:1705.07750) for I3D. The nets read the weights of PyTorchVideo and PySlowFast (layouts
 `pytorchvideo`, `pyslowfast`).
 
-All are ResNets with the spatial stride in the middle convolution of a bottleneck, and the temporal kernel in the first.
-The time axis keeps its length, except that C2D and I3D halve it by a pool after the first stage. SlowFast takes the
-clip of its fast path. The slow path gets every fourth or eighth frame of it.
+All are ResNets. In a bottleneck, the first convolution has the temporal kernel, and the middle one has the spatial
+stride. The time axis keeps its length, but C2D and I3D halve it with a pool after the first stage. The input of
+SlowFast is the clip of the fast path. The net picks the frames of the slow path from it: one of four or eight frames.
 """
 
 from __future__ import annotations
@@ -28,21 +28,20 @@ from actrec.nets.residual import PLANES, STAGES, Bottleneck, ResNet, halving, im
 
 EXPANSION = 4
 NARROWER = 8  # the slow path has this many times more channels than the fast path
-FUSED = 2  # channels that the slow path gets from the fast path, as a multiple of the channels there
+FUSED = 2  # the fusion gives the slow path this many times the channels of the fast path
 STEM = 64  # channels
-Kernels = Sequence[
-    Sequence[int]
-]  # temporal kernels of the blocks of each stage; a stage repeats them from the first on
+# The temporal kernels of the blocks of each stage. A stage with more blocks than kernels repeats its kernels.
+Kernels = Sequence[Sequence[int]]
 
 
 def blocks(kernels: Iterable[int]) -> Callable[..., Bottleneck]:
-    """Makes the blocks of a net or stage, the first with the first temporal kernel."""
+    """Returns a function that makes the blocks of a net or stage, each with the next temporal kernel."""
     each = iter(kernels)
     return lambda *sizes, **options: Bottleneck(*sizes, kernel=(1, 3, 3), kernel1=(next(each), 1, 1), **options)
 
 
 class SlowResNet(ResNet):
-    """A net of one path.
+    """A net with one path.
 
     Args:
         depth: a key of `residual.STAGES`.
@@ -92,11 +91,12 @@ class SlowResNet(ResNet):
 
 
 class TwoPaths(nn.Module):
-    """The same part of both paths.
+    """One part of SlowFast, such as a stage, in both paths.
 
     Args:
         slow, fast: the parts.
-        fuse: maps the result of the fast path to the length of the slow path, which gets its channels in addition.
+        fuse: maps the output of the fast path to the length of the slow path. The result is concatenated to the
+            channels of the slow path. None: the paths are not fused.
     """
 
     def __init__(self, slow: nn.Module, fast: nn.Module, fuse: nn.Module | None):
@@ -111,11 +111,12 @@ class TwoPaths(nn.Module):
 class SlowFast(Backbone):
     """SlowFast.
 
-    Its feature map has the channels of the slow path, each step repeated `alpha` times, and those of the fast path.
+    The feature map has the length of the fast path. It contains the channels of the slow path, with each time step
+    repeated `alpha` times, and the channels of the fast path.
 
     Args:
         depth: a key of `residual.STAGES`.
-        alpha: the slow path gets one of this many frames.
+        alpha: the fast path has this many times more frames than the slow path.
         fuse_kernel: temporal kernel of the convolutions from the fast to the slow path.
         slow, fast: temporal kernels of the blocks of both paths.
         num_classes, in_channels, dropout: as for `Backbone`.
@@ -201,7 +202,7 @@ def stem(in_channels: int, channels: int, kernel: int) -> nn.Module:
 def slow_frames(frames: int, alpha: int) -> list[int]:
     """The frames of the slow path: trunc(linspace(0, frames - 1, frames // alpha)), rounded as torch does in float32.
 
-    A compiler of torch cannot read tensors, so that these are numbers of Python.
+    They are computed with Python numbers, because torch.compile cannot use the values of a tensor as indices.
     """
     last = max(frames // alpha - 1, 1)
     step = _float32((frames - 1) / last)

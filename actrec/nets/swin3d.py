@@ -1,10 +1,11 @@
 """Video Swin Transformer (Liu et al. 2021, arXiv:2106.13230).
 
-Attention within windows of 8x7x7 tokens. A token stands for 2x4x4 pixels. Every second block shifts its windows by half
-of their size, so that tokens meet those of other windows. After each of the first three stages, 2x2 tokens become one.
+Attention is computed within windows of 8x7x7 tokens. A token represents 2x4x4 pixels. Every second block shifts its
+windows by half of their size, so that tokens of different windows are combined. After each of the first three stages,
+2x2 tokens are merged into one.
 
-Names of weights are those of the authors' repository (SwinTransformer/Video-Swin-Transformer), whose files are read
-with the layout `videoswin`. The net is also that of torchvision.
+The weights have the same names as in the authors' repository (SwinTransformer/Video-Swin-Transformer). Its files are
+read with the layout `videoswin`. torchvision has the same net (layout `torchvision`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from actrec.nets.transformer import DropPath, Mlp, as_map, as_tokens, drop_paths
 PATCH = (2, 4, 4)
 SIDE = 7  # height and width of a window, in tokens
 HEAD = 32  # channels of an attention head
-MASKED = -100.0  # added to the attention between tokens that the shift has brought together
+MASKED = -100.0  # added to the attention between tokens that are neighbors only because of the shift
 
 
 class WindowAttention(nn.Module):
@@ -49,8 +50,8 @@ class WindowAttention(nn.Module):
     def forward(self, x_NLC: Tensor, shape: Triple) -> Tensor:
         """The tokens of maps of `shape` (T, H, W).
 
-        An axis on which the map has no more tokens than a window gets a window of this size, without a shift. Maps are
-        padded to whole windows. As in the reference, the padding takes part in the attention.
+        If the map has no more tokens along an axis than a window, the window gets the size of the map along this axis,
+        and is not shifted. Maps are padded to whole windows. As in the reference, the padding is not masked.
         """
         window, shift = self._fitted(shape)
         maps = x_NLC.unflatten(1, shape)
@@ -75,7 +76,7 @@ class WindowAttention(nn.Module):
     def _bias(self, length: int) -> Tensor:
         """Bias (heads, L, L) of the attention between the first L tokens of a whole window.
 
-        The reference uses them for smaller windows too, in which these tokens have other positions.
+        Like the reference, the net also uses them for smaller windows, in which these tokens have other positions.
         """
         _, height, width = self.window
         token = torch.arange(prod(self.window), device=self.relative_position_bias_table.device)
@@ -91,7 +92,8 @@ class WindowAttention(nn.Module):
             bias: (heads, L, L), or (W, heads, L, L) if the windows differ.
         """
         qkv = self.qkv(x_NWLC).unflatten(3, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5)  # (3, N, W, heads, L, d)
-        # The fast kernels take four axes: windows that differ are further heads, equal ones are further clips.
+        # PyTorch's fast kernels need tensors of four axes. Windows with different masks are put on the axis of the
+        # heads, and windows with equal masks on the axis of the clips.
         axes, bias = ((1, 2), bias.flatten(0, 1)) if bias.ndim == 4 else ((0, 1), bias)
         q, k, v = (part.flatten(*axes) for part in qkv.unbind())
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None].to(q.dtype))
@@ -100,7 +102,7 @@ class WindowAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and an MLP, each after a normalization and beside a shortcut."""
+    """Attention and an MLP. Each of them has a normalization before it, and a shortcut around both."""
 
     def __init__(self, channels: int, window: Triple, *, shifted: bool, drop_path: float):
         super().__init__()
@@ -116,7 +118,7 @@ class Block(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Joins 2x2 tokens to one with twice the channels."""
+    """Merges 2x2 tokens into one token with twice the channels."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -136,8 +138,8 @@ class Stage(nn.Module):
     """Blocks, and the merging of tokens before the next stage.
 
     Args:
-        drop_path: probability of stochastic depth of each block.
-        last: tokens are not merged.
+        drop_path: probability of stochastic depth for each block.
+        last: do not merge tokens after the blocks.
     """
 
     def __init__(self, channels: int, window: Triple, *, drop_path: list[float], last: bool):
@@ -172,14 +174,14 @@ class PatchEmbedding(nn.Module):
 
 
 class Swin3D(Backbone):
-    """The whole net. It accepts clips of every length and size.
+    """The whole net. It accepts clips of any length and size.
 
     Args:
-        channels: of the tokens in the first stage. Each further stage has twice as many.
-        depth: number of blocks. The third stage has all but six of them, the others have two each.
-        window_t: length of a window, in tokens of 2 frames.
-        frames, size: of the clips that the net expects by default.
-        drop_path: probability of stochastic depth of the last block. It grows linearly from 0 at the first one.
+        channels: channels of a token in the first stage. They are doubled in each of the other stages.
+        depth: number of blocks. The first, second and last stage have two blocks each, and the third has the others.
+        window_t: temporal size of a window, in tokens of 2 frames.
+        frames, size: number of frames, and height and width in pixels, of the clips that the net expects by default.
+        drop_path: probability of stochastic depth for the last block. It grows linearly from 0 in the first block.
         num_classes, in_channels, dropout: as for `Backbone`.
 
     Raises:

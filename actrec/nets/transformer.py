@@ -15,16 +15,16 @@ Pair = tuple[int, int]
 
 
 class Tokens(nn.Module):
-    """A module that gives tokens: the last dimension of its output is the channels, as with `nn.Linear`."""
+    """A module with tokens as its output: the channels are the last dimension, as with `nn.Linear`."""
 
 
 class DropPath(Tokens):
-    """Stochastic depth: in training, the output of a branch is left out for a fraction of the clips.
+    """Stochastic depth: training skips a branch for a random fraction of the clips.
 
     Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016 (arXiv:1603.09382).
 
     Args:
-        p: probability that the branch is left out for a clip. Kept branches are divided by 1 - p.
+        p: probability that the branch is skipped for a clip. If it is kept, its output is divided by 1 - p.
 
     Raises:
         ValueError: `p` is not a probability.
@@ -47,7 +47,7 @@ class DropPath(Tokens):
 
 
 def drop_paths(p: float, depth: int) -> list[float]:
-    """The probability of `DropPath` for each block: it grows linearly from 0 for the first to `p` for the last."""
+    """The probability of `DropPath` for each block. It grows linearly from 0 in the first block to `p` in the last."""
     return [p * block / max(depth - 1, 1) for block in range(depth)]
 
 
@@ -58,7 +58,7 @@ class TubeletEmbedding(Tokens):
 
     Args:
         in_channels, dim: channels of a frame and of a token.
-        tubelet: its frames, height and width.
+        tubelet: frames, height and width of a tubelet.
     """
 
     def __init__(self, in_channels: int, dim: int, tubelet: Triple):
@@ -79,8 +79,8 @@ class Attention(Tokens):
 
     Args:
         dim: channels of a token.
-        heads: their number, which divides `dim`.
-        key_bias: the keys have a bias, too, which is stored together with those of queries and values.
+        heads: number of attention heads, a divisor of `dim`.
+        key_bias: the keys also have a bias. It is then stored in one tensor with the biases of queries and values.
     """
 
     def __init__(self, dim: int, heads: int, *, key_bias: bool = True):
@@ -104,7 +104,7 @@ class Attention(Tokens):
 
 
 class CrossAttention(Tokens):
-    """Multi-head attention of queries to tokens, without a layer after it. The arguments are those of `Attention`."""
+    """Multi-head attention of queries to tokens, without an output projection. The arguments are as for `Attention`."""
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
@@ -122,8 +122,9 @@ class Mlp(Tokens):
     """Two linear layers with a GELU between them.
 
     Args:
-        dim, hidden: channels of a token, and between the layers.
-        out: channels of a token after it, if there are not `dim` of them.
+        dim: channels of a token.
+        hidden: channels between the layers.
+        out: channels of an output token. None: `dim`.
     """
 
     def __init__(self, dim: int, hidden: int, out: int | None = None):
@@ -136,7 +137,7 @@ class Mlp(Tokens):
 
 
 class Block(Tokens):
-    """Attention and an MLP, each with a normalization before it and a shortcut around both.
+    """Attention and an MLP. Each of them has a normalization before it, and a shortcut around both.
 
     Args:
         dim, heads, key_bias: as for `Attention`.
@@ -172,8 +173,8 @@ class Blocks(Tokens, nn.Sequential):
 
     Args:
         blocks: the blocks.
-        checkpointing: gradient checkpointing. In training, only the input of each block is kept for the backward pass,
-            which computes the block a second time.
+        checkpointing: gradient checkpointing. In training, only the input of each block is stored for the backward
+            pass, which computes the block again.
     """
 
     def __init__(self, *blocks: Block, checkpointing: bool = False):
@@ -217,7 +218,7 @@ def as_tokens(map_NCTHW: Tensor) -> Tensor:
 
 
 def joined(tensors: dict[str, Tensor], parts: tuple[str, ...], whole: str) -> dict[str, Tensor]:
-    """Concatenates tensors that a weights file stores apart: `...q.weight` and so on become `...qkv.weight`.
+    """Concatenates tensors that a weights file stores separately, such as `...q.weight`, to `...qkv.weight`.
 
     Args:
         tensors: by name.

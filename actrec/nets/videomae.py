@@ -2,13 +2,12 @@
 
 Papers: Tong et al., "VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training",
 NeurIPS 2022 (arXiv:2203.12602); Wang et al., "VideoMAE V2: Scaling Video Masked Autoencoders with Dual Masking", CVPR
-2023 (arXiv:2303.16727). The nets read the files of both (layout `videomae`) and those of transformers
-(`transformers`), fine-tuned or pretrained. A pretrained file has no classifier; its decoder is dropped.
+2023 (arXiv:2303.16727). The nets read the files of both versions (layout `videomae`) and those of transformers
+(layout `transformers`), fine-tuned or pretrained. A pretrained file has no classifier, and its decoder is dropped.
 
-The positions are a fixed table of sines and cosines of a token's number, counted through the whole clip. They are
-computed for each clip, so a net takes clips of all lengths and sizes, as if it had been built for them. Queries and
-values have biases, keys have none. transformers uses other epsilons in the normalizations than the authors; loading a
-file sets them.
+The positions are a fixed table of sines and cosines of the number of a token in the clip. They are computed for each
+clip, so a net accepts clips of any length and size. Queries and values have biases, keys have none. The authors and
+transformers use different epsilons in the normalizations. Loading a file sets the epsilons of its project.
 
 The features that `actrec embed` computes are the normalized mean of the tokens.
 """
@@ -100,9 +99,9 @@ class VideoMAE(Backbone):
 
 
 def positions(num_tokens: int, dim: int, device: torch.device | None = None) -> Tensor:
-    """The table (num_tokens, dim): pairs of sine and cosine of the token's number, with falling frequencies."""
+    """The table (num_tokens, dim): pairs of sine and cosine of a token's number. The frequencies decrease."""
     device = device or torch.get_default_device()
-    real = torch.device("cpu") if device.type == "meta" else device  # for `arange` there, torch would load its compiler
+    real = torch.device("cpu") if device.type == "meta" else device  # `arange` on `meta` loads torch's compiler
     number = torch.arange(num_tokens, dtype=torch.float64, device=real)
     frequency = 10000 ** (-torch.arange(0, dim, 2, dtype=torch.float64, device=real) / dim)
     angle = number[:, None] * frequency

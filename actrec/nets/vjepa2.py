@@ -6,20 +6,23 @@ the prefixes `encoder.` and `classifier.`. They also read files of transformers 
 is dropped.
 
 The encoder is trained without labels, and is usually kept frozen while the probe is trained (`--freeze-until probe`).
-The probe has some blocks, and one learned query that attends to all tokens. The last layer classifies its result.
+The probe consists of some blocks and one learned query that attends to all tokens. The last layer classifies the
+output of this query.
 
 Rotary positions rotate pairs of neighboring channels of queries and keys: one third of the pairs by the token's frame,
 one by its row and one by its column. As in the reference, the angles of neighboring pairs do not have the frequencies
-that were intended (see `rotation`), because the published weights were trained so.
+that were intended (see `rotation`), because the published weights were trained in this way.
 
-The features that `actrec embed` computes are the result of the probe's query. If the probe is not trained, use the mean
-of the normalized tokens in their place: `--layer encoder`.
+The features that `actrec embed` computes are the output of the probe's query. If the probe is not trained, use the mean
+of the normalized tokens instead: `--layer encoder`.
 
-The authors and transformers differ in three details. Loading a file sets them.
+The code of the authors and transformers differ in three details. After a file is loaded, the net computes as the
+project that wrote the file.
 
 - transformers counts rows and columns as on clips of the net's `size`, even if a clip has another size.
-- The probe's normalizations have other epsilons.
-- If `probe_heads` is not set, the probe has 16 attention heads, but as many as the encoder in transformers.
+- The normalizations of the probe have different epsilons.
+- In transformers, the probe has as many attention heads as the encoder. In the code of the authors, it has 16, or as
+  many as the encoder if these are fewer. The option `probe_heads` sets another number for both.
 """
 
 from __future__ import annotations
@@ -88,17 +91,18 @@ class Encoder(Tokens):
 
 
 def rotation(num_tokens: int, plane: Pair, channels: int, device: torch.device) -> Tensor:
-    """The cosines and sines (2, num_tokens, channels) with which `rotated` turns queries and keys.
+    """The cosines and sines (2, num_tokens, channels) for `rotated`.
 
-    A third of the channels, an even number, belongs to the frame, to the row and to the column. The channels that
-    remain are not rotated. The frequencies f0, f1, ... of a third are repeated as a whole: f0, f1, ..., f0, f1, ....
-    The pairs that are rotated consist of neighbors, so that the two channels of a pair have different angles. This is
-    an error of the reference, with which the published weights were trained.
+    A third of the channels belongs to the frame, a third to the row and a third to the column. Each third is rounded
+    down to an even number, and the remaining channels are not rotated. The frequencies f0, f1, ... of a third are
+    repeated as a whole: f0, f1, ..., f0, f1, .... But `rotated` rotates pairs of neighboring channels, so the two
+    channels of a pair have different angles. The reference contains this error, and the published weights were trained
+    with it.
 
     Args:
-        num_tokens: they are numbered frame by frame, row by row.
-        plane: rows and columns of a frame.
-        channels: of an attention head.
+        num_tokens: number of tokens of a clip, in the order time, height, width.
+        plane: rows and columns of the tokens of a frame.
+        channels: channels of an attention head.
     """
     number = torch.arange(num_tokens, device=device)
     rows, columns = plane
@@ -126,11 +130,11 @@ class QueryBlock(Tokens):
 
 
 class Probe(nn.Module):
-    """The attentive probe: blocks, and a learned query that gathers (N, dim) from all tokens.
+    """The attentive probe: blocks, and a learned query. It maps tokens to one vector per clip (N, dim).
 
     Args:
         dim, heads: channels of a token and attention heads.
-        depth: number of blocks, the last of which is that of the query.
+        depth: number of blocks. The last one is the block of the query.
         checkpointing: as for `Blocks`.
     """
 
@@ -197,7 +201,7 @@ class VJepa2(Backbone):
         self._own_plane = False
 
     def _initialize(self) -> None:
-        """The later a block, the smaller are the initial weights of the layers that end its branches."""
+        """The last layer of each branch gets smaller initial weights the later its block is."""
         init_linear(self)
         nn.init.trunc_normal_(self.encoder.patch_embed.proj.weight, std=0.02)
         nn.init.zeros_(cast(Tensor, self.encoder.patch_embed.proj.bias))
@@ -220,7 +224,7 @@ class VJepa2(Backbone):
 
     @property
     def depth_layers(self) -> list[nn.Module]:
-        """See `Backbone`. The probe is trained as the last layer is."""
+        """See `Backbone`. The probe has the same learning rate as the last layer."""
         return [self.encoder.patch_embed, *self.encoder.blocks]
 
     def features(self, x_NCTHW: Tensor) -> Tensor:
@@ -257,7 +261,7 @@ LAYOUTS = {
             r"(?:classifier\.)?pooler\.(.+)": r"probe.\1",
             r"(?:classifier\.)?linear\.(.+)": r"fc.\1",
         },
-        dropped={r"(?:encoder\.)?pos_embed": "table of positions, in place of which queries and keys are rotated"},
+        dropped={r"(?:encoder\.)?pos_embed": "table of positions: the net rotates queries and keys instead"},
         parts=PARTS,
         eps={r"probe\..+\.norm\d": PROBE_EPS},
     ),

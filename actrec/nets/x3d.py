@@ -1,11 +1,11 @@
 """X3D: a small image net, expanded step by step along time, space, width and depth.
 
 Paper: Feichtenhofer, "X3D: Expanding Architectures for Efficient Video Recognition", CVPR 2020 (arXiv:2004.04730). The
-nets read the weights of PyTorchVideo and PySlowFast (layouts `pytorchvideo`, `pyslowfast`). Their 3x3x3 convolutions
-process each channel separately, and every stage halves height and width. The time axis is never shortened.
+nets read the weights of PyTorchVideo and PySlowFast (layouts `pytorchvideo`, `pyslowfast`). The 3x3x3 convolutions are
+depthwise: they process each channel separately. Every stage halves height and width. The time axis keeps its length.
 
-In PyTorchVideo, the shortcut of the first block has no batch normalization. Its weights are read with an identity in
-this place.
+In PyTorchVideo, the shortcut of the first block has no batch normalization. If such weights are loaded, the batch
+normalization in this place becomes an identity.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class SqueezeExcitation(nn.Module):
 
 
 def squeezed_channels(channels: int) -> int:
-    """A sixteenth, as a multiple of 8: the nearest one, or the next one if the nearest is more than 10 % smaller."""
+    """A sixteenth of the channels, rounded to a multiple of 8. It is rounded up if it would lose more than 10 %."""
     squeezed = max(8, (channels // 16 + 4) // 8 * 8)
     return squeezed if squeezed >= 0.9 * channels / 16 else squeezed + 8
 
@@ -59,7 +59,7 @@ class X3DBlock(Bottleneck):
 
     Args:
         in_channels, planes, stride, shortcut: as for `Bottleneck`.
-        excited: a squeeze-and-excitation follows the normalization of the middle convolution.
+        excited: use a squeeze-and-excitation after the normalization of the middle convolution.
     """
 
     def __init__(self, in_channels: int, planes: int, *, stride: Triple, shortcut: nn.Module | None, excited: bool):
@@ -124,13 +124,13 @@ class X3D(Backbone):
 
 
 def _alternating() -> Callable[..., X3DBlock]:
-    """Makes the blocks of a stage: the first, the third and so on have a squeeze-and-excitation."""
+    """Returns a function that makes the blocks of a stage. The first, the third, ... have a squeeze-and-excitation."""
     excited = itertools.cycle((True, False))
     return lambda *sizes, **options: X3DBlock(*sizes, excited=next(excited), **options)
 
 
 def with_identity(tensors: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """Adds an identity for the normalization of the first shortcut, which the weights of PyTorchVideo lack."""
+    """Adds an identity for the normalization of the first shortcut, which PyTorchVideo's files do not contain."""
     conv, norm = (f"layer1.0.downsample.{i}" for i in (0, 1))
     like = tensors.get(f"{conv}.weight")
     if like is None or any(name.startswith(f"{norm}.") for name in tensors):
@@ -143,7 +143,7 @@ def with_identity(tensors: dict[str, Tensor], net: nn.Module) -> dict[str, Tenso
 LAYOUTS = {
     "pytorchvideo": pytorchvideo(
         {
-            "conv.conv_t": "conv1_s",  # named the wrong way round there
+            "conv.conv_t": "conv1_s",  # PyTorchVideo swaps these two names
             "conv.conv_xy": "conv1_t",
             "norm": "bn1",
             "norm_b.0": "bn2",
