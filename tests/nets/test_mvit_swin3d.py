@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import zlib
-from collections.abc import Mapping
-from pathlib import Path
 
-import numpy as np
 import pytest
+import references
 import torch
 import torch.nn.functional as F
+from references import far, filled, load, load_without_file, logits_of, renamed, schema_sha1
 from torch import Tensor
 
 import actrec
 from actrec import nets
-from actrec.nets import swin3d, weights
+from actrec.nets import swin3d
 from actrec.nets.backbone import Backbone
 from actrec.nets.mvit import options_of
 
-GOLDEN = json.loads(Path(__file__).with_name("golden_mvit_swin3d.json").read_text())["cases"]
+GOLDEN = references.cases("golden_mvit_swin3d.json")
 CHEAP = ("tv_swin3d_t", "psf_mvitv2_s_16x4")
 BLOCK, STAGE = r"(blocks\.\d+)", r"layers\.(\d)"
 POSITIONS = r"positions\.(cls_token|pos_embed_.+)"
@@ -59,32 +56,11 @@ NAMES = {  # net and layout -> pattern of our name, theirs; the first that match
 
 def as_their_owners_write_it(net: Backbone, layout: str) -> dict[str, Tensor]:
     """The tensors of a net by the names of another project and in its shapes."""
-    names, found = NAMES[f"{net.name.partition('_')[0]} {layout}"], {}
-    for key, value in net.state_dict().items():
-        theirs = next((re.sub(f"^{old}$", new, key) for old, new in names.items() if re.fullmatch(old, key)), key)
-        if key.startswith("positions.") and layout == "torchvision":
-            value = value[0, 0] if re.search("class", theirs) else value[0]
-        before, _, parts = theirs.partition("{")
-        parts, _, after = parts.partition("}")
-        rows = value.chunk(parts.count(",") + 1)
-        found |= {f"{before}{part}{after}": tensor for part, tensor in zip(parts.split(","), rows)}
+    found = renamed(net, NAMES[f"{net.name.partition('_')[0]} {layout}"])
+    for key, value in found.items():
+        if key.startswith("pos_encoding."):  # torchvision leaves out axes of length 1
+            found[key] = value[0, 0] if "class" in key else value[0]
     return found
-
-
-def filled(key: str, like: Tensor) -> Tensor:
-    """A weight by the rule of golden_mvit_swin3d.json."""
-    x = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(tuple(like.shape)).astype(np.float32)
-    if re.search("pos_embed|pos_encoding|class_token|cls_token", key):
-        x = 0.1 * x
-    elif like.ndim > 1:
-        x = x * np.float32(np.sqrt(1 / np.prod(like.shape[1:])))
-    else:
-        x = 1 + 0.05 * x if key.endswith("weight") else 0.1 * x
-    return torch.from_numpy(x.astype(np.float32))
-
-
-def far(found: Tensor, expected: Tensor) -> float:
-    return ((found - expected).abs().max() / expected.abs().max()).item()
 
 
 def small(name: str, **options) -> Backbone:
@@ -95,35 +71,22 @@ def small(name: str, **options) -> Backbone:
     return net
 
 
-def load(net: Backbone, tensors: Mapping[str, Tensor], folder: Path, **options) -> weights.Account:
-    torch.save(dict(tensors), folder / "weights.pt")
-    return actrec.load_weights(net, folder / "weights.pt", **options)
-
-
-@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["case"])
+@references.each(GOLDEN)
 def test_names_and_shapes_of_the_reference(case, meta_net):
     net = meta_net(case["net"], num_classes=11, **case["options"])
     tensors = as_their_owners_write_it(net, case["layout"])
-    schema = "\n".join(sorted(f"{key} {'x'.join(map(str, value.shape))}" for key, value in tensors.items()))
-    assert hashlib.sha1(schema.encode()).hexdigest() == case["schema_sha1"]
+    assert schema_sha1(tensors) == case["schema_sha1"]
     assert sum(parameter.numel() for parameter in net.parameters()) == case["params"]
     assert net.state_dict().keys() == dict(net.named_parameters()).keys()
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(c, id=c["case"], marks=() if c["case"] in CHEAP else pytest.mark.slow) for c in GOLDEN],
-)
+@references.each(GOLDEN, cheap=CHEAP)
 def test_logits_of_the_reference(case, monkeypatch):
-    net = actrec.net(case["net"], num_classes=11, **case["options"]).eval()
+    net = actrec.net(case["net"], num_classes=11, **case["options"])
     tensors = {key: filled(key, value) for key, value in as_their_owners_write_it(net, case["layout"]).items()}
-    monkeypatch.setattr(weights, "read_checkpoint", lambda path: (tensors, None))  # writing them takes longer
-    account = actrec.load_weights(net, "model.pth", layout=case["layout"])
+    account = load_without_file(net, tensors, monkeypatch, layout=case["layout"])
     assert (set(account.used), account.missing) == (set(net.state_dict()), ())
-    values = np.random.RandomState(7).standard_normal(case["input_shape"]).astype(np.float32)
-    with torch.inference_mode():
-        logits = net(torch.from_numpy(values))
-    assert far(logits, torch.tensor(case["logits"])) < 3e-6
+    assert far(logits_of(net, case), torch.tensor(case["logits"])) < 3e-6
 
 
 def test_the_goldens_are_those_of_the_reference(shared_spec):

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
-import math
 import re
-import zlib
-from pathlib import Path
 
-import numpy as np
 import pytest
+import references
 import torch
 import torch.nn.functional as F
+from references import far, filled, load_without_file, logits_of, schema_sha1
 from torch import Tensor, nn
 
 import actrec
-from actrec.nets import NETS, weights
+from actrec.nets import NETS
 from actrec.nets.backbone import Backbone
 from actrec.nets.layers import WindowPool, window_of
 from actrec.nets.recognize import recognize
 from actrec.nets.slowfast import slow_frames
 from actrec.nets.weights import match_names
 
-GOLDEN = json.loads(Path(__file__).with_name("golden_pytorchvideo.json").read_text())["cases"]
+GOLDEN = references.cases("golden_pytorchvideo.json")
 CHEAP = ("ptv_x3d_m_112", "psf_x3d_m", "ptv_slow_r50_fullyconv", "psf_slowfast_8x8_r50", "psf_i3d_8x8_r50")
 NAME = r"(?:layer(\d)\.)?(?:stem\.)?(?:(slow|fast|fuse)\.)?(?:(\d+)\.)?(.+)\.(\w+)"  # stage, path, block, part, tensor
 PARTS = {  # layout: our names of the parts outside of blocks -> theirs, and of those in blocks
@@ -89,28 +85,11 @@ def reference_shapes(net: Backbone, layout: str) -> dict[str, Tensor]:
     return {reference_name(net, layout, key): own[key] for key in own if not absent(net, layout, key)}
 
 
-def filled(key: str, like: Tensor) -> Tensor:
-    """A weight by the rule of golden_pytorchvideo.json."""
-    x = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(tuple(like.shape)).astype(np.float32)
-    if not like.dtype.is_floating_point:
-        return torch.zeros(like.shape, dtype=like.dtype)
-    if key.endswith("running_var"):
-        x = 1 + 0.1 * np.abs(x)
-    elif like.ndim > 1:
-        x = x * np.float32(math.sqrt(2 / math.prod(like.shape[1:])))
-    elif key.endswith("weight"):
-        x = 1 + 0.05 * x
-    else:
-        x = 0.1 * x
-    return torch.from_numpy(x.astype(np.float32))
-
-
-@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["case"])
+@references.each(GOLDEN)
 def test_names_and_shapes_of_the_reference(case, meta_net):
     net = meta_net(case["net"], num_classes=11)
     tensors = reference_shapes(net, case["layout"])
-    schema = "\n".join(sorted(f"{key} {'x'.join(map(str, value.shape))}" for key, value in tensors.items()))
-    assert hashlib.sha1(schema.encode()).hexdigest() == case["schema_sha1"]
+    assert schema_sha1(tensors) == case["schema_sha1"]
     layout = NETS.get(net.name).weights[case["layout"]]
     match = match_names(tensors, net, case["layout"], layout, head="fc.", new_head=False)
     assert (match.problems, match.dropped, set(match.found) >= set(dict(net.named_parameters()))) == ([], {}, True)
@@ -118,23 +97,14 @@ def test_names_and_shapes_of_the_reference(case, meta_net):
     assert sum(value.numel() for value in own.values()) == case["params"]
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(c, id=c["case"], marks=() if c["case"] in CHEAP else pytest.mark.slow) for c in GOLDEN],
-)
+@references.each(GOLDEN, cheap=CHEAP)
 def test_logits_of_the_reference(case, monkeypatch):
-    with torch.device("meta"):
-        net = actrec.net(case["net"], num_classes=11, **case["options"]).eval()
+    net = actrec.nets.outline(case["net"], num_classes=11, **case["options"])
     net.to_empty(device="cpu")
-    tensors = {key: filled(key, value) for key, value in reference_shapes(net, case["layout"]).items()}
-    monkeypatch.setattr(weights, "read_checkpoint", lambda path: (tensors, None))  # writing them takes longer
-    account = actrec.load_weights(net, "model.pyth", layout=case["layout"])
+    tensors = {key: filled(key, value, gain=2) for key, value in reference_shapes(net, case["layout"]).items()}
+    account = load_without_file(net, tensors, monkeypatch, layout=case["layout"])
     assert len(account.used) >= len(tensors)
-    values = np.random.RandomState(7).standard_normal(case["input_shape"]).astype(np.float32)
-    with torch.inference_mode():
-        logits = net(torch.from_numpy(values)).numpy()
-    expected = np.array(case["logits"])
-    assert np.abs(logits - expected).max() / np.abs(expected).max() < 1e-4
+    assert far(logits_of(net, case), torch.tensor(case["logits"])) < 1e-4
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])

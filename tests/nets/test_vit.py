@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
-import re
-import zlib
-from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pytest
+import references
 import torch
 import torch.nn.functional as F
+from references import far, filled, load, load_without_file, logits_of, renamed, schema_sha1
 from torch import Tensor, nn
 
 import actrec
@@ -24,7 +21,7 @@ from actrec.nets.transformer import as_tokens, rotated
 from actrec.nets.videomae import positions
 from actrec.nets.vjepa2 import rotation
 
-GOLDEN = json.loads(Path(__file__).with_name("golden_vit.json").read_text())["cases"]
+GOLDEN = references.cases("golden_vit.json")
 CHEAP = ("hf_videomae_small", "hf_vjepa2_d3")
 LAYER = "videomae.encoder.layer."
 NAMES = {  # net and layout -> pattern of our name, theirs; the first that matches
@@ -63,29 +60,8 @@ NAMES = {  # net and layout -> pattern of our name, theirs; the first that match
 
 
 def as_their_owners_write_it(net: Backbone, layout: str) -> dict[str, Tensor]:
-    """The tensors of a net by the names of another project, which can store queries, keys and values apart."""
-    names, found = NAMES[f"{net.name.partition('_')[0]} {layout}"], {}
-    for key, value in net.state_dict().items():
-        theirs = next((re.sub(f"^{old}$", new, key) for old, new in names.items() if re.fullmatch(old, key)), key)
-        before, _, parts = theirs.partition("{")
-        parts, _, after = parts.partition("}")
-        rows = value.chunk(parts.count(",") + 1)
-        found |= {f"{before}{part}{after}": tensor for part, tensor in zip(parts.split(","), rows)}
-    return found
-
-
-def filled(key: str, like: Tensor) -> Tensor:
-    """A weight by the rule of golden_vit.json."""
-    x = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(tuple(like.shape)).astype(np.float32)
-    if like.ndim > 1:
-        x = x * np.float32(np.sqrt(1 / np.prod(like.shape[1:])))
-    else:
-        x = 1 + 0.05 * x if key.endswith("weight") else 0.1 * x
-    return torch.from_numpy(x.astype(np.float32))
-
-
-def far(found: Tensor, expected: Tensor) -> float:
-    return ((found - expected).abs().max() / expected.abs().max()).item()
+    """The tensors of a net by the names of another project."""
+    return renamed(net, NAMES[f"{net.name.partition('_')[0]} {layout}"])
 
 
 def small(name: str, **options) -> Backbone:
@@ -104,35 +80,22 @@ def clip(*, frames: int = 4, height: int = 32, width: int = 32) -> Tensor:
     return torch.randn(2, 3, frames, height, width, generator=torch.Generator().manual_seed(1))
 
 
-def load(net: Backbone, tensors: Mapping[str, Tensor], folder: Path, **options) -> weights.Account:
-    torch.save(tensors, folder / "weights.pt")
-    return actrec.load_weights(net, folder / "weights.pt", **options)
-
-
-@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["case"])
+@references.each(GOLDEN)
 def test_names_and_shapes_of_the_reference(case, meta_net):
     net = meta_net(case["net"], num_classes=11, **case["options"])
     tensors = as_their_owners_write_it(net, case["layout"])
-    schema = "\n".join(sorted(f"{key} {'x'.join(map(str, value.shape))}" for key, value in tensors.items()))
-    assert hashlib.sha1(schema.encode()).hexdigest() == case["schema_sha1"]
+    assert schema_sha1(tensors) == case["schema_sha1"]
     assert sum(parameter.numel() for parameter in net.parameters()) == case["params"]
     assert net.state_dict().keys() == dict(net.named_parameters()).keys()
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(c, id=c["case"], marks=() if c["case"] in CHEAP else pytest.mark.slow) for c in GOLDEN],
-)
+@references.each(GOLDEN, cheap=CHEAP)
 def test_logits_of_the_reference(case, monkeypatch):
-    net = actrec.net(case["net"], num_classes=11, **case["options"]).eval()
+    net = actrec.net(case["net"], num_classes=11, **case["options"])
     tensors = {key: filled(key, value) for key, value in as_their_owners_write_it(net, case["layout"]).items()}
-    monkeypatch.setattr(weights, "read_checkpoint", lambda path: (tensors, None))  # writing them takes longer
-    account = actrec.load_weights(net, "model.pth")
+    account = load_without_file(net, tensors, monkeypatch)
     assert (account.layout, set(account.used), account.missing) == (case["layout"], set(net.state_dict()), ())
-    values = np.random.RandomState(7).standard_normal(case["input_shape"]).astype(np.float32)
-    with torch.inference_mode():
-        logits = net(torch.from_numpy(values))
-    assert far(logits, torch.tensor(case["logits"])) < 2e-6
+    assert far(logits_of(net, case), torch.tensor(case["logits"])) < 2e-6
 
 
 def test_the_goldens_are_those_of_the_reference(shared_spec):
