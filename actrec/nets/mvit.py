@@ -23,7 +23,17 @@ from actrec.config import Input
 from actrec.nets import NETS, Entry, Layout, OptionValue, Published
 from actrec.nets.backbone import Backbone
 from actrec.nets.layers import Conv3d, Pool3d, Triple
-from actrec.nets.transformer import DropPath, Mlp, as_map, as_tokens, drop_paths, init_linear, joined, merged
+from actrec.nets.transformer import (
+    DropPath,
+    Mlp,
+    as_map,
+    as_tokens,
+    drop_paths,
+    init_linear,
+    joined,
+    merged,
+    num_blocks,
+)
 from actrec.settings import show
 
 KERNEL, STRIDE = (3, 7, 7), (2, 4, 4)  # of the convolution that makes the tokens
@@ -392,8 +402,8 @@ def converted(tensors: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
 
 def options_of(tensors: Mapping[str, Tensor]) -> dict[str, OptionValue]:
     """The options that follow from the tensors of a file: `depth`, and `frames` and `size` if the clips are square."""
-    blocks = {int(found[1]) for name in tensors if (found := re.match(r"blocks\.(\d+)\.", name))}
-    options: dict[str, OptionValue] = {"depth": max(blocks) + 1} if blocks else {}
+    depth = num_blocks(tensors, "blocks")
+    options: dict[str, OptionValue] = {"depth": depth} if depth else {}
     places = {name: tensor.shape[-2] for name, tensor in tensors.items() if tensor.ndim > 1}
     if {"positions.pos_embed_temporal", "positions.pos_embed_spatial"} <= places.keys():
         frames, area = places["positions.pos_embed_temporal"], places["positions.pos_embed_spatial"]
@@ -446,14 +456,15 @@ slowfast = partial(K400, source="PySlowFast's model zoo", layout="pyslowfast")
 slowfast_ssv2 = partial(SSV2, source="PySlowFast's model zoo", layout="pyslowfast")
 of_torchvision = partial(K400, frames=16, source="torchvision", layout="torchvision", protocol="torchvision_mvit")
 SHORT, LONG = "pyslowfast_mvit_16x4", "pyslowfast_mvit_32x3"
-VARIANTS: dict[str, tuple[bool, int, int, float, dict[str, Layout], tuple[Published, ...]]] = {
-    # name: version 2, frames, blocks, stochastic depth, layouts, accuracies
+LAYOUTS = {"torchvision": TORCHVISION, "pytorchvideo": PYTORCHVIDEO, "pyslowfast": PYSLOWFAST}
+LAYOUTS_V2 = {"torchvision": TORCHVISION, "pyslowfast": PYSLOWFAST}
+VARIANTS: dict[str, tuple[bool, int, int, float, tuple[Published, ...]]] = {
+    # name: version 2, frames, blocks, stochastic depth, accuracies
     "mvit_v1_b": (
         False,
         16,
         16,
         0.2,
-        {"torchvision": TORCHVISION, "pytorchvideo": PYTORCHVIDEO, "pyslowfast": PYSLOWFAST},
         (
             ptv(78.85, 93.85, frames=16, file="MVIT_B_16x4.pyth", protocol=SHORT),
             ptv(80.30, 94.69, frames=32, file="MVIT_B_32x3_f294077834.pyth", protocol=LONG, options={"frames": 32}),
@@ -467,7 +478,6 @@ VARIANTS: dict[str, tuple[bool, int, int, float, dict[str, Layout], tuple[Publis
         16,
         16,
         0.2,
-        {"torchvision": TORCHVISION, "pyslowfast": PYSLOWFAST},
         (
             slowfast(81.0, 94.6, frames=16, file="MViTv2_S_16x4_k400_f302660347.pyth", protocol=SHORT),
             slowfast_ssv2(
@@ -481,7 +491,6 @@ VARIANTS: dict[str, tuple[bool, int, int, float, dict[str, Layout], tuple[Publis
         32,
         24,
         0.3,
-        {"torchvision": TORCHVISION, "pyslowfast": PYSLOWFAST},
         (
             slowfast(82.9, 95.7, frames=32, file="MViTv2_B_32x3_k400_f304025456.pyth", protocol=LONG),
             slowfast_ssv2(
@@ -490,21 +499,15 @@ VARIANTS: dict[str, tuple[bool, int, int, float, dict[str, Layout], tuple[Publis
         ),
     ),
 }
-for _name, (_v2, _frames, _depth, _drop_path, _layouts, _published) in VARIANTS.items():
+for _name, (_v2, _frames, _depth, _drop_path, _published) in VARIANTS.items():
     NETS.add(
         _name,
         Entry(
             partial(MViT, _v2),
             input=replace(INPUT, frames=_frames),
-            options={
-                "frames": _frames,
-                "size": INPUT.size,
-                "dropout": 0.5,
-                "drop_path": _drop_path,
-                "depth": _depth,
-            },
+            options={"frames": _frames, "size": INPUT.size, "dropout": 0.5, "drop_path": _drop_path, "depth": _depth},
             paper="arXiv:2112.01526" if _v2 else "arXiv:2104.11227",
-            weights={**_layouts, "actrec": Layout(convert=converted)},
+            weights={**(LAYOUTS_V2 if _v2 else LAYOUTS), "actrec": Layout(convert=converted)},
             published=_published,
             options_of=options_of,
         ),

@@ -285,11 +285,19 @@ TORCHVISION = Layout(
     },
     dropped=UNUSED,
 )
-AUTHORS = "Video-Swin-Transformer"
-k400 = partial(Published, "Kinetics-400", frames=32, size=224)
-of_authors = partial(k400, views="4x3", source=AUTHORS, layout="videoswin", protocol="videoswin_k400")
+of_authors = partial(Published, frames=32, views="4x3", size=224, source="Video-Swin-Transformer", layout="videoswin")
+k400 = partial(of_authors, "Kinetics-400", protocol="videoswin_k400")
+k600 = partial(of_authors, "Kinetics-600")
+ssv2 = partial(of_authors, "Something-Something V2", views="1x3", protocol="videoswin_ssv2")
 of_torchvision = partial(
-    k400, views="12 clips", source="torchvision", layout="torchvision", protocol="torchvision_swin3d"
+    Published,
+    "Kinetics-400",
+    frames=32,
+    views="12 clips",
+    size=224,
+    source="torchvision",
+    layout="torchvision",
+    protocol="torchvision_swin3d",
 )
 VARIANTS: dict[str, tuple[int, int, float, tuple[Published, ...]]] = {
     # name: channels, blocks, stochastic depth, accuracies
@@ -298,7 +306,7 @@ VARIANTS: dict[str, tuple[int, int, float, tuple[Published, ...]]] = {
         12,
         0.1,
         (
-            of_authors(78.8, 93.6, file="swin_tiny_patch244_window877_kinetics400_1k.pth"),
+            k400(78.8, 93.6, file="swin_tiny_patch244_window877_kinetics400_1k.pth"),
             of_torchvision(77.715, 93.519, file="swin3d_t-7615ae03.pth"),
         ),
     ),
@@ -307,7 +315,7 @@ VARIANTS: dict[str, tuple[int, int, float, tuple[Published, ...]]] = {
         24,
         0.1,
         (
-            of_authors(80.6, 94.5, file="swin_small_patch244_window877_kinetics400_1k.pth"),
+            k400(80.6, 94.5, file="swin_small_patch244_window877_kinetics400_1k.pth"),
             of_torchvision(79.521, 94.158, file="swin3d_s-da41c237.pth"),
         ),
     ),
@@ -316,31 +324,10 @@ VARIANTS: dict[str, tuple[int, int, float, tuple[Published, ...]]] = {
         24,
         0.3,
         (
-            of_authors(80.6, 94.6, file="swin_base_patch244_window877_kinetics400_1k.pth"),
-            of_authors(82.7, 95.5, file="swin_base_patch244_window877_kinetics400_22k.pth"),
-            Published(
-                "Kinetics-600",
-                84.0,
-                96.5,
-                frames=32,
-                views="4x3",
-                size=224,
-                source=AUTHORS,
-                layout="videoswin",
-                file="swin_base_patch244_window877_kinetics600_22k.pth",
-            ),
-            Published(
-                "Something-Something V2",
-                69.6,
-                92.7,
-                frames=32,
-                views="1x3",
-                size=224,
-                source=AUTHORS,
-                layout="videoswin",
-                file="swin_base_patch244_window1677_sthv2.pth",
-                protocol="videoswin_ssv2",
-            ),
+            k400(80.6, 94.6, file="swin_base_patch244_window877_kinetics400_1k.pth"),
+            k400(82.7, 95.5, file="swin_base_patch244_window877_kinetics400_22k.pth"),
+            k600(84.0, 96.5, file="swin_base_patch244_window877_kinetics600_22k.pth"),
+            ssv2(69.6, 92.7, file="swin_base_patch244_window1677_sthv2.pth"),
             of_torchvision(79.427, 94.386, file="swin3d_b_1k-24f7c7c6.pth"),
             of_torchvision(81.643, 95.574, file="swin3d_b_22k-7c6ae6fa.pth"),
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import torch
@@ -239,6 +240,12 @@ def joined(tensors: dict[str, Tensor], parts: tuple[str, ...], whole: str) -> di
             raise ValueError(f"missing {missing[0]}")
         found[f"{stem}{whole}.{kind}"] = torch.cat([found.pop(part) for part in names])
     return found
+
+
+def num_blocks(names: Iterable[str], container: str) -> int:
+    """The number of blocks in a container, such as `encoder.blocks`, by the names of its tensors."""
+    pattern = re.compile(rf"{re.escape(container)}\.(\d+)\.")
+    return max((int(found[1]) + 1 for name in names if (found := pattern.match(name))), default=0)
 
 
 def init_linear(net: nn.Module) -> None:

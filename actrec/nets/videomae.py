@@ -14,7 +14,6 @@ The features that `actrec embed` computes are the normalized mean of the tokens.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -35,6 +34,7 @@ from actrec.nets.transformer import (
     drop_paths,
     init_linear,
     joined,
+    num_blocks,
 )
 
 INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), frames=16, size=224)
@@ -110,8 +110,8 @@ def positions(num_tokens: int, dim: int, device: torch.device | None = None) -> 
 
 def options_of(tensors: Mapping[str, Tensor]) -> dict[str, OptionValue]:
     """The number of blocks in a weights file."""
-    numbers = [int(found[1]) for name in tensors if (found := re.match(r"blocks\.(\d+)\.", name))]
-    return {"depth": max(numbers) + 1} if numbers else {}
+    depth = num_blocks(tensors, "blocks")
+    return {"depth": depth} if depth else {}
 
 
 PRETRAINING = "decoder and masking of the pretraining"

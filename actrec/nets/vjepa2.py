@@ -27,7 +27,6 @@ project that wrote the file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, cast
@@ -52,6 +51,7 @@ from actrec.nets.transformer import (
     drop_paths,
     init_linear,
     joined,
+    num_blocks,
 )
 
 INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), frames=16, size=256)
@@ -237,16 +237,10 @@ class VJepa2(Backbone):
 
 def options_of(tensors: Mapping[str, Tensor]) -> dict[str, OptionValue]:
     """The numbers of blocks in a weights file."""
-    found: dict[str, OptionValue] = {}
-    for option, pattern, others in (
-        ("depth", r"encoder\.blocks\.(\d+)\..+", 0),
-        ("probe_depth", r"probe\.blocks\.(\d+)\..+", 1),
-    ):
-        numbers = [int(name[1]) for key in tensors if (name := re.fullmatch(pattern, key))]
-        if numbers:
-            found[option] = max(numbers) + 1 + others
-    if "probe_depth" not in found and "probe.query_tokens" in tensors:
-        found["probe_depth"] = 1
+    depth, probe = num_blocks(tensors, "encoder.blocks"), num_blocks(tensors, "probe.blocks")
+    found: dict[str, OptionValue] = {"depth": depth} if depth else {}
+    if probe or "probe.query_tokens" in tensors:
+        found["probe_depth"] = probe + 1  # with the block of the query
     return found
 
 
