@@ -25,6 +25,17 @@ TRACED = {  # options of nets to export and compile
     "videomae_s": {"depth": 2},
     "vjepa2_s": {"depth": 2, "probe_depth": 2},
 }
+# Nets with every kind of building block. `make slow` exports all families to both formats: inference/test_export.py.
+EXPORTED = [
+    "mvit_v2_s",
+    "s3d",
+    "slowfast_resnet50_4x16",
+    "swin3d_t",
+    "tam_resnet18",
+    "videomae_s",
+    "vjepa2_s",
+    "x3d_xs",
+]
 # Only the class token of the last block is classified. It is neither pooled nor has it a position.
 UNUSED = {"mvit_v2_s": r"blocks\.1\.attn\.(rel_pos_[thw]|pool_q\.weight)"}
 
@@ -122,8 +133,9 @@ def traced(name: str) -> tuple[nn.Module, torch.Tensor]:
     return net, torch.randn(1, 3, frames, size, size)
 
 
-def test_exports(family):
-    net, clip = traced(family)
+@pytest.mark.parametrize("name", EXPORTED)
+def test_exports(name):
+    net, clip = traced(name)
     exported = torch.export.export(net, (clip,))
     with torch.inference_mode():
         assert far(exported.module()(clip), net(clip)) < 1e-4

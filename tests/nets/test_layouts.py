@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import actrec
+from actrec import nets
 from actrec.nets import NETS
 from actrec.nets.backbone import Backbone
 from actrec.nets.weights import match_names
@@ -92,9 +93,7 @@ def constants(net: Backbone) -> dict[str, Tensor]:
 
 
 def empty(name: str, **options) -> Backbone:
-    with torch.device("meta"):
-        net = actrec.net(name, **{"num_classes": 5, **options})
-    return net.to_empty(device="cpu")
+    return nets.outline(name, **{"num_classes": 5, **options}).to_empty(device="cpu")
 
 
 def holds(net: Backbone, weights: dict[str, Tensor]) -> bool:

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 import actrec
+from actrec import nets
 from actrec.nets import weights
 from actrec.nets.backbone import Backbone
 from actrec.nets.recognize import recognize
@@ -84,10 +85,19 @@ def reference_clips(case: dict) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: "-".join(map(str, [case["net"], *case["options"].values()])))
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            case,
+            id="-".join(map(str, [case["net"], *case["options"].values()])),
+            marks=pytest.mark.slow if case["net"].startswith("wide") else (),  # 0.6 GB; others are narrower
+        )
+        for case in GOLDEN
+    ],
+)
 def test_logits_of_the_reference(case, monkeypatch):
-    with torch.device("meta"):
-        net = actrec.net(case["net"], num_classes=5, **case["options"]).eval()
+    net = nets.outline(case["net"], num_classes=5, **case["options"]).eval()
     net.to_empty(device="cpu")
     tensors = filled(net)
     schema = "\n".join(sorted(f"{key} {'x'.join(map(str, value.shape))}" for key, value in tensors.items()))
