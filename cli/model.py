@@ -246,8 +246,8 @@ def _check_origin(
             raise click.UsageError(f"{flag} {path} is a folder: expected a file; pass a run folder with --run")
     if weights is not None and not net_changes:
         raise click.UsageError(
-            f"--weights {weights} without --backbone: expected the name of its net; pass a checkpoint of a run with "
-            "--checkpoint, which needs no --backbone"
+            f"--weights {weights} without --backbone: expected the name of its net, which `actrec weights inspect` "
+            "finds; pass a checkpoint of a run with --checkpoint, which needs no --backbone"
         )
 
 

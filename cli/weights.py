@@ -122,7 +122,8 @@ def _shown(guess: Guess) -> str:
     """`s3d (read as ibm, temporal_pool=avg): 400 classes, 3 channels`"""
     read = ", ".join([f"read as {guess.layout}", *(f"{name}={value}" for name, value in guess.options.items())])
     removed = f", without the prefix {guess.prefix} of all names" if guess.prefix else ""
-    return f"{guess.net} ({read}): {_classes(guess)}, {counted(guess.in_channels, 'channel')}{removed}"
+    channels = f"no {guess.without}" if guess.without is not None else counted(guess.in_channels, "channel")
+    return f"{guess.net} ({read}): {_classes(guess)}, {channels}{removed}"
 
 
 def _classes(guess: Guess) -> str:
@@ -142,7 +143,8 @@ def _frames(found: Recognized, net: str) -> str:
 
 
 def _use(file: Path, guess: Guess, frames: int | None, trained: TrainedWith | None = None) -> str:
-    """The command, or the Python code for other inputs than RGB and optical flow, that uses the file.
+    """The command that uses the file, or Python code for other inputs than RGB and optical flow and for a file that is
+    of use only together with another one.
 
     Args:
         frames: Of a clip, according to the file's name.
@@ -150,12 +152,13 @@ def _use(file: Path, guess: Guess, frames: int | None, trained: TrainedWith | No
     """
     from actrec.nets.recognize import implied_options
 
-    if guess.in_channels not in (3, config.FLOW_CHANNELS):
+    if guess.in_channels not in (3, config.FLOW_CHANNELS) or guess.without is not None:
         shown = "".join(f", {name}={value!r}" for name, value in guess.options.items())
         num_classes = "" if guess.num_classes is None else f"num_classes={guess.num_classes}, "
         built = f'actrec.net("{guess.net}", {num_classes}in_channels={guess.in_channels}{shown})'
         own_head = ", new_head=True" if guess.num_classes is None else ""
-        return f'net = {built}; actrec.load_weights(net, "{file}"{own_head})'
+        other = f'actrec.load_weights(net, "{guess.without}.pt", new_head=True); ' if guess.without is not None else ""
+        return f'net = {built}; {other}actrec.load_weights(net, "{file}"{own_head})'
     options = {**implied_options(file, guess), **guess.options}
     unneeded = ("eps_of",) if trained is None else ("eps_of", "frames", "size")  # loading the file sets `eps_of`
     options = {name: value for name, value in options.items() if name not in unneeded}

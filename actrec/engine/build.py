@@ -11,9 +11,10 @@ from actrec import config, nets
 from actrec.config import Input, OptionError, Recipe
 from actrec.engine import dist
 from actrec.engine.runfolder import Data
-from actrec.nets.weights import Account, load_weights
+from actrec.nets.weights import Account, head_of, load_weights, trained_layers, untrained
 from actrec.pipelines.loader import Loader, eval_loader, train_loader
 from actrec.registry import did_you_mean
+from actrec.words import counted, some_of
 
 
 def build_net(
@@ -32,8 +33,7 @@ def build_net(
 
     Args:
         frames, size: Of the clips, for nets that are made for certain clips. None keeps the default of the net.
-        log: Called with a message if names have a prefix, and for each layer that was adapted to another number of
-            channels.
+        log: Called with a message for each layer that was adapted to another number of channels.
         receive: Called with the account of the file's tensors.
 
     Raises:
@@ -49,12 +49,29 @@ def build_net(
         account = load_weights(net, weights, new_head=new_head)
         if receive:
             receive(account)
-        if log and account.prefix:
-            log(f"{weights}: the prefix {account.prefix} was removed from all names")
         for name, done in account.reshaped.items():
             if log and "channels" in done:
                 log(f"{weights}: {name} {done}")
     return net
+
+
+def weights_line(path: str, net: nets.Backbone, account: Account) -> str:
+    """What a net got from the weights with which its training starts, and which layers are new.
+
+    Raises:
+        ValueError: The file contains nothing for the first layer.
+    """
+    layers = trained_layers(net, account)
+    first, is_trained = next(iter(layers.items()), ("", True))
+    if not is_trained and f"{first}." != head_of(net, needed=False):
+        raise ValueError(
+            f"{path}: contains no weights for {first}, so the net would begin with random features: expected a file "
+            "with all layers, or with all but the last ones"
+        )
+    new = [name if not layers[name] else f"parts of {name}" for name in untrained(net, account)]
+    removed = f", without the prefix {account.prefix} of all names" if account.prefix else ""
+    line = f"{path}, read as {account.layout}: {counted(len(account.used), 'tensor')}{removed}"
+    return line + (f"; new and random: {some_of(new)}" if new else "")
 
 
 def net_input(choice: config.Net, clip: config.Clip, frame: config.Frame) -> Input:

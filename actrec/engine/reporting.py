@@ -77,6 +77,11 @@ class TrainResult:
         return f"{text}{lowest} of the {self.tied + 1} epochs with this {self.metric}"
 
 
+def shown_seconds(seconds: float) -> str:
+    """`0.012 s`, `4.3 s`, `350 s`"""
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s"
+
+
 @dataclass(frozen=True)
 class RunHeader:
     """What a run is, before it trains.
@@ -98,6 +103,7 @@ class RunHeader:
         epochs, batches, batch_size: Of the run, of an epoch, and clips of a batch over all processes.
         optimizer, lr: Its name, and the learning rate after warm-up, for this batch size.
         run_dir: The run folder.
+        weights: From which weights it starts; None if they are random.
     """
 
     net: str
@@ -121,6 +127,7 @@ class RunHeader:
     optimizer: str
     lr: float
     run_dir: Path
+    weights: str | None = None
 
     def lines(self) -> list[str]:
         trained = f", {self.trained:,} of them trained" if self.trained != self.parameters else ""
@@ -130,6 +137,7 @@ class RunHeader:
         rows = {
             "net": f"{self.net}, {self.parameters:,} parameters{trained}; "
             f"clips of {counted(self.frames, 'frame')}, {self.size}x{self.size}",
+            **({"weights": self.weights} if self.weights is not None else {}),
             "device": f"{self.device}, {self.precision}{processes}",
             "data": f"{counted(self.classes, 'class')}; {counted(self.train_videos, 'training video')}{skipped}, {val}",
         }
@@ -171,9 +179,9 @@ class Measured:
     processes: int = 1
 
     def lines(self) -> list[str]:
-        time = f"about {timedelta(seconds=round(self.total))} ({self.step:.2g} s per step"
-        time += f", {self.validation:.2g} s per validation" if self.validation is not None else ""
-        time += f", {self.checkpoint:.2g} s per checkpoint)"
+        time = f"about {timedelta(seconds=round(self.total))} ({shown_seconds(self.step)} per step"
+        time += f", {shown_seconds(self.validation)} per validation" if self.validation is not None else ""
+        time += f", {shown_seconds(self.checkpoint)} per checkpoint)"
         each = " in each process" if self.processes > 1 else ""
         used = [f"{self.memory / 1e9:.1f} GB{each}"] if self.memory is not None else []
         used += [f"{self.gpu_memory / 1e9:.1f} GB on the GPU"] if self.gpu_memory is not None else []

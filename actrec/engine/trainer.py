@@ -21,7 +21,7 @@ from actrec.data.index.notices import surprises_line
 from actrec.data.lists import label_columns
 from actrec.data.lists.labeling import refuse_lost_classes
 from actrec.engine import checkpoint, dist, runfolder, runlog
-from actrec.engine.build import build_net, make_loaders
+from actrec.engine.build import build_net, make_loaders, weights_line
 from actrec.engine.classes import ClassResult, class_results
 from actrec.engine.devices import choose_device, choose_precision, move, name_of_device
 from actrec.engine.ema import WeightAverage
@@ -31,12 +31,13 @@ from actrec.engine.freeze import freeze, train_mode
 from actrec.engine.metrics import chance_level
 from actrec.engine.optim import Schedule, lr_scale, make_optimizer
 from actrec.engine.pending import PendingSteps
-from actrec.engine.reporting import EpochReport, Measured, Reporter, RunHeader, TrainResult
+from actrec.engine.reporting import EpochReport, Measured, Reporter, RunHeader, TrainResult, shown_seconds
 from actrec.engine.runfolder import BEST, LAST, Data
 from actrec.engine.runwarnings import RunWarning, of_data, of_validation
 from actrec.engine.state import EpochTimer, FirstSteps, TimeLeft, TrainState
 from actrec.engine.step import Stepper, read_sums
 from actrec.leftovers import remove_leftovers
+from actrec.nets.weights import Account
 from actrec.pipelines.loader import Batch
 from actrec.system import peak_memory
 from actrec.words import counted
@@ -254,6 +255,7 @@ class Trainer:
             optimizer=recipe.optim.optimizer,
             lr=recipe.optim.initial_lr * lr_scale(recipe.optim, recipe.loader.batch_size),
             run_dir=self._dir,
+            weights=self._weights,
         )
 
     @property
@@ -398,7 +400,7 @@ class Trainer:
             left += seconds * videos / (3 * recipe.loader.batch_size * recipe.optim.accumulate)
         self._reporter.note(
             f"estimated time: {timedelta(seconds=round(left))} for {counted(epochs, 'epoch')} "
-            f"({seconds:.2g} s per step, measured in the first steps)"
+            f"({shown_seconds(seconds)} per step, measured in the first steps)"
         )
 
     def _warnings_of_data(self) -> Iterator[RunWarning]:
@@ -556,6 +558,7 @@ class Trainer:
     def _build_net(self, weights: str | None, new_head: bool, net_input: Input | None) -> Any:
         """The net on its device, with its first weights, the same in all processes."""
         recipe = self._recipe
+        accounts: list[Account] = []
         net: Any = build_net(
             recipe.net,
             num_classes=len(self._data.classes),
@@ -565,7 +568,9 @@ class Trainer:
             weights=weights,
             new_head=new_head,
             log=self._reporter.line,
+            receive=accounts.append,
         )
+        self._weights = weights_line(weights, net, accounts[0]) if weights is not None else None
         net.input = net_input if net_input is not None else net.input
         net = move(net, self._device, channels_last=recipe.run.channels_last)
         net = net.double() if self._precision == "float64" else net

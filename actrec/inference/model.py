@@ -41,7 +41,7 @@ from actrec.inference.stream import LivePrediction, stream
 from actrec.inference.timeline import Timeline
 from actrec.nets.outside import last_layer, layer_of
 from actrec.nets.recognize import recognize
-from actrec.nets.weights import Account
+from actrec.nets.weights import Account, untrained
 from actrec.pipelines.loader import Loader, eval_loader
 from actrec.pipelines.sweep import Sweep
 from actrec.settings import check_value
@@ -706,7 +706,7 @@ def load(
         source=path,
         protocol=rule,
         protocol_note=rule_note,
-        untrained=_untrained(built, accounts),
+        untrained=untrained(built, accounts[0]) if accounts else (),
         epochs=checkpoint.epochs_of(saved) if net is None else None,
     )
     if names is not None and len(names) != model.num_classes:
@@ -721,13 +721,6 @@ def _video(path: PathLike, row: Video | None = None) -> Video:
     if is_local(path) and not os.path.exists(path):
         raise FileNotFoundError(f"{os.fspath(path)}: no such file or folder")
     return row or Video.of(path)
-
-
-def _untrained(net: nets.Backbone, accounts: Sequence[Account]) -> tuple[str, ...]:
-    """The outermost layers that have random weights, because the files contain none. Vectors start as 0 or 1."""
-    shapes = {name: value.ndim for name, value in net.state_dict().items()}
-    missing = {name for account in accounts for name in account.missing if shapes[name] > 1}
-    return tuple(name for name, _ in net.named_children() if any(one.startswith(f"{name}.") for one in missing))
 
 
 def _made_for(saved: Mapping[str, Any], name: str) -> dict[str, Any]:

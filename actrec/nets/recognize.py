@@ -50,6 +50,7 @@ class Guess:
         options: the options that differ from the defaults.
         num_classes, in_channels: those of the file. A file without a last layer has no number of classes.
         prefix: what was removed from all names, as in `Account`.
+        without: the first layer, if the file contains nothing for it, such as the encoder of V-JEPA 2.
     """
 
     net: str
@@ -58,6 +59,7 @@ class Guess:
     num_classes: int | None
     in_channels: int
     prefix: str = ""
+    without: str | None = None
 
 
 @dataclass(frozen=True)
@@ -299,7 +301,8 @@ def _compare(candidate: _Candidate, file: _File) -> Guess | list[str] | None:
     if match.problems:
         return match.problems
     num_classes = weight.shape[0] if weight is not None else None
-    return Guess(net.name, candidate.layout, _unusual(net.name, net.options), num_classes, in_channels)
+    without = stem.partition(".")[0] if stem is not None and stem in match.missing else None
+    return Guess(net.name, candidate.layout, _unusual(net.name, net.options), num_classes, in_channels, without=without)
 
 
 def _plain(name: str) -> str:

@@ -185,7 +185,8 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
     best, prefix = min(matches, key=lambda match: (bool(match[0].problems), -len(match[0].found)))
     if best.problems:
         problems = _other_options(net, unwrapped(tensors)[prefix], layouts[best.layout]) or listed(best.problems)
-        raise ValueError(f"{path} does not fit net {net.name!r} (read as {best.layout}): {problems}")
+        advice = "" if "pass --" in problems or "new_head=True" in problems else _ADVICE
+        raise ValueError(f"{path} does not fit net {net.name!r} (read as {best.layout}): {problems}{advice}")
     net.load_state_dict({**net.state_dict(), **best.found})
     if layouts[best.layout].eps:
         set_eps(net, best.layout)
@@ -217,6 +218,22 @@ def options_in(name: str, named: Mapping[str, Tensor]) -> dict[str, OptionValue]
         return dict(options_of(named))
     except (ValueError, IndexError, KeyError, AttributeError):
         return {}
+
+
+_ADVICE = "; `actrec weights inspect` shows which nets a file fits"
+
+
+def untrained(net: nn.Module, account: Account) -> tuple[str, ...]:
+    """The outermost layers with random weights, because the file contains none. Vectors start as 0 or 1."""
+    shapes = {name: value.ndim for name, value in net.state_dict().items()}
+    missing = [name for name in account.missing if shapes[name] > 1]
+    return tuple(name for name, _ in net.named_children() if any(one.startswith(f"{name}.") for one in missing))
+
+
+def trained_layers(net: nn.Module, account: Account) -> dict[str, bool]:
+    """The outermost layers with parameters, and of each whether the file contains something for it."""
+    layers = [name for name, layer in net.named_children() if any(True for _ in layer.parameters())]
+    return {layer: any(name.startswith(f"{layer}.") for name in account.used) for layer in layers}
 
 
 def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Mapping[str, Tensor]]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import errno
 import json
 
+import torch
+
+import actrec
+
 TINY = ["--backbone", "resnet3d_10", "--widen", "0.125", "--frames", "5", "--size", "32", "--batch-size", "4"]
 
 
@@ -25,6 +29,24 @@ def test_a_dry_run_writes_nothing(run, inside):
     names = ["net", "device", "data", "chance", "epochs", "run"]
     assert [line.split()[0] for line in err if line.startswith(tuple(names))] == names
     assert "epochs  100 epochs of 3 batches with 4 clips; AdamW with learning rate 0.001" in err
+
+
+def test_the_header_says_what_comes_from_the_weights(run, inside):
+    options = {"frames": 2, "size": 32, "depth": 1, "probe_depth": 1}
+    weights = actrec.net("vjepa2_s", num_classes=3, **options).state_dict()
+    encoder = {f"module.backbone.{k[8:]}": v for k, v in weights.items() if k.startswith("encoder.")}
+    torch.save({"encoder": encoder}, inside / "encoder.pt")
+    torch.save({k: v for k, v in weights.items() if not k.startswith("encoder.")}, inside / "probe.pt")
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    start = ["train", "--backbone", "vjepa2_s", *flags, "--batch-size", "4", "--dry-run", "--new-head", "--weights"]
+    code, _, err = run(*start, "encoder.pt")
+    assert code == 0
+    assert (
+        f"weights encoder.pt, read as vjepa2: {len(encoder)} tensors, without the prefix module.backbone. of all "
+        "names; new and random: probe, fc"
+    ) in err
+    code, _, err = run(*start, "probe.pt")
+    assert (code, err[-1][:60]) == (1, "Error: probe.pt: contains no weights for encoder, so the net")
 
 
 def test_a_dry_run_finds_what_training_would_find(run, inside):

@@ -98,6 +98,22 @@ def test_inspect_of_other_channels_says_how_in_python(run):
     assert names["net"].in_channels == 2
 
 
+def test_inspect_of_a_probe_without_its_encoder(run):
+    options = {"frames": 2, "size": 32, "depth": 1, "probe_depth": 2}
+    net = actrec.net("vjepa2_s", num_classes=3, **options).eval()
+    weights = net.state_dict()
+    probe = {name: tensor for name, tensor in weights.items() if not name.startswith("encoder.")}
+    torch.save({name: tensor for name, tensor in weights.items() if name.startswith("encoder.")}, "encoder.pt")
+    torch.save(probe, "probe.pt")
+    code, out, _ = run("weights", "inspect", "probe.pt", "--json", "said.json")
+    assert (code, out[1]) == (0, "fits vjepa2_s (read as actrec, probe_depth=2): 3 classes, no encoder")
+    assert json.loads(Path("said.json").read_text())["guesses"][0]["without"] == "encoder"
+    names = {"actrec": actrec}
+    exec(out[-1].replace("probe_depth=2", "probe_depth=2, depth=1"), names)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in names["net"].state_dict().items())
+    assert [guess.without for guess in recognize("encoder.pt").guesses] == [None]
+
+
 def test_a_file_of_no_net(run):
     weights = actrec.net("s3d", num_classes=2).state_dict()
     torch.save({**weights, "extra": torch.zeros(1)}, "other.pth")

@@ -6,7 +6,7 @@ from datetime import timedelta
 import numpy as np
 
 from actrec.engine.evaluate import Result
-from actrec.engine.reporting import EpochReport
+from actrec.engine.reporting import EpochReport, shown_seconds
 
 REPORT = EpochReport(
     epoch=1, num_epochs=3, lr=0.01, train_loss=0.5, train_top1=75.0, clips_per_second=12.345, waiting=0.12345,
@@ -36,3 +36,7 @@ def test_validation():
     assert "val_top5" not in row  # of two classes
     assert row["clips_per_second"] is None
     assert str(report).endswith(f"val loss {result.loss:.4f} top-1 50.00")
+
+
+def test_seconds_have_two_digits_or_are_whole():
+    assert [shown_seconds(s) for s in (0.0123, 4.26, 12.4, 348.7)] == ["0.012 s", "4.3 s", "12 s", "349 s"]

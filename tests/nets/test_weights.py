@@ -207,7 +207,7 @@ def test_inflation_takes_2d_weights_only(tmp_path):
         ),
         (
             {f"inception{block}.branch1.bn.bias": None for block in ("3a", "3b", "4a", "4b", "4c", "4d", "4e")},
-            r"missing inception3a\.branch1\.bn\.bias; .*; and 2 more$",
+            r"missing inception3a\.branch1\.bn\.bias; .*; and 2 more; `actrec weights inspect`",
         ),
     ],
 )
