@@ -251,7 +251,15 @@ def python_examples(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize(("page", "example"), [("README.md", 1), ("docs/after_training.md", 0)])
+def test_the_example_of_similar_videos_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    features = np.array([[1, 0], [0, 1], [8, 1], [2, 1]], np.float32)
+    np.savez("train.npz", ids=np.array(["a", "b", "c", "d"]), features=features)
+    exec(compile(python_examples("docs/after_training.md")[0], "after_training.md", "exec"), {})
+    assert capsys.readouterr().out == "['c' 'd' 'b']\n"
+
+
+@pytest.mark.parametrize(("page", "example"), [("README.md", 1), ("docs/after_training.md", 1)])
 def test_the_examples_with_a_trained_net_run(page, example, trained, dataset, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(trained, "runs/2026-11-28_s3d")

@@ -163,8 +163,10 @@ def file_name(origin: Mapping[str, Any], name: str) -> str:
 
 
 def _changes_text(run: Run, origin: Mapping[str, Any]) -> str:
-    different = changes(run, origin).items()
-    return ", ".join(f"{name} {_text(value)} ({_text(there)} in training)" for name, (value, there) in different)
+    return ", ".join(  # a validation in training has one view, and so nothing to average
+        f"{name} {_text(value)}" + (f" ({_text(there)} in training)" if there is not None else "")
+        for name, (value, there) in changes(run, origin).items()
+    )
 
 
 def _text(value: Any) -> str:

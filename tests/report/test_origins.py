@@ -129,6 +129,8 @@ def test_notes_about_one_run(both):
     assert origins.notes(run, made(run)) == []
     assert origins.views(run, made(run)) == "1 clip x 1 crop"
     assert origins.views(run, {}) == "unknown"
+    averaged = made(run, crops=3, average="logits")
+    assert origins.views(run, averaged) == "1 clip x 3 crops, average logits"
     other = made(run, clips=10, crop_ratio=1.0, list="/d/train.txt", list_sha256="aa")
     assert origins.views(run, other) == "10 clips x 1 crop, crop_ratio 1.0 (0.875 in training)"
     assert origins.notes(run, other) == [
