@@ -50,6 +50,7 @@ _INDEX = ".index.json"  # the end of the name of a file that says in which files
 _PART = r"-\d{5}-of-(?!00001\b)\d{5}\."  # in the names of these files
 _MOST_OPERATIONS = 100_000  # of a pickle that are looked at
 NUM_LISTED = 5  # number of problems that an error message lists
+_ADVICE = "; `actrec weights inspect` shows which nets a file fits"
 
 
 def _bytes(text: str, encoding: str = "latin1") -> bytes:
@@ -218,9 +219,6 @@ def options_in(name: str, named: Mapping[str, Tensor]) -> dict[str, OptionValue]
         return dict(options_of(named))
     except (ValueError, IndexError, KeyError, AttributeError):
         return {}
-
-
-_ADVICE = "; `actrec weights inspect` shows which nets a file fits"
 
 
 def untrained(net: nn.Module, account: Account) -> tuple[str, ...]:
