@@ -146,7 +146,7 @@ def test_real_files(shared_videos):
             certificate = certificate_of(path)
         except MediaError:
             continue
-        if certificate is not None and os.path.getsize(path) < 900_000:
+        if certificate is not None and (os.path.getsize(path) < 500_000 or row["codec"] == "mjpeg"):
             check_excerpts(path, checksums(plain_decode(path, upright=False)), certificate, draws=1)
             codecs.add(row["codec"])
     assert codecs == {"h264", "hevc", "vp8", "vp9", "av1", "mjpeg"}
