@@ -95,6 +95,18 @@ class ModelChoice:
         """The arguments of `actrec.load`."""
         return self.path, {"net": self.net if self.weights is not None else None, "classes": self.labels, **self.others}
 
+    def without_protocol(self, flag: str) -> ModelChoice:
+        """The same net, which follows no protocol. Raises UsageError if the user named one.
+
+        Args:
+            flag: Why.
+        """
+        scoring = self.others["scoring"]
+        for name in ("protocol", "fps"):
+            if getattr(scoring, name) not in (None, NO_PROTOCOL):
+                raise click.UsageError(f"--{name} with {flag}, which follows no protocol: leave one of the two out")
+        return replace(self, others=self.others | {"scoring": replace(scoring, protocol=NO_PROTOCOL)})
+
     def load(self) -> Model:
         """Loads it. Raises OSError and ValueError as `actrec.load`."""
         from actrec.inference.model import load

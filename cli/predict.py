@@ -59,7 +59,7 @@ _TIMELINE, _STREAM, _WINDOWS = "Long videos", "Live sources", "Windows (--timeli
               help="Write a copy of the video that shows the result.")  # fmt: skip
 @click.option("--plot", cls=Option, heading=_TIMELINE, type=OutputFile(SUFFIXES),
               help="Write a picture of the classes over time.")  # fmt: skip
-@model_options
+@model_options(protocols=True)
 def command(
     inputs: tuple[Path | str, ...],
     source: str | None,
@@ -95,6 +95,8 @@ def command(
         refuse_without_timeline(segments, own, {"--truth": truth, "--render": render, "--plot": plot})
     elif topk != _TOPK and render is None:
         raise click.UsageError(f"--topk {topk} with --timeline: it only sets the number of classes that --render draws")
+    if timeline or source is not None:
+        choice = choice.without_protocol("--timeline" if timeline else "--stream")
     refuse_overlap({"the checkpoint": choice.path})
     if source is not None:
         return predict_stream(choice.load(), source, windows, stream, topk=topk, json_path=json_path)
@@ -110,6 +112,7 @@ def command(
         result = model.score(videos, progress=bar.add)
     if dist.rank():
         return 0
+    unused = result.missing | result.left_out
     best = dict(zip(result.ids, model.best_classes(result, topk)))
     width = column_width(model.class_names)
     ids = column_width(best)
@@ -123,7 +126,9 @@ def command(
             click.echo(f"  {padded(name, width)}  {probability:6.1%}")
     for line in model.notices():
         note(line)
-    lines = name_missing("not predicted", result.missing, len(videos), inputs)
+    lines = name_missing("not predicted", unused, len(videos), inputs)
+    if result.left_out:
+        note("--protocol none predicts videos that a protocol leaves out")
     if csv_path is not None:
         rows = ((video, name, f"{value:.6g}") for video, found in best.items() for name, value in found)
         write_csv(csv_path, ("video", "class", "probability"), rows)
@@ -135,7 +140,8 @@ def command(
             "videos": [
                 {"video": v, "classes": [{"class": n, "probability": p} for n, p in f]} for v, f in best.items()
             ],
-            "missing": result.missing,
-        },
-        failed=bool(result.missing),
+            "missing": unused,
+        }
+        | ({"protocol": model.protocol.name} if model.protocol is not None else {}),
+        failed=bool(unused),
     )

@@ -77,7 +77,8 @@ class Model:
         loader: Number of decoding threads, and number of batches that are decoded ahead.
         source: The file from which the model was loaded.
         protocol: The published evaluation whose frames, crops and normalization `score`, `predict` and `evaluate` use
-            for whole videos, in place of `clip` and `views`. The other methods always use `clip` and `views`.
+            for whole videos, in place of `clip` and `views`. The other methods always use `clip` and `views`. For
+            published weights, `clip` has the frames and the stride of their protocol.
         protocol_note: Why this protocol, and what differs from it.
         untrained: The layers of the net with random weights, because the file contains none for them: `embed` can be
             called, but not the methods that give scores.
@@ -629,7 +630,8 @@ def load(
         classes: Names of the classes: a file with one name per line, or a sequence. Default: those of the checkpoint;
             weights of other tools have none.
         clip, views: Options of the input, by default those of the training. A mapping changes single fields. With
-            weights of other tools, the default is one clip of the net's own length.
+            weights of other tools, the default is one clip of the net's own length or, for published weights, of the
+            frames and stride of their protocol.
         frame: Changes of the frames' size and normalization.
         scoring: The protocol (by default that of the published weights; "none" turns it off), what is averaged over the
             views, the arithmetic of the net, and the number of videos in a batch.
@@ -659,7 +661,7 @@ def load(
     )
     accounts: list[Account] = []
     if net is None:
-        rule, rule_note = choose_protocol(None)
+        rule, rule_note, *_ = choose_protocol(None)
         frames = frames or (rule.clip_frames if rule else None)
         if names is None:
             raise OptionError(f"{path}: contains no class names: pass `classes`, such as the file labels.txt")
@@ -673,9 +675,18 @@ def load(
         found = recognize(path, choice.backbone, **choice.options | made_for)
         guesses = found.guesses
         # A checkpoint of actrec is not a published file.
-        rule, rule_note = choose_protocol(guesses[0] if guesses and not saved else None, frames_in_name=found.frames)
-        if rule is not None:
-            made_for |= nets.clip_options(choice.backbone, frames=rule.clip_frames, size=None)
+        rule, rule_note, measured, needed = choose_protocol(
+            guesses[0] if guesses and not saved else None, frames_in_name=found.frames
+        )
+        own = own if saved else replace(own, **measured)
+        made_for |= nets.clip_options(
+            choice.backbone, frames=measured.get("frames"), size=needed.get("size") if size is None else None
+        )
+        needed = {name: value for name, value in needed.items() if name not in {"frames", "size", *choice.options}}
+        choice = replace(choice, **needed)
+        if needed:
+            listed = ", ".join(f"{name} {value}" for name, value in needed.items())
+            rule_note = "; ".join(filter(None, (rule_note, f"options of the net: {listed}, as such weights need")))
         # If no options fit, building the net raises the error with the reason.
         built = build_net(
             choice,

@@ -9,24 +9,30 @@ from typing import Any, NamedTuple
 
 from actrec.config import Clip, Frame, OptionError, Scoring, Views
 from actrec.data.sampling.protocols import Protocol, protocol
+from actrec.data.sampling.protocols.frames import SPREAD
 from actrec.engine.evaluate import average_of
-from actrec.nets import NETS, Published
+from actrec.nets import NETS, OptionValue, Published
 from actrec.nets.recognize import Guess
 
 NONE = "none"  # the name with which a user turns off the protocol of published weights
-_CLASSES = {"Kinetics-400": 400, "Something-Something V2": 174}
+_USUAL_FPS = 30
+_CLASSES = {"Kinetics-400": 400, "Kinetics-600": 600, "Something-Something V2": 174}
 
 
 class Chosen(NamedTuple):
     """The protocol of an evaluation.
 
     Args:
-        protocol: with the user's changes. None: the user's options decide about frames and crops.
-        note: one line that tells the user about it. It is empty if there is nothing to say.
+        protocol: with the user's changes; None: frames and crops follow from the user's options.
+        note: what is said about it, in one line; empty if there is nothing to say.
+        clip: the fields of `Clip` that the protocol of published weights sets where no protocol decides about frames.
+        options: those of the net that published weights need.
     """
 
     protocol: Protocol | None
     note: str = ""
+    clip: Mapping[str, Any] = {}
+    options: Mapping[str, OptionValue] = {}
 
 
 def choose(
@@ -39,7 +45,7 @@ def choose(
     frame: Frame,
     scoring: Scoring,
 ) -> Chosen:
-    """The protocol that the user names, or that of published weights.
+    """The protocol that the user names, or that of published weights, with what these weights need besides it.
 
     Options that choose other frames or crops contradict a protocol. Options for normalization, averaging and arithmetic
     change it, and the note names them.
@@ -53,8 +59,32 @@ def choose(
     Raises:
         OptionError: there is no such protocol, or an option contradicts the one that the user named.
     """
+    rows = published_rows(path.name, guess, clip.get("frames") or frames_in_name) if guess else []
+    # IBM's program says in a file's name that the net has a temporal stride, and publishes no such file.
+    options = {} if guess is not None and guess.layout == "ibm" and "-ts" in path.name else _common(rows)
+    return _choose(rows, guess, clip=clip, views=views, frame=frame, scoring=scoring)._replace(options=options)
+
+
+def _common(rows: Sequence[Published]) -> dict[str, OptionValue]:
+    """The options of the net in which all rows agree."""
+    options = dict(rows[0].options) if rows else {}
+    return {name: value for name, value in options.items() if all(row.options.get(name) == value for row in rows)}
+
+
+def _choose(
+    rows: Sequence[Published],
+    guess: Guess | None,
+    *,
+    clip: Mapping[str, Any],
+    views: Mapping[str, Any],
+    frame: Frame,
+    scoring: Scoring,
+) -> Chosen:
+    names = list(dict.fromkeys(row.protocol for row in rows))
+    published = protocol(names[0]) if len(names) == 1 else None
+    trained = _clip_of(published, clip) if published is not None else {}
     if scoring.protocol == NONE:
-        return Chosen(None)
+        return Chosen(None, _clip_note(published, trained), trained)
     if scoring.protocol is not None:
         try:
             named = protocol(scoring.protocol)
@@ -62,21 +92,40 @@ def choose(
             raise OptionError("`protocol`" + str(error).removeprefix("protocol")) from None
         for text in contradictions(named, guess, clip=clip, views=views, frame=frame):
             raise OptionError(f"{text}: leave one of the two out")
-        return _changed(named, f"protocol: {named.name}", frame, scoring)
-    names = published_protocols(path.name, guess, clip.get("frames") or frames_in_name) if guess else []
+        return _changed(named, f"protocol: {named.name}", frame, scoring)._replace(clip=_clip_of(named, clip))
     if not names:
         return Chosen(None)
-    if len(names) > 1:
+    if published is None:
         listed = ", ".join(names)
         return Chosen(None, f"protocol: none, because such weights were published with several protocols: {listed}")
-    own = protocol(names[0])
-    for text in contradictions(own, guess, clip=clip, views=views, frame=frame):
-        return Chosen(None, f"protocol: none, because {text.replace('`', '')}")
-    return _changed(own, f"protocol: {own.name}, with which such weights were published", frame, scoring)
+    for text in contradictions(published, guess, clip=clip, views=views, frame=frame):
+        dense = _clip_note(published, trained)
+        return Chosen(
+            None, f"protocol: none, because {text.replace('`', '')}" + (f"; {dense}" if dense else ""), trained
+        )
+    own = _changed(published, f"protocol: {published.name}, with which such weights were published", frame, scoring)
+    return own._replace(clip=trained)
 
 
-def published_protocols(file: str, guess: Guess, frames: int | None) -> list[str]:
-    """The names of the protocols with which such weights were published.
+def _clip_of(own: Protocol, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The clip of a protocol as fields of `Clip`, without those that a user gave. Strides are those of a video of 30
+    frames per second, as most of Kinetics has."""
+    if given.get("modality") == "flow":
+        return {}
+    fields: dict[str, Any] = {"frames": own.clip_frames}
+    if own.sampling not in SPREAD and given.get("sampling") != "uniform" and given.get("rule") != "comb":
+        fields |= {"sampling": "dense", "stride": round(own.stride * _USUAL_FPS / (own.target_fps or _USUAL_FPS))}
+    return {name: value for name, value in fields.items() if given.get(name) is None}
+
+
+def _clip_note(own: Protocol | None, clip: Mapping[str, Any]) -> str:
+    if own is None or "stride" not in clip:
+        return ""
+    return f"clip: dense sampling with stride {clip['stride']}, as in protocol {own.name}"
+
+
+def published_rows(file: str, guess: Guess, frames: int | None) -> Sequence[Published]:
+    """The accuracies that were published for such weights, with their protocols.
 
     Args:
         file: the name of the file. If a published file has this name, only the protocols of this file are returned.
@@ -92,7 +141,7 @@ def published_protocols(file: str, guess: Guess, frames: int | None) -> list[str
     rows = [row for row in entry.published if row.protocol and row.layout in layouts]
     rows = [row for row in rows if _CLASSES.get(row.dataset, guess.num_classes) == guess.num_classes]
     rows = [row for row in rows if row.file and row.file == file] or rows
-    return list(dict.fromkeys(row.protocol for row in _of_length(rows, frames)))
+    return _of_length(rows, frames)
 
 
 def _of_length(rows: Sequence[Published], frames: int | None) -> Sequence[Published]:

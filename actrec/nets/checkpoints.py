@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from actrec.known_nets import Published
+from actrec.known_nets import OptionValue, Published
 
 K400, SSV2 = "Kinetics-400", "Something-Something V2"
+ALL_STEPS: dict[str, OptionValue] = {"temporal_stride": False}  # the nets keep the time axis
 
 
 def ibm(model: str, k400: float, ssv2: float) -> tuple[Published, Published]:
@@ -16,7 +17,7 @@ def ibm(model: str, k400: float, ssv2: float) -> tuple[Published, Published]:
         model: the part of the file's name that names the net: `I3D-ResNet-50`.
         k400, ssv2: top-1 accuracies.
     """
-    row = partial(Published, top5=None, frames=32, size=256, source="arXiv:2010.11757", layout="ibm")
+    row = partial(Published, top5=None, frames=32, size=256, source="arXiv:2010.11757", layout="ibm", options=ALL_STEPS)
     return (
         row(K400, k400, views="10x3", file=f"K400-{model}-f32.pth.tar", protocol="ibm_k400"),
         row(SSV2, ssv2, views="2x3", file=f"SSV2-{model}-f32.pth.tar", protocol="ibm_ssv2"),
@@ -30,7 +31,8 @@ def mmaction2_tsn(file: str, dataset: str, top1: float, top5: float) -> Publishe
     """A TSN of mmaction2; `file` is the end of the file's name."""
     protocol = "mmaction2_tsn_k400" if dataset == K400 else "mmaction2_tsn_ssv2"
     name = f"tsn_imagenet-pretrained-{file}.pth"
-    return _mmaction2(dataset, top1, top5, frames=25, views="1x10", size=224, file=name, protocol=protocol)
+    row = partial(_mmaction2, frames=25, views="1x10", size=224, options=ALL_STEPS)
+    return row(dataset, top1, top5, file=name, protocol=protocol)
 
 
 def mmaction2_tsm(file: str, protocol: str, top1: float, top5: float, *, frames: int = 8) -> Published:
@@ -53,6 +55,8 @@ def tsm_authors(file: str, top1: float, protocol: str, *, frames: int = 8) -> Pu
     """A net of the authors of TSM; `file` is the part of the file's name after `TSM_`."""
     row = partial(Published, top1=top1, top5=None, frames=frames, source="temporal-shift-module", layout="tsm")
     row = partial(row, file=f"TSM_{file}.pth", protocol=protocol)
+    if "shift" not in file:  # TSN, which halves the time axis by default
+        row = partial(row, options=ALL_STEPS)
     if "dense" in protocol:
         return row(K400, views="10x3", size=256)
     if "ssv2" in protocol:

@@ -287,7 +287,7 @@ TORCHVISION = Layout(
 )
 of_authors = partial(Published, frames=32, views="4x3", size=224, source="Video-Swin-Transformer", layout="videoswin")
 k400 = partial(of_authors, "Kinetics-400", protocol="videoswin_k400")
-k600 = partial(of_authors, "Kinetics-600")
+k600 = partial(of_authors, "Kinetics-600", protocol="videoswin_k600")
 ssv2 = partial(of_authors, "Something-Something V2", views="1x3", protocol="videoswin_ssv2")
 of_torchvision = partial(
     Published,

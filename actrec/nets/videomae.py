@@ -159,7 +159,7 @@ VARIANTS = {  # name: channels, heads, channels in the MLPs, patch, depth, accur
     "videomae_b": (768, 12, 3072, 16, 12, (v1(top1=81.5), v1_ssv2(top1=70.8), v2(top1=86.6))),
     "videomae_l": (1024, 16, 4096, 16, 24, (v1(top1=85.2),)),
     "videomae_h": (1280, 16, 5120, 16, 32, (v1(top1=86.6),)),
-    "videomae_g": (1408, 16, 6144, 14, 40, (v2(top1=87.2),)),
+    "videomae_g": (1408, 16, 6144, 14, 40, (v2(top1=87.2, protocol="videomae_k400"),)),
 }
 for _name, (*_sizes, _depth, _published) in VARIANTS.items():
     NETS.add(

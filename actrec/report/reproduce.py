@@ -26,7 +26,7 @@ nine programs. It takes the same frames and crops as these programs.
 
 `actrec evaluate` recognizes the weights files in the tables below, uses the protocol with which
 they were published, and prints its name. `--protocol NAME` chooses another protocol.
-`--protocol none` uses actrec's own frames and crops.
+`--protocol none` uses actrec's own frames and crops. `actrec predict` does the same.
 
 The accuracies are in percent. They are the numbers that the authors published. They were **not**
 measured with actrec, because the large datasets were not available.
@@ -71,6 +71,18 @@ If videos are missing, first compare the number of your videos with the publishe
 videos rarely disappear at random, so the real change can be larger.
 
 {tables}
+
+## Published accuracies without a protocol
+
+These are not in the tables:
+
+- **VideoMAE v2, ViT-S and ViT-B** (`vit_s_k710_dl_from_giant.pth`, `vit_b_k710_dl_from_giant.pth`).
+  They have the 710 classes of Kinetics-710. Their accuracies on Kinetics-400 (83.7 and 86.6) need
+  the authors' table of classes. `--protocol videomae_k400` takes their frames and crops.
+- **PyTorchVideo on Something-Something V2.** The nets expect blue, green and red, and their program
+  reads images and chooses frames in its own way.
+- **Hara's 3D-ResNets.** The files were published without accuracies, or with the mean of top-1 and
+  top-5. `--protocol hara_k_center` evaluates as the program does.
 
 ## Protocols
 

@@ -16,7 +16,7 @@ from actrec.tools.datasets.table import DATASETS
 
 ALL = {"": actrec, **dict(commands())}
 SCREEN = 50  # lines
-LONG = {"predict": 66, "embed": 60, "prepare": 52}  # commands with many purposes
+LONG = {"predict": 68, "embed": 60, "prepare": 52}  # commands with many purposes
 
 
 def help_of(run, monkeypatch, name: str, flag: str = "--help", *, columns: int = 80) -> list[str]:

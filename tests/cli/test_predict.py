@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from actrec.data.video.encode import VideoWriter
+from actrec.inference import protocols
+from actrec.known_nets import Published
 
 
 def write_video(path, *, size=(32, 24), frames=6):
@@ -134,6 +136,56 @@ def test_weights_without_a_run(run, here):
     assert out[0] == "frames/val0"
     assert out[1].split()[0] in ("night", "day")
     assert len(out) == 2
+
+
+@pytest.fixture
+def published(here, monkeypatch) -> tuple[object, ...]:
+    """The options that name weights which were published with a protocol."""
+    saved = torch.load(here / "runs/tiny/best.pt", weights_only=True)
+    torch.save(saved["state_dict"], here / "published.pt")
+    row = Published("Kinetics-400", 63.2, None, 16, "5x1", 112, "a test", protocol="torchvision_r3d_18")
+    monkeypatch.setattr(protocols, "published_rows", lambda *_: [row])
+    (here / "names.txt").write_text("night\nday\n")
+    return "--weights", "published.pt", "--backbone", "resnet3d_10", "--widen", 0.125, "--labels", "names.txt"
+
+
+def test_published_weights_predict_with_their_protocol(run, here, published):
+    write_video(here / "long.mp4", frames=40)
+    (here / "long.txt").write_text("long.mp4 1\n")
+    (here / "labels.txt").write_text("night\nday\n")
+    assert run("evaluate", *published, "--list", "long.txt", "--out", "s.npz")[0] == 0
+    stored = np.load(here / "s.npz")["scores"][0].astype(np.float64)
+    write_video(here / "short.mp4", frames=6)
+    code, out, err = run("predict", "long.mp4", "short.mp4", *published, "--json", "out.json")
+    assert code == 1
+    assert "protocol: torchvision_r3d_18, with which such weights were published" in err
+    (left_out,) = (line for line in err if line.startswith("not predicted: "))
+    assert left_out.endswith("6 frames at 25 frames per second are too few for a clip of torchvision_r3d_18")
+    assert err[-1] == "--protocol none predicts videos that a protocol leaves out"
+    assert out[-1] == "1 video of 2 cannot be used"
+    said = json.loads((here / "out.json").read_text())
+    assert (said["protocol"], list(said["missing"])) == ("torchvision_r3d_18", ["short.mp4"])
+    (video,) = said["videos"]
+    found = {each["class"]: each["probability"] for each in video["classes"]}
+    expected = np.exp(stored) / np.exp(stored).sum()
+    assert np.allclose([found["night"], found["day"]], expected, rtol=1e-12)
+    code, _, err = run("predict", "long.mp4", "short.mp4", *published, "--protocol", "none")
+    assert code == 0
+    assert "clip: dense sampling with stride 2, as in protocol torchvision_r3d_18" in err
+
+
+def test_windows_and_streams_follow_no_protocol(run, here, published):
+    write_video(here / "long.mp4", frames=60)
+    code, _, err = run("predict", "long.mp4", *published, "--timeline", "--size", 32)
+    assert code == 0
+    assert "clip: dense sampling with stride 2, as in protocol torchvision_r3d_18" in err
+    for flag, source in (("--timeline", "long.mp4"), ("--stream", "http://127.0.0.1:9/a")):
+        arguments = [source, flag] if flag == "--timeline" else [flag, source]
+        code, _, err = run("predict", *arguments, *published, "--protocol", "ibm_k400")
+        assert (code, err[-1]) == (
+            2,
+            f"Error: --protocol with {flag}, which follows no protocol: leave one of the two out",
+        )
 
 
 def test_names_that_break_lines_or_are_not_utf_8(run, here, monkeypatch):

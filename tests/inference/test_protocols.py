@@ -13,9 +13,11 @@ import actrec
 from actrec.config import Frame, Input, OptionError, Scoring
 from actrec.data.sampling.protocols import PROTOCOLS
 from actrec.engine.evaluate import outputs_of, score
-from actrec.inference.protocols import choose, published_protocols
+from actrec.inference import protocols
+from actrec.inference.protocols import choose, published_rows
 from actrec.known_nets import Published
 from actrec.nets import NETS, Layout
+from actrec.nets.checkpoints import ALL_STEPS
 from actrec.nets.recognize import Guess
 from actrec.pipelines.batch import Batch
 
@@ -60,9 +62,13 @@ def test_published_weights_have_their_protocol_by_default(published):
 
 def test_the_name_or_the_length_decides_between_protocols(published):
     both = ["tsm_k400_8_uniform_1crop", "ibm_k400"]
-    assert published_protocols("w.pth", guess("ibm"), None) == both
-    assert published_protocols("b-f32.pth", guess("ibm"), None) == both[1:]
-    assert published_protocols("w.pth", guess("ibm"), 8) == both[:1]
+
+    def names(*which):
+        return [row.protocol for row in published_rows(*which)]
+
+    assert names("w.pth", guess("ibm"), None) == both
+    assert names("b-f32.pth", guess("ibm"), None) == both[1:]
+    assert names("w.pth", guess("ibm"), 8) == both[:1]
     found = chosen(guess("ibm"))
     assert found.protocol is None
     assert found.note == (
@@ -85,7 +91,56 @@ def test_other_frames_and_crops_contradict_a_protocol(published, given, text):
         chosen(guess(), **given, scoring=Scoring(protocol="torchvision_r3d_18"))
     found = chosen(guess(), **given)
     assert found.protocol is None
-    assert found.note == f"protocol: none, because {text.replace('`', '')}"
+    assert found.note.startswith(f"protocol: none, because {text.replace('`', '')}")
+
+
+def test_other_methods_take_clips_of_the_frames_and_stride_of_the_protocol(published):
+    """At 30 frames per second: torchvision's clips have 15 frames per second."""
+    dense = {"frames": 16, "sampling": "dense", "stride": 2}
+    assert chosen(guess()).clip == dense
+    off = chosen(guess(), scoring=Scoring(protocol="none"))
+    assert off.clip == dense
+    assert off.note == "clip: dense sampling with stride 2, as in protocol torchvision_r3d_18"
+    other = chosen(guess(), views={"crops": 3})
+    assert other.clip == dense
+    assert other.note == f"protocol: none, because crops 3 contradicts protocol {R3D.name}, which has 1; {off.note}"
+    # The user's options win.
+    assert chosen(guess(), clip={"frames": 8, "stride": 3}).clip == {"sampling": "dense"}
+    assert chosen(guess(), clip={"sampling": "uniform"}).clip == {"frames": 16}
+    assert chosen(guess(), clip={"rule": "comb"}).clip == {"frames": 16}
+    assert chosen(guess(), clip={"modality": "flow"}).clip == {}
+    assert chosen(guess("ibm")).clip == {}  # two protocols
+    assert chosen(guess("ibm"), file="a-f8.pth").clip == {"frames": 8}  # frames from the whole video
+    assert chosen(guess("ibm"), file="b-f32.pth").clip == {"frames": 32, "sampling": "dense", "stride": 2}
+    assert chosen(None, scoring=Scoring(protocol="none")).clip == {}
+
+
+def test_published_weights_have_the_options_of_their_net(published):
+    one, two = {"temporal_stride": False}, {"temporal_stride": False, "size": 384}
+    rows = NETS.get("r3d_18").published
+    rows[1:] = [replace(rows[1], options=one), replace(rows[2], options=two)]
+    assert chosen(guess("ibm"), file="b-f32.pth").options == two
+    assert chosen(guess("ibm"), file="other.pth").options == one  # those of both
+    assert chosen(guess("ibm"), file="other-ts.pth").options == {}  # IBM's name of nets that halve the time axis
+    assert chosen(guess("ibm"), file="b-f32.pth", scoring=Scoring(protocol="none")).options == two
+    assert chosen(guess()).options == {}
+    assert chosen(None).options == {}
+
+
+def test_loaded_nets_have_the_options_that_published_weights_need(tmp_path, monkeypatch):
+    torch.save(actrec.net("tsn_resnet18", num_classes=2).state_dict(), tmp_path / "tsn.pth")
+    row = Published(**K400, frames=25, layout="mmaction2", protocol="mmaction2_tsn_k400", options=ALL_STEPS)
+    monkeypatch.setattr(protocols, "published_rows", lambda *_: [row])
+    model = actrec.load(tmp_path / "tsn.pth", net="tsn_resnet18", device="cpu")
+    assert model.net.options["temporal_stride"] is False
+    assert model.protocol_note == (
+        "protocol: mmaction2_tsn_k400, with which such weights were published; "
+        "options of the net: temporal_stride False, as such weights need"
+    )
+    chosen = actrec.config.Net("tsn_resnet18", temporal_stride=True)
+    model = actrec.load(tmp_path / "tsn.pth", net=chosen, device="cpu")
+    assert model.net.options["temporal_stride"] is True
+    assert "options of the net" not in model.protocol_note
 
 
 def test_what_agrees_with_a_protocol_does_not_contradict_it(published):

@@ -22,8 +22,8 @@ def test_the_eight_checkpoints_of_ibm_come_first():
     assert {each.published.protocol for each in first} == {"ibm_k400", "ibm_ssv2"}
     assert first[1].published.file == "K400-I3D-ResNet-50-f32.pth.tar"
     assert first[1].command == (
-        "actrec evaluate --weights K400-I3D-ResNet-50-f32.pth.tar --backbone i3d_resnet50 --list val.txt "
-        "--protocol ibm_k400"
+        "actrec evaluate --weights K400-I3D-ResNet-50-f32.pth.tar --backbone i3d_resnet50 "
+        "--no-temporal-stride --list val.txt --protocol ibm_k400"
     )
 
 

@@ -173,6 +173,11 @@ RULES: dict[str, Callable[[int, float, Protocol], np.ndarray | None]] = {
         parts_or_overlap,
     )
 }
+# Those whose clips consist of frames from all parts of the video
+SPREAD = {
+    rule.__name__
+    for rule in (ibm_uniform, segment_centers, centers_and_starts, sorted_centers_and_starts, segment_middles)
+}
 # Those that can use the times of the frames
 TIMED: dict[str, Callable[[int, float, Protocol, FrameTimes | None], np.ndarray]] = {
     rule.__name__: rule for rule in (spans_at_rate, spans_at_rate_to_end)

@@ -374,7 +374,14 @@ def _videoswin() -> list[Protocol]:
         stride=1,
         clips=1,
     )
-    return [k400, ssv2]
+    k600 = replace(
+        k400,
+        name="videoswin_k600",
+        dataset="Kinetics-600",
+        source=f"{repository}: configs/recognition/swin/swin_base_patch244_window877_kinetics600_22k.py, {pipelines}",
+        note="",
+    )
+    return [k400, k600, ssv2]
 
 
 def _videomae() -> list[Protocol]:
@@ -383,6 +390,7 @@ def _videomae() -> list[Protocol]:
         name="videomae_k400",
         dataset=KINETICS,
         source=f"MCG-NJU/VideoMAE@14ef8d8: kinetics.py, {code}",
+        note="VideoMAE v2 (OpenGVLab/VideoMAEv2@29eab1e) has the same code.",
         sampling="every_nth_padded",
         clip_frames=16,
         stride=4,
@@ -399,6 +407,7 @@ def _videomae() -> list[Protocol]:
         name="videomae_ssv2",
         dataset=SSV2,
         source=f"MCG-NJU/VideoMAE@14ef8d8: ssv2.py, {code}",
+        note="",
         sampling="sorted_centers_and_starts",
         stride=1,
         clips=2,
