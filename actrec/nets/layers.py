@@ -47,6 +47,9 @@ class Conv3d(nn.Conv3d):
     kernel is unrolled: its frames become channels, so that no weight is multiplied with padding. These forms also avoid
     an error of torch 2.13: in bfloat16 on a CPU, its gradient of 3D weights leaves memory uninitialized if the clip is
     shorter than the kernel (docs/numbers/bfloat16_cpu_202611.md).
+
+    On a CPU, torch's gradients of depthwise 3D convolutions take two to four times as long in bfloat16 as in float32.
+    Training therefore computes these layers in float32.
     """
 
     kernel_size: Triple
@@ -73,6 +76,10 @@ class Conv3d(nn.Conv3d):
             length = x.shape[2]
             out_frames = (length + 2 * padding[0] - kernel[0]) // stride[0] + 1
             return super().forward(F.pad(x, (0, 0, 0, 0, 0, 2 * kernel[0] - length)))[:, :, :out_frames]
+        is_depthwise = self.weight.shape[1] == 1 < self.groups
+        if autocast and x.device.type == "cpu" and is_depthwise and torch.is_grad_enabled():
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float()).to(torch.get_autocast_dtype("cpu"))
         return super().forward(x)
 
     def _unrolled(self, x: Tensor) -> Tensor:

@@ -49,3 +49,18 @@ def test_gradients_of_a_net(net, clips):
         loss = torch.nn.functional.cross_entropy(net(x).float(), torch.tensor([1, 2]))
     loss.backward()
     assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
+
+
+def test_depthwise_convolutions_are_trained_in_float32():
+    conv = Conv3d(16, 16, (3, 3, 3), (1, 2, 2), (1, 1, 1), groups=16, bias=False)
+    conv = conv.to(memory_format=torch.channels_last_3d)
+    x = torch.randn(2, 16, 4, 8, 8).bfloat16().to(memory_format=torch.channels_last_3d).requires_grad_()
+    expected = torch.nn.functional.conv3d(x.float(), conv.weight, None, (1, 2, 2), 1, groups=16)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = conv(x)
+        with torch.no_grad():
+            scored = conv(x)
+    assert (out.dtype, scored.dtype) == (torch.bfloat16, torch.bfloat16)
+    assert torch.equal(out, expected.bfloat16())
+    (found,) = torch.autograd.grad(out, conv.weight, torch.ones_like(out))
+    assert torch.equal(found, torch.autograd.grad(expected, conv.weight, torch.ones_like(expected))[0])
