@@ -72,14 +72,14 @@ class Input(Settings):
 
     @property
     def side(self) -> int:
-        """Height and width of square clips, the only ones that actrec's loaders deliver.
+        """Height and width of square clips. actrec's loaders deliver only square clips.
 
         Raises:
             OptionError: the clips are not square.
         """
         height, width = self.shape
         if height != width:
-            raise OptionError(f"`size` {height},{width}: clips of a loader are square: expected one number")
+            raise OptionError(f"`size` {height},{width}: expected one number, because the clips of a loader are square")
         return height
 
     def with_channels(self, channels: int) -> Input:

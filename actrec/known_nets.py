@@ -32,7 +32,7 @@ class Published:
         layout: the layout of the weights file.
         file: the name of the weights file, as it was published.
         protocol: the evaluation protocol with which it was measured (see `actrec.protocol`).
-        options: those of the net that the weights need and that are not its defaults.
+        options: options of the net that the weights need, if they differ from the defaults.
     """
 
     dataset: str

@@ -83,8 +83,8 @@ RECIPES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {  # name: section of `
     },
     # VideoMAE's fine-tuning of ViT-B on Kinetics-400 (Tong et al. 2022, arXiv:2203.12602): run_class_finetuning.py and
     # scripts/kinetics/videomae_vit_base_..._epoch_1600/finetune.sh of MCG-NJU/VideoMAE. Its learning rate is for 256
-    # videos, which are 512 clips here. Magnitude 7 of 10 of its RandAugment (timm) is 21 of 30. It varied the magnitude
-    # by a standard deviation of 0.5, and its cosine begins after the warm-up; neither is offered.
+    # videos, which are 512 clips here. Magnitude 7 of 10 of its RandAugment (timm) is 21 of 30. It also varied the
+    # magnitude randomly (standard deviation 0.5), and its cosine begins after the warm-up. actrec does neither.
     "videomae": {
         "net": {"backbone": "videomae_b", "drop_path": 0.1},
         "clip": {"frames": 16, "sampling": "dense", "stride": 4},

@@ -45,11 +45,11 @@ def parameter_groups(net: Backbone, optim: config.Optim) -> list[dict[str, Any]]
 
 
 def distances_from_output(net: Backbone) -> dict[int, int]:
-    """How many layers each parameter is away from the output, by its `id`: 0 for the last layer.
+    """The number of layers between each parameter and the output, by the parameter's `id`: 0 for the last layer.
 
     Layer-wise decay of the learning rate is from BEiT (Bao et al. 2021, arXiv:2106.08254). The layers are those of
-    `Backbone.depth_layers`. Other parameters, such as norms between layers, belong to the layer before them. Those
-    before the first layer belong to it, and those after the last one to the output.
+    `Backbone.depth_layers`. Other parameters, such as norms between layers, belong to the layer before them. Parameters
+    before the first layer belong to the first layer, and parameters after the last of these layers to the output.
     """
     last = last_layer(net)[1]
     stated = getattr(net, "depth_layers", None)

@@ -76,10 +76,10 @@ class Model:
         channels_last: Use the channels-last memory format.
         loader: Number of decoding threads, and number of batches that are decoded ahead.
         source: The file from which the model was loaded.
-        protocol: The published evaluation whose frames, crops and normalization `score`, `predict` and `evaluate` use
-            for whole videos, in place of `clip` and `views`. The other methods always use `clip` and `views`. For
+        protocol: The protocol with the frames, crops and normalization that `score`, `predict` and `evaluate` use
+            for whole videos, instead of `clip` and `views`. The other methods always use `clip` and `views`. For
             published weights, `clip` has the frames and the stride of their protocol.
-        protocol_note: Why this protocol, and what differs from it.
+        protocol_note: A line for the user: why this protocol is used, and which options differ from it.
         untrained: The layers of the net with random weights, because the file contains none for them: `embed` can be
             called, but not the methods that give scores.
         epochs: For a checkpoint, the epoch in which it was saved, from 1, and the number of epochs of its run. None if
@@ -442,7 +442,7 @@ class Model:
 
         Args:
             cache: File of the index, if it is built here.
-            protocol: Decides about frames and crops in place of `clip` and `views`.
+            protocol: It determines the frames and crops, instead of `clip` and `views`.
 
         Raises:
             ValueError: As of `actrec.eval_loader`.
@@ -633,7 +633,7 @@ def load(
             weights of other tools, the default is one clip of the net's own length or, for published weights, of the
             frames and stride of their protocol.
         frame: Changes of the frames' size and normalization.
-        scoring: The protocol (by default that of the published weights; "none" turns it off), what is averaged over the
+        scoring: The protocol (default: that of published weights; "none" turns it off), what is averaged over the
             views, the arithmetic of the net, and the number of videos in a batch.
         loader: Number of decoding threads, and number of batches that are decoded ahead.
         multi_label: Videos may have several labels. Default: as in training.
@@ -735,7 +735,7 @@ def _video(path: PathLike, row: Video | None = None) -> Video:
 
 
 def _made_for(saved: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The clips for which the net of a checkpoint is made, as options of this net."""
+    """The clips for which the net of a checkpoint was built, as options of this net."""
     if saved.get("net", {}).get("name") != name:
         return {}
     stored = saved["net"]["options"]

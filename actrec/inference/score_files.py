@@ -22,7 +22,7 @@ def scores_path(
     home: Path, model_path: Path, list_path: Path, views: config.Views | Protocol, changes: Mapping[str, Any]
 ) -> Path:
     """Where scores are stored by default: `scores/<list>_<clips>x<crops>.npz` in the folder `home`.
-    With a protocol, its name stands in place of clips and crops.
+    With a protocol, the file name contains its name instead of clips and crops.
 
     The name also contains the name of the model's file, unless it is best.pt, and each change: `val_1x1_size-224.npz`.
 
@@ -73,7 +73,7 @@ def made_from(model: Model, list_path: Path, fingerprint: Mapping[str, Any]) -> 
 
 
 def _of_protocol(rule: Protocol, fps: float | None) -> dict[str, Any]:
-    """What a protocol decides in place of other options."""
+    """The values that a protocol sets instead of other options."""
     given = {} if fps is None or rule.target_fps is None else {"fps": fps}
     return given | {
         "protocol": rule.name,

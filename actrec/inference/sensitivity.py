@@ -1,7 +1,7 @@
-"""How far the accuracy moves with details of an evaluation: an answer to "I cannot reproduce the number".
+"""How much top-1 changes with details of an evaluation: an answer to "I cannot reproduce the number".
 
-Each video is decoded once for all variations of its pictures, as far as their clips fit into memory. Averaging and
-single crops are computed from the same logits.
+If the clips of all variations fit into memory, each video is decoded only once. The variations of the average and of
+the number of crops use the same logits.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Row:
     """A variation of an evaluation.
 
     Args:
-        name: what is different.
+        name: the detail that is different.
         top1: accuracy in percent.
-        change: by how much it differs from the accuracy of the evaluation, in percentage points.
+        change: difference from the accuracy of the evaluation, in percentage points.
         interval: 95 % confidence interval of the change, from bootstrap samples of the videos.
-        changed: number of videos with another prediction. None where no prediction changes.
+        changed: number of videos with another prediction. None for rows about missing videos.
     """
 
     name: str
@@ -62,10 +62,10 @@ class Sensitivity:
         print("\\n".join(found.table()))
 
     Args:
-        result: of the evaluation.
+        result: the result of the evaluation.
         interval: 95 % confidence interval of its top-1 accuracy, in percent.
-        rows: its variations.
-        results: of the variations that were computed, by their names.
+        rows: the variations.
+        results: the results of the variations for which scores were computed, by name.
     """
 
     result: Result
@@ -109,13 +109,13 @@ def sensitivity(
     index: Index,
     progress: Callable[[int], None] | None = None,
 ) -> Sensitivity:
-    """Evaluates a model, and repeats that with one detail changed at a time.
+    """Evaluates a model, and evaluates it again with one detail changed at a time.
 
     Args:
-        model: with its protocol, or its clip and views.
-        videos: rows with labels.
-        index: of these videos.
-        progress: as for `Model.score`, once per pass (see `num_passes`).
+        model: the model, with its protocol, or with its clip and views.
+        videos: rows of a list. At least one has a label.
+        index: the index of these videos.
+        progress: as for `Model.score`. All videos are counted once per pass (see `passes`).
 
     Raises:
         ValueError: no video has a label, or none can be scored.
@@ -150,7 +150,7 @@ def sensitivity(
 
 
 def passes(model: Model) -> list[list[str]]:
-    """The looks of each pass over the videos: as many as fit into memory."""
+    """The names of the looks for each pass over the videos. A pass has as many looks as fit into memory."""
     names = list(_looks(model))
     task = VariedTask(
         [Video.of("a")], model.clip, model.input, looks=[Look()], views=model.views, protocol=model.protocol

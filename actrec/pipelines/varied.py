@@ -1,4 +1,4 @@
-"""Each video of a list several times from one decode: cropped, resized or colored in other ways."""
+"""Several variations of each video of a list from one decode, with other crops, resizing or colors."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Look:
     """How the pictures of an evaluation are made.
 
     Args:
-        options: arguments of `EvalTask` that differ. Frames, number of crops and their size must stay the same.
-        other_kernel: resize without antialiasing where the evaluation has it, and with it where it has not.
+        options: arguments of `EvalTask` that differ. The frames, and the number and size of the crops must be the same.
+        other_kernel: resize without antialiasing if the evaluation uses antialiasing, and with it otherwise.
         wrong_matrix: see `EvalPlan`.
     """
 
@@ -31,7 +31,7 @@ class Look:
 
 
 class VariedTask(EvalTask):
-    """A batch is one video in all looks, in their order.
+    """A batch contains one video in all looks, in their order.
 
     Args:
         looks: at least one.
@@ -46,7 +46,7 @@ class VariedTask(EvalTask):
         self.batch_size = len(looks)
 
     def draws(self, epoch: int, step: int) -> np.ndarray:
-        """See `TrainTask.draws`. The number of the look stands in place of the repetition."""
+        """See `TrainTask.draws`. The repetition is the number of the look."""
         return np.array([[self._rows[step], number] for number in range(len(self._looks))], np.int64)
 
     def plan(self, epoch: int, row: int, repeat: int, media: Media) -> EvalPlan:

@@ -115,7 +115,7 @@ def test_a_stored_input_can_be_a_pair():
 
 def test_loaders_refuse_clips_that_are_not_square():
     fed = actrec.net("learned_grid", size=(32, 48)).input
-    with pytest.raises(OptionError, match="size 32,48: clips of a loader are square: expected one number"):
+    with pytest.raises(OptionError, match="size 32,48: expected one number, because the clips of a loader are square"):
         _ = fed.side
 
 

@@ -1,9 +1,10 @@
-"""Which frames the evaluations of other programs take, computed as these programs compute them.
+"""The frames that the evaluations of other programs take. Each rule computes them as its program does.
 
-A rule gets the number of frames M of a video, its rate, and the protocol, which names T frames per clip, the stride s
-and k clips. It returns the clips, (k, T) int64, or None if the program leaves the video out. Most of these programs
-compute in floats, and a rounded sum decides about a frame: the rules keep the order of their operations, and
-float32 where they use it.
+A rule gets the number of frames M of a video, its rate, and the protocol, which has T frames per clip, the stride s
+and k clips. It returns the frame numbers of the clips, (k, T) int64, or None if the program leaves out the video.
+
+Most of these programs compute with floating-point numbers, so rounding can decide which frame is taken. The rules
+therefore compute in the same order as the programs, and in float32 where the programs do.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _NEARLY = 1e-6  # frames; less than a tick
 
 
 def ibm_dense(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """Starts spread over the video, truncated; a short video wraps around. IBM, TSM and dense TSM of mmaction2."""
+    """Strided clips that start at k places spread over the video. A short video wraps around. IBM, dense TSM."""
     return samplers.dense(
         num_frames=num_frames,
         frames=protocol.clip_frames,
@@ -38,35 +39,35 @@ def ibm_dense(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
 
 
 def ibm_uniform(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """Segment centers, shifted by whole frames from clip to clip; a short video is drawn with fixed seeds. IBM."""
+    """Segment centers, shifted by whole frames from clip to clip. Short videos are drawn with fixed seeds. IBM."""
     return samplers.uniform(num_frames=num_frames, frames=protocol.clip_frames, clips=_num_clips(protocol), rule="ibm")
 
 
 def sliding_window(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """Clips side by side; the last one is filled by repeating it from its own start. Hara."""
+    """Consecutive clips. The last one is filled with repeated frames from its own start. Hara."""
     return samplers.sliding_window(num_frames=num_frames, frames=protocol.clip_frames, step=protocol.clip_frames)
 
 
 def segment_centers(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """The center of each of T segments. TSM, TSN and TSM of mmaction2."""
+    """The center of each of T segments. TSM, and TSN and TSM of mmaction2."""
     return _centers(num_frames, protocol.clip_frames)[None]
 
 
 def centers_and_starts(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """A clip of the centers of T segments, and one of their starts: `twice_sample` of TSM and mmaction2."""
+    """Two clips: the centers of T segments, and their starts. `twice_sample` of TSM and mmaction2."""
     return np.stack([_centers(num_frames, protocol.clip_frames), _starts(num_frames, protocol.clip_frames)])
 
 
 def sorted_centers_and_starts(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """The same frames in order; they are dealt to two clips in turn. VideoMAE on Something-Something."""
+    """The same frames in ascending order, given to the two clips alternately. VideoMAE on Something-Something."""
     frames = np.sort(np.append(_centers(num_frames, protocol.clip_frames), _starts(num_frames, protocol.clip_frames)))
     return frames.reshape(-1, 2).T.copy()
 
 
 def resampled_windows(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray | None:
-    """Windows of consecutive frames of the video at another rate: `VideoClips` and `UniformClipSampler` of torchvision.
+    """k windows of T consecutive frames of the video at `target_fps`. torchvision: `VideoClips`, `UniformClipSampler`.
 
-    A video without a single window is left out.
+    A video that is shorter than one window is left out.
     """
     assert protocol.target_fps is not None
     step = fps / protocol.target_fps
@@ -86,27 +87,27 @@ def resampled_windows(num_frames: int, fps: float, protocol: Protocol) -> np.nda
 
 
 def spans_at_rate(num_frames: int, fps: float, protocol: Protocol, times: FrameTimes | None = None) -> np.ndarray:
-    """T frames of each of k spans of T * s frames at 30 frames per second. PySlowFast on Kinetics."""
+    """T frames from each of k spans. A span has T * s frames at 30 frames per second. PySlowFast on Kinetics."""
     return _spans(num_frames, fps, protocol, times, lambda room, clip: room * clip / _num_clips(protocol))
 
 
 def spans_at_rate_to_end(
     num_frames: int, fps: float, protocol: Protocol, times: FrameTimes | None = None
 ) -> np.ndarray:
-    """The same, with the last span near the end of the video: PySlowFast with `USE_OFFSET_SAMPLING`."""
+    """The same, but the last span is near the end of the video. PySlowFast with `USE_OFFSET_SAMPLING`."""
     clips = _num_clips(protocol)
     return _spans(num_frames, fps, protocol, times, lambda room, clip: clip * math.floor(room / (clips - 1)))
 
 
 def segment_middles(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """The middle of each of T segments with rounded borders. PySlowFast and Video Swin on Something-Something."""
+    """The middle of each of T segments, with rounded borders. PySlowFast and Video Swin on Something-Something."""
     borders = np.round((num_frames - 1) / protocol.clip_frames * np.arange(protocol.clip_frames + 1)).astype(np.int64)
     middles: np.ndarray = (borders[:-1] + borders[1:]) // 2
     return middles[None]
 
 
 def looped_edge_to_edge(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """Strided clips from the first frame to the last; a short video wraps around. mmaction2 1.x."""
+    """Strided clips from the first to the last frame. A short video wraps around. mmaction2 1.x."""
     frames, stride, clips = protocol.clip_frames, protocol.stride, _num_clips(protocol)
     room = max(num_frames - ((frames - 1) * stride + 1), 0)
     starts = np.round(np.arange(clips) * (room / (clips - 1))).astype(np.int64)
@@ -114,7 +115,7 @@ def looped_edge_to_edge(num_frames: int, fps: float, protocol: Protocol) -> np.n
 
 
 def looped_in_parts(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """Strided clips that start in the middle of k parts; a short video wraps around. mmaction2 0.x, Video Swin."""
+    """Strided clips that start in the middle of k parts. A short video wraps around. mmaction2 0.x, Video Swin."""
     clips, span = _num_clips(protocol), protocol.clip_frames * protocol.stride
     starts = np.zeros(clips, np.int64)
     if num_frames >= span:
@@ -124,7 +125,7 @@ def looped_in_parts(num_frames: int, fps: float, protocol: Protocol) -> np.ndarr
 
 
 def every_nth_padded(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """Clips of every s-th frame of the video; too few of these are filled with the last one. VideoMAE on Kinetics."""
+    """Clips of every s-th frame. If these are too few, the last one is repeated. VideoMAE on Kinetics."""
     taken = np.arange(0, num_frames, protocol.stride)
     taken = np.append(taken, np.full(max(0, protocol.clip_frames - len(taken)), taken[-1]))
     step = (len(taken) - protocol.clip_frames) / (_num_clips(protocol) - 1)
@@ -134,10 +135,10 @@ def every_nth_padded(num_frames: int, fps: float, protocol: Protocol) -> np.ndar
 
 
 def parts_or_overlap(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """A clip at the start of each of k parts; in a short video they overlap. V-JEPA 2.
+    """A clip at the start of each of k parts. In a short video, the clips overlap. V-JEPA 2.
 
-    Its own evaluation draws the start at random where a part is longer than a clip. These are the clips that it takes
-    with `random_clip_sampling=False`.
+    If a part is longer than a clip, V-JEPA 2's own evaluation draws the start of the clip at random. This rule returns
+    the clips that its code takes with `random_clip_sampling=False`.
     """
     stride, clips, span = protocol.stride, _num_clips(protocol), protocol.clip_frames * protocol.stride
     part = num_frames // clips
@@ -173,12 +174,12 @@ RULES: dict[str, Callable[[int, float, Protocol], np.ndarray | None]] = {
         parts_or_overlap,
     )
 }
-# Those whose clips consist of frames from all parts of the video
+# The rules that take the frames of each clip from all parts of the video
 SPREAD = {
     rule.__name__
     for rule in (ibm_uniform, segment_centers, centers_and_starts, sorted_centers_and_starts, segment_middles)
 }
-# Those that can use the times of the frames
+# The rules that can use the times of the frames
 TIMED: dict[str, Callable[[int, float, Protocol, FrameTimes | None], np.ndarray]] = {
     rule.__name__: rule for rule in (spans_at_rate, spans_at_rate_to_end)
 }
@@ -210,11 +211,13 @@ def _spans(
     times: FrameTimes | None,
     start_of: Callable[[float, int], float],
 ) -> np.ndarray:
-    """PySlowFast's clips. It decodes only the span of a clip if the video is longer than T * s of its own frames, and
-    then takes T of the decoded frames: the first and last are whole frames inside the span, by their timestamps.
+    """PySlowFast's clips.
+
+    If a video has more than T * s frames, PySlowFast decodes only the frames with timestamps inside the span of a
+    clip, and takes T of them. Otherwise, it decodes the whole video.
 
     Args:
-        times: of frames that are not shown equally long. By default, frame i is shown at i / fps.
+        times: the times of the frames, if the frame rate is variable. None: frame i is shown at i / fps.
     """
     frames, reach = protocol.clip_frames, protocol.clip_frames * protocol.stride
     assert protocol.target_fps is not None
@@ -236,7 +239,7 @@ def _spans(
             last = min(int(end * _TICKS_PER_FRAME) // _TICKS_PER_FRAME, num_frames - 1)
         if first <= last:
             positions = np.clip(_linspace32(0, span - 1, frames), 0, last - first).astype(np.int64) + first
-        else:  # no frame is inside the span, and it decodes the whole video
+        else:  # no frame is inside the span, or the video is short: PySlowFast decodes the whole video
             start = start_of(max(num_frames - span, 0), clip)
             positions = np.clip(_linspace32(start, start + span - 1, frames), 0, num_frames - 1).astype(np.int64)
         clips.append(positions)

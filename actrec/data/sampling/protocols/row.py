@@ -1,4 +1,4 @@
-"""What an evaluation protocol is."""
+"""`Protocol`: how a published accuracy was measured."""
 
 from __future__ import annotations
 
@@ -46,32 +46,34 @@ class Protocol:
 
     Args:
         name: as `actrec protocols` lists it.
-        dataset: for which the program used it.
-        source: the program, its commit and the files that define the protocol.
-        note: what differs from what its authors write, or is easily overlooked.
+        dataset: the dataset on which the program was evaluated.
+        source: the program, its commit, and the files that define the protocol.
+        note: a difference from what the authors write, or a detail that is easily overlooked.
         sampling: the rule that chooses the frames (see `actrec.data.sampling.protocols.frames`).
-        clip_frames: frames of a clip.
-        stride: distance of two frames of a clip, at `target_fps` where that is given. 1 where the frames are spread
-            over the video.
-        clips: clips of a video. None if their number depends on the video.
+        clip_frames: number of frames of a clip.
+        stride: distance between two frames of a clip, in frames at the rate `target_fps`, or in frames of the video if
+            that is None. It is 1 if the frames are spread over the whole video.
+        clips: number of clips of a video. None: it depends on the video.
         target_fps: the rate to which videos are resampled, in frames per second. None: the rate does not matter.
-        fps_from: which rate of a file the program reads: the average, or the one that FFmpeg guesses (`r_frame_rate`).
-        resize: the short side in pixels, or (width, height) for all pictures.
-        long_side: how its size is computed.
-        kernel: what resizes: Pillow's antialiased bilinear filter; OpenCV's INTER_LINEAR; torch's bilinear
-            interpolation of uint8 without antialiasing, rounded to uint8; or the same of normalized floats. All but the
-            first one skip pixels where they shrink a picture.
+        fps_from: the rate of a file that the program uses: the average, or the one that FFmpeg guesses
+            (`r_frame_rate`).
+        resize: the size to which pictures are resized in pixels: the short side, or (width, height).
+        long_side: how the size of the long side is rounded.
+        kernel: how pictures are resized: with Pillow's antialiased bilinear filter; with OpenCV's INTER_LINEAR; with
+            torch's bilinear interpolation of uint8 without antialiasing, rounded to uint8; or with the same
+            interpolation of normalized floats. All but the first skip pixels when they shrink a picture.
         crop: width and height of a crop in pixels. None: the whole resized picture.
-        crop_rule: where the crops are (see `actrec.data.sampling.protocols.crops`).
-        mirrored: each crop is followed by its mirror image.
-        mean, std: of values from 0 to 1, in the order red, green, blue.
-        reduction: what becomes of the logits of the views: their mean, or the mean or sum of their softmax.
-        joins_clips: the net gets all clips of a crop at once, and returns logits per crop.
-        slow_path: how SlowFast picks the frames of its slow path: `linspace` from the first to the last frame, or every
-            n-th frame (`stride`). None: the protocol has no SlowFast net.
-        window_average: what nets average whose head has a pool of fixed size, which is moved over the larger map of a
-            crop: the logits of its windows or their softmax. None: as the net does by itself.
-        precision: of the net.
+        crop_rule: the rule that places the crops (see `actrec.data.sampling.protocols.crops`).
+        mirrored: whether each crop is followed by its mirror image.
+        mean, std: mean and standard deviation of values from 0 to 1, in the order red, green, blue.
+        reduction: how the logits of the views are combined: their mean, or the mean or sum of their softmax.
+        joins_clips: whether the net gets all clips of a crop at once, and returns logits per crop.
+        slow_path: how SlowFast picks the frames of its slow path: from the first to the last frame (`linspace`), or
+            every n-th frame (`stride`). None: the protocol has no SlowFast net.
+        window_average: some heads have a pool of fixed size, which gives several windows if the crop is larger than
+            the clips of the training. This field says what is averaged over the windows: their logits or their
+            softmax. None: as the net does by default.
+        precision: precision of the net.
     """
 
     name: str
@@ -115,16 +117,16 @@ class Protocol:
             actrec.protocol("videomae_k400").frames(300).tolist()[0]  # [0, 4, 8, ..., 60]
 
         Args:
-            num_frames: of the video.
+            num_frames: number of frames of the video.
             fps: frames per second. Only protocols with `target_fps` need it.
-            times: when the frames are shown, if not equally long (`Media.times`). Only programs that choose frames by
-                their timestamps use them (`fps_from` guessed).
+            times: the times of the frames, if the frame rate is variable (`Media.times`). Only programs that choose
+                frames by their timestamps use them (`fps_from` is "guessed").
 
         Returns:
-            (clips, frames) int64, numbers of frames from 0. None if the program leaves such a video out.
+            (clips, frames) int64, frame numbers from 0. None if the program leaves out such a video.
 
         Raises:
-            ValueError: `num_frames` is below 1, or the rate is needed and not a positive number.
+            ValueError: `num_frames` is below 1, or the protocol needs the rate and it is not a positive number.
         """
         if num_frames < 1:
             raise ValueError(f"num_frames {num_frames}: expected at least 1")
@@ -155,13 +157,13 @@ class Protocol:
         return Geometry(resized, crop, [(x, y, flip) for x, y in corners for flip in flips])
 
     def reduce(self, logits: Any) -> np.ndarray:
-        """What the program makes of the logits of all views of a video.
+        """The result of the program for a video, from the logits of all views.
 
             actrec.protocol("ibm_k400").reduce([[0.0, 2.0], [1.0, 3.0]])  # array([0.5, 2.5]), their mean
 
         Args:
-            logits: (..., views, classes), an array, a list or a tensor on the CPU. With `joins_clips`, the views are
-                the crops.
+            logits: (..., views, classes): an array, a list, or a tensor on the CPU. With `joins_clips`, each view is
+                a crop.
 
         Returns:
             (..., classes) float64: logits, probabilities, or sums of probabilities (see `reduction`).
