@@ -22,14 +22,15 @@ def parameter_groups(net: Backbone, optim: config.Optim) -> list[dict[str, Any]]
         For each group `params`, `name`, `lr` (unscaled) and `weight_decay`. The group of all parameters is called
         "net". If the last layer has its own learning rate, it is "head" and the rest "body". With `layer_decay`, the
         groups are also divided by depth: "net 3" is three layers before the output. Parameters without weight decay
-        (`norm_decay` False) are "... norms and biases".
+        (`norm_decay` False) are "... norms and biases"; some nets count tables of positions among them.
     """
     head = {id(p) for p in last_layer(net)[1].parameters()} if optim.head_lr != 1 else set()
     distances = distances_from_output(net) if optim.layer_decay != 1 else {}
     parts: dict[tuple[bool, int, bool], list[torch.nn.Parameter]] = {}
-    for parameter in net.parameters():
+    tables = getattr(net, "not_decayed", ())  # a net from outside does not have them
+    for name, parameter in net.named_parameters():
         if parameter.requires_grad:
-            spared = parameter.ndim <= 1 and not optim.norm_decay
+            spared = (parameter.ndim <= 1 or name.rpartition(".")[2] in tables) and not optim.norm_decay
             parts.setdefault((id(parameter) in head, distances.get(id(parameter), 0), spared), []).append(parameter)
     return [
         {

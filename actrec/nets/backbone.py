@@ -49,6 +49,7 @@ class Backbone(nn.Module):
             stay as they were built.
         window_average: what a head that averages over windows of the map averages: the logits or, as in PySlowFast,
             the probabilities of the windows. With probabilities, the output is the logarithm of their average.
+        not_decayed: last parts of the names of tables that are trained without weight decay, like norms and biases.
         channels_last: torch's name for the channels-last format of the weights. Clips are always `channels_last_3d`.
         name, input, options: set by `actrec.net`.
     """
@@ -62,6 +63,7 @@ class Backbone(nn.Module):
     window_average: Literal["logits", "probabilities"] = "logits"
     exact = False
     fixed_grid = False
+    not_decayed: tuple[str, ...] = ()
 
     if TYPE_CHECKING:  # submodules are registered by name, so that their types are unknown
 

@@ -26,6 +26,7 @@ from actrec.nets.layers import Conv3d, Pool3d, Triple
 from actrec.nets.transformer import (
     DropPath,
     Mlp,
+    applied,
     as_map,
     as_tokens,
     drop_paths,
@@ -200,7 +201,15 @@ class Block(nn.Module):
 
 
 class Blocks(nn.ModuleList):
-    """Blocks that act one after the other."""
+    """Blocks that act one after the other.
+
+    Args:
+        checkpointing: gradient checkpointing, as for `transformer.Blocks`.
+    """
+
+    def __init__(self, *, checkpointing: bool):
+        super().__init__()
+        self.checkpointing = checkpointing
 
     def forward(self, x_NLC: Tensor, grid: Triple, last_map: nn.Module) -> Tensor:
         """The tokens of maps of `grid` (T, H, W), after the class token.
@@ -211,9 +220,10 @@ class Blocks(nn.ModuleList):
         """
         *blocks, last = self
         for block in blocks:
-            x_NLC, grid = block(x_NLC, grid)
+            x_NLC, grid = applied(block, x_NLC, grid, checkpointing=self.checkpointing)
         found = last_map(as_map(x_NLC[:, 1:], grid))
-        x_NLC, _ = last(torch.cat((x_NLC[:, :1], as_tokens(found)), 1), grid)
+        x_NLC = torch.cat((x_NLC[:, :1], as_tokens(found)), 1)
+        x_NLC, _ = applied(last, x_NLC, grid, checkpointing=self.checkpointing)
         return x_NLC
 
 
@@ -227,6 +237,7 @@ class MViT(Backbone):
         depth: number of blocks. With 24 or more blocks, the width changes at the blocks 2, 5 and 21, otherwise at the
             blocks 1, 3 and 14.
         drop_path: probability of stochastic depth for the last block. It grows linearly from 0 in the first block.
+        checkpointing: gradient checkpointing, as for `Blocks`.
         num_classes, in_channels, dropout: as for `Backbone`.
 
     Raises:
@@ -246,6 +257,7 @@ class MViT(Backbone):
         dropout: float,
         drop_path: float,
         depth: int,
+        checkpointing: bool,
     ):
         changes = _changes(depth)
         super().__init__(num_features=HEAD * 2 ** len(changes), in_channels=in_channels, dropout=dropout, head_std=0.02)
@@ -259,7 +271,7 @@ class MViT(Backbone):
         self.grid = grid = (frames // 2, height // 4, width // 4)
         self.patch_embed = PatchEmbedding(in_channels)
         self.positions = Positions(HEAD, None if v2 else grid)
-        self.blocks = Blocks()
+        self.blocks = Blocks(checkpointing=checkpointing)
         channels, kv_stride = HEAD, COARSEST
         for i, rate in enumerate(drop_paths(drop_path, depth)):
             halves = i in changes
@@ -282,6 +294,11 @@ class MViT(Backbone):
         self.norm = Norm(channels)
         init_linear(self)
         self.reset_head(num_classes)
+
+    @property
+    def depth_layers(self) -> list[nn.Module]:
+        """See `Backbone`. The tables of positions belong to the first layer, as in PySlowFast."""
+        return [self.patch_embed, *self.blocks]
 
     def features(self, x_NCTHW: Tensor) -> Tensor:
         """The class token (N, num_features, 1, 1, 1). The head classifies only this token."""
@@ -505,7 +522,14 @@ for _name, (_v2, _frames, _depth, _drop_path, _published) in VARIANTS.items():
         Entry(
             partial(MViT, _v2),
             input=replace(INPUT, frames=_frames),
-            options={"frames": _frames, "size": INPUT.size, "dropout": 0.5, "drop_path": _drop_path, "depth": _depth},
+            options={
+                "frames": _frames,
+                "size": INPUT.size,
+                "dropout": 0.5,
+                "drop_path": _drop_path,
+                "depth": _depth,
+                "checkpointing": False,
+            },
             paper="arXiv:2112.01526" if _v2 else "arXiv:2104.11227",
             weights={**(LAYOUTS_V2 if _v2 else LAYOUTS), "actrec": Layout(convert=converted)},
             published=_published,

@@ -23,7 +23,7 @@ from actrec.config import Input
 from actrec.nets import NETS, Entry, Layout, OptionValue, Published
 from actrec.nets.backbone import Backbone
 from actrec.nets.layers import Conv3d, Triple
-from actrec.nets.transformer import DropPath, Mlp, as_map, as_tokens, drop_paths, init_linear
+from actrec.nets.transformer import DropPath, Mlp, applied, as_map, as_tokens, drop_paths, init_linear
 
 PATCH = (2, 4, 4)
 SIDE = 7  # height and width of a window, in tokens
@@ -140,10 +140,12 @@ class Stage(nn.Module):
     Args:
         drop_path: probability of stochastic depth for each block.
         last: do not merge tokens after the blocks.
+        checkpointing: gradient checkpointing, as for `transformer.Blocks`.
     """
 
-    def __init__(self, channels: int, window: Triple, *, drop_path: list[float], last: bool):
+    def __init__(self, channels: int, window: Triple, *, drop_path: list[float], last: bool, checkpointing: bool):
         super().__init__()
+        self.checkpointing = checkpointing
         self.blocks = nn.ModuleList(
             Block(channels, window, shifted=i % 2 == 1, drop_path=rate) for i, rate in enumerate(drop_path)
         )
@@ -153,7 +155,7 @@ class Stage(nn.Module):
         t, h, w = x_NCTHW.shape[2:]
         tokens = as_tokens(x_NCTHW)
         for block in self.blocks:
-            tokens = block(tokens, (t, h, w))
+            tokens = applied(block, tokens, (t, h, w), checkpointing=self.checkpointing)
         x_NCTHW = as_map(tokens, (t, h, w))
         return x_NCTHW if self.downsample is None else self.downsample(x_NCTHW)
 
@@ -182,11 +184,14 @@ class Swin3D(Backbone):
         window_t: temporal size of a window, in tokens of 2 frames.
         frames, size: number of frames, and height and width in pixels, of the clips that the net expects by default.
         drop_path: probability of stochastic depth for the last block. It grows linearly from 0 in the first block.
+        checkpointing: gradient checkpointing, as for `transformer.Blocks`.
         num_classes, in_channels, dropout: as for `Backbone`.
 
     Raises:
         ValueError: there are too few blocks.
     """
+
+    not_decayed = ("relative_position_bias_table",)
 
     def __init__(
         self,
@@ -200,6 +205,7 @@ class Swin3D(Backbone):
         drop_path: float,
         depth: int,
         window_t: int,
+        checkpointing: bool,
     ):
         super().__init__(num_features=8 * channels, in_channels=in_channels, dropout=dropout, head_std=0.01)
         if depth < 7:
@@ -212,6 +218,7 @@ class Swin3D(Backbone):
                 (window_t, SIDE, SIDE),
                 drop_path=[next(rates) for _ in range(blocks)],
                 last=i == 3,
+                checkpointing=checkpointing,
             )
             for i, blocks in enumerate((2, 2, depth - 6, 2))
         ]
@@ -219,6 +226,12 @@ class Swin3D(Backbone):
         self.norm = nn.LayerNorm(self.num_features)
         init_linear(self)
         self.reset_head(num_classes)
+
+    @property
+    def depth_layers(self) -> list[nn.Module]:
+        """See `Backbone`. Each block is a layer, and the merging of tokens belongs to the block before it, as in SimMIM
+        (Xie et al. 2021, arXiv:2111.09886)."""
+        return [self.patch_embed, *(block for stage in self.layers for block in stage.blocks)]
 
     def features(self, x_NCTHW: Tensor) -> Tensor:
         x = self.layers(self.patch_embed(x_NCTHW))
@@ -346,6 +359,7 @@ for _name, (_channels, _depth, _drop_path, _published) in VARIANTS.items():
                 "drop_path": _drop_path,
                 "depth": _depth,
                 "window_t": 8,
+                "checkpointing": False,
             },
             paper="arXiv:2106.13230",
             weights={"torchvision": TORCHVISION, "videoswin": REPOSITORY},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -184,11 +185,15 @@ class Blocks(Tokens, nn.Sequential):
 
     def forward(self, x: Tensor, rotation: Tensor | None = None) -> Tensor:
         for block in self:
-            if self.checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(block, x, rotation, use_reentrant=False)
-            else:
-                x = block(x, rotation)
+            x = applied(block, x, rotation, checkpointing=self.checkpointing)
         return x
+
+
+def applied(block: nn.Module, *inputs: Any, checkpointing: bool) -> Any:
+    """The output of a block for its inputs. With gradient checkpointing, training keeps only these: see `Blocks`."""
+    if checkpointing and block.training and torch.is_grad_enabled():
+        return checkpoint(block, *inputs, use_reentrant=False)
+    return block(*inputs)
 
 
 def merged(x: Tensor) -> Tensor:

@@ -119,6 +119,39 @@ def test_layer_decay_of_transformers(name, blocks, output):
         assert rates[id(parameter)] == expected, key
 
 
+def test_layer_decay_of_mvit_as_in_pyslowfast():
+    net = meta("mvit_v1_b", depth=3)
+    groups = parameter_groups(net, config.Optim(lr=1.0, layer_decay=0.5))
+    rates = {id(p): g["lr"] for g in groups for p in g["params"]}
+    for key, parameter in net.named_parameters():
+        if key.startswith("blocks."):
+            expected = 0.5 ** (3 - int(key.split(".")[1]))
+        else:
+            expected = 0.5**4 if key.startswith(("positions.", "patch_embed.")) else 1.0
+        assert rates[id(parameter)] == expected, key
+
+
+def test_layer_decay_of_swin_as_in_simmim():
+    """Each block is a layer. The positions are trained without weight decay, like norms and biases."""
+    net, first = meta("swin3d_t", depth=8), (0, 2, 4, 6)
+    groups = parameter_groups(net, config.Optim(lr=1.0, layer_decay=0.5))
+    rates = {id(p): g["lr"] for g in groups for p in g["params"]}
+    for key, parameter in net.named_parameters():
+        _, stage, part, number, *_ = [*key.split("."), "", "", ""]
+        if part == "blocks":
+            expected = 0.5 ** (8 - first[int(stage)] - int(number))
+        elif part == "downsample":
+            expected = 0.5 ** (9 - first[int(stage) + 1])
+        else:
+            expected = 0.5**9 if key.startswith("patch_embed.") else 1.0
+        assert rates[id(parameter)] == expected, key
+    spared = {id(p) for g in groups if not g["weight_decay"] for p in g["params"]}
+    tables = [p for key, p in net.named_parameters() if p.ndim > 1 and id(p) in spared]
+    assert [tuple(p.shape) for p in tables] == [(15 * 13 * 13, heads) for heads in (3, 3, 6, 6, 12, 12, 24, 24)]
+    assert all(id(p) in spared for p in net.parameters() if p.ndim == 1)
+    assert all(g["weight_decay"] for g in parameter_groups(net, plain()))
+
+
 def test_layer_decay_of_a_convolutional_net():
     net = meta("resnet3d_10")
     assert [layer is child for layer, child in zip(net.depth_layers, [net.conv1, *net.stages])] == [True] * 5

@@ -51,7 +51,17 @@ OPTIONS = {  # net: option sets that together turn every option on, and what the
     "i3d_resnet50_pyslowfast": WINDOW,
     "mc3_18": [COMMON],
     "mvit_v2_s": [
-        ({"depth": 2, "frames": 8, "size": 64, "drop_path": 0.1, "eps_of": "pyslowfast"}, "fewer"),
+        (
+            {
+                "depth": 2,
+                "frames": 8,
+                "size": 64,
+                "drop_path": 0.1,
+                "checkpointing": True,
+                "eps_of": "pyslowfast",
+            },
+            "fewer",
+        ),
         COMMON,
     ],
     "preact_resnet3d_10": [*STEM, TYPE_A],
@@ -66,7 +76,7 @@ OPTIONS = {  # net: option sets that together turn every option on, and what the
     "s3d_torchvision": [COMMON],
     "slowfast_resnet50_4x16": WINDOW,
     "swin3d_t": [
-        ({"depth": 7, "frames": 8, "size": 64, "drop_path": 0.2}, "fewer"),
+        ({"depth": 7, "frames": 8, "size": 64, "drop_path": 0.2, "checkpointing": True}, "fewer"),
         ({"window_t": 16}, "more"),
         COMMON,
     ],

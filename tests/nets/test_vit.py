@@ -292,9 +292,18 @@ def test_heads_of_the_probe_follow_from_the_file(tmp_path):
 # ---- training and features ----
 
 
-@pytest.mark.parametrize("name", ["videomae_s", "vjepa2_s"])
-def test_checkpointing_changes_no_gradient(name):
-    net = small(name, drop_path=0.5)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("videomae_s", {}),
+        ("vjepa2_s", {}),
+        ("mvit_v1_b", {}),
+        ("mvit_v2_s", {}),
+        ("swin3d_t", {"depth": 7}),
+    ],
+)
+def test_checkpointing_changes_no_gradient(name, options):
+    net = small(name, drop_path=0.5, **options)
     other = copy.deepcopy(net)
     for module in other.modules():
         if hasattr(module, "checkpointing"):
@@ -310,7 +319,7 @@ def test_checkpointing_changes_no_gradient(name):
     for found, expected in zip(other.parameters(), net.parameters()):
         assert torch.allclose(found.grad, expected.grad, atol=1e-6)
     assert len(kept[1]) < len(kept[0]) / 2
-    assert small(name, checkpointing=True).eval()(clip()).equal(net.eval()(clip()))
+    assert small(name, checkpointing=True, **options).eval()(clip()).equal(net.eval()(clip()))
 
 
 @pytest.mark.parametrize(
