@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import click
 from actrec import config
 from actrec.cli.completion import net_names
 from actrec.cli.ending import finish, json_option
-from actrec.cli.options import Command, flags_of_net, meaning_in_net
+from actrec.cli.options import Command, config_options, flags_of_net, meaning_in_net
 from actrec.registry import did_you_mean
 from actrec.words import counted
 
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
     from actrec.config import Input
     from actrec.known_nets import Details
 
+_OF_TRAINING = ("backbone", "dropout", "drop_path", "checkpointing", "eps_of")  # they change neither cost nor shapes
+
 
 @click.command(
     cls=Command,
     examples=[
         "actrec nets",
         "actrec nets s3d",
+        "actrec nets videomae_b --frames 32 --size 112 --depth 6",
     ],
 )
 @click.argument("name", required=False, shell_complete=net_names)
@@ -35,9 +39,27 @@ if TYPE_CHECKING:
     help="Show the published trainings on mini datasets (arXiv:2010.11757), of all nets or of NAME.",
 )
 @click.option("--markdown", is_flag=True, help="Print the page docs/nets.md.")
+@config_options(config.Clip, only=("frames",), heading="Clips and options of NAME")
+@config_options(config.Frame, only=("size",), heading="Clips and options of NAME")
+@config_options(config.Net, without=_OF_TRAINING, heading="Clips and options of NAME")
 @json_option
-def command(name: str | None, benchmark: bool, markdown: bool, json_path: Path | None) -> int:
-    """List the nets by family, or show one: cost, input, options, weights, published accuracies."""
+def command(
+    name: str | None,
+    benchmark: bool,
+    markdown: bool,
+    json_path: Path | None,
+    clip: config.Clip,
+    frame: config.Frame,
+    net: config.Net,
+) -> int:
+    """List the nets by family, or show one: cost, input, options, weights, published accuracies.
+
+    With --frames, --size or options of the net, the net is measured for such clips.
+    """
+    given = {"frames": clip.frames, "size": frame.size, **net.options}
+    flags = flags_of_net({option: value for option, value in given.items() if value is not None})
+    if flags and (benchmark or markdown or not name):
+        raise click.UsageError(f"{', '.join(flags)}: expected with NAME, and without --benchmark and --markdown")
     if markdown:
         if name or benchmark or json_path:
             raise click.UsageError("--markdown with other arguments: expected none, it prints the page of all nets")
@@ -45,7 +67,7 @@ def command(name: str | None, benchmark: bool, markdown: bool, json_path: Path |
 
         click.echo(page.markdown(), nl=False)
         return 0
-    lines, result = _benchmark(name) if benchmark else _net(name) if name else _families()
+    lines, result = _benchmark(name) if benchmark else _net(name, given) if name else _families()
     return finish(*lines, json_path=json_path, result=result)
 
 
@@ -71,10 +93,10 @@ def _families() -> tuple[list[str], list[dict[str, Any]]]:
     ]
 
 
-def _net(name: str) -> tuple[list[str], dict[str, Any]]:
+def _net(name: str, given: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
     from actrec.known_nets import accuracy
 
-    net = _details(name)
+    net = _details(name, given)
     own = net.input
     lines = [f"{net.name}  {net.paper}"]
     lines.append(f"cost: {net.params / 1e6:.2f} M parameters, {net.flops / 1e9:.2f} GFLOPs (multiply-adds)")
@@ -98,19 +120,28 @@ def _net(name: str) -> tuple[list[str], dict[str, Any]]:
     return lines, asdict(net)
 
 
-def _details(name: str) -> Details:
-    """Details of one of actrec's own nets from the stored table, or of another net, which is measured."""
+def _details(name: str, given: Mapping[str, Any]) -> Details:
+    """Details of one of actrec's own nets from the stored table, or of another net, which is measured.
+
+    Args:
+        given: its options, and `frames` and `size` of the clips; None if not given. With any, it is measured, too.
+    """
     from actrec.known_nets import known_nets
 
     known = known_nets().nets
-    if name in known:
+    options = {option: value for option, value in given.items() if value is not None}
+    if name in known and not options:
         return known[name]
-    if ":" not in name and "actrec.nets" not in sys.modules:  # no program has registered other nets
+    if (
+        name not in known and ":" not in name and "actrec.nets" not in sys.modules
+    ):  # no program has registered other nets
         raise ValueError(f"unknown net {name!r}{did_you_mean(name, known)}")
     from actrec import nets
     from actrec.nets import catalog
 
-    return catalog.describe(nets.outline(name))
+    frames, size = options.pop("frames", None), options.pop("size", None)
+    options |= nets.clip_options(name, frames=frames, size=size)
+    return catalog.describe(nets.outline(name, **options), frames=frames, size=size)
 
 
 def _size(own: Input) -> str:
@@ -136,7 +167,7 @@ def _benchmark(name: str | None) -> tuple[list[str], list[dict[str, Any]]]:
 
     rows = known_nets().mini_benchmark
     if name is not None:
-        _details(name)
+        _details(name, {})
         having = sorted({row["net"] for row in rows})
         rows = [row for row in rows if row["net"] == name]
         if not rows:

@@ -9,18 +9,20 @@ import functools
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from torch import Tensor
 
 from actrec import nets
+from actrec.config import Input
 from actrec.files import atomic_write
 from actrec.known_nets import TABLE, Details, Family, Form, OptionValue
 from actrec.nets import NETS, Entry
 from actrec.nets.backbone import Backbone
 from actrec.nets.profile import profile
 from actrec.nets.weights import COUNTERS, head_of, stem_of
+from actrec.settings import check_fields
 
 
 def families() -> list[Family]:
@@ -41,15 +43,23 @@ def families() -> list[Family]:
     return found
 
 
-def describe(net: Backbone) -> Details:
-    """Facts about a net that was made with its default options, such as an outline."""
-    entry, cost = NETS.get(net.name), profile(net)
+def describe(net: Backbone, *, frames: int | None = None, size: int | None = None) -> Details:
+    """Facts about a net, which can be an outline.
+
+    Args:
+        frames, size: Of the clips. None takes those of the net.
+
+    Raises:
+        ValueError: The net does not accept such clips.
+    """
+    entry, cost = NETS.get(net.name), profile(net, frames=frames, size=size)
+    clips = {name: value for name, value in (("frames", frames), ("size", size)) if value is not None}
     return Details(
         name=net.name,
         paper=entry.paper,
         params=cost.params,
         flops=cost.flops,
-        input=net.input,
+        input=replace(net.input, **check_fields(Input, clips)),
         min_frames=-(-net.min_frames // net.frames_multiple) * net.frames_multiple,
         min_size=net.min_size,
         frames_multiple=net.frames_multiple,

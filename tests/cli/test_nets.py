@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import actrec
 from actrec.nets import NETS, page
 
 
@@ -81,6 +82,39 @@ def test_markdown(run, monkeypatch):
     ],
 )
 def test_mistakes(run, arguments, code, said):
+    found, _, err = run("nets", *arguments)
+    assert found == code
+    assert err[-1].startswith(said)
+
+
+def test_a_net_for_other_clips(run, tmp_path):
+    code, out, err = run(
+        "nets", "videomae_s", "--frames", "4", "--size", "64", "--depth", "2", "--json", tmp_path / "n"
+    )
+    assert (code, err) == (0, [])
+    net = actrec.net("videomae_s", frames=4, size=64, depth=2)
+    cost = actrec.profile(net)
+    assert out[1] == f"cost: {cost.params / 1e6:.2f} M parameters, {cost.flops / 1e9:.2f} GFLOPs (multiply-adds)"
+    assert out[2].startswith("input: 4 frames of 64x64, mean 0.485")
+    written = json.loads((tmp_path / "n").read_text())
+    assert (written["flops"], written["input"]["size"], written["options"]["depth"]) == (cost.flops, 64, 2)
+    _, out, _ = run("nets", "tiny3d", "--frames", "8")  # not an option of this net
+    assert out[1].endswith(f", {actrec.profile(actrec.net('tiny3d'), frames=8).flops / 1e9:.2f} GFLOPs (multiply-adds)")
+    assert out[2].startswith("input: 8 frames of ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--frames", "8"], 2, "Error: --frames 8: expected with NAME, and without --benchmark and --markdown"),
+        (["tiny3d", "--benchmark", "--widen", "2"], 2, "Error: --widen 2.0: expected with NAME, and without --bench"),
+        (["tiny3d", "--depth", "2"], 1, "Error: net 'tiny3d' takes no option 'depth'"),
+        (["mvit_v1_b", "--size", "30"], 1, "Error: size 30: this net needs multiples of 4"),
+        (["videomae_s", "--size", "8"], 1, "Error: frames of 8x8 pixels are too small: this net needs at least 16x16"),
+        (["slowfast_resnet50_8x8", "--frames", "7"], 1, "Error: clips of 7 frames: this net needs a multiple of 4"),
+    ],
+)
+def test_clips_that_a_net_does_not_take(run, arguments, code, said):
     found, _, err = run("nets", *arguments)
     assert found == code
     assert err[-1].startswith(said)
