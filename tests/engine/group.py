@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TIMEOUT = 240  # seconds for one command
+OPTIMIZERS = "torch._dynamo"  # torch's optimizers import it when the first one is made, which takes a second
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Groups:
 
 
 def serve() -> None:
-    for module in ("actrec.cli.main", "actrec.cli.train", "actrec.cli.evaluate", "actrec.engine.train"):
+    for module in ("actrec.cli.main", "actrec.cli.train", "actrec.cli.evaluate", "actrec.engine.train", OPTIMIZERS):
         __import__(module)
     for line in sys.stdin:
         order = json.loads(line)

@@ -11,6 +11,8 @@ import signal
 import sys
 from pathlib import Path
 
+import torch._dynamo  # noqa: F401 # torch's optimizers import it when the first one is made, which takes a second
+
 import actrec
 from actrec import config
 from actrec.config import Input, Recipe
