@@ -149,17 +149,19 @@ LAYOUTS = {
         eps={r"blocks\.\d+\.norm\d": 1e-12, r"fc_norm": 1e-5},
     ),
 }
-k400 = partial(Published, dataset="Kinetics-400", top5=None, frames=16, views="5x3", size=224)
-v1 = partial(k400, source="VideoMAE (MCG-NJU)", layout="videomae", protocol="videomae_k400")
-v1_ssv2 = partial(v1, dataset="Something-Something V2", views="2x3", protocol="videomae_ssv2")
+V1 = "VideoMAE (MCG-NJU)"
+k400 = partial(Published, "Kinetics-400", frames=16, views="5x3", size=224)
+ssv2 = partial(Published, "Something-Something V2", frames=16, views="2x3", size=224)
+v1 = partial(k400, source=V1, layout="videomae", protocol="videomae_k400")
+v1_ssv2 = partial(ssv2, source=V1, layout="videomae", protocol="videomae_ssv2")
 IN_TRANSFORMERS: dict[str, Any] = {"source": "VideoMAE in transformers", "layout": "transformers"}  # the same weights
 v2 = partial(k400, source="VideoMAEv2 (OpenGVLab)", layout="videomae")
 VARIANTS = {  # name: channels, heads, channels in the MLPs, patch, depth, accuracies
-    "videomae_s": (384, 6, 1536, 16, 12, (v1(top1=79.0), v1_ssv2(top1=66.8), v2(top1=83.7))),
-    "videomae_b": (768, 12, 3072, 16, 12, (v1(top1=81.5), v1_ssv2(top1=70.8), v2(top1=86.6))),
-    "videomae_l": (1024, 16, 4096, 16, 24, (v1(top1=85.2),)),
-    "videomae_h": (1280, 16, 5120, 16, 32, (v1(top1=86.6),)),
-    "videomae_g": (1408, 16, 6144, 14, 40, (v2(top1=87.2, protocol="videomae_k400"),)),
+    "videomae_s": (384, 6, 1536, 16, 12, (v1(79.0, 93.8), v1_ssv2(66.8, 90.3), v2(83.7, None))),
+    "videomae_b": (768, 12, 3072, 16, 12, (v1(81.5, 95.1), v1_ssv2(70.8, 92.4), v2(86.6, None))),
+    "videomae_l": (1024, 16, 4096, 16, 24, (v1(85.2, 96.8),)),
+    "videomae_h": (1280, 16, 5120, 16, 32, (v1(86.6, 97.1),)),
+    "videomae_g": (1408, 16, 6144, 14, 40, (v2(87.2, 97.4, protocol="videomae_k400"),)),
 }
 for _name, (*_sizes, _depth, _published) in VARIANTS.items():
     NETS.add(
@@ -177,7 +179,7 @@ for _name, (*_sizes, _depth, _published) in VARIANTS.items():
             },
             paper="arXiv:2303.16727" if _name == "videomae_g" else "arXiv:2203.12602",
             weights=LAYOUTS,
-            published=(*_published, *(replace(row, **IN_TRANSFORMERS) for row in _published if row.protocol)),
+            published=(*_published, *(replace(row, **IN_TRANSFORMERS) for row in _published if row.source == V1)),
             options_of=options_of,
         ),
     )
