@@ -32,7 +32,7 @@ class Chosen(NamedTuple):
     protocol: Protocol | None
     note: str = ""
     clip: Mapping[str, Any] = {}
-    options: Mapping[str, OptionValue] = {}
+    options: Mapping[str, Any] = {}
 
 
 def choose(

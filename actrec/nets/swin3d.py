@@ -11,9 +11,10 @@ read with the layout `videoswin`. torchvision has the same net (layout `torchvis
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from math import prod
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -231,7 +232,7 @@ class Swin3D(Backbone):
     def depth_layers(self) -> list[nn.Module]:
         """See `Backbone`. Each block is a layer, and the merging of tokens belongs to the block before it, as in SimMIM
         (Xie et al. 2021, arXiv:2111.09886)."""
-        return [self.patch_embed, *(block for stage in self.layers for block in stage.blocks)]
+        return [self.patch_embed, *(block for stage in cast(Iterable[Stage], self.layers) for block in stage.blocks)]
 
     def features(self, x_NCTHW: Tensor) -> Tensor:
         x = self.layers(self.patch_embed(x_NCTHW))
