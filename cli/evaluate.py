@@ -153,7 +153,7 @@ def command(
         name_missing(f"left out by {model.protocol.name}", result.left_out, len(found.videos))
     return finish(
         *(_tables(analysis) if per_class else ()),
-        *(varied.table() if varied else ()),
+        *([*varied.table(), varied.conclusion()] if varied else ()),
         *lines,
         *(f"wrote {path}" for path in written),
         f"fingerprint: {fingerprint_line(fingerprint)}",

@@ -88,9 +88,26 @@ class Sensitivity:
             for row in (head, *cells)
         ]
 
+    def conclusion(self) -> str:
+        """Which variation matters most, in one sentence."""
+        most = max(self.rows, key=lambda row: abs(row.change), default=None)
+        if most is None or not most.change:
+            return "no variation changes top-1"
+        said = f"top-1 changes most with `{most.name}`, by {most.change:+.2f} points"
+        if most.changed is None:  # missing videos
+            return said
+        low, high = most.interval
+        chance = "its interval contains 0: the change can be chance" if low <= 0 <= high else "this is more than chance"
+        return f"{said}; {chance}"
+
     def summary(self) -> dict[str, Any]:
         """The same for JSON."""
-        return {"top1": self.result.top1, "interval": self.interval, "variations": [vars(row) for row in self.rows]}
+        return {
+            "top1": self.result.top1,
+            "interval": self.interval,
+            "variations": [vars(row) for row in self.rows],
+            "conclusion": self.conclusion(),
+        }
 
 
 @dataclass

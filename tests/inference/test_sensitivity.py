@@ -14,7 +14,7 @@ from actrec.data.index import build_index
 from actrec.data.sampling.protocols import PROTOCOLS
 from actrec.data.video.color import color_change, wrong_matrix
 from actrec.inference import sensitivity as module
-from actrec.inference.sensitivity import passes, sensitivity
+from actrec.inference.sensitivity import Row, passes, sensitivity
 
 VIEWS = Views(clips=2, crops=3)
 
@@ -82,6 +82,22 @@ def test_a_table_and_json(found):
     said = found.summary()
     assert said["top1"] == found.result.top1
     assert [row["name"] for row in said["variations"]] == [row.name for row in found.rows]
+
+
+def test_the_largest_change_in_words(found):
+    assert found.summary()["conclusion"] == found.conclusion()
+
+    def said(*rows, changed=1):
+        made = [Row(name, 50.0, change, interval, changed) for name, change, interval in rows]
+        return replace(found, rows=made).conclusion()
+
+    small, large = ("a", 1.0, (0.5, 2.0)), ("b", -3.0, (-6.0, 0.0))
+    assert said(small, large) == (
+        "top-1 changes most with `b`, by -3.00 points; its interval contains 0: the change can be chance"
+    )
+    assert said(small) == "top-1 changes most with `a`, by +1.00 points; this is more than chance"
+    assert said(small, changed=None) == "top-1 changes most with `a`, by +1.00 points"  # missing videos
+    assert said(("a", 0.0, (0.0, 0.0))) == said() == "no variation changes top-1"
 
 
 def test_each_frame_is_read_once_in_a_pass(model, videos, monkeypatch):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import actrec
 from actrec.data.sampling.protocols import PROTOCOLS, frames
@@ -174,3 +175,29 @@ def test_linspace_is_that_of_torch():
         start, steps = float(rng.random() * rng.choice([0, 1, 3000])), int(rng.integers(1, 65))
         end = start + float(rng.random() * 200)
         assert np.abs(frames._linspace32(start, end, steps) - torch.linspace(start, end, steps).numpy()).max() < 1e-3
+
+
+def test_arguments_that_are_not_those_of_a_video():
+    r3d = PROTOCOLS["torchvision_r3d_18"]
+    frames = r3d.frames(300, 24)
+    for rate in (24.0, np.float32(24), np.int64(24), Fraction(24)):
+        assert np.array_equal(r3d.frames(np.int64(300), rate), frames)
+    for number in (2.5, "3", True):
+        with pytest.raises(ValueError, match="num_frames .*: expected a whole number"):
+            r3d.frames(number, 30)
+    with pytest.raises(ValueError, match="width 1.5: expected a whole number"):
+        r3d.geometry(1.5, 3)
+
+
+def test_logits_of_all_kinds_are_reduced():
+    """Also tensors that numpy does not read."""
+    rule = PROTOCOLS["torchvision_r3d_18"]
+    logits = np.random.default_rng(0).integers(-3, 4, (2, 5, 7))
+    expected = rule.reduce(logits)
+    assert expected.shape == (2, 7)
+    tensor = torch.from_numpy(logits).bfloat16().requires_grad_()
+    for same in (logits.astype(np.float16), logits.tolist(), tensor):
+        assert np.array_equal(rule.reduce(same), expected)
+    for shape in ((7,), (), (0, 7)):
+        with pytest.raises(ValueError, match=r"logits of shape .*: expected \(..., views, classes\)"):
+            rule.reduce(np.zeros(shape))

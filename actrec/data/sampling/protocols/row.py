@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from actrec.arguments import check_argument, checked
 from actrec.data.sampling.protocols import crops as crop_rules
 from actrec.data.sampling.protocols import frames as frame_rules
 from actrec.data.times import FrameTimes
@@ -128,6 +129,7 @@ class Protocol:
         Raises:
             ValueError: `num_frames` is below 1, or the protocol needs the rate and it is not a positive number.
         """
+        num_frames = check_argument("num_frames", num_frames, int)
         if num_frames < 1:
             raise ValueError(f"num_frames {num_frames}: expected at least 1")
         rate = math.nan if fps is None else float(fps)
@@ -137,6 +139,7 @@ class Protocol:
             return frame_rules.TIMED[self.sampling](num_frames, rate, self, times)
         return frame_rules.RULES[self.sampling](num_frames, rate, self)
 
+    @checked
     def geometry(self, width: int, height: int) -> Geometry:
         """How pictures of one size are resized and cropped.
 
@@ -162,13 +165,19 @@ class Protocol:
             actrec.protocol("ibm_k400").reduce([[0.0, 2.0], [1.0, 3.0]])  # array([0.5, 2.5]), their mean
 
         Args:
-            logits: (..., views, classes): an array, a list, or a tensor on the CPU. With `joins_clips`, each view is
-                a crop.
+            logits: (..., views, classes): an array, a list, or a tensor. With `joins_clips`, each view is a crop.
 
         Returns:
             (..., classes) float64: logits, probabilities, or sums of probabilities (see `reduction`).
+
+        Raises:
+            ValueError: there is no view, or no dimension for the views.
         """
+        if hasattr(logits, "detach"):  # a tensor, which may need a gradient or have a type that numpy lacks
+            logits = logits.detach().cpu().double()
         values = np.asarray(logits, np.float64)
+        if values.ndim < 2 or not values.shape[-2]:
+            raise ValueError(f"logits of shape {values.shape}: expected (..., views, classes), with at least one view")
         if self.reduction == "logits":
             return np.asarray(values.mean(-2))
         powers = np.exp(values - values.max(-1, keepdims=True))
