@@ -56,6 +56,7 @@ setup: $(READY)
 
 # An editable install: after a plain one, the clone's folder actrec would hide the installed package.
 $(READY): setup.py constraints.txt
+	@echo "Installing PyTorch and the other packages into $(VENV): this takes some minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
