@@ -21,6 +21,7 @@ from actrec.data.lists import read_list
 from actrec.tools.make import extract_flow, extract_frames, prepare
 
 MODULES = [f"actrec.tools.make.{name}" for name in ("extract_frames", "prepare", "extract_flow")]
+OF_FLOW = ["actrec.engine.datafolder", "actrec.engine.devices"]  # `extract-flow` imports torch, which takes a second
 FRAMES = ExtractOptions(short_side=48)
 PREPARED = PrepareOptions(short_side=48, encoder="cpu", preset="ultrafast")
 COMMANDS = {
@@ -32,7 +33,7 @@ COMMANDS["prepare --shards"] = (*COMMANDS["prepare"], "--shards", 3)
 
 @pytest.fixture(scope="module")
 def forks():
-    with Forks(*MODULES) as running:
+    with Forks(*MODULES, *OF_FLOW) as running:
         yield running
 
 
