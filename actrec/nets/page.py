@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable
 
 from actrec import config
-from actrec.known_nets import Family, accuracy, known_nets
+from actrec.known_nets import Family, Published, known_nets
 from actrec.nets.outside import DEFAULT_INPUT
 
 WIDTH = 100  # columns of the text
@@ -56,10 +56,9 @@ actrec weights inspect FILE            # which nets the weights in a file fit
 - **FLOPs** are the multiply-adds of one default clip, counted as in the published tables:
   convolutions, linear layers and the matrix products of attention, without the last layer.
 - **input** is the default clip: frames x height x width. Pass `--frames` and `--size` to change it.
-- **published** lists the accuracies, in percent, that the authors of weights files published. The
-  net reads these files, but we did not measure the accuracies with actrec. For TSN and TSM, the
-  number of frames is the number of segments. [Published accuracies](reproduce.md) has the command
-  for each of them.
+- **published top-1** is the best accuracy, in percent, that was published for weights files which
+  the net reads. We did not measure it with actrec. [Published accuracies](reproduce.md) lists all
+  published accuracies, with the weights file, the protocol and the command.
 - The accuracies of IBM's nets (arXiv:2010.11757) and of mmaction2's nets were measured without
   temporal stride. To reproduce them, pass `--no-temporal-stride` to nets that have this option.
 
@@ -140,7 +139,7 @@ def _nets(families: Iterable[Family]) -> str:
     """The table of all nets."""
     details = [known_nets().nets[name] for family in families for name in family.names]
     return _table(
-        ("net", "paper", "parameters", "FLOPs", "input", "layouts besides actrec", "published"),
+        ("net", "paper", "parameters", "FLOPs", "input", "layouts besides actrec", "published top-1"),
         [
             (
                 f"`{net.name}`",
@@ -149,11 +148,20 @@ def _nets(families: Iterable[Family]) -> str:
                 f"{net.flops / 1e9:.2f} G",
                 f"{net.input.frames} x {'x'.join(map(str, net.input.shape))}",
                 ", ".join(net.weights[1:]) or "–",
-                "<br>".join(_linked(accuracy(each)) for each in net.published) or "–",
+                _best(net.published),
             )
             for net in details
         ],
     )
+
+
+def _best(published: Iterable[Published]) -> str:
+    """The best published top-1 for each dataset."""
+    best: dict[str, float] = {}
+    for each in published:
+        if each.top1 is not None:
+            best[each.dataset] = max(each.top1, best.get(each.dataset, 0.0))
+    return "<br>".join(f"{dataset}: {top1:.2f}" for dataset, top1 in best.items()) or "–"
 
 
 def _layouts(families: Iterable[Family]) -> str:

@@ -200,15 +200,16 @@ def _checkpoint_tables() -> str:
         own = [each for each in checkpoints() if each.published.source == source]
         rows = [
             (
-                f"`{each.published.file}`" if each.published.file else "–",
                 each.published.dataset,
                 _number(each.published.top1),
                 _number(each.published.top5),
+                f"`{each.published.file}`" if each.published.file else "–",
                 f"`{each.command}`",
             )
             for each in own
         ]
-        table = _table(("file", "dataset", "top-1", "top-5", "command"), rows)
+        # The site breaks long names only after the first column.
+        table = _table(("dataset", "top-1", "top-5", "file", "command"), rows)
         parts += [f"## {_title(source)}", *([NOTES[source]] if source in NOTES else []), table]
     return "\n\n".join(parts)
 
