@@ -393,6 +393,11 @@ class Net(Settings):
         at_least=1,
         at_most=MAX_FRAMES,
     )
+    pool_kernel: Literal["3x3x3", "strided"] | None = opt(
+        None,
+        "Kernels of the pools of MViT. strided: in space one larger than the stride, and no pool without a stride, as "
+        "in PySlowFast's configuration of 24 blocks. Weights that are loaded set it.",
+    )
     probe_depth: int | None = opt(
         None, "Number of blocks of the attentive probe, the head of V-JEPA 2.", at_least=1, at_most=1000
     )

@@ -39,6 +39,7 @@ from actrec.settings import show
 
 KERNEL, STRIDE = (3, 7, 7), (2, 4, 4)  # of the convolution that makes the tokens
 HEAD = 96  # channels of an attention head, and of the first blocks
+LARGE = 24  # blocks; from this depth on, other blocks halve the map
 COARSEST = 8  # stride of keys and values in the first block
 EPS = 1e-6
 Norm = partial(nn.LayerNorm, eps=EPS)
@@ -103,18 +104,31 @@ class Attention(nn.Module):
         in_channels, channels: channels of an input token and of an output token. An attention head has 96.
         q_stride: stride along height and width of the convolution that pools queries. None: they are not pooled.
         kv_stride: stride along height and width of the convolutions that pool keys and values.
+        strided: as for `Block`.
         grid: tokens along time, height and width, for relative positions (version 2). None: there are none.
     """
 
-    def __init__(self, in_channels: int, channels: int, *, q_stride: int | None, kv_stride: int, grid: Triple | None):
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        q_stride: int | None,
+        kv_stride: int,
+        strided: bool,
+        grid: Triple | None,
+    ):
         super().__init__()
         self.heads = channels // HEAD
         self.qkv = nn.Linear(in_channels, 3 * channels)
-        if q_stride is not None:
-            self.pool_q, self.norm_q = _pool(q_stride), Norm(HEAD)
-        self.pool_k, self.norm_k = _pool(kv_stride), Norm(HEAD)
-        self.pool_v, self.norm_v = _pool(kv_stride), Norm(HEAD)
-        self.pools_q, self.relative = q_stride is not None, grid is not None
+        self.pools_q = q_stride is not None and (q_stride > 1 or not strided)
+        self.pools_kv, self.relative = kv_stride > 1 or not strided, grid is not None
+        if self.pools_q:
+            assert q_stride is not None
+            self.pool_q, self.norm_q = _pool(q_stride, strided), Norm(HEAD)
+        if self.pools_kv:
+            self.pool_k, self.norm_k = _pool(kv_stride, strided), Norm(HEAD)
+            self.pool_v, self.norm_v = _pool(kv_stride, strided), Norm(HEAD)
         if grid is not None:
             assert q_stride is not None
             side = max(grid[1:])
@@ -127,9 +141,11 @@ class Attention(nn.Module):
     def forward(self, x_NLC: Tensor, grid: Triple) -> tuple[Tensor, Triple]:
         """The tokens of maps of `grid` (T, H, W), after the class token, and the grid of the result."""
         q, k, v = self.qkv(x_NLC).unflatten(2, (3, self.heads, HEAD)).permute(2, 0, 3, 1, 4)
-        k, kv_grid = _pooled(k, self.pool_k, grid)
-        v, _ = _pooled(v, self.pool_v, grid)
-        k, v = self.norm_k(k), self.norm_v(v)
+        kv_grid = grid
+        if self.pools_kv:
+            k, kv_grid = _pooled(k, self.pool_k, grid)
+            v, _ = _pooled(v, self.pool_v, grid)
+            k, v = self.norm_k(k), self.norm_v(v)
         if self.pools_q:
             q, grid = _pooled(q, self.pool_q, grid)
             q = self.norm_q(q)
@@ -161,6 +177,7 @@ class Block(nn.Module):
             number, in version 2 the attention.
         halves: pool the queries, which halves height and width of the map.
         kv_stride: as for `Attention`.
+        strided: the kernels of the pools follow from their strides (see `MViT`).
         grid: as for `Attention`. The block is of version 2 if it is given.
         drop_path: probability of stochastic depth.
     """
@@ -172,6 +189,7 @@ class Block(nn.Module):
         *,
         halves: bool,
         kv_stride: int,
+        strided: bool,
         grid: Triple | None,
         drop_path: float,
     ):
@@ -180,7 +198,7 @@ class Block(nn.Module):
         inner = channels if self.v2 else in_channels
         q_stride = 2 if halves else 1 if self.v2 else None
         self.norm1 = Norm(in_channels)
-        self.attn = Attention(in_channels, inner, q_stride=q_stride, kv_stride=kv_stride, grid=grid)
+        self.attn = Attention(in_channels, inner, q_stride=q_stride, kv_stride=kv_stride, strided=strided, grid=grid)
         self.norm2 = Norm(inner)
         self.mlp = Mlp(inner, 4 * inner, channels)
         self.proj = nn.Linear(in_channels, channels) if channels != in_channels else None
@@ -236,6 +254,10 @@ class MViT(Backbone):
             width must be multiples of 4.
         depth: number of blocks. With 24 or more blocks, the width changes at the blocks 2, 5 and 21, otherwise at the
             blocks 1, 3 and 14.
+        pool_kernel: "3x3x3" for all pools of queries, keys and values. With "strided", a pool has the kernel 1 in time
+            and one more than its stride in space, and there is no pool without a stride. PySlowFast does so if its
+            configuration states no kernel. None: "strided" for version 1 with 24 blocks, because PySlowFast's is the
+            only configuration of this net, and "3x3x3" for the others. Loaded weights change it to their own.
         drop_path: probability of stochastic depth for the last block. It grows linearly from 0 in the first block.
         checkpointing: gradient checkpointing, as for `Blocks`.
         num_classes, in_channels, dropout: as for `Backbone`.
@@ -257,6 +279,7 @@ class MViT(Backbone):
         dropout: float,
         drop_path: float,
         depth: int,
+        pool_kernel: str | None,
         checkpointing: bool,
     ):
         changes = _changes(depth)
@@ -284,6 +307,7 @@ class MViT(Backbone):
                     wider * channels,
                     halves=halves,
                     kv_stride=kv_stride,
+                    strided=(pool_kernel or _default_kernel(v2, depth)) == "strided",
                     grid=grid if v2 else None,
                     drop_path=rate,
                 )
@@ -329,16 +353,23 @@ class PatchEmbedding(nn.Module):
 
 def _changes(depth: int) -> tuple[int, ...]:
     """The blocks that halve the map."""
-    return tuple(i for i in ((1, 3, 14) if depth < 24 else (2, 5, 21)) if i < depth)
+    return tuple(i for i in ((1, 3, 14) if depth < LARGE else (2, 5, 21)) if i < depth)
+
+
+def _default_kernel(v2: bool, depth: int) -> str:
+    """The value of `pool_kernel` that None stands for."""
+    return "strided" if not v2 and depth >= LARGE else "3x3x3"
 
 
 def _table(*shape: int) -> nn.Parameter:
     return nn.Parameter(nn.init.trunc_normal_(torch.empty(*shape), std=0.02))
 
 
-def _pool(stride: int) -> Conv3d:
+def _pool(stride: int, strided: bool) -> Conv3d:
     """A convolution that pools the tokens of a head, channel by channel."""
-    return Conv3d(HEAD, HEAD, (3, 3, 3), (1, stride, stride), (1, 1, 1), groups=HEAD, bias=False)
+    kernel = (1, stride + 1, stride + 1) if strided else (3, 3, 3)
+    t, h, w = (extent // 2 for extent in kernel)
+    return Conv3d(HEAD, HEAD, kernel, (1, stride, stride), (t, h, w), groups=HEAD, bias=False)
 
 
 def _pooled(x: Tensor, pool: nn.Module, grid: Triple) -> tuple[Tensor, Triple]:
@@ -418,9 +449,15 @@ def converted(tensors: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
 
 
 def options_of(tensors: Mapping[str, Tensor]) -> dict[str, OptionValue]:
-    """The options that follow from the tensors of a file: `depth`, and `frames` and `size` if the clips are square."""
+    """The options that follow from the tensors of a file: `depth`, `frames` and `size` if the clips are square, and
+    `pool_kernel` if it is not the one that nets of this depth have by default."""
     depth = num_blocks(tensors, "blocks")
     options: dict[str, OptionValue] = {"depth": depth} if depth else {}
+    pool = tensors.get("blocks.0.attn.pool_k.weight")
+    if pool is not None and pool.ndim == 5:
+        kernel = "strided" if pool.shape[2] == 1 else "3x3x3"
+        if kernel != _default_kernel("blocks.0.attn.rel_pos_t" in tensors, depth):
+            options["pool_kernel"] = kernel
     places = {name: tensor.shape[-2] for name, tensor in tensors.items() if tensor.ndim > 1}
     if {"positions.pos_embed_temporal", "positions.pos_embed_spatial"} <= places.keys():
         frames, area = places["positions.pos_embed_temporal"], places["positions.pos_embed_spatial"]
@@ -528,6 +565,7 @@ for _name, (_v2, _frames, _depth, _drop_path, _published) in VARIANTS.items():
                 "dropout": 0.5,
                 "drop_path": _drop_path,
                 "depth": _depth,
+                "pool_kernel": None,
                 "checkpointing": False,
             },
             paper="arXiv:2112.01526" if _v2 else "arXiv:2104.11227",

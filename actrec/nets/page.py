@@ -54,7 +54,10 @@ actrec weights inspect FILE            # which nets the weights in a file fit
 
 - **parameters** are counted with 400 classes.
 - **FLOPs** are the multiply-adds of one default clip, counted as in the published tables:
-  convolutions, linear layers and the matrix products of attention, without the last layer.
+  convolutions, linear layers and the matrix products of attention, without the last layer. The
+  tables of PyTorchVideo and PySlowFast state up to 9 % more for X3D, C2D, I3D, CSN, R(2+1)D, Slow
+  4x16 and SlowFast except 8x8 with 50 layers: they also count five operations for each value that
+  is batch-normalized.
 - **input** is the default clip: frames x height x width. Pass `--frames` and `--size` to change it.
 - **published top-1** is the best accuracy, in percent, that was published for weights files which
   the net reads. We did not measure it with actrec. [Published accuracies](reproduce.md) lists all

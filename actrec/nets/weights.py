@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from actrec import nets
 from actrec.arguments import checked
 from actrec.files import read_json, show
 from actrec.nets import INPUT_OPTIONS, NETS, Layout, OptionValue, set_eps
@@ -178,16 +179,20 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
     tensors, named = read_checkpoint(path)
     wanted = layouts if layout == "auto" else [layout]
     head = head_of(net, needed=new_head)
-    matches = [
-        (match_names(renamed, net, name, layouts[name], head=head, new_head=new_head), prefix)
-        for prefix, renamed in unwrapped(tensors).items()
-        for name in wanted
-    ]
-    best, prefix = min(matches, key=lambda match: (bool(match[0].problems), -len(match[0].found)))
+    matches = []
+    for prefix, renamed in unwrapped(tensors).items():
+        for name in wanted:
+            like = _as_in_file(net, renamed, layouts[name])
+            match = match_names(renamed, like, name, layouts[name], head=head, new_head=new_head)
+            matches.append((match, prefix, like))
+    best, prefix, like = min(matches, key=lambda match: (bool(match[0].problems), -len(match[0].found)))
     if best.problems:
         problems = _other_options(net, unwrapped(tensors)[prefix], layouts[best.layout]) or listed(best.problems)
         advice = "" if "pass --" in problems or "new_head=True" in problems else _ADVICE
         raise ValueError(f"{path} does not fit net {net.name!r} (read as {best.layout}): {problems}{advice}")
+    if like is not net:
+        other = nets.net(net.name, **cast(dict[str, Any], like.options)).train(net.training)
+        vars(net).update(vars(other.to(next(net.parameters()))))
     net.load_state_dict({**net.state_dict(), **best.found})
     if layouts[best.layout].eps:
         set_eps(net, best.layout)
@@ -196,13 +201,22 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
     return best.account(whole_prefix(tensors, prefix, best.layout))
 
 
+def _as_in_file(net: Backbone, named: Mapping[str, Tensor], layout: Layout) -> Backbone:
+    """The net, or an outline of it in which options that are None have the values that follow from a file."""
+    if NETS.get(net.name).options_of is None:
+        return net
+    found = options_in(net.name, renamed_tensors(named, layout))
+    chosen: dict[str, Any] = {option: value for option, value in found.items() if net.options[option] is None}
+    return nets.outline(net.name, **{**net.options, **chosen}) if chosen else net
+
+
 def _other_options(net: Backbone, tensors: Mapping[str, Tensor], layout: Layout) -> str:
     """The options that the file was made with, where they are not those of the net; empty if they are the same."""
     found = options_in(net.name, renamed_tensors(tensors, layout))
     return "; ".join(
         f"it has {name} {value}, the net {net.options[name]}: pass --{name.replace('_', '-')} {value} ({name}={value})"
         for name, value in found.items()
-        if name not in INPUT_OPTIONS and value != net.options[name]
+        if name not in INPUT_OPTIONS and net.options[name] not in (None, value)
     )
 
 

@@ -62,6 +62,7 @@ OPTIONS = {  # net: option sets that together turn every option on, and what the
             },
             "fewer",
         ),
+        ({"pool_kernel": "strided"}, "fewer"),
         COMMON,
     ],
     "preact_resnet3d_10": [*STEM, TYPE_A],
