@@ -398,6 +398,11 @@ class Net(Settings):
         "Kernels of the pools of MViT. strided: in space one larger than the stride, and no pool without a stride, as "
         "in PySlowFast's configuration of 24 blocks. Weights that are loaded set it.",
     )
+    positions: Literal["rotary", "table"] | None = opt(
+        None,
+        "Positions of the tokens of V-JEPA 2. table: a table of sines and cosines, as in V-JEPA of 2024, whose encoder "
+        "files have the same names.",
+    )
     probe_depth: int | None = opt(
         None, "Number of blocks of the attentive probe, the head of V-JEPA 2.", at_least=1, at_most=1000
     )

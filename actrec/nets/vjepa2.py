@@ -16,6 +16,10 @@ that were intended (see `rotation`), because the published weights were trained 
 The features that `actrec embed` computes are the output of the probe's query. If the probe is not trained, use the mean
 of the normalized tokens instead: `--layer encoder`.
 
+V-JEPA, the older version (Bardes et al. 2024, arXiv:2404.08471), adds a table of sines and cosines to the tokens and
+rotates nothing: `positions="table"`. Its encoder files cannot be told from those of V-JEPA 2, because these contain a
+table, too, which is not used.
+
 The code of the authors and transformers differ in three details. After a file is loaded, the net computes as the
 project that wrote the file.
 
@@ -27,6 +31,7 @@ project that wrote the file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, cast
@@ -37,6 +42,7 @@ from torch import Tensor, nn
 from actrec.config import Input
 from actrec.nets import NETS, Entry, Layout, OptionValue, Published
 from actrec.nets.backbone import Backbone
+from actrec.nets.layers import Triple
 from actrec.nets.transformer import (
     Attention,
     Block,
@@ -67,13 +73,26 @@ class Encoder(Tokens):
         in_channels: channels of a frame.
         dim, heads, hidden: channels, attention heads, channels inside the MLPs.
         depth: number of blocks.
+        table: tokens of a clip along time, height and width, for a table of positions. None if they are rotary.
         drop_path, checkpointing: as for `VJepa2`.
     """
 
     def __init__(
-        self, in_channels: int, dim: int, heads: int, hidden: int, *, depth: int, drop_path: float, checkpointing: bool
+        self,
+        in_channels: int,
+        dim: int,
+        heads: int,
+        hidden: int,
+        *,
+        depth: int,
+        table: Triple | None,
+        drop_path: float,
+        checkpointing: bool,
     ):
         super().__init__()
+        self.table = table
+        if table is not None:
+            self.pos_embed = nn.Parameter(sines(table, dim), requires_grad=False)
         self.head_channels = dim // heads
         self.patch_embed = TubeletEmbedding(in_channels, dim, (2, PATCH, PATCH))
         blocks = (Block(dim, heads, hidden, drop_path=p) for p in drop_paths(drop_path, depth))
@@ -87,7 +106,29 @@ class Encoder(Tokens):
             plane: rows and columns with which the positions are counted.
         """
         tokens = self.patch_embed(x_NCTHW)
+        if self.table is not None:
+            places = self._places(self.patch_embed.grid(x_NCTHW.shape[2:]))
+            return self.norm(self.blocks(tokens + places.to(tokens.dtype)))
         return self.norm(self.blocks(tokens, rotation(tokens.shape[1], plane, self.head_channels, tokens.device)))
+
+    def _places(self, grid: Triple) -> Tensor:
+        """The table for a clip. Only for more frames or another size, it is interpolated, as in the reference."""
+        assert self.table is not None
+        if grid[1:] == self.table[1:] and grid[0] <= self.table[0]:
+            return self.pos_embed[:, : math.prod(grid)]
+        return as_tokens(nn.functional.interpolate(as_map(self.pos_embed, self.table), grid, mode="trilinear"))
+
+
+def sines(grid: Triple, dim: int) -> Tensor:
+    """The table (1, tokens, dim): sines and cosines of frame, row and column, a third of the channels for each."""
+    third = math.ceil(dim / 6) * 2
+    frequency = 10000 ** (-torch.arange(third // 2, dtype=torch.float64) / (third / 2))
+    parts = []
+    for axis, extent in enumerate(grid):
+        angle = torch.arange(extent, dtype=torch.float64)[:, None] * frequency
+        part = torch.cat((angle.sin(), angle.cos()), 1)
+        parts.append(part.reshape([extent if i == axis else 1 for i in range(3)] + [third]).expand(*grid, third))
+    return torch.cat(parts, 3)[..., :dim].flatten(0, 2)[None].float()
 
 
 def rotation(num_tokens: int, plane: Pair, channels: int, device: torch.device) -> Tensor:
@@ -159,6 +200,7 @@ class VJepa2(Backbone):
         depth, probe_depth: number of blocks of the encoder and of the probe.
         num_classes, in_channels, dropout: as for `Backbone`.
         frames, size: of the clips, as in `Input`. Other clips are accepted, too.
+        positions: "rotary", or "table" (see above).
         probe_heads: attention heads of the probe. None: see above.
         drop_path: probability of `DropPath` for the encoder's last block.
         checkpointing: gradient checkpointing, as for `Blocks`.
@@ -180,6 +222,7 @@ class VJepa2(Backbone):
         dropout: float,
         frames: int,
         size: int | tuple[int, int],
+        positions: str,
         probe_depth: int,
         probe_heads: int | None,
         drop_path: float,
@@ -189,15 +232,23 @@ class VJepa2(Backbone):
         if probe_heads is not None and dim % probe_heads:
             raise ValueError(f"probe_heads {probe_heads}: expected a divisor of {dim}, the channels of a token")
         self._heads, self._probe_heads = heads, probe_heads
+        height, width = (size, size) if isinstance(size, int) else size
+        grid = (frames // 2, height // PATCH, width // PATCH)
         self.encoder = Encoder(
-            in_channels, dim, heads, hidden, depth=depth, drop_path=drop_path, checkpointing=checkpointing
+            in_channels,
+            dim,
+            heads,
+            hidden,
+            depth=depth,
+            table=grid if positions == "table" else None,
+            drop_path=drop_path,
+            checkpointing=checkpointing,
         )
         self.probe = Probe(dim, probe_heads or min(heads, PROBE_HEADS), depth=probe_depth, checkpointing=checkpointing)
         self._initialize()
         self.reset_head(num_classes)
         self.min_frames, self.min_size = 2, PATCH
-        height, width = (size, size) if isinstance(size, int) else size
-        self._plane = self.encoder.patch_embed.grid((frames, height, width))[1:]
+        self._plane = grid[1:]
         self._own_plane = False
 
     def _initialize(self) -> None:
@@ -251,11 +302,15 @@ QUERY = r"pooler\.cross_attention_layer\."
 LAYOUTS = {
     "vjepa2": Layout(
         renames={
-            r"(?:encoder\.)?((?:patch_embed|blocks|norm)\..+)": r"encoder.\1",
+            r"(?:encoder\.)?((?:patch_embed|blocks|norm)\..+|pos_embed)": r"encoder.\1",
             r"(?:classifier\.)?pooler\.(.+)": r"probe.\1",
             r"(?:classifier\.)?linear\.(.+)": r"fc.\1",
         },
-        dropped={r"(?:encoder\.)?pos_embed": "table of positions: the net rotates queries and keys instead"},
+        dropped={
+            r"(?:encoder\.)?pos_embed": "table of positions: the net rotates queries and keys instead "
+            "(V-JEPA of 2024 needs the table: positions=table)"
+        },
+        fresh=(r"encoder\.pos_embed",),  # it is computed
         parts=PARTS,
         eps={r"probe\..+\.norm\d": PROBE_EPS},
     ),
@@ -326,6 +381,7 @@ for _name, (*_sizes, _depth) in VARIANTS.items():
                 "frames": INPUT.frames,
                 "size": INPUT.size,
                 "depth": _depth,
+                "positions": "rotary",
                 "probe_depth": 4,
                 "probe_heads": None,
                 "drop_path": 0.0,

@@ -484,7 +484,7 @@ def match_names(
     seen: set[str] = set()
     for source, tensor in _without_prefix(tensors, reader.prefix).items():
         target = _renamed(source, layout.renames)
-        if reason := _why_dropped(source, layout.dropped):
+        if target not in own and (reason := _why_dropped(source, layout.dropped)):
             match.dropped[source] = reason
         elif new_head and head is not None and target.startswith(head):
             match.dropped[source] = "new head"

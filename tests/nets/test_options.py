@@ -89,7 +89,7 @@ OPTIONS = {  # net: option sets that together turn every option on, and what the
     "tsn_inception_v1": FRAMEWISE,
     "tsn_resnet18": FRAMEWISE,
     "videomae_s": TRANSFORMER,
-    "vjepa2_s": [*TRANSFORMER, ({"probe_depth": 1, "probe_heads": 2}, "fewer")],
+    "vjepa2_s": [*TRANSFORMER, ({"positions": "table"}, "more"), ({"probe_depth": 1, "probe_heads": 2}, "fewer")],
     "wide_resnet3d_50": [*STEM, TYPE_A, ({"widen": 1.0}, "fewer")],
     "x3d_xs": WINDOW,
 }
