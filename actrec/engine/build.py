@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -70,7 +71,9 @@ def weights_line(path: str, net: nets.Backbone, account: Account) -> str:
         )
     new = [name if not layers[name] else f"parts of {name}" for name in untrained(net, account)]
     removed = f", without the prefix {account.prefix} of all names" if account.prefix else ""
-    line = f"{path}, read as {account.layout}: {counted(len(account.used), 'tensor')}{removed}"
+    changes = Counter(change.rpartition(": ")[2] for change in account.reshaped.values())
+    changed = f" ({', '.join(f'{count} {change}' for change, count in changes.items())})" if changes else ""
+    line = f"{path}, read as {account.layout}: {counted(len(account.used), 'tensor')}{changed}{removed}"
     return line + (f"; new and random: {some_of(new)}" if new else "")
 
 

@@ -8,6 +8,7 @@ import json
 import torch
 
 import actrec
+from actrec.engine.build import weights_line
 
 TINY = ["--backbone", "resnet3d_10", "--widen", "0.125", "--frames", "5", "--size", "32", "--batch-size", "4"]
 
@@ -47,6 +48,16 @@ def test_the_header_says_what_comes_from_the_weights(run, inside):
     ) in err
     code, _, err = run(*start, "probe.pt")
     assert (code, err[-1][:60]) == (1, "Error: probe.pt: contains no weights for encoder, so the net")
+
+
+def test_the_header_says_which_tensors_were_changed(tmp_path):
+    options = {"num_classes": 3, "depth": 1}
+    weights = actrec.net("mvit_v1_b", frames=4, size=32, **options).state_dict()
+    path = tmp_path / "small.pt"
+    torch.save(weights, path)
+    net = actrec.net("mvit_v1_b", frames=8, size=64, **options)
+    line = weights_line(str(path), net, actrec.load_weights(net, path))
+    assert line == f"{path}, read as actrec: {len(weights)} tensors (2 interpolated)"
 
 
 def test_a_dry_run_finds_what_training_would_find(run, inside):
