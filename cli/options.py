@@ -440,7 +440,7 @@ def meaning_in_net(option: str) -> str:
 
 
 def _of_nets() -> list[dataclasses.Field]:
-    """The fields whose flags set options of nets. `--frames` and `--size` do so too, of the nets made for clips."""
+    """The fields whose flags set options of nets. `--frames` and `--size` also set options of nets."""
     clip = [*_fields(config.Clip, ("frames",), ()), *_fields(config.Frame, ("size",), ())]
     return [*_fields(config.Net, None, ()), *clip]
 

@@ -91,7 +91,7 @@ def convert(
     """Write the weights in FILE to OUT under the net's own names: .safetensors, .pt or .pth.
 
     Options of the net need --backbone. Without such options, the command finds those that change the shapes of the
-    weights. --frames and --size are options of nets that are made for certain clips.
+    weights. --frames and --size are options of nets that are built for clips of one size.
     """
     from actrec.nets.convert import convert, save_weights
     from actrec.nets.recognize import recognize

@@ -33,7 +33,7 @@ def build_net(
     """The chosen net, with the options that the user set and, if given, the weights of a file.
 
     Args:
-        frames, size: Of the clips, for nets that are made for certain clips. None keeps the default of the net.
+        frames, size: Length and size of the clips, for nets that are built for one size. None keeps the default.
         log: Called with a message for each layer that was adapted to another number of channels.
         receive: Called with the account of the file's tensors.
 
@@ -66,7 +66,7 @@ def weights_line(path: str, net: nets.Backbone, account: Account) -> str:
     first, is_trained = next(iter(layers.items()), ("", True))
     if not is_trained and f"{first}." != head_of(net, needed=False):
         raise ValueError(
-            f"{path}: contains no weights for {first}, so the net would begin with random features: expected a file "
+            f"{path}: contains no weights for {first}, so the net would start with random features: expected a file "
             "with all layers, or with all but the last ones"
         )
     new = [name if not layers[name] else f"parts of {name}" for name in untrained(net, account)]
