@@ -161,8 +161,8 @@ def read_shard(path: str, options: ShardOptions, *, stop: Stop | None = None) ->
         return Shard((), (("unreadable", path, f"{what}; expected a plain .tar"),))
     try:
         table = list_archive(name)
-    except FileNotFoundError:
-        return Shard((), (("missing", path, "no such file"),))
+    except FileNotFoundError as error:
+        return Shard((), (("missing", path, _reason(error) if is_remote(path) else "no such file"),))
     except (MediaError, OSError) as error:
         raise_if_exhausted(path, error)
         return Shard((), (("unreadable", path, _reason(error)),))

@@ -4,6 +4,7 @@ import os
 
 import pytest
 from range_server import RangeServer
+from s3_server import serve_bucket
 from shard_files import write_shard
 
 from actrec.config import OptionError, ShardOptions
@@ -242,13 +243,19 @@ def test_of_shards_at_urls_only_headers_and_labels_are_fetched(here):
         top = server.url("k400/")
         made = make_shard_list([f"{top}t-{{0..2}}.tar"], here / "train.txt")
         assert rows(here / "train.txt") == [f"{top}t-{shard}.tar::{i}.mp4 {i}" for shard in (0, 2) for i in range(6)]
-        assert made.problems == (("missing", f"{top}t-1.tar", "no such file"),)
+        assert made.problems == (("missing", f"{top}t-1.tar", "no such object"),)
         assert server.sent < 2 * 6 * size / 10
     assert [video.path for video in read_list(here / "train.txt")][0] == f"{top}t-0.tar::0.mp4"
     for url in ("s3://me:secret@bucket/t-{0..1}.tar", "https://host/t.tar?X-Amz-Signature=secret"):
         with pytest.raises(ValueError, match="not supported") as caught:
             make_shard_list([url], here / "new.txt")
         assert "secret" not in str(caught.value)
+
+
+def test_a_bucket_that_does_not_exist(here):
+    said = "^no sample of 1 shard can be used; the first: s3://other/t.tar: no such bucket"
+    with serve_bucket("k400", {}), pytest.raises(ValueError, match=said):
+        make_shard_list(["s3://other/t.tar"], here / "train.txt")
 
 
 def test_a_server_that_does_not_answer(here, monkeypatch):
