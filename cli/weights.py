@@ -54,6 +54,7 @@ def inspect(file: Path, backbone: str | None, json_path: Path | None) -> int:
         lines += [_frames(found, best.net), _use(file, best, found.frames, found.trained_with)]
         if found.trained_with is not None:
             lines.append("for other classes, add --new-head")
+        lines += _published(file, best)
     code = finish(*lines, json_path=json_path, result=asdict(found))
     if not found.guesses:
         raise ValueError(_misfit(file, found.nearest, backbone))
@@ -111,6 +112,18 @@ def convert(
     weights = convert(file, best, weightsoptions.layout, options)
     save_weights(out, weights)
     return finish(*lines, f"{weights.account} -> {out}")
+
+
+def _published(file: Path, guess: Guess) -> list[str]:
+    """The accuracies that were published for a file with this name, with the commands that measure them."""
+    from actrec.report.reproduce import checkpoints
+
+    lines = []
+    for each in checkpoints():
+        if (each.published.file, each.net) == (file.name, guess.net):
+            command = each.command.replace(file.name, shlex.quote(str(file)))
+            lines += [f"published: {each.published.dataset} {each.accuracy}; this command measures it:", command]
+    return lines
 
 
 def _misfit(file: Path, nearest: str | None, backbone: str | None = None) -> str:

@@ -69,6 +69,18 @@ def test_inspect_takes_the_frames_from_the_name_and_puts_inflation_last(run):
     assert "--frames 32" in out[-1]
 
 
+def test_inspect_of_a_published_file(run):
+    Path("my zoo").mkdir()
+    torch.save(actrec.net("r3d_18", num_classes=400).state_dict(), "my zoo/r3d_18-b3b3357e.pth")
+    code, out, _ = run("weights", "inspect", "my zoo/r3d_18-b3b3357e.pth")
+    assert code == 0
+    assert out[-2:] == [
+        "published: Kinetics-400 top-1 63.20, top-5 83.48; this command measures it:",
+        "actrec evaluate --weights 'my zoo/r3d_18-b3b3357e.pth' --backbone r3d_18 --list val.txt "
+        "--protocol torchvision_r3d_18",
+    ]
+
+
 def test_inspect_of_a_run(run, inside):
     from actrec.engine import checkpoint
 
