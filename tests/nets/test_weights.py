@@ -401,7 +401,7 @@ def test_tensors_beside_the_net_are_named(tmp_path):
     path, weights = tmp_path / "epoch=1.ckpt", _small().state_dict()
     state = {f"model.{name}": value for name, value in weights.items()}
     torch.save({"state_dict": {**state, "criterion.weight": torch.zeros(5)}}, path)
-    with pytest.raises(ValueError, match=r"\(read as actrec\): unexpected 'criterion.weight'$"):
+    with pytest.raises(ValueError, match=r"\(read as actrec\): unexpected 'criterion.weight'(;|$)"):
         actrec.load_weights(_small(), path)
 
 
