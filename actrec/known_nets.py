@@ -15,6 +15,7 @@ from typing import Any
 from actrec.config import Input
 
 TABLE = Path(__file__).parent / "nets" / "known_nets.json"
+_CLASSES = {"Kinetics-400": 400, "Kinetics-600": 600, "Something-Something V2": 174}
 OptionValue = bool | int | float | str | tuple[int, int] | None
 
 
@@ -46,6 +47,10 @@ class Published:
     file: str = ""
     protocol: str = ""
     options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+    def has_classes(self, num_classes: int | None) -> bool:
+        """Whether the dataset has this number of classes. True if its number is not known."""
+        return _CLASSES.get(self.dataset, num_classes) == num_classes
 
 
 @dataclass(frozen=True)

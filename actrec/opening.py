@@ -151,6 +151,15 @@ KIND_BYTES = 1024  # bytes of a file that `kind_of` needs
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))  # characters that no text has
 
 
+def weights_in(folder: str | os.PathLike[str]) -> str:
+    """The end of a message about a folder in the place of a weights file: it names the file that transformers wrote."""
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        for path in (os.path.join(folder, name), os.path.join(folder, f"{name}.index.json")):
+            if os.path.isfile(path):
+                return f", such as {path}"
+    return ""
+
+
 def kind_of(data: bytes) -> str | None:
     """What a file is that is not a list, table or JSON, by its first bytes: "a video". None if it may be one."""
     for kind, begin in _KINDS.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,9 @@ from actrec.cli.options import FILE, Choice, Command, Option, flag_of
 from actrec.figures import SUFFIXES
 
 if TYPE_CHECKING:
+    from actrec.inference.model import Model
     from actrec.report.analysis import Analysis
+    from actrec.report.reproduce import Checkpoint
 
 _SHOWN = 10  # confusions that are listed
 
@@ -151,6 +153,7 @@ def command(
     name_missing("missing", result.missing, len(found.videos))
     if model.protocol is not None:
         name_missing(f"left out by {model.protocol.name}", result.left_out, len(found.videos))
+    published = _published(choice, model)
     return finish(
         *(_tables(analysis) if per_class else ()),
         *([*varied.table(), varied.conclusion()] if varied else ()),
@@ -158,13 +161,30 @@ def command(
         *(f"wrote {path}" for path in written),
         f"fingerprint: {fingerprint_line(fingerprint)}",
         f"scores -> {out}",
+        *(
+            f"published for {choice.path.name}: {each.published.dataset} {each.accuracy} "
+            f"(protocol {each.published.protocol})"
+            for each in published
+        ),
         str(result),
         json_path=json_path,
         result=score_files.summary(result, out, fingerprint, model.protocol)
         | analysis.summary()
-        | ({"sensitivity": varied.summary()} if varied else {}),
+        | ({"sensitivity": varied.summary()} if varied else {})
+        | ({"published": [asdict(each.published) for each in published]} if published else {}),
         failed=bool(result.missing),
     )
+
+
+def _published(choice: ModelChoice, model: Model) -> list[Checkpoint]:
+    """The accuracies that were published for a weights file with this name: those of the protocol, if there are any."""
+    from actrec.report.reproduce import published_file
+
+    if choice.weights is None:
+        return []
+    found = published_file(choice.weights.name, model.net.name, model.num_classes)
+    same = [each for each in found if model.protocol is not None and each.published.protocol == model.protocol.name]
+    return same or found
 
 
 def _list_of_run(choice: ModelChoice) -> Path | None:

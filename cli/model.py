@@ -27,6 +27,7 @@ from actrec.cli.options import (
     storage_options,
 )
 from actrec.cli.runs import run_folder
+from actrec.opening import weights_in
 from actrec.words import printable
 
 if TYPE_CHECKING:
@@ -255,7 +256,9 @@ def _check_origin(
         raise click.UsageError("--weights together with --run or --checkpoint: expected one of them")
     for flag, path in (("--checkpoint", checkpoint), ("--weights", weights)):
         if path is not None and os.path.isdir(path):
-            raise click.UsageError(f"{flag} {path} is a folder: expected a file; pass a run folder with --run")
+            raise click.UsageError(
+                f"{flag} {path} is a folder: expected a file{weights_in(path)}; pass a run folder with --run"
+            )
     if weights is not None and not net_changes:
         raise click.UsageError(
             f"--weights {weights} without --backbone: expected the name of its net, which `actrec weights inspect` "

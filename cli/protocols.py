@@ -11,10 +11,15 @@ import click
 from actrec.cli.completion import protocol_names
 from actrec.cli.ending import finish, json_option
 from actrec.cli.options import Command
+from actrec.words import counted
 
 if TYPE_CHECKING:
     from actrec.data.sampling.protocols import Protocol
     from actrec.report.reproduce import Checkpoint
+
+
+_NO_NETS = "-"
+_UNKNOWN = "actrec knows no weights file that it can read and that was published with an accuracy of this protocol"
 
 
 @click.command(
@@ -51,6 +56,7 @@ def _all() -> tuple[list[str], list[dict[str, Any]]]:
     head = ("protocol", "frames", "clips x crops", "size", "average of", "weights of")
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in (head, *rows)]
+    lines.append(f"{_NO_NETS}: {_UNKNOWN}")
     return lines, [_as_json(row) for row in PROTOCOLS.values()]
 
 
@@ -70,41 +76,43 @@ def _one(name: str) -> tuple[list[str], dict[str, Any]]:
     if row.window_average is not None:
         lines.append(f"windows of the net's pool: average of {row.window_average}")
     found = checkpoints_of(row)
-    if found:
-        lines.append("weights, and the command that measures their accuracy:")
+    lines.append("weights, and the command that measures their accuracy:" if found else f"weights: none, {_UNKNOWN}")
     for each in found:
         lines += [f"  {each.net}  {each.accuracy} ({each.published.source})", f"    {each.command}"]
     return lines, _as_json(row)
 
 
 def _frames(row: Protocol) -> list[str]:
-    from actrec.report.reproduce import clips_text
+    from actrec.report.reproduce import clips_text, frames_text, slow_path_text
 
-    lines = [f"frames: {clips_text(row)}, {row.sampling.replace('_', ' ')}"]
+    shape = (
+        f"{row.clip_frames} frames with stride {row.stride}" if row.stride > 1 else counted(row.clip_frames, "frame")
+    )
+    lines = [f"frames: {clips_text(row)}, clips of {shape}. {frames_text(row)}"]
     if row.target_fps is not None:
         origin = "FFmpeg's guess (r_frame_rate)" if row.fps_from == "guessed" else "its average"
         lines.append(
             f"frame rate: clips are taken at {row.target_fps:g} frames per second; the rate of a file is {origin}"
         )
     if row.slow_path is not None:
-        lines.append(f"slow path: {row.slow_path}")
+        lines.append(f"SlowFast nets: {slow_path_text(row)}")
     return lines
 
 
 def _pixels(row: Protocol) -> list[str]:
-    from actrec.report.reproduce import kernel_text, resize_text, size_text
+    from actrec.report.reproduce import crops_text, kernel_text, long_side_text, resize_text, size_text
 
-    resize = f"short side {row.resize}, long side {row.long_side}" if isinstance(row.resize, int) else resize_text(row)
-    mirrored = ", each followed by its mirror image" if row.mirrored else ""
+    resize = f"short side {row.resize}, {long_side_text(row)}" if isinstance(row.resize, int) else resize_text(row)
+    mirrored = " Each is followed by its mirror image." if row.mirrored else ""
     return [
         f"resize: {resize}, {kernel_text(row)}",
-        f"crops: {row.crops} of {size_text(row)}, {row.crop_rule.replace('_', ' ')}{mirrored}",
+        f"crops: {row.crops} of {size_text(row)}. {crops_text(row)}{mirrored}",
         f"normalization: mean {_numbers(row.mean)}, std {_numbers(row.std)} (red, green, blue; values from 0 to 1)",
     ]
 
 
 def _nets(found: list[Checkpoint]) -> str:
-    return ", ".join(dict.fromkeys(each.net for each in found)) or "-"
+    return ", ".join(dict.fromkeys(each.net for each in found)) or _NO_NETS
 
 
 def _numbers(values: tuple[float, ...]) -> str:

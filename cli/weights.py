@@ -116,13 +116,12 @@ def convert(
 
 def _published(file: Path, guess: Guess) -> list[str]:
     """The accuracies that were published for a file with this name, with the commands that measure them."""
-    from actrec.report.reproduce import checkpoints
+    from actrec.report.reproduce import published_file
 
     lines = []
-    for each in checkpoints():
-        if (each.published.file, each.net) == (file.name, guess.net):
-            command = each.command.replace(file.name, shlex.quote(str(file)))
-            lines += [f"published: {each.published.dataset} {each.accuracy}; this command measures it:", command]
+    for each in published_file(file.name, guess.net, guess.num_classes):
+        command = each.command.replace(file.name, shlex.quote(str(file)))
+        lines += [f"published: {each.published.dataset} {each.accuracy}; this command measures it:", command]
     return lines
 
 

@@ -16,7 +16,6 @@ from actrec.nets.recognize import Guess
 
 NONE = "none"  # the name with which a user turns off the protocol of published weights
 _USUAL_FPS = 30
-_CLASSES = {"Kinetics-400": 400, "Kinetics-600": 600, "Something-Something V2": 174}
 
 
 class Chosen(NamedTuple):
@@ -97,7 +96,11 @@ def _choose(
         return Chosen(None)
     if published is None:
         listed = ", ".join(names)
-        return Chosen(None, f"protocol: none, because such weights were published with several protocols: {listed}")
+        return Chosen(
+            None,
+            f"protocol: none, because such weights were published with several protocols: {listed}; "
+            "choose one with --protocol",
+        )
     for text in contradictions(published, guess, clip=clip, views=views, frame=frame):
         dense = _clip_note(published, trained)
         return Chosen(
@@ -139,7 +142,7 @@ def published_rows(file: str, guess: Guess, frames: int | None) -> Sequence[Publ
         if name == guess.layout or (guess.layout == "actrec" and not layout.renames)
     ]
     rows = [row for row in entry.published if row.protocol and row.layout in layouts]
-    rows = [row for row in rows if _CLASSES.get(row.dataset, guess.num_classes) == guess.num_classes]
+    rows = [row for row in rows if row.has_classes(guess.num_classes)]
     rows = [row for row in rows if row.file and row.file == file] or rows
     return _of_length(rows, frames)
 

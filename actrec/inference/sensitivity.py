@@ -33,6 +33,11 @@ _DRAWS = 10_000  # of the bootstrap
 _SEED = 0
 _MEMORY = 0.25  # fraction of the usable memory for the clips of a video in all looks
 _EDGES, _QUARTERS = "ceil_thirds", "quarters"  # rules of three crops (see `actrec.data.sampling.protocols.crops`)
+_INSIDE, _AT_BORDERS = "last crop up to 3 px inside (IBM)", "crops exactly at the borders"
+_ALONG = "crops along the longer side"  # those of TSM are along the width
+# If none of n videos changed, at most 3 / n of all videos do, with 95 % confidence ("rule of three", Hanley and
+# Lippman-Hand, JAMA 1983).
+_NONE_OF = 3
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class Row:
         name: the detail that is different.
         top1: accuracy in percent.
         change: difference from the accuracy of the evaluation, in percentage points.
-        interval: 95 % confidence interval of the change, from bootstrap samples of the videos.
+        interval: 95 % confidence interval of the change, from bootstrap samples of the videos. If the accuracy of no
+            video changed, the limits are -3 / n and 3 / n of all videos ("rule of three").
         changed: number of videos with another prediction. None for rows about missing videos.
     """
 
@@ -88,11 +94,28 @@ class Sensitivity:
             for row in (head, *cells)
         ]
 
+    @property
+    def step(self) -> float:
+        """The smallest change that the list can show, that of one video, in percentage points."""
+        return 100 / self._num_labeled
+
+    @property
+    def _num_labeled(self) -> int:
+        return int(metrics.is_labeled(self.result.labels).sum())
+
     def conclusion(self) -> str:
-        """Which variation matters most, in one sentence."""
+        """Which variation matters most, and what the list can show."""
+        videos = counted(self._num_labeled, "video")
+        return f"{self._most()}. The smallest visible change is 1 of {videos}, which is {self.step:.2f} points"
+
+    def _most(self) -> str:
         most = max(self.rows, key=lambda row: abs(row.change), default=None)
         if most is None or not most.change:
-            return "no variation changes top-1"
+            limits = [abs(limit) for row in self.rows if row.changed is not None for limit in row.interval]
+            most_possible = max(limits, default=_bound(self._num_labeled))
+            return (
+                f"no variation changes top-1 on this list, but changes of up to {most_possible:.2f} points are possible"
+            )
         said = f"top-1 changes most with `{most.name}`, by {most.change:+.2f} points"
         if most.changed is None:  # missing videos
             return said
@@ -106,6 +129,7 @@ class Sensitivity:
             "top1": self.result.top1,
             "interval": self.interval,
             "variations": [vars(row) for row in self.rows],
+            "smallest_change": self.step,
             "conclusion": self.conclusion(),
         }
 
@@ -163,7 +187,7 @@ def sensitivity(
     base = scores.check_scored(merged.pop(_BASE))
     right = _right(base)
     rows = [*(_row(name, base, other) for name, other in merged.items()), *_missing_rows(base, right)]
-    return Sensitivity(base, _interval(right, np.zeros_like(right)), rows, merged)
+    return Sensitivity(base, _interval_of_accuracy(right), rows, merged)
 
 
 def passes(model: Model) -> list[list[str]]:
@@ -198,9 +222,9 @@ def _crop_looks(views: Views) -> dict[str, Look]:
     looks = {}
     if views.crops > 1:
         if views.rule == "actrec":
-            looks["crops at quarters"] = Look({"views": replace(views, rule="ibm")})
+            looks[_INSIDE] = Look({"views": replace(views, rule="ibm")})
         else:
-            looks["crops at the borders"] = Look({"views": replace(views, rule="actrec")})
+            looks[_AT_BORDERS] = Look({"views": replace(views, rule="actrec")})
     name, ratio = _ratio(views.crop_ratio >= 1)
     return looks | {name: Look({"views": replace(views, crop_ratio=ratio)})}
 
@@ -211,7 +235,7 @@ def _crop_looks_of_protocol(rule: Protocol) -> dict[str, Look]:
         return looks
     if rule.crops == 3:
         other = _QUARTERS if rule.crop_rule == _EDGES else _EDGES
-        name = "crops at quarters" if other == _QUARTERS else "crops at the borders"
+        name = _INSIDE if other == _QUARTERS else _ALONG if rule.crop_rule == "across" else _AT_BORDERS
         looks[name] = Look({"protocol": replace(rule, crop_rule=other)})
     if isinstance(rule.resize, int):
         name, ratio = _ratio(rule.resize <= rule.crop)
@@ -337,13 +361,30 @@ def _only(result: Result, ids: set[str]) -> Result:
 def _interval(after: np.ndarray, before: np.ndarray) -> tuple[float, float]:
     """95 % confidence interval of the mean of after - before in percent: percentiles of bootstrap samples.
 
-    The differences are -1, 0 and 1. Sampling the videos with replacement is drawing their numbers.
+    The differences are -1, 0 and 1. Sampling the videos with replacement is drawing their numbers. Samples of equal
+    differences do not vary, so the interval then follows from the number of videos alone.
     """
     change = after.astype(int) - before.astype(int)
+    if not change.any():
+        return -_bound(len(change)), _bound(len(change))
     fractions = np.array([(change == value).mean() for value in (-1, 0, 1)])
     lost, _, gained = np.random.default_rng(_SEED).multinomial(len(change), fractions, _DRAWS).T
     low, high = np.percentile(100 * (gained - lost) / len(change), (2.5, 97.5))
     return float(low), float(high)
+
+
+def _interval_of_accuracy(right: np.ndarray) -> tuple[float, float]:
+    """95 % confidence interval of the mean of `right` in percent."""
+    if not right.any():
+        return 0.0, _bound(len(right))
+    if right.all():
+        return 100.0 - _bound(len(right)), 100.0
+    return _interval(right, np.zeros_like(right))
+
+
+def _bound(count: int) -> float:
+    """The upper limit of what can change if none of `count` videos changed, in percent."""
+    return min(100.0, 100.0 * _NONE_OF / count)
 
 
 def _missing_rows(base: Result, right: np.ndarray) -> list[Row]:

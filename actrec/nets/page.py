@@ -63,7 +63,8 @@ actrec weights inspect FILE            # which nets the weights in a file fit
   the net reads. We did not measure it with actrec. [Published accuracies](reproduce.md) lists all
   published accuracies, with the weights file, the protocol and the command.
 - The accuracies of IBM's nets (arXiv:2010.11757) and of mmaction2's nets were measured without
-  temporal stride. To reproduce them, pass `--no-temporal-stride` to nets that have this option.
+  temporal stride. `evaluate`, `predict` and the other commands that use trained nets set the option
+  themselves for published weights. To `train`, pass `--no-temporal-stride`.
 
 {nets}
 

@@ -33,7 +33,7 @@ from actrec.files import read_json, show
 from actrec.nets import INPUT_OPTIONS, NETS, Layout, OptionValue, set_eps
 from actrec.nets.backbone import Backbone
 from actrec.nets.outside import from_actrec, last_layer
-from actrec.opening import check_archive, kind_of
+from actrec.opening import check_archive, kind_of, weights_in
 from actrec.registry import in_one_line
 from actrec.system import is_systems_fault
 
@@ -325,8 +325,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
 
 def _read(path: Path) -> object:
     if not path.is_file():
-        where = f"{path} is a folder: expected a weights file" if path.is_dir() else f"no weights file {path}"
-        raise FileNotFoundError(where)
+        where = f"{path} is a folder: expected a weights file{weights_in(path)}" if path.is_dir() else None
+        raise FileNotFoundError(where or f"no weights file {path}")
     with path.open("rb") as file:
         start = file.read(1024)
     if path.name.endswith(_INDEX):

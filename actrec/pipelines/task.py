@@ -17,6 +17,7 @@ from actrec.config import FLOW_CHANNELS, Augment, Clip, Input, OptionError, View
 from actrec.data.errors import LeftOutError, MediaError
 from actrec.data.index import Media
 from actrec.data.index.probe import FPS
+from actrec.data.limits import why_too_large
 from actrec.data.lists import Video, check_labels
 from actrec.data.sampling.geometry import Box, crop_flips
 from actrec.data.sampling.order import EpochDraws, batch_slice, single_labels
@@ -228,18 +229,23 @@ class EvalTask:
 
         Raises:
             LeftOutError: the protocol leaves the video out.
-            MediaError: the protocol needs the number of frames per second, which is not known.
+            MediaError: the protocol needs the number of frames per second, which is not known; or the frames become
+                too large, because one side is much longer than the other.
         """
         if self.protocol is not None:
-            return self._plan_protocol(self.protocol, media)
-        return plan_eval(
-            num_frames=media.positions,
-            width=media.width,
-            height=media.height,
-            clip=self.clip,
-            size=self.input.side,
-            views=self.views,
-        )
+            plan = self._plan_protocol(self.protocol, media)
+        else:
+            plan = plan_eval(
+                num_frames=media.positions,
+                width=media.width,
+                height=media.height,
+                clip=self.clip,
+                size=self.input.side,
+                views=self.views,
+            )
+        if reason := why_too_large(*plan.resize):
+            raise MediaError(media.path, f"after resizing the frames of {media.width}x{media.height}, {reason}")
+        return plan
 
     def _plan_protocol(self, protocol: Protocol, media: Media) -> EvalPlan:
         fps, times = media.rate or self._fps, None
@@ -257,7 +263,7 @@ class EvalTask:
         if plan is None:
             length = counted(media.positions, "frame")
             raise LeftOutError(
-                media.path, f"{length} at {fps:.4g} frames per second are too few for a clip of {protocol.name}"
+                media.path, f"{length} at {fps:.4g} frames per second: too short for a clip of {protocol.name}"
             )
         return plan
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from actrec.data.sampling.protocols import PROTOCOLS, Protocol
+from actrec.data.sampling.protocols import PROTOCOLS, Protocol, crops, frames
 from actrec.known_nets import Published, known_nets
 
 TEXT = """\
@@ -159,6 +160,15 @@ def checkpoints_of(protocol: Protocol) -> list[Checkpoint]:
     return [each for each in checkpoints() if each.published.protocol == protocol.name]
 
 
+def published_file(name: str, net: str, num_classes: int | None) -> list[Checkpoint]:
+    """The published accuracies of a weights file with this name, if it has the classes of the dataset."""
+    return [
+        each
+        for each in checkpoints()
+        if (each.published.file, each.net) == (name, net) and each.published.has_classes(num_classes)
+    ]
+
+
 def clips_text(protocol: Protocol) -> str:
     """The number of frames of a clip, and the stride: `32x2`."""
     return f"{protocol.clip_frames}x{protocol.stride}" if protocol.stride > 1 else str(protocol.clip_frames)
@@ -172,6 +182,39 @@ def views_text(protocol: Protocol) -> str:
 def size_text(protocol: Protocol) -> str:
     """Width and height of the crops."""
     return "whole" if protocol.crop is None else f"{protocol.crop}x{protocol.crop}"
+
+
+def frames_text(protocol: Protocol) -> str:
+    """How the frames are chosen, in sentences."""
+    return _first_paragraph(frames.RULES[protocol.sampling])
+
+
+def crops_text(protocol: Protocol) -> str:
+    """Where the crops are, in a sentence."""
+    return _first_paragraph(crops.RULES[protocol.crop_rule]) if protocol.crop else "The crop is the whole picture."
+
+
+def slow_path_text(protocol: Protocol) -> str:
+    """Which frames the slow path of SlowFast gets."""
+    assert protocol.slow_path is not None
+    places = {"linspace": "spread from the first to the last one", "stride": "every 8th or 4th one"}
+    return (
+        f"{clips_text(protocol)} are the frames of the fast path; the slow path gets as many of them as the name of "
+        f"the net says (4x16: 4 frames, 8x8: 8, 16x8: 16), {places[protocol.slow_path]}"
+    )
+
+
+def _first_paragraph(rule: Callable) -> str:
+    return " ".join((inspect.getdoc(rule) or rule.__name__.replace("_", " ")).partition("\n\n")[0].split())
+
+
+def long_side_text(protocol: Protocol) -> str:
+    """How the size of the long side is computed."""
+    return {
+        "truncated": "long side rounded down",
+        "rounded": "long side rounded",
+        "floor of ratio": "long side rounded down, after the aspect ratio was computed",
+    }[protocol.long_side]
 
 
 def kernel_text(protocol: Protocol) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 
 import actrec
 from actrec.engine import checkpoint
+from actrec.known_nets import Published
+from actrec.report import reproduce
 
 
 def save_net(path, seed: int = 0, *, classes=("dark", "bright"), **others) -> None:
@@ -237,6 +240,29 @@ def test_a_protocol(run, inside):
     )
     code, _, err = run("evaluate", "--protocol", "tsm")
     assert (code, err[-1].partition(":")[2].partition(":")[0]) == (2, " --protocol tsm is not known")
+
+
+def test_the_published_accuracy_of_a_file_of_this_name(run, inside, monkeypatch):
+    rows = [
+        Published("a dataset", 70.5, None, 5, "1x1", 32, "a test", file="a.pt", protocol=protocol)
+        for protocol in ("ibm_k400", "tsm_k400_8_uniform_1crop")
+    ]
+    found = [reproduce.Checkpoint("resnet3d_10", row) for row in rows]
+    monkeypatch.setattr(reproduce, "checkpoints", lambda: found)
+    save_net(inside / "a.pt")
+    arguments = ("evaluate", "--weights", "a.pt", *WEIGHTS[:4], "--json", "e.json", "--protocol")
+    code, out, _ = run(*arguments, "tsm_k400_8_uniform_1crop")
+    one = "published for a.pt: a dataset top-1 70.50 (protocol {})"
+    assert (code, out[-2]) == (0, one.format("tsm_k400_8_uniform_1crop"))
+    assert out[-3].startswith("scores -> ")
+    assert out[-1].startswith("top-1 ")
+    (said,) = json.loads((inside / "e.json").read_text())["published"]
+    assert (said["top1"], said["protocol"]) == (70.5, "tsm_k400_8_uniform_1crop")
+    code, out, _ = run(*arguments, "none")
+    assert out[-3:-1] == [one.format(row.protocol) for row in rows]
+    found[:] = [reproduce.Checkpoint("resnet3d_10", replace(row, dataset="Kinetics-400")) for row in rows]
+    # The file has two classes: it is another one.
+    assert run(*arguments, "none")[1][-2].startswith("scores -> ")
 
 
 def test_videos_that_a_protocol_leaves_out(run, inside):

@@ -67,11 +67,14 @@ def test_predictions_equal_evaluate(run, here):
 
 def test_mistakes_end_in_one_line(run, here, tmp_path):
     (here / "empty").mkdir()
+    (here / "hub").mkdir()
+    (here / "hub/model.safetensors").touch()
     for arguments, expected in (
         (["empty"], "empty: contains no video: expected video files, or images"),
         (["a.mp4", "--run", "nope"], "nope"),
         (["a.mp4", "--data", "empty"], "pass a run with --run, or the folder of the dataset with --data"),
         (["a.mp4", "--checkpoint", "runs/tiny"], "--checkpoint runs/tiny is a folder: expected a file; pass a run f"),
+        (["a.mp4", "--weights", "hub", "--backbone", "s3d"], "expected a file, such as hub/model.safetensors; pass a"),
         (["a.mp4", "--weights", "runs/tiny/best.pt"], "--weights runs/tiny/best.pt without --backbone: expected the"),
         (["rtsp://u:secret@cam/1"], "a live source: expected a video; for a live source, use `actrec predict"),
         (["a.mp4", "--timeline", "--topk", "2"], "--topk 2 with --timeline: it only sets the number of classes that"),
@@ -160,7 +163,7 @@ def test_published_weights_predict_with_their_protocol(run, here, published):
     assert code == 1
     assert "protocol: torchvision_r3d_18, with which such weights were published" in err
     (left_out,) = (line for line in err if line.startswith("not predicted: "))
-    assert left_out.endswith("6 frames at 25 frames per second are too few for a clip of torchvision_r3d_18")
+    assert left_out.endswith("6 frames at 25 frames per second: too short for a clip of torchvision_r3d_18")
     assert err[-1] == "--protocol none predicts videos that a protocol leaves out"
     assert out[-1] == "1 video of 2 cannot be used"
     said = json.loads((here / "out.json").read_text())

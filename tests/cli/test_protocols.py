@@ -22,6 +22,7 @@ def test_the_list_has_a_line_per_protocol(tmp_path):
     assert result.exit_code == 0
     lines = result.output.splitlines()
     assert [line.split()[0] for line in lines[1 : 1 + len(PROTOCOLS)]] == list(PROTOCOLS)
+    assert lines[1 + len(PROTOCOLS)].startswith("-: actrec knows no weights file that it can read")
     line = next(line for line in lines if line.startswith("torchvision_r3d_18 "))
     assert line.split()[1:] == ["16", "5x1", "112x112", "probabilities", "mc3_18,", "r2plus1d_18,", "r3d_18"]
     stored = json.loads((tmp_path / "all.json").read_text())
@@ -40,9 +41,20 @@ def test_one_protocol(tmp_path):
     }  # fmt: skip
 
 
-def test_every_protocol_can_be_shown():
-    for name in PROTOCOLS:
-        assert run(name).exit_code == 0
+def test_every_protocol_is_explained_in_sentences(tmp_path):
+    for name, row in PROTOCOLS.items():
+        result = run(name)
+        assert result.exit_code == 0
+        said = {line.partition(": ")[0]: line for line in result.output.splitlines()}
+        for key, rule in (("frames", row.sampling), ("crops", row.crop_rule)):
+            assert said[key].endswith("."), name
+            assert "_" not in rule or rule.replace("_", " ") not in said[key], name
+        assert ("SlowFast nets" in said) == (row.slow_path is not None)
+    assert "weights: none, actrec knows no weights file that it can read" in run("mmaction2_4x16x10").output
+    slow = "the slow path gets as many of them as the name of the net says (4x16: 4 frames, 8x8: 8, 16x8: 16)"
+    assert f"32x2 are the frames of the fast path; {slow}" in run("pyslowfast_k400_32x2").output
+    run("ibm_k400", "--json", tmp_path / "one.json")
+    assert json.loads((tmp_path / "one.json").read_text())["crop_rule"] == "quarters"
 
 
 def test_a_mistyped_name():

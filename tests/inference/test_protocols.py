@@ -72,7 +72,9 @@ def test_the_name_or_the_length_decides_between_protocols(published):
     found = chosen(guess("ibm"))
     assert found.protocol is None
     assert found.note == (
-        "protocol: none, because such weights were published with several protocols: " + ", ".join(both)
+        "protocol: none, because such weights were published with several protocols: "
+        + ", ".join(both)
+        + "; choose one with --protocol"
     )
 
 
@@ -190,9 +192,9 @@ def test_videos_that_are_left_out_are_not_missing(trained, dataset):
     result = model.score(dataset / "val.txt")
     assert result.missing == {}
     assert len(result.left_out) == len(actrec.read_list(dataset / "val.txt"))
-    with pytest.raises(ValueError, match="no video could be scored; .*frames at 30 frames per second are too few"):
+    with pytest.raises(ValueError, match="no video could be scored; .*frames at 30 frames per second: too short"):
         model.evaluate(dataset / "val.txt")
-    with pytest.raises(ValueError, match="are too few for a clip of torchvision_mvit"):
+    with pytest.raises(ValueError, match="too short for a clip of torchvision_mvit"):
         model.predict(str(dataset / "frames/val0"))
     model = replace(model, scoring=Scoring())
     assert "needs the number of frames per second" in next(iter(model.score(dataset / "val.txt").missing.values()))

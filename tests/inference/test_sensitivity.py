@@ -17,6 +17,7 @@ from actrec.inference import sensitivity as module
 from actrec.inference.sensitivity import Row, passes, sensitivity
 
 VIEWS = Views(clips=2, crops=3)
+INSIDE = "last crop up to 3 px inside (IBM)"
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +54,11 @@ def test_the_evaluation_itself_is_that_of_evaluate(model, videos, found):
 def test_each_variation_is_an_evaluation_with_one_detail_changed(model, videos, found):
     rows = {row.name: row for row in found.rows}
     assert list(rows) == [
-        "no antialiasing", "wrong color matrix", "crops at quarters", "crops of the whole short side",
+        "no antialiasing", "wrong color matrix", INSIDE, "crops of the whole short side",
         "average of probabilities", "only the central crop", "precision bfloat16", "1 random video missing (5%)",
     ]  # fmt: skip
     same = {
-        "crops at quarters": replace(model, views=replace(VIEWS, rule="ibm")),
+        INSIDE: replace(model, views=replace(VIEWS, rule="ibm")),
         "crops of the whole short side": replace(model, views=replace(VIEWS, crop_ratio=1.0)),
         "average of probabilities": replace(model, scoring=Scoring(average="probabilities")),
         "only the central crop": replace(model, views=replace(VIEWS, crops=1)),
@@ -89,7 +90,9 @@ def test_the_largest_change_in_words(found):
 
     def said(*rows, changed=1):
         made = [Row(name, 50.0, change, interval, changed) for name, change, interval in rows]
-        return replace(found, rows=made).conclusion()
+        text, step = replace(found, rows=made).conclusion().split(". ", 1)
+        assert step == "The smallest visible change is 1 of 12 videos, which is 8.33 points"
+        return text
 
     small, large = ("a", 1.0, (0.5, 2.0)), ("b", -3.0, (-6.0, 0.0))
     assert said(small, large) == (
@@ -97,7 +100,10 @@ def test_the_largest_change_in_words(found):
     )
     assert said(small) == "top-1 changes most with `a`, by +1.00 points; this is more than chance"
     assert said(small, changed=None) == "top-1 changes most with `a`, by +1.00 points"  # missing videos
-    assert said(("a", 0.0, (0.0, 0.0))) == said() == "no variation changes top-1"
+    possible = "no variation changes top-1 on this list, but changes of up to {} points are possible"
+    assert said() == possible.format("25.00")  # 3 of 12 videos
+    assert said(("a", 0.0, (-20.0, 18.0))) == possible.format("20.00")
+    assert found.summary()["smallest_change"] == 100 / 12
 
 
 def test_each_frame_is_read_once_in_a_pass(model, videos, monkeypatch):
@@ -135,8 +141,9 @@ def test_a_protocol_is_varied_too(trained, dataset):
     model = actrec.load(trained, scoring=Scoring(protocol="torchvision_r3d_18", fps=300), device="cpu")
     assert passes(model) == [["as evaluated", "antialiasing", "wrong color matrix", "aspect ratio kept"]]
     for name, expected in {
-        "pyslowfast_ssv2_mvit_16": ["antialiasing", "wrong color matrix", "crops at quarters"],
-        "ibm_ssv2": ["no antialiasing", "wrong color matrix", "crops at the borders"],
+        "pyslowfast_ssv2_mvit_16": ["antialiasing", "wrong color matrix", INSIDE],
+        "ibm_ssv2": ["no antialiasing", "wrong color matrix", "crops exactly at the borders"],
+        "tsm_ssv2_8_2x3_256": ["no antialiasing", "wrong color matrix", "crops along the longer side"],
         "hara_k_nocrop": ["no antialiasing", "wrong color matrix"],
     }.items():
         of = replace(model, protocol=PROTOCOLS[name])
@@ -155,7 +162,10 @@ def test_intervals_are_those_of_the_bootstrap():
     rows = rng.integers(0, 60, (4000, 60))
     naive = np.percentile(100 * (after[rows].mean(1) - before[rows].mean(1)), (2.5, 97.5))
     assert np.allclose(module._interval(after, before), naive, atol=1.7)  # a step is 100 / 60
-    assert module._interval(before, before) == (0.0, 0.0)
+    assert module._interval(before, before) == (-5.0, 5.0)  # 3 of 60 videos
+    assert module._interval(before[:2], before[:2]) == (-100.0, 100.0)
+    assert module._interval_of_accuracy(np.ones(60, bool)) == (95.0, 100.0)
+    assert module._interval_of_accuracy(np.zeros(60, bool)) == (0.0, 5.0)
 
 
 @pytest.mark.parametrize("color", ["bt709", "bt2020", "bt709-full", "smpte240m"])

@@ -286,7 +286,7 @@ def test_damaged_files_raise_value_error(tmp_path):
 def test_no_file_and_unknown_layout(tmp_path):
     with pytest.raises(FileNotFoundError, match="no weights file .*absent.pt"):
         actrec.load_weights(_small(), tmp_path / "absent.pt")
-    with pytest.raises(FileNotFoundError, match="is a folder: expected a weights file"):
+    with pytest.raises(FileNotFoundError, match="is a folder: expected a weights file$"):
         actrec.load_weights(_small(), tmp_path)
     with pytest.raises(ValueError, match="layout 'caffe' for net 's3d': expected auto, actrec, ibm, torchvision2d"):
         actrec.load_weights(_small(), tmp_path / "absent.pt", layout="caffe")
@@ -441,6 +441,8 @@ def _shards(folder) -> Path:
 def test_weights_in_several_files(tmp_path):
     index = _shards(tmp_path)
     assert actrec.load_weights(_small(), index).missing == ()
+    with pytest.raises(FileNotFoundError, match="a folder: expected a weights file, such as .*safetensors.index.json$"):
+        actrec.load_weights(_small(), tmp_path)
     part = tmp_path / "model-00001-of-00002.safetensors"
     with pytest.raises(ValueError, match="is one of several files of a net: expected their index, a file that ends in"):
         actrec.load_weights(_small(), part)

@@ -101,7 +101,7 @@ def test_a_video_that_the_protocol_leaves_out_is_not_one_that_cannot_be_used(vid
     assert len(batch) == 0
     assert loader.unusable == {}
     (reason,) = loader.left_out.values()
-    assert reason.endswith("a.mp4: 70 frames at 30 frames per second are too few for a clip of torchvision_s3d")
+    assert reason.endswith("a.mp4: 70 frames at 30 frames per second: too short for a clip of torchvision_s3d")
 
 
 @pytest.mark.parametrize("name", ["hara_k_nocrop", "torchvision_r3d_18", "mmaction2_tsm_k400_8"])
@@ -122,6 +122,21 @@ def test_videos_of_several_lengths_with_a_number_of_clips_of_their_own(tmp_path,
     whole = replace(PROTOCOLS["hara_k_center"], mean=(0.5,) * 3, std=(0.5,) * 3)
     shown = [numbers.read(batch.clips) for batch in actrec.eval_loader(rows, actrec.Clip(), INPUT, protocol=whole)]
     assert shown[1].tolist() == [[*range(16)], [16] * 16]
+
+
+def test_a_picture_that_becomes_too_large_is_refused(tmp_path, make_rows):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for i in range(1, 9):
+        Image.new("RGB", (5000, 1)).save(folder / f"{i:05d}.jpg")
+    rows = make_rows(folder)
+    large = "after resizing the frames of 5000x1, 1280000x256 are 327,680,000 pixels: expected at most 100,000,000; "
+    for options in ({"protocol": PROTOCOLS["ibm_k400"]}, {"views": actrec.Views(crop_ratio=40 / 256)}):
+        loader = actrec.eval_loader(rows, actrec.Clip(), INPUT, **options)
+        (batch,) = loader
+        assert len(batch) == 0
+        (reason,) = loader.unusable.values()
+        assert reason.endswith(f"frames: {large}--max-pixels allows more")
 
 
 def test_folders_need_a_rate_where_the_protocol_does(tmp_path, make_rows, numbers):

@@ -1,7 +1,8 @@
 """The crops that the evaluations of other programs take. Each rule computes them as its program does.
 
 A rule gets the size of the resized picture and the size (width, height) of a crop. It returns the top left corners
-(x, y) of the crops, in the order of the program. `Protocol.geometry` adds the mirrored crops.
+(x, y) of the crops, in the order of the program. `Protocol.geometry` adds the mirrored crops. `actrec protocols NAME`
+prints the first paragraph of its docstring.
 """
 
 from __future__ import annotations
@@ -40,39 +41,64 @@ SHORT_SIDES = {"truncated": truncated, "rounded": rounded, "floor of ratio": flo
 
 
 def center(width: int, height: int, crop: tuple[int, int]) -> Corners:
-    """The center, rounded half to even. torchvision, TSM, Hara."""
+    """The crop is in the center; half a pixel is rounded to an even number.
+
+    torchvision, TSM, Hara.
+    """
     return [(round((width - crop[0]) / 2), round((height - crop[1]) / 2))]
 
 
 def quarters(width: int, height: int, crop: tuple[int, int]) -> Corners:
-    """First, last and central place on the longer side, at quarters of the free space. IBM."""
+    """The crops are at the start, at the end and in the center of the longer side; the one at the end is up to 3 pixels
+    from the border.
+
+    IBM: they are placed at quarters of the free space.
+    """
     return _pairs(crop_offsets(width, height, crop[0], 3, rule="ibm").tolist())
 
 
 def corners(width: int, height: int, crop: tuple[int, int]) -> Corners:
-    """The four corners and the center, at quarters of the free space. Ten crops of TSM and mmaction2."""
+    """The crops are in the four corners and in the center; those at the right and the bottom are up to 3 pixels from
+    the border.
+
+    Ten crops of TSM and mmaction2: they are placed at quarters of the free space.
+    """
     return _pairs(crop_offsets(width, height, crop[0], 5, rule="ibm").tolist())
 
 
 def across(width: int, height: int, crop: tuple[int, int]) -> Corners:
-    """Left, right and center, at quarters of the free space, even in an upright picture. `full_res` of TSM."""
+    """The crops are at the left, at the right and in the center, also in an upright picture; the one at the right is up
+    to 3 pixels from the border.
+
+    `full_res` of TSM: they are placed at quarters of the free space.
+    """
     x, y = (width - crop[0]) // 4, (height - crop[1]) // 4
     return [(0, 2 * y), (4 * x, 2 * y), (2 * x, 2 * y)]
 
 
 def halves(width: int, height: int, crop: tuple[int, int]) -> Corners:
-    """First, last and central place on the longer side, at halves of the free space. `ThreeCrop` of mmaction2."""
+    """The crops are at the start, at the end and in the center of the longer side; the one at the end is up to 1 pixel
+    from the border.
+
+    `ThreeCrop` of mmaction2: they are placed at halves of the free space.
+    """
     step = (max(width, height) - crop[0]) // 2
     return _along(width > height, [0, 2 * step, step])
 
 
 def ceil_center(width: int, height: int, crop: tuple[int, int]) -> Corners:
-    """The center, rounded up. PySlowFast with one crop."""
+    """The crop is in the center; half a pixel is rounded up.
+
+    PySlowFast with one crop.
+    """
     return [(math.ceil((width - crop[0]) / 2), math.ceil((height - crop[1]) / 2))]
 
 
 def ceil_thirds(width: int, height: int, crop: tuple[int, int]) -> Corners:
-    """First, central and last place on the longer side; the center is rounded up. `uniform_crop` of PySlowFast."""
+    """The crops are at the start, in the center and at the end of the longer side; half a pixel is rounded up.
+
+    `uniform_crop` of PySlowFast.
+    """
     (x, y), upright = ceil_center(width, height, crop)[0], height > width
     if upright:
         return [(x, 0), (x, y), (x, height - crop[1])]
@@ -80,18 +106,28 @@ def ceil_thirds(width: int, height: int, crop: tuple[int, int]) -> Corners:
 
 
 def first(width: int, height: int, crop: tuple[int, int]) -> Corners:
-    """Only the first crop of `ceil_thirds`. PySlowFast on Something-Something with one crop."""
+    """The crop is at the start of the longer side: at the left, or at the top of an upright picture.
+
+    PySlowFast on Something-Something with one crop: only the first crop of `ceil_thirds`.
+    """
     return ceil_thirds(width, height, crop)[:1]
 
 
 def truncated_steps(width: int, height: int, crop: tuple[int, int]) -> Corners:
-    """Three crops at multiples of half of the free space, each of them truncated. VideoMAE."""
+    """The crops are at the start, in the center and at the end of the longer side; half a pixel is rounded down.
+
+    VideoMAE.
+    """
     step = (max(width, height) - crop[0]) / 2
     return _along(width > height, [int(i * step) for i in range(3)])
 
 
 def whole_steps(width: int, height: int, crop: tuple[int, int]) -> Corners:
-    """Three crops at multiples of half of the free space, where the half is truncated. V-JEPA 2."""
+    """The crops are at the start, in the center and at the end of the longer side; the one at the end is up to 1 pixel
+    from the border.
+
+    V-JEPA 2: they are at multiples of half of the free space, where the half is truncated.
+    """
     step = (max(width, height) - crop[0]) // 2
     return _along(width > height, [i * step for i in range(3)])
 

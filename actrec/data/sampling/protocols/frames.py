@@ -2,6 +2,7 @@
 
 A rule gets the number of frames M of a video, its rate, and the protocol, which has T frames per clip, the stride s
 and k clips. It returns the frame numbers of the clips, (k, T) int64, or None if the program leaves out the video.
+`actrec protocols NAME` prints the first paragraph of its docstring.
 
 Most of these programs compute with floating-point numbers, so rounding can decide which frame is taken. The rules
 therefore compute in the same order as the programs, and in float32 where the programs do.
@@ -28,7 +29,11 @@ _NEARLY = 1e-6  # frames; less than a tick
 
 
 def ibm_dense(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """Strided clips that start at k places spread over the video. A short video wraps around. IBM, dense TSM."""
+    """The clips start at places that are spread over the video. After the end of a short video, a clip continues with
+    its first frame.
+
+    IBM, dense TSM.
+    """
     return samplers.dense(
         num_frames=num_frames,
         frames=protocol.clip_frames,
@@ -39,35 +44,55 @@ def ibm_dense(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
 
 
 def ibm_uniform(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """Segment centers, shifted by whole frames from clip to clip. Short videos are drawn with fixed seeds. IBM."""
+    """A clip has a frame from each of as many equal segments of the video as it has frames: the center in the first
+    clip, and the same frames shifted by whole frames in the others. In short videos, frames are drawn with fixed seeds.
+
+    IBM.
+    """
     return samplers.uniform(num_frames=num_frames, frames=protocol.clip_frames, clips=_num_clips(protocol), rule="ibm")
 
 
 def sliding_window(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """Consecutive clips. The last one is filled with repeated frames from its own start. Hara."""
+    """The clips follow each other without a gap. The last one is filled with repeated frames from its own start.
+
+    Hara.
+    """
     return samplers.sliding_window(num_frames=num_frames, frames=protocol.clip_frames, step=protocol.clip_frames)
 
 
 def segment_centers(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """The center of each of T segments. TSM, and TSN and TSM of mmaction2."""
+    """The video is divided into as many equal segments as a clip has frames, and the clip has the center of each
+    segment.
+
+    TSM, and TSN and TSM of mmaction2.
+    """
     return _centers(num_frames, protocol.clip_frames)[None]
 
 
 def centers_and_starts(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """Two clips: the centers of T segments, and their starts. `twice_sample` of TSM and mmaction2."""
+    """The video is divided into as many equal segments as a clip has frames. The first clip has the centers of the
+    segments, the second one their starts.
+
+    `twice_sample` of TSM and mmaction2.
+    """
     return np.stack([_centers(num_frames, protocol.clip_frames), _starts(num_frames, protocol.clip_frames)])
 
 
 def sorted_centers_and_starts(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """The same frames in ascending order, given to the two clips alternately. VideoMAE on Something-Something."""
+    """The video is divided into as many equal segments as a clip has frames. The centers and the starts of the segments
+    are sorted, and the two clips get them alternately.
+
+    VideoMAE on Something-Something.
+    """
     frames = np.sort(np.append(_centers(num_frames, protocol.clip_frames), _starts(num_frames, protocol.clip_frames)))
     return frames.reshape(-1, 2).T.copy()
 
 
 def resampled_windows(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray | None:
-    """k windows of T consecutive frames of the video at `target_fps`. torchvision: `VideoClips`, `UniformClipSampler`.
+    """The video is resampled to another frame rate, and the clips are windows of consecutive frames, spread over the
+    video. A video that is shorter than one clip is left out.
 
-    A video that is shorter than one window is left out.
+    torchvision: `VideoClips`, `UniformClipSampler`.
     """
     assert protocol.target_fps is not None
     step = fps / protocol.target_fps
@@ -87,27 +112,43 @@ def resampled_windows(num_frames: int, fps: float, protocol: Protocol) -> np.nda
 
 
 def spans_at_rate(num_frames: int, fps: float, protocol: Protocol, times: FrameTimes | None = None) -> np.ndarray:
-    """T frames from each of k spans. A span has T * s frames at 30 frames per second. PySlowFast on Kinetics."""
+    """All clips last equally long in seconds, and start at equal distances. The first one starts with the video, and
+    the last one ends before its end. The frames are spread over the clip.
+
+    PySlowFast on Kinetics. A clip lasts T * s frames at 30 frames per second.
+    """
     return _spans(num_frames, fps, protocol, times, lambda room, clip: room * clip / _num_clips(protocol))
 
 
 def spans_at_rate_to_end(
     num_frames: int, fps: float, protocol: Protocol, times: FrameTimes | None = None
 ) -> np.ndarray:
-    """The same, but the last span is near the end of the video. PySlowFast with `USE_OFFSET_SAMPLING`."""
+    """All clips last equally long in seconds, and start at equal distances. The first one starts with the video, and
+    the last one ends near its end. The frames are spread over the clip.
+
+    PySlowFast with `USE_OFFSET_SAMPLING`.
+    """
     clips = _num_clips(protocol)
     return _spans(num_frames, fps, protocol, times, lambda room, clip: clip * math.floor(room / (clips - 1)))
 
 
 def segment_middles(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """The middle of each of T segments, with rounded borders. PySlowFast and Video Swin on Something-Something."""
+    """The video is divided into as many segments as a clip has frames, with borders at whole frames, and the clip has
+    the middle of each segment.
+
+    PySlowFast and Video Swin on Something-Something.
+    """
     borders = np.round((num_frames - 1) / protocol.clip_frames * np.arange(protocol.clip_frames + 1)).astype(np.int64)
     middles: np.ndarray = (borders[:-1] + borders[1:]) // 2
     return middles[None]
 
 
 def looped_edge_to_edge(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """Strided clips from the first to the last frame. A short video wraps around. mmaction2 1.x."""
+    """The clips are spread over the video: the first one starts with it, and the last one ends with it. After the end
+    of a short video, a clip continues with its first frame.
+
+    mmaction2 1.x.
+    """
     frames, stride, clips = protocol.clip_frames, protocol.stride, _num_clips(protocol)
     room = max(num_frames - ((frames - 1) * stride + 1), 0)
     starts = np.round(np.arange(clips) * (room / (clips - 1))).astype(np.int64)
@@ -115,7 +156,11 @@ def looped_edge_to_edge(num_frames: int, fps: float, protocol: Protocol) -> np.n
 
 
 def looped_in_parts(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """Strided clips that start in the middle of k parts. A short video wraps around. mmaction2 0.x, Video Swin."""
+    """The possible starts are divided into as many equal parts as there are clips, and a clip starts in the middle of
+    each part. After the end of a short video, a clip continues with its first frame.
+
+    mmaction2 0.x, Video Swin.
+    """
     clips, span = _num_clips(protocol), protocol.clip_frames * protocol.stride
     starts = np.zeros(clips, np.int64)
     if num_frames >= span:
@@ -125,7 +170,11 @@ def looped_in_parts(num_frames: int, fps: float, protocol: Protocol) -> np.ndarr
 
 
 def every_nth_padded(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """Clips of every s-th frame. If these are too few, the last one is repeated. VideoMAE on Kinetics."""
+    """The frames at multiples of the stride are taken from the video, and the clips are consecutive ones of them,
+    spread from the first to the last. If they are fewer than a clip has, the last one is repeated.
+
+    VideoMAE on Kinetics.
+    """
     taken = np.arange(0, num_frames, protocol.stride)
     taken = np.append(taken, np.full(max(0, protocol.clip_frames - len(taken)), taken[-1]))
     step = (len(taken) - protocol.clip_frames) / (_num_clips(protocol) - 1)
@@ -135,10 +184,11 @@ def every_nth_padded(num_frames: int, fps: float, protocol: Protocol) -> np.ndar
 
 
 def parts_or_overlap(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """A clip at the start of each of k parts. In a short video, the clips overlap. V-JEPA 2.
+    """The video is divided into as many equal parts as there are clips, and a clip starts with each part. In a short
+    video, the clips overlap.
 
-    If a part is longer than a clip, V-JEPA 2's own evaluation draws the start of the clip at random. This rule returns
-    the clips that its code takes with `random_clip_sampling=False`.
+    V-JEPA 2, the own evaluation of which draws the start of a clip at random if a part is longer than the clip. This
+    rule returns the clips that its code takes with `random_clip_sampling=False`.
     """
     stride, clips, span = protocol.stride, _num_clips(protocol), protocol.clip_frames * protocol.stride
     part = num_frames // clips
