@@ -169,6 +169,11 @@ class Command(WithExamples):
         flags = {getattr(p, "field", p.name): p.opts[0] for p in options} | {p.name: p.opts[0] for p in options}
         return error.shown(lambda name: flags.get(name, name))
 
+    def _argument(self, flag: str) -> str:
+        """The argument that is called like a flag, such as LIST for `--list`; empty if the command has none."""
+        names = [str(p.metavar or p.name).strip("[].").upper() for p in self.params if isinstance(p, click.Argument)]
+        return next((name for name in names if name == flag.lstrip("-").upper()), "")
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             extra = super().parse_args(ctx, args)
@@ -176,7 +181,10 @@ class Command(WithExamples):
             known = {flag for p in self.params for flag in p.opts}
             other = _ELSEWHERE.get(error.option_name)  # names that other tools use
             meant = [other] if other in known else error.possibilities or ()
+            argument = self._argument(error.option_name)
             hint = f". Did you mean {' or '.join(map(repr, meant))}?" if meant else ""
+            if argument:
+                hint = f": pass {argument} without a flag, as in `{ctx.command_path} {argument}`"
             raise click.UsageError(f"No such option {error.option_name!r}{hint}", ctx) from None
         if extra and not ctx.resilient_parsing:
             what, flag = _meaning(extra[0], Path(ctx.params.get("data") or "."))
@@ -478,6 +486,8 @@ def _option(
         arguments["shell_complete"] = completion.BY_NAME[f.metadata["complete"]]
     if declared is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, **arguments)
+    if kind is config.Frame and f.name == "size":
+        return click.option(flag, name, type=Side(), **arguments)
     if f.metadata["metavar"] == Size.name:
         return click.option(flag, name, type=Size(), **arguments)
     if typing.get_origin(declared) is tuple:
@@ -516,6 +526,20 @@ class Size(click.ParamType):
         if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
             self.fail(f"{value!r}: expected width and height in pixels, such as 340x256", param, ctx)
         return int(width), int(height)
+
+
+class Side(click.ParamType):
+    """Height and width in pixels of square clips: "224", or "224x224" as other tools write it."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        numbers = str(value).lower().replace("x", ",").split(",")
+        if not all(number.strip().isascii() and number.strip().isdigit() for number in numbers):
+            self.fail(f"{value!r}: expected a whole number", param, ctx)
+        if len(set(map(int, numbers))) > 1:
+            self.fail(f"{value!r}: expected one number, because the clips of a loader are square", param, ctx)
+        return int(numbers[0])
 
 
 class Numbers(click.ParamType):

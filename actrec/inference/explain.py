@@ -248,7 +248,7 @@ def _layers_in_time(net: nn.Module, clips: Tensor) -> list[tuple[str, Shape]]:
             steps, height, width = output.shape[2:]
             found.append((name, (steps, height, width)))
 
-    handles = [module.register_forward_hook(partial(note, name)) for name, module in net.named_children()]
+    handles = [module.register_forward_hook(partial(note, name)) for name, module in _main_layers(net)]
     try:
         with evaluating(net), torch.no_grad():
             net(clips)
@@ -257,6 +257,16 @@ def _layers_in_time(net: nn.Module, clips: Tensor) -> list[tuple[str, Shape]]:
             handle.remove()
     calls = Counter(name for name, _ in found)
     return [(name, shape) for name, shape in found if calls[name] == 1]
+
+
+def _main_layers(net: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The outermost layers, and the stages of a net that keeps them in a sequence."""
+    found = []
+    for name, module in net.named_children():
+        if isinstance(module, nn.Sequential):
+            found += [(f"{name}.{part}", inner) for part, inner in module.named_children()]
+        found.append((name, module))
+    return found
 
 
 def _as_maps(values: Tensor, num_clips: int, named: str) -> Tensor:

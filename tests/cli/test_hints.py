@@ -10,6 +10,10 @@ import pytest
     [
         (["linear-probe", "a.npz", "b.npz"], "a.npz: no such file: expected a file of `actrec embed`"),
         (["lists", "folders", "nope", "--out", "o"], "nope: no such folder: expected a folder of videos"),
+        (["view", "--list", "a.txt"], "No such option '--list': pass LIST without a flag, as in `actrec view LIST`"),
+        (["train", "--size", "224x288"], "'224x288': expected one number, because the clips of a loader are square"),
+        (["train", "--size", "224,288"], "'224,288': expected one number, because the clips of a loader are square"),
+        (["train", "--size", "big"], "'big': expected a whole number"),
         (["train", "--net", "s3d"], "No such option '--net'. Did you mean '--backbone'?"),
         (["train", "--learning-rate", "0.1"], "No such option '--learning-rate'. Did you mean '--lr'?"),
         (["nets", "tam"], "did you mean tam_inception_v1 or"),

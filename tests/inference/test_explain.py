@@ -113,6 +113,12 @@ def test_with_several_crops_the_central_one_is_explained(moving, crops):
     assert several.probability == dict(model.predict(moving))["class 1"]
 
 
+def test_of_a_net_whose_stages_are_in_a_sequence_the_last_fine_stage_is_explained(moving):
+    net = actrec.net("swin3d_t", num_classes=2, depth=7)
+    found = replace(model_of(net), input=replace(BLACK, size=SIZE)).explain(moving, 1)
+    assert (found.layer, found.shape) == ("layers.1", (4, 4, 4))
+
+
 @pytest.mark.parametrize("layer", [None, "layer2"])
 @pytest.mark.parametrize("name", ["tam_resnet18", "r2plus1d_18", "s3d"])
 def test_the_net_is_as_it_was(moving, name, layer):
