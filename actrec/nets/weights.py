@@ -158,6 +158,9 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
         account = actrec.load_weights(net, "tiny3d_k400.pt", new_head=True)  # the file has other classes
         print(account)  # how many tensors were used, and what was left out
 
+    Make an optimizer after this call: where the file shows an option that the net leaves open, such as the pools of
+    MViT, the net gets new parameters.
+
     Args:
         net: made by `actrec.net`, changed in place. It does not change if an error is raised.
         path: a file written by torch, or a `.safetensors` file.
