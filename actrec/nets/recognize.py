@@ -103,7 +103,7 @@ def recognize(path: str | Path, name: str | None = None, **options: OptionValue)
         FileNotFoundError, ValueError: as for `load_weights` if the file cannot be read, and as for `actrec.net` for a
             wrong name or option.
     """
-    tensors, named = read_checkpoint(path)
+    tensors, named = read_checkpoint(path, only_shapes=True)
     guesses: list[Guess] = []
     nearest: tuple[int, str | None] = (1 << 30, None)
     if name is None and named is not None and ":" in named["name"]:  # importing it could run a stranger's code

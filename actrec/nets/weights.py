@@ -309,39 +309,45 @@ def stem_of(own: Mapping[str, Tensor]) -> str | None:
     return next((name for axes in (4, 3) for name, tensor in own.items() if tensor.ndim >= axes), None)
 
 
-def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+def read_checkpoint(path: str | Path, *, only_shapes: bool = False) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """The tensors of a file and, for a checkpoint of actrec, a dict with the `name` and `options` of its net.
 
     The name can be that of a net from outside actrec, which is not imported.
+
+    Args:
+        only_shapes: the values of the tensors are neither read nor compared with checksums, which takes seconds for
+            the largest nets.
 
     Raises:
         FileNotFoundError, ValueError: as for `load_weights`.
     """
     if re.search(_PART, Path(path).name):
         raise ValueError(f"{path} is one of several files of a net: expected their index, a file that ends in {_INDEX}")
-    content = _read(Path(path))
+    content = _read(Path(path), only_shapes=only_shapes)
     found = content.get("net") if isinstance(content, dict) else None
     name = found.get("name") if isinstance(found, dict) and isinstance(found.get("options"), dict) else None
     known = isinstance(name, str) and (name in NETS or ":" in name)
     return _state_dict(Path(path), content), found if known else None
 
 
-def _read(path: Path) -> object:
+def _read(path: Path, *, only_shapes: bool = False) -> object:
     if not path.is_file():
         where = f"{path} is a folder: expected a weights file{weights_in(path)}" if path.is_dir() else None
         raise FileNotFoundError(where or f"no weights file {path}")
     with path.open("rb") as file:
         start = file.read(1024)
     if path.name.endswith(_INDEX):
-        return _read_parts(path)
+        return _read_parts(path, only_shapes=only_shapes)
+    mapped = only_shapes and start.startswith(b"PK")  # torch maps only archives, which it has written since 2020
     try:
         if path.suffix == ".safetensors" or start[3:9] == bytes(5) + b"{":
             content = _read_safetensors(path)
         else:
             with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's about the protocol of a pickle
-                content = torch.load(path, map_location="cpu", weights_only=True)
-            check_archive(path)
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            if not only_shapes:
+                check_archive(path)
     except Exception as error:  # for a damaged file, the unpickler can raise almost anything
         if is_systems_fault(error):
             raise
@@ -361,7 +367,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     return tensors
 
 
-def _read_parts(index: Path) -> dict[str, Any]:
+def _read_parts(index: Path, *, only_shapes: bool) -> dict[str, Any]:
     """The content of the files that an index of transformers names, which are in the same folder as the index."""
     places = read_json(index, dict).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) and name for name in places.values()):
@@ -370,7 +376,7 @@ def _read_parts(index: Path) -> dict[str, Any]:
     for name in dict.fromkeys(places.values()):
         if Path(name).name != name or name.endswith(_INDEX):
             raise ValueError(f"{index} names the file {show(name)}: expected a weights file in the same folder")
-        part = _read(index.parent / name)
+        part = _read(index.parent / name, only_shapes=only_shapes)
         tensors.update(part if isinstance(part, dict) else {})
     if absent := [name for name in places if name not in tensors]:
         raise ValueError(f"{index}: its files lack {listed(absent)}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
 import pytest
 import torch
 
 from actrec import nets
 from actrec.nets import NETS
 from actrec.nets.recognize import Guess, recognize
+from actrec.nets.weights import read_checkpoint
 
 FILES = [  # net, its options, classes and channels, other nets with the very same names
     ("c3d", {}, 5, 3, ()),
@@ -140,3 +142,14 @@ def test_options_of_a_checkpoint_that_no_net_has(options, tmp_path):
     assert recognize(path).guesses == (Guess("resnet3d_10", "actrec", {"widen": 0.25}, 3, 3),)
     torch.save({"net": {"name": "resnet3d_10", "options": options}, "state_dict": module.state_dict()}, path)
     assert recognize(path).guesses == ()
+
+
+def test_the_values_of_the_weights_are_not_read(tmp_path):
+    file = tmp_path / "weights.pt"
+    torch.save({"fc.bias": torch.full((64,), 7.0)}, file)
+    content = file.read_bytes()
+    assert content.count(np.float32(7).tobytes() * 64) == 1
+    file.write_bytes(content.replace(np.float32(7).tobytes() * 64, bytes(4 * 64)))
+    assert recognize(file).num_values == 64
+    with pytest.raises(ValueError, match="damaged"):
+        read_checkpoint(file)
