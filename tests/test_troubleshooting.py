@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import re
 import shlex
 import shutil
@@ -62,6 +63,7 @@ def folder(tmp_path_factory):
             Path(name).mkdir(parents=True)
         for name, lines in texts.items():
             Path(name).write_text("\n".join(lines) + "\n")
+        Path("SLOWFAST_8x8_R50.pkl").write_bytes(pickle.dumps({"blobs": {}}, protocol=2))
         Path("cut.mp4").write_bytes(video.read_bytes()[:3000])
         for i in range(1, 10):
             for kind in ("img", "mask"):

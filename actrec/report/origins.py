@@ -9,6 +9,7 @@ from typing import Any
 
 from actrec import config
 from actrec.data import score_file
+from actrec.data.sampling.protocols import PROTOCOLS
 from actrec.files import sha256
 from actrec.report.runs import Run, flat
 from actrec.words import counted
@@ -34,6 +35,7 @@ _VALIDATION = {
     "crop_rule": config.Views.rule,
     "average": config.Scoring.average,
 }
+_OF_PROTOCOL = ("frames", "stride", "sampling", "rule", "size", "mean", "std", "crop_ratio", *_VALIDATION)
 _OWN = ("model_sha256", "contents_sha256", "net", "net_options", *score_file.PATHS)  # may differ between runs
 
 
@@ -163,10 +165,26 @@ def file_name(origin: Mapping[str, Any], name: str) -> str:
 
 
 def _changes_text(run: Run, origin: Mapping[str, Any]) -> str:
+    rule = origin.get("protocol")
+    own = [] if rule is None else [f"protocol {_text(rule)}"]
     return ", ".join(  # a validation in training has one view, and so nothing to average
-        f"{name} {_text(value)}" + (f" ({_text(there)} in training)" if there is not None else "")
-        for name, (value, there) in changes(run, origin).items()
+        own
+        + [
+            f"{name} {_text(value)}" + (f" ({_text(there)} in training)" if there is not None else "")
+            for name, (value, there) in changes(run, origin).items()
+            if rule is None or not _follows(rule, name, value)
+        ]
     )
+
+
+def _follows(rule: Any, name: str, value: Any) -> bool:
+    """Whether an option has the value that the protocol of an evaluation gives it."""
+    known = PROTOCOLS.get(rule) if isinstance(rule, str) else None
+    if known is not None and name in ("mean", "std"):
+        return value == list(getattr(known, name))
+    if known is not None and name == "average":
+        return value in known.reduction
+    return name in _OF_PROTOCOL
 
 
 def _text(value: Any) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from actrec.data import score_file
+from actrec.data.sampling.protocols import PROTOCOLS
 from actrec.data.score_file import ScoreFile
 from actrec.files import sha256
 from actrec.report import origins, runs
@@ -122,6 +123,21 @@ def test_what_differs_is_said(both):
     assert differences(made(both[0], "last.pt"), b) == "model: last.pt / best.pt"
     assert differences(a, b | {"list_sha256": "cc"}) == "list fingerprint: bb / cc"
     assert differences(a, {}) == "the score file of b does not say what its scores were made from"
+
+
+def test_a_protocol_is_named_instead_of_its_options(both):
+    run = both[0]
+    rule = PROTOCOLS["tsm_k400_8_uniform_1crop"]
+    scored = {
+        "clips": 1, "crops": 1, "crop_rule": rule.crop_rule, "crop_ratio": None, "rule": None,
+        "sampling": rule.sampling, "mean": list(rule.mean), "average": "logits", "protocol": rule.name,
+    }  # fmt: skip
+    assert origins.views(run, scored) == f"1 clip x 1 crop, protocol {rule.name}"
+    assert origins.views(run, scored | {"average": "probabilities"}) == (
+        f"1 clip x 1 crop, protocol {rule.name}, average probabilities"
+    )
+    assert origins.notes(run, scored)[-1].endswith(f"the validation in training: protocol {rule.name}.")
+    assert origins.views(run, scored | {"protocol": "unknown"}) == "1 clip x 1 crop, protocol unknown"
 
 
 def test_notes_about_one_run(both):
