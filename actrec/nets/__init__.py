@@ -169,7 +169,7 @@ def outline(name: str, **options: Any) -> Backbone:
 
 
 class _Unfilled(TorchFunctionMode):
-    """Tensors without values are not filled with random values: for that, torch would load its compiler first."""
+    """Tensors without values are not filled with random values or scaled: torch would load its compiler for that."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -182,7 +182,7 @@ class _Unfilled(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-_FILLING = (torch.Tensor.normal_, torch.Tensor.uniform_)
+_FILLING = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.div_, torch.Tensor.__itruediv__)
 
 
 @checked
