@@ -122,6 +122,22 @@ torch.save(both, "vjepa2_l_ssv2.pt")
 
 Then pass `--weights vjepa2_l_ssv2.pt` to the command in the table. The files of transformers, which
 are in the next table, contain both parts.""",
+    "VideoMAE (MCG-NJU)": """\
+The authors' list, `MODEL_ZOO.md`, links these files without their names. Take the fine-tuned file
+of the row with 1600 epochs for Kinetics-400, or with 2400 epochs for Something-Something V2, and
+pass its name in place of `FILE`.""",
+    "VideoMAE in transformers": """\
+Each of these files is called `model.safetensors`. For Kinetics-400, it is in the repository
+`MCG-NJU/videomae-base-finetuned-kinetics` on Hugging Face, or in that with `small`, `large` or
+`huge` in place of `base`. For Something-Something V2, it is in
+`MCG-NJU/videomae-base-finetuned-ssv2`, or in that with `small`. The accuracies are those of the
+authors' list. The model card of the base net for Kinetics-400 states 80.9 and 94.7.""",
+    "VideoMAEv2 (OpenGVLab)": """\
+You can download this file after you have filled in the form in the authors' `MODEL_ZOO.md`. Pass
+its name in place of `FILE`.""",
+    "V-JEPA 2 in transformers": """\
+Each of these files is called `model.safetensors`. They are in the repositories
+`facebook/vjepa2-vitl-fpc16-256-ssv2` and `facebook/vjepa2-vitg-fpc64-384-ssv2` on Hugging Face.""",
     "temporal-shift-module": """\
 For some of these files, several accuracies were published. `actrec evaluate` then uses no protocol
 unless you pass `--protocol`.""",
