@@ -44,7 +44,7 @@ def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> Binary
 def read_regular(path: str | os.PathLike[str], *, max_bytes: int) -> bytes | int:
     """Returns the content of a regular file, or its size in bytes if that is more than `max_bytes`.
 
-    It needs half as many system calls as `open_regular`, which small files take longer for than for their bytes.
+    It makes half as many system calls as `open_regular`. Reading a small file takes little time besides these calls.
 
     Raises:
         OSError, ExhaustedError: As `open_regular`.

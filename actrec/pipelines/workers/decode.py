@@ -240,10 +240,9 @@ def fetch_pictures(requests: Sequence[Request], index: Index, *, certify: bool) 
     if requests[0].media.flow:
         return [_fetch_flow(request) for request in requests]
     receivers = [_Receiver(request) for request in requests]
-    several = len(receivers) > 1
-    positions = (
-        np.unique(np.concatenate([receiver.positions for receiver in receivers])) if several else receivers[0].positions
-    )
+    positions = receivers[0].positions
+    if len(receivers) > 1:
+        positions = np.unique(np.concatenate([receiver.positions for receiver in receivers]))
     for receiver in receivers:
         receiver.expect(positions)
     first = requests[0].media
@@ -255,7 +254,7 @@ def fetch_pictures(requests: Sequence[Request], index: Index, *, certify: bool) 
             receiver.receive(i, rgb if single else receiver.region.cut(rgb))
 
     if first.template:
-        with Listening():  # so that nobody has to begin and end it for each image
+        with Listening():  # the first and last listener cost the most: here, they are not those of each image
             for i, position in enumerate(positions.tolist()):
                 receive(i, region.cut(read_image(first.image(position), image_range=first.image_range)))
         return [receiver.sample() for receiver in receivers]
@@ -326,7 +325,7 @@ class _Receiver:
 def wanted_frames(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     """(ascending positions of the frames that a plan needs, (clips, T) indices of the clips' frames among them)"""
     clips = plan.frames.reshape(-1, plan.frames.shape[-1])
-    if len(clips) == 1 and (clips[0, 1:] > clips[0, :-1]).all():  # most clips; `np.unique` would take much longer
+    if len(clips) == 1 and (clips[0, 1:] > clips[0, :-1]).all():  # as in most clips; `np.unique` takes much longer
         return clips[0], np.arange(clips.size)[np.newaxis]
     wanted, gather = np.unique(clips, return_inverse=True)
     return wanted, gather.reshape(clips.shape)
