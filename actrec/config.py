@@ -400,8 +400,8 @@ class Net(Settings):
     )
     positions: Literal["rotary", "table"] | None = opt(
         None,
-        "Positions of the tokens of V-JEPA 2. table: a table of sines and cosines, as in V-JEPA of 2024, whose encoder "
-        "files have the same names.",
+        "Positions of the tokens of V-JEPA 2. table: a table of sines and cosines, as in V-JEPA of 2024. Weights that "
+        "are loaded set it.",
     )
     probe_depth: int | None = opt(
         None, "Number of blocks of the attentive probe, the head of V-JEPA 2.", at_least=1, at_most=1000

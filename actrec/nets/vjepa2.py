@@ -17,8 +17,8 @@ The features that `actrec embed` computes are the output of the probe's query. I
 of the normalized tokens instead: `--layer encoder`.
 
 V-JEPA, the older version (Bardes et al. 2024, arXiv:2404.08471), adds a table of sines and cosines to the tokens and
-rotates nothing: `positions="table"`. Its encoder files cannot be told from those of V-JEPA 2, because these contain a
-table, too, which is not used.
+rotates nothing: `positions="table"`. Its encoder files have the same names as those of V-JEPA 2, which contain a table,
+too, but do not use it. The size of the table tells them apart: see `grid_of_2024`.
 
 The code of the authors and transformers differ in three details. After a file is loaded, the net computes as the
 project that wrote the file.
@@ -107,16 +107,21 @@ class Encoder(Tokens):
         """
         tokens = self.patch_embed(x_NCTHW)
         if self.table is not None:
-            places = self._places(self.patch_embed.grid(x_NCTHW.shape[2:]))
-            return self.norm(self.blocks(tokens + places.to(tokens.dtype)))
+            table = places(self.pos_embed, self.table, self.patch_embed.grid(x_NCTHW.shape[2:]))
+            return self.norm(self.blocks(tokens + table.to(tokens.dtype)))
         return self.norm(self.blocks(tokens, rotation(tokens.shape[1], plane, self.head_channels, tokens.device)))
 
-    def _places(self, grid: Triple) -> Tensor:
-        """The table for a clip. Only for more frames or another size, it is interpolated, as in the reference."""
-        assert self.table is not None
-        if grid[1:] == self.table[1:] and grid[0] <= self.table[0]:
-            return self.pos_embed[:, : math.prod(grid)]
-        return as_tokens(nn.functional.interpolate(as_map(self.pos_embed, self.table), grid, mode="trilinear"))
+
+def places(table: Tensor, own: Triple, grid: Triple) -> Tensor:
+    """A table of positions for a clip. Only for more frames or another size, it is interpolated, as in the reference.
+
+    Args:
+        own: the grid of the table.
+        grid: the grid of the clip.
+    """
+    if grid[1:] == own[1:] and grid[0] <= own[0]:
+        return table[:, : math.prod(grid)]
+    return as_tokens(nn.functional.interpolate(as_map(table, own), grid, mode="trilinear"))
 
 
 def sines(grid: Triple, dim: int) -> Tensor:
@@ -200,7 +205,7 @@ class VJepa2(Backbone):
         depth, probe_depth: number of blocks of the encoder and of the probe.
         num_classes, in_channels, dropout: as for `Backbone`.
         frames, size: of the clips, as in `Input`. Other clips are accepted, too.
-        positions: "rotary", or "table" (see above).
+        positions: "rotary", or "table" (see above). None: rotary, unless the file that is loaded needs the table.
         probe_heads: attention heads of the probe. None: see above.
         drop_path: probability of `DropPath` for the encoder's last block.
         checkpointing: gradient checkpointing, as for `Blocks`.
@@ -222,7 +227,7 @@ class VJepa2(Backbone):
         dropout: float,
         frames: int,
         size: int | tuple[int, int],
-        positions: str,
+        positions: str | None,
         probe_depth: int,
         probe_heads: int | None,
         drop_path: float,
@@ -286,13 +291,36 @@ class VJepa2(Backbone):
         return self.fc(self.dropout(self.probe(as_tokens(features_NCTHW))))
 
 
+def grid_of_2024(tensors: Mapping[str, Tensor]) -> Triple | None:
+    """The grid of a table of positions, if it is one of the grids of V-JEPA of 2024. None for other tables.
+
+    That version was trained with crops of 224 pixels, and its largest net (1280 channels) also of 384. V-JEPA 2 was
+    trained with crops of 256 pixels, and its largest net (1408 channels) also of 384.
+    """
+    table = tensors.get("encoder.pos_embed")
+    _, tokens, dim = table.shape if table is not None and table.ndim == 3 else (1, 0, 0)
+    sides = (14, 24) if dim == 1280 else (14,)
+    return next(((tokens // side**2, side, side) for side in sides if tokens and tokens % side**2 == 0), None)
+
+
 def options_of(tensors: Mapping[str, Tensor]) -> dict[str, OptionValue]:
-    """The numbers of blocks in a weights file."""
+    """The numbers of blocks in a weights file, and the positions if they are those of V-JEPA of 2024."""
     depth, probe = num_blocks(tensors, "encoder.blocks"), num_blocks(tensors, "probe.blocks")
     found: dict[str, OptionValue] = {"depth": depth} if depth else {}
     if probe or "probe.query_tokens" in tensors:
         found["probe_depth"] = probe + 1  # with the block of the query
+    if (grid := grid_of_2024(tensors)) is not None:
+        found |= {"positions": "table", "frames": 2 * grid[0], "size": PATCH * grid[1]}
     return found
+
+
+def resized(tensors: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Interpolates a table of positions of V-JEPA of 2024 for the grid of the net, as in the reference."""
+    assert isinstance(net, VJepa2)
+    grid, table = grid_of_2024(tensors), net.encoder.table
+    if grid is None or table is None:
+        return tensors
+    return {**tensors, "encoder.pos_embed": places(tensors["encoder.pos_embed"], grid, table)}
 
 
 PARTS = ("encoder.", "probe.", "fc.")
@@ -307,10 +335,11 @@ LAYOUTS = {
             r"(?:classifier\.)?linear\.(.+)": r"fc.\1",
         },
         dropped={
-            r"(?:encoder\.)?pos_embed": "table of positions: the net rotates queries and keys instead "
-            "(V-JEPA of 2024 needs the table: positions=table)"
+            r"(?:encoder\.)?pos_embed": "table of positions: the net rotates queries and keys instead",
+            r"(?:classifier\.)?pooler\.cross_attention_block\.xattn\.proj\..+": "not used by V-JEPA of 2024",
         },
         fresh=(r"encoder\.pos_embed",),  # it is computed
+        convert=resized,
         parts=PARTS,
         eps={r"probe\..+\.norm\d": PROBE_EPS},
     ),
@@ -381,7 +410,7 @@ for _name, (*_sizes, _depth) in VARIANTS.items():
                 "frames": INPUT.frames,
                 "size": INPUT.size,
                 "depth": _depth,
-                "positions": "rotary",
+                "positions": None,
                 "probe_depth": 4,
                 "probe_heads": None,
                 "drop_path": 0.0,

@@ -40,7 +40,8 @@ from actrec.system import is_systems_fault
 # Entries of a checkpoint that can contain its weights, the first one that does. Of a list, the first item is read.
 CONTAINERS = (
     "state_dict", "net", "model_state_dict", "model_state", "model", "module", "target_encoder", "encoder",
-    "classifiers", "weights", "params", "ema", "model_ema", "ema_state_dict", "state_dict_ema", "network", "backbone",
+    "classifiers", "classifier", "weights", "params", "ema", "model_ema", "ema_state_dict", "state_dict_ema",
+    "network", "backbone",
 )  # fmt: skip
 _WRAPPERS = 8  # largest number of prefixes of names
 _TRAINERS = ("model", "net", "network", "module")  # prefixes of the net beside other tensors of a training program
@@ -158,8 +159,9 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
         account = actrec.load_weights(net, "tiny3d_k400.pt", new_head=True)  # the file has other classes
         print(account)  # how many tensors were used, and what was left out
 
-    Make an optimizer after this call: where the file shows an option that the net leaves open, such as the pools of
-    MViT, the net gets new parameters.
+    Where the file shows an option that the net leaves open, such as the pools of MViT, the net is rebuilt with it. Its
+    parameters stay the same objects, so an optimizer can be made before this call. But an optimizer that is made
+    before lacks the pools that a file adds to `mvit_v1_b(depth=24)`.
 
     Args:
         net: made by `actrec.net`, changed in place. It does not change if an error is raised.
@@ -194,14 +196,25 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
         advice = "" if "pass --" in problems or "new_head=True" in problems else _ADVICE
         raise ValueError(f"{path} does not fit net {net.name!r} (read as {best.layout}): {problems}{advice}")
     if like is not net:
-        other = nets.net(net.name, **cast(dict[str, Any], like.options)).train(net.training)
-        vars(net).update(vars(other.to(next(net.parameters()))))
+        _rebuild(net, like.options)
     net.load_state_dict({**net.state_dict(), **best.found})
     if layouts[best.layout].eps:
         set_eps(net, best.layout)
     elif named is not None and named["options"].get("eps_of") in [key for key, one in layouts.items() if one.eps]:
         set_eps(net, named["options"]["eps_of"])
     return best.account(whole_prefix(tensors, prefix, best.layout))
+
+
+def _rebuild(net: Backbone, options: Mapping[str, OptionValue]) -> None:
+    """Gives a net other options. Its parameters stay the same objects, which an optimizer may hold."""
+    other = nets.net(net.name, **cast(dict[str, Any], options)).train(net.training).to(next(net.parameters()))
+    kept = dict(net.named_parameters())
+    for name, parameter in list(other.named_parameters()):
+        if name in kept:
+            path, _, last = name.rpartition(".")
+            kept[name].data, kept[name].grad = parameter.data, None
+            setattr(other.get_submodule(path), last, kept[name])
+    vars(net).update(vars(other))
 
 
 def _as_in_file(net: Backbone, named: Mapping[str, Tensor], layout: Layout) -> Backbone:
@@ -572,11 +585,13 @@ def _place(
 
 
 def renamed_tensors(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
-    """The tensors that are not dropped, by their names after `Layout.renames` and without `module.`."""
+    """The tensors by their names after `Layout.renames` and without `module.`, without those that have no new name and
+    are dropped."""
     return {
         _renamed(name, layout.renames): tensor
         for name, tensor in _without_prefix(tensors, "module.").items()
-        if _why_dropped(name, layout.dropped) is None
+        if any(_compiled(pattern).fullmatch(name) for pattern in layout.renames)
+        or _why_dropped(name, layout.dropped) is None
     }
 
 

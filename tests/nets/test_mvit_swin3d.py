@@ -184,9 +184,11 @@ def test_pools_become_those_of_the_file(name, layout, tmp_path):
                 load(net, {k: v for k, v in tensors.items() if k != "norm.weight"}, tmp_path, layout=layout)
             assert net.options["pool_kernel"] is None
             assert net.state_dict().keys() == before.keys()
+        parameters = {id(parameter) for parameter in net.parameters()}
         account = load(net, tensors, tmp_path, layout=layout)
         assert (account.missing, net.options["pool_kernel"]) == ((), "strided" if file == "strided" else None)
         assert net.training
+        assert {id(parameter) for parameter in net.parameters()} <= parameters  # an optimizer may hold them
         assert {parameter.dtype for parameter in net.parameters()} == {torch.float64}
         again = actrec.net(name, **net.options).eval()  # as a checkpoint builds it
         again.load_state_dict(net.state_dict())

@@ -17,9 +17,10 @@ import actrec
 from actrec.inference import embed
 from actrec.nets import NETS, weights
 from actrec.nets.backbone import Backbone
+from actrec.nets.recognize import recognize
 from actrec.nets.transformer import as_tokens, rotated
 from actrec.nets.videomae import positions
-from actrec.nets.vjepa2 import rotation, sines
+from actrec.nets.vjepa2 import grid_of_2024, rotation, sines
 
 GOLDEN = references.cases("golden_vit.json")
 MORE = ("vjepa_table", "vjepa_table_larger", "vjepa_table_shorter")  # not among the shared goldens
@@ -266,6 +267,68 @@ def test_the_table_of_the_older_vjepa():
     assert not net.encoder.pos_embed.requires_grad
     net.train()(clip()).sum().backward()
     assert all(parameter.grad is not None for parameter in net.parameters() if parameter.requires_grad)
+
+
+@pytest.mark.parametrize(
+    ("dim", "tokens", "grid"),
+    [
+        (1024, 1568, (8, 14, 14)),  # V-JEPA of 2024: L and H with 16 frames of 224 pixels, H with 16 of 384
+        (1280, 1568, (8, 14, 14)),
+        (1280, 4608, (8, 24, 24)),
+        (384, 3136, (16, 14, 14)),
+        (1024, 2048, None),  # V-JEPA 2: 16 and 64 frames of 256 pixels, g with 384
+        (1280, 8192, None),
+        (1408, 4608, None),
+        (1408, 18432, None),
+        (384, 0, None),
+    ],
+)
+def test_the_size_of_a_table_tells_the_older_vjepa(dim, tokens, grid):
+    table = {"encoder.pos_embed": torch.zeros(1, 1, 1).expand(1, tokens, dim)}
+    assert grid_of_2024(table) == grid
+    assert ("positions" in NETS.get("vjepa2_s").options_of(table)) == (grid is not None)
+
+
+def test_files_of_the_older_vjepa(tmp_path):
+    """Their encoder needs its table, which is resized for the net; their probe has a projection that is not used."""
+    older = small("vjepa2_s", size=224, positions="table", probe_depth=1)
+    theirs = as_their_owners_write_it(older, "vjepa2")
+    encoder = {f"module.backbone.{k.removeprefix('encoder.')}": v for k, v in theirs.items() if k.startswith("encoder")}
+    probe = {f"module.{k.removeprefix('classifier.')}": v for k, v in theirs.items() if k.startswith("classifier")}
+    probe["module.pooler.cross_attention_block.xattn.proj.weight"] = torch.randn(384, 384)
+    torch.save({"target_encoder": encoder, "epoch": 3}, tmp_path / "vits16.pth.tar")
+    best = recognize(tmp_path / "vits16.pth.tar").guesses[0]
+    assert (best.net, best.layout) == ("vjepa2_s", "vjepa2")
+    assert best.options == {"depth": 2, "positions": "table", "frames": 4, "size": 224}
+
+    net = actrec.net("vjepa2_s", num_classes=5, depth=2, probe_depth=1, frames=4, size=224)
+    for content in ({"target_encoder": encoder}, {"classifier": probe, "epoch": 3}):
+        account = load(net.eval(), content, tmp_path)
+    assert account.dropped == {"pooler.cross_attention_block.xattn.proj.weight": "not used by V-JEPA of 2024"}
+    assert net.options["positions"] == "table"
+    x = clip(height=224, width=224)
+    with torch.inference_mode():
+        assert torch.equal(net(x), older(x))
+
+    other = small("vjepa2_s", frames=6, size=(240, 208), probe_depth=1)
+    assert "interpolated" in load(other, theirs, tmp_path).reshaped["encoder.pos_embed"]
+    x = clip(frames=6, height=240, width=208)
+    with torch.inference_mode():
+        assert torch.equal(other(x), older(x))  # it interpolates the table for each clip
+
+
+def test_an_optimizer_keeps_the_parameters_of_a_net_that_loading_rebuilds(tmp_path):
+    """The file decides about the positions, so the net is rebuilt."""
+    theirs = as_their_owners_write_it(small("vjepa2_s", size=224, positions="table"), "vjepa2")
+    net = small("vjepa2_s", size=224)
+    net.probe.requires_grad_(False)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    load(net, theirs, tmp_path)
+    assert {id(p) for p in net.parameters() if p is not net.encoder.pos_embed} == {
+        id(p) for p in optimizer.param_groups[0]["params"]
+    }
+    assert not any(p.requires_grad for p in net.probe.parameters())
+    assert torch.equal(net.fc.weight, theirs["classifier.linear.weight"])
 
 
 def test_rotation_is_by_frame_row_and_column():
