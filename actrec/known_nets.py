@@ -15,7 +15,12 @@ from typing import Any
 from actrec.config import Input
 
 TABLE = Path(__file__).parent / "nets" / "known_nets.json"
-_CLASSES = {"Kinetics-400": 400, "Kinetics-600": 600, "Something-Something V2": 174}
+_CLASSES = {
+    "Kinetics-400": 400,
+    "Kinetics-600": 600,
+    "Something-Something V1": 174,
+    "Something-Something V2": 174,
+}
 OptionValue = bool | int | float | str | tuple[int, int] | None
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from actrec.known_nets import OptionValue, Published
 
-K400, SSV2 = "Kinetics-400", "Something-Something V2"
+K400, SSV1, SSV2 = "Kinetics-400", "Something-Something V1", "Something-Something V2"
 ALL_STEPS: dict[str, OptionValue] = {"temporal_stride": False}  # the nets keep the time axis
 
 
@@ -29,10 +29,11 @@ _mmaction2 = partial(Published, source="mmaction2's model zoo", layout="mmaction
 
 def mmaction2_tsn(file: str, dataset: str, top1: float, top5: float) -> Published:
     """A TSN of mmaction2; `file` is the end of the file's name."""
-    protocol = "mmaction2_tsn_k400" if dataset == K400 else "mmaction2_tsn_ssv2"
     name = f"tsn_imagenet-pretrained-{file}.pth"
-    row = partial(_mmaction2, frames=25, views="1x10", size=224, options=ALL_STEPS)
-    return row(dataset, top1, top5, file=name, protocol=protocol)
+    row = partial(_mmaction2, dataset, top1, top5, frames=25, size=224, file=name, options=ALL_STEPS)
+    if "dense" in file:
+        return row(views="10x1", protocol="mmaction2_tsn_k400_dense")
+    return row(views="1x10", protocol="mmaction2_tsn_k400" if dataset == K400 else "mmaction2_tsn_ssv2")
 
 
 def mmaction2_tsm(file: str, protocol: str, top1: float, top5: float, *, frames: int = 8) -> Published:
@@ -57,11 +58,10 @@ def tsm_authors(file: str, top1: float, protocol: str, *, frames: int = 8) -> Pu
     row = partial(row, file=f"TSM_{file}.pth", protocol=protocol)
     if "shift" not in file:  # TSN, which halves the time axis by default
         row = partial(row, options=ALL_STEPS)
-    if "dense" in protocol:
-        return row(K400, views="10x3", size=256)
-    if "ssv2" in protocol:
-        return row(SSV2, views="2x3", size=256)
-    return row(K400, views="1x10" if protocol.endswith("10crop") else "1 clip", size=224)
+    row = partial(row, {"k400": K400, "ssv1": SSV1, "ssv2": SSV2}[protocol.split("_")[1]])
+    if "uniform" in protocol:
+        return row(views="1x10" if protocol.endswith("10crop") else "1 clip", size=224)
+    return row(views="10x3" if "dense" in protocol else "2x3", size=256)
 
 
 def torchvision(file: str, protocol: str, top1: float, top5: float, *, frames: int, views: str, size: int) -> Published:

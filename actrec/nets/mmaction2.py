@@ -137,6 +137,7 @@ I3D, R2PLUS1D = "i3d_imagenet-pretrained-r50_8xb8", "r2plus1d_r34_8xb8"
 PUBLISHED = {
     "i3d_resnet50_mmaction2": (
         mmaction2_3d(f"{I3D}-32x2x1-100e_kinetics400-rgb_20220812-e213c223", "32x2x10", 73.47, 91.27),
+        mmaction2_3d(f"{I3D}-dense-32x2x1-100e_kinetics400-rgb_20220812-9f46003f", "32x2x10_dense", 73.77, 91.35),
     ),
     "r2plus1d_34_mmaction2": (
         mmaction2_3d(f"{R2PLUS1D}-32x2x1-180e_kinetics400-rgb_20220812-4270588c", "32x2x10", 75.46, 92.28),

@@ -507,6 +507,15 @@ K400 = partial(Published, "Kinetics-400", views="5 clips", size=224)
 SSV2 = partial(Published, "Something-Something V2", views="1x3", size=224)
 ptv = partial(K400, source="PyTorchVideo's model zoo", layout="pytorchvideo")
 slowfast = partial(K400, source="PySlowFast's model zoo", layout="pyslowfast")
+slowfast_k600 = partial(
+    Published,
+    "Kinetics-600",
+    views="5 clips",
+    size=224,
+    source="PySlowFast's model zoo",
+    layout="pyslowfast",
+    protocol="pyslowfast_k600_mvit_32x3",
+)
 slowfast_ssv2 = partial(SSV2, source="PySlowFast's model zoo", layout="pyslowfast")
 of_torchvision = partial(K400, frames=16, source="torchvision", layout="torchvision", protocol="torchvision_mvit")
 SHORT, LONG = "pyslowfast_mvit_16x4", "pyslowfast_mvit_32x3"
@@ -524,6 +533,7 @@ VARIANTS: dict[str, tuple[bool, int, int, float, tuple[Published, ...]]] = {
             ptv(80.30, 94.69, frames=32, file="MVIT_B_32x3_f294077834.pyth", protocol=LONG, options={"frames": 32}),
             slowfast(78.4, 93.5, frames=16, protocol=SHORT),
             slowfast(80.4, 94.8, frames=32, file="k400.pyth", protocol=LONG, options={"frames": 32}),
+            slowfast_k600(83.9, 96.5, frames=32, file="k600.pyth", options={"frames": 32}),
             of_torchvision(78.477, 93.582, file="mvit_v1_b-dbeb1030.pth"),
         ),
     ),

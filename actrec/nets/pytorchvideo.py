@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from actrec.config import Input
 from actrec.nets import NETS, Entry, Layout, Published
+from actrec.nets.checkpoints import K400, SSV2
 from actrec.nets.layers import Triple, same_conv, window_of
 from actrec.nets.residual import Bottleneck, ResNet, halving, image_pool, plain_stem
 
@@ -116,9 +117,10 @@ def published(
     protocol: str,
     size: int = 256,
 ) -> Published:
-    """An accuracy on Kinetics-400 from one of the two model zoos. The arguments are as for `Published`."""
+    """An accuracy from one of the two model zoos. The arguments are as for `Published`."""
     source = f"{'PyTorchVideo' if layout == 'pytorchvideo' else 'PySlowFast'}'s model zoo"
-    return Published("Kinetics-400", top1, top5, frames, "10x3", size, source, layout, file, protocol)
+    dataset, views = (SSV2, "1x3") if "ssv2" in protocol else (K400, "10x3")
+    return Published(dataset, top1, top5, frames, views, size, source, layout, file, protocol)
 
 
 class TimeSpaceConv(nn.Module):

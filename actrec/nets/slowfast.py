@@ -229,6 +229,7 @@ ONE_PATH = {  # name: depth, kernel of the stem, kernels, pooled; paper; accurac
         (
             published(72.40, 90.18, "SLOW_4x16_R50.pyth", frames=4, protocol="pyslowfast_k400_4x16"),
             published(74.58, 91.63, "SLOW_8x8_R50.pyth", frames=8, protocol="pyslowfast_k400_8x8"),
+            published(60.04, 85.19, "SLOW_8x8_R50.pyth", frames=8, protocol="pyslowfast_ssv2_slow_8"),
         ),
     ),
     "slow_resnet101": ((101, 1, SLOW, False), "arXiv:1812.03982", ()),
@@ -252,7 +253,10 @@ TWO_PATHS = {  # name: depth, alpha, kernel of the fusion, kernels of both paths
     "slowfast_resnet50_8x8": (
         (50, 4, 7, SLOW, FAST),
         32,
-        (published(76.94, 92.69, "SLOWFAST_8x8_R50.pyth", frames=32, protocol="pyslowfast_k400_32x2"),),
+        (
+            published(76.94, 92.69, "SLOWFAST_8x8_R50.pyth", frames=32, protocol="pyslowfast_k400_32x2"),
+            published(61.68, 86.92, "SLOWFAST_8x8_R50.pyth", frames=32, protocol="pyslowfast_ssv2_slowfast_32"),
+        ),
     ),
     "slowfast_resnet101_8x8": (
         (101, 4, 5, SLOW, FAST),

@@ -50,6 +50,8 @@ Before you compare an accuracy with a published one, check these points:
   protocols, `actrec evaluate` also leaves them out, and prints how many there are.
 - **Files.** Your videos must have the same frames and the same size as those of the authors. Many
   authors resized the videos before training, to a short side of 256 pixels or to 340x256 pixels.
+  PySlowFast and PyTorchVideo read Something-Something V2 as images, which
+  `ffmpeg -i VIDEO -r 30 -q:v 1 IMAGES` had extracted at 30 frames per second.
 
 ## I cannot reproduce the number
 
@@ -80,8 +82,6 @@ These are not in the tables:
 - **VideoMAE v2, ViT-S and ViT-B** (`vit_s_k710_dl_from_giant.pth`, `vit_b_k710_dl_from_giant.pth`).
   They have the 710 classes of Kinetics-710. Their accuracies on Kinetics-400 (83.7 and 86.6) need
   the authors' table of classes. `--protocol videomae_k400` takes their frames and crops.
-- **PyTorchVideo on Something-Something V2.** The nets expect blue, green and red, and their program
-  reads images and chooses frames in its own way.
 - **Hara's 3D-ResNets.** The files were published without accuracies, or with the mean of top-1 and
   top-5. `--protocol hara_k_center` evaluates as the program does.
 
@@ -104,24 +104,27 @@ These are not in the tables:
 
 NOTES = {  # what is said above the table of a program
     "PyTorchVideo's model zoo": """\
-PyTorchVideo measured these accuracies with PySlowFast's program, but with its own video reader.
-This reader places the clips slightly differently, so your accuracy can differ a little.""",
+PyTorchVideo measured these accuracies with PySlowFast's program, but with its own video reader. For
+Kinetics, this reader places the clips slightly differently, so your accuracy can differ a little.
+For Something-Something V2, it takes the same frames. The two files for Something-Something V2 are
+in the folder `ssv2` of the model zoo, and have the same names as those for Kinetics.""",
     "V-JEPA 2": """\
-These files contain only the attentive probe, which is the head of the net. Before you evaluate one,
-write the encoder and the probe to one file:
+These files contain only the attentive probe, which is the head of the net. Before you run a command
+in the table, join the probe with the encoder (`vitl.pt` or `vitg-384.pt`). Download both files to a
+folder `downloads`, and write a file with the name of the probe to the current folder:
 
 ```python
 import torch
 
-encoder = torch.load("vitl.pt", map_location="cpu")["target_encoder"]
-probe = torch.load("ssv2-vitl-16x2x3.pt", map_location="cpu")["classifiers"][0]
-both = {"encoder." + name.split("backbone.")[-1]: value for name, value in encoder.items()}
-both |= {"classifier." + name.split("module.")[-1]: value for name, value in probe.items()}
-torch.save(both, "vjepa2_l_ssv2.pt")
+encoder, probe = "vitl.pt", "ssv2-vitl-16x2x3.pt"  # or "vitg-384.pt", "ssv2-vitg-384-64x2x3.pt"
+tensors = torch.load(f"downloads/{encoder}", map_location="cpu")["target_encoder"]
+both = {"encoder." + name.split("backbone.")[-1]: value for name, value in tensors.items()}
+tensors = torch.load(f"downloads/{probe}", map_location="cpu")["classifiers"][0]
+both |= {"classifier." + name.split("module.")[-1]: value for name, value in tensors.items()}
+torch.save(both, probe)
 ```
 
-Then pass `--weights vjepa2_l_ssv2.pt` to the command in the table. The files of transformers, which
-are in the next table, contain both parts.""",
+The files of transformers, which are in the next table, contain both parts.""",
     "VideoMAE (MCG-NJU)": """\
 The authors' list, `MODEL_ZOO.md`, links these files without their names. Take the fine-tuned file
 of the row with 1600 epochs for Kinetics-400, or with 2400 epochs for Something-Something V2, and

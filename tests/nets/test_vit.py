@@ -21,6 +21,7 @@ from actrec.nets.recognize import recognize
 from actrec.nets.transformer import as_tokens, rotated
 from actrec.nets.videomae import positions
 from actrec.nets.vjepa2 import grid_of_2024, rotation, sines
+from actrec.report import reproduce
 
 GOLDEN = references.cases("golden_vit.json")
 MORE = ("vjepa_table", "vjepa_table_larger", "vjepa_table_shorter")  # not among the shared goldens
@@ -202,6 +203,23 @@ def test_parts_of_vjepa2(tmp_path):
     hub = {key.removeprefix("vjepa2."): value for key, value in hub.items() if key.startswith("vjepa2.")}
     account = load(copied, {**hub, "predictor.embeddings.mask_tokens": torch.zeros(2)}, tmp_path)
     assert (account.layout, set(account.used)) == ("transformers", set(accounts[0].used))
+
+
+def test_the_files_that_the_page_joins(tmp_path, monkeypatch):
+    """The program of docs/reproduce.md makes a file that is recognized, and that has the published accuracy."""
+    theirs = as_their_owners_write_it(actrec.nets.outline("vjepa2_l", num_classes=174), "vjepa2")
+    zeros = {key: torch.zeros(()).expand(value.shape) for key, value in theirs.items()}
+    encoder = {f"module.backbone.{k.removeprefix('encoder.')}": v for k, v in zeros.items() if k.startswith("encoder")}
+    probe = {f"module.{k.removeprefix('classifier.')}": v for k, v in zeros.items() if k.startswith("classifier")}
+    (tmp_path / "downloads").mkdir()
+    torch.save({"target_encoder": encoder, "epoch": 3}, tmp_path / "downloads" / "vitl.pt")
+    torch.save({"classifiers": [probe]}, tmp_path / "downloads" / "ssv2-vitl-16x2x3.pt")
+    monkeypatch.chdir(tmp_path)
+    exec(reproduce.NOTES["V-JEPA 2"].partition("```python")[2].partition("```")[0], {})
+    (guess,) = recognize(tmp_path / "ssv2-vitl-16x2x3.pt").guesses
+    assert (guess.net, guess.layout, guess.num_classes) == ("vjepa2_l", "vjepa2", 174)
+    (found,) = reproduce.published_file("ssv2-vitl-16x2x3.pt", guess.net, guess.num_classes)
+    assert found.published.top1 == 73.7
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from click.testing import CliRunner
 
+from actrec import nets
+from actrec.cli.main import actrec
+from actrec.config import Scoring
 from actrec.data.sampling.protocols import PROTOCOLS
+from actrec.inference import model
+from actrec.inference.protocols import Chosen, choose
 from actrec.nets import NETS
+from actrec.nets.recognize import Guess
 from actrec.report import reproduce
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reproduce.md"
@@ -39,3 +48,49 @@ def test_a_checkpoint_fits_its_protocol(each):
         {f"{clips}x{crops}", "1 clip"} if clips == crops == 1 else {f"{clips}x{crops}", f"{clips} clips"}
     )
     assert set(row.options) <= set(NETS.get(each.net).options)
+
+
+@pytest.fixture
+def loaded(tmp_path, monkeypatch):
+    """Runs a printed command up to the loading of the net. Returns the arguments of `actrec.load`."""
+    monkeypatch.chdir(tmp_path)
+    Path("val.txt").write_text("a.mp4 0\n", encoding="utf-8")
+
+    def run(command: str) -> tuple[Path, dict]:
+        monkeypatch.setattr(model, "load", Mock(side_effect=Reached))
+        first, *words = shlex.split(command)
+        assert first == "actrec"
+        with pytest.raises(Reached):
+            CliRunner().invoke(actrec, words, catch_exceptions=False)
+        (path,), options = model.load.call_args
+        return path, options
+
+    return run
+
+
+class Reached(Exception):
+    pass
+
+
+@pytest.mark.parametrize("each", reproduce.checkpoints(), ids=lambda each: f"{each.net}-{each.published.protocol}")
+def test_a_printed_command_evaluates_as_published(each, loaded):
+    """It gives the net what it needs, the net takes the clips of the protocol, and no option contradicts it. Without
+    `--protocol`, the file gets the same protocol if it was published with one only."""
+    row, protocol = each.published, PROTOCOLS[each.published.protocol]
+    path, given = loaded(each.command)
+    assert path.name == (row.file or "FILE")
+    classes = {"Kinetics-400": 400, "Kinetics-600": 600}.get(row.dataset, 174)
+    guess = Guess(each.net, row.layout, {}, classes, 3)
+
+    def chosen(scoring: Scoring) -> Chosen:
+        parts = {name: given[name] for name in ("clip", "views", "frame")}
+        return choose(path, guess, frames_in_name=None, scoring=scoring, **parts)
+
+    assert chosen(given["scoring"]).protocol == protocol
+    same = [other.protocol for other in NETS.get(each.net).published if row.file and other.file == row.file]
+    same = [name for name in same if PROTOCOLS[name].dataset == row.dataset]
+    if row.file:
+        assert chosen(Scoring()).protocol == (protocol if len(same) == 1 else None)
+    options = given["net"].options | nets.clip_options(each.net, frames=row.frames, size=given["frame"].size)
+    assert options.items() >= row.options.items()
+    assert nets.outline(each.net, num_classes=classes, **options).min_frames <= row.frames

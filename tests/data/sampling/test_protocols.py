@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,6 +25,116 @@ FACTS = json.loads(Path(__file__).with_name("protocols.json").read_text(encoding
 # In the goldens these rates are written as decimals.
 RATES = {"23.976": "24000/1001", "29.97": "30000/1001", "59.94": "60000/1001", "28.05": "2160/77"}
 SHOWN = ([31, "30"], [250, "25"], [450, "59.94"])
+
+
+def middles_of_segments(num_frames: int, count: int) -> list[list[int]]:
+    """`SSv2._sample_clip_frames` of PyTorchVideo: segments from 0 to the last frame, with rounded borders."""
+    borders = [int(np.round(float(num_frames - 1) / count * i)) for i in range(count + 1)]
+    return [[(start + end) // 2 for start, end in zip(borders, borders[1:])]]
+
+
+def dense(num_frames: int, segments: int, clip: int, step: int) -> list[list[int]]:
+    """`DenseSampleFrames` of mmaction2: 10 starts, from each of them segments of 64 frames, and a clip per segment."""
+    last = max(1, 1 + num_frames - 64) - 1
+    offsets = [[(last * i // 9 + 64 // segments * j) % num_frames for j in range(segments)] for i in range(10)]
+    return [[(offset + step * i) % num_frames for offset in row for i in range(clip)] for row in offsets]
+
+
+def centers(num_frames: int, count: int) -> list[int]:
+    """The frames of `TSNDataSet` of TSM."""
+    tick = num_frames / float(count)
+    return [int(tick / 2.0 + tick * i) for i in range(count)]
+
+
+def starts(num_frames: int, count: int) -> list[int]:
+    """The frames that `twice_sample` of TSM adds."""
+    return [int(num_frames / float(count) * i) for i in range(count)]
+
+
+def whole_side(width: int, height: int, short: int, whole: Callable[[float], int]) -> tuple[int, int]:
+    """The size after a resize of the short side."""
+    if width < height:
+        return short, whole(float(height) / width * short)
+    return whole(float(width) / height * short), short
+
+
+def pytorchvideo_crops(width: int, height: int, size: int) -> tuple[tuple[int, int], list]:
+    """`ShortSideScale` and `UniformCropVideo`."""
+    w, h = whole_side(width, height, size, math.floor)
+    x, y = math.ceil((w - size) / 2), math.ceil((h - size) / 2)
+    return (w, h), [(x, 0), (x, y), (x, h - size)] if h > w else [(0, y), (x, y), (w - size, y)]
+
+
+def mmaction2_size(width: int, height: int) -> tuple[int, int]:
+    """`mmcv.rescale_size` with the scale (-1, 256)."""
+    scale = 256 / min(width, height)
+    return int(width * scale + 0.5), int(height * scale + 0.5)
+
+
+def mmaction2_center(width: int, height: int, size: int) -> tuple[tuple[int, int], list]:
+    """`Resize` and `CenterCrop`."""
+    w, h = mmaction2_size(width, height)
+    return (w, h), [((w - size) // 2, (h - size) // 2)]
+
+
+def mmaction2_three(width: int, height: int, size: int) -> tuple[tuple[int, int], list]:
+    """`Resize` and `ThreeCrop`."""
+    w, h = mmaction2_size(width, height)
+    step = ((w if h == size else h) - size) // 2
+    return (w, h), [(at, 0) if h == size else (0, at) for at in (0, 2 * step, step)]
+
+
+def tsm_size(width: int, height: int) -> tuple[int, int]:
+    """`GroupScale(256)`: torchvision's `Resize`."""
+    if width <= height:
+        return 256, int(256 * height / width)
+    return int(256 * width / height), 256
+
+
+def tsm_center(width: int, height: int, size: int) -> tuple[tuple[int, int], list]:
+    """`GroupCenterCrop`: torchvision's `CenterCrop`."""
+    w, h = tsm_size(width, height)
+    return (w, h), [(int(round((w - size) / 2.0)), int(round((h - size) / 2.0)))]
+
+
+def tsm_full(width: int, height: int, size: int) -> tuple[tuple[int, int], list]:
+    """`GroupFullResSample`."""
+    w, h = tsm_size(width, height)
+    x, y = (w - size) // 4, (h - size) // 4
+    return (w, h), [(0, 2 * y), (4 * x, 2 * y), (2 * x, 2 * y)]
+
+
+# name: frames of a video, and of a picture the size after the resize and the crops, computed from the sources; size of
+# a crop; what is averaged
+WITHOUT_GOLDENS = {
+    "pyslowfast_ssv2_slow_8": (lambda m: middles_of_segments(m, 8), pytorchvideo_crops, 256, "sum of probabilities"),
+    "pyslowfast_ssv2_slowfast_32": (
+        lambda m: middles_of_segments(m, 32), pytorchvideo_crops, 256, "sum of probabilities",
+    ),
+    "mmaction2_tsn_k400_dense": (lambda m: dense(m, 25, 1, 1), mmaction2_center, 224, "logits"),
+    "mmaction2_32x2x10_dense": (lambda m: dense(m, 1, 32, 2), mmaction2_three, 256, "probabilities"),
+    "tsm_ssv1_8_uniform_1crop": (lambda m: [centers(m, 8)], tsm_center, 224, "logits"),
+    "tsm_ssv1_16_uniform_1crop": (lambda m: [centers(m, 16)], tsm_center, 224, "logits"),
+    "tsm_ssv1_8_2x3_256": (lambda m: [centers(m, 8), starts(m, 8)], tsm_full, 256, "logits"),
+    "tsm_ssv1_16_2x3_256": (lambda m: [centers(m, 16), starts(m, 16)], tsm_full, 256, "logits"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITHOUT_GOLDENS)
+def test_frames_and_crops_are_those_of_the_sources(name):
+    frames_of, crops_of, size, reduction = WITHOUT_GOLDENS[name]
+    row = PROTOCOLS[name]
+    assert row.reduction == reduction
+    for num_frames in (*range(1, 700), 1001, 1800, 4567, 100_003):
+        expected = frames_of(num_frames)
+        for fps in (None, 12, Fraction(30000, 1001)):  # the rate does not matter
+            assert row.frames(num_frames, fps).tolist() == expected, num_frames
+    for short in (99, 100, 176, 224, 240, 255, 256, 257, 320, 480, 720, 1080):
+        for long in range(short, 2 * short + 1, 7):
+            for width, height in ((short, long), (long, short)):
+                resized, crops = crops_of(width, height, size)
+                plain = [(x, y, False) for x, y in crops]
+                assert row.geometry(width, height) == (resized, (size, size), plain), (width, height)
 
 
 def rate(text: str) -> Fraction:
@@ -50,8 +162,8 @@ def goldens(shared_spec: Path) -> dict:
 
 def test_the_facts_are_of_all_protocols():
     # These differ from others only in the numbers of frames and their distance, or in the dataset.
-    others = {"pyslowfast_k400_16x4", "pyslowfast_k400_64x2", "videoswin_k600"}
-    assert set(PROTOCOLS) == {*FACTS["protocols"], *others}
+    others = {"pyslowfast_k400_16x4", "pyslowfast_k400_64x2", "pyslowfast_k600_mvit_32x3", "videoswin_k600"}
+    assert set(PROTOCOLS) == {*FACTS["protocols"], *others, *WITHOUT_GOLDENS}
 
 
 @pytest.mark.parametrize("name", FACTS["protocols"])

@@ -48,6 +48,14 @@ def center(width: int, height: int, crop: tuple[int, int]) -> Corners:
     return [(round((width - crop[0]) / 2), round((height - crop[1]) / 2))]
 
 
+def floor_center(width: int, height: int, crop: tuple[int, int]) -> Corners:
+    """The crop is in the center; half a pixel is rounded down.
+
+    `CenterCrop` of mmaction2.
+    """
+    return [((width - crop[0]) // 2, (height - crop[1]) // 2)]
+
+
 def quarters(width: int, height: int, crop: tuple[int, int]) -> Corners:
     """The crops are at the start, at the end and in the center of the longer side; the one at the end is up to 3 pixels
     from the border.
@@ -136,6 +144,7 @@ RULES: dict[str, Callable[[int, int, tuple[int, int]], Corners]] = {
     rule.__name__: rule
     for rule in (
         center,
+        floor_center,
         quarters,
         corners,
         across,

@@ -32,7 +32,7 @@ def ibm_dense(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
     """The clips start at places that are spread over the video. After the end of a short video, a clip continues with
     its first frame.
 
-    IBM, dense TSM.
+    IBM, dense TSM, dense I3D of mmaction2.
     """
     return samplers.dense(
         num_frames=num_frames,
@@ -41,6 +41,16 @@ def ibm_dense(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
         clips=_num_clips(protocol),
         rule="ibm",
     )
+
+
+def dense_in_64(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
+    """The clips start at places that are spread over the video, as if each clip lasted 64 frames. After the end of a
+    short video, a clip continues with its first frame.
+
+    Dense TSN of mmaction2.
+    """
+    starts = samplers.dense(num_frames=num_frames, frames=64, clips=_num_clips(protocol), rule="ibm")[:, 0]
+    return _looped(starts, num_frames, protocol)
 
 
 def ibm_uniform(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
@@ -209,6 +219,7 @@ RULES: dict[str, Callable[[int, float, Protocol], np.ndarray | None]] = {
     rule.__name__: rule
     for rule in (
         ibm_dense,
+        dense_in_64,
         ibm_uniform,
         sliding_window,
         segment_centers,

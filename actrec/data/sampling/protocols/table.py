@@ -7,7 +7,7 @@ from typing import Any
 
 from actrec.data.sampling.protocols.row import Protocol
 
-KINETICS, SSV2 = "Kinetics-400", "Something-Something V2"
+KINETICS, SSV1, SSV2 = "Kinetics-400", "Something-Something V1", "Something-Something V2"
 
 IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 HARA: dict[str, Any] = {
@@ -143,11 +143,19 @@ def _tsm() -> list[Protocol]:
         note="The command in its README for full resolution, which lacks `--full_res`.",
         crop=224,
     )
-    sixteen = [
-        replace(row, name=row.name.replace("_8_", "_16_"), clip_frames=16, stride=max(1, row.stride // 2))
-        for row in (ten, one, dense, twice)
+    first = [
+        replace(one, name="tsm_ssv1_8_uniform_1crop", dataset=SSV1),
+        replace(twice, name="tsm_ssv1_8_2x3_256", dataset=SSV1),
     ]
-    return [ten, one, dense, *sixteen[:3], twice, sixteen[3], smaller]
+
+    def sixteen(*rows: Protocol) -> list[Protocol]:
+        return [
+            replace(row, name=row.name.replace("_8_", "_16_"), clip_frames=16, stride=max(1, row.stride // 2))
+            for row in rows
+        ]
+
+    kinetics = [ten, one, dense]
+    return [*kinetics, *sixteen(*kinetics), *first, *sixteen(*first), twice, *sixteen(twice), smaller]
 
 
 def _pyslowfast() -> list[Protocol]:
@@ -183,6 +191,7 @@ def _pyslowfast() -> list[Protocol]:
         row = replace(single(name, config, frames, stride), sampling="spans_at_rate_to_end", clips=5)
         return replace(row, crop=224, crop_rule="ceil_center", window_average=None)
 
+    long = mvit("mvit_32x3", "MVIT_B_32x3_CONV", 32, 3)
     large = mvit("mvitv2_l_40x3", "MVITv2_L_40x3_test", 40, 3)
     small = replace(
         mvit("mvit_16x4", "MVIT_B_16x4_CONV", 16, 4),
@@ -199,9 +208,17 @@ def _pyslowfast() -> list[Protocol]:
         single("x3d_m", "X3D_M", 16, 5),
         single("x3d_l", "X3D_L", 16, 5, 356),
         small,
-        mvit("mvit_32x3", "MVIT_B_32x3_CONV", 32, 3),
+        long,
+        replace(
+            long,
+            name="pyslowfast_k600_mvit_32x3",
+            dataset="Kinetics-600",
+            note=f"It has the configuration of Kinetics-400, with 600 classes. {fast.note}",
+        ),
         replace(large, resize=312, crop=312, crop_rule="ceil_thirds", **IMAGENET),
     ]
+
+    images = "The frames are images that FFmpeg extracted at 30 frames per second (`-r 30 -q:v 1`)."
 
     def something(name: str, config: str, frames: int, size: int) -> Protocol:
         return replace(
@@ -209,7 +226,7 @@ def _pyslowfast() -> list[Protocol]:
             name=f"pyslowfast_ssv2_{name}",
             dataset=SSV2,
             source=f"facebookresearch/SlowFast@287ec00: configs/SSv2/{config}.yaml; slowfast/datasets/ssv2.py",
-            note="",
+            note=images,
             sampling="segment_middles",
             clip_frames=frames,
             stride=1,
@@ -222,18 +239,26 @@ def _pyslowfast() -> list[Protocol]:
             window_average=None,
         )
 
+    def of_pytorchvideo(name: str, config: str, frames: int) -> Protocol:
+        row = something(name, f"pytorchvideo/{config}", frames, 256)
+        reader = "facebookresearch/pytorchvideo@f3142bb: pytorchvideo/data/ssv2.py, transforms/functional.py"
+        source = f"{row.source.replace('/ssv2.py', '/ptv_datasets.py')}; {reader}"
+        return replace(row, source=source, window_average="probabilities")
+
     return [
         *kinetics,
         something("mvit_16", "MVITv2_S_16x4", 16, 224),
         something("mvit_32", "MVITv2_B_32x3", 32, 224),
         replace(
             something("mvitv2_l_40", "MVITv2_L_40x3", 40, 312),
-            note="ImageNet's mean and std for red, green, blue are applied to blue, green, red.",
+            note=f"ImageNet's mean and std for red, green, blue are applied to blue, green, red. {images}",
             **IMAGENET_REVERSED,
         ),
+        of_pytorchvideo("slow_8", "SLOW_8x8_R50", 8),
+        replace(of_pytorchvideo("slowfast_32", "SLOWFAST_8x8_R50", 32), slow_path="linspace"),
         replace(
             something("slowfast_64_1crop", "SLOWFAST_16x8_R50", 64, 256),
-            note="The only crop is the left or top one, not the center.",
+            note=f"The only crop is the left or top one, not the center. {images}",
             crop_rule="first",
             slow_path="linspace",
             window_average="probabilities",
@@ -300,6 +325,18 @@ def _mmaction2() -> list[Protocol]:
             stride=8,
             clips=10,
         ),
+        row(
+            "tsn_k400_dense",
+            "tsn/tsn_imagenet-pretrained-r50_8xb32-dense-1x1x5-100e_kinetics400-rgb",
+            base,
+            sampling="dense_in_64",
+            stride=2,
+            clips=10,
+            crop_rule="floor_center",
+            mirrored=False,
+            reduction="logits",
+            note="README.md says 25 clips x 10 crops. The configuration has 10 clips of 25 frames and one crop.",
+        ),
         row("tsm_ssv2_8", f"{tsm}-1x1x8-50e_sthv2-rgb", twice),
         row("tsm_ssv2_16", f"{tsm}-1x1x16-50e_sthv2-rgb", twice, clip_frames=16),
         row(
@@ -311,6 +348,15 @@ def _mmaction2() -> list[Protocol]:
             clips=10,
             slow_path="stride",
             note="I3D and R(2+1)D with 32 frames, and SlowFast. The old zoo (0.x) placed clips in the middle of parts.",
+        ),
+        row(
+            "32x2x10_dense",
+            "i3d/i3d_imagenet-pretrained-r50_8xb8-dense-32x2x1-100e_kinetics400-rgb",
+            strided,
+            sampling="ibm_dense",
+            clip_frames=32,
+            stride=2,
+            clips=10,
         ),
         row(
             "8x8x10",
