@@ -16,7 +16,7 @@ import pickletools
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -192,7 +192,9 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
             matches.append((match, prefix, like))
     best, prefix, like = min(matches, key=lambda match: (bool(match[0].problems), -len(match[0].found)))
     if best.problems:
-        problems = _other_options(net, unwrapped(tensors)[prefix], layouts[best.layout]) or listed(best.problems)
+        renamed = unwrapped(tensors)[prefix]
+        problems = _other_options(net, renamed, layouts[best.layout])
+        problems = problems or _other_form(net, unwrapped(tensors).values(), layouts) or listed(best.problems)
         advice = "" if "pass --" in problems or "new_head=True" in problems else _ADVICE
         raise ValueError(f"{path} does not fit net {net.name!r} (read as {best.layout}): {problems}{advice}")
     if like is not net:
@@ -229,11 +231,38 @@ def _as_in_file(net: Backbone, named: Mapping[str, Tensor], layout: Layout) -> B
 def _other_options(net: Backbone, tensors: Mapping[str, Tensor], layout: Layout) -> str:
     """The options that the file was made with, where they are not those of the net; empty if they are the same."""
     found = options_in(net.name, renamed_tensors(tensors, layout))
-    return "; ".join(
-        f"it has {name} {value}, the net {net.options[name]}: pass --{name.replace('_', '-')} {value} ({name}={value})"
-        for name, value in found.items()
-        if name not in INPUT_OPTIONS and net.options[name] not in (None, value)
-    )
+    return _differing(net, {name: value for name, value in found.items() if name not in INPUT_OPTIONS})
+
+
+def _other_form(net: Backbone, forms: Iterable[Mapping[str, Tensor]], layouts: Mapping[str, Layout]) -> str:
+    """The options with which another form of the net fits a file; empty if none does. The last layer may differ.
+
+    Args:
+        forms: the tensors as `unwrapped` returns them.
+    """
+    entry = NETS.get(net.name)
+    default = {name: entry.options[name] for form in entry.forms for name in form}
+    tried = list(forms)
+    for form in ({}, *entry.forms) if entry.forms else ():
+        options = {**default, **form}
+        other = nets.outline(net.name, **{**net.options, **options})
+        head = head_of(other, needed=True)
+        for tensors, (name, layout) in itertools.product(tried, layouts.items()):
+            if not match_names(tensors, other, name, layout, head=head, new_head=True).problems:
+                return _differing(net, options)
+    return ""
+
+
+def _differing(net: Backbone, options: Mapping[str, OptionValue]) -> str:
+    """What to pass so that the net has these options, for those that it does not have."""
+    parts = []
+    for name, value in options.items():
+        if net.options[name] in (None, value):
+            continue
+        flag = name.replace("_", "-")
+        flag = f"--{'' if value else 'no-'}{flag}" if isinstance(value, bool) else f"--{flag} {value}"
+        parts.append(f"it has {name} {value}, the net {net.options[name]}: pass {flag} ({name}={value!r})")
+    return "; ".join(parts)
 
 
 def options_in(name: str, named: Mapping[str, Tensor]) -> dict[str, OptionValue]:

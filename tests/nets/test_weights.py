@@ -492,14 +492,28 @@ def test_files_of_caffe2_are_named_and_not_unpickled(protocol, tmp_path):
         ),
         (("swin3d_t", {"depth": 7}), {"depth": 8, "window_t": 16}, "it has depth 7, the net 8: pass --depth 7"),
         (("mvit_v1_b", {"depth": 2}), {}, "it has depth 2, the net 16: pass --depth 2 (depth=2)"),
+        (("resnet3d_18", {"shortcut": "A"}), {}, "it has shortcut A, the net B: pass --shortcut A (shortcut='A')"),
+        (("resnet3d_18", {}), {"shortcut": "A"}, "it has shortcut B, the net A: pass --shortcut B (shortcut='B')"),
+        (
+            ("s3d", {"depthwise_temporal": True, "num_classes": 9}),
+            {},
+            "it has depthwise_temporal True, the net False: pass --depthwise-temporal (depthwise_temporal=True)",
+        ),
+        (
+            ("tam_resnet18", {}),
+            {"blending_frames": 5},
+            "it has blending_frames 3, the net 5: pass --blending-frames 3 (blending_frames=3)",
+        ),
+        (("c3d", {}), {"batch_norm": True}, "it has batch_norm False, the net True: pass --no-batch-norm"),
     ],
 )
-def test_weights_of_another_depth(net, other, said, tmp_path):
+def test_weights_of_other_options(net, other, said, tmp_path):
     name, options = net
     with torch.device("meta"):
         weights = actrec.net(name, **options).state_dict()
         wrong = actrec.net(name, **other)
-    torch.save({key: torch.zeros(()).expand(value.shape) for key, value in weights.items()}, tmp_path / "w.pt")
+    tensors = {key: torch.zeros((), dtype=value.dtype).expand(value.shape) for key, value in weights.items()}
+    torch.save(tensors, tmp_path / "w.pt")
     with pytest.raises(ValueError, match=re.escape(f"does not fit net {name!r} (read as actrec): {said}")):
         actrec.load_weights(wrong, tmp_path / "w.pt")
 
