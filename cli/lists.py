@@ -16,6 +16,7 @@ from actrec.cli.options import (
     FILE,
     FOLDER,
     SOURCE,
+    Argument,
     Command,
     config_options,
     limit_options,
@@ -119,8 +120,9 @@ def _command(dataset: Dataset) -> click.Command:
 
     run.__doc__ = f"""Lists of {dataset.title} in OUT: train.txt, val.txt and labels.txt.
 
-    ANNOTATIONS are the files as published, or folders that contain them: {dataset.annotations}. VIDEOS contains
-    {dataset.videos}, or frame folders of such names, at any depth. Missing videos are listed in missing.csv.
+    ANNOTATIONS are the files as published, or folders that contain them: {dataset.annotations}{_published(dataset)}.
+    VIDEOS contains {dataset.videos}, or frame folders of such names, at any depth. Missing videos are listed in
+    missing.csv.
     """
     for option in reversed(_options(dataset)):
         run = option(run)
@@ -135,7 +137,8 @@ def _command(dataset: Dataset) -> click.Command:
 def _options(dataset: Dataset) -> list[Callable]:
     least = dataset.min_frames or "none"
     options: list[Callable] = [
-        click.argument("annotations", nargs=-1, required=True, type=FILE),
+        click.argument("annotations", nargs=-1, required=True, type=FILE, cls=Argument,
+                       expected=dataset.annotations + _published(dataset)),
         click.option("--videos", type=FOLDER, default="videos", show_default=True,
                      help="Folder of the videos or frame folders."),
         _out_options,
@@ -152,6 +155,10 @@ def _options(dataset: Dataset) -> list[Callable]:
             click.option("--split", type=split, default=1, show_default=True, help="Number of the published split.")
         )
     return options
+
+
+def _published(dataset: Dataset) -> str:
+    return f", which are published at {dataset.source}" if dataset.source else ""
 
 
 def _kept(dataset: Dataset) -> str:

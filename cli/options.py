@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import functools
 import os
 import re
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ _ELSEWHERE = {  # flags as other tools call them
     **dict.fromkeys(("--crop-size", "--resolution", "--img-size"), "--size"),
     "--pretrained": "--weights",
 }
+_CLOSE = 0.7  # least similarity of a flag that is suggested, as of `difflib`
 _DEFAULT = re.compile(r"\s*\[default: [^\]]*\]$")
 
 
@@ -111,6 +113,18 @@ class SourcePath(InputPath):
         return FILE.shell_complete(ctx, param, incomplete)
 
 
+class Argument(click.Argument):
+    """An argument.
+
+    Args:
+        expected: what the message says if the argument is missing.
+    """
+
+    def __init__(self, *args: Any, expected: str, **attributes: Any):
+        super().__init__(*args, **attributes)
+        self.expected = expected
+
+
 class Option(click.Option):
     """A flag.
 
@@ -174,17 +188,29 @@ class Command(WithExamples):
         names = [str(p.metavar or p.name).strip("[].").upper() for p in self.params if isinstance(p, click.Argument)]
         return next((name for name in names if name == flag.lstrip("-").upper()), "")
 
+    def _hint(self, flag: str, known: set[str], ctx: click.Context) -> str:
+        """The end of the message about an unknown flag."""
+        if argument := self._argument(flag):
+            return f": pass {argument} without a flag, as in `{ctx.command_path} {argument}`"
+        if (other := _ELSEWHERE.get(flag)) in known:  # a name that other tools use
+            return f". Did you mean {other!r}?"
+        close = difflib.get_close_matches(flag.strip("-"), [name.strip("-") for name in known], n=3, cutoff=_CLOSE)
+        if close:
+            return f". Did you mean {' or '.join(repr(f'--{name}') for name in close)}?"
+        others = sorted(name for name, command in _commands(ctx) if any(flag in p.opts for p in command.params))
+        return f": it is an option of {', '.join(f'`actrec {name}`' for name in others)}" if others else ""
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             extra = super().parse_args(ctx, args)
+        except click.MissingParameter as error:
+            if not isinstance(error.param, Argument):
+                raise
+            name = error.param.human_readable_name + "..." * (error.param.nargs == -1)
+            raise click.UsageError(f"Missing argument {name!r}: expected {error.param.expected}", ctx) from None
         except click.NoSuchOption as error:  # its own message differs between releases of click
             known = {flag for p in self.params for flag in p.opts}
-            other = _ELSEWHERE.get(error.option_name)  # names that other tools use
-            meant = [other] if other in known else error.possibilities or ()
-            argument = self._argument(error.option_name)
-            hint = f". Did you mean {' or '.join(map(repr, meant))}?" if meant else ""
-            if argument:
-                hint = f": pass {argument} without a flag, as in `{ctx.command_path} {argument}`"
+            hint = self._hint(error.option_name, known, ctx)
             raise click.UsageError(f"No such option {error.option_name!r}{hint}", ctx) from None
         if extra and not ctx.resilient_parsing:
             what, flag = _meaning(extra[0], Path(ctx.params.get("data") or "."))
@@ -208,6 +234,14 @@ class Command(WithExamples):
         for heading, records in groups.items():
             with formatter.section(heading):
                 formatter.write_dl([(f"{flags:<{width}}", text) for flags, text in records], col_max=width)
+
+
+def _commands(ctx: click.Context) -> Iterator[tuple[str, click.Command]]:
+    """All commands but groups, which are loaded for this, by their names."""
+    root = ctx.find_root().command
+    for name in root.list_commands(ctx) if isinstance(root, click.Group) else ():
+        if (command := root.get_command(ctx, name)) is not None:
+            yield name, command
 
 
 _RANGE = re.compile(r"; [0-9x<>=]+(?=\])|  \[[0-9x<>=]+\]")  # such as `; x>=1`: the message of an illegal value says it

@@ -16,6 +16,12 @@ import pytest
         (["train", "--size", "big"], "'big': expected a whole number"),
         (["train", "--net", "s3d"], "No such option '--net'. Did you mean '--backbone'?"),
         (["train", "--learning-rate", "0.1"], "No such option '--learning-rate'. Did you mean '--lr'?"),
+        (["train", "--batchsize", "8"], "No such option '--batchsize'. Did you mean '--batch-size'"),
+        (
+            ["view", "--probe-depth", "3"],
+            "No such option '--probe-depth': it is an option of `actrec embed`, `actrec eval",
+        ),
+        (["index", "--lr", "3"], "No such option '--lr': it is an option of `actrec train`"),
         (["nets", "tam"], "did you mean tam_inception_v1 or"),
         (["train", "--list", "labels.txt"], "labels.txt: this is a file of class names: expected a list"),
         (["fuse", "frames", "runs"], "frames is a folder: expected a score file, such as RUN/scores/val_1x1.npz"),

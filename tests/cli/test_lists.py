@@ -55,6 +55,16 @@ def test_every_dataset_has_help(run, name):
     assert ("--split" in " ".join(out)) == (name in ("ucf101", "hmdb51"))
 
 
+@pytest.mark.parametrize("name", list(DATASETS))
+def test_without_files_the_message_says_which_and_where(run, name):
+    code, out, err = run("lists", name)
+    assert (code, out) == (2, [])
+    dataset = DATASETS.get(name)
+    assert err[-1].startswith(f"Error: Missing argument 'ANNOTATIONS...': expected {dataset.annotations}")
+    assert dataset.source in err[-1]
+    assert dataset.source.startswith("http") or name == "ssv1"  # it is no longer published
+
+
 def test_lists(run, ucf):
     code, out, err = run("lists", "ucf101", "splits")
     assert (code, err) == (0, [])

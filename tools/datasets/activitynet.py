@@ -75,6 +75,7 @@ register(
     Dataset(
         name="activitynet",
         title="ActivityNet 1.3",
+        source="http://activity-net.org/download.html",
         num_classes=200,
         read=read,
         annotations="activity_net.v1-3.min.json",

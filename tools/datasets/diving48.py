@@ -69,6 +69,7 @@ register(
     Dataset(
         name="diving48",
         title="Diving48 V2",
+        source="http://www.svcl.ucsd.edu/projects/resound/dataset.html",
         num_classes=48,
         read=read,
         annotations="Diving48_V2_train.json, Diving48_V2_test.json and Diving48_vocab.json",

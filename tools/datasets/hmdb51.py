@@ -39,6 +39,7 @@ register(
     Dataset(
         name="hmdb51",
         title="HMDB51",
+        source="https://serre.lab.brown.edu/hmdb51.html",
         num_classes=51,
         read=read,
         annotations="<class>_test_split1.txt, one for each class",

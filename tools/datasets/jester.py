@@ -35,6 +35,7 @@ register(
     Dataset(
         name="jester",
         title="Jester",
+        source="https://www.qualcomm.com/developer/software/jester-dataset",
         num_classes=27,
         read=read,
         annotations="jester-v1-train.csv, -validation.csv, -test.csv and -labels.csv",

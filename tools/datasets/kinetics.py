@@ -91,6 +91,7 @@ def _add(
 _400 = Dataset(
     name="kinetics400",
     title="Kinetics-400",
+    source="https://github.com/cvdfoundation/kinetics-dataset",
     num_classes=400,
     read=read,
     annotations="train.csv, val.csv (or validate.csv) and test.csv, or the same as .json",

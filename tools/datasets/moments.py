@@ -51,6 +51,7 @@ def _add(notes: Published, part: str, values: list[str], file: Path, line: int) 
 _FULL = Dataset(
     name="moments",
     title="Moments in Time",
+    source="http://moments.csail.mit.edu",
     num_classes=339,
     read=read,
     annotations="trainingSet.csv, validationSet.csv and moments_categories.txt",

@@ -69,6 +69,7 @@ def _plain_name(template: str) -> str:
 _SECOND = Dataset(
     name="ssv2",
     title="Something-Something V2",
+    source="https://www.qualcomm.com/developer/software/something-something-v-2-dataset",
     num_classes=174,
     read=read,
     annotations="something-something-v2-train.json, -validation.json, -test.json and -labels.json, "
@@ -95,6 +96,7 @@ register(
         _SECOND,
         name="ssv1",
         title="Something-Something V1",
+        source="",  # no longer published
         annotations="something-something-v1-train.csv, -validation.csv, -test.csv and -labels.csv",
         videos="<id>/00001.jpg",
     )

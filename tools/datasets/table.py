@@ -38,6 +38,7 @@ class Dataset:
         class_file: File of the class names, one on each line, if it comes with actrec.
         clip: How clips are usually sampled.
         views: How the dataset is usually evaluated.
+        source: Page on which the annotation files are published.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Dataset:
     class_file: Path | None = None
     clip: Clip = Clip(frames=16, stride=1, sampling="dense")
     views: Views = Views(clips=10, crops=3)
+    source: str = ""
 
     def flips(self, classes: Sequence[str]) -> list[tuple[str, str]]:
         """The lines of `flips.txt`: pairs of classes that become each other when a video is mirrored.

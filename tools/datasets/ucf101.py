@@ -60,6 +60,7 @@ register(
     Dataset(
         name="ucf101",
         title="UCF101",
+        source="https://www.crcv.ucf.edu/data/UCF101.php",
         num_classes=101,
         read=read,
         annotations="trainlist01.txt, testlist01.txt and classInd.txt",
