@@ -36,7 +36,7 @@ class Published:
         size: height and width of the crops in pixels.
         source: who published it.
         layout: the layout of the weights file.
-        file: the name of the weights file, as it was published.
+        file: the name of the weights file, as it was published. If many files have this name, with their folder.
         protocol: the evaluation protocol with which it was measured (see `actrec.protocol`).
         options: options of the net that the weights need, if they differ from the defaults.
     """
@@ -52,6 +52,10 @@ class Published:
     file: str = ""
     protocol: str = ""
     options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+    def is_file(self, path: Path) -> bool:
+        """Whether a file has the published name."""
+        return self.file != "" and path.match(self.file)
 
     def has_classes(self, num_classes: int | None) -> bool:
         """Whether the dataset has this number of classes. True if its number is not known."""

@@ -182,7 +182,7 @@ def _published(choice: ModelChoice, model: Model) -> list[Checkpoint]:
 
     if choice.weights is None:
         return []
-    found = published_file(choice.weights.name, model.net.name, model.num_classes)
+    found = published_file(choice.weights, model.net.name, model.num_classes)
     same = [each for each in found if model.protocol is not None and each.published.protocol == model.protocol.name]
     return same or found
 

@@ -119,8 +119,8 @@ def _published(file: Path, guess: Guess) -> list[str]:
     from actrec.report.reproduce import published_file
 
     lines = []
-    for each in published_file(file.name, guess.net, guess.num_classes):
-        command = each.command.replace(file.name, shlex.quote(str(file)))
+    for each in published_file(file, guess.net, guess.num_classes):
+        command = each.command.replace(each.published.file, shlex.quote(str(file)))
         lines += [f"published: {each.published.dataset} {each.accuracy}; this command measures it:", command]
     return lines
 

@@ -58,7 +58,7 @@ def choose(
     Raises:
         OptionError: there is no such protocol, or an option contradicts the one that the user named.
     """
-    rows = published_rows(path.name, guess, clip.get("frames") or frames_in_name) if guess else []
+    rows = published_rows(path, guess, clip.get("frames") or frames_in_name) if guess else []
     # IBM's program says in a file's name that the net has a temporal stride, and publishes no such file.
     options = {} if guess is not None and guess.layout == "ibm" and "-ts" in path.name else _common(rows)
     return _choose(rows, guess, clip=clip, views=views, frame=frame, scoring=scoring)._replace(options=options)
@@ -127,11 +127,11 @@ def _clip_note(own: Protocol | None, clip: Mapping[str, Any]) -> str:
     return f"clip: dense sampling with stride {clip['stride']}, as in protocol {own.name}"
 
 
-def published_rows(file: str, guess: Guess, frames: int | None) -> Sequence[Published]:
+def published_rows(path: Path, guess: Guess, frames: int | None) -> Sequence[Published]:
     """The accuracies that were published for such weights, with their protocols.
 
     Args:
-        file: the name of the file. If a published file has this name, only the protocols of this file are returned.
+        path: of the file. If a published file has its name, only the protocols of this file are returned.
         frames: frames of a clip, if they are known. They exclude protocols with another number of frames.
     """
     entry = NETS.get(guess.net)
@@ -143,7 +143,7 @@ def published_rows(file: str, guess: Guess, frames: int | None) -> Sequence[Publ
     ]
     rows = [row for row in entry.published if row.protocol and row.layout in layouts]
     rows = [row for row in rows if row.has_classes(guess.num_classes)]
-    rows = [row for row in rows if row.file and row.file == file] or rows
+    rows = [row for row in rows if row.is_file(path)] or rows
     return _of_length(rows, frames)
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -154,7 +153,16 @@ k400 = partial(Published, "Kinetics-400", frames=16, views="5x3", size=224)
 ssv2 = partial(Published, "Something-Something V2", frames=16, views="2x3", size=224)
 v1 = partial(k400, source=V1, layout="videomae", protocol="videomae_k400")
 v1_ssv2 = partial(ssv2, source=V1, layout="videomae", protocol="videomae_ssv2")
-IN_TRANSFORMERS: dict[str, Any] = {"source": "VideoMAE in transformers", "layout": "transformers"}  # the same weights
+SIZES = {"videomae_s": "small", "videomae_b": "base", "videomae_l": "large", "videomae_h": "huge"}
+
+
+def in_transformers(name: str, row: Published) -> Published:
+    """The same weights in transformers' layout. The folder of the file is its repository."""
+    dataset = "kinetics" if row.dataset == "Kinetics-400" else "ssv2"
+    file = f"videomae-{SIZES[name]}-finetuned-{dataset}/model.safetensors"
+    return replace(row, source="VideoMAE in transformers", layout="transformers", file=file)
+
+
 v2 = partial(k400, source="VideoMAEv2 (OpenGVLab)", layout="videomae")
 VARIANTS = {  # name: channels, heads, channels in the MLPs, patch, depth, accuracies
     "videomae_s": (384, 6, 1536, 16, 12, (v1(79.0, 93.8), v1_ssv2(66.8, 90.3), v2(83.7, None))),
@@ -179,7 +187,7 @@ for _name, (*_sizes, _depth, _published) in VARIANTS.items():
             },
             paper="arXiv:2303.16727" if _name == "videomae_g" else "arXiv:2203.12602",
             weights=LAYOUTS,
-            published=(*_published, *(replace(row, **IN_TRANSFORMERS) for row in _published if row.source == V1)),
+            published=(*_published, *(in_transformers(_name, row) for row in _published if row.source == V1)),
             options_of=options_of,
         ),
     )

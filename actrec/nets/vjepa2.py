@@ -382,14 +382,15 @@ def _joined(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 ssv2 = partial(Published, "Something-Something V2", top5=None, views="2x3", source="V-JEPA 2")
 l_16 = partial(ssv2, 73.7, frames=16, size=256, protocol="vjepa2_vitl_ssv2")
 g_64 = partial(ssv2, 77.3, frames=64, size=384, protocol="vjepa2_vitg384_ssv2", options={"frames": 64, "size": 384})
+IN_TRANSFORMERS: dict[str, Any] = {"source": "V-JEPA 2 in transformers", "layout": "transformers"}
 PUBLISHED = {  # files of transformers contain the encoder too
     "vjepa2_l": (
         l_16(layout="vjepa2", file="ssv2-vitl-16x2x3.pt"),
-        l_16(layout="transformers", source="V-JEPA 2 in transformers"),
+        l_16(**IN_TRANSFORMERS, file="vjepa2-vitl-fpc16-256-ssv2/model.safetensors"),
     ),
     "vjepa2_g": (
         g_64(layout="vjepa2", file="ssv2-vitg-384-64x2x3.pt"),
-        g_64(layout="transformers", source="V-JEPA 2 in transformers"),
+        g_64(**IN_TRANSFORMERS, file="vjepa2-vitg-fpc64-384-ssv2/model.safetensors"),
     ),
 }
 VARIANTS = {  # name: channels, heads, channels in the MLPs, depth

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from actrec.data.sampling.protocols import PROTOCOLS, Protocol, crops, frames
 from actrec.known_nets import Published, known_nets
@@ -132,17 +133,15 @@ pass its name in place of `FILE`. Other files of `videomae_b` need the same comm
 epochs, 80.0 and 94.4 were published for Kinetics-400, and 69.6 and 92.0 for Something-Something V2.
 For UCF101, 91.3 and 98.5 were published; take the command of Kinetics-400.""",
     "VideoMAE in transformers": """\
-Each of these files is called `model.safetensors`. For Kinetics-400, it is in the repository
-`MCG-NJU/videomae-base-finetuned-kinetics` on Hugging Face, or in that with `small`, `large` or
-`huge` in place of `base`. For Something-Something V2, it is in
-`MCG-NJU/videomae-base-finetuned-ssv2`, or in that with `small`. The accuracies are those of the
-authors' list. The model card of the base net for Kinetics-400 states 80.9 and 94.7.""",
+These files are on Hugging Face. The folder of a file is its repository:
+`hf download MCG-NJU/FOLDER model.safetensors --local-dir FOLDER` downloads it. The accuracies are
+those of the authors' list. The model card of the base net for Kinetics-400 states 80.9 and 94.7.""",
     "VideoMAEv2 (OpenGVLab)": """\
 You can download this file after you have filled in the form in the authors' `MODEL_ZOO.md`. Pass
 its name in place of `FILE`.""",
     "V-JEPA 2 in transformers": """\
-Each of these files is called `model.safetensors`. They are in the repositories
-`facebook/vjepa2-vitl-fpc16-256-ssv2` and `facebook/vjepa2-vitg-fpc64-384-ssv2` on Hugging Face.""",
+These files are on Hugging Face. The folder of a file is its repository:
+`hf download facebook/FOLDER model.safetensors --local-dir FOLDER` downloads it.""",
     "temporal-shift-module": """\
 For some of these files, several accuracies were published. `actrec evaluate` then uses no protocol
 unless you pass `--protocol`.""",
@@ -181,12 +180,12 @@ def checkpoints_of(protocol: Protocol) -> list[Checkpoint]:
     return [each for each in checkpoints() if each.published.protocol == protocol.name]
 
 
-def published_file(name: str, net: str, num_classes: int | None) -> list[Checkpoint]:
+def published_file(path: Path, net: str, num_classes: int | None) -> list[Checkpoint]:
     """The published accuracies of a weights file with this name, if it has the classes of the dataset."""
     return [
         each
         for each in checkpoints()
-        if (each.published.file, each.net) == (name, net) and each.published.has_classes(num_classes)
+        if each.net == net and each.published.is_file(path) and each.published.has_classes(num_classes)
     ]
 
 

@@ -63,8 +63,8 @@ def test_published_weights_have_their_protocol_by_default(published):
 def test_the_name_or_the_length_decides_between_protocols(published):
     both = ["tsm_k400_8_uniform_1crop", "ibm_k400"]
 
-    def names(*which):
-        return [row.protocol for row in published_rows(*which)]
+    def names(path, *which):
+        return [row.protocol for row in published_rows(Path(path), *which)]
 
     assert names("w.pth", guess("ibm"), None) == both
     assert names("b-f32.pth", guess("ibm"), None) == both[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -218,7 +219,7 @@ def test_the_files_that_the_page_joins(tmp_path, monkeypatch):
     exec(reproduce.NOTES["V-JEPA 2"].partition("```python")[2].partition("```")[0], {})
     (guess,) = recognize(tmp_path / "ssv2-vitl-16x2x3.pt").guesses
     assert (guess.net, guess.layout, guess.num_classes) == ("vjepa2_l", "vjepa2", 174)
-    (found,) = reproduce.published_file("ssv2-vitl-16x2x3.pt", guess.net, guess.num_classes)
+    (found,) = reproduce.published_file(Path("ssv2-vitl-16x2x3.pt"), guess.net, guess.num_classes)
     assert found.published.top1 == 73.7
 
 

@@ -78,7 +78,7 @@ def test_a_printed_command_evaluates_as_published(each, loaded):
     `--protocol`, the file gets the same protocol if it was published with one only."""
     row, protocol = each.published, PROTOCOLS[each.published.protocol]
     path, given = loaded(each.command)
-    assert path.name == (row.file or "FILE")
+    assert str(path) == (row.file or "FILE")
     classes = {"Kinetics-400": 400, "Kinetics-600": 600}.get(row.dataset, 174)
     guess = Guess(each.net, row.layout, {}, classes, 3)
 
@@ -94,3 +94,12 @@ def test_a_printed_command_evaluates_as_published(each, loaded):
     options = given["net"].options | nets.clip_options(each.net, frames=row.frames, size=given["frame"].size)
     assert options.items() >= row.options.items()
     assert nets.outline(each.net, num_classes=classes, **options).min_frames <= row.frames
+
+
+def test_a_file_of_a_common_name_is_known_by_its_folder():
+    folder = "videomae-base-finetuned-kinetics"
+    (found,) = reproduce.published_file(Path("zoo", folder, "model.safetensors"), "videomae_b", 400)
+    assert found.published.top1 == 81.5
+    assert f"--weights {folder}/model.safetensors --backbone videomae_b " in found.command
+    for other in (Path("zoo", "model.safetensors"), Path("zoo", folder), Path(folder, "model.safetensors", "a.pt")):
+        assert reproduce.published_file(other, "videomae_b", 400) == []
