@@ -61,6 +61,10 @@ class Published:
         """Whether the dataset has this number of classes. True if its number is not known."""
         return _CLASSES.get(self.dataset, num_classes) == num_classes
 
+    def has_options(self, options: Mapping[str, OptionValue]) -> bool:
+        """Whether the weights need these options of the net, as far as they are known."""
+        return all(options.get(name, value) == value for name, value in self.options.items())
+
 
 @dataclass(frozen=True)
 class Family:

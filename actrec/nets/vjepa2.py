@@ -42,6 +42,7 @@ from torch import Tensor, nn
 from actrec.config import Input
 from actrec.nets import NETS, Entry, Layout, OptionValue, Published
 from actrec.nets.backbone import Backbone
+from actrec.nets.checkpoints import K400, SSV2
 from actrec.nets.layers import Triple
 from actrec.nets.transformer import (
     Attention,
@@ -379,15 +380,37 @@ def _joined(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-ssv2 = partial(Published, "Something-Something V2", top5=None, views="2x3", source="V-JEPA 2")
+ssv2 = partial(Published, SSV2, top5=None, views="2x3", source="V-JEPA 2")
 l_16 = partial(ssv2, 73.7, frames=16, size=256, protocol="vjepa2_vitl_ssv2")
 g_64 = partial(ssv2, 77.3, frames=64, size=384, protocol="vjepa2_vitg384_ssv2", options={"frames": 64, "size": 384})
 IN_TRANSFORMERS: dict[str, Any] = {"source": "V-JEPA 2 in transformers", "layout": "transformers"}
+
+
+def older(folder: str, k400: float, ssv2: float) -> tuple[Published, ...]:
+    """The probes of V-JEPA of 2024 for one encoder; `folder` is the one from which its authors offer them."""
+    size = 384 if "384" in folder else 224
+    row = partial(
+        Published,
+        top5=None,
+        frames=16,
+        size=size,
+        source="V-JEPA (2024)",
+        layout="vjepa2",
+        options={"size": size, "probe_depth": 1},
+    )
+    return (
+        row(K400, k400, views="8x3", file=f"{folder}/k400-probe.pth.tar", protocol=f"vjepa_{size}_k400"),
+        row(SSV2, ssv2, views="2x3", file=f"{folder}/ssv2-probe.pth.tar", protocol=f"vjepa_{size}_ssv2"),
+    )
+
+
 PUBLISHED = {  # files of transformers contain the encoder too
     "vjepa2_l": (
         l_16(layout="vjepa2", file="ssv2-vitl-16x2x3.pt"),
         l_16(**IN_TRANSFORMERS, file="vjepa2-vitl-fpc16-256-ssv2/model.safetensors"),
+        *older("vitl16", 80.8, 69.5),
     ),
+    "vjepa2_h": (*older("vith16", 82.0, 71.4), *older("vith16-384", 81.9, 72.2)),
     "vjepa2_g": (
         g_64(layout="vjepa2", file="ssv2-vitg-384-64x2x3.pt"),
         g_64(**IN_TRANSFORMERS, file="vjepa2-vitg-fpc64-384-ssv2/model.safetensors"),

@@ -24,7 +24,7 @@ and the command that measures it. You need the weights file and the videos.
 
 An accuracy belongs to a *protocol*. A protocol says which frames of a video the net gets, how they
 are resized and cropped, and how the outputs of the net are averaged. actrec knows {num_protocols} protocols of
-nine programs. It takes the same frames and crops as these programs.
+ten programs. It takes the same frames and crops as these programs.
 
 `actrec evaluate` recognizes the weights files in the tables below, uses the protocol with which
 they were published, and prints its name. `--protocol NAME` chooses another protocol.
@@ -142,6 +142,23 @@ its name in place of `FILE`.""",
     "V-JEPA 2 in transformers": """\
 These files are on Hugging Face. The folder of a file is its repository:
 `hf download facebook/FOLDER model.safetensors --local-dir FOLDER` downloads it.""",
+    "V-JEPA (2024)": """\
+These files, too, contain only the probe. Download the probe and its encoder from the authors' list
+to a folder such as `downloads/vitl16`, and join them:
+
+```python
+import os
+
+import torch
+
+folder, probe = "vitl16", "k400-probe.pth.tar"  # or "vith16", "vith16-384", and "ssv2-probe.pth.tar"
+tensors = torch.load(f"downloads/{folder}/{folder}.pth.tar", map_location="cpu")["target_encoder"]
+both = {"encoder." + name.split("backbone.")[-1]: value for name, value in tensors.items()}
+tensors = torch.load(f"downloads/{folder}/{probe}", map_location="cpu")["classifier"]
+both |= {"classifier." + name.split("module.")[-1]: value for name, value in tensors.items()}
+os.makedirs(folder, exist_ok=True)
+torch.save(both, f"{folder}/{probe}")
+```""",
     "temporal-shift-module": """\
 For some of these files, several accuracies were published. `actrec evaluate` then uses no protocol
 unless you pass `--protocol`.""",

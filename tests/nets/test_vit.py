@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import actrec
 from actrec.inference import embed
+from actrec.inference.protocols import published_rows
 from actrec.nets import NETS, weights
 from actrec.nets.backbone import Backbone
 from actrec.nets.recognize import recognize
@@ -206,21 +207,40 @@ def test_parts_of_vjepa2(tmp_path):
     assert (account.layout, set(account.used)) == ("transformers", set(accounts[0].used))
 
 
-def test_the_files_that_the_page_joins(tmp_path, monkeypatch):
-    """The program of docs/reproduce.md makes a file that is recognized, and that has the published accuracy."""
-    theirs = as_their_owners_write_it(actrec.nets.outline("vjepa2_l", num_classes=174), "vjepa2")
-    zeros = {key: torch.zeros(()).expand(value.shape) for key, value in theirs.items()}
-    encoder = {f"module.backbone.{k.removeprefix('encoder.')}": v for k, v in zeros.items() if k.startswith("encoder")}
-    probe = {f"module.{k.removeprefix('classifier.')}": v for k, v in zeros.items() if k.startswith("classifier")}
-    (tmp_path / "downloads").mkdir()
-    torch.save({"target_encoder": encoder, "epoch": 3}, tmp_path / "downloads" / "vitl.pt")
-    torch.save({"classifiers": [probe]}, tmp_path / "downloads" / "ssv2-vitl-16x2x3.pt")
+@pytest.mark.parametrize(
+    ("section", "options", "encoder", "probe", "top1"),
+    [
+        ("V-JEPA 2", {}, "vitl.pt", "ssv2-vitl-16x2x3.pt", 73.7),
+        (
+            "V-JEPA (2024)",
+            {"num_classes": 400, "probe_depth": 1, "positions": "table", "size": 224},
+            "vitl16/vitl16.pth.tar",
+            "vitl16/k400-probe.pth.tar",
+            80.8,
+        ),
+    ],
+)
+def test_the_files_that_the_page_joins(section, options, encoder, probe, top1, tmp_path, monkeypatch):
+    """The programs of docs/reproduce.md make files that are recognized, and that have the published accuracies."""
+    net = actrec.nets.outline("vjepa2_l", **{"num_classes": 174, **options})
+    zeros = {k: torch.zeros(()).expand(v.shape) for k, v in as_their_owners_write_it(net, "vjepa2").items()}
+    parts = {
+        name: {f"module.{inner}{k.removeprefix(name)}": v for k, v in zeros.items() if k.startswith(name)}
+        for name, inner in (("encoder.", "backbone."), ("classifier.", ""))
+    }
     monkeypatch.chdir(tmp_path)
-    exec(reproduce.NOTES["V-JEPA 2"].partition("```python")[2].partition("```")[0], {})
-    (guess,) = recognize(tmp_path / "ssv2-vitl-16x2x3.pt").guesses
-    assert (guess.net, guess.layout, guess.num_classes) == ("vjepa2_l", "vjepa2", 174)
-    (found,) = reproduce.published_file(Path("ssv2-vitl-16x2x3.pt"), guess.net, guess.num_classes)
-    assert found.published.top1 == 73.7
+    Path("downloads", encoder).parent.mkdir(parents=True)
+    torch.save({"target_encoder": parts["encoder."], "epoch": 3}, Path("downloads", encoder))
+    heads = {"classifiers": [parts["classifier."]]} if section == "V-JEPA 2" else {"classifier": parts["classifier."]}
+    torch.save(heads, Path("downloads", probe))
+    exec(reproduce.NOTES[section].partition("```python")[2].partition("```")[0], {})
+    guess = recognize(Path(probe)).guesses[0]
+    assert (guess.net, guess.layout, guess.num_classes) == ("vjepa2_l", "vjepa2", net.fc.out_features)
+    (found,) = reproduce.published_file(Path(probe), guess.net, guess.num_classes)
+    assert found.published.top1 == top1
+    for name in (probe, "renamed.pt"):  # the probe tells the two versions apart
+        rows = published_rows(Path(name), guess, None)
+        assert {row.protocol for row in rows} == {found.published.protocol}
 
 
 @pytest.mark.parametrize(

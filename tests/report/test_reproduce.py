@@ -80,7 +80,8 @@ def test_a_printed_command_evaluates_as_published(each, loaded):
     path, given = loaded(each.command)
     assert str(path) == (row.file or "FILE")
     classes = {"Kinetics-400": 400, "Kinetics-600": 600}.get(row.dataset, 174)
-    guess = Guess(each.net, row.layout, {}, classes, 3)
+    shown = {name: row.options[name] for form in NETS.get(each.net).forms for name in form if name in row.options}
+    guess = Guess(each.net, row.layout, shown, classes, 3)
 
     def chosen(scoring: Scoring) -> Chosen:
         parts = {name: given[name] for name in ("clip", "views", "frame")}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -51,16 +50,10 @@ def starts(num_frames: int, count: int) -> list[int]:
     return [int(num_frames / float(count) * i) for i in range(count)]
 
 
-def whole_side(width: int, height: int, short: int, whole: Callable[[float], int]) -> tuple[int, int]:
-    """The size after a resize of the short side."""
-    if width < height:
-        return short, whole(float(height) / width * short)
-    return whole(float(width) / height * short), short
-
-
 def pytorchvideo_crops(width: int, height: int, size: int) -> tuple[tuple[int, int], list]:
     """`ShortSideScale` and `UniformCropVideo`."""
-    w, h = whole_side(width, height, size, math.floor)
+    w = size if width < height else math.floor(float(width) / height * size)
+    h = size if width >= height else math.floor(float(height) / width * size)
     x, y = math.ceil((w - size) / 2), math.ceil((h - size) / 2)
     return (w, h), [(x, 0), (x, y), (x, h - size)] if h > w else [(0, y), (x, y), (w - size, y)]
 
@@ -84,24 +77,46 @@ def mmaction2_three(width: int, height: int, size: int) -> tuple[tuple[int, int]
     return (w, h), [(at, 0) if h == size else (0, at) for at in (0, 2 * step, step)]
 
 
-def tsm_size(width: int, height: int) -> tuple[int, int]:
-    """`GroupScale(256)`: torchvision's `Resize`."""
+def short_side(width: int, height: int, short: int) -> tuple[int, int]:
+    """torchvision's `Resize`, and `get_resize_sizes` of V-JEPA."""
     if width <= height:
-        return 256, int(256 * height / width)
-    return int(256 * width / height), 256
+        return short, int(short * height / width)
+    return int(short * width / height), short
 
 
 def tsm_center(width: int, height: int, size: int) -> tuple[tuple[int, int], list]:
-    """`GroupCenterCrop`: torchvision's `CenterCrop`."""
-    w, h = tsm_size(width, height)
+    """`GroupScale(256)` and `GroupCenterCrop`: torchvision's `CenterCrop`."""
+    w, h = short_side(width, height, 256)
     return (w, h), [(int(round((w - size) / 2.0)), int(round((h - size) / 2.0)))]
 
 
 def tsm_full(width: int, height: int, size: int) -> tuple[tuple[int, int], list]:
-    """`GroupFullResSample`."""
-    w, h = tsm_size(width, height)
+    """`GroupScale(256)` and `GroupFullResSample`."""
+    w, h = short_side(width, height, 256)
     x, y = (w - size) // 4, (h - size) // 4
     return (w, h), [(0, 2 * y), (4 * x, 2 * y), (2 * x, 2 * y)]
+
+
+def vjepa_clips(num_frames: int, clips: int) -> list[list[int]]:
+    """`VideoDataset.loadvideo_decord` of V-JEPA with clips of 16 frames and a stride of 4, without random starts."""
+    part, found = num_frames // clips, []
+    for i in range(clips):
+        if part > 64:
+            clip = np.clip(np.linspace(0, 64, num=16), 0, 63).astype(np.int64) + i * part
+        else:
+            last = min(64, num_frames) - 1
+            clip = np.concatenate((np.linspace(0, last, num=last // 4), np.ones(16 - last // 4) * last))
+            step = (num_frames - 64) // (clips - 1) if num_frames > 64 else 0
+            clip = np.clip(clip, 0, last - 1).astype(np.int64) + i * step
+        found.append([index % num_frames for index in clip.tolist()])  # -1 if the video has one frame
+    return found
+
+
+def vjepa_crops(width: int, height: int, size: int) -> tuple[tuple[int, int], list]:
+    """`EvalVideoTransform`."""
+    w, h = short_side(width, height, size)
+    step = (max(w, h) - size) // 2
+    return (w, h), [(0, i * step) if h > w else (i * step, 0) for i in range(3)]
 
 
 # name: frames of a video, and of a picture the size after the resize and the crops, computed from the sources; size of
@@ -117,6 +132,10 @@ WITHOUT_GOLDENS = {
     "tsm_ssv1_16_uniform_1crop": (lambda m: [centers(m, 16)], tsm_center, 224, "logits"),
     "tsm_ssv1_8_2x3_256": (lambda m: [centers(m, 8), starts(m, 8)], tsm_full, 256, "logits"),
     "tsm_ssv1_16_2x3_256": (lambda m: [centers(m, 16), starts(m, 16)], tsm_full, 256, "logits"),
+    "vjepa_224_k400": (lambda m: vjepa_clips(m, 8), vjepa_crops, 224, "probabilities"),
+    "vjepa_224_ssv2": (lambda m: vjepa_clips(m, 2), vjepa_crops, 224, "probabilities"),
+    "vjepa_384_k400": (lambda m: vjepa_clips(m, 8), vjepa_crops, 384, "probabilities"),
+    "vjepa_384_ssv2": (lambda m: vjepa_clips(m, 2), vjepa_crops, 384, "probabilities"),
 }  # fmt: skip
 
 

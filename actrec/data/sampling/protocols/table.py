@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from actrec.data.sampling.protocols.row import Protocol
@@ -464,12 +465,13 @@ def _videomae() -> list[Protocol]:
 def _vjepa2() -> list[Protocol]:
     code = "src/datasets/video_dataset.py, evals/video_classification_frozen/utils.py, eval.py"
 
-    def row(net: str, dataset: str, *, frames: int, stride: int, clips: int, size: int) -> Protocol:
-        config = f"{net.replace('384', '-384')}/{dataset}.yaml"
+    def row(
+        name: str, config: str, *, size: int, clips: int, frames: int = 16, stride: int = 4, of: str = "vjepa2@c2963a4"
+    ) -> Protocol:
         return Protocol(
-            name=f"vjepa2_{net}_{dataset}",
-            dataset=KINETICS if dataset == "k400" else SSV2,
-            source=f"facebookresearch/vjepa2@c2963a4: configs/eval/{config}, {code}",
+            name=name,
+            dataset=KINETICS if name.endswith("k400") else SSV2,
+            source=f"facebookresearch/{of}: configs/{config}.yaml, {code}",
             note="Its own evaluation draws the start of a clip at random in long videos. Here a clip starts its part.",
             sampling="parts_or_overlap",
             clip_frames=frames,
@@ -484,11 +486,16 @@ def _vjepa2() -> list[Protocol]:
             **IMAGENET,
         )
 
+    older = partial(row, of="jepa@51c59d5")
     return [
-        row("vitl", "k400", frames=16, stride=4, clips=8, size=256),
-        row("vitl", "ssv2", frames=16, stride=4, clips=2, size=256),
-        row("vitg384", "k400", frames=16, stride=4, clips=8, size=384),
-        row("vitg384", "ssv2", frames=64, stride=2, clips=2, size=384),
+        row("vjepa2_vitl_k400", "eval/vitl/k400", size=256, clips=8),
+        row("vjepa2_vitl_ssv2", "eval/vitl/ssv2", size=256, clips=2),
+        row("vjepa2_vitg384_k400", "eval/vitg-384/k400", size=384, clips=8),
+        row("vjepa2_vitg384_ssv2", "eval/vitg-384/ssv2", size=384, clips=2, frames=64, stride=2),
+        older("vjepa_224_k400", "evals/vitl16_k400_16x8x3", size=224, clips=8),
+        older("vjepa_224_ssv2", "evals/vitl16_ssv2_16x2x3", size=224, clips=2),
+        older("vjepa_384_k400", "evals/vith16_384_k400_16x8x3", size=384, clips=8),
+        older("vjepa_384_ssv2", "evals/vith16_384_ssv2_16x2x3", size=384, clips=2),
     ]
 
 
