@@ -638,6 +638,8 @@ def _renamed(name: str, renames: Mapping[str, str | Callable[[re.Match[str]], st
 
 
 def _why_dropped(name: str, dropped: Mapping[str, str]) -> str | None:
+    if name == "n_averaged":  # of torch.optim.swa_utils.AveragedModel, beside `module.`
+        return "count of averaged weights"
     return next((reason for pattern, reason in dropped.items() if _compiled(pattern).fullmatch(name)), None)
 
 

@@ -405,6 +405,17 @@ def test_tensors_beside_the_net_are_named(tmp_path):
         actrec.load_weights(_small(), path)
 
 
+def test_averaged_weights_of_torch(tmp_path):
+    net = _small()
+    averaged = torch.optim.swa_utils.AveragedModel(net)
+    torch.save({"model_ema": averaged.state_dict()}, tmp_path / "w.pt")
+    other = _small()
+    account = actrec.load_weights(other, tmp_path / "w.pt")
+    assert (account.prefix, dict(account.dropped)) == ("module.", {"n_averaged": "count of averaged weights"})
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in other.state_dict().items())
+    assert recognize(tmp_path / "w.pt").guesses[0].net == net.name
+
+
 @pytest.mark.parametrize("under", ["model_ema", "state_dict_ema", "ema_state_dict", "network", "backbone"])
 def test_other_entries_with_weights(under, tmp_path):
     net, path = _small(), tmp_path / "weights.pth"
