@@ -42,6 +42,7 @@ def inspect(file: Path, backbone: str | None, json_path: Path | None) -> int:
 
     The exit code is 1 if they fit none.
     """
+    from actrec.nets import NETS
     from actrec.nets.recognize import recognize
 
     found = recognize(file, backbone)
@@ -51,6 +52,8 @@ def inspect(file: Path, backbone: str | None, json_path: Path | None) -> int:
     if found.guesses:
         best = found.guesses[0]
         lines += [f"fits {_shown(guess)}" for guess in found.guesses]
+        if found.trained_with is None and (unshown := NETS.get(best.net).unshown):
+            lines.append(f"not visible in the file: {unshown}")
         lines += [_frames(found, best.net), _use(file, best, found.frames, found.trained_with)]
         if found.trained_with is not None:
             lines.append("for other classes, add --new-head")

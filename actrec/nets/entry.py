@@ -62,6 +62,8 @@ class Entry:
             `Layout.convert`. The file can be that of any net, so the function must leave out options that it cannot
             determine.
         lr: the default learning rate with AdamW. None: that of the optimizer.
+        unshown: what a file does not show, because nets with and without it have the same names and shapes, and what
+            this net has.
     """
 
     build: Callable[..., nn.Module]
@@ -74,6 +76,7 @@ class Entry:
     outside: bool = False
     options_of: Callable[[Mapping[str, Tensor]], Mapping[str, OptionValue]] | None = None
     lr: float | None = None
+    unshown: str = ""
 
     def __post_init__(self) -> None:
         if any(layout.eps for layout in self.weights.values()):

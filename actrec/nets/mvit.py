@@ -582,5 +582,6 @@ for _name, (_v2, _frames, _depth, _drop_path, _published) in VARIANTS.items():
             weights={**(LAYOUTS_V2 if _v2 else LAYOUTS), "actrec": Layout(convert=converted)},
             published=_published,
             options_of=options_of,
+            unshown="the residual pooling of queries (MVIT.RESIDUAL_POOLING), which this net has" if _v2 else "",
         ),
     )

@@ -302,6 +302,9 @@ for _name, (_form, _paper, _published) in ONE_PATH.items():
             paper=_paper,
             weights=ONE_PATH_LAYOUTS[_form[-1]],
             published=_published,
+            unshown="the pool after the first stage, which this net has and PySlowFast's C2D_NOPOOL has not"
+            if _form[-1]
+            else "",
         ),
     )
 for _name, (_paths, _frames, _published) in TWO_PATHS.items():
@@ -314,5 +317,6 @@ for _name, (_paths, _frames, _published) in TWO_PATHS.items():
             paper="arXiv:1812.03982",
             weights=TWO_PATHS_LAYOUTS,
             published=_published,
+            unshown=f"how many frames the fast path has for each of the slow path (SLOWFAST.ALPHA), {_paths[1]} here",
         ),
     )

@@ -69,6 +69,25 @@ def test_inspect_takes_the_frames_from_the_name_and_puts_inflation_last(run):
     assert "--frames 32" in out[-1]
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("c2d_resnet50", "the pool after the first stage, which this net has and PySlowFast's C2D_NOPOOL has not"),
+        ("slow_resnet50", None),
+        ("slowfast_resnet50_8x8", "how many frames the fast path has for each of the slow path (SLOWFAST.ALPHA), 4 he"),
+        ("mvit_v2_s", "the residual pooling of queries (MVIT.RESIDUAL_POOLING), which this net has"),
+    ],
+)
+def test_inspect_says_what_a_file_does_not_show(run, name, said):
+    with torch.device("meta"):
+        weights = actrec.net(name).state_dict()
+    torch.save({k: torch.zeros((), dtype=v.dtype).expand(v.shape) for k, v in weights.items()}, "net.pyth")
+    code, out, _ = run("weights", "inspect", "net.pyth")
+    assert code == 0
+    lines = [line for line in out if line.startswith("not visible in the file: ")]
+    assert [line.removeprefix("not visible in the file: ")[: len(said or "")] for line in lines] == [said] * bool(said)
+
+
 def test_inspect_of_a_published_file(run):
     Path("my zoo").mkdir()
     torch.save(actrec.net("r3d_18", num_classes=400).state_dict(), "my zoo/r3d_18-b3b3357e.pth")
