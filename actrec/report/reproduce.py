@@ -83,6 +83,8 @@ These are not in the tables:
 - **VideoMAE v2, ViT-S and ViT-B** (`vit_s_k710_dl_from_giant.pth`, `vit_b_k710_dl_from_giant.pth`).
   They have the 710 classes of Kinetics-710. Their accuracies on Kinetics-400 (83.7 and 86.6) need
   the authors' table of classes. `--protocol videomae_k400` takes their frames and crops.
+- **mmaction2 0.x.** actrec also reads these older files of TSN, TSM, I3D and R(2+1)D. Their
+  accuracies were measured with other settings than those of 1.x.
 - **Hara's 3D-ResNets.** The files were published without accuracies, or with the mean of top-1 and
   top-5. `--protocol hara_k_center` evaluates as the program does.
 
@@ -151,7 +153,8 @@ import os
 
 import torch
 
-folder, probe = "vitl16", "k400-probe.pth.tar"  # or "vith16", "vith16-384", and "ssv2-probe.pth.tar"
+folder = "vitl16"  # or "vith16", "vith16-384"
+probe = "k400-probe.pth.tar"  # or "ssv2-probe.pth.tar"
 tensors = torch.load(f"downloads/{folder}/{folder}.pth.tar", map_location="cpu")["target_encoder"]
 both = {"encoder." + name.split("backbone.")[-1]: value for name, value in tensors.items()}
 tensors = torch.load(f"downloads/{folder}/{probe}", map_location="cpu")["classifier"]
