@@ -7,8 +7,6 @@ GPU, and where an augmentation changes pixels, DALI does the same arithmetic (`d
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Callable
 
 import cv2
@@ -18,8 +16,6 @@ import torch
 from actrec.config import Input
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
 from actrec.pipelines.batch import Buffers
-
-_ROWS = 8  # constants are prepared for at most so many rows of a picture
 
 
 class Finisher:
@@ -33,7 +29,10 @@ class Finisher:
     def __init__(self, net_input: Input, *, dtype: str, channels_last: bool, keep: int, flow: bool = False):
         self._input, self._flow = net_input, flow
         self._size, self._channels = net_input.side, len(net_input.mean)
-        self._constants = functools.lru_cache(maxsize=16)(self._constants_of)
+        shift = np.array([-255 * mean for mean in net_input.mean], np.float32)
+        scale = np.array([1 / (255 * std) for std in net_input.std], np.float32)
+        self._table = (np.arange(256, dtype=np.float32)[:, None] + shift) * scale  # (256, C): a value per byte
+        self._tables = np.ascontiguousarray(self._table.T)
         self._dtype = getattr(torch, dtype)
         self._channels_last = channels_last
         self._buffers = Buffers(keep=keep)
@@ -91,23 +90,13 @@ class Finisher:
             out: floats of any type and memory layout, viewed as (H, W, C).
         """
         picture = cv2.flip(picture, 1) if mirror else picture
-        shift, scale = self._constants(*picture.shape[:2])
-        if out.dtype == np.float32 and out[..., 0].flags.c_contiguous:  # channel by channel
+        if out.dtype == np.float32 and out[..., 0].flags.c_contiguous:
             for channel, plane in enumerate(cv2.split(picture)):
-                _normalize(plane, shift[channel], scale[channel], out=out[..., channel])
-            return
-        direct = out.dtype == np.float32 and out.flags.c_contiguous
-        floats = (out if direct else np.empty(picture.shape, np.float32)).reshape(-1, len(shift))
-        rows = np.ascontiguousarray(picture).reshape(floats.shape)
-        _normalize(rows, shift, scale, out=floats)
-        if not direct:
-            out[...] = floats.reshape(out.shape)
-
-    def _constants_of(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """What is added to the values of some rows of a picture, and by what the sums are multiplied."""
-        num_pixels = math.gcd(height, _ROWS) * width
-        shift = np.tile([-255 * m for m in self._input.mean], num_pixels).astype(np.float32)
-        return shift, np.tile([1 / (255 * s) for s in self._input.std], num_pixels).astype(np.float32)
+                cv2.LUT(plane, self._tables[channel], dst=out[..., channel])
+        elif out.dtype == np.float32 and out.flags.c_contiguous:
+            cv2.LUT(picture, self._table[None], dst=out)
+        else:
+            out[...] = cv2.LUT(picture, self._table[None]).reshape(out.shape)
 
 
 def reverse_mirrored_x(clips_VTHWC: torch.Tensor, plan: TrainPlan | EvalPlan, net_input: Input) -> None:
@@ -128,10 +117,3 @@ def _reverse_x(pictures: torch.Tensor, net_input: Input) -> None:
         x = pictures[..., ::2].neg_()
         if zero:
             x.add_(zero)
-
-
-def _normalize(values: np.ndarray, shift: np.ndarray, scale: np.ndarray, *, out: np.ndarray) -> None:
-    """Writes (values + shift) * scale; the values are bytes, the rest floats."""
-    out[...] = shift
-    cv2.accumulate(values, out)  # adds bytes to floats in one pass, which numpy cannot
-    np.multiply(out, scale, out=out)
