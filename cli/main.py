@@ -14,7 +14,7 @@ from actrec.cli.ending import note, warnings_noted
 from actrec.cli.help_text import WithExamples
 from actrec.cli.interrupt import ends_at_interrupt
 from actrec.registry import did_you_mean
-from actrec.system import open_standard_streams
+from actrec.system import open_standard_streams, set_up_math_threads
 from actrec.words import printable_lines, text_of
 
 if TYPE_CHECKING:
@@ -110,10 +110,7 @@ def actrec() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and exits: 0 done, 1 something failed (one line names it), 2 wrong usage, 130 interrupted."""
-    # How long torch's threads spin before they sleep. With torch's default, training becomes ten times slower as soon
-    # as the decode workers or other programs need the cores. Without any spinning, it runs at half the speed. torch
-    # reads this variable when it is imported.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    set_up_math_threads()
     open_standard_streams()
     try:
         os.getcwd()

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch is imported, as the command line does
+from actrec.system import set_up_math_threads
+
+set_up_math_threads()  # before torch is imported, as the command line does
 if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of pytest-xdist use all cores already
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

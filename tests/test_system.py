@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 import signal
 import subprocess
@@ -175,3 +176,26 @@ def test_memory_and_files_that_are_left(monkeypatch):
     assert system.available_memory() is None
     monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
     assert system.most_open_files() is None
+
+
+@pytest.mark.parametrize(("vendor", "expected"), [("GenuineIntel", "AUTO"), ("AuthenticAMD", None)])
+def test_math_threads_on_cpus_of_both_makers(monkeypatch, vendor, expected):
+    text = f"processor\t: 0\nvendor_id\t: {vendor}\n"
+    monkeypatch.setattr(system, "open", lambda path, **options: io.StringIO(text), raising=False)
+    monkeypatch.delenv("MKL_CBWR", raising=False)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    system.set_up_math_threads()
+    assert os.environ.get("MKL_CBWR") == expected
+    assert os.environ["GOMP_SPINCOUNT"] == "7"  # what is set stays
+
+
+def test_math_threads_where_the_system_tells_the_maker_otherwise(monkeypatch):
+    monkeypatch.setattr(system, "open", _missing, raising=False)
+    monkeypatch.setattr(system.platform, "processor", lambda: "Intel64 Family 6 Model 143 Stepping 8, GenuineIntel")
+    monkeypatch.delenv("MKL_CBWR", raising=False)
+    system.set_up_math_threads()
+    assert os.environ["MKL_CBWR"] == "AUTO"
+
+
+def _missing(path, **options):
+    raise FileNotFoundError(path)

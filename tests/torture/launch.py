@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actrec.system import set_up_math_threads
+
 TESTS = Path(__file__).resolve().parents[1]
 _ORPHANED = 5.0  # seconds within which the children of a command must end after it
 
@@ -219,5 +221,5 @@ def _import_everything() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    set_up_math_threads()
     _serve()
