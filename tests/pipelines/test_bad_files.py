@@ -9,11 +9,10 @@ import torch
 
 import actrec
 from actrec.config import Input
-from actrec.data.index import build_index
+from actrec.data.index import build_index, images
 from actrec.data.index import index as index_module
 from actrec.data.lists import Video
 from actrec.data.video.probe import examine_video
-from actrec.pipelines.workers import decode
 
 HALF = (0.5, 0.5, 0.5)
 INPUT = Input(mean=HALF, std=HALF, frames=8, size=96)
@@ -84,7 +83,7 @@ def test_segments_of_one_file_in_a_batch_are_decoded_once(tmp_path, numbers, nam
     videos = [Video(str(i), str(path), *span, (i,)) for i, span in enumerate(spans)]
     clip, index = actrec.Clip(frames=5), build_index(videos)
     reads = []
-    for module, read in ((index_module, "read_frames"), (decode, "read_image")):
+    for module, read in ((index_module, "read_frames"), (images, "read_encoded")):
         real = getattr(module, read)
         monkeypatch.setattr(module, read, lambda *a, real=real, **k: reads.append(a[0]) or real(*a, **k))
     together = actrec.eval_loader(videos, clip, INPUT, views=actrec.Views(clips=2, crops=3), batch_size=5, index=index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import struct
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -69,18 +70,32 @@ def read_image(path: str, *, gray: bool = False, image_range: tuple[float, float
     Raises:
         BrokenError, MediaError: As `read_encoded`; or it cannot be decoded, or is damaged.
     """
-    data = read_encoded(path)
+    (image,) = read_images([path], gray=gray, image_range=image_range)
+    return image
+
+
+def read_images(
+    paths: Sequence[str], *, gray: bool = False, image_range: tuple[float, float] | None = None
+) -> Iterator[np.ndarray]:
+    """Reads image files one after the other, as `read_image` does. Use up the iterator before you trust the images.
+
+    Whether one of them is damaged is known only after the last one. To listen once costs less than once per image.
+    """
     # Without IMREAD_ANYDEPTH, OpenCV cuts the lower 8 bits off instead of rounding.
     flags = (cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB) | cv2.IMREAD_ANYDEPTH
-    image = None
-    with Listening() as listening, contextlib.suppress(cv2.error):  # of an image that has no pixels
-        image = cv2.imdecode(data, flags)
-    if image is None:
-        cut_off = is_cut_off(data.tobytes())
-        raise BrokenError(path, "the image is cut off" if cut_off else "not an image that OpenCV can decode")
-    if listening.heard_damage and (damage := decode_watched(path)[1]):  # of this image, or of another thread's
-        raise BrokenError(path, f"the image is damaged ({damage})")
-    return image if image.dtype == np.uint8 else to_8_bits(image, image_range or (0, 65535))
+    with Listening() as listening:
+        for path in paths:
+            data, image = read_encoded(path), None
+            with contextlib.suppress(cv2.error):  # of an image that has no pixels
+                image = cv2.imdecode(data, flags)
+            if image is None:
+                cut_off = is_cut_off(data.tobytes())
+                raise BrokenError(path, "the image is cut off" if cut_off else "not an image that OpenCV can decode")
+            yield image if image.dtype == np.uint8 else to_8_bits(image, image_range or (0, 65535))
+    if listening.heard_damage:  # of one of these images, or of another thread's
+        for path in paths:
+            if damage := decode_watched(path)[1]:
+                raise BrokenError(path, f"the image is damaged ({damage})")
 
 
 def is_cut_off(data: bytes) -> bool:

@@ -163,7 +163,7 @@ class Index(Sequence[Media]):
         if not self._current[file] or (record["offset"] and not knows_place(video.path)):
             self._probe(file, video.path)
             record = self._records[file]
-        span = self._why_unusable(file, video.path) or self._spans.get(i) or self._span(i, record)
+        span = self._why_unusable(file, record, video.path) or self._spans.get(i) or self._span(i, record)
         if isinstance(span, str):
             self.broken[i] = span
             raise MediaError(video.path, span)
@@ -573,10 +573,9 @@ class Index(Sequence[Media]):
             self._records.change(file, kind=Kind.UNKNOWN, size=0)  # the next command probes it again
         self._changed = True
 
-    def _why_unusable(self, file: int, path: str) -> str | None:
+    def _why_unusable(self, file: int, record: np.void, path: str) -> str | None:
         if file in self._reasons:
             return self._reasons[file]
-        record = self._records[file]
         if reason := why_too_large(int(record["width"]), int(record["height"])):
             return f"its frames are too large: {reason}"
         if reason := why_too_long(int(record["frames"])):

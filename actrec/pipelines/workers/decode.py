@@ -13,8 +13,7 @@ import numpy as np
 from actrec.config import FLOW_CHANNELS
 from actrec.data.errors import LeftOutError
 from actrec.data.index import Index, Media
-from actrec.data.index.images import read_encoded, read_image
-from actrec.data.index.watched import Listening
+from actrec.data.index.images import read_encoded, read_image, read_images
 from actrec.data.sampling.geometry import Box
 from actrec.data.sampling.plan import EvalPlan, TrainPlan
 from actrec.data.storage import RemoteError, is_remote, local_file, open_bytes, prefetch
@@ -254,9 +253,9 @@ def fetch_pictures(requests: Sequence[Request], index: Index, *, certify: bool) 
             receiver.receive(i, rgb if single else receiver.region.cut(rgb))
 
     if first.template:
-        with Listening():  # the first and last listener cost the most: here, they are not those of each image
-            for i, position in enumerate(positions.tolist()):
-                receive(i, region.cut(read_image(first.image(position), image_range=first.image_range)))
+        paths = [first.image(position) for position in positions.tolist()]
+        for i, rgb in enumerate(read_images(paths, image_range=first.image_range)):
+            receive(i, region.cut(rgb))
         return [receiver.sample() for receiver in receivers]
     row = requests[0].row
     decoded = index.read_frames(row, positions, receive, region=region, certify=certify, swscale=requests[0].swscale)

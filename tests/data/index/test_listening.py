@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from actrec.data.index.images import is_cut_off, read_image
+from actrec.data.index.images import BrokenError, is_cut_off, read_image, read_images
 from actrec.data.index.watched import Listening
 from actrec.data.video.container import MediaError
 
@@ -48,6 +48,19 @@ def test_only_the_damaged_image_is_named(tmp_path, capfd, gray):
     bad = [number for number, said in enumerate(found) if said != (120, 160)]
     assert bad == [7, 23]
     assert all(found[number].startswith("the image is damaged (Corrupt JPEG data: ") for number in bad)
+    assert capfd.readouterr().err == ""
+
+
+def test_of_several_images_the_damaged_one_is_named(tmp_path, capfd):
+    paths = [str(tmp_path / f"{number}.jpg") for number in range(4)]
+    for path in paths:
+        (tmp_path / path).write_bytes(encoded(".jpg"))
+    assert [image.shape for image in read_images(paths)] == 4 * [(120, 160, 3)]
+    (tmp_path / paths[2]).write_bytes(damaged(encoded(".jpg")))
+    images = read_images(paths)
+    assert [next(images).shape for _ in paths] == 4 * [(120, 160, 3)]
+    with pytest.raises(BrokenError, match=r"2\.jpg: the image is damaged \(Corrupt JPEG data: "):
+        next(images)
     assert capfd.readouterr().err == ""
 
 
