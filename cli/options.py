@@ -239,9 +239,10 @@ class Command(WithExamples):
 def _commands(ctx: click.Context) -> Iterator[tuple[str, click.Command]]:
     """All commands but groups, which are loaded for this, by their names."""
     root = ctx.find_root().command
-    for name in root.list_commands(ctx) if isinstance(root, click.Group) else ():
-        if (command := root.get_command(ctx, name)) is not None:
-            yield name, command
+    if isinstance(root, click.Group):
+        for name in root.list_commands(ctx):
+            if (command := root.get_command(ctx, name)) is not None:
+                yield name, command
 
 
 _RANGE = re.compile(r"; [0-9x<>=]+(?=\])|  \[[0-9x<>=]+\]")  # such as `; x>=1`: the message of an illegal value says it
