@@ -389,7 +389,7 @@ class Loader:
     def _request(self, row: int, media: Any, plan: Any, route: Route, slot: torch.Tensor | None) -> Request:
         box, shape = self.task.geometry(plan, media)
         make_writer = functools.partial(self._finisher.writer, plan, clips=slot) if slot is not None else None
-        return Request(row, media, plan, route, box, shape, make_writer, plan.antialias, plan.swscale)
+        return Request(row, media, plan, route, box, shape, make_writer, plan.antialias, plan.exact, plan.swscale)
 
     def _launch(self, fetching: _Fetching) -> _Launched:
         """Waits for the workers and sends what they did not finish to DALI, route by route. Does not wait for DALI."""

@@ -23,7 +23,7 @@ from actrec.data.sampling.geometry import Box, crop_flips
 from actrec.data.sampling.order import EpochDraws, batch_slice, single_labels
 from actrec.data.sampling.plan import EvalPlan, TrainPlan, check_sampling, plan_eval, plan_protocol, plan_train
 from actrec.data.sampling.protocols import Protocol
-from actrec.data.video.timestamps import guessed_rate
+from actrec.data.video.timestamps import stated_rate
 from actrec.pipelines import augment as augmentations
 from actrec.words import counted
 
@@ -255,8 +255,9 @@ class EvalTask:
                 media.path,
                 f"protocol {protocol.name} needs the number of frames per second, and {where} (--fps sets it)",
             )
-        if protocol.fps_from == "guessed" and media.variable:
-            fps, times = guessed_rate(media.path) or fps, media.times
+        if protocol.target_fps is not None and media.variable:
+            fps = stated_rate(media.path, protocol.fps_from) or fps
+            times = media.times if protocol.fps_from == "guessed" else None
         plan = plan_protocol(
             protocol, num_frames=media.positions, width=media.width, height=media.height, fps=fps, times=times
         )

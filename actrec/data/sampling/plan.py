@@ -37,6 +37,7 @@ class TrainPlan:
     """
 
     antialias: ClassVar[bool] = True
+    exact: ClassVar[bool] = False
     swscale: ClassVar[bool] = False
     wrong_matrix: ClassVar[bool] = False
 
@@ -62,6 +63,7 @@ class EvalPlan:
         flips: (crops,) bool, which crops are mirrored.
         crop: width and height of a crop.
         antialias: whether the picture is resized with antialiasing.
+        exact: whether resized values are rounded to the nearest integer. OpenCV rounds down more often.
         swscale: whether the decode workers convert colors with swscale.
         wrong_matrix: show the colors of a program that takes the wrong color matrix: BT.709 for BT.601, and BT.601 for
             all others.
@@ -73,6 +75,7 @@ class EvalPlan:
     flips: np.ndarray
     crop: tuple[int, int]
     antialias: bool = True
+    exact: bool = False
     swscale: bool = False
     wrong_matrix: bool = False
 
@@ -167,7 +170,8 @@ def plan_protocol(
         return None
     resized, crop, crops = protocol.geometry(width, height)
     offsets, flips = np.array([(x, y) for x, y, _ in crops], np.int64), np.array([flip for _, _, flip in crops])
-    return EvalPlan(frames, resized, offsets, flips, crop, antialias=protocol.kernel == "pillow", swscale=True)
+    antialias, exact = protocol.kernel == "pillow", protocol.kernel != "opencv"
+    return EvalPlan(frames, resized, offsets, flips, crop, antialias=antialias, exact=exact, swscale=True)
 
 
 def sample(clip: Clip, *, num_frames: int, clips: int = 1, rng: np.random.Generator | None = None) -> np.ndarray:

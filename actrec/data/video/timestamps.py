@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 import av
 import numpy as np
@@ -221,14 +222,19 @@ def _frame_times(path: str, size: int, changed: int) -> FrameTimes:
     return read_timing(path).times
 
 
-def guessed_rate(path: str | os.PathLike[str]) -> float:
-    """The rate of a file that FFmpeg guesses: the lowest one at which its timestamps fit (`r_frame_rate`). 0: none.
+def stated_rate(path: str | os.PathLike[str], which: Literal["average", "guessed"]) -> float:
+    """The rate of a file according to FFmpeg, 0 if it is unknown. For files with a variable frame rate.
+
+    Args:
+        path: Of the file.
+        which: The average (`avg_frame_rate`). Many containers state another one than that of the timestamps. Or the
+            lowest rate at which the timestamps fit (`r_frame_rate`), which FFmpeg guesses.
 
     Raises:
         FileNotFoundError, MediaError: As `probe_video`.
     """
     with open_video(path) as (_, stream):
-        return float(stream.guessed_rate or 0)
+        return float((stream.average_rate if which == "average" else stream.guessed_rate) or 0)
 
 
 class PictureTimes:

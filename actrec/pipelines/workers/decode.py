@@ -104,7 +104,7 @@ class Request:
         box, shape: this box (x, y, w, h) of each frame, resized to shape (width, height).
         make_writer: given the sample's `gather`, makes a function that receives the pictures one by one, with their
             indices in `wanted`; the sample then has no data. None: the pictures are kept.
-        antialias: as for `resize`.
+        antialias, exact: as for `resize`.
         swscale: as for `actrec.data.video.color.to_rgb`; the same for all requests of a file.
     """
 
@@ -116,6 +116,7 @@ class Request:
     shape: tuple[int, int]
     make_writer: Callable[[np.ndarray], Callable[[int, np.ndarray], None]] | None
     antialias: bool = True
+    exact: bool = False
     swscale: bool = False
 
 
@@ -306,7 +307,7 @@ class _Receiver:
         if i is None:
             return
         picture = self._kept[0 if self._write else i]
-        resize(rgb, out=picture, antialias=self._request.antialias)
+        resize(rgb, out=picture, antialias=self._request.antialias, exact=self._request.exact)
         if self._recolor is not None:
             cv2.transform(picture, np.column_stack(self._recolor), dst=picture)
         if self._write:

@@ -56,8 +56,8 @@ class Protocol:
             that is None. It is 1 if the frames are spread over the whole video.
         clips: number of clips of a video. None: it depends on the video.
         target_fps: the rate to which videos are resampled, in frames per second. None: the rate does not matter.
-        fps_from: the rate of a file that the program uses: the average, or the one that FFmpeg guesses
-            (`r_frame_rate`).
+        fps_from: the rate of a file that the program uses: the average that the file states, or the one that FFmpeg
+            guesses (`r_frame_rate`).
         resize: the size to which pictures are resized in pixels: the short side, or (width, height).
         long_side: how the size of the long side is rounded.
         kernel: how pictures are resized: with Pillow's antialiased bilinear filter; with OpenCV's INTER_LINEAR; with
