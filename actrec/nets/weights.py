@@ -114,7 +114,7 @@ READERS = {
     "pyslowfast": Reader(),
     "videoswin": Reader(),
     "videomae": Reader(),
-    "vjepa2": Reader(),
+    "vjepa2": Reader(names=r"(?!probe\.|fc\.).+"),  # these are actrec's names, whose table of positions is used
     "transformers": Reader(),
 }
 
@@ -187,7 +187,7 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
     matches = []
     for prefix, renamed in unwrapped(tensors).items():
         for name in wanted:
-            like = _as_in_file(net, renamed, layouts[name])
+            like = _as_in_file(net, renamed, layouts[name], named)
             match = match_names(renamed, like, name, layouts[name], head=head, new_head=new_head)
             matches.append((match, prefix, like))
     best, prefix, like = min(matches, key=lambda match: (bool(match[0].problems), -len(match[0].found)))
@@ -219,12 +219,22 @@ def _rebuild(net: Backbone, options: Mapping[str, OptionValue]) -> None:
     vars(net).update(vars(other))
 
 
-def _as_in_file(net: Backbone, named: Mapping[str, Tensor], layout: Layout) -> Backbone:
-    """The net, or an outline of it in which options that are None have the values that follow from a file."""
+def _as_in_file(
+    net: Backbone, tensors: Mapping[str, Tensor], layout: Layout, described: Mapping[str, Any] | None
+) -> Backbone:
+    """The net, or an outline of it in which options that are None have the values that follow from a file.
+
+    Args:
+        described: the net that a file of actrec names, as `read_checkpoint` returns it.
+    """
     if NETS.get(net.name).options_of is None:
         return net
-    found = options_in(net.name, renamed_tensors(named, layout))
-    chosen: dict[str, Any] = {option: value for option, value in found.items() if net.options[option] is None}
+    found = options_in(net.name, renamed_tensors(tensors, layout))
+    if described is not None and described["name"] == net.name and described["options"].get("positions"):
+        found["positions"] = described["options"]["positions"]
+    chosen: dict[str, Any] = {
+        option: value for option, value in found.items() if net.options.get(option, value) is None
+    }
     return nets.outline(net.name, **{**net.options, **chosen}) if chosen else net
 
 

@@ -356,6 +356,20 @@ def test_files_of_the_older_vjepa(tmp_path):
         assert torch.equal(other(x), older(x))  # it interpolates the table for each clip
 
 
+def test_own_files_with_a_table_keep_it(tmp_path):
+    """Also where the size of the table is that of V-JEPA 2."""
+    table = small("vjepa2_s", positions="table")
+    x = clip()
+    described = {"name": "vjepa2_s", "options": {**table.options}}
+    net = small("vjepa2_s")
+    with pytest.raises(ValueError, match=r"unexpected 'encoder\.pos_embed'"):
+        load(net, table.state_dict(), tmp_path)
+    account = load(net, {"net": described, "state_dict": table.state_dict()}, tmp_path)
+    assert (account.layout, account.dropped, net.options["positions"]) == ("actrec", {}, "table")
+    with torch.inference_mode():
+        assert torch.equal(net(x), table(x))
+
+
 def test_an_optimizer_keeps_the_parameters_of_a_net_that_loading_rebuilds(tmp_path):
     """The file decides about the positions, so the net is rebuilt."""
     theirs = as_their_owners_write_it(small("vjepa2_s", size=224, positions="table"), "vjepa2")
