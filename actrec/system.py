@@ -44,12 +44,13 @@ def set_up_math_threads() -> None:
     times slower as soon as the decode workers or other programs need the cores. Without any spinning, it runs at half
     the speed.
 
-    MKL_CBWR: Intel's MKL, which multiplies matrices for torch, may otherwise round sums differently at each call if it
-    has several threads on an Intel CPU. It is not set on other CPUs, where MKL might then choose slower instructions.
+    MKL_CBWR: Intel's MKL multiplies matrices for torch. On an Intel CPU, it otherwise rounds the sums of a row in
+    another way if the row has another place in the matrix, or differently at each call if it has several threads. The
+    variable is not set on other CPUs, where MKL might then choose slower instructions.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if _is_cpu_of_intel():
-        os.environ.setdefault("MKL_CBWR", "AUTO")
+        os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 
 def _is_cpu_of_intel() -> bool:

@@ -178,7 +178,7 @@ def test_memory_and_files_that_are_left(monkeypatch):
     assert system.most_open_files() is None
 
 
-@pytest.mark.parametrize(("vendor", "expected"), [("GenuineIntel", "AUTO"), ("AuthenticAMD", None)])
+@pytest.mark.parametrize(("vendor", "expected"), [("GenuineIntel", "AUTO,STRICT"), ("AuthenticAMD", None)])
 def test_math_threads_on_cpus_of_both_makers(monkeypatch, vendor, expected):
     text = f"processor\t: 0\nvendor_id\t: {vendor}\n"
     monkeypatch.setattr(system, "open", lambda path, **options: io.StringIO(text), raising=False)
@@ -194,7 +194,7 @@ def test_math_threads_where_the_system_tells_the_maker_otherwise(monkeypatch):
     monkeypatch.setattr(system.platform, "processor", lambda: "Intel64 Family 6 Model 143 Stepping 8, GenuineIntel")
     monkeypatch.delenv("MKL_CBWR", raising=False)
     system.set_up_math_threads()
-    assert os.environ["MKL_CBWR"] == "AUTO"
+    assert os.environ["MKL_CBWR"] == "AUTO,STRICT"
 
 
 def _missing(path, **options):

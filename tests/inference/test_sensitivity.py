@@ -109,8 +109,8 @@ def test_the_largest_change_in_words(found):
 def test_each_frame_is_read_once_in_a_pass(model, videos, monkeypatch):
     from actrec.pipelines.workers import decode
 
-    read, one = [], decode.read_image
-    monkeypatch.setattr(decode, "read_image", lambda path, **options: read.append(path) or one(path, **options))
+    read, of_clip = [], decode.read_images
+    monkeypatch.setattr(decode, "read_images", lambda paths, **options: read.extend(paths) or of_clip(paths, **options))
     measured(model, videos[:3])
     assert len(read) == len(set(read)) > 0
 
