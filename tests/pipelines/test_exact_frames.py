@@ -117,8 +117,8 @@ def test_crops_are_where_the_plan_says(tmp_path):
 
 def test_each_needed_frame_is_decoded_once(media_rows, monkeypatch):
     images, videos = [], []
-    read_image, read = decode.read_image, read_frames
-    monkeypatch.setattr(decode, "read_image", lambda path, **k: images.append(path) or read_image(path, **k))
+    read_images, read = decode.read_images, read_frames
+    monkeypatch.setattr(decode, "read_images", lambda paths, **k: images.extend(paths) or read_images(paths, **k))
     monkeypatch.setattr(
         "actrec.data.index.index.read_frames", lambda path, *a, **k: videos.append(path) or read(path, *a, **k)
     )
