@@ -396,12 +396,12 @@ class Net(Settings):
     pool_kernel: Literal["3x3x3", "strided"] | None = opt(
         None,
         "Kernels of the pools of MViT. strided: in space one larger than the stride, and no pool without a stride, as "
-        "in PySlowFast's configuration of 24 blocks. Weights that are loaded set it.",
+        "in PySlowFast's configuration of 24 blocks. If you load weights, they determine it.",
     )
     positions: Literal["rotary", "table"] | None = opt(
         None,
-        "Positions of the tokens of V-JEPA 2. table: a table of sines and cosines, as in V-JEPA of 2024. Weights that "
-        "are loaded set it.",
+        "Positions of the tokens of V-JEPA 2. table: a table of sines and cosines, as in V-JEPA of 2024. By default "
+        "rotary, unless the weights need the table.",
     )
     probe_depth: int | None = opt(
         None, "Number of blocks of the attentive probe, the head of V-JEPA 2.", at_least=1, at_most=1000

@@ -36,7 +36,7 @@ class Published:
         size: height and width of the crops in pixels.
         source: who published it.
         layout: the layout of the weights file.
-        file: the name of the weights file, as it was published. If many files have this name, with their folder.
+        file: the name of the weights file, as it was published; with its folder if several files have the same name.
         protocol: the evaluation protocol with which it was measured (see `actrec.protocol`).
         options: options of the net that the weights need, if they differ from the defaults.
     """
@@ -62,7 +62,7 @@ class Published:
         return _CLASSES.get(self.dataset, num_classes) == num_classes
 
     def has_options(self, options: Mapping[str, OptionValue]) -> bool:
-        """Whether the weights need these options of the net, as far as they are known."""
+        """Whether a net with these options fits the weights. Options that are not given can have any value."""
         return all(options.get(name, value) == value for name, value in self.options.items())
 
 

@@ -40,13 +40,13 @@ def num_cores() -> int:
 def set_up_math_threads() -> None:
     """Sets environment variables for torch's libraries that are not set yet. Call it before torch is imported.
 
-    GOMP_SPINCOUNT tells how long torch's threads spin before they sleep. With torch's default, training becomes ten
+    GOMP_SPINCOUNT sets how long torch's threads spin before they sleep. With torch's default, training becomes ten
     times slower as soon as the decode workers or other programs need the cores. Without any spinning, it runs at half
     the speed.
 
-    MKL_CBWR: Intel's MKL multiplies matrices for torch. On an Intel CPU, it otherwise rounds the sums of a row in
-    another way if the row has another place in the matrix, or differently at each call if it has several threads. The
-    variable is not set on other CPUs, where MKL might then choose slower instructions.
+    MKL_CBWR makes Intel's MKL, which multiplies matrices for torch, always round the same sums in the same way. Without
+    it, the rounding on an Intel CPU depends on the place of a row in the matrix, and can differ from call to call with
+    several threads. On other CPUs, the variable is not set, because MKL might then choose slower instructions there.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if _is_cpu_of_intel():

@@ -120,7 +120,7 @@ def _command(dataset: Dataset) -> click.Command:
 
     run.__doc__ = f"""Lists of {dataset.title} in OUT: train.txt, val.txt and labels.txt.
 
-    ANNOTATIONS are the files as published, or folders that contain them: {dataset.annotations}{_published(dataset)}.
+    ANNOTATIONS are the published files, or folders that contain them: {dataset.annotations}{_published(dataset)}.
     VIDEOS contains {dataset.videos}, or frame folders of such names, at any depth. Missing videos are listed in
     missing.csv.
     """
@@ -158,7 +158,7 @@ def _options(dataset: Dataset) -> list[Callable]:
 
 
 def _published(dataset: Dataset) -> str:
-    return f", which are published at {dataset.source}" if dataset.source else ""
+    return f" (published at {dataset.source})" if dataset.source else ""
 
 
 def _kept(dataset: Dataset) -> str:

@@ -45,7 +45,7 @@ _ELSEWHERE = {  # flags as other tools call them
     **dict.fromkeys(("--crop-size", "--resolution", "--img-size"), "--size"),
     "--pretrained": "--weights",
 }
-_CLOSE = 0.7  # least similarity of a flag that is suggested, as of `difflib`
+_CLOSE = 0.7  # least similarity of a suggested flag: the cutoff of `difflib.get_close_matches`
 _DEFAULT = re.compile(r"\s*\[default: [^\]]*\]$")
 
 
@@ -114,10 +114,10 @@ class SourcePath(InputPath):
 
 
 class Argument(click.Argument):
-    """An argument.
+    """A required argument.
 
     Args:
-        expected: what the message says if the argument is missing.
+        expected: what is expected, for the message if the argument is missing.
     """
 
     def __init__(self, *args: Any, expected: str, **attributes: Any):
@@ -237,7 +237,7 @@ class Command(WithExamples):
 
 
 def _commands(ctx: click.Context) -> Iterator[tuple[str, click.Command]]:
-    """All commands but groups, which are loaded for this, by their names."""
+    """Loads all commands, without the subcommands of groups. Yields their names and the commands."""
     root = ctx.find_root().command
     if isinstance(root, click.Group):
         for name in root.list_commands(ctx):

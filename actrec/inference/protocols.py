@@ -142,7 +142,7 @@ def published_rows(path: Path, guess: Guess, frames: int | None) -> Sequence[Pub
         if name == guess.layout or (guess.layout == "actrec" and not layout.renames)
     ]
     rows = [row for row in entry.published if row.protocol and row.layout in layouts]
-    # The options of forms change names or shapes, so a file shows whether it has the defaults.
+    # The options of forms change names or shapes. An option that the guess does not name has its default in the file.
     shown = {**{name: entry.options[name] for form in entry.forms for name in form}, **guess.options}
     rows = [row for row in rows if row.has_classes(guess.num_classes) and row.has_options(shown)]
     rows = [row for row in rows if row.is_file(path)] or rows

@@ -62,8 +62,8 @@ class Entry:
             `Layout.convert`. The file can be that of any net, so the function must leave out options that it cannot
             determine.
         lr: the default learning rate with AdamW. None: that of the optimizer.
-        unshown: what a file does not show, because nets with and without it have the same names and shapes, and what
-            this net has.
+        unshown: an option that changes no name or shape, so a weights file does not show it, and its value in this
+            net. `actrec weights inspect` prints this text.
     """
 
     build: Callable[..., nn.Module]

@@ -302,7 +302,7 @@ for _name, (_form, _paper, _published) in ONE_PATH.items():
             paper=_paper,
             weights=ONE_PATH_LAYOUTS[_form[-1]],
             published=_published,
-            unshown="the pool after the first stage, which this net has and PySlowFast's C2D_NOPOOL has not"
+            unshown="the pool after the first stage, which this net has, but PySlowFast's slow_c2d and slow_i3d lack"
             if _form[-1]
             else "",
         ),
@@ -317,6 +317,7 @@ for _name, (_paths, _frames, _published) in TWO_PATHS.items():
             paper="arXiv:1812.03982",
             weights=TWO_PATHS_LAYOUTS,
             published=_published,
-            unshown=f"how many frames the fast path has for each of the slow path (SLOWFAST.ALPHA), {_paths[1]} here",
+            unshown="the number of frames of the fast path per frame of the slow path (SLOWFAST.ALPHA), "
+            f"{_paths[1]} in this net",
         ),
     )

@@ -17,8 +17,8 @@ The features that `actrec embed` computes are the output of the probe's query. I
 of the normalized tokens instead: `--layer encoder`.
 
 V-JEPA, the older version (Bardes et al. 2024, arXiv:2404.08471), adds a table of sines and cosines to the tokens and
-rotates nothing: `positions="table"`. Its encoder files have the same names as those of V-JEPA 2, which contain a table,
-too, but do not use it. The size of the table tells them apart: see `grid_of_2024`.
+rotates nothing: `positions="table"`. The tensors in its encoder files have the same names as those of V-JEPA 2, whose
+files also contain a table, which V-JEPA 2 does not use. `grid_of_2024` tells them apart by the size of the table.
 
 The code of the authors and transformers differ in three details. After a file is loaded, the net computes as the
 project that wrote the file.
@@ -114,7 +114,7 @@ class Encoder(Tokens):
 
 
 def places(table: Tensor, own: Triple, grid: Triple) -> Tensor:
-    """A table of positions for a clip. Only for more frames or another size, it is interpolated, as in the reference.
+    """A table of positions for a clip. As in the reference, it is interpolated only for more frames or another size.
 
     Args:
         own: the grid of the table.
@@ -387,7 +387,7 @@ IN_TRANSFORMERS: dict[str, Any] = {"source": "V-JEPA 2 in transformers", "layout
 
 
 def older(folder: str, k400: float, ssv2: float) -> tuple[Published, ...]:
-    """The probes of V-JEPA of 2024 for one encoder; `folder` is the one from which its authors offer them."""
+    """The probes of V-JEPA of 2024 for one encoder. `folder` is the folder in which the authors publish them."""
     size = 384 if "384" in folder else 224
     row = partial(
         Published,

@@ -159,9 +159,9 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
         account = actrec.load_weights(net, "tiny3d_k400.pt", new_head=True)  # the file has other classes
         print(account)  # how many tensors were used, and what was left out
 
-    Where the file shows an option that the net leaves open, such as the pools of MViT, the net is rebuilt with it. Its
-    parameters stay the same objects, so an optimizer can be made before this call. But an optimizer that is made
-    before lacks the pools that a file adds to `mvit_v1_b(depth=24)`.
+    If the file shows an option that is None in the net, such as the pools of MViT, this call rebuilds the net with the
+    option. Its parameters stay the same objects, so you can make an optimizer before this call. The exception is
+    `mvit_v1_b(depth=24)`: a file can add pools to it, and an optimizer that you made before does not train these.
 
     Args:
         net: made by `actrec.net`, changed in place. It does not change if an error is raised.
@@ -208,7 +208,7 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
 
 
 def _rebuild(net: Backbone, options: Mapping[str, OptionValue]) -> None:
-    """Gives a net other options. Its parameters stay the same objects, which an optimizer may hold."""
+    """Gives a net other options. Its parameters stay the same objects, because an optimizer may hold them."""
     other = nets.net(net.name, **cast(dict[str, Any], options)).train(net.training).to(next(net.parameters()))
     kept = dict(net.named_parameters())
     for name, parameter in list(other.named_parameters()):
@@ -624,8 +624,8 @@ def _place(
 
 
 def renamed_tensors(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
-    """The tensors by their names after `Layout.renames` and without `module.`, without those that have no new name and
-    are dropped."""
+    """The tensors by the names that `Layout.renames` gives them, without `module.`. Tensors that match `Layout.dropped`
+    and no pattern of `renames` are left out."""
     return {
         _renamed(name, layout.renames): tensor
         for name, tensor in _without_prefix(tensors, "module.").items()

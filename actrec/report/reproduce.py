@@ -51,8 +51,8 @@ Before you compare an accuracy with a published one, check these points:
   protocols, `actrec evaluate` also leaves them out, and prints how many there are.
 - **Files.** Your videos must have the same frames and the same size as those of the authors. Many
   authors resized the videos before training, to a short side of 256 pixels or to 340x256 pixels.
-  PySlowFast and PyTorchVideo read Something-Something V2 as images, which
-  `ffmpeg -i VIDEO -r 30 -q:v 1 IMAGES` had extracted at 30 frames per second.
+  PySlowFast and PyTorchVideo read Something-Something V2 as images at 30 frames per second. Their
+  authors extracted them with `ffmpeg -i VIDEO -r 30 -q:v 1 VIDEO_%06d.jpg`.
 
 ## I cannot reproduce the number
 
@@ -83,8 +83,8 @@ These are not in the tables:
 - **VideoMAE v2, ViT-S and ViT-B** (`vit_s_k710_dl_from_giant.pth`, `vit_b_k710_dl_from_giant.pth`).
   They have the 710 classes of Kinetics-710. Their accuracies on Kinetics-400 (83.7 and 86.6) need
   the authors' table of classes. `--protocol videomae_k400` takes their frames and crops.
-- **mmaction2 0.x.** actrec also reads these older files of TSN, TSM, I3D and R(2+1)D. Their
-  accuracies were measured with other settings than those of 1.x.
+- **mmaction2 0.x.** actrec also reads its files of TSN, TSM, I3D and R(2+1)D. mmaction2 0.x
+  measured their accuracies with other settings than those of 1.x, which the protocols have.
 - **Hara's 3D-ResNets.** The files were published without accuracies, or with the mean of top-1 and
   top-5. `--protocol hara_k_center` evaluates as the program does.
 
@@ -110,11 +110,12 @@ NOTES = {  # what is said above the table of a program
 PyTorchVideo measured these accuracies with PySlowFast's program, but with its own video reader. For
 Kinetics, this reader places the clips slightly differently, so your accuracy can differ a little.
 For Something-Something V2, it takes the same frames. The two files for Something-Something V2 are
-in the folder `ssv2` of the model zoo, and have the same names as those for Kinetics.""",
+in the folder `ssv2` of the model zoo. Files for Kinetics have the same names.""",
     "V-JEPA 2": """\
 These files contain only the attentive probe, which is the head of the net. Before you run a command
-in the table, join the probe with the encoder (`vitl.pt` or `vitg-384.pt`). Download both files to a
-folder `downloads`, and write a file with the name of the probe to the current folder:
+in the table, join the probe with its encoder (`vitl.pt` or `vitg-384.pt`). Download both files to a
+folder `downloads`, and run this program. It writes a file with the name of the probe to the current
+folder:
 
 ```python
 import torch
@@ -135,18 +136,21 @@ pass its name in place of `FILE`. Other files of `videomae_b` need the same comm
 epochs, 80.0 and 94.4 were published for Kinetics-400, and 69.6 and 92.0 for Something-Something V2.
 For UCF101, 91.3 and 98.5 were published; take the command of Kinetics-400.""",
     "VideoMAE in transformers": """\
-These files are on Hugging Face. The folder of a file is its repository:
-`hf download MCG-NJU/FOLDER model.safetensors --local-dir FOLDER` downloads it. The accuracies are
-those of the authors' list. The model card of the base net for Kinetics-400 states 80.9 and 94.7.""",
+These files are on Hugging Face. To download one, run
+`hf download MCG-NJU/FOLDER model.safetensors --local-dir FOLDER` with its folder from the table,
+which is the name of the repository. The accuracies are those of the authors' list. The model card
+of the base net for Kinetics-400 states 80.9 and 94.7.""",
     "VideoMAEv2 (OpenGVLab)": """\
 You can download this file after you have filled in the form in the authors' `MODEL_ZOO.md`. Pass
 its name in place of `FILE`.""",
     "V-JEPA 2 in transformers": """\
-These files are on Hugging Face. The folder of a file is its repository:
-`hf download facebook/FOLDER model.safetensors --local-dir FOLDER` downloads it.""",
+These files are on Hugging Face. To download one, run
+`hf download facebook/FOLDER model.safetensors --local-dir FOLDER` with its folder from the table,
+which is the name of the repository.""",
     "V-JEPA (2024)": """\
-These files, too, contain only the probe. Download the probe and its encoder from the authors' list
-to a folder such as `downloads/vitl16`, and join them:
+These files also contain only the probe. Download a probe and its encoder from the authors' list to
+a folder such as `downloads/vitl16`. This program joins them, and writes a file with the name of the
+probe to the folder `vitl16`:
 
 ```python
 import os

@@ -72,9 +72,12 @@ def test_inspect_takes_the_frames_from_the_name_and_puts_inflation_last(run):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("c2d_resnet50", "the pool after the first stage, which this net has and PySlowFast's C2D_NOPOOL has not"),
+        ("c2d_resnet50", "the pool after the first stage, which this net has, but PySlowFast's slow_c2d and slow_i3d"),
         ("slow_resnet50", None),
-        ("slowfast_resnet50_8x8", "how many frames the fast path has for each of the slow path (SLOWFAST.ALPHA), 4 he"),
+        (
+            "slowfast_resnet50_8x8",
+            "the number of frames of the fast path per frame of the slow path (SLOWFAST.ALPHA), 4 in t",
+        ),
         ("mvit_v2_s", "the residual pooling of queries (MVIT.RESIDUAL_POOLING), which this net has"),
     ],
 )

@@ -94,7 +94,7 @@ _400 = Dataset(
     source="https://github.com/cvdfoundation/kinetics-dataset",
     num_classes=400,
     read=read,
-    annotations="train.csv, val.csv (or validate.csv) and test.csv, or the same as .json",
+    annotations="train.csv, val.csv (or validate.csv) and test.csv, or the .json files of these names",
     videos="<youtube id>_000012_000022.mp4",
     min_frames=30,
     clip=Clip(frames=32, stride=2, sampling="dense"),

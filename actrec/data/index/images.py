@@ -77,9 +77,10 @@ def read_image(path: str, *, gray: bool = False, image_range: tuple[float, float
 def read_images(
     paths: Sequence[str], *, gray: bool = False, image_range: tuple[float, float] | None = None
 ) -> Iterator[np.ndarray]:
-    """Reads image files one after the other, as `read_image` does. Use up the iterator before you trust the images.
+    """Reads image files one after the other, as `read_image` does. Exhaust the iterator before you use the images.
 
-    Whether one of them is damaged is known only after the last one. To listen once costs less than once per image.
+    It raises the error about a damaged image only after the last one, because a `Listening` for all images costs less
+    than one for each.
     """
     # Without IMREAD_ANYDEPTH, OpenCV cuts the lower 8 bits off instead of rounding.
     flags = (cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB) | cv2.IMREAD_ANYDEPTH

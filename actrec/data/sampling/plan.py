@@ -63,7 +63,7 @@ class EvalPlan:
         flips: (crops,) bool, which crops are mirrored.
         crop: width and height of a crop.
         antialias: whether the picture is resized with antialiasing.
-        exact: whether resized values are rounded to the nearest integer. OpenCV rounds down more often.
+        exact: whether resized values are rounded to the nearest integer, as for `actrec.pipelines.workers.resize`.
         swscale: whether the decode workers convert colors with swscale.
         wrong_matrix: show the colors of a program that takes the wrong color matrix: BT.709 for BT.601, and BT.601 for
             all others.

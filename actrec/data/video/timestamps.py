@@ -226,9 +226,10 @@ def stated_rate(path: str | os.PathLike[str], which: Literal["average", "guessed
     """The rate of a file according to FFmpeg, 0 if it is unknown. For files with a variable frame rate.
 
     Args:
-        path: Of the file.
-        which: The average (`avg_frame_rate`). Many containers state another one than that of the timestamps. Or the
-            lowest rate at which the timestamps fit (`r_frame_rate`), which FFmpeg guesses.
+        path: Path of the file.
+        which: "average" is the rate that the file states (`avg_frame_rate`). In many containers, it differs from the
+            average rate of the timestamps. "guessed" is FFmpeg's guess of the lowest rate at which the timestamps fit
+            (`r_frame_rate`).
 
     Raises:
         FileNotFoundError, MediaError: As `probe_video`.

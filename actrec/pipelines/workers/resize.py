@@ -5,8 +5,8 @@ DALI's (0.13/255 in the mean). Where it shrinks, torch's uint8 kernel is bit-ide
 average (off by up to 1.8/255 when shrinking to a quarter) it stays within 0.2/255 of DALI at every scale.
 
 Many published accuracies were measured without antialiasing. For their protocols, OpenCV's bilinear is used at every
-scale. Where the authors did not use OpenCV, its exact variant is used, which rounds to the nearest gray level. The
-other one is up to 0.12/255 darker than torch's in the mean.
+scale: INTER_LINEAR where the authors used OpenCV, and INTER_LINEAR_EXACT otherwise, which rounds to the nearest gray
+level. INTER_LINEAR rounds down more often, and is up to 0.12/255 darker than torch's in the mean.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def resize(image: np.ndarray, *, out: np.ndarray, antialias: bool = True, exact:
 
     Args:
         antialias: average over all pixels that a pixel of `out` covers, instead of the four nearest to its center.
-        exact: round to the nearest integer where four pixels are averaged. OpenCV's fastest way rounds down more often.
+        exact: where four pixels are averaged, round to the nearest integer (INTER_LINEAR_EXACT).
     """
     height, width = out.shape[:2]
     if image.shape == out.shape:

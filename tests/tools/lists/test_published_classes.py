@@ -41,7 +41,7 @@ def test_a_mini_set_of_other_annotations(tmp_path):
         make(tmp_path, "mini-kinetics", KINETICS.files, KINETICS.videos)
     assert str(error.value) == (
         "199 of the 200 classes of mini-Kinetics are not in these annotations, such as 'answering questions': expected "
-        "train.csv, val.csv (or validate.csv) and test.csv, or the same as .json"
+        "train.csv, val.csv (or validate.csv) and test.csv, or the .json files of these names"
     )
 
 

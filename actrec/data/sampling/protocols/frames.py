@@ -197,8 +197,8 @@ def parts_or_overlap(num_frames: int, fps: float, protocol: Protocol) -> np.ndar
     """The video is divided into as many equal parts as there are clips, and a clip starts with each part. In a short
     video, the clips overlap.
 
-    V-JEPA 2, the own evaluation of which draws the start of a clip at random if a part is longer than the clip. This
-    rule returns the clips that its code takes with `random_clip_sampling=False`.
+    V-JEPA and V-JEPA 2. Their evaluations draw the start of a clip at random if a part is longer than the clip. This
+    rule returns the clips that their code takes with `random_clip_sampling=False`.
     """
     stride, clips, span = protocol.stride, _num_clips(protocol), protocol.clip_frames * protocol.stride
     part = num_frames // clips

@@ -165,7 +165,8 @@ def _pyslowfast() -> list[Protocol]:
         name="pyslowfast_k400_32x2",
         dataset=KINETICS,
         source=f"facebookresearch/SlowFast@287ec00: configs/Kinetics/SLOWFAST_8x8_R50.yaml; {code}",
-        note="Its default decoder resized while it decoded, antialiased; today's torchvision has no such decoder.",
+        note="PySlowFast's default decoder resized frames while it decoded them, with antialiasing. Today's "
+        "torchvision has no such decoder.",
         sampling="spans_at_rate",
         clip_frames=32,
         stride=2,
@@ -214,12 +215,12 @@ def _pyslowfast() -> list[Protocol]:
             long,
             name="pyslowfast_k600_mvit_32x3",
             dataset="Kinetics-600",
-            note=f"It has the configuration of Kinetics-400, with 600 classes. {fast.note}",
+            note=f"The configuration is that of Kinetics-400, with 600 classes. {fast.note}",
         ),
         replace(large, resize=312, crop=312, crop_rule="ceil_thirds", **IMAGENET),
     ]
 
-    images = "The frames are images that FFmpeg extracted at 30 frames per second (`-r 30 -q:v 1`)."
+    images = "The program reads images that FFmpeg extracted at 30 frames per second (`-r 30 -q:v 1`)."
 
     def something(name: str, config: str, frames: int, size: int) -> Protocol:
         return replace(
@@ -336,7 +337,7 @@ def _mmaction2() -> list[Protocol]:
             crop_rule="floor_center",
             mirrored=False,
             reduction="logits",
-            note="README.md says 25 clips x 10 crops. The configuration has 10 clips of 25 frames and one crop.",
+            note="The README states 25 clips x 10 crops. The configuration has 10 clips of 25 frames and one crop.",
         ),
         row("tsm_ssv2_8", f"{tsm}-1x1x8-50e_sthv2-rgb", twice),
         row("tsm_ssv2_16", f"{tsm}-1x1x16-50e_sthv2-rgb", twice, clip_frames=16),
@@ -472,7 +473,7 @@ def _vjepa2() -> list[Protocol]:
             name=name,
             dataset=KINETICS if name.endswith("k400") else SSV2,
             source=f"facebookresearch/{of}: configs/{config}.yaml, {code}",
-            note="Its own evaluation draws the start of a clip at random in long videos. Here a clip starts its part.",
+            note="In long videos, the program draws the start of a clip at random. Here a clip starts with its part.",
             sampling="parts_or_overlap",
             clip_frames=frames,
             stride=stride,
