@@ -105,7 +105,7 @@ def _pixels(row: Protocol) -> list[str]:
     resize = f"short side {row.resize}, {long_side_text(row)}" if isinstance(row.resize, int) else resize_text(row)
     mirrored = " Each is followed by its mirror image." if row.mirrored else ""
     return [
-        f"resize: {resize}, {kernel_text(row)}",
+        f"resize: {resize}; {kernel_text(row)}",
         f"crops: {row.crops} of {size_text(row)}. {crops_text(row)}{mirrored}",
         f"normalization: mean {_numbers(row.mean)}, std {_numbers(row.std)} (red, green, blue; values from 0 to 1)",
     ]

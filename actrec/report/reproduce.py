@@ -257,7 +257,7 @@ def long_side_text(protocol: Protocol) -> str:
     return {
         "truncated": "long side rounded down",
         "rounded": "long side rounded",
-        "floor of ratio": "long side rounded down, after the aspect ratio was computed",
+        "floor of ratio": "long side (short side times the aspect ratio) rounded down",
     }[protocol.long_side]
 
 

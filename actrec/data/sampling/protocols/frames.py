@@ -54,8 +54,9 @@ def dense_in_64(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
 
 
 def ibm_uniform(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """A clip has a frame from each of as many equal segments of the video as it has frames: the center in the first
-    clip, and the same frames shifted by whole frames in the others. In short videos, frames are drawn with fixed seeds.
+    """The video is divided into as many equal segments as a clip has frames. The first clip has the centers of the
+    segments, and the others have the same frames shifted by whole frames. In short videos, frames are drawn with fixed
+    seeds.
 
     IBM.
     """
@@ -122,8 +123,8 @@ def resampled_windows(num_frames: int, fps: float, protocol: Protocol) -> np.nda
 
 
 def spans_at_rate(num_frames: int, fps: float, protocol: Protocol, times: FrameTimes | None = None) -> np.ndarray:
-    """All clips last equally long in seconds, and start at equal distances. The first one starts with the video, and
-    the last one ends before its end. The frames are spread over the clip.
+    """All clips have the same duration in seconds, and start at equal distances. The first one starts with the video, and
+    the last one ends before the end of the video. The frames are spread over the clip.
 
     PySlowFast on Kinetics. A clip lasts T * s frames at 30 frames per second.
     """
@@ -133,8 +134,8 @@ def spans_at_rate(num_frames: int, fps: float, protocol: Protocol, times: FrameT
 def spans_at_rate_to_end(
     num_frames: int, fps: float, protocol: Protocol, times: FrameTimes | None = None
 ) -> np.ndarray:
-    """All clips last equally long in seconds, and start at equal distances. The first one starts with the video, and
-    the last one ends near its end. The frames are spread over the clip.
+    """All clips have the same duration in seconds, and start at equal distances. The first one starts with the video, and
+    the last one ends near the end of the video. The frames are spread over the clip.
 
     PySlowFast with `USE_OFFSET_SAMPLING`.
     """
@@ -180,8 +181,8 @@ def looped_in_parts(num_frames: int, fps: float, protocol: Protocol) -> np.ndarr
 
 
 def every_nth_padded(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
-    """The frames at multiples of the stride are taken from the video, and the clips are consecutive ones of them,
-    spread from the first to the last. If they are fewer than a clip has, the last one is repeated.
+    """Only the frames at multiples of the stride are used. A clip is a window of consecutive frames among these, and
+    the windows are spread over the video. If the video has fewer such frames than a clip, the last one is repeated.
 
     VideoMAE on Kinetics.
     """
