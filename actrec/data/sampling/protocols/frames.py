@@ -123,8 +123,8 @@ def resampled_windows(num_frames: int, fps: float, protocol: Protocol) -> np.nda
 
 
 def spans_at_rate(num_frames: int, fps: float, protocol: Protocol, times: FrameTimes | None = None) -> np.ndarray:
-    """All clips have the same duration in seconds, and start at equal distances. The first one starts with the video, and
-    the last one ends before the end of the video. The frames are spread over the clip.
+    """All clips have the same duration in seconds, and start at equal distances. The first one starts with the video,
+    and the last one ends before the end of the video. The frames are spread over the clip.
 
     PySlowFast on Kinetics. A clip lasts T * s frames at 30 frames per second.
     """
@@ -134,8 +134,8 @@ def spans_at_rate(num_frames: int, fps: float, protocol: Protocol, times: FrameT
 def spans_at_rate_to_end(
     num_frames: int, fps: float, protocol: Protocol, times: FrameTimes | None = None
 ) -> np.ndarray:
-    """All clips have the same duration in seconds, and start at equal distances. The first one starts with the video, and
-    the last one ends near the end of the video. The frames are spread over the clip.
+    """All clips have the same duration in seconds, and start at equal distances. The first one starts with the video,
+    and the last one ends near the end of the video. The frames are spread over the clip.
 
     PySlowFast with `USE_OFFSET_SAMPLING`.
     """
