@@ -120,15 +120,22 @@ class RangeServer:
         self._port = server.sockets[0].getsockname()[1]
         self._started.set()
         await self._stop.wait()
+        # A connection that is being accepted when the server closes would be left open.
+        while accepting := asyncio.all_tasks() - self._tasks - {asyncio.current_task()}:
+            await asyncio.wait(accepting)
         server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # aborted connections are closed in the next turn
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._answer_all(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())  # of a task that was canceled before its start, too
+
+    async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 self._active += 1
@@ -140,9 +147,6 @@ class RangeServer:
                     self._active -= 1
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
-        finally:
-            self._tasks.discard(task)
-            writer.transport.abort()
 
     async def _answer(self, head: str, writer: asyncio.StreamWriter) -> bool:
         """Answers a request. Whether the connection stays open."""
