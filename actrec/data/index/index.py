@@ -41,6 +41,7 @@ from actrec.data.index.media import Media, Span, frame_numbers, span_of
 from actrec.data.index.moved import by_place, found_again, place_in_folder
 from actrec.data.index.probe import (
     Certified,
+    Facts,
     Found,
     Kind,
     Verified,
@@ -159,10 +160,10 @@ class Index(Sequence[Media]):
         video, file = self._videos[i], int(self._file_of_row[i])
         if i in self.broken:
             raise MediaError(video.path, self.broken[i])
-        record = self._records[file]
+        record = self._records.facts(file)
         if not self._current[file] or (record["offset"] and not knows_place(video.path)):
             self._probe(file, video.path)
-            record = self._records[file]
+            record = self._records.facts(file)
         span = self._why_unusable(file, record, video.path) or self._spans.get(i) or self._span(i, record)
         if isinstance(span, str):
             self.broken[i] = span
@@ -174,41 +175,41 @@ class Index(Sequence[Media]):
             path=video.path,
             start=span.start,
             frames=span.frames,
-            width=int(record["width"]),
-            height=int(record["height"]),
+            width=record["width"],
+            height=record["height"],
             codec=record["codec"].decode(),
             pix_fmt=record["pix_fmt"].decode(),
             color=record["color"].decode(),
-            rotation=int(record["rotation"]),
-            mirrored=bool(record["mirrored"]),
-            bits=int(record["bits"]),
-            torn=bool(record["torn"]),
-            damaged=int(record["damaged"]),
+            rotation=record["rotation"],
+            mirrored=record["mirrored"],
+            bits=record["bits"],
+            torn=record["torn"],
+            damaged=record["damaged"],
             image_range=self._image_range,
-            rate=float(record["rate"]),
-            gop=float(record["gop"]),
+            rate=record["rate"],
+            gop=record["gop"],
             template=record["template"].decode("utf-8", "surrogateescape") if record["kind"] != Kind.VIDEO else None,
             flow=self.flow,
             numbers=range(0) if listing is not None else numbers_of(record),
             listing=listing,
-            begins=float(record["begins"]),
-            variable=bool(record["variable"]),
-            stamped=bool(record["stamped"]),
+            begins=record["begins"],
+            variable=record["variable"],
+            stamped=record["stamped"],
             seconds=span.seconds,
         )
 
-    def _span(self, i: int, record: np.void) -> Span | str:
+    def _span(self, i: int, record: Facts) -> Span | str:
         """The frames of a row, or why it cannot be used. What demands the timestamps of a file is kept."""
         video = self._videos[i]
         listing = listing_of(video.path, record, self.template)
         if listing is not None and video.start is None and video.stop is None:  # the folder need not be listed
-            frames, missing, rate = int(record["frames"]), int(record["missing"]), float(record["rate"])
+            frames, missing, rate = record["frames"], record["missing"], record["rate"]
             return Span(0, frames, 0, (frames + missing + self.flow) / rate if rate else 0.0)
         if isinstance(video.start, float) and record["kind"] == Kind.VIDEO and not record["stamped"]:
             self._unstamped.add(int(self._file_of_row[i]))
         try:
             numbers = numbers_of(record) if listing is None else listing.read().numbers
-            span = span_of(record, video, frame_numbers(numbers, int(record["step"]), flow=self.flow))
+            span = span_of(record, video, frame_numbers(numbers, record["step"], flow=self.flow))
         except (MediaError, OSError) as error:
             raise_if_exhausted(video.path, error)
             return error.reason if isinstance(error, MediaError) else error.strerror or "no such file"
@@ -291,7 +292,7 @@ class Index(Sequence[Media]):
             if there is None or not other._is_current(there, other._file_path(there)):
                 return None
             record = other._records[there]
-            certificate = other._stored(there, record) if record["certified"] == Certified.YES else None
+            certificate = other._stored(there, record["packets"].tolist()) if record["certified"] == Certified.YES else None
             if certificate is None or record["verified"] == Verified.BROKEN:
                 return None
             with contextlib.suppress(OSError, MediaError), fetching(path):  # probing tells what is wrong
@@ -573,12 +574,12 @@ class Index(Sequence[Media]):
             self._records.change(file, kind=Kind.UNKNOWN, size=0)  # the next command probes it again
         self._changed = True
 
-    def _why_unusable(self, file: int, record: np.void, path: str) -> str | None:
+    def _why_unusable(self, file: int, record: Facts, path: str) -> str | None:
         if file in self._reasons:
             return self._reasons[file]
-        if reason := why_too_large(int(record["width"]), int(record["height"])):
+        if reason := why_too_large(record["width"], record["height"]):
             return f"its frames are too large: {reason}"
-        if reason := why_too_long(int(record["frames"])):
+        if reason := why_too_long(record["frames"]):
             return reason
         if record["verified"] != Verified.BROKEN:
             return None
@@ -632,14 +633,14 @@ class Index(Sequence[Media]):
         file, path = int(self._file_of_row[i]), self._videos[i].path
         if path in self.certificates:
             return True, self.certificates[path]
-        record = self._records[file]
+        record = self._records.facts(file)
         certified = record["certified"]
         if certified in (Certified.NO, Certified.DOUBTED) or record["kind"] != Kind.VIDEO:
-            return bool(certified == Certified.NO), None
+            return certified == Certified.NO, None
         if not self._is_current(file, path):
             self.forget_certificate(i)
             return False, None
-        certificate = self._stored(file, record) if certified == Certified.YES else None
+        certificate = self._stored(file, record["packets"]) if certified == Certified.YES else None
         if certificate is None:  # it was not stored, or the record is one of an older version
             finding = find_certificate(path)
             if certified == Certified.UNKNOWN and certified_of(finding) == Certified.DOUBTED:
@@ -721,11 +722,11 @@ class Index(Sequence[Media]):
             self._packed.clear()
             self._unstored, self._changed = 0, True
 
-    def _stored(self, file: int, record: np.void) -> Certificate | None:
+    def _stored(self, file: int, place: tuple[int, ...]) -> Certificate | None:
         """The certificate of a file from memory or from the disk; None if it is in neither place."""
         packed = self._packed.get(file)
         if packed is None and self._store is not None:
-            packed = self._store.read(Place(*record["packets"].tolist()))
+            packed = self._store.read(Place(*place))
         with contextlib.suppress(ValueError):
             return unpack(packed) if packed is not None else None
         return None

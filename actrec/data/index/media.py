@@ -13,7 +13,7 @@ import numpy as np
 from actrec.config import FLOW_PAIRS
 from actrec.data.flow import y_of
 from actrec.data.index.folders import Listing, num_missing
-from actrec.data.index.probe import FPS, Kind
+from actrec.data.index.probe import FPS, Facts, Kind
 from actrec.data.lists.row import Video
 from actrec.data.times import FrameTimes
 from actrec.data.video.timestamps import frame_times
@@ -176,7 +176,7 @@ def frame_numbers(numbers: Sequence[int], step: int, *, flow: bool) -> Sequence[
     return (*numbers, numbers[-1] + (step or 1))
 
 
-def span_of(record: np.void, video: Video, numbers: Sequence[int]) -> Span | str:
+def span_of(record: np.void | Facts, video: Video, numbers: Sequence[int]) -> Span | str:
     """The frames of a list row, or why the row cannot be used.
 
     Args:
@@ -215,7 +215,7 @@ def span_of(record: np.void, video: Video, numbers: Sequence[int]) -> Span | str
 
 
 def _seconds(
-    record: np.void, path: str, numbers: Sequence[int], start: float, stop: float
+    record: np.void | Facts, path: str, numbers: Sequence[int], start: float, stop: float
 ) -> tuple[int, int, int, float] | str:
     """The frames in [start, stop) seconds, or why there is none.
 

@@ -6,10 +6,11 @@ import contextlib
 import hashlib
 import os
 import stat
+import typing
 import zlib
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,6 +88,7 @@ RECORD = np.dtype(
         ("seal", "u8"),  # of all other fields, in the cache: a record that was damaged on disk does not match
     ]
 )
+Facts = dict[str, Any]  # a record as `facts_of` returns it
 FPS = "fps"  # file in a frame folder that holds its frame rate
 _FLOW_MADE = "`actrec extract-flow` computes it"
 _LARGEST = {name: np.iinfo(RECORD[name]).max for name in ("first", "step", "missing", "unused")}
@@ -240,13 +242,18 @@ def _reasons(path: str) -> Iterator[None]:
         raise unreadable(path, error) from None
 
 
-def numbers_of(record: np.void) -> range:
+def facts_of(record: np.void) -> Facts:
+    """The fields of a record as Python values. To read and to compare them takes a tenth of the time."""
+    return dict(zip(typing.cast(tuple[str, ...], RECORD.names), record.item()))
+
+
+def numbers_of(record: np.void | Facts) -> range:
     """The numbers of the images of a folder without a listing; of the frames of a video file, counted from 1."""
     first, step = int(record["first"]), int(record["step"])
     return range(first, first + step * int(record["frames"]), step)
 
 
-def listing_of(path: str, record: np.void, template: str | None) -> Listing | None:
+def listing_of(path: str, record: np.void | Facts, template: str | None) -> Listing | None:
     """The images of a folder whose names do not follow from its record; None if they do.
 
     Args:

@@ -7,7 +7,8 @@ is not random. Neither depends on the process, on the number of workers, or on w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -22,6 +23,9 @@ from actrec.data.times import FrameTimes
 # Every plan draws as many variates, whatever it uses: 10 x (area, aspect ratio), x, y, the stride, and one to spare.
 _NUM_VARIATES = 24
 _STRIDE = 22
+# Without the checks of the arguments, which are those of options that were checked.
+_dense: Callable[..., np.ndarray] = inspect.unwrap(samplers.dense)
+_uniform: Callable[..., np.ndarray] = inspect.unwrap(samplers.uniform)
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,8 @@ def plan_train(
         may_flip: False if the mirror image of the video's class is not a class.
     """
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, row, repeat])))
-    variates = rng.random(_NUM_VARIATES)
-    flip = bool(rng.random() < 0.5) and augment.flip and may_flip
+    draws = rng.random(_NUM_VARIATES + 1)
+    variates, flip = draws[:-1], bool(draws[-1] < 0.5) and augment.flip and may_flip
     return TrainPlan(
         frames=_train_frames(clip, num_frames, augment, rng, variates[_STRIDE]),
         box=train_box(width, height, size, augment, variates),
@@ -179,10 +183,10 @@ def sample(clip: Clip, *, num_frames: int, clips: int = 1, rng: np.random.Genera
     assert clip.frames is not None
     if clip.sampling == "dense":
         assert clip.rule != "comb"
-        return samplers.dense(
+        return _dense(
             num_frames=num_frames, frames=clip.frames, stride=clip.stride, clips=clips, rng=rng, rule=clip.rule
         )
-    return samplers.uniform(num_frames=num_frames, frames=clip.frames, clips=clips, rng=rng, rule=clip.rule)
+    return _uniform(num_frames=num_frames, frames=clip.frames, clips=clips, rng=rng, rule=clip.rule)
 
 
 def _train_frames(clip: Clip, num_frames: int, augment: Augment, rng: np.random.Generator, stride: float) -> np.ndarray:
