@@ -22,7 +22,7 @@ from typing import IO, Any, BinaryIO
 from actrec.leftovers import temporary_path
 from actrec.opening import KIND_BYTES, kind_of, open_regular
 from actrec.registry import did_you_mean
-from actrec.system import sync_folder
+from actrec.system import make_folder, sync_folder
 
 SHOWN = 20  # largest number of problems that an error message describes
 DEEPEST = 100  # largest number of JSON values within each other
@@ -407,7 +407,7 @@ def scratch_folder(sibling: Path) -> Iterator[Path]:
         OutputError: the folder cannot be created.
     """
     with writing(sibling):
-        sibling.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(sibling.parent)
         temporary = temporary_path(sibling)
         temporary.mkdir()
     try:

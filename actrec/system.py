@@ -13,7 +13,6 @@ import math
 import os
 import platform
 import re
-import stat
 import sys
 import threading
 import time
@@ -254,6 +253,21 @@ def open_standard_streams() -> None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - until the end
 
 
+def make_folder(folder: Path) -> None:
+    """Creates a folder and its missing parents, even if another process removes one of them meanwhile.
+
+    Raises:
+        FileExistsError: Something else has the name of the folder or of a parent.
+        OSError: The folder cannot be created.
+    """
+    while True:
+        try:
+            return folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:  # also if a folder was removed before `mkdir` looked at it
+            if os.path.lexists(error.filename) and not os.path.isdir(error.filename):
+                raise
+
+
 LOCK_FILE = ".actrec-lock"
 _RETRY = 0.01  # seconds between two attempts to get a lock
 
@@ -273,7 +287,7 @@ def lock_folder(folder: Path, *, wait: float = 0) -> Iterator[None]:
         OSError: The folder cannot be created or read.
     """
     if fcntl is None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         yield
         return
     end = time.monotonic() + wait
@@ -311,16 +325,7 @@ def _lock(folder: Path) -> list[int]:
         OSError: The folder cannot be created or read.
     """
     with contextlib.ExitStack() as opened:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:  # it was removed while `mkdir` looked at it, and may exist again now
-            with contextlib.suppress(FileNotFoundError):
-                if not stat.S_ISDIR(os.stat(folder).st_mode):
-                    raise
-                return []
-            if folder.is_symlink():  # to nothing
-                raise
-            return []
+        make_folder(folder)
         handles: list[int] = []
         for path, flags in ((folder, os.O_RDONLY), (folder / LOCK_FILE, os.O_RDWR | os.O_CREAT)):
             try:

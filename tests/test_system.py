@@ -14,7 +14,7 @@ import time
 import pytest
 
 from actrec import system
-from actrec.system import LOCK_FILE, lock_folder, process_exists, start_of_process
+from actrec.system import LOCK_FILE, lock_folder, make_folder, process_exists, start_of_process
 
 # Holds the lock for a moment and removes the folder, as fast as it can.
 HOLDER = """
@@ -81,6 +81,30 @@ def test_a_folder_that_another_process_removes_meanwhile_is_created_and_locked_a
             assert os.listdir(tmp_path / "x") == ([LOCK_FILE] if locks == "files" else [])
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("removed", ["x", "x/y"])
+def test_a_folder_is_made_even_if_it_is_removed_while_mkdir_looks_at_it(tmp_path, monkeypatch, removed):
+    real, refused = os.mkdir, [os.fspath(tmp_path / removed)]
+
+    def mkdir(path, *rest):
+        if os.fspath(path) in refused:
+            refused.remove(os.fspath(path))
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
+        real(path, *rest)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    make_folder(tmp_path / "x" / "y")
+    assert (tmp_path / "x" / "y").is_dir()
+    assert refused == []
+
+
+@pytest.mark.parametrize("make", [lambda path: path.touch(), lambda path: path.symlink_to("nowhere")])
+def test_no_folder_is_made_where_something_else_is(tmp_path, make):
+    make(tmp_path / "x")
+    for folder in (tmp_path / "x", tmp_path / "x" / "y"):
+        with pytest.raises((FileExistsError, NotADirectoryError)):
+            make_folder(folder)
 
 
 def test_a_killed_process_holds_no_lock(tmp_path):

@@ -27,6 +27,7 @@ from actrec.data.video.damage import DamageCount
 from actrec.data.video.encode import EncoderError, VideoWriter, can_encode
 from actrec.data.video.read import Picture, iter_pictures
 from actrec.files import errors_named, scratch_folder, writing
+from actrec.system import make_folder
 from actrec.tools.make.frame_rate import MAX_STILL, resampled
 from actrec.tools.make.jobs import Stop, Stopped, size_of
 
@@ -127,7 +128,7 @@ def prepare_video(
                     raise
         if fault := find_fault(made, thumbnails, options, stop):
             with writing(quarantine):
-                quarantine.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(quarantine.parent)
                 os.replace(made, quarantine)
             raise NotEqualError(f"{fault}: the file was moved to {quarantine}")
         size = made.stat().st_size

@@ -292,7 +292,9 @@ class Index(Sequence[Media]):
             if there is None or not other._is_current(there, other._file_path(there)):
                 return None
             record = other._records[there]
-            certificate = other._stored(there, record["packets"].tolist()) if record["certified"] == Certified.YES else None
+            certificate = (
+                other._stored(there, record["packets"].tolist()) if record["certified"] == Certified.YES else None
+            )
             if certificate is None or record["verified"] == Verified.BROKEN:
                 return None
             with contextlib.suppress(OSError, MediaError), fetching(path):  # probing tells what is wrong
