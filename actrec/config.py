@@ -1129,6 +1129,12 @@ class WeightsOptions(Settings):
         metavar="LAYOUT",
         common=True,
     )  # fmt: skip
+    entry: str | None = opt(
+        None,
+        "Entry of FILE with the weights, such as model_ema, or state.model if it is within another one.  "
+        "[default: the one with the most usual name]",
+        common=True,
+    )
 
 
 @dataclass(frozen=True)

@@ -133,8 +133,8 @@ class ModelChoice:
                 known.append(finished.get(run.state, "run not finished"))
         if not dist.rank():
             note(printable(f"net: {self.path} ({', '.join(known)})"))
-            if model.protocol_note:
-                note(model.protocol_note)
+            for line in filter(None, (model.weights_note, model.protocol_note)):
+                note(line)
 
 
 def model_options(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,25 +36,28 @@ def command() -> None:
 @click.argument("file", type=FILE)
 @click.option("--backbone", shell_complete=net_names,
               help="Compare only with this net. A net of your own (package.module:function) needs it.")  # fmt: skip
+@config_options(config.WeightsOptions, only=("entry",))
 @json_option
-def inspect(file: Path, backbone: str | None, json_path: Path | None) -> int:
+def inspect(file: Path, backbone: str | None, weightsoptions: config.WeightsOptions, json_path: Path | None) -> int:
     """Show which nets the weights in FILE fit, the most likely first, and the command that uses them.
 
     The exit code is 1 if they fit none.
     """
     from actrec.nets import NETS
     from actrec.nets.recognize import recognize
+    from actrec.nets.weights import entry_note
 
-    found = recognize(file, backbone)
+    found = recognize(file, backbone, entry=weightsoptions.entry)
     million = found.num_values / 1e6
     values = f"{million:.1f} M values" if million >= 0.1 else counted(found.num_values, "value")
     lines = [f"{file}: {counted(found.num_tensors, 'tensor')}, {values}, {', '.join(found.dtypes) or 'whole numbers'}"]
+    lines += filter(None, [entry_note(file, found.entry, found.others)])
     if found.guesses:
         best = found.guesses[0]
         lines += [f"fits {_shown(guess)}" for guess in found.guesses]
         if found.trained_with is None and (unshown := NETS.get(best.net).unshown):
             lines.append(f"not visible in the file: {unshown}")
-        lines += [_frames(found, best.net), _use(file, best, found.frames, found.trained_with)]
+        lines += [_clips(found, best), _use(file, best, found.frames, found.trained_with)]
         if found.trained_with is not None:
             lines.append("for other classes, add --new-head")
         lines += _published(file, best)
@@ -104,7 +107,7 @@ def convert(
     options = {name: value for name, value in given.items() if value is not None}
     if options and backbone is None:
         raise click.UsageError(f"{', '.join(flags_of_net(options))} without --backbone: a net's options need its name")
-    found = recognize(file, backbone, **options)
+    found = recognize(file, backbone, entry=weightsoptions.entry, **options)
     if not found.guesses:
         raise ValueError(_misfit(file, found.nearest, backbone))
     fitting = [guess for guess in found.guesses if weightsoptions.layout in ("auto", guess.layout)]
@@ -112,7 +115,7 @@ def convert(
     if classes not in (None, best.num_classes):
         raise ValueError(f"{file} has {_classes(best)}: expected {classes}, as --classes says")
     lines = [f"recognized as {_shown(best)}; pass --backbone for another net"] if backbone is None else []
-    weights = convert(file, best, weightsoptions.layout, options)
+    weights = convert(file, best, weightsoptions.layout, options, entry=weightsoptions.entry)
     save_weights(out, weights)
     return finish(*lines, f"{weights.account} -> {out}")
 
@@ -145,16 +148,26 @@ def _classes(guess: Guess) -> str:
     return counted(guess.num_classes, "class") if guess.num_classes is not None else "no last layer"
 
 
-def _frames(found: Recognized, net: str) -> str:
+def _clips(found: Recognized, guess: Guess) -> str:
+    """The length of the clips, and their size if the net is built for clips of one size, and where they come from."""
     from actrec.nets import NETS
 
+    entry, shown = NETS.get(guess.net), guess.shown
     if (trained := found.trained_with) is not None:
-        return f"frames: {trained.frames} of {trained.size}x{trained.size} pixels, according to the checkpoint"
-    if found.guesses and (shaped := found.guesses[0].options.get("frames")) is not None:
-        return f"frames: {shaped}, according to the shapes"
+        return f"frames: {trained.frames}{_of_pixels(trained.size)}, according to the checkpoint"
+    if "frames" in shown:
+        return f"frames: {shown['frames']}{_of_pixels(shown.get('size'))}, according to the shapes"
     if found.frames is not None:
         return f"frames: {found.frames}, according to the file name"
-    return f"frames: {NETS.get(net).input.frames}, the net's default; neither the file nor its name contains the number"
+    own, sized = entry.input, "size" in entry.options
+    default = f"{own.frames}{_of_pixels(own.size)}, the net's defaults" if sized else f"{own.frames}, the net's default"
+    return f"frames: {default}; neither the file nor its name contains {'these numbers' if sized else 'the number'}"
+
+
+def _of_pixels(size: Any) -> str:
+    """` of 224x224 pixels`; empty if the size (height, or height and width) is not known."""
+    height, width = size if isinstance(size, tuple) else (size, size)
+    return f" of {height}x{width} pixels" if size is not None else ""
 
 
 def _use(file: Path, guess: Guess, frames: int | None, trained: TrainedWith | None = None) -> str:

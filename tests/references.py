@@ -94,5 +94,5 @@ def load_without_file(
     net: nn.Module, tensors: dict[str, Tensor], patch: pytest.MonkeyPatch, **options: Any
 ) -> weights.Account:
     """Loads tensors as from a file. Writing one of a large net takes longer than all the rest."""
-    patch.setattr(weights, "read_checkpoint", lambda path: (tensors, None))
+    patch.setattr(weights, "read_checkpoint", lambda path, entry: weights.WeightsFile(tensors))
     return actrec.load_weights(net, "model.pth", **options)

@@ -12,7 +12,7 @@ from actrec import config, nets
 from actrec.config import Input, OptionError, Recipe
 from actrec.engine import dist
 from actrec.engine.runfolder import Data
-from actrec.nets.weights import Account, head_of, load_weights, trained_layers, untrained
+from actrec.nets.weights import Account, entry_note, head_of, load_weights, trained_layers, untrained
 from actrec.pipelines.loader import Loader, eval_loader, train_loader
 from actrec.registry import did_you_mean
 from actrec.words import counted, some_of
@@ -34,7 +34,8 @@ def build_net(
 
     Args:
         frames, size: Length and size of the clips, for nets that are built for one size. None keeps the default.
-        log: Called with a message for each layer that was adapted to another number of channels.
+        log: Called with a message for each layer that was adapted to another number of channels, and with one if the
+            file has several entries with weights.
         receive: Called with the account of the file's tensors.
 
     Raises:
@@ -50,9 +51,10 @@ def build_net(
         account = load_weights(net, weights, new_head=new_head)
         if receive:
             receive(account)
-        for name, done in account.reshaped.items():
-            if log and "channels" in done:
-                log(f"{weights}: {name} {done}")
+        notes = [f"{weights}: {name} {done}" for name, done in account.reshaped.items() if "channels" in done]
+        for line in filter(None, (*notes, entry_note(weights, account.entry, account.others))):
+            if log:
+                log(line)
     return net
 
 

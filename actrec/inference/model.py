@@ -41,7 +41,7 @@ from actrec.inference.stream import LivePrediction, stream
 from actrec.inference.timeline import Timeline
 from actrec.nets.outside import last_layer, layer_of
 from actrec.nets.recognize import recognize
-from actrec.nets.weights import Account, untrained
+from actrec.nets.weights import Account, entry_note, untrained
 from actrec.pipelines.loader import Loader, eval_loader
 from actrec.pipelines.sweep import Sweep
 from actrec.settings import check_value
@@ -80,6 +80,7 @@ class Model:
             for whole videos, instead of `clip` and `views`. The other methods always use `clip` and `views`. For
             published weights, `clip` has the frames and the stride of their protocol.
         protocol_note: A line for the user: why this protocol is used, and which options differ from it.
+        weights_note: A line for the user: which entry of the file was read. Empty if it has only one with weights.
         untrained: The layers of the net with random weights, because the file contains none for them: `embed` can be
             called, but not the methods that give scores.
         epochs: For a checkpoint, the epoch in which it was saved, from 1, and the number of epochs of its run. None if
@@ -100,6 +101,7 @@ class Model:
     source: Path
     protocol: Protocol | None = None
     protocol_note: str = ""
+    weights_note: str = ""
     untrained: tuple[str, ...] = ()
     epochs: tuple[int, int] | None = None
     seen: list[Index] | None = field(default=None, compare=False)
@@ -717,6 +719,7 @@ def load(
         source=path,
         protocol=rule,
         protocol_note=rule_note,
+        weights_note=entry_note(path, accounts[0].entry, accounts[0].others) if accounts else "",
         untrained=untrained(built, accounts[0]) if accounts else (),
         epochs=checkpoint.epochs_of(saved) if net is None else None,
     )

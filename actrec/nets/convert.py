@@ -32,12 +32,14 @@ class Converted:
     account: Account
 
 
-def convert(file: Path, guess: Guess, layout: str, options: Mapping[str, nets.OptionValue]) -> Converted:
+def convert(
+    file: Path, guess: Guess, layout: str, options: Mapping[str, nets.OptionValue], *, entry: str | None = None
+) -> Converted:
     """The weights in a file under a net's own names.
 
     Args:
         guess: the net, as `recognize` found it.
-        layout: as in `load_weights`.
+        layout, entry: as in `load_weights`.
         options: of the net; they override those that were recognized.
 
     Raises:
@@ -46,7 +48,7 @@ def convert(file: Path, guess: Guess, layout: str, options: Mapping[str, nets.Op
     num_classes = guess.num_classes or 1
     chosen = {**guess.options, **options}
     net = nets.net(guess.net, num_classes=num_classes, in_channels=guess.in_channels, **chosen)
-    account = load_weights(net, file, layout=layout, new_head=guess.num_classes is None)
+    account = load_weights(net, file, layout=layout, entry=entry, new_head=guess.num_classes is None)
     tensors = {name: tensor for name, tensor in net.state_dict().items() if name not in account.missing}
     return Converted(tensors, net.name, net.options, account)
 

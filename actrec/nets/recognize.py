@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Guess:
         num_classes, in_channels: those of the file. A file without a last layer has no number of classes.
         prefix: what was removed from all names, as in `Account`.
         without: the first layer, if the file contains nothing for it, such as the encoder of V-JEPA 2.
+        shown: the `frames` and `size` of its clips, if the shapes show them.
     """
 
     net: str
@@ -60,6 +61,7 @@ class Guess:
     in_channels: int
     prefix: str = ""
     without: str | None = None
+    shown: Mapping[str, OptionValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Recognized:
         nearest: if it fits to none, the net that comes closest, and what does not fit.
         frames: frames of a clip according to the file's name, or None.
         trained_with: the input in a checkpoint of actrec, or None.
+        entry, others: as in `Account`.
     """
 
     num_tensors: int
@@ -90,20 +93,26 @@ class Recognized:
     nearest: str | None
     frames: int | None
     trained_with: TrainedWith | None = None
+    entry: str = ""
+    others: tuple[str, ...] = ()
 
 
-def recognize(path: str | Path, name: str | None = None, **options: OptionValue) -> Recognized:
+def recognize(
+    path: str | Path, name: str | None = None, *, entry: str | None = None, **options: OptionValue
+) -> Recognized:
     """Compares a weights file with every net and layout.
 
     Args:
         name: compare only with this net. It can be a net from outside actrec.
+        entry: as for `load_weights`.
         options: options of this net. Without options, the forms of the net that fit are found.
 
     Raises:
         FileNotFoundError, ValueError: as for `load_weights` if the file cannot be read, and as for `actrec.net` for a
             wrong name or option.
     """
-    tensors, named = read_checkpoint(path, only_shapes=True)
+    content = read_checkpoint(path, only_shapes=True, entry=entry)
+    tensors, named = content.tensors, content.net
     guesses: list[Guess] = []
     nearest: tuple[int, str | None] = (1 << 30, None)
     if name is None and named is not None and ":" in named["name"]:  # importing it could run a stranger's code
@@ -150,6 +159,8 @@ def recognize(path: str | Path, name: str | None = None, **options: OptionValue)
         nearest=None if guesses else nearest[1],
         frames=_frames(Path(path).name),
         trained_with=_trained_with(named) if guesses and named and guesses[0].net == named["name"] else None,
+        entry=content.entry,
+        others=content.others,
     )
 
 
@@ -302,7 +313,16 @@ def _compare(candidate: _Candidate, file: _File) -> Guess | list[str] | None:
         return match.problems
     num_classes = weight.shape[0] if weight is not None else None
     without = stem.partition(".")[0] if stem is not None and stem in match.missing else None
-    return Guess(net.name, candidate.layout, _unusual(net.name, net.options), num_classes, in_channels, without=without)
+    shown = {name: value for name, value in options_in(net.name, renamed).items() if name in nets.INPUT_OPTIONS}
+    return Guess(
+        net.name,
+        candidate.layout,
+        _unusual(net.name, net.options),
+        num_classes,
+        in_channels,
+        without=without,
+        shown=shown,
+    )
 
 
 def _plain(name: str) -> str:

@@ -16,7 +16,7 @@ import pickletools
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -34,19 +34,20 @@ from actrec.nets import INPUT_OPTIONS, NETS, Layout, OptionValue, set_eps
 from actrec.nets.backbone import Backbone
 from actrec.nets.outside import from_actrec, last_layer
 from actrec.opening import check_archive, kind_of, weights_in
-from actrec.registry import in_one_line
+from actrec.registry import did_you_mean, in_one_line
 from actrec.system import is_systems_fault
 
-# Entries of a checkpoint that can contain its weights, the first one that does. Of a list, the first item is read.
+# Usual names of the entries with the weights in a checkpoint. If it has several, the first one of this table is read.
+# Averaged weights come last. Of a list, the first item is read.
 CONTAINERS = (
     "state_dict", "net", "model_state_dict", "model_state", "model", "module", "target_encoder", "encoder",
-    "classifiers", "classifier", "weights", "params", "ema", "model_ema", "ema_state_dict", "state_dict_ema",
-    "network", "backbone",
+    "classifiers", "classifier", "weights", "params", "network", "backbone",
+    "ema", "model_ema", "ema_state_dict", "state_dict_ema", "ema_state",
 )  # fmt: skip
 _WRAPPERS = 8  # largest number of prefixes of names
 _TRAINERS = ("model", "net", "network", "module")  # prefixes of the net beside other tensors of a training program
 _MOST = 0.8  # fraction of the names that have such a prefix
-_DEPTH = 3  # largest number of such entries within each other
+_DEPTH = 4  # largest number of such entries within each other
 COUNTERS = r".+\.num_batches_tracked"  # they do not affect results, and files of old or other software lack them
 _INDEX = ".index.json"  # the end of the name of a file that says in which files the tensors are
 _PART = r"-\d{5}-of-(?!00001\b)\d{5}\."  # in the names of these files
@@ -133,6 +134,9 @@ class Account:
         missing: names in the net that kept their initial values.
         reshaped: name in the net -> how the shape of the tensor was changed.
         prefix: what was removed from all names of the file, such as `model.module.`, besides that of the layout.
+        entry: the entry of the file that was read, such as `model`, or `state.model` for an entry within another one.
+            Empty if the tensors are not in an entry.
+        others: other entries with weights, such as `model_ema`. Empty if you chose the entry.
     """
 
     layout: str
@@ -141,6 +145,8 @@ class Account:
     missing: tuple[str, ...]
     reshaped: Mapping[str, str]
     prefix: str = ""
+    entry: str = ""
+    others: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(self.dropped.values()).items())
@@ -148,11 +154,14 @@ class Account:
             f"{self.layout}: {len(self.used)} tensors used ({len(self.reshaped)} reshaped), "
             f"{len(self.dropped)} dropped{f' ({reasons})' if reasons else ''}, {len(self.missing)} missing"
             + (f"; prefix {self.prefix} removed" if self.prefix else "")
+            + (f"; entry {self.entry}, not {_some(self.others)}" if self.others else "")
         )
 
 
 @checked
-def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_head: bool = False) -> Account:
+def load_weights(
+    net: nn.Module, path: str | Path, *, layout: str = "auto", entry: str | None = None, new_head: bool = False
+) -> Account:
     """Loads the weights of a file into a net made by `actrec.net`.
 
         net = actrec.net("tiny3d", num_classes=8)
@@ -167,6 +176,8 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
         net: made by `actrec.net`, changed in place. It does not change if an error is raised.
         path: a file written by torch, or a `.safetensors` file.
         layout: a name of `READERS` that the net reads. "auto" chooses the one that fits best.
+        entry: the entry of the file that contains the weights, such as `model_ema`, or `state.model` for an entry
+            within another one. Default: the one with the most usual name. The account then lists the `others`.
         new_head: keep the last layer as it is, and drop that of the file.
 
     Returns:
@@ -174,14 +185,16 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the net was not made by `actrec.net`, the file cannot be read, a tensor of the file has no place in
-            the net, or a tensor of the net is missing in the file.
+        ValueError: the net was not made by `actrec.net`, the file cannot be read, it does not show which of its entries
+            contains the weights, a tensor of the file has no place in the net, or a tensor of the net is missing in the
+            file.
     """
     net = from_actrec(net)
     layouts = layouts_for(net.name)
     if layout != "auto" and layout not in layouts:
         raise ValueError(f"layout {layout!r} for net {net.name!r}: expected auto, {', '.join(layouts)}")
-    tensors, named = read_checkpoint(path)
+    file = read_checkpoint(path, entry=entry)
+    tensors, named = file.tensors, file.net
     wanted = layouts if layout == "auto" else [layout]
     head = head_of(net, needed=new_head)
     matches = []
@@ -204,7 +217,7 @@ def load_weights(net: nn.Module, path: str | Path, *, layout: str = "auto", new_
         set_eps(net, best.layout)
     elif named is not None and named["options"].get("eps_of") in [key for key, one in layouts.items() if one.eps]:
         set_eps(net, named["options"]["eps_of"])
-    return best.account(whole_prefix(tensors, prefix, best.layout))
+    return best.account(whole_prefix(tensors, prefix, best.layout), file)
 
 
 def _rebuild(net: Backbone, options: Mapping[str, OptionValue]) -> None:
@@ -361,12 +374,38 @@ def stem_of(own: Mapping[str, Tensor]) -> str | None:
     return next((name for axes in (4, 3) for name, tensor in own.items() if tensor.ndim >= axes), None)
 
 
-def read_checkpoint(path: str | Path, *, only_shapes: bool = False) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """The tensors of a file and, for a checkpoint of actrec, a dict with the `name` and `options` of its net.
-
-    The name can be that of a net from outside actrec, which is not imported.
+@dataclass(frozen=True)
+class WeightsFile:
+    """The content of a weights file.
 
     Args:
+        tensors: by name.
+        net: for a checkpoint of actrec, a dict with the `name` and `options` of its net. The name can be that of a net
+            from outside actrec, which is not imported.
+        entry, others: as in `Account`.
+    """
+
+    tensors: dict[str, Tensor]
+    net: dict[str, Any] | None = None
+    entry: str = ""
+    others: tuple[str, ...] = ()
+
+
+def entry_note(path: str | Path, entry: str, others: Sequence[str]) -> str:
+    """A line for the user about a file that has several entries with weights. Empty if there is only one."""
+    if not others:
+        return ""
+    return (
+        f"{path}: the weights are those of its entry {entry}, not {_some(others)}; "
+        "`actrec weights convert --entry NAME` writes those of another entry to a file"
+    )
+
+
+def read_checkpoint(path: str | Path, *, only_shapes: bool = False, entry: str | None = None) -> WeightsFile:
+    """Reads a weights file.
+
+    Args:
+        entry: as for `load_weights`.
         only_shapes: the values of the tensors are neither read nor compared with checksums, which takes seconds for
             the largest nets.
 
@@ -379,7 +418,7 @@ def read_checkpoint(path: str | Path, *, only_shapes: bool = False) -> tuple[dic
     found = content.get("net") if isinstance(content, dict) else None
     name = found.get("name") if isinstance(found, dict) and isinstance(found.get("options"), dict) else None
     known = isinstance(name, str) and (name in NETS or ":" in name)
-    return _state_dict(Path(path), content), found if known else None
+    return _chosen(Path(path), content, entry, found if known else None)
 
 
 def _read(path: Path, *, only_shapes: bool = False) -> object:
@@ -486,25 +525,85 @@ def _is_text(start: bytes) -> bool:
     return True
 
 
-def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
-    """The state dict in the content of a file: the content itself, or an entry named in `CONTAINERS`."""
-    found: object = content
+def _chosen(path: Path, content: object, entry: str | None, net: dict[str, Any] | None) -> WeightsFile:
+    """The weights in the content of a file: the content itself, or one of its entries.
+
+    Args:
+        entry: as for `load_weights`.
+        net: as in `WeightsFile`.
+    """
+    found = _entries(content)
+    if not found:
+        holds = (
+            _some([str(key) for key in itertools.islice(content, NUM_LISTED + 1)])
+            if isinstance(content, dict)
+            else type(content).__name__
+        )
+        raise ValueError(
+            f"{path} holds no weights ({_short(holds) or 'it is empty'}): expected named tensors, directly or in an "
+            f"entry such as {CONTAINERS[0]}"
+        )
+    places = sorted(found, key=_rank)
+    names = {_short(".".join(map(str, place))): place for place in places}
+    if entry is not None:
+        if entry not in names:
+            expected = did_you_mean(entry, names) if any(names) else ": its tensors are not in an entry"
+            raise ValueError(f"entry {show(entry)} of {path}{expected}")
+        return WeightsFile(found[names[entry]], net, entry)
+    (first, place), *others = names.items()
+    if equal := [name for name, other in others if _rank(other) == _rank(place) and _keys(other) != _keys(place)]:
+        raise ValueError(
+            f"{path} has weights in several entries, and their names do not show which to read: "
+            f"{_some([first, *equal])}; `actrec weights convert --entry NAME` writes those of one entry to a file"
+        )
+    return WeightsFile(found[place], net, first, tuple(name for name, _ in others))
+
+
+_Place = tuple[str | int, ...]  # keys of dicts and numbers of items in lists, from the outside to the inside
+
+
+def _entries(content: object) -> dict[_Place, dict[str, Tensor]]:
+    """All state dicts in the content of a file, the outermost first.
+
+    The states of optimizers are left out, and so are vectors and scalars alone, such as those of losses and metrics.
+    """
+    found: dict[_Place, dict[str, Tensor]] = {}
+    seen: set[int] = set()  # a file can contain an object in many places
+    level: dict[_Place, Any] = {(): content}
     for _ in range(_DEPTH + 1):
-        if isinstance(found, dict) and found and all(map(_is_named_tensor, found.items())):
-            return dict(found)
-        entries = [_first(found.get(name)) for name in CONTAINERS] if isinstance(found, dict) else []
-        found = next((entry for entry in entries if isinstance(entry, dict) and _has_tensor(entry)), None)
-    holds = ", ".join(map(str, list(content)[:NUM_LISTED])) if isinstance(content, dict) else type(content).__name__
-    expected = f"named tensors, directly or under {', '.join(CONTAINERS[:-1])} or {CONTAINERS[-1]}"
-    raise ValueError(f"{path} holds no weights ({show(holds)[1:-1] or 'it is empty'}): expected {expected}")
+        inner: dict[_Place, Any] = {}
+        for place, value in level.items():
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            if isinstance(value, dict) and value and all(map(_is_named_tensor, value.items())):
+                found[place] = dict(value)
+            elif isinstance(value, dict) and "param_groups" not in value:
+                inner |= {(*place, key): one for key, one in value.items() if isinstance(key, str)}
+            elif isinstance(value, (list, tuple)):
+                inner |= {(*place, number): one for number, one in enumerate(value) if isinstance(one, dict)}
+        level = {place: value for place, value in inner.items() if isinstance(value, (dict, list, tuple))}
+    nets_only = {
+        place: tensors
+        for place, tensors in found.items()
+        if any(tensor.is_floating_point() and tensor.ndim > 1 for tensor in tensors.values())
+    }
+    return nets_only or found
 
 
-def _first(entry: object) -> object:
-    return entry[0] if isinstance(entry, list) and entry else entry
+def _keys(place: _Place) -> list[str]:
+    return [key for key in place if isinstance(key, str)]
 
 
-def _has_tensor(entry: Mapping[Any, Any]) -> bool:
-    return any(isinstance(value, (Tensor, dict)) for value in entry.values())
+def _rank(place: _Place) -> list[int]:
+    """The order in which places are preferred: by the names in `CONTAINERS`. Other names do not count."""
+    usual = [CONTAINERS.index(key) for key in _keys(place) if key in CONTAINERS]
+    return [*usual, len(CONTAINERS), len(_keys(place)) - len(usual) if usual else 0]
+
+
+def _short(text: str) -> str:
+    """A text from a file, as it can be printed."""
+    return show(text)[1:-1]
 
 
 def _is_named_tensor(item: tuple[object, object]) -> bool:
@@ -524,8 +623,17 @@ class Match:
     reshaped: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
-    def account(self, prefix: str) -> Account:
-        return Account(self.layout, tuple(self.found), self.dropped, tuple(self.missing), self.reshaped, prefix)
+    def account(self, prefix: str, file: WeightsFile) -> Account:
+        return Account(
+            self.layout,
+            tuple(self.found),
+            self.dropped,
+            tuple(self.missing),
+            self.reshaped,
+            prefix,
+            file.entry,
+            file.others,
+        )
 
 
 def match_names(
@@ -661,6 +769,10 @@ def layouts_for(name: str) -> dict[str, Layout]:
     others = NETS.get(name).weights
     parts = tuple(dict.fromkeys(part for layout in others.values() for part in layout.parts))
     return {"actrec": Layout(parts=parts), **others}
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:NUM_LISTED]) + (", ..." if len(names) > NUM_LISTED else "")
 
 
 def listed(problems: list[str]) -> str:

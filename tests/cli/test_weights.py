@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 import actrec
 from actrec.cli.main import COMMANDS, main
-from actrec.config import WeightsOptions
+from actrec.config import Net, WeightsOptions
+from actrec.engine.build import build_net
 from actrec.nets.recognize import recognize
 from actrec.nets.weights import READERS
 from actrec.settings import field_types
@@ -91,6 +92,26 @@ def test_inspect_says_what_a_file_does_not_show(run, name, said):
     assert [line.removeprefix("not visible in the file: ")[: len(said or "")] for line in lines] == [said] * bool(said)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("mvit_v1_b", {}, "16 of 224x224 pixels, according to the shapes"),
+        ("mvit_v2_s", {"frames": 8, "size": 64}, "8 of 64x64 pixels, according to the shapes"),
+        ("vjepa2_s", {"positions": "table", "size": 224}, "16 of 224x224 pixels, according to the shapes"),
+        ("vjepa2_s", {}, "16 of 256x256 pixels, the net's defaults; neither the file nor its name contains these nu"),
+        ("x3d_l", {}, "16 of 312x312 pixels, the net's defaults; neither the file nor its name contains these nu"),
+    ],
+)
+def test_inspect_says_which_clips_a_file_shows(run, name, options, said):
+    with torch.device("meta"):
+        weights = actrec.net(name, **options).state_dict()
+    kept = [key for key in weights if not name.startswith("vjepa2") or key.startswith("encoder.")]
+    values = {key: torch.zeros((), dtype=weights[key].dtype).expand(weights[key].shape) for key in kept}
+    torch.save({key.removeprefix("encoder."): value for key, value in values.items()}, "net.pt")
+    (line,) = [line for line in run("weights", "inspect", "net.pt")[1] if line.startswith("frames: ")]
+    assert line[8:].startswith(said)
+
+
 def test_inspect_of_a_published_file(run):
     Path("my zoo").mkdir()
     torch.save(actrec.net("r3d_18", num_classes=400).state_dict(), "my zoo/r3d_18-b3b3357e.pth")
@@ -121,6 +142,37 @@ def test_inspect_of_a_run(run, inside):
     )
     code, out, _ = run("weights", "inspect", "odd.pt", "--backbone", "resnet3d_10")
     assert (code, out[-2][:34]) == (0, "frames: 16, the net's default; nei")
+
+
+def test_a_file_with_several_entries(run):
+    net = actrec.net("tiny3d", num_classes=2)
+    averaged = {name: value + 1 for name, value in net.state_dict().items()}
+    torch.save({"model": net.state_dict(), "model_ema": averaged}, "both.pth")
+    said = (
+        "both.pth: the weights are those of its entry model, not model_ema; "
+        "`actrec weights convert --entry NAME` writes those of another entry to a file"
+    )
+    code, out, _ = run("weights", "inspect", "both.pth", "--json", "said.json")
+    assert (code, out[1], out[2][:11]) == (0, said, "fits tiny3d")
+    result = json.loads(Path("said.json").read_text())
+    assert (result["entry"], result["others"]) == ("model", ["model_ema"])
+    code, out, _ = run("weights", "inspect", "both.pth", "--entry", "model_ema")
+    assert (code, out[1][:11]) == (0, "fits tiny3d")
+    code, out, _ = run("weights", "convert", "both.pth", "averaged.pt", "--entry", "model_ema")
+    assert code == 0
+    written = torch.load("averaged.pt", weights_only=True)["state_dict"]
+    assert all(written[name].equal(value) for name, value in averaged.items())
+    code, out, _ = run("weights", "convert", "both.pth", "first.pt")
+    assert "; entry model, not model_ema -> first.pt" in out[-1]
+    assert run("weights", "convert", "both.pth", "x.pt", "--entry", "state_dict")[2] == [
+        "Error: entry 'state_dict' of both.pth: expected one of model, model_ema"
+    ]
+    Path("labels.txt").write_text("a\nb\n")
+    assert actrec.load("both.pth", net="tiny3d", classes="labels.txt").weights_note == said
+    notes: list[str] = []
+    build_net(Net("tiny3d"), num_classes=2, weights="both.pth", new_head=False, log=notes.append)
+    assert notes == [said]
+    assert said in run("evaluate", "--weights", "both.pth", "--backbone", "tiny3d", "--list", "no.txt")[2]
 
 
 def test_inspect_of_other_channels_says_how_in_python(run):

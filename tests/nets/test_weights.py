@@ -26,7 +26,7 @@ from actrec import nets
 from actrec.nets import weights
 from actrec.nets.backbone import Backbone
 from actrec.nets.recognize import recognize
-from actrec.nets.weights import unwrapped
+from actrec.nets.weights import read_checkpoint, unwrapped
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())["cases"]
 
@@ -102,7 +102,9 @@ def test_logits_of_the_reference(case, monkeypatch):
     tensors = filled(net)
     schema = "\n".join(sorted(f"{key} {'x'.join(map(str, value.shape))}" for key, value in tensors.items()))
     assert hashlib.sha1(schema.encode()).hexdigest() == case["schema_sha1"]
-    monkeypatch.setattr(weights, "read_checkpoint", lambda path: (tensors, None))  # writing them takes longer
+    monkeypatch.setattr(
+        weights, "read_checkpoint", lambda path, entry: weights.WeightsFile(tensors)
+    )  # writing them takes longer
     account = actrec.load_weights(net, "model_best.pth.tar", layout=case["layout"])
     assert len(account.used) == len(tensors)
 
@@ -256,7 +258,7 @@ def _write(path: Path, kind: str) -> None:
         ("code", r"would run code to load \((posix|nt)\.system\) and is refused"),
         ("truncated", "is not a weights file, or is damaged or cut short"),
         ("nothing", r"holds no weights \(it is empty\): expected named tensors"),
-        ("no tensors", r"holds no weights \(epoch, model\): expected named tensors, directly or under state_dict, net"),
+        ("no tensors", r"holds no weights \(epoch, model\): expected named tensors, directly or in an entry such"),
         ("list", r"holds no weights \(list\)"),
         ("meta", "holds no weights"),
     ],
@@ -422,6 +424,110 @@ def test_other_entries_with_weights(under, tmp_path):
     options = argparse.Namespace(lr=0.1, opt_betas=[0.9, 0.999])
     torch.save({"args": options, "epoch": 3, under: net.state_dict()}, path)
     assert len(actrec.load_weights(net, path).used) == len(net.state_dict())
+
+
+def _net(number: int) -> dict[str, torch.Tensor]:
+    """The weights of a net of two tensors."""
+    return {"conv.weight": torch.full((2, 2), float(number)), "conv.bias": torch.zeros(2)}
+
+
+ADAM = {"state": {0: {"exp_avg": torch.zeros(2, 2)}, "conv": {"exp_avg": torch.zeros(2, 2)}}, "param_groups": []}
+MODEL, AVERAGED = _net(1), _net(2)
+SEVERAL = {  # who writes them: content; the entry that is read, and the others
+    "timm": ({"arch": "x", "state_dict": MODEL, "optimizer": ADAM, "state_dict_ema": AVERAGED}, "state_dict_ema"),
+    "torchvision": ({"model": MODEL, "optimizer": ADAM, "lr_scheduler": {}, "model_ema": AVERAGED}, "model_ema"),
+    "mmengine": ({"state_dict": MODEL, "optimizer": ADAM, "ema_state_dict": AVERAGED}, "ema_state_dict"),
+    "d2go": ({"model": MODEL, "optimizer": ADAM, "iteration": 3, "ema_state": AVERAGED}, "ema_state"),
+    "averaged first": ({"ema": AVERAGED, "network": MODEL}, "ema"),
+    "pyslowfast": ({"epoch": 1, "model_state": MODEL, "optimizer_state": ADAM, "cfg": "TRAIN:"}, None),
+    "v-jepa": ({"target_encoder": MODEL, "encoder": AVERAGED, "opt": ADAM, "scaler": None}, "encoder"),
+    "probes": ({"classifiers": [MODEL, AVERAGED]}, "classifiers.1"),
+    "lightning": (
+        {
+            "state_dict": MODEL,
+            "callbacks": {"Best": {"best_k_models": {"a.ckpt": torch.tensor(0.5)}}, "EMA": {"weights": AVERAGED}},
+            "loops": {"seen": {"rows": torch.zeros(2, 2, dtype=torch.long)}},
+        },
+        "callbacks.EMA.weights",
+    ),
+    "unusual": ({"my_net": MODEL, "optimizer": ADAM, "rng": {"torch": torch.zeros(9, dtype=torch.uint8)}}, None),
+    "a loss": ({"my_net": MODEL, "loss": {"weight": torch.ones(2)}}, None),
+    "the same twice": ({"model": MODEL, "best": MODEL}, None),
+    "state": ({"state": {"model": MODEL, "optimizer": ADAM}}, None),
+    "checkpoint": ({"checkpoint": {"model_state": MODEL, "model_ema": AVERAGED}}, "checkpoint.model_ema"),
+    "outer first": ({"state": {"model": AVERAGED}, "model": MODEL}, "state.model"),
+    "within": ({"state_dict": {"loss": AVERAGED, "model": MODEL}}, "state_dict.loss"),
+    "usual name": ({"loss": AVERAGED, "state": {"model": MODEL}}, "loss"),
+    "a pair": (({"model": MODEL}, {"optimizer": ADAM}), None),
+    "deep": ({"a": {"b": {"c": [MODEL]}}}, None),
+}
+
+
+@pytest.mark.parametrize(("content", "other"), SEVERAL.values(), ids=SEVERAL)
+def test_entries_of_checkpoints(content, other, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(content, path)
+    found = read_checkpoint(path)
+    assert found.tensors["conv.weight"][0, 0] == 1
+    assert found.others == (() if other is None else (other,))
+    if other is not None:
+        chosen = read_checkpoint(path, entry=other)
+        assert (chosen.entry, chosen.others, chosen.tensors["conv.weight"][0, 0]) == (other, (), 2)
+    assert read_checkpoint(path, entry=found.entry).tensors.keys() == MODEL.keys()
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ({"generator": MODEL, "discriminator": AVERAGED}, "generator, discriminator"),
+        ({"student": {"model": MODEL}, "teacher": {"model": AVERAGED}}, "student.model, teacher.model"),
+        ({"a": {"b": MODEL}, "c": AVERAGED, "optimizer": ADAM}, "c, a.b"),
+        ({str(i): _net(i) for i in range(7)}, "0, 1, 2, 3, 4, ..."),
+    ],
+)
+def test_entries_of_which_none_is_usual(content, names, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(content, path)
+    message = (
+        f"{path} has weights in several entries, and their names do not show which to read: {names}; "
+        "`actrec weights convert --entry NAME` writes those of one entry to a file"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        read_checkpoint(path)
+
+
+def test_a_chosen_entry(tmp_path):
+    net, path = actrec.net("tiny3d", num_classes=2), tmp_path / "weights.pth"
+    averaged = {name: value + 1 for name, value in net.state_dict().items()}
+    torch.save({"model": net.state_dict(), "model_ema": averaged}, path)
+    account = actrec.load_weights(net, path)
+    assert (account.entry, account.others) == ("model", ("model_ema",))
+    assert str(account).endswith("0 missing; entry model, not model_ema")
+    account = actrec.load_weights(net, path, entry="model_ema")
+    assert (account.entry, account.others) == ("model_ema", ())
+    assert str(account).endswith("0 missing")
+    assert all(value.equal(averaged[name]) for name, value in net.state_dict().items())
+    with pytest.raises(ValueError, match=r"entry 'ema' of .*weights.pth: did you mean model_ema\?$"):
+        actrec.load_weights(net, path, entry="ema")
+    torch.save(net.state_dict(), path)
+    with pytest.raises(ValueError, match="entry 'ema' of .*weights.pth: its tensors are not in an entry$"):
+        actrec.load_weights(net, path, entry="ema")
+
+
+def test_entries_that_a_stranger_has_made(tmp_path):
+    content = {"end": _net(1)}
+    for _ in range(30):  # 2**30 ways to the tensors
+        content = {"a": content, "b": content}
+    torch.save(content, tmp_path / "deep.pt")
+    with pytest.raises(ValueError, match=r"holds no weights \(a, b\)"):
+        read_checkpoint(tmp_path / "deep.pt")
+    ring = {"a\n\x1b" + "b" * 200: _net(1), 3: _net(2)}
+    ring["self"] = ring
+    torch.save(ring, tmp_path / "ring.pt")
+    entry = read_checkpoint(tmp_path / "ring.pt").entry
+    assert entry.startswith("a\\n\\x1bbb")
+    assert len(entry) < 110
+    assert read_checkpoint(tmp_path / "ring.pt", entry=entry).tensors["conv.weight"][0, 0] == 1
 
 
 def test_weights_four_entries_deep(tmp_path):
