@@ -102,6 +102,31 @@ class FrameTimes:
         return FrameTimes(num_frames, self.rate, self.begins, borders)
 
 
+@dataclass(frozen=True, eq=False)
+class Stamps:
+    """The timestamps of a file, for programs that choose frames by them.
+
+    Args:
+        ticks: (num_frames,) ascending timestamps of the frames. The first one need not be 0.
+        base: Seconds per tick.
+        duration: Of the stream in ticks, as the file states it; 0 if it does not, as in Matroska.
+        rate: FFmpeg's guess of the frame rate (`r_frame_rate`), above 0.
+    """
+
+    ticks: np.ndarray
+    base: Fraction
+    duration: float
+    rate: float
+
+    def part(self, start: int, stop: int) -> Stamps:
+        """Those of a half-open range of the frames, counted from its first frame. The whole file stays as it is."""
+        if start == 0 and stop >= len(self.ticks):
+            return self
+        ends = np.append(self.ticks, self.ticks[-1] + 1 / (self.rate * self.base))
+        stop = min(stop, len(self.ticks))
+        return Stamps(ends[start:stop] - ends[start], self.base, float(ends[stop] - ends[start]), self.rate)
+
+
 def rounded_rate(rate: float) -> float:
     """A rate that was stored in few digits or measured, such as 29.97: exactly 30000 / 1001."""
     return float(Fraction(rate).limit_denominator(1001))

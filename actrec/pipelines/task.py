@@ -23,7 +23,7 @@ from actrec.data.sampling.geometry import Box, crop_flips
 from actrec.data.sampling.order import EpochDraws, batch_slice, single_labels
 from actrec.data.sampling.plan import EvalPlan, TrainPlan, check_sampling, plan_eval, plan_protocol, plan_train
 from actrec.data.sampling.protocols import Protocol
-from actrec.data.video.timestamps import stated_rate
+from actrec.data.video.timestamps import read_stamps, stated_rate
 from actrec.pipelines import augment as augmentations
 from actrec.words import counted
 
@@ -248,18 +248,20 @@ class EvalTask:
         return plan
 
     def _plan_protocol(self, protocol: Protocol, media: Media) -> EvalPlan:
-        fps, times = media.rate or self._fps, None
+        fps, stamps = media.rate or self._fps, None
         if protocol.target_fps is not None and not fps:
             where = f"the folder has no file `{FPS}` that contains it" if media.template else "the file does not say it"
             raise MediaError(
                 media.path,
                 f"protocol {protocol.name} needs the number of frames per second, and {where} (--fps sets it)",
             )
-        if protocol.target_fps is not None and media.variable:
-            fps = stated_rate(media.path, protocol.fps_from) or fps
-            times = media.times if protocol.fps_from == "guessed" else None
+        if protocol.target_fps is not None and media.template is None:
+            if protocol.fps_from == "guessed" and (whole := read_stamps(media.path)):
+                stamps = whole.part(media.start, media.start + media.frames)
+            elif media.variable:
+                fps = stated_rate(media.path) or fps
         plan = plan_protocol(
-            protocol, num_frames=media.positions, width=media.width, height=media.height, fps=fps, times=times
+            protocol, num_frames=media.positions, width=media.width, height=media.height, fps=fps, stamps=stamps
         )
         if plan is None:
             length = counted(media.positions, "frame")

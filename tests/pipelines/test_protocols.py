@@ -163,27 +163,48 @@ def test_folders_need_a_rate_where_the_protocol_does(tmp_path, make_rows, number
     assert len(batch) == 1
 
 
-@pytest.mark.parametrize("name", ["pyslowfast_k400_32x2", "pyslowfast_x3d_s", "pyslowfast_mvit_16x4"])
-def test_pyslowfast_uses_timestamps(tmp_path, make_rows, name):
-    """Ten frames of 200 ms, then 60 at 30 per second: the rate that FFmpeg guesses is 30."""
-    protocol, path = PROTOCOLS[name], write_timed(tmp_path / "a.mkv", VARIABLE)
-    loader = actrec.eval_loader(make_rows(path), actrec.Clip(), INPUT, protocol=protocol)
-    plan = loader.plan(0, 0)
-    times = loader.index[0].times
-    assert loader.index[0].variable
-    reach, length = protocol.clip_frames * protocol.stride, float(times.end * 30)
-    for j, clip in enumerate(plan.frames):
-        assert (np.diff(clip) >= 0).all()
-        if reach < length:
-            rooms = (length - reach) * j / protocol.clips, j * ((length - reach) // (protocol.clips - 1))
-            start = rooms[protocol.sampling == "spans_at_rate_to_end"] / 30
-            assert times.at(int(clip[0])) >= start - 0.002
-            assert times.at(int(clip[0]) - 1) < start or clip[0] == 0
-            assert times.at(int(clip[-1])) <= start + reach / 30
-    equal = protocol.frames(FRAMES, 30)
-    assert not np.array_equal(plan.frames, equal)
-    even = loader.index[0].times.__class__(FRAMES, 30.0)
-    assert np.array_equal(protocol.frames(FRAMES, 30, even), equal)
+# Times of the frames in milliseconds, the time base, the protocol, and the first and last frame of each clip according
+# to `decoder.py` of PySlowFast, with PyAV in place of torchvision's decoder
+STAMPED = {
+    # The start of a clip is truncated to ticks of 1/600 s.
+    "coarse.mp4": (
+        [135 * i + 2.5 * (i % 3) for i in range(84)], Fraction(1, 600), "pyslowfast_mvit_16x4",
+        [(0, 14), (16, 30), (32, 46), (48, 62), (64, 78)],
+    ),
+    # The end, too: 12800 ticks are not a multiple of the rate that FFmpeg guesses in single precision.
+    "fine.mp4": (
+        [40 * i for i in range(120)], Fraction(1, 12800), "pyslowfast_k400_8x8",
+        [(0, 52), (7, 58), (14, 65), (20, 72), (27, 78), (34, 85), (40, 92), (47, 98), (54, 105), (60, 112)],
+    ),
+    # Time 0 is that of the file, not of the first frame.
+    "late.mp4": (
+        [500 + 100 / 3 * i for i in range(100)], Fraction(1, 15360), "pyslowfast_mvit_16x4",
+        [(0, 48), (0, 57), (3, 66), (12, 75), (21, 84)],
+    ),
+    "variable.mp4": (
+        VARIABLE, Fraction(1, 600), "pyslowfast_mvit_16x4", [(0, 13), (3, 27), (5, 41), (7, 55), (10, 69)],
+    ),
+    # Matroska does not state the duration of a stream, so PySlowFast decodes everything and counts frames.
+    "variable.mkv": (
+        VARIABLE, Fraction(1, 1000), "pyslowfast_mvit_16x4", [(0, 63), (1, 64), (2, 65), (3, 66), (4, 67)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", STAMPED)
+def test_pyslowfast_chooses_frames_by_their_timestamps(tmp_path, make_rows, file):
+    times, base, name, expected = STAMPED[file]
+    rows = make_rows(write_timed(tmp_path / file, times, base=base))
+    plan = actrec.eval_loader(rows, actrec.Clip(), INPUT, protocol=PROTOCOLS[name]).plan(0, 0)
+    assert list(map(tuple, plan.frames[:, [0, -1]].tolist())) == expected
+
+
+def test_pyslowfast_sees_a_part_of_a_file_as_a_file(tmp_path, make_rows):
+    path = write_timed(tmp_path / "a.mp4", [500 + 100 / 3 * i for i in range(100)], base=Fraction(1, 15360))
+    part = make_rows(path)[0]._replace(start=10, stop=90)
+    protocol = PROTOCOLS["pyslowfast_mvit_16x4"]
+    plan = actrec.eval_loader([part], actrec.Clip(), INPUT, protocol=protocol).plan(0, 0)
+    assert np.array_equal(plan.frames, protocol.frames(80, 30))
 
 
 def test_torchvision_uses_the_average_rate_that_a_file_states(tmp_path, make_rows):

@@ -18,7 +18,7 @@ from actrec.config import Augment, Clip, OptionError, Views
 from actrec.data.sampling import samplers
 from actrec.data.sampling.geometry import Box, crop_flips, crop_offsets, eval_resize, train_box
 from actrec.data.sampling.protocols import Protocol
-from actrec.data.times import FrameTimes
+from actrec.data.times import Stamps
 
 # Every plan draws as many variates, whatever it uses: 10 x (area, aspect ratio), x, y, the stride, and one to spare.
 _NUM_VARIATES = 24
@@ -162,14 +162,14 @@ def plan_protocol(
     width: int,
     height: int,
     fps: float | None = None,
-    times: FrameTimes | None = None,
+    stamps: Stamps | None = None,
 ) -> EvalPlan | None:
     """The views of one video as a published evaluation takes them. None if it leaves such a video out.
 
     Args:
-        fps, times: as for `Protocol.frames`.
+        fps, stamps: as for `Protocol.frames`.
     """
-    frames = protocol.frames(num_frames, fps, times)
+    frames = protocol.frames(num_frames, fps, stamps)
     if frames is None:
         return None
     resized, crop, crops = protocol.geometry(width, height)

@@ -10,6 +10,7 @@ The packets of a file hold them, so nothing is decoded. Some things are not what
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import heapq
 import itertools
@@ -18,7 +19,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
 import av
 import numpy as np
@@ -26,7 +26,7 @@ from av.container import InputContainer
 
 from actrec.data.limits import why_too_long
 from actrec.data.storage import stat
-from actrec.data.times import LARGEST, FrameTimes, rounded_rate
+from actrec.data.times import LARGEST, FrameTimes, Stamps, rounded_rate
 from actrec.data.video.container import MediaError, iter_packets, open_video
 from actrec.data.video.keyframes import HIDDEN
 
@@ -97,6 +97,17 @@ class PacketTimes:
         if not 0 < rate < LARGEST:
             return Timing(FrameTimes(num_frames, 0.0), False)
         return Timing(FrameTimes(len(borders) - 1, rate, begins, borders + begins).resized(num_frames), is_stamped)
+
+    def stamps(self) -> Stamps | None:
+        """The timestamps as decoders give them to frames; None if there are none, or if the frame rate is unknown."""
+        ticks, _ = self._ticks()
+        rate, base = self._stream.guessed_rate, self._stream.time_base
+        if ticks is None or not rate or not base:
+            return None
+        pts, dts = self._packets[0][:2]
+        if self._counted and pts is not None and dts is not None:
+            ticks = ticks + (pts - dts)  # decoding times; the decoder holds pictures back to reorder them
+        return Stamps(ticks, base, float(self._stream.duration or 0), float(rate))
 
     def _ticks(self) -> tuple[np.ndarray | None, bool]:
         """Ascending timestamps of the pictures, None if there are none; whether the file states them."""
@@ -198,13 +209,29 @@ def read_timing(path: str | os.PathLike[str]) -> Timing:
     Raises:
         FileNotFoundError, MediaError: As `probe_video`.
     """
+    with _demuxed(path) as packets:
+        return packets.timing()
+
+
+def read_stamps(path: str | os.PathLike[str]) -> Stamps | None:
+    """Demuxes a whole file. Returns None if it has no timestamps, or if its frame rate is unknown.
+
+    Raises:
+        FileNotFoundError, MediaError: As `probe_video`.
+    """
+    with _demuxed(path) as packets:
+        return packets.stamps()
+
+
+@contextlib.contextmanager
+def _demuxed(path: str | os.PathLike[str]) -> Iterator[PacketTimes]:
     with open_video(path) as (container, stream):
-        times = PacketTimes(container, stream)
+        packets = PacketTimes(container, stream)
         for packet in iter_packets(container, stream):
-            times.add(packet)
-            if reason := why_too_long(times.num_frames):
+            packets.add(packet)
+            if reason := why_too_long(packets.num_frames):
                 raise MediaError(path, reason)
-        return times.timing()
+        yield packets
 
 
 def frame_times(path: str | os.PathLike[str]) -> FrameTimes:
@@ -222,20 +249,16 @@ def _frame_times(path: str, size: int, changed: int) -> FrameTimes:
     return read_timing(path).times
 
 
-def stated_rate(path: str | os.PathLike[str], which: Literal["average", "guessed"]) -> float:
-    """The rate of a file according to FFmpeg, 0 if it is unknown. For files with a variable frame rate.
+def stated_rate(path: str | os.PathLike[str]) -> float:
+    """The average rate that a file states (`avg_frame_rate`), 0 if it is unknown.
 
-    Args:
-        path: Path of the file.
-        which: "average" is the rate that the file states (`avg_frame_rate`). In many containers, it differs from the
-            average rate of the timestamps. "guessed" is FFmpeg's guess of the lowest rate at which the timestamps fit
-            (`r_frame_rate`).
+    In many containers, it differs from the average rate of the timestamps if the frame rate is variable.
 
     Raises:
         FileNotFoundError, MediaError: As `probe_video`.
     """
     with open_video(path) as (_, stream):
-        return float((stream.average_rate if which == "average" else stream.guessed_rate) or 0)
+        return float(stream.average_rate or 0)
 
 
 class PictureTimes:

@@ -20,12 +20,12 @@ from actrec.data.sampling import samplers
 
 if TYPE_CHECKING:
     from actrec.data.sampling.protocols.row import Protocol
-    from actrec.data.times import FrameTimes
+    from actrec.data.times import Stamps
 
-# PySlowFast turns positions into ticks of the file's time base, without rounding. The files of Kinetics have 500 to
-# 3,600 ticks per frame; the exact number matters for one clip in several thousand.
-_TICKS_PER_FRAME = 1000
-_NEARLY = 1e-6  # frames; less than a tick
+# PySlowFast truncates positions to ticks of the file's time base. Where the file is unknown, a frame has this many. The
+# files of Kinetics have 500 to 3,600; the exact number matters for one clip in several thousand.
+_TICKS_PER_FRAME = 1000.0
+_JITTER = 100  # microseconds that PySlowFast's decoder adds to the end of a clip
 
 
 def ibm_dense(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
@@ -122,25 +122,23 @@ def resampled_windows(num_frames: int, fps: float, protocol: Protocol) -> np.nda
     return inside
 
 
-def spans_at_rate(num_frames: int, fps: float, protocol: Protocol, times: FrameTimes | None = None) -> np.ndarray:
+def spans_at_rate(num_frames: int, fps: float, protocol: Protocol, stamps: Stamps | None = None) -> np.ndarray:
     """All clips have the same duration in seconds, and start at equal distances. The first one starts with the video,
     and the last one ends before the end of the video. The frames are spread over the clip.
 
     PySlowFast on Kinetics. A clip lasts T * s frames at 30 frames per second.
     """
-    return _spans(num_frames, fps, protocol, times, lambda room, clip: room * clip / _num_clips(protocol))
+    return _spans(num_frames, fps, protocol, stamps, lambda room, clip: room * clip / _num_clips(protocol))
 
 
-def spans_at_rate_to_end(
-    num_frames: int, fps: float, protocol: Protocol, times: FrameTimes | None = None
-) -> np.ndarray:
+def spans_at_rate_to_end(num_frames: int, fps: float, protocol: Protocol, stamps: Stamps | None = None) -> np.ndarray:
     """All clips have the same duration in seconds, and start at equal distances. The first one starts with the video,
     and the last one ends near the end of the video. The frames are spread over the clip.
 
     PySlowFast with `USE_OFFSET_SAMPLING`.
     """
     clips = _num_clips(protocol)
-    return _spans(num_frames, fps, protocol, times, lambda room, clip: clip * math.floor(room / (clips - 1)))
+    return _spans(num_frames, fps, protocol, stamps, lambda room, clip: clip * math.floor(room / (clips - 1)))
 
 
 def segment_middles(num_frames: int, fps: float, protocol: Protocol) -> np.ndarray:
@@ -241,8 +239,8 @@ SPREAD = {
     rule.__name__
     for rule in (ibm_uniform, segment_centers, centers_and_starts, sorted_centers_and_starts, segment_middles)
 }
-# The rules that can use the times of the frames
-TIMED: dict[str, Callable[[int, float, Protocol, FrameTimes | None], np.ndarray]] = {
+# The rules that can use the timestamps of a file
+TIMED: dict[str, Callable[[int, float, Protocol, Stamps | None], np.ndarray]] = {
     rule.__name__: rule for rule in (spans_at_rate, spans_at_rate_to_end)
 }
 
@@ -270,38 +268,44 @@ def _spans(
     num_frames: int,
     fps: float,
     protocol: Protocol,
-    times: FrameTimes | None,
+    stamps: Stamps | None,
     start_of: Callable[[float, int], float],
 ) -> np.ndarray:
     """PySlowFast's clips.
 
     If a video has more than T * s frames, PySlowFast decodes only the frames with timestamps inside the span of a
-    clip, and takes T of them. Otherwise, it decodes the whole video.
+    clip, and takes T of them. Otherwise, or if no frame is inside, it decodes the whole video.
 
     Args:
-        times: the times of the frames, if the frame rate is variable. None: frame i is shown at i / fps.
+        stamps: the timestamps of the file. PySlowFast does not subtract the first one. None: frame i is shown at
+            i / fps.
     """
-    frames, reach = protocol.clip_frames, protocol.clip_frames * protocol.stride
     assert protocol.target_fps is not None
+    if stamps is None:
+        ticks, per_frame, tick = (
+            np.arange(num_frames) * _TICKS_PER_FRAME,
+            _TICKS_PER_FRAME,
+            1e6 / fps / _TICKS_PER_FRAME,
+        )
+        length = fps * (num_frames / fps)
+    else:
+        fps = float(np.float32(stamps.rate))
+        ticks, per_frame, tick = stamps.ticks, stamps.base.denominator / fps, 1e6 * float(stamps.base)
+        length = fps * float(stamps.duration * stamps.base)
+    shown = np.round(ticks * tick)  # microseconds
+    frames, reach = protocol.clip_frames, protocol.clip_frames * protocol.stride
     span = max(1.0, reach / protocol.target_fps * fps)
-    shown = None if times is None else (times.at(np.arange(num_frames + 1)) - times.at(0)) * fps
-    length = fps * (num_frames / fps) if shown is None else float(shown[-1])
-    selective = length > reach
-    room = max((length if selective else num_frames) - span, 0)
     clips = []
     for clip in range(_num_clips(protocol)):
-        start = start_of(room, clip)
-        end = start + span - 1
-        first, last = 0, -1
-        if selective and shown is not None:
-            first = int(np.searchsorted(shown[:-1], start - _NEARLY))
-            last = int(np.searchsorted(shown[:-1], end + _NEARLY, side="right")) - 1
-        elif selective:
-            first = -(-int(start * _TICKS_PER_FRAME) // _TICKS_PER_FRAME)
-            last = min(int(end * _TICKS_PER_FRAME) // _TICKS_PER_FRAME, num_frames - 1)
-        if first <= last:
-            positions = np.clip(_linspace32(0, span - 1, frames), 0, last - first).astype(np.int64) + first
-        else:  # no frame is inside the span, or the video is short: PySlowFast decodes the whole video
+        first, stop = 0, 0
+        if length > reach:
+            start = start_of(max(length - span, 0), clip)
+            begin, end = (round(int(place * per_frame) * tick) for place in (start, start + span - 1))
+            first = int(np.searchsorted(shown, begin))
+            stop = int(np.searchsorted(shown, end + _JITTER, side="right"))
+        if first < stop:
+            positions = np.clip(_linspace32(0, span - 1, frames), 0, stop - first - 1).astype(np.int64) + first
+        else:
             start = start_of(max(num_frames - span, 0), clip)
             positions = np.clip(_linspace32(start, start + span - 1, frames), 0, num_frames - 1).astype(np.int64)
         clips.append(positions)

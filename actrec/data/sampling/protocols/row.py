@@ -12,7 +12,7 @@ import numpy as np
 from actrec.arguments import check_argument, checked
 from actrec.data.sampling.protocols import crops as crop_rules
 from actrec.data.sampling.protocols import frames as frame_rules
-from actrec.data.times import FrameTimes
+from actrec.data.times import Stamps
 
 Kernel = Literal["pillow", "opencv", "torch", "torch-normalized"]
 Reduction = Literal["logits", "probabilities", "sum of probabilities"]
@@ -111,7 +111,7 @@ class Protocol:
         return len(self.geometry(320, 240).crops)
 
     def frames(
-        self, num_frames: int, fps: float | Fraction | None = None, times: FrameTimes | None = None
+        self, num_frames: int, fps: float | Fraction | None = None, stamps: Stamps | None = None
     ) -> np.ndarray | None:
         """The frames of each clip of a video.
 
@@ -120,8 +120,8 @@ class Protocol:
         Args:
             num_frames: number of frames of the video.
             fps: frames per second. Only protocols with `target_fps` need it.
-            times: the times of the frames, if the frame rate is variable (`Media.times`). Only programs that choose
-                frames by their timestamps use them (`fps_from` is "guessed").
+            stamps: the timestamps of the file. Only programs that choose frames by them use them (`fps_from` is
+                "guessed"). None: frame i is shown at i / fps.
 
         Returns:
             (clips, frames) int64, frame numbers from 0. None if the program leaves out such a video.
@@ -135,8 +135,8 @@ class Protocol:
         rate = math.nan if fps is None else float(fps)
         if self.target_fps is not None and not 0 < rate < math.inf:
             raise ValueError(f"fps {fps}: protocol {self.name} needs the number of frames per second")
-        if times is not None and self.sampling in frame_rules.TIMED:
-            return frame_rules.TIMED[self.sampling](num_frames, rate, self, times)
+        if stamps is not None and self.sampling in frame_rules.TIMED:
+            return frame_rules.TIMED[self.sampling](num_frames, rate, self, stamps)
         return frame_rules.RULES[self.sampling](num_frames, rate, self)
 
     @checked
