@@ -33,7 +33,7 @@ from actrec.nets.weights import (
 SHARED = 0.6  # fraction of a net's names that a file must have to be compared with the net
 NUM_SIMILAR = 3  # forms of nets with which a file is compared that fits none
 FRAMES_IN_NAME = (  # in published files: -f32 (IBM), 32x2x1 and 1x1x8 (mmaction2), segment8 (TSM)
-    r"[-_]f(\d+)(?:[-_.]|$)",
+    r"[-_]f(\d{1,3})(?:[-_.]|$)",  # _f302660347 of MViT is the number of a job
     r"(?<!\d)1x1x(\d+)(?!\d)",
     r"(?<!\d)(\d+)x\d+x1(?!\d)",
     r"segment(\d+)",

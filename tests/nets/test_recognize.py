@@ -118,6 +118,7 @@ def test_a_net_cut_short(tmp_path):
         ("i3d_r50_8xb8-32x2x1-100e.pth", 32),
         ("TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e50.pth", 8),
         ("r3d_18-b3b3357e.pth", None),
+        ("MViTv2_S_16x4_k400_f302660347.pyth", None),
     ],
 )
 def test_frames_by_the_name(file, frames, tmp_path, monkeypatch):
