@@ -78,7 +78,7 @@ def command(
     from actrec.cli.progress import Bar
     from actrec.engine import dist
     from actrec.inference import embed, embeddings
-    from actrec.inference.inputs import find_inputs
+    from actrec.inference.inputs import classes_of, find_inputs
 
     windows = _windows(windows_changes, embedding)
     _check_out(out, embedding)
@@ -94,6 +94,7 @@ def command(
     model = choice.load()
     task = embed.Task(find_inputs(inputs, labels=True), embedding.layer or model.feature_layer, windows)
     refuse_videos(task.videos)
+    classes = classes_of(inputs)
     origin = embed.made_from(model, task, list(map(str, inputs)), embedding.dtype)
     if not force and embedding.layout is None:
         dist.by_first(lambda: embeddings.refuse_other(out, origin))
@@ -103,7 +104,7 @@ def command(
         found = embed.embed(model, task, folder=parts, progress=bar.to, work=work)
     if found is None:  # the first process writes
         return 0
-    lines = _save(out, found, embedding, windows, model.clip, origin)
+    lines = _save(out, replace(found, classes=classes), embedding, windows, model.clip, origin)
     shutil.rmtree(parts, ignore_errors=True)
     for line in model.notices():
         note(line)

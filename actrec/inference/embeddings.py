@@ -45,6 +45,7 @@ class Embeddings:
         features: (N, C) float32.
         labels: (N,) int64, -1 for a row without a label; for several labels (N, classes) bool.
         missing: For each video that could not be used, its id and the reason.
+        classes: The name of each label; None if the names are unknown.
     """
 
     ids: Sequence[str]
@@ -53,6 +54,7 @@ class Embeddings:
     features: np.ndarray
     labels: np.ndarray
     missing: dict[str, str] = field(default_factory=dict)
+    classes: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -98,8 +100,8 @@ def save(
 ) -> list[Path]:
     """Writes embeddings, in the format that the suffix names. Returns the files.
 
-    `.npz` and `.safetensors` have the arrays of `Embeddings`; safetensors has no texts, so the ids are JSON in its
-    metadata. `.npy` has the features only, and the rest is in a JSON file of the same name.
+    `.npz` and `.safetensors` have the arrays of `Embeddings`; safetensors has no texts, so ids and class names are JSON
+    in its metadata. `.npy` has the features only, and the rest is in a JSON file of the same name.
 
     Args:
         made_from: What the features depend on, as `ScoreFile.made_from`.
@@ -115,10 +117,13 @@ def save(
         "labels": embeddings.labels,
     }
     origin = json.dumps(made_from or {})
+    texts = {"ids": list(embeddings.ids)}
+    if embeddings.classes is not None:
+        texts["classes"] = list(embeddings.classes)
     if path.suffix.lower() == ".npy":
         others = {name: array.tolist() for name, array in arrays.items() if name != "features"}
         extra = path.with_suffix(".json")
-        write_json(extra, {"ids": list(embeddings.ids), **others, "made_from": origin})
+        write_json(extra, {**texts, **others, "made_from": origin})
         with atomic_write(path, "wb") as file:
             np.save(file, arrays["features"])
         return [path, extra]
@@ -127,10 +132,12 @@ def save(
 
         with atomic_file(path) as temporary:
             contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-            save_file(contiguous, temporary, metadata={"ids": json.dumps(list(embeddings.ids)), "made_from": origin})
+            metadata = {name: json.dumps(values) for name, values in texts.items()}
+            save_file(contiguous, temporary, metadata={**metadata, "made_from": origin})
         return [path]
     with atomic_write(path, "wb") as file:
-        np.savez(file, ids=np.array(embeddings.ids, str), **arrays, made_from=np.array(origin))
+        strings: dict[str, Any] = {name: np.array(values, str) for name, values in texts.items()}
+        np.savez(file, **strings, **arrays, made_from=np.array(origin))
     return [path]
 
 
@@ -183,7 +190,15 @@ def read(path: Path) -> Embeddings:
         found = reader(path)
         ids = np.asarray(found["ids"]).astype(str)
         times, frames, features, labels = (np.asarray(found[name]) for name in _ARRAYS)
-        embeddings = Embeddings(ids.tolist(), times.astype(np.float64), frames, features.astype(np.float32), labels)
+        classes = found.get("classes")
+        embeddings = Embeddings(
+            ids.tolist(),
+            times.astype(np.float64),
+            frames,
+            features.astype(np.float32),
+            labels,
+            classes=None if classes is None else [str(name) for name in classes],
+        )
     except FileNotFoundError as error:
         absent = beside(path) if path.exists() else path
         raise FileNotFoundError(f"{absent or error}: no such file: expected a file of `actrec embed`") from None
@@ -209,7 +224,7 @@ def read(path: Path) -> Embeddings:
 
 def _read_npz(path: Path) -> dict[str, Any]:
     with open_npz(path) as found:
-        return {name: found[name] for name in ("ids", *_ARRAYS)}
+        return {name: found[name] for name in ("ids", *_ARRAYS, *({"classes"} & set(found.files)))}
 
 
 def _read_npy(path: Path) -> dict[str, Any]:
@@ -225,7 +240,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     check_regular(path)
     with safe_open(path, framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        return {**arrays, "ids": json.loads(file.metadata()["ids"])}
+        texts = {name: json.loads(text) for name, text in file.metadata().items() if name in ("ids", "classes")}
+        return {**arrays, **texts}
 
 
 _READERS: dict[str, Callable[[Path], dict[str, Any]]] = {

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from actrec.data.lists import Video, read_list
+from actrec.data.lists import Video, find_labels, read_labels, read_list
 from actrec.data.lists.find import find_stored_videos, find_videos, is_archive, is_frame_folder
 from actrec.data.storage import is_local, is_remote
 from actrec.data.storage.faults import RemoteError
@@ -44,6 +44,18 @@ def find_inputs(inputs: Sequence[Path | str], *, labels: bool = False) -> list[V
         for video in videos:
             _add(found, video if labels else video._replace(labels=()))
     return list(found.values())
+
+
+def classes_of(inputs: Sequence[Path | str]) -> list[str] | None:
+    """The names of the labels of lists, from the files of class names next to them. None if a list has no such file, or
+    if the names of two lists differ.
+
+    Raises:
+        ListError, OSError: A file of class names is malformed, or cannot be read.
+    """
+    files = {find_labels(Path(path).parent) for path in inputs if is_list(path)}
+    names = [None if file is None else read_labels(file) for file in files]
+    return names[0] if names and all(other == names[0] for other in names) else None
 
 
 def _add(found: dict[str, Video], video: Video) -> None:

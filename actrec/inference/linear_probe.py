@@ -7,7 +7,7 @@ This module does not need torch.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Data:
-    """Features of labeled videos: (N, C) float32 and (N,) int64."""
+    """Features of labeled videos: (N, C) float32 and (N,) int64, with the names of the classes if they are known."""
 
     ids: list[str]
     features: np.ndarray
     labels: np.ndarray
+    classes: Sequence[str] = ()
+
+    def name_of(self, label: int) -> str:
+        """The name of a class, or its number if the name is unknown."""
+        return self.classes[label] if label < len(self.classes) else str(label)
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,12 @@ def probe_files(train: Path, val: Path, options: Probe = Probe()) -> Result:  # 
             f"{val}: {second.features.shape[1]} features per video, but {train} has {first.features.shape[1]}: "
             "expected files of the same net and layer"
         )
+    for label, (here, there) in enumerate(zip(first.classes, second.classes)):
+        if here != there:
+            raise ValueError(f"label {label} is {here!r} in {train}, and {there!r} in {val}: expected the same")
     if len(np.unique(first.labels)) < 2:
-        raise ValueError(f"{train}: all videos have the label {first.labels[0]}: expected two or more classes")
+        name = first.name_of(first.labels[0])
+        raise ValueError(f"{train}: all videos have the label {name}: expected two or more classes")
     shared = len(set(first.ids) & set(second.ids))
     if shared:
         notes.append(f"{counted(shared, 'video')} of {val} have the same name as videos of {train}")
@@ -132,7 +141,8 @@ def labeled(path: Path, embeddings: Embeddings, notes: list[str]) -> Data:
     np.add.at(sums, video_of, embeddings.features[has])
     order = np.argsort(first)
     means = (sums / counts[:, None])[order].astype(np.float32)
-    return Data(ids[order].tolist(), means, embeddings.labels[has][first[order]].astype(np.int64))
+    labels = embeddings.labels[has][first[order]].astype(np.int64)
+    return Data(ids[order].tolist(), means, labels, embeddings.classes or ())
 
 
 def probe(train: Data, val: Data, options: Probe) -> Result:
@@ -187,7 +197,8 @@ def _few_shot(train: Data, val: Data, shots: int, seeds: int) -> Row:
     labels, counts = np.unique(train.labels, return_counts=True)
     if counts.min() < shots:
         label, count = labels[counts.argmin()], counts.min()
-        return Row(name, None, note=f"no result: class {label} has {counted(int(count), 'training video')}")
+        short = f"class {train.name_of(label)} has {counted(int(count), 'training video')}"
+        return Row(name, None, note=f"no result: {short}")
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import Normalizer

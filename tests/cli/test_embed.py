@@ -22,6 +22,7 @@ def write_video(path, *, frames=6):
 
 
 def test_features_of_a_list_and_their_probe(run, here):
+    (here / "labels.txt").write_text("jump\nrun\n")
     for part in ("train", "val"):
         code, out, _ = run("embed", f"{part}.txt", "--run", "tiny", "--device", "cpu", "--batch-size", 3,
                            "--out", f"{part}.npz", "--json", "said.json")  # fmt: skip
@@ -39,7 +40,7 @@ def test_features_of_a_list_and_their_probe(run, here):
     assert code == 0
     assert out[0] == "top-1 accuracy on 4 videos, trained on 12 videos of 2 classes"
     assert out[1].startswith("linear probe         100.00")
-    assert out[5].split(maxsplit=4)[3:] == ["-", "no result: class 0 has 6 training videos"]
+    assert out[5].split(maxsplit=4)[3:] == ["-", "no result: class jump has 6 training videos"]
     rows = json.loads((here / "probe.json").read_text())["rows"]
     assert [row["accuracy"] for row in rows[:4]] == [100] * 4
     assert rows[4]["accuracy"] is None

@@ -299,7 +299,7 @@ def test_files_of_others_are_refused(tmp_path):
     np.savez(tmp_path / "e.npz", ids=["a"], features=np.zeros((1, 2)))
     with pytest.raises(ValueError, match=r"e.npz: not a file of `actrec embed`, or damaged \(.*times"):
         embeddings.read(tmp_path / "e.npz")
-    np.savez(tmp_path / "f.npz", **{**vars(some()), "ids": ["a"]})
+    np.savez(tmp_path / "f.npz", **{**vars(some()), "ids": ["a"], "classes": ["jump"]})
     with pytest.raises(ValueError, match="have the shapes ids"):
         embeddings.read(tmp_path / "f.npz")
 

@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from actrec.inference.inputs import find_inputs
+from actrec.inference.inputs import classes_of, find_inputs
 
 
 def test_the_same_id_in_two_lists(tmp_path, monkeypatch):
@@ -21,6 +21,17 @@ def test_the_same_id_in_two_lists(tmp_path, monkeypatch):
     ]  # fmt: skip
     assert [(video.start, video.stop) for video in found] == [(0, 10), (10, 20), (0, 5)] * 2
     assert {video.labels for video in found} == {()}
+
+
+def test_the_names_of_labels_are_next_to_the_lists(tmp_path):
+    for name, names in (("one", "run\njump\n"), ("two", "jump\nrun\n"), ("three", None)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "list.txt").write_text("a.mp4 0\n")
+        if names:
+            (tmp_path / name / "labels.txt").write_text(names)
+    one, two, three = (tmp_path / name / "list.txt" for name in ("one", "two", "three"))
+    assert classes_of([one, tmp_path / "two/a.mp4"]) == ["run", "jump"]
+    assert [classes_of(paths) for paths in ([one, two], [one, three], [tmp_path / "one/a.mp4"])] == [None] * 3
 
 
 def test_a_folder_of_images_is_a_video_and_a_folder_of_such_folders_is_not(tmp_path):

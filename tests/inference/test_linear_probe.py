@@ -16,11 +16,12 @@ from actrec.inference.linear_probe import probe_files
 CLASSES = 4
 
 
-def write(path, features, labels, ids=None):
+def write(path, features, labels, ids=None, classes=None):
     count = len(features)
     frames = np.zeros((count, 2), np.int64)
     ids = ids if ids is not None else [f"{path.stem}{n}" for n in range(count)]
-    embeddings.save(path, Embeddings(ids, frames / 1.0, frames, np.asarray(features, np.float32), np.asarray(labels)))
+    features, labels = np.asarray(features, np.float32), np.asarray(labels)
+    embeddings.save(path, Embeddings(ids, frames / 1.0, frames, features, labels, classes=classes))
     return path
 
 
@@ -82,6 +83,22 @@ def test_rows_say_why_they_have_no_result(tmp_path):
     assert rows["1 per class"].accuracy is not None
     rows = {row.name: row for row in probe_files(train, val, Probe(neighbors=1)).rows}
     assert rows["1 nearest neighbor"].note == "no result: all features of 1 video are 0"
+
+
+@pytest.mark.parametrize("suffix", embeddings.SUFFIXES)
+def test_classes_are_called_by_their_names(tmp_path, suffix):
+    names = ["jump", "run", "walk"]
+    train = write(tmp_path / f"a{suffix}", np.eye(4), [0, 2, 2, 2], classes=names)
+    val = write(tmp_path / f"b{suffix}", np.eye(4), [0, 2, 0, 2], classes=names)
+    rows = {row.name: row for row in probe_files(train, val, Probe(neighbors=1, shots=(2,))).rows}
+    assert rows["2 per class"].note == "no result: class jump has 1 training video"
+    with pytest.raises(ValueError, match="all videos have the label walk: expected two or more classes"):
+        probe_files(write(tmp_path / f"c{suffix}", np.eye(2, 4), [2, 2], classes=names), val)
+    other = write(tmp_path / f"d{suffix}", np.eye(4), [0, 1, 0, 1], classes=["jump", "walk", "run"])
+    with pytest.raises(ValueError, match="label 1 is 'run' in .*a.*, and 'walk' in .*d.*: expected the same"):
+        probe_files(train, other)
+    nameless = write(tmp_path / f"e{suffix}", np.eye(4), [0, 2, 0, 2])
+    assert probe_files(train, nameless, Probe(neighbors=1, shots=(2,))).rows[2].note == rows["2 per class"].note
 
 
 def test_notes(tmp_path):
