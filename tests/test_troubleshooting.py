@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import actrec
 from actrec.cli.main import main
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/troubleshooting.md"
@@ -64,6 +65,8 @@ def folder(tmp_path_factory):
         for name, lines in texts.items():
             Path(name).write_text("\n".join(lines) + "\n")
         Path("SLOWFAST_8x8_R50.pkl").write_bytes(pickle.dumps({"blobs": {}}, protocol=2))
+        weights = actrec.net("tiny3d", num_classes=2).state_dict()
+        torch.save({"student": weights, "teacher": dict(weights)}, "distilled.pth")
         Path("cut.mp4").write_bytes(video.read_bytes()[:3000])
         for i in range(1, 10):
             for kind in ("img", "mask"):
