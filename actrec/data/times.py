@@ -107,7 +107,8 @@ class Stamps:
     """The timestamps of a file, for programs that choose frames by them.
 
     Args:
-        ticks: (num_frames,) ascending timestamps of the frames. The first one need not be 0.
+        ticks: (num_frames,) timestamps of the frames. The first one need not be 0. They ascend, except those that
+            FFmpeg invents for an AVI with B-frames.
         base: Seconds per tick.
         duration: Of the stream in ticks, as the file states it; 0 if it does not, as in Matroska.
         rate: FFmpeg's guess of the frame rate (`r_frame_rate`), above 0.

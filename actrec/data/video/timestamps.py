@@ -27,7 +27,7 @@ from av.container import InputContainer
 from actrec.data.limits import why_too_long
 from actrec.data.storage import stat
 from actrec.data.times import LARGEST, FrameTimes, Stamps, rounded_rate
-from actrec.data.video.container import MediaError, iter_packets, open_video
+from actrec.data.video.container import MediaError, iter_decoded, iter_packets, open_video
 from actrec.data.video.keyframes import HIDDEN
 
 RESTART = 1.0  # seconds; a timestamp that goes back by more belongs to another clock
@@ -99,15 +99,9 @@ class PacketTimes:
         return Timing(FrameTimes(len(borders) - 1, rate, begins, borders + begins).resized(num_frames), is_stamped)
 
     def stamps(self) -> Stamps | None:
-        """The timestamps as decoders give them to frames; None if there are none, or if the frame rate is unknown."""
-        ticks, _ = self._ticks()
-        rate, base = self._stream.guessed_rate, self._stream.time_base
-        if ticks is None or not rate or not base:
-            return None
-        pts, dts = self._packets[0][:2]
-        if self._counted and pts is not None and dts is not None:
-            ticks = ticks + (pts - dts)  # decoding times; the decoder holds pictures back to reorder them
-        return Stamps(ticks, base, float(self._stream.duration or 0), float(rate))
+        """The timestamps that the file states; None if it states none, or if the frame rate is unknown."""
+        ticks, is_stamped = self._ticks()
+        return _stamps(self._stream, ticks) if is_stamped else None
 
     def _ticks(self) -> tuple[np.ndarray | None, bool]:
         """Ascending timestamps of the pictures, None if there are none; whether the file states them."""
@@ -214,13 +208,27 @@ def read_timing(path: str | os.PathLike[str]) -> Timing:
 
 
 def read_stamps(path: str | os.PathLike[str]) -> Stamps | None:
-    """Demuxes a whole file. Returns None if it has no timestamps, or if its frame rate is unknown.
+    """Demuxes a whole file. An AVI is decoded: FFmpeg invents its timestamps, and they depend on the decoder.
+
+    Returns:
+        None if there are no timestamps, or if the frame rate is unknown.
 
     Raises:
         FileNotFoundError, MediaError: As `probe_video`.
     """
+    with open_video(path) as (container, stream):
+        if has_no_timestamps(container):
+            ticks = [picture.pts for picture in iter_decoded(container, stream)]
+            return _stamps(stream, None if None in ticks else np.array(ticks, np.float64))
     with _demuxed(path) as packets:
         return packets.stamps()
+
+
+def _stamps(stream: av.VideoStream, ticks: np.ndarray | None) -> Stamps | None:
+    rate, base = stream.guessed_rate, stream.time_base
+    if ticks is None or not len(ticks) or not rate or not base:
+        return None
+    return Stamps(ticks, base, float(stream.duration or 0), float(rate))
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ import torch
 
 import actrec
 from actrec.data.sampling.protocols import PROTOCOLS, frames
+from actrec.data.times import Stamps
 
 FACTS = json.loads(Path(__file__).with_name("protocols.json").read_text(encoding="utf-8"))
 # In the goldens these rates are written as decimals.
@@ -253,6 +254,19 @@ def test_a_rate_may_be_any_number():
     for fps in (30, 30.0, Fraction(30), np.float32(30), np.int64(30)):
         assert np.array_equal(r3d.frames(300, fps), r3d.frames(300, fps=30))
     assert r3d.frames(450, Fraction(60000, 1001)).shape == (5, 16)
+
+
+def test_pyslowfast_compares_timestamps_in_the_order_of_the_frames():
+    """Those that FFmpeg invents for the B-frames of an AVI of UCF101. The frames are those of its golden."""
+    ticks = [1, *(3 * i + k for i in range(54) for k in (2, 4, 3)), 164]
+    stamps = Stamps(np.array(ticks, np.float64), Fraction(1, 25), duration=164, rate=25)
+    found = PROTOCOLS["pyslowfast_k400_8x8"].frames(164, 25, stamps)[:4]
+    assert found.tolist() == [
+        [0, 7, 14, 22, 29, 37, 44, 51],
+        [10, 17, 24, 32, 39, 47, 54, 61],  # frame 62 has tick 64, which ends the clip before frame 63 with tick 63
+        [20, 28, 35, 43, 50, 58, 65, 73],  # frame 20 has tick 22, and frame 21 has tick 21, which is too early
+        [32, 39, 46, 54, 61, 69, 76, 84],
+    ]
 
 
 def test_dropped_videos():

@@ -297,14 +297,14 @@ def _spans(
     span = max(1.0, reach / protocol.target_fps * fps)
     clips = []
     for clip in range(_num_clips(protocol)):
-        first, stop = 0, 0
+        inside = np.arange(0)
         if length > reach:
             start = start_of(max(length - span, 0), clip)
             begin, end = (round(int(place * per_frame) * tick) for place in (start, start + span - 1))
-            first = int(np.searchsorted(shown, begin))
-            stop = int(np.searchsorted(shown, end + _JITTER, side="right"))
-        if first < stop:
-            positions = np.clip(_linspace32(0, span - 1, frames), 0, stop - first - 1).astype(np.int64) + first
+            is_past = shown > end + _JITTER  # the first such frame ends the decoding
+            inside = np.flatnonzero((shown >= begin) & ~np.maximum.accumulate(is_past))
+        if len(inside):
+            positions = inside[np.clip(_linspace32(0, span - 1, frames), 0, len(inside) - 1).astype(np.int64)]
         else:
             start = start_of(max(num_frames - span, 0), clip)
             positions = np.clip(_linspace32(start, start + span - 1, frames), 0, num_frames - 1).astype(np.int64)
