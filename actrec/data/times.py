@@ -120,11 +120,14 @@ class Stamps:
     rate: float
 
     def part(self, start: int, stop: int) -> Stamps:
-        """Those of a half-open range of the frames, counted from its first frame. The whole file stays as it is."""
+        """The timestamps of the frames from start to stop (exclusive), less that of the first one.
+
+        The timestamps of a whole file are not changed. Frames that are not in the file are left out.
+        """
         if start == 0 and stop >= len(self.ticks):
             return self
         ends = np.append(self.ticks, self.ticks[-1] + 1 / (self.rate * self.base))
-        stop = min(stop, len(self.ticks))
+        start, stop = min(start, len(self.ticks)), min(stop, len(self.ticks))
         return Stamps(ends[start:stop] - ends[start], self.base, float(ends[stop] - ends[start]), self.rate)
 
 

@@ -95,16 +95,19 @@ class Records:
 
     def __getitem__(self, file: int) -> np.void:
         """A copy of the record of a file; all zeros if there is none."""
-        if (changed := self._changed.get(file)) is not None:
-            return changed.copy()
-        if self.stored is None or (place := file if self.place is None else int(self.place[file])) < 0:
-            return np.zeros(1, RECORD)[0]
-        return self.stored[place : place + 1][0].copy()
+        return self._find(file).copy()
 
     def facts(self, file: int) -> Facts:
-        """`facts_of` the record of a file, without a copy on the way."""
-        changed = self._changed.get(file)
-        return facts_of(changed if changed is not None else self[file])
+        """`facts_of` the record of a file. To copy the record would take several times as long."""
+        return facts_of(self._find(file))
+
+    def _find(self, file: int) -> np.void:
+        """The record of a file, which nobody may change."""
+        if (changed := self._changed.get(file)) is not None:
+            return changed
+        if self.stored is None or (place := file if self.place is None else int(self.place[file])) < 0:
+            return np.zeros(1, RECORD)[0]
+        return self.stored[place : place + 1][0]
 
     def __setitem__(self, file: int, record: np.void) -> None:
         with self._lock:

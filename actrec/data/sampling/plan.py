@@ -23,7 +23,7 @@ from actrec.data.times import Stamps
 # Every plan draws as many variates, whatever it uses: 10 x (area, aspect ratio), x, y, the stride, and one to spare.
 _NUM_VARIATES = 24
 _STRIDE = 22
-# Without the checks of the arguments, which are those of options that were checked.
+# The samplers without the checks of their arguments: the options were checked before.
 _dense: Callable[..., np.ndarray] = inspect.unwrap(samplers.dense)
 _uniform: Callable[..., np.ndarray] = inspect.unwrap(samplers.uniform)
 

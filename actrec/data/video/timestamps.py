@@ -10,7 +10,6 @@ The packets of a file hold them, so nothing is decoded. Some things are not what
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import heapq
 import itertools
@@ -203,8 +202,8 @@ def read_timing(path: str | os.PathLike[str]) -> Timing:
     Raises:
         FileNotFoundError, MediaError: As `probe_video`.
     """
-    with _demuxed(path) as packets:
-        return packets.timing()
+    with open_video(path) as (container, stream):
+        return _demux(path, container, stream).timing()
 
 
 def read_stamps(path: str | os.PathLike[str]) -> Stamps | None:
@@ -220,8 +219,7 @@ def read_stamps(path: str | os.PathLike[str]) -> Stamps | None:
         if has_no_timestamps(container):
             ticks = [picture.pts for picture in iter_decoded(container, stream)]
             return _stamps(stream, None if None in ticks else np.array(ticks, np.float64))
-    with _demuxed(path) as packets:
-        return packets.stamps()
+        return _demux(path, container, stream).stamps()
 
 
 def _stamps(stream: av.VideoStream, ticks: np.ndarray | None) -> Stamps | None:
@@ -231,15 +229,13 @@ def _stamps(stream: av.VideoStream, ticks: np.ndarray | None) -> Stamps | None:
     return Stamps(ticks, base, float(stream.duration or 0), float(rate))
 
 
-@contextlib.contextmanager
-def _demuxed(path: str | os.PathLike[str]) -> Iterator[PacketTimes]:
-    with open_video(path) as (container, stream):
-        packets = PacketTimes(container, stream)
-        for packet in iter_packets(container, stream):
-            packets.add(packet)
-            if reason := why_too_long(packets.num_frames):
-                raise MediaError(path, reason)
-        yield packets
+def _demux(path: str | os.PathLike[str], container: InputContainer, stream: av.VideoStream) -> PacketTimes:
+    packets = PacketTimes(container, stream)
+    for packet in iter_packets(container, stream):
+        packets.add(packet)
+        if reason := why_too_long(packets.num_frames):
+            raise MediaError(path, reason)
+    return packets
 
 
 def frame_times(path: str | os.PathLike[str]) -> FrameTimes:

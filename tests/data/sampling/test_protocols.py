@@ -269,6 +269,14 @@ def test_pyslowfast_compares_timestamps_in_the_order_of_the_frames():
     ]
 
 
+def test_timestamps_of_a_part():
+    stamps = Stamps(np.array([5.0, 6.0, 8.0, 9.0]), Fraction(1, 25), duration=4, rate=25)
+    assert stamps.part(0, 4) is stamps
+    assert stamps.part(1, 3).ticks.tolist() == [0, 2]
+    assert stamps.part(1, 3).duration == 3
+    assert (stamps.part(6, 9).ticks.tolist(), stamps.part(6, 9).duration) == ([], 0)  # a file may end early
+
+
 def test_dropped_videos():
     r3d = actrec.protocol("torchvision_r3d_18")
     assert r3d.frames(30, 30) is None  # 15 frames at 15 per second
