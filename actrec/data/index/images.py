@@ -101,7 +101,7 @@ def read_images(
 
 
 def _read_ahead(paths: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Each path with its bytes. Several files are read before the first one is used: the CPU keeps the code in its cache."""
+    """Each path with its bytes. Several files are read in a row, because the CPU then has the code in its cache."""
     for begin in range(0, len(paths), _READ_AT_ONCE):
         part = paths[begin : begin + _READ_AT_ONCE]
         yield from zip(part, list(map(read_encoded, part)))
