@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
 _md5 = functools.lru_cache(1000)(lambda data: hashlib.md5(data).hexdigest())  # not anew for each request
-FAULTS = ("503", "429", "500", "cut", "reset", "short")
+FAULTS = ("503", "429", "500", "cut", "reset", "short", "garbage")
 
 
 class RangeServer:
@@ -31,8 +31,8 @@ class RangeServer:
         latency: Seconds before each answer.
         failures: Fraction of requests that fail, each with the next one of `faults`.
         faults: "503" and "429" (with Retry-After: 0), other status codes; "cut": the connection ends within the body;
-            "reset": before the answer; "short": fewer bytes than asked for, with a correct Content-Length; "stall": no
-            answer at all.
+            "reset": before the answer; "garbage": the answer is not HTTP; "short": fewer bytes than asked for, with a
+            correct Content-Length; "stall": no answer at all.
         seed: of the requests that fail.
         bandwidth: Bytes per second of each connection.
         ranges: Whether Range is obeyed.
@@ -40,10 +40,12 @@ class RangeServer:
             first range), "one" (a single range that contains all of them), "backwards" (multipart, the last range
             first), "garbled" (multipart with a part that is not what it says), or a status code.
         head: Status of the answer to HEAD requests, if they are not allowed.
+        head_size: Content-Length of the answer to HEAD requests, if it is wrong.
+        head_body: Whether the answer to HEAD requests has a body, against the rules.
         etags, dates: Whether answers have an ETag, a Last-Modified.
         lengths: Whether answers have a Content-Length; otherwise they are chunked.
         encoding: Content-Encoding that answers claim to have, and have for gzip. "if accepted": gzip, for clients that
-            accept it.
+            accept it. "ranges": gzip, and ranges are those of the compressed bytes.
         refused: Requests whose target contains this get the status 403.
 
     Attributes:
@@ -68,6 +70,8 @@ class RangeServer:
         ranges: bool = True,
         several: str = "multipart",
         head: int = 200,
+        head_size: int | None = None,
+        head_body: bool = False,
         etags: bool = True,
         dates: bool = True,
         lengths: bool = True,
@@ -78,6 +82,7 @@ class RangeServer:
         self.redirects: dict[str, str] = {}
         self.latency, self.failures, self.bandwidth = latency, failures, bandwidth
         self.ranges, self.head, self.etags, self.dates, self.lengths = ranges, head, etags, dates, lengths
+        self.head_size, self.head_body = head_size, head_body
         self.encoding, self.several, self.refused = encoding, several, refused
         self.targets: list[str] = []
         self.fail_next: list[str] = []
@@ -164,6 +169,10 @@ class RangeServer:
         fault = "503" if name in self.broken else fault
         if fault == "reset":
             return False
+        if fault == "garbage":
+            writer.write(b"nothing that HTTP allows\r\n\r\n")
+            await writer.drain()
+            return False
         if fault == "stall":
             await asyncio.sleep(3600)
         if fault.isdigit():
@@ -183,9 +192,12 @@ class RangeServer:
             headers["Last-Modified"] = "Sat, 28 Nov 2026 10:00:00 GMT"
         status = 200
         accepts = re.search(r"^accept-encoding:.*(gzip|\*)", head, re.IGNORECASE | re.MULTILINE) is not None
-        if self.encoding and (self.encoding != "if accepted" or accepts):
-            headers["Content-Encoding"] = "gzip" if self.encoding == "if accepted" else self.encoding
+        is_encoded = self.encoding and (self.encoding != "if accepted" or accepts)
+        if is_encoded:
+            headers["Content-Encoding"] = "gzip" if self.encoding in ("if accepted", "ranges") else self.encoding
             data = gzip.compress(data, 1) if headers["Content-Encoding"] == "gzip" else data
+        if is_encoded and self.encoding != "ranges":
+            pass
         elif asked and self.ranges and asked[3] and self.several not in ("first", "one"):
             if self.several.isdigit():
                 return await self._send(writer, method, int(self.several), {}, b"")
@@ -231,9 +243,11 @@ class RangeServer:
         headers = dict(headers)
         chunked = not self.lengths and status < 300
         headers |= {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(len(data))}
+        if method == "HEAD" and self.head_size is not None:
+            headers["Content-Length"] = str(self.head_size)
         lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in headers.items())]
         writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        if method == "HEAD":
+        if method == "HEAD" and not self.head_body:
             await writer.drain()
             return True
         if cut:

@@ -76,6 +76,12 @@ _NO_CREDENTIALS = re.compile(
     "NoCredentialsError|PartialCredentialsError|ProfileNotFound|DefaultCredentialsError|RefreshError|"
     "TokenRetrievalError|NoAuthTokenError|UnauthorizedSSOTokenError|SSOTokenLoadError|ClientAuthenticationError"
 )
+_SETTINGS = {  # errors of botocore before any request, and what they mean
+    "ParamValidationError": "the bucket or the object has a name that S3 does not allow",
+    "ConfigParseError": "the configuration file of AWS is malformed",
+    "ConfigNotFound": "the configuration file of AWS does not exist",
+    "NoRegionError": "the region of AWS is unknown: set AWS_DEFAULT_REGION",
+}
 _CUT = re.compile("ClientPayloadError|ContentLengthError|TransferEncodingError|IncompleteRead(Error)?")
 _BROKEN = re.compile(
     "ServerDisconnectedError|ClientOSError|ConnectionClosedError|ResponseStreaming|ClientConnectionResetError|"
@@ -100,6 +106,8 @@ def fault_of(url: str, error: Exception) -> Fault:
     names = {kind.__name__ for one in chain for kind in type(one).__mro__}
     if any(map(_CUT.fullmatch, names)):  # first, because aiohttp gives some of them the status 400
         return Fault("the connection was broken", answered=True)
+    if "HttpProcessingError" in names:  # to which aiohttp also gives the status 400
+        return Fault("the answer of the server is malformed", answered=True)
     if "TooManyRedirects" in names:
         return Fault("", RemoteError(url, "the server redirects too often"))
     for one in chain:
@@ -107,6 +115,10 @@ def fault_of(url: str, error: Exception) -> Fault:
             return _fault_of_status(url, *status)
     if any(map(_NO_CREDENTIALS.fullmatch, names)):
         return Fault("", PermissionError(errno.EACCES, "no valid credentials were found in the environment", url))
+    if reason := next((text for name, text in _SETTINGS.items() if name in names), ""):
+        return Fault("", RemoteError(url, reason))
+    if any(isinstance(one, ValueError) and str(one).startswith("Invalid endpoint") for one in chain):
+        return Fault("", RemoteError(url, "the endpoint is not a URL: check AWS_ENDPOINT_URL"))
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
         return Fault("", RemoteError(url, "the certificate of the server is not valid"))
     if any(isinstance(one, BrokenError) for one in chain):

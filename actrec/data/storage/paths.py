@@ -21,7 +21,7 @@ _CONTAINER_AT = {"abfs", "abfss", "adl", "az", "wasb", "wasbs"}  # CONTAINER@ACC
 # Names in a query, as lower-case letters without marks between words.
 _SECRETS = re.compile(
     r"token(?!s)|secret|passw|passphrase|pwd|signature|credential|jwt|bearer|hmac|auth(?!or(?!i))|accessid|keypairid|"
-    r"(access|account|api|license|private|shared|subscription)key|^(access|pass|sas|sig)$",
+    r"(j|php|asp)sess(ion)?id|(access|account|api|license|private|shared|subscription)key|^(access|hdn(ea|tl|ts)|pass|sas|sig)$",
 )
 _QUERY = re.compile(r"[?&;]([^=&;?/]+)=?([^&;]*)")
 _USER = re.compile(r"[^/]*@|(?!arn:)[^/:\[\]]*:(?!\d*(/|$)).*@")  # a password may contain a slash
@@ -115,7 +115,7 @@ def why_refused(path: str | os.PathLike[str]) -> str | None:
 def _is_secret(name: str, value: str) -> bool:
     return (
         _SECRETS.search(re.sub("[^a-z]", "", unquote(name).lower())) is not None
-        or value.startswith("AIza")  # keys of Google
+        or value.startswith(("AIza", "eyJ", "ghp_"))  # keys of Google, JSON web tokens, tokens of GitHub
     )
 
 

@@ -109,8 +109,8 @@ class _Process:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.stores: dict[tuple[str, str], Any] = {}
-        self.opening: dict[tuple[str, str], threading.Lock] = {}
+        self.stores: dict[tuple[str, str, bool], Any] = {}
+        self.opening: dict[tuple[str, str, bool], threading.Lock] = {}
         self.slots = asyncio.Semaphore(IN_FLIGHT)
         self.locks: dict[int, asyncio.Lock] = {}
         self.answered: set[str] = set()  # hosts that have answered
@@ -182,10 +182,12 @@ def _store(url: str) -> Any:
     """
     if reason := why_refused(url):
         raise RemoteError(shown(url), reason)
-    key = (scheme_of(url), host_of(url))
+    # One for each host, because some file systems connect when they are made. For S3, whether the URL names a version
+    # of the object is an option of the file system.
+    key = (scheme_of(url), host_of(url), "?versionId=" in url)
     with _process.lock:
         opening = _process.opening.setdefault(key, threading.Lock())
-    with opening:  # one for each host, because some file systems connect when they are made
+    with opening:
         if (store := _process.stores.get(key)) is None:
             store = _process.stores[key] = open_store(url, key[0], timeout=TIMEOUT, connections=IN_FLIGHT)
         return store
@@ -339,6 +341,14 @@ def _check_tag(tag: int, found: str) -> None:
         raise ObjectChangedError
 
 
+def _check_facts(facts: Facts, headers: Any) -> None:
+    """Raises ObjectChangedError if an answer states another ETag or another size of the whole object than the facts."""
+    _check_tag(facts.tag, _tag_of(headers))
+    total = headers.get("Content-Range", "").rpartition("/")[2]
+    if total.isdecimal() and facts.size not in (None, int(total)) and not _is_encoded(headers):
+        raise ObjectChangedError
+
+
 def _is_encoded(headers: Any) -> bool:
     return headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
 
@@ -350,7 +360,10 @@ def _http_facts_of(headers: Any, size: int | None, ranges: bool) -> Facts:
 
 
 async def _http_head(store: Any, url: str) -> Facts | None:
-    """None if the server allows no HEAD requests, or does not tell the size."""
+    """None if the server allows no HEAD requests, does not tell the size, or sends a body after the headers."""
+    from aiohttp import ClientResponseError
+    from aiohttp.http_exceptions import HttpProcessingError
+
     try:
         async with _http(store, "HEAD", url) as answer:
             length = answer.headers.get("Content-Length", "")
@@ -361,13 +374,17 @@ async def _http_head(store: Any, url: str) -> Facts | None:
         if error.status in (400, 401, 403, 405, 501):  # the GET request decides whether access is refused
             return None
         raise
+    except ClientResponseError as error:
+        if isinstance(error.__cause__, HttpProcessingError):
+            return None
+        raise
 
 
 async def _http_first_byte(store: Any, url: str) -> Facts:
     """The facts by a GET request."""
     try:
         async with _http(store, "GET", url, Range="bytes=0-0") as answer:
-            if answer.status == 206:
+            if answer.status == 206 and not _is_encoded(answer.headers):
                 total = answer.headers.get("Content-Range", "").rpartition("/")[2]
                 return _http_facts_of(answer.headers, int(total) if total.isdigit() else None, True)
             length = answer.headers.get("Content-Length", "")
@@ -412,25 +429,25 @@ async def _in_turn(store: Any, function: Callable[..., _T], *arguments: Any, **o
         return await asyncio.to_thread(function, *arguments, **options)
 
 
-async def _part(store: Any, url: str, start: int, size: int, tag: int, signed: str = "") -> bytes:
+async def _part(store: Any, url: str, start: int, size: int, facts: Facts, signed: str = "") -> bytes:
     """Exactly these bytes.
 
     Args:
-        tag: of the facts; 0 if they are unknown.
+        facts: of the object.
         signed: as `_signed` returns it.
     """
     if not is_http(store):
         path = name_in(store, url)
         if hasattr(store, "_call_s3"):
-            found = await _signed_part(store, url, signed, start, size, tag) if signed else None
-            data = await _s3_part(store, path, start, size, tag) if found is None else found
+            found = await _signed_part(store, url, signed, start, size, facts.tag) if signed else None
+            data = await _s3_part(store, path, start, size, facts.tag) if found is None else found
         elif store.async_impl:
             data = await store._cat_file(path, start=start, end=start + size)
         else:
             data = await _in_turn(store, store.cat_file, path, start=start, end=start + size)
     else:
         async with _http(store, "GET", url, Range=f"bytes={start}-{start + size - 1}") as answer:
-            _check_tag(tag, _tag_of(answer.headers))
+            _check_facts(facts, answer.headers)
             if answer.status == 200 and not (start == 0 and answer.headers.get("Content-Length") == str(size)):
                 raise NoRangesError
             if _is_encoded(answer.headers):
@@ -448,7 +465,7 @@ async def _part(store: Any, url: str, start: int, size: int, tag: int, signed: s
     return data
 
 
-async def _several(store: Any, url: str, ranges: Sequence[tuple[int, int]], tag: int) -> list[tuple[int, bytes]]:
+async def _several(store: Any, url: str, ranges: Sequence[tuple[int, int]], facts: Facts) -> list[tuple[int, bytes]]:
     """Exactly these ranges, by one request: (offset, bytes) of each.
 
     Not every server answers such a request (RFC 9110, section 14.2), and some ignore it or send other ranges.
@@ -461,7 +478,7 @@ async def _several(store: Any, url: str, ranges: Sequence[tuple[int, int]], tag:
     body = bytearray()
     try:
         async with _http(store, "GET", url, Range=f"bytes={asked}") as answer:
-            _check_tag(tag, _tag_of(answer.headers))
+            _check_facts(facts, answer.headers)
             if answer.status == 200:
                 raise SeveralRangesError(ignored=True)
             if answer.status != 206 or _is_encoded(answer.headers) or (answer.content_length or 0) > most:
@@ -585,30 +602,30 @@ def list_folder(url: str) -> list[str]:
     return sorted(f"{url.rstrip('/')}/{name.removeprefix(folder)}" for name in found)
 
 
-def fetch(url: str, ranges: Sequence[tuple[int, int]], *, tag: int = 0) -> list[tuple[int, bytes]]:
+def fetch(url: str, ranges: Sequence[tuple[int, int]], facts: Facts) -> list[tuple[int, bytes]]:
     """The bytes of some (offset, size) ranges and of small gaps between them, as (offset, bytes), ascending.
 
     A web server is asked for many ranges by one request. If it does not answer such requests, the ranges are merged
     into few, and each of them is one request.
 
     Args:
-        tag: of the facts; 0 if they are unknown.
+        facts: of the object.
 
     Raises:
         FileNotFoundError, PermissionError, RemoteError: It cannot be read.
         NoRangesError: The server sends whole objects only.
-        ObjectChangedError: The object has another ETag, or is shorter.
+        ObjectChangedError: The object has another ETag or size.
     """
     store, process, host, signed = _store(url), _process, host_of(url), ""
 
     async def one(start: int, size: int) -> list[tuple[int, bytes]]:
-        return [(start, await _repeated(url, lambda: _part(store, url, start, size, tag, signed), size=size))]
+        return [(start, await _repeated(url, lambda: _part(store, url, start, size, facts, signed), size=size))]
 
     async def several(group: list[tuple[int, int]]) -> list[tuple[int, bytes]]:
         if len(group) == 1:
             return await one(*group[0])
         size = sum(length for _, length in group)
-        return await _repeated(url, lambda: _several(store, url, group, tag), size=size)
+        return await _repeated(url, lambda: _several(store, url, group, facts), size=size)
 
     async def few() -> list[tuple[int, bytes]] | None:
         """By few requests; None if the server does not send several ranges in one answer."""
@@ -675,7 +692,7 @@ def download(url: str, facts: Facts, offset: int, size: int | None, write: Calla
             while todo or waiting:
                 while todo and len(waiting) < _AHEAD:
                     start, length = todo.pop()
-                    work = _repeated(url, functools.partial(_part, store, url, start, length, facts.tag), size=length)
+                    work = _repeated(url, functools.partial(_part, store, url, start, length, facts), size=length)
                     waiting.append(asyncio.ensure_future(work))
                 await asyncio.to_thread(write, await waiting[0])
                 del waiting[0]

@@ -587,7 +587,7 @@ def _fetched_ranges(url: str, facts: Facts, ranges: Sequence[tuple[int, int]]) -
     try:
         if not facts.ranges:
             raise NoRangesError
-        pieces = remote.fetch(url, ranges, tag=facts.tag)
+        pieces = remote.fetch(url, ranges, facts)
     except NoRangesError:
         _get().facts.put(hash(url), replace(facts, ranges=False))
         with _whole_object(url, replace(facts, ranges=False)) as (local, _):

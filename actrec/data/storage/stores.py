@@ -53,7 +53,8 @@ def open_store(url: str, scheme: str, *, timeout: float, connections: int) -> An
 
         kind = GCSFileSystem
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
-    if scheme not in _OWN:  # the host and the port, for example, without which some cannot be made
+    # The host and the port, for example, without which some cannot be made. S3 ignores `?versionId=` without this.
+    if scheme not in _OWN or scheme in ("s3", "s3a"):
         options |= kind._get_kwargs_from_urls(url)
     if scheme == "ftp":
         kind = type(kind)("FTP", (kind,), {"ftp": io.BytesIO()})  # its __del__ closes this, if it has no connection

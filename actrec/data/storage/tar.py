@@ -78,6 +78,8 @@ def scan(archive: str, file: io.RawIOBase | io.BufferedIOBase, size: int) -> Tab
             file.seek(begin)
             with tarfile.open(fileobj=_Bounded(file), mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
                 while (member := tar.next()) is not None:
+                    if member.size < 0:  # the next header would be before this one
+                        raise tarfile.ReadError("a negative size")
                     _add(table, member, size)
                     tar.members.clear()  # type: ignore[attr-defined] # which would fill the memory
                 end = tar.offset

@@ -115,6 +115,8 @@ def test_an_outage_is_told_and_does_not_take_its_time_for_each_object(data, monk
         {"encoding": "gzip"},
         {"encoding": "identity"},
         {"encoding": "if accepted"},
+        {"encoding": "ranges"},
+        {"head_body": True},
         {"latency": 0.01, "bandwidth": 100e6},
     ],
     ids=str,
@@ -126,6 +128,16 @@ def test_odd_servers(data, options, failures):
         assert server.most <= remote.IN_FLIGHT
         if options == {"encoding": "if accepted"}:
             assert any("=0-0" not in asked for _, _, asked in server.log if asked)  # it sends parts, uncompressed
+
+
+@pytest.mark.parametrize("size", [1000, 4_000_000])
+def test_a_size_that_contradicts_the_ranges(data, size):
+    """The size in the answer to HEAD is wrong: neither is the object cut off, nor are bytes made up."""
+    with RangeServer({"a.mp4": data}, head_size=size) as server:
+        with pytest.raises(ChangedError, match="replaced"), storage.open_bytes(server.url("a.mp4")) as file:
+            file.read()
+        with pytest.raises(ChangedError, match="replaced"):
+            storage.read_ranges(server.url("a.mp4"), [(0, 10)])
 
 
 def test_redirects(data):

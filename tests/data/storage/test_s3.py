@@ -133,3 +133,40 @@ def test_a_folder_of_s3_as_input(bucket):
         find_inputs(["s3://videos/n/"])
     names = ["s3://videos/none/", "s3://videos/none.tar", "s3://nobucket/none.tar"]
     assert [video.path for video in find_inputs([*names, "good.mp4"])] == [*names, "good.mp4"]
+
+
+def test_versions_of_an_object(bucket, data):
+    """A URL with ?versionId= names an old version, also after a URL of the same bucket without it."""
+    bucket.put_bucket_versioning(Bucket="videos", VersioningConfiguration={"Status": "Enabled"})
+    contents = [data, data[::-1], data[:2_000_000]]
+    ids = [bucket.put_object(Bucket="videos", Key="a.mp4", Body=one)["VersionId"] for one in contents]
+    for url, content in [
+        ("s3://videos/a.mp4", contents[2]),
+        *((f"s3://videos/a.mp4?versionId={version}", one) for version, one in zip(ids, contents)),
+    ]:
+        assert storage.stat(url).size == len(content)
+        ranges = [(i * 290_000, 5000) for i in range(6)]
+        assert storage.read_ranges(url, ranges) == [content[offset : offset + size] for offset, size in ranges]
+        with storage.open_bytes(url) as file:
+            assert file.read() == content
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("AWS_ENDPOINT_URL", "127.0.0.1:9000", "the endpoint is not a URL: check AWS_ENDPOINT_URL"),
+        ("AWS_CONFIG_FILE", "malformed", "the configuration file of AWS is malformed"),
+        ("AWS_PROFILE", "none", "no valid credentials were found in the environment"),
+    ],
+)
+def test_settings_that_are_wrong(bucket, monkeypatch, tmp_path, name, value, why):
+    (tmp_path / "malformed").write_text("[profile x\nregion")
+    remote._forget()
+    monkeypatch.setenv(name, str(tmp_path / value) if value == "malformed" else value)
+    with pytest.raises((storage.RemoteError, PermissionError), match=why):
+        storage.stat("s3://videos/a.mp4")
+
+
+def test_a_bucket_that_cannot_exist(bucket):
+    with pytest.raises(storage.RemoteError, match="a name that S3 does not allow"):
+        storage.stat("s3://Videos!/a.mp4")

@@ -175,6 +175,19 @@ def test_a_header_that_claims_to_be_huge(place):
     assert "damaged" in storage.list_archive(archive).damage
 
 
+@pytest.mark.parametrize("size", [-1, -512, -1024, -10_000])
+def test_a_header_with_a_negative_size(place, size):
+    """The member after one of -512 bytes would be itself, so the scan would not end."""
+    header = bytearray(archive_of([("b", b"")])[:512])
+    header[124:136] = size.to_bytes(12, "big", signed=True)
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + sum(header[156:]) + 8 * ord(" "))
+    archive = place(archive_of([("a", b"1")])[:1024] + bytes(header) + bytes(2048))
+    assert read(f"{archive}::a") == b"1"
+    table = storage.list_archive(archive)
+    assert list(table.members) == ["a"]
+    assert "damaged" in table.damage
+
+
 @pytest.mark.parametrize("padding", [0, 512, 102_400])
 def test_joined_archives(place, caplog, padding):
     """As by `cat a.tar b.tar`. Padding of any length says nothing."""
