@@ -45,7 +45,7 @@ def inspect(file: Path, backbone: str | None, weightsoptions: config.WeightsOpti
     """
     from actrec.nets import NETS
     from actrec.nets.recognize import recognize
-    from actrec.nets.weights import entry_note
+    from actrec.nets.weights_file import entry_note
 
     found = recognize(file, backbone, entry=weightsoptions.entry)
     million = found.num_values / 1e6

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import actrec
 from actrec.nets import weights
+from actrec.nets.weights_file import WeightsFile
 
 
 def cases(golden: str) -> list[dict[str, Any]]:
@@ -94,5 +95,5 @@ def load_without_file(
     net: nn.Module, tensors: dict[str, Tensor], patch: pytest.MonkeyPatch, **options: Any
 ) -> weights.Account:
     """Loads tensors as from a file. Writing one of a large net takes longer than all the rest."""
-    patch.setattr(weights, "read_checkpoint", lambda path, entry: weights.WeightsFile(tensors))
+    patch.setattr(weights, "read_checkpoint", lambda path, entry: WeightsFile(tensors))
     return actrec.load_weights(net, "model.pth", **options)

@@ -12,7 +12,8 @@ from actrec import config, nets
 from actrec.config import Input, OptionError, Recipe
 from actrec.engine import dist
 from actrec.engine.runfolder import Data
-from actrec.nets.weights import Account, entry_note, head_of, load_weights, trained_layers, untrained
+from actrec.nets.weights import Account, head_of, load_weights, trained_layers, untrained
+from actrec.nets.weights_file import entry_note
 from actrec.pipelines.loader import Loader, eval_loader, train_loader
 from actrec.registry import did_you_mean
 from actrec.words import counted, some_of

@@ -41,7 +41,8 @@ from actrec.inference.stream import LivePrediction, stream
 from actrec.inference.timeline import Timeline
 from actrec.nets.outside import last_layer, layer_of
 from actrec.nets.recognize import recognize
-from actrec.nets.weights import Account, entry_note, untrained
+from actrec.nets.weights import Account, untrained
+from actrec.nets.weights_file import entry_note
 from actrec.pipelines.loader import Loader, eval_loader
 from actrec.pipelines.sweep import Sweep
 from actrec.settings import check_value

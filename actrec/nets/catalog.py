@@ -20,8 +20,9 @@ from actrec.files import atomic_write
 from actrec.known_nets import TABLE, Details, Family, Form, OptionValue
 from actrec.nets import NETS, Entry
 from actrec.nets.backbone import Backbone
+from actrec.nets.matching import COUNTERS, stem_of
 from actrec.nets.profile import profile
-from actrec.nets.weights import COUNTERS, head_of, stem_of
+from actrec.nets.weights import head_of
 from actrec.settings import check_fields
 
 

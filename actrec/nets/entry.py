@@ -53,7 +53,7 @@ class Entry:
         input: the input that the net expects.
         options: the options of the net and their default values.
         paper: where the net was published.
-        weights: layouts of weights files that the net reads in addition to actrec's own (see `weights.READERS`).
+        weights: layouts of weights files that the net reads in addition to actrec's own (see `matching.READERS`).
         forms: sets of options that change the names or the shapes of the weights.
         published: published accuracies.
         outside: the net was defined by the user (see `actrec.nets.outside`).

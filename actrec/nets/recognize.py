@@ -16,19 +16,9 @@ from actrec.known_nets import Form, known_nets
 from actrec.nets import NETS, Layout, OptionValue
 from actrec.nets.backbone import Backbone
 from actrec.nets.catalog import pattern_of, stem_shape, sums
-from actrec.nets.weights import (
-    READERS,
-    head_of,
-    layouts_for,
-    listed,
-    match_names,
-    options_in,
-    read_checkpoint,
-    renamed_tensors,
-    stem_of,
-    unwrapped,
-    whole_prefix,
-)
+from actrec.nets.matching import READERS, layouts_for, match_names, renamed_tensors, stem_of, unwrapped, whole_prefix
+from actrec.nets.weights import head_of, options_in
+from actrec.nets.weights_file import listed, read_checkpoint
 
 SHARED = 0.6  # fraction of a net's names that a file must have to be compared with the net
 NUM_SIMILAR = 3  # forms of nets with which a file is compared that fits none

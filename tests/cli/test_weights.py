@@ -18,8 +18,8 @@ import actrec
 from actrec.cli.main import COMMANDS, main
 from actrec.config import Net, WeightsOptions
 from actrec.engine.build import build_net
+from actrec.nets.matching import READERS
 from actrec.nets.recognize import recognize
-from actrec.nets.weights import READERS
 from actrec.settings import field_types
 from tests.nets.test_vit import as_their_owners_write_it
 

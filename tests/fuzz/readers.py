@@ -24,7 +24,7 @@ from actrec.data.lists import Video, read_flips, read_labels, read_list
 from actrec.data.lists.formats import FORMATS, Options, guess_format
 from actrec.engine import checkpoint, runlog
 from actrec.inference import embeddings
-from actrec.nets.weights import read_checkpoint
+from actrec.nets.weights_file import read_checkpoint
 from actrec.report import runs
 
 CORPUS = Path(__file__).with_name("corpus")

@@ -19,7 +19,7 @@ import actrec
 from actrec import nets
 from actrec.nets import NETS
 from actrec.nets.backbone import Backbone
-from actrec.nets.weights import match_names
+from actrec.nets.matching import match_names
 
 VIT = json.loads(Path(__file__).with_name("golden_vit.json").read_text())["cases"]
 MVIT_SWIN3D = json.loads(Path(__file__).with_name("golden_mvit_swin3d.json").read_text())["cases"]

@@ -11,8 +11,8 @@ import torch
 from actrec import config, nets
 from actrec.known_nets import known_nets
 from actrec.nets import INPUT_OPTIONS, NETS, catalog, page, published
+from actrec.nets.matching import READERS
 from actrec.nets.profile import profile
-from actrec.nets.weights import READERS
 
 PAGE = Path(__file__).parents[2] / "docs/nets.md"
 

@@ -16,9 +16,9 @@ import actrec
 from actrec.nets import NETS
 from actrec.nets.backbone import Backbone
 from actrec.nets.layers import WindowPool, window_of
+from actrec.nets.matching import match_names
 from actrec.nets.recognize import recognize
 from actrec.nets.slowfast import slow_frames
-from actrec.nets.weights import match_names
 
 GOLDEN = references.cases("golden_pytorchvideo.json")
 CHEAP = ("ptv_x3d_m_112", "psf_x3d_m", "ptv_slow_r50_fullyconv", "psf_slowfast_8x8_r50", "psf_i3d_8x8_r50")

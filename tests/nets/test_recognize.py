@@ -12,7 +12,7 @@ import torch
 from actrec import nets
 from actrec.nets import NETS
 from actrec.nets.recognize import Guess, recognize
-from actrec.nets.weights import read_checkpoint
+from actrec.nets.weights_file import read_checkpoint
 
 FILES = [  # net, its options, classes and channels, other nets with the very same names
     ("c3d", {}, 5, 3, ()),

@@ -25,8 +25,9 @@ import actrec
 from actrec import nets
 from actrec.nets import weights
 from actrec.nets.backbone import Backbone
+from actrec.nets.matching import unwrapped
 from actrec.nets.recognize import recognize
-from actrec.nets.weights import read_checkpoint, unwrapped
+from actrec.nets.weights_file import WeightsFile, read_checkpoint
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())["cases"]
 
@@ -103,7 +104,7 @@ def test_logits_of_the_reference(case, monkeypatch):
     schema = "\n".join(sorted(f"{key} {'x'.join(map(str, value.shape))}" for key, value in tensors.items()))
     assert hashlib.sha1(schema.encode()).hexdigest() == case["schema_sha1"]
     monkeypatch.setattr(
-        weights, "read_checkpoint", lambda path, entry: weights.WeightsFile(tensors)
+        weights, "read_checkpoint", lambda path, entry: WeightsFile(tensors)
     )  # writing them takes longer
     account = actrec.load_weights(net, "model_best.pth.tar", layout=case["layout"])
     assert len(account.used) == len(tensors)
