@@ -31,7 +31,6 @@ from actrec.files import atomic_file, writing
 from actrec.system import read_at
 from actrec.tools.make.choose_split import Split
 from actrec.tools.make.record import SHARDS, allot, clean
-from actrec.words import counted
 
 STAGED = ".videos"  # folder of prepared videos that are in no shard yet, among the shards
 _MTIME = 315532800  # 1980-01-01; tar warns about times near 1970
@@ -53,9 +52,7 @@ def check_number(split: Split, number: int) -> None:
     """Raises OptionError if videos cannot be divided among so many shards."""
     counts = Counter(part_of(split).values())
     if number > counts.total():
-        raise OptionError(
-            f"`shards` {number}: expected at most {counts.total()}, as there are {counted(counts.total(), 'video')}"
-        )
+        raise OptionError(f"`shards` {number}: expected at most {counts.total():,}, the number of videos")
     if number < len(counts):
         raise OptionError(
             f"`shards` {number}: expected at least {len(counts)}, as each of the lists {', '.join(counts)} has shards "

@@ -237,7 +237,10 @@ class Cache:
     def _filled(
         self, name: str, suffix: str, fill: Callable[[BinaryIO], int], size: int | None
     ) -> tuple[BinaryIO, Path, int]:
-        """Fills a temporary file: (open file, path, checksum). If the disk is full, makes room and tries again."""
+        """Fills a temporary file: (open file, path, checksum).
+
+        If the disk is full, makes room and tries again. If the folder was deleted meanwhile, tries again, too.
+        """
         for attempt in range(3):
             try:
                 file, path = self._temporary(name, suffix, anywhere=attempt == 2)
@@ -245,7 +248,10 @@ class Cache:
                 self._failed(error, size or 0)
                 continue
             try:
-                return file, path, fill(file)
+                checksum = fill(file)
+                if attempt == 2 or path.exists():
+                    return file, path, checksum
+                file.close()
             except BaseException as error:
                 file.close()
                 with contextlib.suppress(OSError):

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -331,6 +332,23 @@ def test_no_room_for_a_whole_object(folder, data):
     attempts.extend([0] * -100)
     with pytest.raises(OSError, match="no space"), cache.store(NAME, "", always_full, 5):
         pass
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_the_folder_is_deleted_while_an_object_is_fetched(folder, data, times):
+    cache, attempts = Cache(folder, 1 << 30), []
+
+    def fill(file):
+        attempts.append(file)
+        file.write(data)
+        if len(attempts) <= times:
+            shutil.rmtree(folder, ignore_errors=True)
+        return cache_module.zlib.crc32(data)
+
+    with cache.store(NAME, ".mp4", fill, len(data)) as path:
+        assert path.read_bytes() == data
+    assert len(attempts) == min(times + 1, 3)
+    assert whole(cache) == (data if times == 1 else None)  # the third file was not in the cache
 
 
 def always_full(file):

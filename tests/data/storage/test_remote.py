@@ -89,7 +89,7 @@ def test_an_outage_is_told_and_does_not_take_its_time_for_each_object(data, monk
         urls = [server.url(f"{name}.mp4") for name in "abc"]
         storage.stat(urls[0])
     host = urls[0].split("/")[2]
-    with pytest.raises(storage.RemoteError, match="refused the connection after [2-9]\\d* attempts"):
+    with pytest.raises(storage.RemoteError, match="refused the connection after \\d+ attempts"):
         storage.stat(urls[1])
     before = storage.statistics()["requests"]
     with pytest.raises(storage.RemoteError, match="refused the connection$"):
@@ -98,7 +98,7 @@ def test_an_outage_is_told_and_does_not_take_its_time_for_each_object(data, monk
     assert [line.split(" (")[0] for line in caplog.messages] == [f"{host} does not answer"]
     remote._process.has_answered(host)
     assert caplog.messages[1:] == [f"{host} answers again"]
-    with pytest.raises(storage.RemoteError, match="refused the connection after [2-9]\\d* attempts"):
+    with pytest.raises(storage.RemoteError, match="refused the connection after \\d+ attempts"):
         storage.stat(urls[2])
 
 

@@ -161,7 +161,7 @@ def test_names_have_one_dot_and_several_labels_are_json(videos, tmp_path):
 
 def test_numbers_of_shards(videos, tmp_path):
     src = videos(*NAMES)
-    with pytest.raises(OptionError, match="shards 13: expected at most 12, as there are 12 videos"):
+    with pytest.raises(OptionError, match="shards 13: expected at most 12, the number of videos"):
         run(src, tmp_path, 13)
     with pytest.raises(OptionError, match="shards 1: expected at least 2, as each of the lists train, val has"):
         run(src, tmp_path, 1)
