@@ -196,6 +196,13 @@ def padded_packet(data: bytes) -> av.Packet:
     return packet
 
 
+def demux(container: InputContainer, *streams: av.stream.Stream) -> Iterator[av.Packet]:
+    """The packets of some streams, of all if none is given; at the end, an empty packet for each of them."""
+    # PyAV fails after these if more streams have appeared since the file was opened, as in MPEG-TS.
+    with contextlib.suppress(IndexError):
+        yield from container.demux(*streams)
+
+
 def iter_packets(
     container: InputContainer, stream: av.VideoStream, observer: DecodeObserver | None = None
 ) -> Iterator[av.Packet]:
@@ -204,7 +211,7 @@ def iter_packets(
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = av.stream.Discard.all
-    packets = container.demux(stream)
+    packets = demux(container, stream)
     while True:
         try:
             packet = next(packets)

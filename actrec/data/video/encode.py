@@ -15,7 +15,7 @@ import av
 import numpy as np
 from av.container import InputContainer, OutputContainer
 
-from actrec.data.video.container import open_audio
+from actrec.data.video.container import demux, open_audio
 from actrec.files import errors_named
 from actrec.leftovers import temporary_path
 
@@ -300,7 +300,7 @@ class Sound:
         assert stream.time_base is not None
         shift = round(self._start / stream.time_base)
         try:
-            for packet in self._source.demux(stream):
+            for packet in demux(self._source, stream):
                 if packet.dts is None or packet.pts is None:
                     continue  # the empty packet at the end
                 if shift > 0 and packet.pts < shift:
@@ -313,9 +313,9 @@ class Sound:
 
     def _transcoded(self, stream: av.AudioStream) -> Generator[av.Packet, None, None]:
         try:
-            for packet in self._source.demux(stream):
+            for packet in demux(self._source, stream):
                 try:
-                    frames = packet.decode()
+                    frames = stream.decode(packet)
                 except av.FFmpegError:
                     continue
                 for frame in frames:

@@ -22,7 +22,7 @@ from av.container import InputContainer
 
 from actrec.data.storage.paths import hide_secrets
 from actrec.data.video.color import Converter, Region
-from actrec.data.video.container import MediaError, decoder_limit, video_stream
+from actrec.data.video.container import MediaError, decoder_limit, demux, video_stream
 from actrec.data.video.orientation import Orientation
 
 # What FFmpeg may open for an address that starts so, and its options. No source may open a file, and only HTTP may name
@@ -318,7 +318,7 @@ class _Connection:
 
         Ends when the thread has to stop.
         """
-        packets = self._container.demux()
+        packets = demux(self._container)
         while True:
             asked, self._live._reading = time.monotonic(), True
             packet = next(packets, None)

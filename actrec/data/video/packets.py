@@ -15,7 +15,14 @@ from av.container import InputContainer, OutputContainer
 
 from actrec.data.storage import is_local, read_ranges
 from actrec.data.video.certificate import Certificate, StreamInfo, file_version
-from actrec.data.video.container import ChangedError, decode_error, decoder_limit, open_video, padded_packet
+from actrec.data.video.container import (
+    ChangedError,
+    decode_error,
+    decoder_limit,
+    demux,
+    open_video,
+    padded_packet,
+)
 from actrec.opening import open_regular
 from actrec.system import read_at
 
@@ -227,7 +234,7 @@ class _ContainerPackets:
         missing = set(certificate.packets["pts"][run.needed].tolist())
         key_pts = int(certificate.key_pts[run.key])
         self._container.seek(int(certificate.key_dts[run.key]), stream=self._stream, backward=True)
-        for packet in self._container.demux(self._stream):
+        for packet in demux(self._container, self._stream):
             pts = packet.pts
             if pts is None or not packet.size:
                 continue
@@ -246,8 +253,8 @@ class _ContainerPackets:
 
 
 def _decoder_options(codec: str) -> dict[str, str]:
-    """FFmpeg's HEVC decoder leaves what it shows in place of a damaged slice to chance, and tells it only if asked."""
-    return decoder_limit() | ({"err_detect": "explode"} if codec == "hevc" else {})
+    """These decoders leave what they show in place of a damaged part to chance, and tell it only if asked."""
+    return decoder_limit() | ({"err_detect": "explode"} if codec in ("hevc", "mjpeg") else {})
 
 
 def _with_preamble(packet: av.Packet, preamble: bytes) -> av.Packet:

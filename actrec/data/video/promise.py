@@ -13,7 +13,7 @@ import av
 from av.container import InputContainer
 
 from actrec.data.storage import open_bytes
-from actrec.data.video.container import MediaError, iter_packets, open_video
+from actrec.data.video.container import MediaError, demux, iter_packets, open_video
 from actrec.data.video.ends import IS_TORN
 from actrec.words import counted, decimal
 
@@ -102,7 +102,7 @@ def _judge_duration(path: str | os.PathLike[str], promised: float) -> Loss | Non
     with open_video(path) as (container, _):
         start = (container.start_time or 0) / av.time_base
         try:
-            for packet in container.demux():
+            for packet in demux(container):
                 if packet.pts is not None and packet.time_base:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         except av.error.FFmpegError:

@@ -288,6 +288,18 @@ def test_damaged_hevc_is_a_surprise(tmp_path):
     read(damaged, [9], found.certificate)
 
 
+def test_damaged_mjpeg_is_a_surprise(tmp_path):
+    """FFmpeg shows old content of its memory in place of what is missing, and marks nothing."""
+    frames = [numbered(n) for n in range(12)]
+    path = write(tmp_path / "a.mkv", frames, codec="mjpeg", full_range=True, pix_fmt="yuvj420p")
+    damaged = damage(path, 7, 0.5, b"\xaa")
+    assert len(plain_decode(damaged)) == 12
+    certificate = certificate_of(damaged)
+    read(damaged, [6, 8], certificate)
+    with pytest.raises(SurpriseError, match="the decoder refused a packet"):
+        read(damaged, [7], certificate)
+
+
 def test_what_damaged_cavlc_leaves_after_keyframes_is_in_doubt(tmp_path):
     for cabac, doubt in ((1, None), (0, "damage inside its pictures would not be seen")):
         options = {"x264-params": f"cabac={cabac}"}

@@ -112,6 +112,19 @@ def stream(frames, format):
     return file.getvalue()
 
 
+def test_a_stream_that_appears_after_the_file_was_opened(tmp_path):
+    """MPEG-TS: a packet with another identifier, as by damage, begins a stream of its own."""
+    path, data = tmp_path / "a.ts", bytearray(stream([numbered(n) for n in range(40)], "mpegts"))
+    begins = [i for i in range(0, len(data), 188) if data[i + 1 : i + 3] == b"\x41\0"]  # of pictures
+    data[begins[29] + 2] ^= 1  # picture 28, a B-frame
+    path.write_bytes(data)
+    with pytest.raises(IndexError):
+        plain_decode(path)
+    assert [number_of(rgb) for rgb, _ in iter_frames(path)] == [*range(28), *range(29, 40)]
+    assert probe_video(path).frames == 39
+    assert number_of(read(path, [38], certificate_of(path))[0][0]) == 39
+
+
 @pytest.mark.parametrize(("format", "earned"), [("mpegts", True), ("h264", False)])
 def test_start_codes_and_missing_timestamps(tmp_path, format, earned):
     path = tmp_path / "a"
