@@ -107,6 +107,12 @@ def why_refused(path: str | os.PathLike[str]) -> str | None:
             "a signature or token in a URL is not supported, because it expires and lists are copied: expected "
             "credentials in the environment, or in the configuration of fsspec"
         )
+    try:
+        parts = urlsplit(f"{scheme}://{place}")
+        if scheme in ("http", "https"):
+            parts.port  # noqa: B018 - raises
+    except ValueError:
+        return f"{place} is malformed: expected a host or a bucket, or HOST:PORT"
     if scheme in ("http", "https") and urlsplit(url).fragment:
         return "# begins a fragment, which is never sent to the server: expected %23 for a # in a name"
     return None

@@ -32,6 +32,7 @@ def test_local_paths(path):
     [
         *("s3://bucket/a b?#%20ü.mp4", "S3://bucket/k.mp4", "gs://bucket/x/y.mp4", "https://host:8080/a.mp4?version=3"),
         *("HTTP://host/a", "abfs://container@account.dfs.core.windows.net/a.mp4", "hf://datasets/u/r@main/a.mp4"),
+        *("http://[::1]:80/a[1.mp4", "s3://arn:aws:s3:us-east-1:1:accesspoint/x/a.mp4", "s3://bucket/a[.mp4"),
         *("s3://bucket/a::b.mp4", "s3://my-token-bucket/sig/token.mp4", "https://host/a?tokens=3", "hdfs://n:9/a"),
     ],
 )
@@ -133,6 +134,10 @@ SECRET = "hunter2"
         ("zip://a.mp4::s3://bucket/x.zip", "zip:// is not supported"),
         ("s3:///a.mp4", "nothing between"),
         ("https://host/a#1.mp4", "expected %23"),
+        ("https://host:99999/a.mp4", "host:99999 is malformed: expected a host or a bucket, or HOST:PORT"),
+        ("https://[::1/a.mp4", "[::1 is malformed"),
+        ("s3://buck[et/a.mp4", "buck[et is malformed"),
+        ("hdfs://host]/a.mp4", "host] is malformed"),
     ],
 )
 def test_refused_urls(url, why):
