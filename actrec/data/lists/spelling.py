@@ -51,6 +51,8 @@ def why_missing(path: str, said: str = "") -> str:
     if is_url(path):
         if split_member(path)[1] is not None:
             return said.replace("object", "archive") or "no such archive, or no such member in it"
+        if said.startswith("no such bucket"):
+            return said
         is_video = "." in path.rpartition("/")[2]
         return "no such object" + ("" if is_video else " (frame folders are read from the file system only)")
     archive, member = split_member(path)

@@ -8,6 +8,8 @@ from s3_server import serve_bucket, use_server
 
 from actrec.data import storage
 from actrec.data.errors import ChangedError
+from actrec.data.index import build_index
+from actrec.data.lists import Video
 from actrec.data.storage import remote
 from actrec.inference.inputs import find_inputs
 
@@ -165,6 +167,11 @@ def test_settings_that_are_wrong(bucket, monkeypatch, tmp_path, name, value, why
     monkeypatch.setenv(name, str(tmp_path / value) if value == "malformed" else value)
     with pytest.raises((storage.RemoteError, PermissionError), match=why):
         storage.stat("s3://videos/a.mp4")
+
+
+def test_an_index_names_a_missing_bucket(bucket):
+    with pytest.raises(ValueError, match="s3://none/a.mp4: no such bucket$"):
+        build_index([Video.of("s3://none/a.mp4")])
 
 
 def test_a_bucket_that_cannot_exist(bucket):
