@@ -44,6 +44,7 @@ class RangeServer:
         head_body: Whether the answer to HEAD requests has a body, against the rules.
         etags, dates: Whether answers have an ETag, a Last-Modified.
         lengths: Whether answers have a Content-Length; otherwise they are chunked.
+        unit: of ranges, as Content-Range names it.
         encoding: Content-Encoding that answers claim to have, and have for gzip. "if accepted": gzip, for clients that
             accept it. "ranges": gzip, and ranges are those of the compressed bytes.
         refused: Requests whose target contains this get the status 403.
@@ -75,6 +76,7 @@ class RangeServer:
         etags: bool = True,
         dates: bool = True,
         lengths: bool = True,
+        unit: str = "bytes",
         encoding: str = "",
         refused: str = "",
     ):
@@ -82,7 +84,7 @@ class RangeServer:
         self.redirects: dict[str, str] = {}
         self.latency, self.failures, self.bandwidth = latency, failures, bandwidth
         self.ranges, self.head, self.etags, self.dates, self.lengths = ranges, head, etags, dates, lengths
-        self.head_size, self.head_body = head_size, head_body
+        self.head_size, self.head_body, self.unit = head_size, head_body, unit
         self.encoding, self.several, self.refused = encoding, several, refused
         self.targets: list[str] = []
         self.fail_next: list[str] = []
@@ -208,7 +210,7 @@ class RangeServer:
             first, last = int(asked[1]), min(int(stop or len(data) - 1), len(data) - 1)
             if first >= len(data):
                 return await self._send(writer, method, 416, {"Content-Range": f"bytes */{len(data)}"}, b"")
-            headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+            headers["Content-Range"] = f"{self.unit} {first}-{last}/{len(data)}"
             status, data = 206, data[first : last + 1]
         if fault == "short" and method == "GET":
             data = data[: len(data) // 2]
@@ -223,7 +225,7 @@ class RangeServer:
             place = f"{first}-{int(first) + len(part) - 1}/{len(data)}"
             if self.several == "garbled" and len(parts) == 1:
                 part = part[1:]
-            head = f"--a:b\r\nContent-Type: video/mp4\r\nContent-Range: bytes {place}\r\n\r\n"
+            head = f"--a:b\r\nContent-Type: video/mp4\r\nContent-Range: {self.unit} {place}\r\n\r\n"
             parts.append(head.encode() + part + b"\r\n")
         return b"\r\n" + b"".join(parts[::-1] if self.several == "backwards" else parts) + b"--a:b--\r\n"
 

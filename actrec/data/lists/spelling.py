@@ -13,6 +13,7 @@ from actrec.data.storage.paths import is_url, split_member
 _ONE_SLASH = re.compile("(?:^|/)(s3|gs|gcs|https?):/[^/]")
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _ODD_BLANK = re.compile(r"[^\S ]")
+_OTHER_ARCHIVE = re.compile(r"\.(zip|7z|rar)::", re.IGNORECASE)
 _DRIVE = re.compile(r"(^|/)[A-Za-z]:[\\/]")
 
 
@@ -48,17 +49,19 @@ def why_missing(path: str, said: str = "") -> str:
     Args:
         said: the words of the error.
     """
+    other = "only members of tar archives can be read" if _OTHER_ARCHIVE.search(path) else ""
     if is_url(path):
         if split_member(path)[1] is not None:
             return said.replace("object", "archive") or "no such archive, or no such member in it"
         if said.startswith("no such bucket"):
             return said
-        is_video = "." in path.rpartition("/")[2]
-        return "no such object" + ("" if is_video else " (frame folders are read from the file system only)")
+        if not other and "." not in path.rpartition("/")[2]:
+            other = "frame folders are read from the file system only"
+        return f"no such object ({other})" if other else "no such object"
     archive, member = split_member(path)
     if member is not None and os.path.exists(archive):
         return f"no such member of {archive}"
-    hint = ""
+    hint = other
     if _DRIVE.search(path):
         hint = "the path is one of Windows: expected a path of this system"
     elif "\\" in path:

@@ -76,11 +76,12 @@ _NO_CREDENTIALS = re.compile(
     "NoCredentialsError|PartialCredentialsError|ProfileNotFound|DefaultCredentialsError|RefreshError|"
     "TokenRetrievalError|NoAuthTokenError|UnauthorizedSSOTokenError|SSOTokenLoadError|ClientAuthenticationError"
 )
-_SETTINGS = {  # errors of botocore before any request, and what they mean
+_NO_RETRY = {  # errors of botocore before any request, and of aiohttp
     "ParamValidationError": "the bucket or the object has a name that S3 does not allow",
     "ConfigParseError": "the configuration file of AWS is malformed",
     "ConfigNotFound": "the configuration file of AWS does not exist",
     "NoRegionError": "the region of AWS is unknown: set AWS_DEFAULT_REGION",
+    "NonHttpUrlRedirectClientError": "the server redirects to a URL that is not one of a web server",
 }
 _CUT = re.compile("ClientPayloadError|ContentLengthError|TransferEncodingError|IncompleteRead(Error)?")
 _BROKEN = re.compile(
@@ -115,7 +116,7 @@ def fault_of(url: str, error: Exception) -> Fault:
             return _fault_of_status(url, *status)
     if any(map(_NO_CREDENTIALS.fullmatch, names)):
         return Fault("", PermissionError(errno.EACCES, "no valid credentials were found in the environment", url))
-    if reason := next((text for name, text in _SETTINGS.items() if name in names), ""):
+    if reason := next((text for name, text in _NO_RETRY.items() if name in names), ""):
         return Fault("", RemoteError(url, reason))
     if any(isinstance(one, ValueError) and str(one).startswith("Invalid endpoint") for one in chain):
         return Fault("", RemoteError(url, "the endpoint is not a URL: check AWS_ENDPOINT_URL"))

@@ -453,8 +453,9 @@ async def _part(store: Any, url: str, start: int, size: int, facts: Facts, signe
             if _is_encoded(answer.headers):
                 raise NoRangesError
             wanted = f"bytes {start}-{start + size - 1}/"
-            if answer.status == 206 and not answer.headers.get("Content-Range", wanted).startswith(wanted):
-                if answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            place = answer.headers.get("Content-Range", wanted).lower()
+            if answer.status == 206 and not place.startswith(wanted):
+                if place.startswith(f"bytes {start}-"):
                     raise ObjectChangedError  # the object ends before
                 raise BrokenError("the server sends other bytes than those that were asked for")
             data = await answer.read()

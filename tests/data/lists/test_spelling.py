@@ -85,6 +85,7 @@ def test_a_carriage_return_within_a_line_is_a_part_of_it(tmp_path):
         ("/l/a\u200b.mp4", " (the path contains the invisible character U+200B)"),
         ("/l/a\u00a0b.mp4", " (the path contains the special blank U+00A0)"),
         ("/l/~/a.mp4", " (`~` has no meaning in a list: expected the whole path)"),
+        ("/l/x.zip::a.mp4", " (only members of tar archives can be read)"),
         ('/l/"a.mp4"', " (nothing is quoted in a list: expected the path without quotation marks)"),
         ("/l/https:/x.org/a.mp4", " (a URL begins with https://)"),
     ],
@@ -98,3 +99,5 @@ def test_a_missing_member_of_a_remote_archive():
     assert why_missing("s3://b/x.tar::a.mp4", said) == said
     assert why_missing("s3://b/x.tar::a.mp4", "no such object") == "no such archive"
     assert why_missing("s3://b/a.mp4", "no such object") == "no such object"
+    assert why_missing("s3://b/a.mp4", "no such bucket") == "no such bucket"
+    assert why_missing("s3://b/x.ZIP::a.mp4") == "no such object (only members of tar archives can be read)"

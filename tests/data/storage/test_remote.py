@@ -117,6 +117,7 @@ def test_an_outage_is_told_and_does_not_take_its_time_for_each_object(data, monk
         {"encoding": "if accepted"},
         {"encoding": "ranges"},
         {"head_body": True},
+        {"unit": "Bytes"},
         {"latency": 0.01, "bandwidth": 100e6},
     ],
     ids=str,
@@ -152,7 +153,7 @@ def test_redirects(data):
         with pytest.raises(FileNotFoundError) as error:
             storage.stat(other.url("none.mp4"))
         assert "hunter2" not in str(error.value)
-        with pytest.raises(storage.RemoteError):
+        with pytest.raises(storage.RemoteError, match="redirects to a URL that is not one of a web server$"):
             storage.open_bytes(other.url("file.mp4"))
 
 
