@@ -867,7 +867,7 @@ class Bench(Settings):
     batch_size: int = opt(8, "Number of clips of a step.", at_least=1, common=True)
     steps: int = opt(2, "Number of steps of a turn.", at_least=1, common=True)
     turns: int = opt(5, "Number of turns; the table shows medians.", at_least=1, common=True)
-    videos: int = opt(256, "With --list: number of its videos that are used, spread over it.", at_least=1, common=True)
+    videos: int = opt(256, "With --list: number of its videos to use, spread evenly over it.", at_least=1, common=True)
     seconds: float = opt(10.0, "With --list: duration of each measurement.", above=0, common=True)
 
 

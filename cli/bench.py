@@ -54,9 +54,11 @@ def command(
 ) -> int:
     """Measure how fast nets train on random clips, or with --list how fast your videos can be fed to a net.
 
-    With random clips every net runs in every form (float32 or bfloat16, contiguous or channels-last) in turn, so that
-    other load on the machine slows all of them alike. Ratios are medians over the turns. With a list: the loader alone,
-    the net alone, both together and the decoding alone, in clips per second, and what limits training.
+    Without --list, every net trains in every form (float32 or bfloat16, contiguous or channels-last). They take turns,
+    so that other load on the machine affects all of them alike. Ratios are medians over the turns.
+
+    With --list, the command measures the loader alone, the net alone, both together and decoding alone, in clips per
+    second. It then says what limits training.
     """
     from actrec.cli.progress import Bar, watched
     from actrec.engine import bench as engine

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.argument("src", type=SOURCE, required=False)
 @click.argument("dst", type=FOLDER, required=False)
 @click.option("--list", "lists", multiple=True, type=FILE, metavar="FILE",
-              help="Extract the videos of this list, instead of SRC. May be repeated.")  # fmt: skip
+              help="Extract the videos of this list, instead of SRC. Repeatable.")  # fmt: skip
 @config_options(ExtractOptions, SplitOptions)
 @worker_options
 @limit_options

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 @click.argument("lists", metavar="LIST...", nargs=-1, required=True, type=FILE)
 @click.option("--verify", is_flag=True, help="Decode every frame of every video, and quarantine broken videos.")
 @click.option("--from", "original", type=FILE, metavar="LIST",
-              help="List of the same videos in another place, such as the originals of uploaded videos. Their records "
-              "are copied from its index, so they are not fetched.")  # fmt: skip
+              help="List of the same videos in another place, such as before an upload. Their records are copied "
+              "from its index, so the videos are not fetched.")  # fmt: skip
 @config_options(Clip, only=("template",))
 @json_option
 @worker_options
@@ -46,9 +46,9 @@ def command(
 ) -> int:
     """Probe every video of a LIST and store the result next to it, as LIST.index.npy.
 
-    Every command does this by itself if the index is missing or a file has changed. The exit code is 1 if some videos
-    cannot be used; each is printed with the reason. With --verify they are also listed in LIST.quarantine.csv, and all
-    commands leave them out until the file changes.
+    Other commands do this by themselves for new and changed files. Videos that cannot be used are printed with the
+    reason, and the exit code is 1. With --verify, they are also listed in LIST.quarantine.csv, and all commands leave
+    them out until their files change.
     """
     from actrec.cli.progress import Bar
     from actrec.data.index import cache_path, images_of, quarantine_path

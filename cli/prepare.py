@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.argument("src", type=SOURCE, required=False)
 @click.argument("dst", type=FOLDER, required=False)
 @click.option("--list", "lists", multiple=True, type=FILE, metavar="FILE",
-              help="Prepare the videos of this list, instead of SRC. May be repeated.")  # fmt: skip
+              help="Prepare the videos of this list, instead of SRC. Repeatable.")  # fmt: skip
 @click.option("--sample", type=click.IntRange(0), default=3, show_default=True,
               help="Number of videos in the table that is shown first.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only show the table.")
@@ -60,10 +60,10 @@ def command(
     SRC (default: videos) is a folder, a tar archive, or the URL of one, as for `actrec extract-frames`. DST (default:
     .) also gets labels.txt, train.txt and val.txt. With --list, pass only DST; it gets a list of the same name.
 
-    The new videos have the frames of the originals, which is proven by decoding each file that was written. First, a
-    table shows how size, decoding time and quality of some videos change.
+    First, a table shows how size, decoding time and quality of some videos change. Each new video is decoded again, to
+    prove that it contains exactly the frames of its original.
 
-    If you interrupt it, run the same command again to continue. Videos that cannot be decoded, or that differ from
+    If you interrupt the command, run it again to continue. Videos that cannot be decoded, or that differ from
     their originals, are listed in failed.csv, and the exit code is 1.
     """
     from actrec.cli.progress import Bar
