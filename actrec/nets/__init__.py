@@ -42,7 +42,7 @@ def net(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: O
         logits = net(torch.zeros(2, 3, 16, 64, 64))  # (2, 8)
 
     Args:
-        name: one of `NETS.names()`, or `package.module:factory` for a net from outside actrec.
+        name: one of the names that `actrec nets` prints, or `package.module:factory` for a net from outside actrec.
         num_classes: number of logits per clip.
         in_channels: channels of a frame: 3 for RGB, 10 for five pairs of optical-flow images (x and y).
         options: options of the family, such as `dropout` or `temporal_stride`. Some nets are built for clips of one

@@ -80,7 +80,7 @@ def load_weights(
     Args:
         net: made by `actrec.net`, changed in place. It does not change if an error is raised.
         path: a file written by torch, or a `.safetensors` file.
-        layout: a name of `READERS` that the net reads. "auto" chooses the one that fits best.
+        layout: a layout of weights files that the net reads; `actrec nets NAME` lists them. "auto" chooses the best.
         entry: the entry of the file that contains the weights, such as `model_ema`, or `state.model` for an entry
             within another one. Default: the one with the most usual name. The account then lists the `others`.
         new_head: keep the last layer as it is, and drop that of the file.

@@ -744,7 +744,7 @@ class Index(Sequence[Media]):
             videos: The number of rows.
             list: SHA-256 of the ids, ranges and labels.
             contents: SHA-256 of the ids and of the number of bytes (files) or images (folders) of each row; None if
-                some rows were not checked (see `LAZY`).
+                some rows were not checked, as in a list with more than 20,000 files.
         """
         return {
             "videos": len(self),
@@ -850,7 +850,7 @@ def build_index(
             Default: for a path, `<list>.index.npy`, which the commands use too; for rows, none.
         workers: Number of threads; one per core by default.
         progress: Called with (done, total) while files are probed.
-        lazy: Check and probe a file only when one of its rows is accessed. Default: for more than `LAZY` files.
+        lazy: Check and probe a file only when one of its rows is accessed. Default: for more than 20,000 files.
         flow: The rows are folders of optical flow (`actrec.data.flow`).
         template: Names of the images that are the frames of a folder, such as `img_{:05d}.jpg`. Default: the images
             with numbers in their names; a folder in which these are several sequences is not used.

@@ -41,7 +41,7 @@ def read_list(
         root: Folder that relative paths are joined to. URLs are taken as they are. Default: the folder of the list.
         labels: Class names, in the order of their labels. Default: the names in `labels.txt` or `classes.txt` in the
             folder of the list, if there is such a file. If empty, labels are numbers, and every number is legal.
-        cache: Write that file, or renew it, if the list has more than 100,000 rows and the folder is writable.
+        cache: Write or renew `<list>.rows` if the list has more than 100,000 rows and the folder is writable.
 
     Returns:
         A sequence of `Video`. It needs about 100 bytes per row, or 20 if it comes from `<list>.rows`, which stays open.
