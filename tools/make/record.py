@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from actrec.data.storage.paths import unquoted
 from actrec.files import ListError, read_json, write_json, writing
 
 _LONGEST = 240  # bytes; longest name of a result. File systems allow 255, and a suffix may be appended.
@@ -71,7 +72,7 @@ def allot(
     for name, class_name in zip(names, classes):
         if name in folders:
             continue
-        path = name.replace("::", "/")  # of a member of an archive
+        path = unquoted(name).replace("::", "/")  # of a member of an archive
         file = path.rsplit("/", 1)[-1]
         inside = path.replace("/", "_")
         choices = [(os.path.splitext(file)[0], ""), (file, ""), (inside, "")]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from actrec.data.lists.find import is_archive
 from actrec.data.storage import is_remote, join, split_member
+from actrec.data.storage.paths import unquoted
 
 
 class Source:
@@ -46,7 +47,7 @@ class Source:
 
 def class_of_path(path: str) -> str:
     """The folder in which a video of a list is. A member that is in no folder gets the name of its shard."""
-    archive, member = split_member(path)
+    archive, member = split_member(unquoted(path))
     if member is None:
-        return os.path.basename(os.path.dirname(path))
+        return os.path.basename(os.path.dirname(archive))
     return os.path.basename(os.path.dirname(member)) or os.path.basename(archive).rpartition(".")[0]

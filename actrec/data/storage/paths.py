@@ -141,6 +141,14 @@ def hide_secrets(url: str) -> str:
     return _QUERY.sub(lambda m: f"{m[0][: -len(m[2])]}***" if m[2] and _is_secret(m[1], m[2]) else m[0], url)
 
 
+def unquoted(path: str) -> str:
+    """A path as text: the URL of a web server without percent encoding, any other path as it is."""
+    if not is_url(path) or scheme_of(path) not in ("http", "https"):
+        return path
+    archive, member = split_member(path)
+    return unquote(archive) if member is None else f"{unquote(archive)}::{member}"
+
+
 def may_exist(path: str | os.PathLike[str]) -> bool:
     """Whether a file or folder exists, or the archive of a member. True for every URL: no server is asked."""
     path = os.fspath(path)

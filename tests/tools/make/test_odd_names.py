@@ -137,6 +137,17 @@ def test_long_names_stay_different():
     assert {name: again[name] for name in names} == found
 
 
+def test_names_of_urls_are_those_of_local_files():
+    names = [
+        "https://h/%C3%BC/a%20b.mp4",
+        "https://h/x.tar::p%20c.mp4",
+        "https://h/..%2F%00/%2E%2E",
+        "s3://b/q%20d.mp4",
+    ]
+    found = allot(names, ["ü", "x", "..", "b"], {}, ".mp4")
+    assert list(found.values()) == ["ü/a b.mp4", "x/p%20c.mp4", "_./_..mp4", "b/q%20d.mp4"]
+
+
 @pytest.mark.parametrize("name", ["..", " ..", ". .", "...", " . "])
 def test_results_stay_in_their_folder_and_are_not_hidden(name):
     (found,) = allot([f"{name}/{name}.mp4"], [name], {}).values()

@@ -201,7 +201,9 @@ def test_names_of_several_shards_do_not_collide(folder, tmp_path):
     assert len(set(paths)) == 4
     assert all(os.path.isfile(path) for path in paths)
     for path, class_name in {"s3://b/x/walk/1.mp4": "walk", "/d/a.tar::walk/1.mp4": "walk", "/d/a.tar::1.mp4": "a",
-                             "/d/run/1.mp4": "run"}.items():  # fmt: skip
+                             "/d/run/1.mp4": "run", "/d/%C3%BC/1.mp4": "%C3%BC", "s3://b/%C3%BC/1.mp4": "%C3%BC",
+                             "https://h/%C3%BC/1.mp4": "ü", "http://h/x.tar::%C3%BC/1.mp4": "%C3%BC",
+                             "http://h/%C3%BC.tar::1.mp4": "ü"}.items():  # fmt: skip
         assert class_of_path(path) == class_name
 
 
