@@ -73,7 +73,7 @@ def command(
     feature vector of a video is the input of the net's last layer, averaged over the views. With --every, each window
     of a video has its own feature vector.
 
-    If you interrupt it, run the same command again to continue.
+    If you interrupt the command, run it again to continue.
     """
     from actrec.cli.progress import Bar
     from actrec.engine import dist

@@ -42,15 +42,14 @@ if TYPE_CHECKING:
 def command(lists: tuple[Path, ...], data: Path, flowoptions: FlowOptions, run: Run, workers: Workers) -> int:
     """Compute the optical flow of the videos of LISTS (default: train.txt, val.txt and test.txt of --data).
 
-    \b
-    Flow of a frame folder: 00001_x.jpg and 00001_y.jpg next to its 00001.jpg.
-    Flow of a video file: in flow/<its path>/ next to the list.
+    The flow of a frame folder is stored in it, as 00001_x.jpg and 00001_y.jpg next to 00001.jpg. The flow of a video
+    file is stored in flow/<its path>/ next to the list.
 
     `actrec train --modality flow` takes the same lists. The CPU computes the flow by dense inverse search, and
     a GPU with its optical flow hardware.
 
-    If you interrupt it, run the same command again to continue. Videos that fail are listed in failed_flow.csv, and the
-    exit code is 1.
+    If you interrupt the command, run it again to continue. Videos that fail are listed in failed_flow.csv, and the exit
+    code is 1.
     """
     from actrec.cli.progress import Bar
     from actrec.data.flow import FOLDER

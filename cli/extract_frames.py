@@ -57,10 +57,11 @@ def command(
     val.txt. With --list, pass only DST; it gets a list of the same name.
 
     The split comes from lists in DST, SRC or the parent of SRC (train.txt and val.txt, or videos_train.txt and
-    videos_val.txt), else from the folders of parts. Otherwise, videos of each class are drawn at random for validation.
+    videos_val.txt). Without such lists, it comes from the folders of the parts. Without such folders, videos of
+    each class are drawn at random for validation.
 
-    If you interrupt it, run the same command again to continue. Videos that cannot be decoded are listed in failed.csv,
-    and the exit code is 1.
+    If you interrupt the command, run it again to continue. Videos that cannot be decoded are listed in failed.csv, and
+    the exit code is 1.
     """
     from actrec.cli.progress import Bar
     from actrec.tools.make.extract_frames import extract_frames

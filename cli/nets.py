@@ -54,7 +54,7 @@ def command(
 ) -> int:
     """List the nets by family, or show one: cost, input, options, weights, published accuracies.
 
-    With --frames, --size or options of the net, the command measures this form of the net.
+    With --frames, --size or options of the net, the command shows the cost of this form of the net.
     """
     given = {"frames": clip.frames, "size": frame.size, **net.options}
     flags = flags_of_net({option: value for option, value in given.items() if value is not None})

@@ -345,7 +345,7 @@ def config_options(
                 name = f"{kind.__name__.lower()}_{f.name}"  # two dataclasses may have a field of the same name
                 text = f.metadata["help"]
                 if unset is not None and f.default is None:
-                    text = f"{text}  [default: {unset}]"
+                    text = f"{_DEFAULT.sub('', text)}  [default: {unset}]"
                 call = _option(kind, f, name, f.default, text, heading, common=f.metadata["common"])(call)
         return call
 

@@ -33,7 +33,7 @@ _LONGEST = 40  # characters of an option's value
 def command(ctx: click.Context, data: Path, json_path: Path | None) -> int:
     """Show the runs of a dataset folder, or compare two.
 
-    Without a command: one line for each run in DATA/runs, the most recently changed run last.
+    Without a command, it prints one line for each run in DATA/runs, the most recently changed run last.
     """
     from actrec.report import runs
 

@@ -83,7 +83,7 @@ def inspect(file: Path, backbone: str | None, weightsoptions: config.WeightsOpti
 )
 @config_options(config.WeightsOptions)
 @config_options(config.Clip, only=("frames",), heading="Net", unset="found in FILE")
-@config_options(config.Frame, only=("size",), heading="Net")
+@config_options(config.Frame, only=("size",), heading="Net", unset="found in FILE")
 @config_options(config.Net, without=("backbone",), unset="found in FILE")
 def convert(
     file: Path,

@@ -45,6 +45,14 @@ def test_no_line_breaks_inside_a_word_or_before_a_default(run, monkeypatch, name
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_no_option_has_two_defaults(run, monkeypatch, name):
+    params = ALL[name].get_params(click.Context(ALL[name]))
+    flag = "--help-all" if any(param.name == "help_all" for param in params) else "--help"
+    text = " ".join(" ".join(help_of(run, monkeypatch, name, flag)).split())
+    assert re.findall(r"\[default: [^\]]*\] \[default: [^\]]*\]", text) == []
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_every_example_can_be_typed(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for line in ALL[name].examples:
