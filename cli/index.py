@@ -76,12 +76,12 @@ def command(
                 note(f"WARNING: {problem}")
             if damage := index.why_probed_again:
                 note(damage)
-            index.find_broken()
+            found = index_lists.summary(index)
             for row, reason in index.unusable.items():
                 note(f"{index.path(row)}: {reason}")
             for path_of_video, damage in index_lists.damaged(index).items():
                 note(f"{path_of_video}: {damage}")
-            found, fingerprint = index_lists.summary(index), index.fingerprint()
+            fingerprint = index.fingerprint()
             result[str(path)] = asdict(found) | {"fingerprint": fingerprint}
             for line in _lines(path, found, fingerprint, images_of([index])):
                 tell(line)

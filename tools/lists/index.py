@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from actrec.data.index import Index, Media, build_index, cache_path, quarantine_path
+from actrec.data.index import Index, build_index, cache_path, quarantine_path
 from actrec.data.index.index import num_threads
 from actrec.data.lists import find_labels, read_list
 from actrec.data.lists.labeling import refuse_contradictions, refuse_gaps
@@ -152,30 +152,24 @@ class Summary:
     missing: int
 
 
-def usable(index: Index) -> Iterator[Media]:
-    """The media of all rows that can be used."""
-    unusable = index.unusable
-    return (index[i] for i in range(len(index)) if i not in unusable)
-
-
 def damaged(index: Index) -> dict[str, str]:
     """What is damaged or missing in videos that can still be used, by path."""
     found = {path: what_is_missing(path) or "the file is cut off" for path in index.torn_files()}
-    for m in usable(index):
-        if m.damaged:
-            errors = f"{counted(m.damaged, 'frame')} with errors"
-            found[m.path] = f"{found[m.path]}; {errors}" if m.torn else errors
+    unusable = index.unusable
+    for m in (index[row] for row in index.damaged_rows() if row not in unusable):
+        errors = f"{counted(m.damaged, 'frame')} with errors"
+        found[m.path] = f"{found[m.path]}; {errors}" if m.torn else errors
     return found
 
 
 def summary(index: Index) -> Summary:
-    """The statistics of a list that has been probed."""
+    """The statistics of a list that has been probed. Finds out meanwhile which rows are broken."""
     values: dict[str, array[float]] = {name: array("d") for name in ("frames", "seconds", "gop", "short_side")}
     counts: dict[str, Counter[str]] = {
         name: Counter() for name in ("sizes", "rates", "codecs", "colors", "rotations", "depths")
     }
     numbers: Counter[str] = Counter()
-    for m in usable(index):  # a list of them would need more than a kilobyte for each
+    for m in index.usable():  # a list of them would need more than a kilobyte for each
         for name in values:
             values[name].append(min(m.width, m.height) if name == "short_side" else getattr(m, name))
         counts["sizes"][f"{m.width}x{m.height}"] += 1

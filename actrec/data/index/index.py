@@ -345,6 +345,15 @@ class Index(Sequence[Media]):
         """Fills `broken`, for all rows but those of files that could not be fetched.
 
         Args:
+            workers: As for `usable`.
+        """
+        for _ in self.usable(workers):
+            pass
+
+    def usable(self, workers: int | None = None) -> Iterator[Media]:
+        """The media of all rows that can be used. Fills `broken` meanwhile.
+
+        Args:
             workers: Threads that read the timestamps of files with a variable frame rate; one per core by default.
         """
         self._read_timestamps(workers)
@@ -352,7 +361,7 @@ class Index(Sequence[Media]):
         for i in range(len(self)):
             if i not in unreachable:
                 with contextlib.suppress(MediaError):  # recorded in `broken`
-                    self[i]
+                    yield self[i]
 
     @property
     def unusable(self) -> dict[int, str]:
@@ -451,6 +460,11 @@ class Index(Sequence[Media]):
             ].tolist()
         ]
 
+    def damaged_rows(self) -> list[int]:
+        """The rows of files of which some frames decode with errors, as far as they were verified."""
+        damaged = np.concatenate([files[block["damaged"] > 0] for files, block in self._probed()])
+        return np.flatnonzero(np.isin(self._file_of_row, damaged)).tolist()
+
     def sizes(self) -> dict[str, tuple[bool, int]]:
         """By path, whether the files that were probed are folders, and their number of bytes or images."""
         found: dict[str, tuple[bool, int]] = {}
@@ -540,6 +554,9 @@ class Index(Sequence[Media]):
                 self._records.change(file, kind=Kind.UNKNOWN, verified=Verified.UNKNOWN)
                 self.num_damaged += 1
         record = self._records[file]
+        if record["kind"] == Kind.UNKNOWN and is_local(path):
+            self._current[file] = False
+            return False
         key = key_of(path, self.name(path), self.template, known=record)
         known = record["kind"] != Kind.UNKNOWN and key is not None and tuple(record["key"].tolist()) == key
         self._current[file] = known
@@ -690,7 +707,7 @@ class Index(Sequence[Media]):
             self._held += size
 
     def _drop_certificate(self, file: int) -> None:
-        certificate = self.certificates.pop(self._file_path(file), None)
+        certificate = self.certificates.pop(self._file_path(file), None) if self.certificates else None
         self._held -= certificate.nbytes if certificate is not None else 0
         with self._lock:
             self._held -= len(self._packed.pop(file, b""))

@@ -91,25 +91,29 @@ def load_rows(
 
 def store_rows(
     list_path: str | os.PathLike[str], digest: str | None, videos: Videos, classes: Classes, questions: Questions
-) -> None:
+) -> bool:
     """Stores the rows of a long list. Removes the cache of a list that is short now.
 
     Args:
         digest: SHA-256 of the list before it was read. If the list has changed since then, nothing is stored.
+
+    Returns:
+        Whether they were stored.
     """
     path = rows_path(list_path)
     with contextlib.suppress(OSError):  # a read-only dataset has no cache
         if len(videos) <= LONG:
             if _is_ours(path):
                 path.unlink()
-            return
+            return False
         if digest is None or len(questions.answers) > _MOST_ASKED or (path.exists() and not _is_ours(path)):
-            return
+            return False
         facts = videos._table.find_facts()
         if facts is None or len(facts.copies[0]) > _MOST_COPIES or sha256(list_path) != digest:
-            return
-        _write(path, digest, videos, classes, questions, facts)
+            return False
         videos._table.facts = facts
+        return _write(path, digest, videos, classes, questions, facts)
+    return False
 
 
 def list_digest(list_path: str | os.PathLike[str]) -> str | None:
@@ -120,7 +124,7 @@ def list_digest(list_path: str | os.PathLike[str]) -> str | None:
         return None
 
 
-def _write(path: Path, digest: str, videos: Videos, classes: Classes, questions: Questions, facts: Facts) -> None:
+def _write(path: Path, digest: str, videos: Videos, classes: Classes, questions: Questions, facts: Facts) -> bool:
     table = videos._table
     is_distinct = len(facts.first) == len(videos)
     none = np.empty(0, np.int32)
@@ -145,7 +149,7 @@ def _write(path: Path, digest: str, videos: Videos, classes: Classes, questions:
     }
     data = json.dumps(header).encode()
     if len(data) > _LARGEST_HEADER:
-        return
+        return False
     with atomic_write(path, "wb") as file:
         sealed = _Sealed(file)
         sealed.write(_MAGIC + b"%d\n" % len(data) + data)
@@ -157,6 +161,7 @@ def _write(path: Path, digest: str, videos: Videos, classes: Classes, questions:
             for begin in range(0, len(raw), _BLOCK):
                 sealed.write(raw[begin : begin + _BLOCK])
         file.write(sealed.crc.to_bytes(4, "little"))
+    return True
 
 
 class _Sealed:
@@ -249,7 +254,7 @@ def _videos(header: dict[str, Any], columns: dict[str, Column], classes: Classes
     most = len(classes.names) or 10**18
     _check(len(labels) == 0 or (labels.min() >= 0 and labels.max() < most))
     _check(count > 0)
-    _check_rows(columns["rows"], columns["text"], len(labels))
+    has_single_labels = _check_rows(columns["rows"], columns["text"], len(labels))
     first, numbers = columns["first"][:], columns["numbers"][:]
     if not len(numbers):
         first = numbers = np.arange(count, dtype=np.int32)
@@ -266,17 +271,23 @@ def _videos(header: dict[str, Any], columns: dict[str, Column], classes: Classes
     ):  # fmt: skip
         _check(type(value) is kind)
     facts = Facts(numbers, first, copies, header["is_uniform"], header["digest"])
-    table = _Table(prefix, columns["text"], labels, columns["rows"], facts)
+    table = _Table(prefix, columns["text"], labels, columns["rows"], facts, has_single_labels=has_single_labels)
     return Videos(table, range(count), header["num_comments"], (number, written, read))
 
 
-def _check_rows(rows: Column, text: Column, num_labels: int) -> None:
-    """Raises ValueError unless the texts and the labels of the rows follow each other, and all values are possible."""
+def _check_rows(rows: Column, text: Column, num_labels: int) -> bool:
+    """Whether every row has one label.
+
+    Raises:
+        ValueError: The texts and the labels of the rows do not follow each other, or a value is not possible.
+    """
     offset = first_label = 0
+    has_single_labels = True
     for block in (rows[i : i + _ROWS] for i in range(0, len(rows), _ROWS)):
         lengths, counts = block["length"].astype(np.int64), block["num_labels"].astype(np.int64)
         ends, last_labels = offset + np.cumsum(lengths), first_label + np.cumsum(counts)
         _check(lengths.min() > 0 and counts.min() >= 0)
+        has_single_labels = has_single_labels and bool((counts == 1).all())
         _check(np.array_equal(block["offset"], ends - lengths))
         _check(np.array_equal(block["first_label"], last_labels - counts))
         unit, bounds = block["unit"], (block["start"], block["stop"])
@@ -290,6 +301,7 @@ def _check_rows(rows: Column, text: Column, num_labels: int) -> None:
         _check_text(text[begin:end], ends - lengths - begin)
         offset, first_label = end, int(last_labels[-1])
     _check(offset == len(text) and first_label == num_labels)
+    return has_single_labels
 
 
 def _check_text(text: np.ndarray, begins: np.ndarray) -> None:

@@ -71,8 +71,8 @@ def read_list(
         digest = list_digest(path) if cache else None
         with LineReader(path) as lines:
             videos = read_rows(lines, lines.problems, classes, questions).finish(prefix)
-        if cache:
-            store_rows(path, digest, videos, classes, questions)
+        if cache and store_rows(path, digest, videos, classes, questions):
+            return load_rows(path, classes, prefix, exists) or videos  # which needs a fifth of the memory
         return videos
     except ListError:
         if found := advice(path, "rows"):

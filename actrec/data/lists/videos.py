@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -31,6 +31,7 @@ ROW = np.dtype(
         ("num_labels", "i4"),
     ]
 )
+_LABEL = np.dtype(np.int64)
 _BLOCK = 4096  # rows that an iteration converts to Python objects at once
 _LARGE_BLOCK = 1 << 18  # rows of which columns are read at once
 # Paths that end like an id that is made from a path and a range: only they can be equal to such an id.
@@ -81,8 +82,7 @@ class Videos(Sequence[Video]):
     def __getitem__(self, key: int | slice) -> Video | Videos:
         if isinstance(key, slice):
             return Videos(self._table, self._rows[key])
-        row = self._rows[key]
-        return next(self._table.videos(range(row, row + 1)))
+        return self._table.video(self._rows[key])
 
     def __iter__(self) -> Iterator[Video]:
         return chain.from_iterable(
@@ -101,6 +101,8 @@ class Videos(Sequence[Video]):
 
     def label_columns(self) -> tuple[np.ndarray, np.ndarray]:
         """The labels of all rows, (number of labels,) int64, and how many each row has, (rows,) int64."""
+        if self._table.has_single_labels and self._is_whole:
+            return self._table.labels, np.broadcast_to(np.int64(1), len(self))
         first, counts = np.empty(len(self), np.int64), np.empty(len(self), np.int64)
         for i in range(0, len(self), _LARGE_BLOCK):
             rows = self._table.rows[_slice(self._rows[i : i + _LARGE_BLOCK])]
@@ -171,9 +173,10 @@ class _Table:
         labels: The labels of all rows, one row after the other.
         rows: Array of `ROW`.
         facts: None if they are not known.
+        has_single_labels: It is known that every row has one label.
     """
 
-    __slots__ = ("_copies", "_ids", "_shared", "facts", "labels", "prefix", "rows", "text")
+    __slots__ = ("_copies", "_ids", "_shared", "facts", "has_single_labels", "labels", "prefix", "rows", "text")
 
     def __init__(
         self,
@@ -182,8 +185,11 @@ class _Table:
         labels: np.ndarray,
         rows: np.ndarray | Column,
         facts: Facts | None = None,
+        *,
+        has_single_labels: bool = False,
     ):
         self.prefix, self.text, self.labels, self.rows, self.facts = prefix, text, labels, rows, facts
+        self.has_single_labels = has_single_labels
         self._shared: np.ndarray | None = None  # rows with a path that other rows have too; None: not known yet
         self._copies: dict[int, int] = {}  # number of each row that is neither the first nor the only one of its id
         self._ids: list[str] | None = None  # only where a path looks like the id of another row
@@ -207,20 +213,28 @@ class _Table:
     def videos(self, part: range) -> Iterator[Video]:
         shared = self._find_shared()
         rows = self.rows[_slice(part)]
-        parts = zip(part, shared[_slice(part)].tolist(), self._texts_of(rows), rows.tolist())
-        for row, is_shared, written, (_, _, unit, start, stop, label, num_labels) in parts:
-            text = written.decode("utf-8", "surrogatepass")
-            if unit == WHOLE:
-                start = stop = None
-            elif unit == FRAMES:
-                start, stop = int(start), int(stop)
-            yield Video(
-                self._shared_id(row, text, start, stop) if is_shared else text,
-                text if text.startswith("/") or ("://" in text and is_url(text)) else self.prefix + text,
-                start,
-                stop,
-                tuple(self.labels[label : label + num_labels].tolist()),
-            )
+        return map(self._video, part, shared[_slice(part)].tolist(), self._texts_of(rows), rows.tolist())
+
+    def video(self, row: int) -> Video:
+        """One row, in half of the time that `videos` needs for it."""
+        (values,) = self.rows[row : row + 1].tolist()
+        offset, length, *_ = values
+        return self._video(row, self._find_shared()[row], bytes(self.text[offset : offset + length]), values)
+
+    def _video(self, row: int, is_shared: bool, written: bytes, values: tuple[Any, ...]) -> Video:
+        _, _, unit, start, stop, label, num_labels = values
+        text = written.decode("utf-8", "surrogatepass")
+        if unit == WHOLE:
+            start = stop = None
+        elif unit == FRAMES:
+            start, stop = int(start), int(stop)
+        return Video(
+            self._shared_id(row, text, start, stop) if is_shared else text,
+            text if text.startswith("/") or ("://" in text and is_url(text)) else self.prefix + text,
+            start,
+            stop,
+            tuple(self.labels[label : label + num_labels].tolist()),
+        )
 
     def _shared_id(self, row: int, text: str, start: float | None, stop: float | None) -> str:
         if self._ids is not None:
@@ -236,11 +250,10 @@ class _Table:
         """
         if self._shared is None and self.facts is not None:
             self._copies = dict(zip(*(column.tolist() for column in self.facts.copies)))
-            self._shared = np.bincount(self.facts.numbers)[self.facts.numbers] > 1
+            self._shared = _occur_again(self.facts.numbers)
         if self._shared is None:
             everything = range(len(self.rows))
-            numbers = _number(self.texts, everything)[0] if numbers is None else numbers
-            shared = np.bincount(numbers)[numbers] > 1
+            shared = _occur_again(numbers := _number(self.texts, everything)[0] if numbers is None else numbers)
             if shared.any():
                 if any(map(_LIKE_AN_ID.search, self.texts(everything))):
                     self._ids = _all_ids(self._spans())
@@ -258,8 +271,8 @@ class _Table:
         kinds = {_is_rooted(text) for text in self.texts(range(len(self.rows)))}
         copies = np.array(sorted(self._copies.items()), np.int32).reshape(-1, 2)
         return Facts(
-            numbers.astype(np.int32),
-            first.astype(np.int32),
+            numbers.astype(np.int32, copy=False),
+            first.astype(np.int32, copy=False),
             (copies[:, 0], copies[:, 1]),
             len(kinds) == 1,
             _digest(Videos(self, range(len(self.rows)))),
@@ -292,10 +305,7 @@ class Builder:
     """Collects rows and makes `Videos` of them."""
 
     def __init__(self) -> None:
-        self._text = bytearray()
-        self._rows: list[np.ndarray] = []
-        self._labels: list[np.ndarray] = []
-        self._num_labels = 0
+        self._text, self._rows, self._labels = bytearray(), bytearray(), bytearray()  # they grow without a copy
         self.num_comments = 0
         self.respelled = (0, "", "")
 
@@ -319,11 +329,11 @@ class Builder:
             rows["start"] = np.where(ranged, np.array(starts, np.float64), 0)
             rows["stop"] = np.where(ranged, np.array(stops, np.float64), 0)
         rows["num_labels"] = np.fromiter(map(len, labels), np.int32, len(paths))
-        rows["first_label"] = self._num_labels + np.cumsum(rows["num_labels"], dtype=np.int64) - rows["num_labels"]
+        num_labels = len(self._labels) // _LABEL.itemsize
+        rows["first_label"] = num_labels + np.cumsum(rows["num_labels"], dtype=np.int64) - rows["num_labels"]
         self._text += data
-        self._rows.append(rows)
-        self._labels.append(np.fromiter(chain.from_iterable(labels), np.int64))
-        self._num_labels += len(self._labels[-1])
+        self._rows += rows.tobytes()
+        self._labels += np.fromiter(chain.from_iterable(labels), _LABEL).tobytes()
 
     def finish(self, prefix: str) -> Videos:
         """The list. The builder is empty afterwards.
@@ -331,9 +341,8 @@ class Builder:
         Args:
             prefix: Prepended to relative paths.
         """
-        text, self._text = self._text, bytearray()
-        rows, self._rows = np.concatenate([np.zeros(0, ROW), *self._rows]), []
-        labels, self._labels = np.concatenate([np.zeros(0, np.int64), *self._labels]), []
+        text, rows, labels = self._text, np.frombuffer(self._rows, ROW), np.frombuffer(self._labels, _LABEL)
+        self._text, self._rows, self._labels = bytearray(), bytearray(), bytearray()
         return Videos(_Table(prefix, text, labels, rows), range(len(rows)), self.num_comments, self.respelled)
 
 
@@ -349,7 +358,7 @@ def number_files(videos: Sequence[Video]) -> tuple[np.ndarray, np.ndarray]:
     """Numbers the files and folders of a list in the order in which they first appear.
 
     Returns:
-        (rows,) int64, the number of each row's file, and (files,) int64, the first row of each file.
+        (rows,) integers, the number of each row's file, and (files,) integers, the first row of each file.
     """
     if isinstance(videos, Videos):
         return videos.number_files()
@@ -413,15 +422,28 @@ def _number(texts: Callable[[range], Iterator[bytes]], part: range) -> tuple[np.
     Compares hashes, since a dictionary of ten million texts takes more than a gigabyte.
     """
     hashes = np.fromiter(map(hash, texts(part)), np.int64, len(part))
-    _, first, numbers = np.unique(hashes, return_index=True, return_inverse=True)
-    if len(first) < len(part):  # rule out that two different texts have the same hash
-        salted = np.fromiter((hash(text + b"\n") for text in texts(part)), np.int64, len(part))
-        if not np.array_equal(salted, salted[first[numbers]]):
-            return _number_by_dict(texts(part), len(part))
-    order = np.argsort(first)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return rank[numbers], first[order]
+    order = np.argsort(hashes, kind="stable").astype(np.int32)
+    hashes = hashes[order]
+    is_new = np.concatenate([[True], hashes[1:] != hashes[:-1]])[: len(part)]
+    del hashes
+    first = order[is_new]
+    if len(first) == len(part):
+        return np.arange(len(part), dtype=np.int32), np.arange(len(part), dtype=np.int32)
+    rank = np.empty_like(first)
+    rank[np.argsort(first)] = np.arange(len(first))
+    numbers = np.empty_like(order)
+    numbers[order] = rank[np.cumsum(is_new, dtype=np.int32) - 1]
+    first.sort()
+    salted = np.fromiter((hash(text + b"\n") for text in texts(part)), np.int64, len(part))
+    if not np.array_equal(salted, salted[first][numbers]):  # two different texts have the same hash
+        return _number_by_dict(texts(part), len(part))
+    return numbers, first
+
+
+def _occur_again(numbers: np.ndarray) -> np.ndarray:
+    """Which numbers occur more than once. They count from 0 without gaps."""
+    times = np.bincount(numbers)
+    return (times > 1)[numbers] if len(times) < len(numbers) else np.zeros(len(numbers), bool)
 
 
 def _number_by_dict(texts: Iterable[str | bytes], count: int) -> tuple[np.ndarray, np.ndarray]:
