@@ -651,7 +651,12 @@ class Index(Sequence[Media]):
         """(whether it is known if the file of a row earns a certificate, the certificate if it does)."""
         file, path = int(self._file_of_row[i]), self._videos[i].path
         if path in self.certificates:
-            return True, self.certificates[path]
+            held = self.certificates[path]
+            # Packets that are not read from their position are read without a look at the version of the file.
+            if held is None or held.stream is not None or not is_local(path) or self._is_current(file, path):
+                return True, held
+            self.forget_certificate(i)
+            return False, None
         record = self._records.facts(file)
         certified = record["certified"]
         if certified in (Certified.NO, Certified.DOUBTED) or record["kind"] != Kind.VIDEO:

@@ -8,6 +8,7 @@ from actrec.data.index import build_index, cache_path
 from actrec.data.index import index as index_module
 from actrec.data.lists import Video
 from actrec.data.video.container import MediaError
+from actrec.data.video.encode import VideoWriter
 from actrec.data.video.read import read_frames
 from actrec.data.video.structure import StructureCheck
 
@@ -184,6 +185,24 @@ def test_what_decoding_has_shown_is_kept(tmp_path, monkeypatch):
     assert third.certificate(0) == (False, None)
     clip(tmp_path / "a.mp4", num_frames=12)
     assert build_index(rows, cache=cache).certificate(0) == (False, None)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov"])
+def test_a_file_that_changes_while_its_certificate_is_in_use(tmp_path, name):
+    """Packets of MJPEG (MOV) are read through the container, and those of H.264 from their positions."""
+    codec = {"a.mp4": {}, "a.mov": {"codec": "mjpeg", "full_range": True}}[name]
+    row = video(clip(tmp_path / name, **codec))
+    index, shown = build_index([row]), []
+    index.read_frames(0, [4], lambda i, rgb: shown.append(int(rgb.mean())), certify=True)
+    assert index.certificate(0)[1] is not None
+    changed = tmp_path / f"changed{name}"
+    with VideoWriter(changed, width=16, height=32, rate=25, **codec) as writer:
+        for n in range(10):
+            writer.write(np.full((32, 16, 3), 200 + n, np.uint8))
+    changed.replace(row.path)
+    index.read_frames(0, [4], lambda i, rgb: shown.append(int(rgb.mean())))
+    assert np.allclose(shown, [4, 204], atol=2)
+    assert index.certificate(0) == (False, None)
 
 
 def test_a_fingerprint_is_of_names_ranges_labels_and_contents(tmp_path):
