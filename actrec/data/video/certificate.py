@@ -251,7 +251,8 @@ class PacketExaminer:
         assert self._size is not None
         packets = np.zeros(len(self._packets), PACKET)
         packets["pts"], packets["offset"], packets["size"] = np.array(self._packets, np.int64).T
-        packets["droppable"] = droppable(self._layers)
+        if self._structure.knows_references:
+            packets["droppable"] = droppable(self._layers)
         if (packets["offset"] < 0).any() or self._codec not in DIRECT:
             return packets, None
         context = self._context

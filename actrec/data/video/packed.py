@@ -10,7 +10,7 @@ import numpy as np
 from actrec.data.video.certificate import DIRECT, PACKET, Certificate, StreamInfo
 from actrec.data.video.orientation import Orientation
 
-_VERSION = 1
+_VERSION = 2  # 1 allowed to leave out packets of files whose headers were not understood
 _LARGEST = 1 << 28  # bytes to which a certificate may expand: about 40 million packets
 
 

@@ -254,7 +254,7 @@ class _ContainerPackets:
 
 def _decoder_options(codec: str) -> dict[str, str]:
     """These decoders leave what they show in place of a damaged part to chance, and tell it only if asked."""
-    return decoder_limit() | ({"err_detect": "explode"} if codec in ("hevc", "mjpeg") else {})
+    return decoder_limit() | ({"err_detect": "explode"} if codec in ("h264", "hevc", "mjpeg") else {})
 
 
 def _with_preamble(packet: av.Packet, preamble: bytes) -> av.Packet:

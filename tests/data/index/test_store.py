@@ -277,7 +277,7 @@ def test_a_damaged_picture_refutes_a_certificate(rows, cache, tmp_path):
     assert checksums(found) == [expected[i] for i in (3, 12, 19)]
     assert went.decoded >= 20  # from the start
     assert list(index.surprises) == [str(path)]
-    assert "is damaged" in index.surprises[str(path)]
+    assert "the decoder refused a packet" in index.surprises[str(path)]
     (line,) = notices([index], None)
     assert line.startswith("1 video will be decoded from the start")
     assert str(path) in line

@@ -265,6 +265,18 @@ def damage(path, number, begin, fill):
     return copy_packets(path, path.with_name(f"damaged_{path.name}"), change)
 
 
+def flip_a_bit(path, number, bit):
+    """A copy with one wrong bit in the first NAL unit of a packet."""
+
+    def change(i, data):
+        if i != number:
+            return data
+        place = 4 + bit // 8
+        return data[:place] + bytes([data[place] ^ 128 >> bit % 8]) + data[place + 1 :]
+
+    return copy_packets(path, path.with_name(f"flipped_{path.name}"), change)
+
+
 def test_vp8_shows_old_memory_in_place_of_what_is_missing(tmp_path):
     path = write(tmp_path / "a.webm", [numbered(n) for n in range(24)], codec="libvpx", gop=4, options=VP9)
     assert find_certificate(path).doubt is not None
@@ -286,6 +298,23 @@ def test_damaged_hevc_is_a_surprise(tmp_path):
     with pytest.raises(SurpriseError, match="the decoder refused a packet"):
         read(damaged, [19], found.certificate)
     read(damaged, [9], found.certificate)
+
+
+def test_h264_of_which_a_header_is_refused_is_a_surprise(tmp_path):
+    """FFmpeg shows old content of its memory for a picture without slices, and does not mark it."""
+    options = {"x264-params": "ref=4:scenecut=0"}
+    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(24)], gop=24, options=options)
+    num_refused = 0
+    for bit in range(16, 48):
+        damaged = flip_a_bit(path, 22, bit)
+        if find_certificate(damaged).doubt == "a header holds a value that is not allowed":
+            assert len(plain_decode(damaged)) in (23, 24)
+            if certificate := certificate_of(damaged):
+                num_refused += 1
+                read(damaged, [21], certificate)
+                with pytest.raises(SurpriseError, match="the decoder refused a packet"):
+                    read(damaged, [22], certificate)
+    assert num_refused
 
 
 def test_damaged_mjpeg_is_a_surprise(tmp_path):
@@ -318,6 +347,22 @@ def test_h264_with_missing_pictures_earns_no_certificate(tmp_path):
                 out.mux(packet)
     assert find_certificate(tmp_path / "b.mkv").doubt == "pictures are missing"
     assert certificate_of(tmp_path / "b.mkv") is None
+
+
+def test_all_packets_are_needed_if_some_headers_are_not_understood(tmp_path):
+    """What a decoder shows in place of a missing reference may be a picture to which nothing refers."""
+    path = write(tmp_path / "a.mp4", [numbered(n) for n in range(40)], gop=20, bframes=2)
+    assert certificate_of(path).packets["droppable"].any()
+    upright = b"\x06\x2f\x03\x00\x00\x03\x00\x04\x80"  # a message of how the picture is turned
+
+    def say_upright(i, data):
+        return data if i else len(upright).to_bytes(4, "big") + upright + data
+
+    path = copy_packets(path, tmp_path / "b.mp4", say_upright)
+    assert find_certificate(path).doubt == "its pictures state how they are turned"
+    certificate = certificate_of(path)
+    assert not certificate.packets["droppable"].any()
+    check_draws(path, checksums(plain_decode(path)), certificate)
 
 
 def test_film_grain_earns_no_certificate(tmp_path):

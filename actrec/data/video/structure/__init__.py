@@ -77,6 +77,11 @@ class StructureCheck:
         return self._reason or self._check.doubt()
 
     @property
+    def knows_references(self) -> bool:
+        """Whether all headers are understood, so that they tell which pictures no other one refers to."""
+        return self._check.doubt() is None
+
+    @property
     def hides_damage(self) -> bool:
         """Whether damage in a picture may change pictures after the next keyframe, where nothing tells of it."""
         return self._check.hides_damage
