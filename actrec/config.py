@@ -708,7 +708,7 @@ class Scoring(Settings):
     average: Literal["logits", "probabilities"] | None = opt(
         None, "What is averaged over the views of a video.  [default: that of the protocol; logits without one]"
     )
-    batch_size: int | None = opt(None, "Number of videos in a batch.  [default: as many as have 32 views]", at_least=1)
+    batch_size: int | None = opt(None, "Number of videos in a batch.  [default: enough for 32 views]", at_least=1)
     precision: Literal["auto", "float32", "bfloat16"] = opt(
         "auto",
         "Arithmetic of the net. auto: float32 on the CPU and with a protocol, bfloat16 on GPUs that support it.",

@@ -32,8 +32,9 @@ class Result:
         left_out: For each video that the protocol of the evaluation leaves out, its id and the reason. It has no score
             and is not counted.
 
-    Accuracies are in percent, over the videos that have a label. With several labels each of them is a hit. There a
-    video without a label counts as a negative for every class, in `map` and in `loss`.
+    Accuracies are in percent, over the videos that have a label. If a video has several labels, a
+    prediction of any of them is a hit. In `map` and `loss`, a video without a label then counts as a negative for every
+    class.
     """
 
     ids: list[str]

@@ -9,8 +9,9 @@ draws at random (training); without it the result is deterministic (evaluation).
 
 The rules are:
 
-- `actrec`: our own, the default.
-- `comb`: uniform training clips share one random offset among all segments, as in the reference. Else as actrec.
+- `actrec`: the default.
+- `comb`: all segments of a uniform training clip share one random offset, as in IBM's program. The rest is as in
+  `actrec`.
 - `ibm`: IBM's action-recognition-pytorch with its quirks, for comparisons with published numbers.
 """
 
