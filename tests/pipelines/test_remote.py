@@ -300,6 +300,25 @@ def test_an_index_knows_where_members_are(folder, objects, tmp_path, monkeypatch
         assert_same(found, batches(actrec.eval_loader(rows(moved), actrec.Clip(), INPUT)))
 
 
+@pytest.mark.parametrize("place", ["local", "remote"])
+def test_an_archive_that_loses_a_member_during_a_training(folder, objects, tmp_path, place):
+    members = {name: objects[name] for name in NAMES}
+    with RangeServer({"x.tar": write_shard(tmp_path / "x.tar", members).read_bytes()}) as server:
+        archive = str(tmp_path / "x.tar") if place == "local" else server.url("x.tar")
+        loader = train_loader([f"{archive}::{name}" for name in NAMES], batch_size=1)
+        assert len(batches(loader)) == len(NAMES)
+        if place == "remote":
+            actrec.configure_storage(cache=tmp_path / "empty")
+        del members[NAMES[0]]  # all others move
+        server.objects["x.tar"] = write_shard(tmp_path / "x.tar", members).read_bytes()
+        found = batches(loader)
+        assert sorted(row for one in found for row in one[0]) == [*range(1, len(NAMES))]
+        assert loader.skipped == {"0": f"{archive}::{NAMES[0]}: the archive has no such member"}
+        second = batches(train_loader([folder / name for name in NAMES], batch_size=1), 2)[len(NAMES) :]
+        expected = {rows[0]: clips for rows, clips, _ in second}
+        assert all(torch.equal(clips, expected[rows[0]]) for rows, clips, _ in found if len(rows))
+
+
 def test_a_copied_archive_is_not_scanned(folder, objects, tmp_path, monkeypatch):
     here = build_index(rows(f"{folder}/shard.tar::{name}" for name in NAMES))
     with tarfile.open(tmp_path / "other.tar", "w") as archive:

@@ -25,6 +25,7 @@ from actrec.data.video.packets import needed_ranges
 from actrec.pipelines.dali.routes import Route
 from actrec.pipelines.workers.resize import resize
 from actrec.system import raise_if_exhausted
+from actrec.words import text_of
 
 Plan = TrainPlan | EvalPlan
 
@@ -92,7 +93,9 @@ class Failure:
         if isinstance(error, OSError) and error.filename and is_remote(error.filename):
             is_gone = isinstance(error, FileNotFoundError | IsADirectoryError)
             error = (MediaError if is_gone else RemoteError)(error.filename, error.strerror or "cannot be read")
-        return cls(row, str(error), passing=isinstance(error, RemoteError), left_out=isinstance(error, LeftOutError))
+        return cls(
+            row, text_of(error), passing=isinstance(error, RemoteError), left_out=isinstance(error, LeftOutError)
+        )
 
 
 @dataclass(frozen=True)
