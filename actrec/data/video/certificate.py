@@ -32,7 +32,7 @@ _SAMPLED = (0, 4)  # the pictures of a group whose checksums are kept: the keyfr
 _MAX_GROUPS = 8  # groups of which checksums are kept
 _LARGEST_HEAD = 1 << 20  # bytes of packets that are kept to decode the first picture, which rarely needs more
 _BLOCK = 1 << 18  # bytes of the file that are read at a time to find packets in it
-_MAX_HEADER = 64  # bytes between a packet's position, as the container gives it, and its first byte
+MAX_HEADER = 64  # bytes between a packet's position, as the container gives it, and its first byte
 # A packet in a file. `droppable`: no other picture refers to its picture. It is found out for H.264 and HEVC only.
 PACKET = np.dtype([("pts", "i8"), ("offset", "i8"), ("size", "i4"), ("droppable", "?")])
 
@@ -239,12 +239,12 @@ class PacketExaminer:
         if position is None or position < 0:
             return -1
         at, size = position - self._read_from, len(data)
-        if at < 0 or at + size + _MAX_HEADER > len(self._read):
+        if at < 0 or at + size + MAX_HEADER > len(self._read):
             self._read_from, at = position, 0
-            self._read = read_at(self._file, self._begin + position, max(_BLOCK, size + _MAX_HEADER))
+            self._read = read_at(self._file, self._begin + position, max(_BLOCK, size + MAX_HEADER))
         if self._read[at : at + size] == data:  # as in MP4
             return position
-        found = self._read.find(data, at, at + size + _MAX_HEADER)
+        found = self._read.find(data, at, at + size + MAX_HEADER)
         return position + found - at if found >= 0 else -1
 
     def _packets_in_file(self) -> tuple[np.ndarray, StreamInfo | None]:

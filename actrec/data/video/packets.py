@@ -14,7 +14,7 @@ import numpy as np
 from av.container import InputContainer, OutputContainer
 
 from actrec.data.storage import is_local, read_ranges
-from actrec.data.video.certificate import Certificate, StreamInfo, file_version
+from actrec.data.video.certificate import MAX_HEADER, Certificate, StreamInfo, file_version
 from actrec.data.video.container import (
     ChangedError,
     decode_error,
@@ -231,7 +231,7 @@ class _ContainerPackets:
 
     def packets(self, run: Run) -> Iterator[av.Packet]:
         certificate, entered = self._certificate, False
-        missing = set(certificate.packets["pts"][run.needed].tolist())
+        missing = {pts: place for pts, *place, _ in certificate.packets[run.needed].tolist()}
         key_pts = int(certificate.key_pts[run.key])
         self._container.seek(int(certificate.key_dts[run.key]), stream=self._stream, backward=True)
         for packet in demux(self._container, self._stream):
@@ -242,14 +242,21 @@ class _ContainerPackets:
                 if packet.is_keyframe and pts > key_pts:
                     return  # the container's table of seek points leads past it: the caller reports that
                 continue
+            if pts in missing and not _is_at(packet, *missing[pts]):
+                return  # the container's table of seek points names another packet
             if not entered and certificate.preamble:
                 packet = _with_preamble(packet, certificate.preamble)
             entered = True
-            if pts in missing:
-                missing.remove(pts)
+            if missing.pop(pts, None) is not None:
                 yield packet
             if not missing:
                 return
+
+
+def _is_at(packet: av.Packet, offset: int, size: int) -> bool:
+    """Whether a packet is the one of a certificate that is stored there."""
+    position = -1 if packet.pos is None else packet.pos
+    return packet.size == size and (offset < 0 or position <= offset <= position + MAX_HEADER)
 
 
 def _decoder_options(codec: str) -> dict[str, str]:

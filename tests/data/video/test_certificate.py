@@ -329,6 +329,22 @@ def test_damaged_mjpeg_is_a_surprise(tmp_path):
         read(damaged, [7], certificate)
 
 
+def test_a_table_of_seek_points_that_names_another_packet_is_noticed(tmp_path):
+    """AVI: packets have no timestamps, so FFmpeg numbers them from where its table says that it has gone."""
+    frames = [numbered(n) for n in range(24)]
+    path = write(tmp_path / "a.avi", frames, codec="mjpeg", full_range=True, pix_fmt="yuvj420p")
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"idx1") + 8 + 16 * 7 + 10] ^= 1  # the position of packet 7
+    path.write_bytes(data)
+    expected, certificate, num_noticed = checksums(plain_decode(path)), certificate_of(path), 0
+    for i in range(24):
+        try:
+            assert checksums(read(path, [i], certificate)[0]) == [expected[i]]
+        except SurpriseError:
+            num_noticed += 1
+    assert num_noticed
+
+
 def test_what_damaged_cavlc_leaves_after_keyframes_is_in_doubt(tmp_path):
     for cabac, doubt in ((1, None), (0, "damage inside its pictures would not be seen")):
         options = {"x264-params": f"cabac={cabac}"}
