@@ -104,16 +104,17 @@ class Gaps:
     """Finds pictures with parts that were not decoded, in one thread. It sees all pictures of a decoder.
 
     If damage ends a slice of HEVC or a packet of VP8 too early, FFmpeg's decoders report no error, and the rest shows
-    what the memory of the picture contained before. New memory is zero, but later pictures get the memory of earlier
-    ones. So the chroma of a picture is set to zero here as soon as the decoder does not refer to it anymore. If a later
-    picture has 0 in both chroma planes, a part of it was not decoded: no color is stored like this.
+    what the memory of the picture contained before. If it hides the scan of an MJPEG, the whole picture does so. New
+    memory is zero, but later pictures get the memory of earlier ones. So the chroma of a picture is set to zero here as
+    soon as the decoder does not refer to it anymore. If a later picture has 0 in both chroma planes, a part of it was
+    not decoded: no color is stored like this.
 
     Args:
         decoder: FFmpeg's name of the decoder. Others leave no such gaps.
     """
 
     def __init__(self, decoder: str):
-        self._is_needed = decoder in ("hevc", "vp8")
+        self._is_needed, self._is_whole = decoder in ("hevc", "mjpeg", "vp8"), decoder == "mjpeg"
         self._pictures: deque[av.VideoFrame] = deque()
 
     def are_in(self, picture: av.VideoFrame) -> bool:
@@ -124,6 +125,8 @@ class Gaps:
         if len(self._pictures) > _KEPT:
             _erase_chroma(self._pictures.popleft())
         blue, red = (samples[::4] for samples in _chroma(picture))  # blocks have at least 8 rows
+        if self._is_whole:
+            return not (blue.any() or red.any())
         return not blue.min() and not red.min() and not (blue | red).all()
 
 

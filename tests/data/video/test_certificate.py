@@ -329,6 +329,20 @@ def test_damaged_mjpeg_is_a_surprise(tmp_path):
         read(damaged, [7], certificate)
 
 
+def test_mjpeg_without_a_scan_is_a_surprise(tmp_path):
+    """FFmpeg's decoder does not refuse it."""
+    frames = [numbered(n) for n in range(12)]
+    path = write(tmp_path / "a.mkv", frames, codec="mjpeg", full_range=True, pix_fmt="yuvj420p")
+    hidden = copy_packets(
+        path, tmp_path / "b.mkv", lambda i, data: data.replace(b"\xff\xda", b"\xff\x36") if i == 7 else data
+    )
+    assert len(plain_decode(hidden)) == 12
+    with pytest.raises(SurpriseError, match="parts of the picture"):
+        read(hidden, [7], find_certificate(hidden).certificate)
+    assert verify_video(hidden).damaged == 1
+    assert verify_video(path).damaged == 0
+
+
 def test_a_table_of_seek_points_that_names_another_packet_is_noticed(tmp_path):
     """AVI: packets have no timestamps, so FFmpeg numbers them from where its table says that it has gone."""
     frames = [numbered(n) for n in range(24)]
