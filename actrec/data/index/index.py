@@ -524,12 +524,13 @@ class Index(Sequence[Media]):
 
     def _outdated_files(self, workers: int | None) -> np.ndarray:
         """(n,) the numbers of the files that have no record, or have changed."""
-        found, paths = [], map(self._file_path, range(len(self._records)))
-        with cancelling_pool(num_threads(paths, workers)) as pool:
+        found = []
+        with cancelling_pool(num_threads(map(self._file_path, range(len(self._records))), workers)) as pool:
             for begin in range(0, len(self._records), _COMPARED):  # a job that waits takes a kilobyte
                 files = np.arange(begin, min(begin + _COMPARED, len(self._records)))
                 numbers = files.tolist()
-                found.append(files[list(pool.map(self._is_outdated, numbers, map(self._file_path, numbers)))])
+                paths = [*map(self._file_path, numbers)]  # while the threads run, reading them takes longer
+                found.append(files[list(pool.map(self._is_outdated, numbers, paths))])
         return np.concatenate(found)
 
     def _probe_arguments(self, file: int) -> tuple:
@@ -928,6 +929,10 @@ class _Jobs(Sequence[tuple]):
 
     def __getitem__(self, i: int) -> tuple:  # type: ignore[override] # no slices
         return self._arguments(int(self._files[i]))
+
+    def __iter__(self) -> Iterator[tuple]:
+        for begin in range(0, len(self), _COMPARED):  # one by one while the threads run, it would take longer
+            yield from [*map(self._arguments, self._files[begin : begin + _COMPARED].tolist())]
 
 
 def run_in_threads(
