@@ -3,7 +3,8 @@
     python benchmarks/long_lists.py --out docs/numbers/long_lists_<hardware>_<yyyymm>
 
 All paths of a list are different: they are symbolic links to copies of one small video. The index and the cache of the
-rows exist, unless the table says otherwise. Needs 4 GB of free disk and 4 GB of memory for ten million rows.
+rows exist, unless the table says otherwise. The lists take turns, each turn in a new process. Times are medians, and
+ratios are medians of the ratios within a turn. Needs 4 GB of free disk and 4 GB of memory for ten million rows.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import json
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -31,6 +34,7 @@ from actrec.data.lists.cache import rows_path
 from actrec.data.sampling.order import EpochDraws
 
 BATCH, STEPS, SEED = 16, 120, 0
+Found = dict[str, list[float]]  # the values of each turn
 MEASURE = """
 import json, statistics, sys, time
 began = float(sys.argv[2])
@@ -61,8 +65,10 @@ batches = iter(loader)
 assert len(next(batches)) == 16
 first = time.time() - ready
 steps, plans, draws = [], [], []
+cpu = time.process_time()
 for step in range(60):
     steps.append(timed(lambda: next(batches)))
+cpu = (time.process_time() - cpu) / 60
 for step in range(70, 110):
     draws.append(timed(lambda: loader.task.draws(0, step)))
     rows = loader.task.draws(0, step).tolist()
@@ -78,7 +84,7 @@ end = timed(lambda: (index.save(), len(loader)))
 assert index.why_unsaved is None
 print(json.dumps(dict(
     start=ready - began + first, list=first, own=own, memory=peak - own, peak=memory("VmHWM") - own,
-    step=statistics.median(steps), plan=statistics.median(plans), draws=statistics.median(draws), save=save,
+    step=statistics.median(steps), cpu=cpu, plan=statistics.median(plans), draws=statistics.median(draws), save=save,
     epoch=statistics.median(begin), end=end,
 )))
 """
@@ -88,9 +94,16 @@ print(json.dumps(dict(
 @click.option("--rows", default="10000,1000000,10000000", show_default=True, help="Lengths of the lists.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write OUT.md and OUT.png.")
 @click.option("--work", type=click.Path(path_type=Path), help="Folder for the lists; removed afterwards.")
-def main(rows: str, out: Path | None, work: Path | None) -> None:
+@click.option("--turns", default=5, show_default=True)
+def main(rows: str, out: Path | None, work: Path | None, turns: int) -> None:
+    found: dict[int, Found] = {}
     with tempfile.TemporaryDirectory(dir=work) as folder:
-        found = {count: measure(Path(folder), count) for count in map(int, rows.split(","))}
+        for count in map(int, rows.split(",")):
+            found[count] = prepare(Path(folder), count)
+        for _ in range(turns):
+            for count, one in found.items():
+                for key, value in _start(_list(Path(folder), count), Path(folder)).items():
+                    one.setdefault(key, []).append(value)
     lines = list(table(found))
     click.echo("\n".join(lines))
     if out is not None:
@@ -98,26 +111,27 @@ def main(rows: str, out: Path | None, work: Path | None) -> None:
         plot(found, out.with_suffix(".png"))
 
 
-def measure(folder: Path, count: int) -> dict[str, float]:
-    """The measurements of a list of this many rows."""
+def prepare(folder: Path, count: int) -> Found:
+    """Makes a list of this many rows with its index, and measures what can be measured once."""
     many = _many(folder / "many", 1000) if not (folder / "many").exists() else _known(folder / "many")
-    listed = _write_list(folder / "tree", many, count)
+    listed = _write_list(_list(folder, count), many, count)
     shutil.copy(many[0].path, folder / "0.mp4")
     absent = _start(listed, folder)
     write_index(listed)
-    found = min((_start(listed, folder) for _ in range(3)), key=lambda one: one["start"])
-    found["absent"], found["absent_memory"] = absent["start"], absent["memory"]
-    found["train"] = _train(listed, folder)
-    for path in (listed, cache_path(listed), rows_path(listed)):
-        found[path.suffix] = path.stat().st_size if path.exists() else 0
-        path.unlink(missing_ok=True)
-    return found
+    sizes = {path.suffix: path for path in (listed, cache_path(listed), rows_path(listed))}
+    return {"absent": [absent["start"]], "train": [_train(listed, folder)]} | {
+        suffix: [path.stat().st_size if path.exists() else 0] for suffix, path in sizes.items()
+    }
 
 
-def _write_list(tree: Path, many: list[actrec.Video], count: int) -> Path:
+def _list(folder: Path, count: int) -> Path:
+    return folder / "tree" / f"list_{count}.txt"
+
+
+def _write_list(path: Path, many: list[actrec.Video], count: int) -> Path:
     """A list of this many different paths, which lead to the same thousand files."""
+    tree = path.parent
     tree.mkdir(exist_ok=True)
-    path = tree / f"list_{count}.txt"
     with open(path, "w", encoding="utf-8") as file:
         for begin in range(0, count, len(many)):
             link = tree / f"names_of_a_class_{begin // len(many):05d}"
@@ -177,7 +191,7 @@ def _train(listed: Path, folder: Path) -> float:
     return seconds
 
 
-def table(found: dict[int, dict[str, float]]):
+def table(found: dict[int, Found]) -> Iterator[str]:
     """Lines of Markdown."""
     base = found[min(found)]
     yield "| | " + " | ".join(f"{count:,} rows" for count in found) + " |"
@@ -186,8 +200,10 @@ def table(found: dict[int, dict[str, float]]):
     def row(name: str, key: str, scale: float, unit: str, ratio: bool = False, digits: int = 1) -> str:
         cells = []
         for one in found.values():
-            cell = f"{one[key] * scale:,.{digits}f} {unit}"
-            cells.append(cell + (f" ({one[key] / base[key]:.2f}x)" if ratio and one is not base else ""))
+            cell = f"{statistics.median(one[key]) * scale:,.{digits}f} {unit}"
+            if ratio and one is not base:
+                cell += f" ({statistics.median(mine / its for mine, its in zip(one[key], base[key])):.2f}x)"
+            cells.append(cell)
         return f"| {name} | " + " | ".join(cells) + " |"
 
     yield row("from the start of Python to the first batch", "start", 1, "s")
@@ -197,6 +213,7 @@ def table(found: dict[int, dict[str, float]]):
     yield row("memory of the list, index and order", "memory", 1, "MiB", digits=0)
     yield row("largest memory until the end of an epoch", "peak", 1, "MiB", digits=0)
     yield row("**step**: waiting for a batch of 16", "step", 1e3, "ms", True)
+    yield row("CPU time of a step", "cpu", 1e3, "ms", True)
     yield row("planning a batch of 16", "plan", 1e3, "ms", True, 2)
     yield row("drawing the rows of a batch", "draws", 1e6, "us", True)
     yield row("drawing the order of an epoch", "epoch", 1, "s", digits=3)
@@ -206,10 +223,11 @@ def table(found: dict[int, dict[str, float]]):
     yield row("size of its cache of rows", ".rows", 1e-6, "MB")
     yield row("size of its index", ".npy", 1e-6, "MB")
     yield ""
-    yield f"Python with torch, PyAV and a loader of 16 videos needs {base['own']:.0f} MiB, which are not counted above."
+    own = statistics.median(base["own"])
+    yield f"Python with torch, PyAV and a loader of 16 videos needs {own:.0f} MiB, which are not counted above."
 
 
-def plot(found: dict[int, dict[str, float]], path: Path) -> None:
+def plot(found: dict[int, Found], path: Path) -> None:
     """Saves the start and the time per step by the number of rows."""
     import matplotlib
 
@@ -219,11 +237,11 @@ def plot(found: dict[int, dict[str, float]], path: Path) -> None:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     counts = list(found)
     for key, name in (("absent", "without cache and index"), ("start", "with both")):
-        left.plot(counts, [one[key] for one in found.values()], "o-", label=name)
+        left.plot(counts, [statistics.median(one[key]) for one in found.values()], "o-", label=name)
     left.axhline(10, color="gray", linestyle=":", label="target")
     left.set(xscale="log", yscale="log", xlabel="rows", ylabel="seconds to the first batch")
-    for key, name in (("step", "wait for a batch of 16"), ("plan", "plans of a batch")):
-        right.plot(counts, [one[key] * 1e3 for one in found.values()], "o-", label=name)
+    for key, name in (("cpu", "CPU time of a step"), ("plan", "plans of a batch")):
+        right.plot(counts, [statistics.median(one[key]) * 1e3 for one in found.values()], "o-", label=name)
     right.set(xscale="log", xlabel="rows", ylabel="milliseconds", ylim=(0, None))
     for axes in (left, right):
         axes.legend()
