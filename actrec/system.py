@@ -304,11 +304,13 @@ def lock_folder(folder: Path, *, wait: float = 0) -> Iterator[None]:
     try:
         yield
     finally:
-        # A process that opens the folder or the file before they are removed here notices that, see `_lock`.
+        # A process that opens the folder or the file before they are removed here notices that, see `_lock`. If the
+        # folder was removed in the block, another process may have made and locked a new one.
         with contextlib.suppress(OSError):
-            if len(handles) > 1:
-                (folder / LOCK_FILE).unlink(missing_ok=True)
-            folder.rmdir()
+            if os.path.samestat(os.fstat(handles[0]), os.stat(folder)):
+                if len(handles) > 1:
+                    (folder / LOCK_FILE).unlink(missing_ok=True)
+                folder.rmdir()
         for handle in handles:
             os.close(handle)
 

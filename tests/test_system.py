@@ -6,6 +6,7 @@ import errno
 import fcntl
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,15 @@ def test_a_lock_belongs_to_one_process_and_the_folder_goes_if_it_is_empty(tmp_pa
     with lock_folder(folder):
         pass
     assert os.listdir(folder) == ["kept"]
+
+
+def test_a_new_folder_of_another_process_is_not_removed(tmp_path, locks):
+    """The folder of this process was removed in the block, and another process has made it again."""
+    folder = tmp_path / "x"
+    with lock_folder(folder):
+        shutil.rmtree(folder)
+        folder.mkdir()
+    assert folder.exists()
 
 
 def test_a_folder_that_another_process_removes_meanwhile_is_created_and_locked_again(tmp_path, locks):

@@ -320,6 +320,7 @@ _CLASSIFY = '''\
 """Classifies videos: python classify.py VIDEO...    (pip install av numpy onnxruntime)"""
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -369,18 +370,24 @@ def to_rgb(picture):
     return np.rot90(rgb, picture.rotation // 90)
 
 
+def to_end(found):
+    """All packets or pictures. After them, PyAV fails if a stream of an MPEG-TS began late."""
+    with contextlib.suppress(IndexError):
+        yield from found
+
+
 def read_clip(path):
     """The frames that the net sees, uint8 (T, H, W, 3)."""
     with av.open(f"file:{path}", options=SAFE) as video:
         if (stream := video.streams.best("video")) is None:
             raise ValueError("no video stream")
-        n = sum(1 for packet in video.demux(stream) if packet.size and not packet.is_discard)
+        n = sum(1 for packet in to_end(video.demux(stream)) if packet.size and not packet.is_discard)
         if not n or n < 0.9 * stream.frames - 3:
             raise ValueError(f"the file is broken: it contains {n} of {stream.frames or 'its'} frames")
     wanted = np.clip(POSITIONS, 0, n - 1).astype(int).tolist()
     found, picture = {}, None
     with av.open(f"file:{path}", options=SAFE) as video:
-        for i, picture in enumerate(video.decode(video.streams.best("video"))):
+        for i, picture in enumerate(to_end(video.decode(video.streams.best("video")))):
             if i in wanted:
                 found[i] = to_rgb(picture)
             if i == max(wanted):

@@ -178,6 +178,26 @@ def test_a_program_without_actrec_chooses_the_same_video_stream(exported, model,
     assert all(abs(found[label] - probability) < 0.002 for label, probability in expected)
 
 
+def test_a_program_without_actrec_reads_a_video_with_a_stream_that_begins_late(exported, model, tmp_path):
+    path, source = tmp_path / "a.ts", tmp_path / "a.mp4"
+    numbered_videos.write(source, [numbered_videos.numbered(n) for n in range(40)], bframes=2)
+    with av.open(str(source)) as video, av.open(str(path), "w") as copy:
+        stream = copy.add_stream_from_template(video.streams.video[0])
+        for packet in video.demux(video.streams.video[0]):
+            if packet.dts is not None:  # not the empty one at the end
+                packet.stream = stream
+                copy.mux(packet)
+    data = bytearray(path.read_bytes())
+    begins = [i for i in range(0, len(data), 188) if data[i + 1 : i + 3] == b"\x41\0"]  # of pictures
+    data[begins[29] + 2] ^= 1  # this packet begins a stream of its own
+    path.write_bytes(data)
+    with av.open(str(path)) as video, pytest.raises(IndexError):
+        list(video.demux(video.streams.video[0]))
+    found, expected = classify(exported, path, cwd=tmp_path)[str(path)], model.predict(path)
+    assert next(iter(found)) == expected[0][0]
+    assert all(abs(found[label] - probability) < 0.002 for label, probability in expected)
+
+
 def test_a_program_without_actrec_predicts_real_videos_as_actrec(exported, model, shared_videos, tmp_path):
     videos = sorted((shared_videos / "ut_interaction").rglob("*.avi"))[::20]
     assert videos
