@@ -395,8 +395,8 @@ class Net(Settings):
     )
     pool_kernel: Literal["3x3x3", "strided"] | None = opt(
         None,
-        "Kernels of the pools of MViT. strided: in space one larger than the stride, and no pool without a stride, as "
-        "in PySlowFast's configuration of 24 blocks. If you load weights, they determine it.",
+        "Kernel of the pools in MViT's attention. 3x3x3: the same for all pools. strided: 1 x (S + 1) x (S + 1) for "
+        "the spatial stride S, and no pool where S is 1, as in PySlowFast's net of 24 blocks. Loaded weights set it.",
     )
     positions: Literal["rotary", "table"] | None = opt(
         None,

@@ -254,10 +254,10 @@ class MViT(Backbone):
             width must be multiples of 4.
         depth: number of blocks. With 24 or more blocks, the width changes at the blocks 2, 5 and 21, otherwise at the
             blocks 1, 3 and 14.
-        pool_kernel: "3x3x3" for all pools of queries, keys and values. With "strided", a pool has the kernel 1 in time
-            and one more than its stride in space, and there is no pool without a stride. PySlowFast does so if its
-            configuration states no kernel. None: "strided" for version 1 with 24 blocks, because PySlowFast's is the
-            only configuration of this net, and "3x3x3" for the others. Loaded weights change it to their own.
+        pool_kernel: kernel (time, height, width) of the pools of queries, keys and values. "3x3x3": the same for all
+            pools. "strided": (1, S + 1, S + 1) for the spatial stride S, and no pool where S is 1; this is what
+            PySlowFast does if its configuration states no kernel. None: "strided" for version 1 with 24 blocks, as in
+            the only configuration of this net, otherwise "3x3x3". Weights set it when they are loaded.
         drop_path: probability of stochastic depth for the last block. It grows linearly from 0 in the first block.
         checkpointing: gradient checkpointing, as for `Blocks`.
         num_classes, in_channels, dropout: as for `Backbone`.
