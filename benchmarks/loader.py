@@ -75,11 +75,12 @@ PACKAGES = (
 @click.option("--workers", default=len(os.sched_getaffinity(0)), show_default=True)
 @click.option("--turns", default=5, show_default=True)
 @click.option("--only", multiple=True, help="Only contests whose name contains this.")
+@click.option("--peer", multiple=True, type=click.Choice(list(LIBRARIES)), help="Only these libraries.")
 @click.option(
     "--find-torchcodec", is_flag=True, help="Use the newest TorchCodec that loads here, from a temporary folder."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for loader_<hardware>_<yyyymm>.md and a plot.")
-def main(paths, slow, device, clips, batch_size, workers, turns, only, find_torchcodec, out) -> None:
+def main(paths, slow, device, clips, batch_size, workers, turns, only, peer, find_torchcodec, out) -> None:
     peers.one_thread()
     if device == "cuda":
         import loader_gpu
@@ -89,6 +90,8 @@ def main(paths, slow, device, clips, batch_size, workers, turns, only, find_torc
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         about_torchcodec = _prepare_torchcodec(paths[0], work / "torchcodec", find_torchcodec)
+        for name in LIBRARIES.keys() - set(peer or LIBRARIES):
+            del LIBRARIES[name]
         sizes = {"batch_size": batch_size, "workers": workers}
         copies = _copies(paths, clips, work / "copies")
         makers = {
