@@ -7,8 +7,10 @@ A prepared video appears by a rename, after its frames have been compared with t
 videos are not encoded again. Therefore running the same command again continues an interrupted run. The file
 DST/.prepare.json records the same as .extract_frames.json. A file that fails the comparison goes to DST/quarantine/.
 
-With `shards`, the videos are packed into DST/shards/train-000000.tar and so on (`actrec.tools.make.shards`), and each
-list gets its index.
+With `shards`, the videos are packed into DST/shards/train-000000.tar and so on (`actrec.tools.make.shards`).
+
+Each list gets its index. libx264's "fastdecode" writes H.264 without CABAC, whose packets prove too little for a
+certificate, so the index decodes each prepared video once. Training then needs not do this in its first epoch.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from actrec.data.lists import Video
 from actrec.data.storage import is_remote
 from actrec.data.video.damage import damaged_line
 from actrec.leftovers import remove_leftovers
-from actrec.tools.lists.index import probe_list
+from actrec.tools.lists.index import probe_list, verify_all
 from actrec.tools.make.jobs import Progress, Stop, Workers, each, largest_first, size_of
 from actrec.tools.make.prepared_video import Prepared, encoders_for, prepare_video
 from actrec.tools.make.record import PREPARED, QUARANTINE, SHARDS
@@ -204,8 +206,9 @@ def _prepare(
         return without_frames.get((row.path, row.start, row.stop)) or (row.start, row.stop)
 
     lists, failed, table = target.finish(plan, source, reasons, span, say)
-    for name in (name for name, rows in lists.items() if rows and shards):
+    for name in (name for name, rows in lists.items() if rows):
         index = probe_list(dst / name, workers)
+        verify_all(index, workers)
         if index.why_unsaved:
             say(f"{index.why_unsaved}: the next command probes the videos again")
     return PreparedSet(

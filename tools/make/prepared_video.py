@@ -78,9 +78,8 @@ def encoder_flags(options: PrepareOptions, encoder: str, size: tuple[int, int]) 
     if encoder == "libx265":
         threads = "pools=none:frame-threads=1"  # one thread, because several videos are encoded at a time
         return flags | {"x265-params": f"log-level=error:scenecut=0:open-gop=0:{threads}"}
-    # Without CABAC, the structure of a file proves too little: damage to one frame can change frames of later GOPs.
     # For pictures that are a few blocks wide, the macroblock tree of x264 produces different bytes in each run.
-    return flags | {"coder": "cabac", "sc_threshold": "0", "mbtree": str(int(min(size) >= _MBTREE_SIDE))}
+    return flags | {"sc_threshold": "0", "mbtree": str(int(min(size) >= _MBTREE_SIDE))}
 
 
 @dataclass(frozen=True)

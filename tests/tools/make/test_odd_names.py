@@ -79,6 +79,7 @@ def test_odd_names_of_classes_and_videos(src, tmp_path, tool):
         [".extract_frames.json", "frames", "failed.csv", "labels.txt", "train.txt", "val.txt"]
         if tool == "extract-frames"
         else [".prepare.json", "prepared", "failed.csv", "labels.txt", "train.txt", "val.txt"]
+        + [f"{name}.txt.index.{part}" for name in ("train", "val") for part in ("npy", "packets")]
     )  # nothing is written outside
     assert not any(
         name.startswith(".") for _, folders, files in os.walk(dst / made_folder(tool)) for name in folders + files

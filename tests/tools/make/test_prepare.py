@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from actrec.config import ExtractOptions, PrepareOptions
+from actrec.data.index import build_index, cache_path
 from actrec.data.lists import read_list
+from actrec.data.video.certificate import find_certificate
 from actrec.data.video.encode import VideoWriter
 from actrec.data.video.probe import probe_video
 from actrec.tools.make import prepare as tool
@@ -240,8 +242,24 @@ def test_lists_are_written_again(videos, tmp_path):
 def test_a_list_without_class_names(videos, tmp_path):
     (videos("a/1.mp4") / "mine.txt").write_text("a/1.mp4 3,5\n")
     run([tmp_path / "videos" / "mine.txt"], tmp_path / "out")
-    assert tree(tmp_path / "out") == [".prepare.json", "mine.txt", "prepared/a/1.mp4"]
+    index = ["mine.txt.index.npy", "mine.txt.index.packets"]
+    assert tree(tmp_path / "out") == [".prepare.json", "mine.txt", *index, "prepared/a/1.mp4"]
     assert rows(tmp_path / "out" / "mine.txt") == ["prepared/a/1.mp4 3,5"]
+
+
+def test_the_index_has_certificates_that_packets_alone_do_not_earn(videos, tmp_path, monkeypatch):
+    """H.264 without CABAC decodes fastest. Its packets do not show damage, so the index has decoded the files."""
+    run(
+        videos(*(f"{name}/{i}.mp4" for name in "ab" for i in range(3))), tmp_path / "out", PrepareOptions(encoder="cpu")
+    )
+    for name in ("probe_path", "verify_path", "find_certificate"):
+        monkeypatch.setattr(f"actrec.data.index.index.{name}", lambda *_, **__: pytest.fail("it is probed again"))
+    for name in ("train.txt", "val.txt"):
+        path = tmp_path / "out" / name
+        index = build_index(read_list(path), cache=cache_path(path))
+        for i in range(len(index)):
+            assert index.certificate(i)[1] is not None
+            assert find_certificate(index.path(i)).doubt == "damage inside its pictures would not be seen"
 
 
 def test_lists_that_are_refused(videos, tmp_path):
