@@ -39,6 +39,8 @@ from actrec.tools.make.source import Source
 from actrec.tools.make.target import Messages, Target, check_fps
 from actrec.words import counted
 
+_LONG = 1000  # videos whose index takes so long that a message says so
+
 
 @dataclass(frozen=True)
 class PreparedSet:
@@ -208,6 +210,8 @@ def _prepare(
     lists, failed, table = target.finish(plan, source, reasons, span, say)
     for name in (name for name, rows in lists.items() if rows):
         index = probe_list(dst / name, workers)
+        if (count := len(index.unverified_files())) > _LONG:
+            say(f"{name}: decoding {count:,} prepared videos once, for its index")
         verify_all(index, workers)
         if index.why_unsaved:
             say(f"{index.why_unsaved}: the next command probes the videos again")
