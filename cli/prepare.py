@@ -58,11 +58,10 @@ def command(
     """Re-encode the videos in SRC as small ones that decode fast, in DST/prepared/<class>/<video>.mp4.
 
     SRC (default: videos) is a folder, a tar archive, or the URL of one, as for `actrec extract-frames`. DST (default:
-    .) also gets labels.txt, train.txt and val.txt. With --list, pass only DST; it gets a list of the same name. Each
-    list gets its index.
+    .) also gets labels.txt, train.txt and val.txt. With --list, pass only DST; it gets a list of the same name.
 
     First, a table shows how size, decoding time and quality of some videos change. Each new video is decoded again, to
-    prove that it contains exactly the frames of its original.
+    prove that it contains exactly the frames of its original. Each list gets its index.
 
     If you interrupt the command, run it again to continue. Videos that cannot be decoded, or that differ from
     their originals, are listed in failed.csv, and the exit code is 1.

@@ -130,6 +130,7 @@ def _content(path: Path) -> Any:
     if path.name.endswith(".index.npy"):
         records = np.load(path)
         records["packets"] = records["seal"] = 0
+        records["key"] = 0  # of the times of prepared videos
         return records
     return path.read_bytes()
 

@@ -68,9 +68,10 @@ def right(folder, tmp_path_factory):
 
 
 def tree(root):
-    """Every file but the records, which have paths of the videos."""
+    """Every file but the records, which have paths of the videos, and the index, which has the times of files."""
     files = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
-    return {name: path.read_bytes() for name, path in files.items() if not path.name.startswith(".")}
+    skipped = (name for name in files if files[name].name.startswith(".") or ".index." in name)
+    return {name: files[name].read_bytes() for name in files.keys() - set(skipped)}
 
 
 # ---- whole folders and archives ----
