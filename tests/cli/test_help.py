@@ -19,6 +19,11 @@ SCREEN = 50  # lines
 LONG = {"predict": 68, "embed": 60, "prepare": 52}  # commands with many purposes
 
 
+def context(name: str) -> click.Context:
+    """That of a command line: click keeps the help option that it makes for the first context of a command."""
+    return click.Context(ALL[name], parent=click.Context(actrec, **actrec.context_settings))
+
+
 def help_of(run, monkeypatch, name: str, flag: str = "--help", *, columns: int = 80) -> list[str]:
     monkeypatch.setenv("COLUMNS", str(columns))
     code, out, err = run(*name.split(), flag)
@@ -46,7 +51,7 @@ def test_no_line_breaks_inside_a_word_or_before_a_default(run, monkeypatch, name
 
 @pytest.mark.parametrize("name", ALL)
 def test_no_option_has_two_defaults(run, monkeypatch, name):
-    params = ALL[name].get_params(click.Context(ALL[name]))
+    params = ALL[name].get_params(context(name))
     flag = "--help-all" if any(param.name == "help_all" for param in params) else "--help"
     text = " ".join(" ".join(help_of(run, monkeypatch, name, flag)).split())
     assert re.findall(r"\[default: [^\]]*\] \[default: [^\]]*\]", text) == []
@@ -103,7 +108,7 @@ def test_common_options_first_and_all_with_help_all(run, monkeypatch):
     ],
 )
 def test_defaults_are_shown_as_they_are_typed(run, monkeypatch, command, flag, default):
-    flags = {"--help-all"} & {o for p in ALL[command].get_params(click.Context(ALL[command])) for o in p.opts}
+    flags = {"--help-all"} & {o for p in ALL[command].get_params(context(command)) for o in p.opts}
     out = help_of(run, monkeypatch, command, *flags or ["--help"])
     first = next(i for i, line in enumerate(out) if line.startswith(f"  {flag} "))
     entry = " ".join(" ".join(out[first:]).split())
