@@ -10,7 +10,7 @@ DST/.prepare.json records the same as .extract_frames.json. A file that fails th
 With `shards`, the videos are packed into DST/shards/train-000000.tar and so on (`actrec.tools.make.shards`).
 
 Each list gets its index. libx264's "fastdecode" writes H.264 without CABAC, whose packets prove too little for a
-certificate, so the index decodes each prepared video once. Training then needs not do this in its first epoch.
+certificate, so the index decodes each prepared video once. Otherwise, training would do this in its first epoch.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from actrec.tools.make.source import Source
 from actrec.tools.make.target import Messages, Target, check_fps
 from actrec.words import counted
 
-_LONG = 1000  # videos whose index takes so long that a message says so
+_LONG = 1000  # videos; for a longer list, a message says that its index is made
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def _prepare(
     for name in (name for name, rows in lists.items() if rows):
         index = probe_list(dst / name, workers)
         if (count := len(index.unverified_files())) > _LONG:
-            say(f"{name}: decoding {count:,} prepared videos once, for its index")
+            say(f"making the index of {name}: decoding {count:,} prepared videos")
         verify_all(index, workers)
         if index.why_unsaved:
             say(f"{index.why_unsaved}: the next command probes the videos again")

@@ -70,7 +70,7 @@ from actrec.words import counted, none_usable
 
 _FETCHES = 16  # files at URLs that are fetched, or whose facts are requested, at the same time
 LAZY = 20_000  # the files of longer lists are probed when their rows are drawn
-MANY = 300  # files from which on child processes are faster, although each needs half a second of CPU time to start
+MANY = 300  # files; for as many or more, child processes are faster, although each needs half a second to start
 _SHARE = 32  # certificates may fill this part of the memory (10 KiB for 300 frames); others are read again each time
 _MOST_HELD = 1 << 30  # bytes of certificates; a process with a long list needs less than 2 GiB in all
 _AT_ONCE = 1 << 22  # bytes of certificates that are written to the disk together

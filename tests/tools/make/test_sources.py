@@ -70,8 +70,11 @@ def right(folder, tmp_path_factory):
 def tree(root):
     """Every file but the records, which have paths of the videos, and the index, which has the times of files."""
     files = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
-    skipped = (name for name in files if files[name].name.startswith(".") or ".index." in name)
-    return {name: files[name].read_bytes() for name in files.keys() - set(skipped)}
+    return {
+        name: path.read_bytes()
+        for name, path in files.items()
+        if not path.name.startswith(".") and ".index." not in path.name
+    }
 
 
 # ---- whole folders and archives ----
